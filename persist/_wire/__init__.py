@@ -1,0 +1,1 @@
+"""Byte grammars without any framework's name in them."""

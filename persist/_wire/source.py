@@ -1,0 +1,701 @@
+"""Bytes with a name, limits and neighbours: what every reader reads from.
+
+A `Source` is a local file (mapped), a folder, a checkpoint prefix, ``bytes``,
+an open binary file or an fsspec URL (ranged reads). What it hands out never
+passes the end: a length, count or shape that a file claims is checked against
+what is left before anything is allocated.
+
+Offsets and lengths are bytes. Views into a mapped file stay valid after
+`Source.close`, for as long as somebody holds one.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import mmap
+import os
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import attrs
+import numpy as np
+
+from persist.errors import DamagedFileError, LimitError, MissingExtraError, PersistError
+from persist.tree import LazyArray
+
+__all__ = ["Cursor", "Limits", "Source", "open_source"]
+
+MIB = 1 << 20
+
+
+@attrs.frozen
+class Limits:
+    """What reading one file may cost; each can be raised by ``limits={name: value}``.
+
+    Attributes:
+        opcodes: pickle opcodes; 0 means 64 a byte of the file, at least 1e6 and
+            at most 5e7.
+        depth: levels of nesting of what is hashed.
+        hashed: values visited to hash one key or set item.
+        digits: decimal digits of an integer written as text.
+        total: bytes that decompression and copies may make; 0 means
+            20 times the file, at least 256 MiB.
+        paths: natural paths that are listed.
+        nested: files inside files.
+    """
+
+    opcodes: int = 0
+    depth: int = 10_000
+    hashed: int = 100_000
+    digits: int = 1_000_000
+    total: int = 0
+    paths: int = 1_000_000
+    nested: int = 16
+
+    @classmethod
+    def of(cls, limits: Mapping[str, int] | Limits | None) -> Limits:
+        """Return the defaults with the given ones over them."""
+        if isinstance(limits, Limits):
+            return limits
+        names = [field.name for field in attrs.fields(cls)]
+        for name in limits or {}:
+            if name not in names:
+                raise PersistError(
+                    f"there is no limit {name!r}.", remedy=f"The limits are {', '.join(names)}."
+                )
+        return cls(**(limits or {}))
+
+    def total_for(self, size: int) -> int:
+        """Return the bytes that may be made while reading a file of ``size`` bytes."""
+        return self.total or max(256 * MIB, 20 * size)
+
+    def opcodes_for(self, size: int) -> int:
+        """Return the opcodes that a pickle of ``size`` bytes may hold."""
+        return self.opcodes or min(50_000_000, max(1_000_000, 64 * size))
+
+
+class _Budget:
+    """Bytes that may still be made while reading one file, shared by all its parts."""
+
+    __slots__ = ("left", "whole")
+
+    def __init__(self, whole: int) -> None:
+        self.whole = self.left = whole
+
+    def spend(self, count: int, source: Source) -> None:
+        self.left -= count
+        if self.left < 0:
+            raise LimitError(
+                f"reading it would make more than {self.whole:,} bytes.",
+                file=source.name,
+                remedy='If the file is honest, raise limits={"total": ...}.',
+            )
+
+
+class Source:
+    """Bytes with a cursor, limits, a name and neighbours.
+
+    Build one with `open_source`, or from another with `window`, `nested`,
+    `sibling` and `child`.
+
+    Attributes:
+        name: the file as the user named it, with ``, member 'x'`` for a part.
+        kind: "file", "folder" or "prefix" (no such file, but files that begin so).
+        path: the path or URL as text, None for bytes and open files.
+        size: bytes; 0 for a folder or a prefix.
+        limits: the `Limits` of this reading.
+        writable: arrays handed out are private and writable (copy on write).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        kind: str = "file",
+        path: str | None = None,
+        buffer: memoryview | None = None,
+        ranged: _Ranged | None = None,
+        size: int | None = None,
+        base: int = 0,
+        limits: Limits | None = None,
+        budget: _Budget | None = None,
+        home: _Home | None = None,
+        writable: bool = False,
+        owned: Callable[[], None] | None = None,
+        level: int = 0,
+    ) -> None:
+        self.name = name
+        self.kind = kind
+        self.path = path
+        self._buffer = buffer
+        self._ranged = ranged
+        self._base = base
+        if size is None:
+            size = 0 if buffer is None else len(buffer) - base
+        self.size = size
+        self.limits = limits or Limits()
+        self._budget = budget or _Budget(self.limits.total_for(size))
+        self._home = home
+        self.writable = writable
+        self._owned = owned
+        self._level = level
+
+    # What is in it.
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether views stay valid after `close` (mapped, or in memory)."""
+        return self._buffer is not None
+
+    def view(self, offset: int, length: int) -> memoryview:
+        """Return ``length`` bytes at ``offset``, without a copy where mapped.
+
+        Raises:
+            DamagedFileError: they pass the end of the file.
+        """
+        if offset < 0 or length < 0 or offset + length > self.size:
+            left = max(0, self.size - max(offset, 0))
+            raise DamagedFileError(
+                f"{length:,} bytes are claimed, but {left:,} are left of {self.size:,}.",
+                file=self.name,
+                where=f"offset {offset}",
+                remedy="The file is truncated, or a length in it is wrong.",
+            )
+        start = self._base + offset
+        if self._buffer is not None:
+            return self._buffer[start : start + length]
+        assert self._ranged is not None
+        return memoryview(self._ranged.read(start, length, self.name))
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return a copy of ``length`` bytes at ``offset``; as `view` otherwise."""
+        return bytes(self.view(offset, length))
+
+    def head(self, length: int) -> bytes:
+        """Return the first ``length`` bytes, or as many as there are."""
+        return self.read(0, min(length, self.size))
+
+    def tail(self, length: int) -> bytes:
+        """Return the last ``length`` bytes, or as many as there are."""
+        length = min(length, self.size)
+        return self.read(self.size - length, length)
+
+    def cursor(self, offset: int = 0) -> Cursor:
+        """Return a `Cursor` that begins at ``offset``."""
+        return Cursor(self, offset)
+
+    def spend(self, count: int) -> None:
+        """Count ``count`` bytes that are about to be made against the limit.
+
+        Raises:
+            LimitError: the file would make more than ``limits.total``.
+        """
+        self._budget.spend(count, self)
+
+    def array(
+        self,
+        offset: int,
+        dtype: np.dtype[Any],
+        shape: tuple[int, ...],
+        order: str = "C",
+    ) -> np.ndarray[Any, Any] | LazyArray:
+        """Return the array that stands at ``offset``, without reading it.
+
+        A view of the map (read-only, or private and writable when
+        ``writable``), a `LazyArray` where the storage has ranged reads only.
+
+        Raises:
+            DamagedFileError: the array passes the end of the file, or its
+                shape or dtype cannot be.
+        """
+        count = math.prod(shape)
+        if any(extent < 0 for extent in shape) or len(shape) > 64 or dtype.hasobject:
+            raise DamagedFileError(
+                f"an array of dtype {dtype} and shape {shape} cannot be read from raw bytes.",
+                file=self.name,
+                where=f"offset {offset}",
+            )
+        length = count * dtype.itemsize
+        if self._buffer is not None:
+            return _shape(self.view(offset, length), dtype, shape, order, self, offset)
+        if offset < 0 or offset + length > self.size:
+            self.view(offset, length)  # raises with the place
+
+        def fetch() -> np.ndarray[Any, Any]:
+            return _shape(self.view(offset, length), dtype, shape, order, self, offset)
+
+        rows = None
+        if order == "C" and len(shape) > 0 and shape[0]:
+            step = length // shape[0]
+
+            def rows(start: int, stop: int) -> np.ndarray[Any, Any]:
+                part = self.view(offset + start * step, (stop - start) * step)
+                return _shape(part, dtype, (stop - start, *shape[1:]), "C", self, offset)
+
+        return LazyArray(dtype, shape, fetch, rows)
+
+    # Parts and neighbours.
+
+    def window(self, offset: int, length: int, name: str | None = None) -> Source:
+        """Return a part of it as a Source of its own, without a copy."""
+        if offset < 0 or length < 0 or offset + length > self.size:
+            self.view(offset, length)  # raises with the place
+        return Source(
+            self.name if name is None else f"{self.name}, {name}",
+            buffer=self._buffer,
+            ranged=self._ranged,
+            size=length,
+            base=self._base + offset,
+            limits=self.limits,
+            budget=self._budget,
+            home=self._home,
+            writable=self.writable,
+            level=self._level,
+        )
+
+    def nested(self, data: bytes | bytearray | memoryview, name: str, *, here: bool = False) -> Source:
+        """Return bytes that were found in it (decompressed, nested) as a Source.
+
+        Args:
+            data: the bytes.
+            name: what they are, added to the name.
+            here: they stand for the file itself, so that its neighbours are theirs.
+
+        Raises:
+            LimitError: files inside files inside files, beyond ``limits.nested``.
+        """
+        if self._level >= self.limits.nested:
+            raise LimitError(
+                f"more than {self.limits.nested} files are nested in each other.",
+                file=self.name,
+                remedy='If the file is honest, raise limits={"nested": ...}.',
+            )
+        if self.writable and isinstance(data, bytes):
+            data = bytearray(data)
+        return Source(
+            f"{self.name}, {name}" if name else self.name,
+            path=self.path if here else None,
+            buffer=memoryview(data).cast("B"),
+            limits=self.limits,
+            budget=self._budget,
+            home=self._home if here else None,
+            writable=self.writable,
+            level=self._level + 1,
+        )
+
+    @property
+    def basename(self) -> str:
+        """The last step of the path; of bytes and open files, what is known of a name."""
+        return self._home.basename if self._home else os.path.basename(self.path or "")
+
+    def children(self) -> list[str]:
+        """Return the sorted names in the folder: of a folder its own, else of its neighbours."""
+        return self._home.children(self.kind == "folder") if self._home else []
+
+    def child(self, name: str) -> Source | None:
+        """Return what lies in this folder under ``name`` (one step, no way out), or None."""
+        return self._home.open(name, True, self) if self._home and _is_step(name) else None
+
+    def sibling(self, name: str) -> Source | None:
+        """Return the neighbour of that name in the same folder, or None.
+
+        A name with a path in it has no neighbour: a file cannot name its way out.
+        """
+        return self._home.open(name, False, self) if self._home and _is_step(name) else None
+
+    def close(self) -> None:
+        """Let go of the file; arrays that are mapped stay valid."""
+        if self._ranged is not None:
+            self._ranged.closed = True
+        if self._owned is not None:
+            self._owned()
+            self._owned = None
+
+    def __repr__(self) -> str:
+        return f"<source {self.name} ({self.kind}, {self.size:,} bytes)>"
+
+
+def _shape(
+    data: memoryview,
+    dtype: np.dtype[Any],
+    shape: tuple[int, ...],
+    order: str,
+    source: Source,
+    offset: int,
+) -> np.ndarray[Any, Any]:
+    try:
+        if dtype.itemsize == 0:
+            return np.zeros(shape, dtype)
+        if not len(data):
+            return np.empty(shape, dtype, order=order)  # type: ignore[call-overload,no-any-return]
+        return np.ndarray(shape, dtype, data, order=order)  # type: ignore[call-overload,no-any-return]
+    except (ValueError, TypeError) as error:
+        raise DamagedFileError(
+            f"an array of dtype {dtype} and shape {shape} cannot be: {error}.",
+            file=source.name,
+            where=f"offset {offset}",
+        ) from error
+
+
+class Cursor:
+    """A place in a `Source` that moves as it is read; little-endian unless said.
+
+    Attributes:
+        source: what it reads.
+        offset: where the next read begins.
+    """
+
+    __slots__ = ("offset", "source")
+
+    def __init__(self, source: Source, offset: int = 0) -> None:
+        self.source = source
+        self.offset = offset
+
+    @property
+    def left(self) -> int:
+        """Bytes between here and the end."""
+        return self.source.size - self.offset
+
+    def view(self, length: int) -> memoryview:
+        """Return the next ``length`` bytes, without a copy where mapped."""
+        view = self.source.view(self.offset, length)
+        self.offset += length
+        return view
+
+    def read(self, length: int) -> bytes:
+        """Return a copy of the next ``length`` bytes."""
+        return bytes(self.view(length))
+
+    def line(self, most: int = 65_536) -> bytes:
+        """Return the bytes up to the next newline, which is passed over.
+
+        Raises:
+            DamagedFileError: there is none within ``most`` bytes.
+        """
+        window = self.source.read(self.offset, min(most, max(0, self.left)))
+        end = window.find(b"\n")
+        if end < 0:
+            raise self.damaged("a line has no end.", "The file is truncated or of another kind.")
+        self.offset += end + 1
+        return window[:end]
+
+    def unpack(self, form: str) -> tuple[Any, ...]:
+        """Return what `struct.unpack` makes of the next bytes."""
+        return struct.unpack(form, self.view(struct.calcsize(form)))
+
+    def number(self, form: str) -> Any:
+        """Return the one number of `struct` format ``form`` that comes next."""
+        return struct.unpack(form, self.view(struct.calcsize(form)))[0]
+
+    def u8(self) -> int:
+        """Return the next unsigned byte."""
+        return int(self.view(1)[0])
+
+    def u16(self) -> int:
+        """Return the next little-endian unsigned 16-bit number."""
+        return int(self.number("<H"))
+
+    def u32(self) -> int:
+        """Return the next little-endian unsigned 32-bit number."""
+        return int(self.number("<I"))
+
+    def i32(self) -> int:
+        """Return the next little-endian signed 32-bit number."""
+        return int(self.number("<i"))
+
+    def u64(self) -> int:
+        """Return the next little-endian unsigned 64-bit number."""
+        return int(self.number("<Q"))
+
+    def i64(self) -> int:
+        """Return the next little-endian signed 64-bit number."""
+        return int(self.number("<q"))
+
+    def array(
+        self, dtype: np.dtype[Any], shape: tuple[int, ...], order: str = "C"
+    ) -> np.ndarray[Any, Any] | LazyArray:
+        """Return the array that comes next, as `Source.array` does, and pass over it."""
+        array = self.source.array(self.offset, dtype, shape, order)
+        self.offset += math.prod(shape) * dtype.itemsize
+        return array
+
+    def count(self, number: int, least: int, what: str) -> int:
+        """Return ``number`` if that many things of at least ``least`` bytes can still follow.
+
+        Raises:
+            DamagedFileError: they cannot.
+        """
+        if number < 0 or number * least > self.left:
+            raise self.damaged(
+                f"{number:,} {what} are claimed, but {self.left:,} bytes are left.",
+                "The file is truncated, or a count in it is wrong.",
+            )
+        return number
+
+    def damaged(self, what: str, remedy: str = "") -> DamagedFileError:
+        """Return the error that says what is wrong here."""
+        return DamagedFileError(
+            what, file=self.source.name, where=f"offset {self.offset}", remedy=remedy
+        )
+
+
+def _is_step(name: str) -> bool:
+    return (
+        bool(name)
+        and name not in (".", "..")
+        and "/" not in name
+        and "\\" not in name
+        and "\0" not in name
+        and not (len(name) > 1 and name[1] == ":" and os.name == "nt")
+    )
+
+
+class _Home:
+    """The folder in which a local source lies; its neighbours are opened through it."""
+
+    def __init__(self, path: Path, shown: str) -> None:
+        self.path = path
+        self.shown = shown
+
+    @property
+    def basename(self) -> str:
+        return self.path.name
+
+    def _folder(self, inside: bool) -> Path:
+        return self.path if inside else self.path.parent
+
+    def children(self, inside: bool) -> list[str]:
+        try:
+            return sorted(entry.name for entry in os.scandir(self._folder(inside)))
+        except OSError:
+            return []
+
+    def open(self, name: str, inside: bool, near: Source) -> Source | None:
+        path = self._folder(inside) / name
+        if not path.exists():
+            return None
+        shown = os.path.join(self.shown if inside else os.path.dirname(self.shown), name)
+        return _local(path, shown, near.limits, near.writable, near._budget, True, near._level)
+
+
+class _RemoteHome:
+    """The same for an fsspec file system."""
+
+    def __init__(self, files: Any, path: str, shown: str) -> None:
+        self.files = files
+        self.path = path.rstrip("/")
+        self.shown = shown.rstrip("/")
+
+    @property
+    def basename(self) -> str:
+        return self.path.rpartition("/")[2]
+
+    def _folder(self, inside: bool) -> str:
+        return self.path if inside else self.path.rpartition("/")[0]
+
+    def children(self, inside: bool) -> list[str]:
+        try:
+            found = self.files.ls(self._folder(inside), detail=False)
+        except OSError:
+            return []
+        return sorted(str(path).rstrip("/").rpartition("/")[2] for path in found)
+
+    def open(self, name: str, inside: bool, near: Source) -> Source | None:
+        path = f"{self._folder(inside)}/{name}"
+        if not self.files.exists(path):
+            return None
+        shown = f"{self.shown if inside else self.shown.rpartition('/')[0]}/{name}"
+        return _remote(self.files, path, shown, near.limits, near.writable, near._budget, near._level)
+
+
+class _Ranged:
+    """Ranged reads of a seekable binary file, one block kept to serve small neighbours."""
+
+    BLOCK = 64 << 10
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.closed = False
+        self._start = 0
+        self._block = b""
+
+    def read(self, start: int, length: int, name: str) -> bytes:
+        if self.closed:
+            raise DamagedFileError(
+                "it was closed before this part of it was read.",
+                file=name,
+                remedy="Read lazy arrays before close(), or open local files, which are mapped.",
+            )
+        inside = start - self._start
+        if 0 <= inside and inside + length <= len(self._block):
+            return self._block[inside : inside + length]
+        wanted = max(length, self.BLOCK)
+        self.file.seek(start)
+        block = self.file.read(wanted)
+        while len(block) < length:  # raw files may give less than was asked for
+            more = self.file.read(length - len(block))
+            if not more:
+                raise DamagedFileError(
+                    f"{length:,} bytes are claimed, but {len(block):,} could be read.",
+                    file=name,
+                    where=f"offset {start}",
+                )
+            block += more
+        if wanted == self.BLOCK:
+            self._start, self._block = start, block
+        return block[:length]
+
+
+def open_source(
+    source: object,
+    *,
+    map: bool = True,
+    limits: Mapping[str, int] | Limits | None = None,
+    writable: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Source:
+    """Turn what a user names into a `Source`.
+
+    Args:
+        source: a path, an fsspec URL (``s3://...``), bytes, or an open binary
+            file (read from where it stands).
+        map: map local files; without it they are read into memory.
+        limits: see `Limits`.
+        writable: arrays handed out may be written to, privately.
+        storage_options: for fsspec.
+
+    Raises:
+        FileNotFoundError: no file, folder or checkpoint prefix of that name.
+        MissingExtraError: a URL, and fsspec is not installed.
+    """
+    bounds = Limits.of(limits)
+    if isinstance(source, Source):
+        return source
+    if isinstance(source, bytes | bytearray | memoryview):
+        data = bytearray(source) if writable else source
+        return Source(
+            f"<{len(source)} bytes>", buffer=memoryview(data).cast("B"), limits=bounds, writable=writable
+        )
+    if isinstance(source, str | os.PathLike):
+        text = os.fspath(source)
+        if isinstance(text, bytes):
+            text = os.fsdecode(text)
+        if "://" in text or text.startswith("memory:"):
+            files, path = _url(text, storage_options)
+            return _remote(files, path, text, bounds, writable)
+        return _local(Path(text), text, bounds, writable, None, map)
+    if hasattr(source, "read"):
+        return _opened(source, bounds, writable)
+    raise TypeError(
+        f"cannot open a {type(source).__name__}: a path, a URL, bytes or an open binary file is wanted"
+    )
+
+
+def _url(text: str, options: Mapping[str, Any] | None) -> tuple[Any, str]:
+    try:
+        import fsspec
+    except ImportError as error:
+        raise MissingExtraError(
+            "an fsspec URL needs the library fsspec.",
+            file=text,
+            remedy="Install it with: pip install 'persist-state[fsspec]'",
+        ) from error
+    files, path = fsspec.core.url_to_fs(text, **(options or {}))
+    return files, str(path)
+
+
+def _local(
+    path: Path,
+    shown: str,
+    limits: Limits,
+    writable: bool,
+    budget: _Budget | None,
+    map: bool,
+    level: int = 0,
+) -> Source:
+    home = _Home(path, shown)
+    common: dict[str, Any] = {
+        "limits": limits, "home": home, "path": shown, "writable": writable, "level": level,
+    }
+    if path.is_dir():
+        return Source(shown, kind="folder", budget=budget, **common)
+    if not path.exists() and _is_prefix(path):
+        return Source(shown, kind="prefix", budget=budget, **common)
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if not map or not size:
+            data: Any = file.read()
+            data = bytearray(data) if writable else data
+        else:
+            access = mmap.ACCESS_COPY if writable else mmap.ACCESS_READ
+            try:
+                data = mmap.mmap(file.fileno(), size, access=access)
+            except (OSError, ValueError):  # a pipe, or a file system that cannot map
+                data = file.read()
+    return Source(shown, buffer=memoryview(data), budget=budget, **common)
+
+
+def _is_prefix(path: Path) -> bool:
+    try:
+        return any(entry.name.startswith(path.name) for entry in os.scandir(path.parent or "."))
+    except OSError:
+        return False
+
+
+def _remote(
+    files: Any,
+    path: str,
+    shown: str,
+    limits: Limits,
+    writable: bool,
+    budget: _Budget | None = None,
+    level: int = 0,
+) -> Source:
+    home: Any = _RemoteHome(files, path, shown)
+    common: dict[str, Any] = {
+        "limits": limits, "home": home, "path": shown, "budget": budget, "writable": writable,
+        "level": level,
+    }
+    if files.isdir(path):
+        return Source(shown, kind="folder", **common)
+    if not files.exists(path):
+        if any(name.startswith(home.basename) for name in home.children(False)):
+            return Source(shown, kind="prefix", **common)
+        raise FileNotFoundError(shown)
+    file = files.open(path, "rb")
+    size = int(files.size(path))
+    return Source(shown, ranged=_Ranged(file), size=size, owned=file.close, **common)
+
+
+def _opened(file: Any, limits: Limits, writable: bool) -> Source:
+    """An open binary file, from where it stands; ranged reads where it can seek."""
+    name = getattr(file, "name", None)
+    shown = name if isinstance(name, str) else f"<open {type(file).__name__}>"
+    try:
+        start = file.tell()
+        end = file.seek(0, io.SEEK_END)
+        file.seek(start)
+    except (OSError, AttributeError):
+        return _bytes_of(file, shown, limits, writable)
+    if not isinstance(end, int):
+        end = file.tell()
+    home = _Home(Path(name), name) if isinstance(name, str) and os.path.exists(name) else None
+    if isinstance(file, io.BytesIO):
+        file.seek(start)
+        return _bytes_of(file, shown, limits, writable)
+    return Source(
+        shown, ranged=_Ranged(file), base=start, size=max(0, end - start), limits=limits, home=home,
+        writable=writable,
+    )
+
+
+def _bytes_of(file: Any, shown: str, limits: Limits, writable: bool) -> Source:
+    data = file.read()
+    if isinstance(data, str):
+        raise TypeError("the file is open in text mode; open it with 'rb'")
+    if writable:
+        data = bytearray(data)
+    return Source(shown, buffer=memoryview(data), limits=limits, writable=writable)

@@ -1,0 +1,105 @@
+"""What a reader is: one family of formats, its claim, and what it gives.
+
+A reader module holds one `Reader` subclass (or several), found by walking the
+package or by the entry point group ``persist.readers``. It states what the file
+is (`claims`), and turns it into a `Content` (`read`); names and states are
+given exactly as written in the file. A format that is also written has its
+`write` beside its `read`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import IO, Any, ClassVar
+
+import attrs
+
+from persist._wire.source import Source
+
+__all__ = ["Content", "Options", "Reader"]
+
+
+@attrs.frozen
+class Options:
+    """What a user asked of a reading, for the reader that needs it.
+
+    Attributes:
+        py2_str: what Python 2's ``str`` becomes: None (text where it is UTF-8,
+            bytes otherwise), "text", "bytes", the name of an encoding, or a
+            callable from bytes.
+        verify: "lazy", "always", "never" or None (the reader's default).
+        salvage: give what is whole of a damaged file, and tell the rest in
+            ``damage``.
+        step: the step wanted of a series of checkpoints, None for the latest.
+        open_nested: reads a Source found inside by whatever reader claims it.
+        arrays: "numpy", or "torch" for tensors (with torch installed).
+    """
+
+    py2_str: str | Callable[[bytes], Any] | None = None
+    verify: str | None = None
+    salvage: bool = False
+    step: int | None = None
+    open_nested: Callable[[Source], Content] | None = None
+    arrays: str = "numpy"
+
+
+@attrs.define
+class Content:
+    """What a reader gives.
+
+    Attributes:
+        tree: the file as written (see `persist.tree`).
+        structure: JSON-able description of what is no array; or a callable
+            that makes it when it is asked for.
+        writer: what the file itself tells of its writer; never guessed.
+        damage: what was wrong and passed over, in words.
+        globals: dotted names that the file mentions, by which packs are found.
+        format: overrides the reader's name, where one reader knows several.
+    """
+
+    tree: Any
+    structure: dict[str, Any] | Callable[[], dict[str, Any]] = attrs.Factory(dict)
+    writer: dict[str, str] = attrs.Factory(dict)
+    damage: list[str] = attrs.Factory(list)
+    globals: set[str] = attrs.Factory(set)
+    format: str | None = None
+
+
+class Reader:
+    """One family of formats.
+
+    Attributes:
+        name: what ``file.format`` says.
+        suffixes: of files that users give this format, for ``save`` and the docs;
+            never needed for reading.
+        refines: names of readers whose claim gives way to this one's.
+        writes: whether `write` is there.
+    """
+
+    name: ClassVar[str]
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    refines: ClassVar[tuple[str, ...]] = ()
+    writes: ClassVar[bool] = False
+
+    def claims(self, source: Source) -> str | None:
+        """Return why this file is its own, or None. Looks at content, not at the suffix.
+
+        Must be cheap: a few reads of small ranges; and must not raise for any bytes.
+        """
+        raise NotImplementedError
+
+    def read(self, source: Source, options: Options) -> Content:
+        """Read the file.
+
+        Raises:
+            FormatError: nothing else, for any bytes.
+        """
+        raise NotImplementedError
+
+    def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
+        """Write a tree in this format.
+
+        Raises:
+            FormatError: the tree holds what the format cannot.
+        """
+        raise NotImplementedError
