@@ -1,0 +1,87 @@
+"""Load what was saved years ago, and keep what is saved today loadable in decades.
+
+The face is lazy: ``import persist`` imports nothing but this file, and each
+name what it needs. Start reading in `persist._files`, the spine.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from persist import errors, ops
+    from persist._files import File, explain, load, open, restore, save
+    from persist._migrate import Plan
+    from persist._restore import Report
+    from persist.errors import PersistError
+    from persist.registry import Registry, alias, constant, migration, register, stamp
+    from persist.tree import Record
+    from persist.versioned import Versioned, downgrade, resource
+
+__version__ = "0.1.0"
+
+# Name -> where it is made.
+_HOMES = {
+    "File": "persist._files",
+    "PersistError": "persist.errors",
+    "Plan": "persist._migrate",
+    "Record": "persist.tree",
+    "Registry": "persist.registry",
+    "Report": "persist._restore",
+    "Versioned": "persist.versioned",
+    "alias": "persist.registry",
+    "constant": "persist.registry",
+    "downgrade": "persist.versioned",
+    "errors": "persist.errors",
+    "explain": "persist._files",
+    "load": "persist._files",
+    "migration": "persist.registry",
+    "open": "persist._files",
+    "ops": "persist.ops",
+    "register": "persist.registry",
+    "resource": "persist.versioned",
+    "restore": "persist._files",
+    "save": "persist._files",
+    "stamp": "persist.registry",
+}
+
+__all__ = [
+    "File",
+    "PersistError",
+    "Plan",
+    "Record",
+    "Registry",
+    "Report",
+    "Versioned",
+    "__version__",
+    "alias",
+    "constant",
+    "downgrade",
+    "errors",
+    "explain",
+    "load",
+    "migration",
+    "open",
+    "ops",
+    "register",
+    "resource",
+    "restore",
+    "save",
+    "stamp",
+]
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'persist' has no attribute {name!r}")
+    module = importlib.import_module(home)
+    value = module if home.rpartition(".")[2] == name else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

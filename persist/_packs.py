@@ -1,0 +1,95 @@
+"""Which packs does this tree need? Import just those.
+
+A pack is a module of `persist.migrations` (or of the entry point group of that
+name) called like the library that it knows: the top-level name in a pickled
+global. Only packs that are installed are imported; a name in a file chooses
+among them and adds none.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.metadata
+import pkgutil
+import sys
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from persist.errors import PackWarning
+from persist.registry import Registry
+
+__all__ = ["gather"]
+
+_ALWAYS = ("python2",)  # the renames between the two Pythons concern every file
+
+
+def gather(names: Iterable[str], registry: Registry) -> Registry:
+    """Return ``registry`` with the packs of the libraries behind it that ``names`` mention.
+
+    Args:
+        names: dotted names that a file mentions.
+        registry: the user's; it is asked first, the packs after it.
+    """
+    tops = {name.partition(".")[0] for name in names}
+    packs = [pack for top in (*_ALWAYS, *sorted(tops)) if (pack := _pack(top)) is not None]
+    if not packs:
+        return registry
+    return Registry(f"{registry.name} with packs", parents=(registry, *packs))
+
+
+@functools.cache
+def _pack(library: str) -> Registry | None:
+    """The pack of a library, or None; one that fails to import is a warning, never a crash."""
+    found = _installed().get(library)
+    if found is None:
+        return None
+    origin, load = found
+    try:
+        module = load()
+        pack = getattr(module, "pack", module)
+    except Exception as error:  # whatever a stranger's module raises
+        warnings.warn(
+            f"the pack for {library!r} ({origin}) cannot be used: {type(error).__name__}: {error}. "
+            "Files are read without it.",
+            PackWarning,
+            stacklevel=2,
+        )
+        return None
+    if not isinstance(pack, Registry):
+        warnings.warn(
+            f"the pack for {library!r} ({origin}) holds no Registry named 'pack'. "
+            "Files are read without it.",
+            PackWarning,
+            stacklevel=2,
+        )
+        return None
+    return pack
+
+
+@functools.cache
+def _installed() -> dict[str, tuple[str, Callable[[], Any]]]:
+    """Library -> (where the pack comes from, how it is imported)."""
+    result: dict[str, tuple[str, Callable[[], Any]]] = {}
+    try:
+        shipped = importlib.import_module("persist.migrations")
+    except ModuleNotFoundError:
+        shipped = None
+    for info in pkgutil.iter_modules(getattr(shipped, "__path__", ())):
+        if not info.name.startswith("_"):
+            name = f"persist.migrations.{info.name}"
+            result[info.name] = (name, functools.partial(importlib.import_module, name))
+    for point in importlib.metadata.entry_points(group="persist.migrations"):
+        package = point.dist.name if point.dist is not None else "?"
+        version = point.dist.version if point.dist is not None else "?"
+        result[point.name] = (f"{package} {version}", point.load)
+    return result
+
+
+def forget() -> None:
+    """Look for packs anew (after an installation, or in tests)."""
+    _pack.cache_clear()
+    _installed.cache_clear()
+    importlib.invalidate_caches()
+    sys.modules.pop("persist.migrations", None)

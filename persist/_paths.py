@@ -1,0 +1,463 @@
+"""Natural paths: the names of what is inside a tree.
+
+Steps joined by ``/``: keys, attributes, indices. ``in`` and ``[]`` walk the path
+that is asked for; listing is done on demand, since where objects share and
+point in circles all paths together are too many. Walkers are iterative, and a
+path that would pass through itself stops.
+
+`Looker` says what stands at a value's own path (a *leaf*) and which steps lead
+on from it; packs are asked there, so that a framework's objects look like the
+values they held.
+"""
+
+from __future__ import annotations
+
+import array as array_module
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from persist._envelope import unwrap
+from persist.errors import FormatError, LimitError
+from persist.tree import ABSENT, LazyArray, PersistentRef, Record, View
+
+__all__ = ["Looker", "Names", "is_array", "step_of"]
+
+Steps = list[tuple[str, Any]]
+
+_LONGEST = 200_000  # characters of a path that is listed
+_SCALARS = (str, bytes, bytearray, int, float, complex, bool, type(None), np.generic)
+
+
+def is_array(value: Any) -> bool:
+    """Whether a leaf is an array (a 0-d array is one, a scalar never)."""
+    return isinstance(value, np.ndarray | LazyArray | array_module.array)
+
+
+def step_of(key: Any) -> str:
+    """Return the step that a dict's key gives: its text, bytes as UTF-8 or else latin-1."""
+    if isinstance(key, str):
+        return str(key)
+    if isinstance(key, bytes):
+        try:
+            return key.decode("utf-8")
+        except UnicodeDecodeError:
+            return key.decode("latin-1")
+    if isinstance(key, Record):
+        return f"<{key.qualname}>"
+    return _text(_bare(key))
+
+
+def _text(key: Any) -> str:
+    try:
+        return str(key)
+    except ValueError:  # an int of more digits than CPython prints
+        return f"<int of {key.bit_length()} bits>"
+
+
+def _bare(key: Any) -> Any:
+    """NumPy scalars in a key as Python's."""
+    if isinstance(key, np.generic):
+        return key.item()
+    if isinstance(key, tuple) and any(isinstance(item, tuple | np.generic) for item in key):
+        return tuple(_bare(item) for item in key)
+    return key
+
+
+class Looker:
+    """Says what stands at a value's path, and what lies below it.
+
+    Args:
+        views: returns the `View` (or tree value) of a record, or None where no
+            pack knows it.
+        opener: reads bytes that hold a file of their own, and returns its tree.
+    """
+
+    def __init__(
+        self,
+        views: Callable[[Record, Looker], Any] | None = None,
+        opener: Callable[[bytes, str], Any] | None = None,
+    ) -> None:
+        self._views = views
+        self._opener = opener
+        self.tables: dict[int, tuple[Any, dict[str, Any]]] = {}
+        self._steps: dict[int, tuple[Any, Any, Steps]] = {}
+        self._seen_through: dict[int, tuple[Any, Any]] = {}
+
+    @property
+    def has_views(self) -> bool:
+        """Whether packs are asked at all."""
+        return self._views is not None
+
+    def open(self, data: bytes, name: str) -> Any:
+        """Return the tree of a whole file that stands as bytes in this one (for packs).
+
+        Args:
+            data: the bytes of the inner file.
+            name: what it is, for errors.
+
+        Raises:
+            FormatError: no reader can read it.
+        """
+        if self._opener is None:
+            raise FormatError(f"{name} cannot be opened here.")
+        return self._opener(data, name)
+
+    def through(self, value: Any) -> Any:
+        """Return a value as packs see it: of a record that is plain data, that data."""
+        for _ in range(64):
+            if not isinstance(value, Record) or self._views is None:
+                return value
+            known = self._seen_through.get(id(value))
+            if known is None:
+                seen = self._views(value, self)
+                known = self._seen_through[id(value)] = (value, value if seen is None else seen)
+            if known[1] is value:
+                return value
+            value = known[1]
+        return value
+
+    def look(self, value: Any) -> tuple[Any, Steps]:
+        """Return (the leaf at the value's own path or ABSENT, steps that lead on)."""
+        value = self.through(value)
+        known = self._steps.get(id(value))
+        if known is not None and known[0] is value:
+            return known[1], known[2]
+        leaf, steps = self._look(value)
+        if not isinstance(value, _SCALARS):
+            self._steps[id(value)] = (value, leaf, steps)
+        return leaf, steps
+
+    def _look(self, value: Any) -> tuple[Any, Steps]:
+        if isinstance(value, Record):
+            return self._record(value)
+        if isinstance(value, View):
+            return self._view(value)
+        if isinstance(value, np.ndarray):
+            return self._array(value)
+        if isinstance(value, dict):
+            return _dict(value)
+        if isinstance(value, list | tuple | deque):
+            if not len(value):
+                return value, []
+            return ABSENT, [(str(index), item) for index, item in enumerate(value)]
+        if isinstance(value, PersistentRef):
+            return ABSENT, []
+        return value, []
+
+    def _view(self, view: View) -> tuple[Any, Steps]:
+        if view.value is ABSENT:
+            return ABSENT, list(view.parts.items())
+        leaf, steps = self.look(view.value)
+        return leaf, [*steps, *view.parts.items()]
+
+    def _array(self, array: np.ndarray[Any, Any]) -> tuple[Any, Steps]:
+        if isinstance(array, np.ma.MaskedArray):
+            steps: Steps = [("mask", np.ma.getmaskarray(array))]
+            if array._fill_value is not None:  # type: ignore[attr-defined]
+                steps.append(("fill_value", np.asarray(array._fill_value)[()]))  # type: ignore[attr-defined]
+            return array.data, steps
+        if not array.dtype.hasobject:
+            return array, []
+        if array.dtype.names is not None:
+            return self._object_fields(array)
+        if array.ndim == 0:  # transparent: what it holds stands in its place
+            return self.look(array[()])
+        if not array.size:
+            return array, []
+        if array.ndim == 1:
+            return ABSENT, [(str(index), item) for index, item in enumerate(array)]
+        return ABSENT, [(str(index), array[index]) for index in range(len(array))]
+
+    def _object_fields(self, array: np.ndarray[Any, Any]) -> tuple[Any, Steps]:
+        names = array.dtype.names or ()
+        if array.ndim == 0:
+            row = array[()]
+            return ABSENT, [(name, row[name]) for name in names]
+        return ABSENT, [
+            (str(index), array[index, ...] if array.ndim > 1 else {name: array[index][name] for name in names})
+            for index in range(len(array))
+        ]
+
+    def _record(self, record: Record) -> tuple[Any, Steps]:
+        if record.kind == "built":
+            return self._built(record)
+        leaf: Any = ABSENT
+        steps: Steps = []
+        state = record.state
+        array = _subclass_array(record)
+        if array is not None:
+            leaf, rest, prefix = array
+            steps += [(f"{prefix}/{index}", item) for index, item in rest]
+            state = ABSENT
+        steps += _state_steps(record, state)
+        steps += _argument_steps(record)
+        steps += [(str(index), item) for index, item in enumerate(record.listitems)]
+        steps += [(step_of(key), item) for key, item in record.dictitems]
+        return leaf, _distinct(steps)
+
+    def _built(self, record: Record) -> tuple[Any, Steps]:
+        """A value that BUILD gave a state it cannot hold: the value, the state beside it."""
+        leaf, steps = self.look(record.args[0])
+        return leaf, _distinct([*steps, *_state_steps(record, record.state)])
+
+
+def _dict(value: dict[Any, Any]) -> tuple[Any, Steps]:
+    steps = [(step_of(key), item) for key, item in value.items()]
+    if isinstance(value, OrderedDict) and vars(value):
+        steps += list(vars(value).items())
+    return (value, []) if not steps else (ABSENT, _distinct(steps))
+
+
+def _distinct(steps: Steps) -> Steps:
+    """Give the second of two things of one name a ``~2``; nothing is dropped."""
+    if len({step for step, _ in steps}) == len(steps):
+        return steps
+    taken: dict[str, int] = {}
+    result: Steps = []
+    for step, item in steps:
+        count = taken[step] = taken.get(step, 0) + 1
+        result.append((step if count == 1 else f"{step}~{count}", item))
+    return result
+
+
+def _state_steps(record: Record, state: Any) -> Steps:
+    if state is ABSENT:
+        return []
+    envelope = unwrap(state)
+    if envelope is not None:
+        return [(step_of(name), item) for name, item in envelope.fields().items()]
+    if isinstance(state, dict):
+        return [(step_of(name), item) for name, item in state.items()]
+    fields = record.fields()
+    if fields or state == (None, {}) or state == ({}, None):
+        return [(step_of(name), item) for name, item in fields.items()]
+    if isinstance(state, tuple | list):
+        return [(f"state/{index}", item) for index, item in enumerate(state)]
+    return [("state", state)] if state is not None else []
+
+
+def _argument_steps(record: Record) -> Steps:
+    args = record.args
+    if record.kind == "reconstructor" and len(args) == 2:
+        base, value = args
+        name = getattr(base, "name", "")
+        if name == "object":
+            return []
+        if name in ("list", "dict") and isinstance(value, list | dict):
+            items = value.items() if isinstance(value, dict) else enumerate(value)
+            return [(step_of(key), item) for key, item in items]
+        return [("args/0", value)]
+    steps = [(f"args/{index}", item) for index, item in enumerate(args)]
+    return steps + [(f"kwargs/{step_of(key)}", item) for key, item in record.kwargs.items()]
+
+
+def _subclass_array(record: Record) -> tuple[Any, Steps, str] | None:
+    """Of an ndarray subclass: its array, the rest of its state tuple, and their prefix."""
+    maker = record.maker
+    if maker is None or maker.name not in ("_reconstruct", "_mareconstruct"):
+        return None
+    state = record.state
+    nested = isinstance(state, tuple) and bool(state) and isinstance(state[0], tuple)
+    inner = state[0] if nested else state
+    array = _array_in(inner)
+    if array is None:
+        return None
+    first = 1 if nested else 5
+    return array, [(str(index), state[index]) for index in range(first, len(state))], "state"
+
+
+def _array_in(state: Any) -> Any:
+    from persist._wire.ndarray import array_of_parts
+
+    return array_of_parts(state)
+
+
+class Names(Mapping[str, Any]):
+    """The arrays, or the scalars, of a tree under their natural paths.
+
+    ``name in names`` and ``names[name]`` walk that path only; iterating lists
+    all, at most ``limit`` of them.
+
+    Args:
+        tree: the tree.
+        looker: says what stands where.
+        wanted: which leaves belong here.
+        limit: paths listed before `LimitError`.
+        file: the file's name, for errors.
+    """
+
+    def __init__(
+        self,
+        tree: Any,
+        looker: Looker,
+        wanted: Callable[[Any], bool],
+        limit: int = 1_000_000,
+        file: str | None = None,
+    ) -> None:
+        self._tree = tree
+        self._looker = looker
+        self._wanted = wanted
+        self._limit = limit
+        self._file = file
+        self._listed: dict[str, Any] | None = None
+        self._hoisted: dict[str, Any] | None = None
+
+    def __getitem__(self, name: str) -> Any:
+        if not isinstance(name, str):
+            raise KeyError(name)
+        for leaf in self._find(name):
+            return leaf
+        raise KeyError(name)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and any(True for _ in self._find(name))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._list())
+
+    def __len__(self) -> int:
+        return len(self._list())
+
+    def __repr__(self) -> str:
+        return f"<natural paths of {self._file or 'a tree'}>"
+
+    def _find(self, name: str) -> Iterator[Any]:
+        if self._listed is not None and name in self._listed:
+            yield self._listed[name]
+            return
+        for leaf in self._walk_to(name):
+            if self._wanted(leaf):
+                yield leaf
+        hoisted = self._all_hoisted()
+        for own, value in hoisted.items():
+            if name == own or name.startswith(f"{own}/"):
+                for leaf in self._below(value, name[len(own) + 1 :] if name != own else ""):
+                    if self._wanted(leaf):
+                        yield leaf
+
+    def _walk_to(self, name: str) -> Iterator[Any]:
+        yield from self._below(self._tree, name)
+        base, mark, number = name.rpartition("~")
+        if mark and number.isdigit() and int(number) > 1:
+            # The second thing of one path, which lies at two places of the tree.
+            same = [leaf for leaf in self._below(self._tree, base)]
+            yield from same[int(number) - 1 : int(number)]
+
+    def _below(self, root: Any, name: str) -> Iterator[Any]:
+        """Yield every leaf whose path from ``root`` is ``name`` (keys may hold slashes)."""
+        todo: list[tuple[Any, str, tuple[int, ...]]] = [(root, name, ())]
+        while todo:
+            value, rest, passed = todo.pop()
+            value = self._looker.through(value)
+            if id(value) in passed:
+                continue
+            leaf, steps = self._looker.look(value)
+            if not rest and leaf is not ABSENT:
+                yield leaf
+            if not steps:
+                continue
+            table = self._table(value, steps)
+            passed = (*passed, id(value))
+            found = []
+            if rest in table:
+                found.append((table[rest], "", passed))
+            cut = rest.find("/")
+            while cut >= 0:
+                step = rest[:cut]
+                if step in table:
+                    found.append((table[step], rest[cut + 1 :], passed))
+                cut = rest.find("/", cut + 1)
+            todo += found
+
+    def _table(self, value: Any, steps: Steps) -> dict[str, Any]:
+        tables = self._looker.tables
+        known = tables.get(id(value))
+        if known is None or known[0] is not value:
+            known = tables[id(value)] = (value, dict(steps))
+        return known[1]
+
+    def _list(self) -> dict[str, Any]:
+        if self._listed is None:
+            found: dict[str, Any] = {}
+            for path, leaf in self.walk():
+                if not self._wanted(leaf):
+                    continue
+                if len(found) >= self._limit:
+                    raise LimitError(
+                        f"more than {self._limit:,} paths lead through it.",
+                        file=self._file,
+                        remedy="Ask for the paths you want, or raise limits={\"paths\": ...}.",
+                    )
+                found[_free(found, path)] = leaf
+            self._listed = found
+        return self._listed
+
+    def walk(self) -> Iterator[tuple[str, Any]]:
+        """Yield every (path, leaf) of either kind, in the order of the file."""
+        yield from self._walk("", self._tree)
+        for own, value in self._all_hoisted().items():
+            yield from self._walk(own, value)
+
+    def _walk(self, start: str, root: Any) -> Iterator[tuple[str, Any]]:
+        visited = 0
+        above: set[int] = set()  # what the present path has passed
+        todo: list[tuple[str | None, Any]] = [(start, root)]
+        while todo:
+            path, value = todo.pop()
+            if path is None:  # back out of a container
+                above.discard(id(value))
+                continue
+            visited += 1
+            if visited > 20 * self._limit or len(path) > _LONGEST:
+                raise LimitError(
+                    f"more than {visited - 1:,} values would be visited, or a path is endless.",
+                    file=self._file,
+                    remedy='Ask for the paths you want, or raise limits={"paths": ...}.',
+                )
+            value = self._looker.through(value)
+            if id(value) in above:
+                continue
+            leaf, steps = self._looker.look(value)
+            if leaf is not ABSENT:
+                yield path, leaf
+            if steps:
+                above.add(id(value))
+                todo.append((None, value))
+                prefix = f"{path}/" if path else ""
+                todo += [(prefix + step, item) for step, item in reversed(steps)]
+
+    def _all_hoisted(self) -> dict[str, Any]:
+        """Values that go by their own name from the root: found once, by a walk over all objects."""
+        if self._hoisted is None and not self._looker.has_views:
+            self._hoisted = {}
+        if self._hoisted is None:
+            found: dict[str, Any] = {}
+            seen: set[int] = set()
+            todo = [self._tree]
+            while todo:
+                value = self._looker.through(todo.pop())
+                if isinstance(value, _SCALARS) or id(value) in seen:
+                    continue
+                seen.add(id(value))
+                if isinstance(value, View):
+                    for own, item in value.hoisted:
+                        found.setdefault(own, item)
+                todo += [item for _, item in self._looker.look(value)[1]]
+            self._hoisted = {
+                own: item
+                for own, item in found.items()
+                if id(self._looker.through(item)) not in seen
+            }
+        return self._hoisted
+
+
+def _free(taken: Mapping[str, Any], path: str) -> str:
+    if path not in taken:
+        return path
+    number = 2
+    while f"{path}~{number}" in taken:
+        number += 1
+    return f"{path}~{number}"

@@ -1,0 +1,178 @@
+"""Pickles of every protocol, of CPython 2 and 3, one or several in a file.
+
+Written by  ``pickle`` and ``cPickle`` since Python 1.4: protocols 0 to 5, also
+            several one after the other (``cPickle.dump`` in a loop), also in a
+            log that is still being appended to.
+Evidence    CPython's ``Lib/pickle.py``, ``Lib/pickletools.py``, Python 2's
+            ``Modules/cPickle.c``; files written by 2.7, 3.6, 3.8.
+Traps       Protocols 0 and 1 have no magic: they are claimed when their first
+            opcodes execute. A transfer in text mode turns LF into CR LF.
+            ``str`` of Python 2 is text and binary alike. joblib's and torch's
+            files are pickles too, with raw data in or behind them.
+Gives       The one object; a list of them where there are several.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from persist._wire import ndarray, plain
+from persist._wire.pickle import CarriageReturnError, Machine
+from persist._wire.source import Cursor, Source
+from persist.errors import DamagedFileError, FormatError, LimitError, PersistError
+from persist.readers.base import Content, Options, Reader
+from persist.tree import ABSENT, Global
+
+__all__ = ["PickleReader"]
+
+REBUILD = {**plain.REBUILD, **ndarray.REBUILD}
+FINISH = {**plain.FINISH, **ndarray.FINISH}
+
+_PROBED = 64  # opcodes of a protocol 0 or 1 pickle that must execute
+_TRIFLE = 16  # bytes behind the last pickle that are a slip, not another file
+
+
+class PickleReader(Reader):
+    """Pickle and cPickle of Python 2 and 3."""
+
+    name = "pickle"
+    suffixes = (".pkl", ".pickle", ".p", ".pck", ".save")
+
+    def claims(self, source: Source) -> str | None:
+        if source.kind != "file" or not source.size:
+            return None
+        head = source.head(2)
+        if head[:1] == b"\x80" and len(head) == 2 and head[1] <= 5:
+            return f"begins as pickle protocol {head[1]}"
+        if _begins_as_text(source):
+            return "its first bytes execute as pickle protocol 0 or 1"
+        return None
+
+    def read(self, source: Source, options: Options) -> Content:
+        try:
+            return _read_all(source, options)
+        except CarriageReturnError:
+            data = source.read(0, source.size)
+            repaired = source.nested(data.replace(b"\r\n", b"\n"), "", here=True)
+            content = _read_all(repaired, options)
+            content.damage.insert(
+                0, "its line ends were CR LF, from a transfer in text mode; it was read as repaired"
+            )
+            return content
+
+
+def machine_for(source: Source, options: Options) -> Machine:
+    """Return a machine that knows the plain values and the neighbours of a file."""
+
+    def neighbour(pid: Any) -> Any:
+        """A persistent id that names a file in the same folder is what that file holds."""
+        if not isinstance(pid, str) or options.open_nested is None:
+            return ABSENT
+        found = source.sibling(pid)
+        if found is None or found.kind != "file":
+            return ABSENT
+        content = options.open_nested(found)
+        for name in content.globals:
+            module, _, last = name.rpartition(".")
+            machine.globals.setdefault(name, Global(module, last))
+        return content.tree
+
+    machine = Machine(
+        source, py2_str=options.py2_str, persistent=neighbour, rebuild=REBUILD, finish=FINISH
+    )
+    return machine
+
+
+def _read_all(source: Source, options: Options) -> Content:
+    machine = machine_for(source, options)
+    cursor = source.cursor()
+    values: list[Any] = []
+    damage: list[str] = []
+    while cursor.left > 0:
+        start = cursor.offset
+        if values and not _goes_on(source, start):
+            damage.append(_trailing(source, start))
+            break
+        try:
+            values.append(machine.load(cursor))
+        except (CarriageReturnError, LimitError):
+            raise
+        except DamagedFileError as error:
+            if values:
+                damage.append(_broken_off(source, start, len(values), error))
+                break
+            if not options.salvage:
+                raise
+            damage.append(str(error))
+            values.append(machine.unfinished())
+            break
+    tree = values[0] if len(values) == 1 else values
+    return Content(
+        tree,
+        structure={
+            "protocol": machine.protocol,
+            "pickles": len(values),
+            "globals": sorted(f"{ref.module} {ref.name}" for ref in machine.globals.values()),
+        },
+        writer=_writer(machine),
+        damage=damage,
+        globals=set(machine.globals),
+    )
+
+
+def _writer(machine: Machine) -> dict[str, str]:
+    """What the opcodes prove: only Python 2 writes ``str`` as STRING, only 3 writes protocol 3."""
+    if machine.has_py2_str:
+        return {"python": "2"}
+    least = {3: "3", 4: "3.4 or later", 5: "3.8 or later"}.get(machine.protocol)
+    return {"python": least} if least else {}
+
+
+def _goes_on(source: Source, start: int) -> bool:
+    """Whether another pickle may stand at ``start``."""
+    head = source.read(start, min(2, source.size - start))
+    if head[:1] == b"\x80":
+        return len(head) == 1 or head[1] <= 5
+    return _begins_as_text(source.window(start, source.size - start))
+
+
+def _trailing(source: Source, start: int) -> str:
+    left = source.size - start
+    what = source.read(start, min(left, 8))
+    slip = "a stray byte" if left == 1 else f"{left:,} bytes"
+    kind = "" if left > _TRIFLE else f" ({what!r})"
+    verb = "follows" if left == 1 else "follow"
+    return f"{slip}{kind} {verb} the last pickle at offset {start:,}, and no pickle begins there"
+
+
+def _broken_off(source: Source, start: int, whole: int, error: DamagedFileError) -> str:
+    count = "the one before it is whole" if whole == 1 else f"the {whole:,} before it are whole"
+    if error.facts.get("truncated"):
+        left = source.size - start
+        return f"the last pickle breaks off after {left:,} bytes (it begins at {start:,}); {count}"
+    return f"the pickle at offset {start:,} cannot be read ({error.what.rstrip('.')}); {count}"
+
+
+def _begins_as_text(source: Source) -> bool:
+    """Whether the first opcodes execute as a pickle without PROTO."""
+    head = source.head(1)
+    if head not in _FIRST:
+        return False
+    probe = source.window(0, min(source.size, 4096))
+    if b"\r\n" in probe.head(256):
+        probe = source.nested(probe.head(4096).replace(b"\r\n", b"\n"), "")
+    machine = Machine(probe, most=_PROBED, rebuild=REBUILD, finish=FINISH)
+    try:
+        machine.load(Cursor(probe))
+    except LimitError:
+        return machine.steps > _PROBED
+    except DamagedFileError as error:
+        # Broken off by the end of the probe or of the file: a truncated pickle, if it got anywhere.
+        return bool(error.facts.get("truncated")) and (machine.steps > 3 or probe.size == 4096)
+    except (FormatError, PersistError):
+        return False
+    return True
+
+
+# Opcodes with which a pickle of protocol 0 or 1 can begin.
+_FIRST = frozenset(bytes((code,)) for code in b"()]}IJKLMNFGSTUVXcilPQd")
