@@ -224,7 +224,13 @@ def _is_reader(value: object) -> bool:
 def _view(knowledge: Registry, record: Record, looker: Looker) -> Any:
     """A record through the packs, or None where none knows it."""
     plain = knowledge.plain_for(record.qualname)
-    return None if plain is None else plain(record, looker)
+    if plain is not None:
+        return plain(record, looker)
+    for plain in knowledge.plains_like():
+        seen = plain(record, looker)
+        if seen is not None:
+            return seen
+    return None
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ import numpy as np
 
 from persist._envelope import unwrap
 from persist.errors import FormatError, LimitError
-from persist.tree import ABSENT, LazyArray, PersistentRef, Record, View
+from persist.tree import ABSENT, LazyArray, PersistentRef, Record, View, is_slots_pair
 
 __all__ = ["Looker", "Names", "is_array", "step_of"]
 
@@ -231,9 +231,8 @@ def _state_steps(record: Record, state: Any) -> Steps:
         return [(step_of(name), item) for name, item in envelope.fields().items()]
     if isinstance(state, dict):
         return [(step_of(name), item) for name, item in state.items()]
-    fields = record.fields()
-    if fields or state == (None, {}) or state == ({}, None):
-        return [(step_of(name), item) for name, item in fields.items()]
+    if is_slots_pair(state):
+        return [(step_of(name), item) for name, item in record.fields().items()]
     if isinstance(state, tuple | list):
         return [(f"state/{index}", item) for index, item in enumerate(state)]
     return [("state", state)] if state is not None else []
@@ -411,7 +410,7 @@ class Names(Mapping[str, Any]):
                 above.discard(id(value))
                 continue
             visited += 1
-            if visited > 20 * self._limit or len(path) > _LONGEST:
+            if visited > 4 * self._limit or len(path) > _LONGEST:
                 raise LimitError(
                     f"more than {visited - 1:,} values would be visited, or a path is endless.",
                     file=self._file,

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import codecs
 import copyreg
+import re
 import struct
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Mapping
@@ -387,7 +388,7 @@ class Machine:
         line = self._line().rstrip(b"\r ")
         if len(line) < 2 or line[0] != line[-1] or line[0] not in b"\"'":
             raise ValueError("the string is not quoted")
-        self._py2_string(codecs.escape_decode(line[1:-1])[0])
+        self._py2_string(_unescape(line[1:-1]))
 
     def _binstring(self) -> None:
         length = _I4(self.take(4))[0]
@@ -895,6 +896,27 @@ def _is_newobj_ex(args: tuple[Any, ...]) -> bool:
         and isinstance(args[1], tuple)
         and isinstance(args[2], dict)
     )
+
+
+_ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|[0-7]{1,3}|.)", re.DOTALL)
+_ESCAPED = {
+    b"n": b"\n", b"r": b"\r", b"t": b"\t", b"a": b"\a", b"b": b"\b", b"f": b"\f", b"v": b"\v",
+    b"\\": b"\\", b"'": b"'", b'"': b'"', b"\n": b"",
+}  # fmt: skip
+
+
+def _unescape(text: bytes) -> bytes:
+    """The bytes that Python 2's ``repr`` of a ``str`` means (protocol 0's STRING)."""
+
+    def one(match: re.Match[bytes]) -> bytes:
+        code = match[1]
+        if code[:1] == b"x" and len(code) == 3:
+            return bytes((int(code[1:], 16),))
+        if code[:1].isdigit() and code[:1] < b"8":
+            return bytes((int(code, 8) & 255,))
+        return _ESCAPED.get(code, match[0])
+
+    return _ESCAPE.sub(one, text) if b"\\" in text else text
 
 
 def _string_policy(
