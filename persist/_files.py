@@ -1,15 +1,17 @@
 """The spine: open, load, save. Start reading here.
 
-    bytes --reader--> tree --packs, aliases, migrations--> tree of today --> objects
+bytes --reader--> tree --packs, aliases, migrations--> tree of today --> objects
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import gc
 import importlib
 import importlib.metadata
+import os
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -141,9 +143,7 @@ def open(
         FileNotFoundError: there is no such file.
     """
     opened = open_source(source, map=mmap, limits=limits, storage_options=storage_options)
-    options = Options(
-        py2_str=py2_str, verify=verify, salvage=salvage, step=step, arrays=arrays
-    )
+    options = Options(py2_str=py2_str, verify=verify, salvage=salvage, step=step, arrays=arrays)
     return _open(opened, options, default_registry if registry is None else registry)
 
 
@@ -177,7 +177,9 @@ def choose(source: Source, layers: tuple[str, ...] = ()) -> tuple[Reader, Source
         UnknownFormatError: nobody claims it; with what it is instead, if that shows.
         AmbiguousFormatError: two unrelated readers claim it.
     """
-    claims = {reader.name: (reader, reason) for reader in readers() if (reason := reader.claims(source))}
+    claims = {
+        reader.name: (reader, reason) for reader in readers() if (reason := reader.claims(source))
+    }
     for reader, _ in list(claims.values()):
         for name in reader.refines:
             claims.pop(name, None)
@@ -196,6 +198,8 @@ def choose(source: Source, layers: tuple[str, ...] = ()) -> tuple[Reader, Source
     if peeled is not None:
         inner, layer = peeled
         return choose(inner, (*layers, layer))
+    if source.kind == "prefix":  # no such file, and what begins so is no checkpoint
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), source.path)
     what, cure = diagnose(source)
     inside = f"inside its {', '.join(layers)} layer, " if layers else ""
     raise UnknownFormatError(f"{inside}{what}", file=source.name, remedy=cure)

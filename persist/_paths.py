@@ -177,7 +177,12 @@ class Looker:
             row = array[()]
             return ABSENT, [(name, row[name]) for name in names]
         return ABSENT, [
-            (str(index), array[index, ...] if array.ndim > 1 else {name: array[index][name] for name in names})
+            (
+                str(index),
+                array[index, ...]
+                if array.ndim > 1
+                else {name: array[index][name] for name in names},
+            )
             for index in range(len(array))
         ]
 
@@ -388,7 +393,7 @@ class Names(Mapping[str, Any]):
                     raise LimitError(
                         f"more than {self._limit:,} paths lead through it.",
                         file=self._file,
-                        remedy="Ask for the paths you want, or raise limits={\"paths\": ...}.",
+                        remedy='Ask for the paths you want, or raise limits={"paths": ...}.',
                     )
                 found[_free(found, path)] = leaf
             self._listed = found

@@ -31,7 +31,9 @@ def page(file: File, lines: int = _LINES) -> str:
     """Return what ``print(file)`` shows."""
     out = [f"{file.name}", f"  format   {file.format} ({file.claim})"]
     if file.writer:
-        out.append("  writer   " + ", ".join(f"{key} {value}" for key, value in file.writer.items()))
+        out.append(
+            "  writer   " + ", ".join(f"{key} {value}" for key, value in file.writer.items())
+        )
     for note in file.damage:
         out.append(f"  damage   {note}")
     out.append("  tree")
@@ -69,7 +71,8 @@ def tree_lines(tree: Any, looker: Looker, most: int = _LINES) -> list[str]:
             out[-1] += " ..."
             continue
         below = [
-            (depth + 1, str(step), f"{path}/{step}" if path else step, item) for step, item in steps[:_ITEMS]
+            (depth + 1, str(step), f"{path}/{step}" if path else step, item)
+            for step, item in steps[:_ITEMS]
         ]
         if len(steps) > _ITEMS:
             below.append((depth + 1, f"... and {len(steps) - _ITEMS:,} more", path, _MORE))
@@ -138,7 +141,9 @@ def _container_text(leaf: Any) -> str:
     if not leaf:
         return repr(leaf)
     kind = type(leaf).__name__
-    shown = [leaf_text(item) for item in list(leaf)[:6] if isinstance(item, str | int | float | bytes)]
+    shown = [
+        leaf_text(item) for item in list(leaf)[:6] if isinstance(item, str | int | float | bytes)
+    ]
     return f"{kind} of {len(leaf):,}" + (f": {', '.join(shown)}" if shown else "")
 
 

@@ -75,7 +75,9 @@ def _code_of(machine: Machine, args: tuple[Any, ...]) -> Any:
         if code.name in ("record", "void") and code.module.partition(".")[0] == "numpy":
             return np.dtype(np.void)
         known = _SCALARS.get(code.name)
-        return INERT if known is None or code.module.partition(".")[0] != "numpy" else np.dtype(known)
+        return (
+            INERT if known is None or code.module.partition(".")[0] != "numpy" else np.dtype(known)
+        )
     if isinstance(code, bytes):
         code = code.decode("ascii")
     if not isinstance(code, str) or len(code) > 24:
@@ -84,7 +86,10 @@ def _code_of(machine: Machine, args: tuple[Any, ...]) -> Any:
         return np.dtype(object)
     if code[:1] in "aS" and code[1:].isdigit():
         return np.dtype(f"S{code[1:]}")
-    if code[:1] not in "biufcmMSUVT?BhHlLqQedgFDGp" or not code[1:].replace("[", "").replace("]", "").isalnum():
+    if (
+        code[:1] not in "biufcmMSUVT?BhHlLqQedgFDGp"
+        or not code[1:].replace("[", "").replace("]", "").isalnum()
+    ):
         return np.dtype(code) if code in ("?", "b", "B") else INERT
     return np.dtype(code)
 
@@ -110,7 +115,9 @@ def _with_unit(kind: str, metadata: Any) -> np.dtype[Any]:
     return np.dtype(f"{kind}8[{int(number)}{name}]")
 
 
-def _structured(machine: Machine, names: Any, fields: Any, state: tuple[Any, ...], base: Any) -> Any:
+def _structured(
+    machine: Machine, names: Any, fields: Any, state: tuple[Any, ...], base: Any
+) -> Any:
     formats, offsets, titles = [], [], []
     for name in names:
         field = fields[name]
@@ -122,8 +129,11 @@ def _structured(machine: Machine, names: Any, fields: Any, state: tuple[Any, ...
         "names": [_text(name) for name in names],
         "formats": formats,
         "offsets": offsets,
-        "itemsize": size if size > 0 else max(
-            (offset + form.itemsize for offset, form in zip(offsets, formats, strict=True)), default=0
+        "itemsize": size
+        if size > 0
+        else max(
+            (offset + form.itemsize for offset, form in zip(offsets, formats, strict=True)),
+            default=0,
         ),
     }
     if any(title is not None for title in titles):
@@ -237,7 +247,9 @@ def array_of_state(machine: Machine, state: Any) -> Any:
     return _raw_array(machine, shape, dtype, order, data)
 
 
-def _raw_array(machine: Machine, shape: tuple[int, ...], dtype: np.dtype[Any], order: str, data: Any) -> Any:
+def _raw_array(
+    machine: Machine, shape: tuple[int, ...], dtype: np.dtype[Any], order: str, data: Any
+) -> Any:
     raw = data if isinstance(data, bytes | bytearray | memoryview) else machine.raw(data)
     if raw is None and isinstance(data, np.ndarray):
         raw = data.tobytes()
@@ -310,7 +322,9 @@ def _finish_masked(machine: Machine, record: Record) -> Any:
     if data is INERT:
         return INERT
     order = "F" if is_fortran else "C"
-    mask = _raw_array(machine, _shape_of(shape), np.ma.make_mask_descr(_checked(dtype)), order, mask)
+    mask = _raw_array(
+        machine, _shape_of(shape), np.ma.make_mask_descr(_checked(dtype)), order, mask
+    )
     if mask is INERT:
         return INERT
     array = np.ma.MaskedArray(data, mask=mask)
@@ -339,9 +353,17 @@ for _name in _core("multiarray", "scalar"):
     REBUILD[_name] = _scalar
 for _name in _core("numeric", "_frombuffer"):
     REBUILD[_name] = _frombuffer
-for _name in (*_core("multiarray", "_ufunc_reconstruct"), "numpy.core._ufunc_reconstruct", "numpy._core._ufunc_reconstruct"):
+for _name in (
+    *_core("multiarray", "_ufunc_reconstruct"),
+    "numpy.core._ufunc_reconstruct",
+    "numpy._core._ufunc_reconstruct",
+):
     REBUILD[_name] = _ufunc
-for _name in ("numpy.ma.core._mareconstruct", "numpy.ma._mareconstruct", "numpy.core.ma._mareconstruct"):
+for _name in (
+    "numpy.ma.core._mareconstruct",
+    "numpy.ma._mareconstruct",
+    "numpy.core.ma._mareconstruct",
+):
     REBUILD[_name] = _named_reconstruct(_name)
     FINISH[_name] = _finish_masked
 

@@ -853,7 +853,9 @@ class _Mender:
         while stack:
             top = stack[-1]
             below = [
-                item for item in top if isinstance(item, tuple) and item and id(item) not in self.tuples
+                item
+                for item in top
+                if isinstance(item, tuple) and item and id(item) not in self.tuples
             ]
             if below and len(stack) < 1_000_000:
                 stack.extend(below)

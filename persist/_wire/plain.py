@@ -52,7 +52,9 @@ def _finishes(*names: str) -> Any:
 
 
 def _builtin(*names: str) -> Any:
-    return _rebuilds(*(f"{module}.{name}" for name in names for module in ("__builtin__", "builtins")))
+    return _rebuilds(
+        *(f"{module}.{name}" for name in names for module in ("__builtin__", "builtins"))
+    )
 
 
 # Text, bytes and numbers.
@@ -166,7 +168,11 @@ def _defaultdict(machine: Machine, args: tuple[Any, ...]) -> Any:
     if not args or args == (None,):
         return defaultdict()
     factory = args[0]
-    if len(args) == 1 and isinstance(factory, Global) and factory.module in ("__builtin__", "builtins"):
+    if (
+        len(args) == 1
+        and isinstance(factory, Global)
+        and factory.module in ("__builtin__", "builtins")
+    ):
         known = _FACTORIES.get(factory.name)
         return INERT if known is None else defaultdict(known)
     return INERT
@@ -210,7 +216,9 @@ def _array_rebuilt(machine: Machine, args: tuple[Any, ...]) -> Any:
     Source: ``Modules/arraymodule.c``, ``mformat_descriptors``.
     """
     cls, code, form, data = args
-    if not (isinstance(cls, Global) and cls.qualname == "array.array") or not isinstance(data, bytes):
+    if not (isinstance(cls, Global) and cls.qualname == "array.array") or not isinstance(
+        data, bytes
+    ):
         return INERT
     if form in (18, 19, 20, 21):
         encoding = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")[form - 18]
@@ -230,7 +238,9 @@ def _array(machine: Machine, args: tuple[Any, ...]) -> Any:
     """Python 2 and protocol 2: (type code, list), or (type code, raw native bytes) in 2.x before 2.7."""
     code, items = args
     if code == "c":
-        data = machine.raw(items) if not isinstance(items, list) else "".join(items).encode("latin-1")
+        data = (
+            machine.raw(items) if not isinstance(items, list) else "".join(items).encode("latin-1")
+        )
         return np.frombuffer(data or b"", "S1")
     if code == "u" and isinstance(items, list | str):
         return array_module.array("u", "".join(items))
@@ -369,13 +379,21 @@ def _path(machine: Machine, args: tuple[Any, ...], kind: type) -> Any:
     return kind(*args) if all(isinstance(part, str) for part in args) else INERT
 
 
-@_rebuilds(*(f"pathlib{sub}.{name}" for sub in ("", "._local") for name in ("PosixPath", "PurePosixPath")))
+@_rebuilds(
+    *(f"pathlib{sub}.{name}" for sub in ("", "._local") for name in ("PosixPath", "PurePosixPath"))
+)
 def _posix_path(machine: Machine, args: tuple[Any, ...]) -> Any:
     """A path of the file's machine is a pure path here: it names nothing on this one."""
     return _path(machine, args, PurePosixPath)
 
 
-@_rebuilds(*(f"pathlib{sub}.{name}" for sub in ("", "._local") for name in ("WindowsPath", "PureWindowsPath")))
+@_rebuilds(
+    *(
+        f"pathlib{sub}.{name}"
+        for sub in ("", "._local")
+        for name in ("WindowsPath", "PureWindowsPath")
+    )
+)
 def _windows_path(machine: Machine, args: tuple[Any, ...]) -> Any:
     return _path(machine, args, PureWindowsPath)
 
@@ -392,5 +410,3 @@ def _getattr(machine: Machine, args: tuple[Any, ...]) -> Any:
 def _type_of_none(machine: Machine, args: tuple[Any, ...]) -> Any:
     """``type(None)``, ``type(...)`` and ``type(NotImplemented)``, as Python 3 pickles those types."""
     return Global("builtins", "NoneType") if args == (None,) else INERT
-
-

@@ -15,6 +15,7 @@ import io
 import math
 import mmap
 import os
+import stat
 import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -256,7 +257,9 @@ class Source:
             level=self._level,
         )
 
-    def nested(self, data: bytes | bytearray | memoryview, name: str, *, here: bool = False) -> Source:
+    def nested(
+        self, data: bytes | bytearray | memoryview, name: str, *, here: bool = False
+    ) -> Source:
         """Return bytes that were found in it (decompressed, nested) as a Source.
 
         Args:
@@ -508,7 +511,9 @@ class _RemoteHome:
         if not self.files.exists(path):
             return None
         shown = f"{self.shown if inside else self.shown.rpartition('/')[0]}/{name}"
-        return _remote(self.files, path, shown, near.limits, near.writable, near._budget, near._level)
+        return _remote(
+            self.files, path, shown, near.limits, near.writable, near._budget, near._level
+        )
 
 
 class _Ranged:
@@ -577,7 +582,10 @@ def open_source(
     if isinstance(source, bytes | bytearray | memoryview):
         data = bytearray(source) if writable else source
         return Source(
-            f"<{len(source)} bytes>", buffer=memoryview(data).cast("B"), limits=bounds, writable=writable
+            f"<{len(source)} bytes>",
+            buffer=memoryview(data).cast("B"),
+            limits=bounds,
+            writable=writable,
         )
     if isinstance(source, str | os.PathLike):
         text = os.fspath(source)
@@ -618,7 +626,11 @@ def _local(
 ) -> Source:
     home = _Home(path, shown)
     common: dict[str, Any] = {
-        "limits": limits, "home": home, "path": shown, "writable": writable, "level": level,
+        "limits": limits,
+        "home": home,
+        "path": shown,
+        "writable": writable,
+        "level": level,
     }
     if path.is_dir():
         return Source(shown, kind="folder", budget=budget, **common)
@@ -656,7 +668,11 @@ def _remote(
 ) -> Source:
     home: Any = _RemoteHome(files, path, shown)
     common: dict[str, Any] = {
-        "limits": limits, "home": home, "path": shown, "budget": budget, "writable": writable,
+        "limits": limits,
+        "home": home,
+        "path": shown,
+        "budget": budget,
+        "writable": writable,
         "level": level,
     }
     if files.isdir(path):
@@ -686,10 +702,39 @@ def _opened(file: Any, limits: Limits, writable: bool) -> Source:
     if isinstance(file, io.BytesIO):
         file.seek(start)
         return _bytes_of(file, shown, limits, writable)
+    mapped = _map_of(file, start, end, writable)
+    if mapped is not None:
+        return Source(shown, buffer=mapped, base=start, limits=limits, home=home, writable=writable)
     return Source(
-        shown, ranged=_Ranged(file), base=start, size=max(0, end - start), limits=limits, home=home,
+        shown,
+        ranged=_Ranged(file),
+        base=start,
+        size=max(0, end - start),
+        limits=limits,
+        home=home,
         writable=writable,
     )
+
+
+def _map_of(file: Any, start: int, end: int, writable: bool) -> memoryview | None:
+    """A map of an open file that is one on disk (its bytes are the file's own), else None.
+
+    A decompressing wrapper (`gzip.GzipFile`) has a file number too, of other bytes: only the
+    types of `io` are taken at their word.
+    """
+    if not isinstance(file, io.FileIO | io.BufferedReader | io.BufferedRandom) or end <= start:
+        return None
+    if isinstance(file, io.BufferedReader | io.BufferedRandom) and not isinstance(
+        file.raw, io.FileIO
+    ):
+        return None
+    try:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return None
+        access = mmap.ACCESS_COPY if writable else mmap.ACCESS_READ
+        return memoryview(mmap.mmap(file.fileno(), end, access=access))
+    except (OSError, ValueError):
+        return None
 
 
 def _bytes_of(file: Any, shown: str, limits: Limits, writable: bool) -> Source:
