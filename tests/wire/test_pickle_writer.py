@@ -99,7 +99,7 @@ def test_arrays_of_every_layout(protocol: int) -> None:
             np.testing.assert_array_equal(np.asarray(array), np.asarray(again))
             # NumPy's own __setstate__ turns foreign byte order into the machine's.
             assert again.dtype.newbyteorder("=") == array.dtype.newbyteorder("=")
-                assert again.shape == array.shape
+            assert again.shape == array.shape
         else:
             assert again == array
 
