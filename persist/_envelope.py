@@ -1,12 +1,166 @@
-"""What `Versioned` puts around a state inside any pickle (`docs/envelope.md`)."""
+"""What `Versioned` puts around a state inside any pickle; the form is in `docs/envelope.md`.
+
+An envelope is made of text, integers, None and tuples only, so that it is the
+same in a live unpickling and in an inert tree. To change the form: write the
+new one into the page first, count `FORM` up, and keep reading every older one.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
-__all__ = ["unwrap"]
+from persist.errors import FutureVersionError
+
+__all__ = ["CODEC", "FIELDS", "INSIDE", "ITEMS", "MARK", "Envelope", "Layer", "seal", "unwrap", "wrap"]
+
+MARK = "persist.envelope"
+FORM = 1
+
+FIELDS = "fields"
+CODEC = "codec"
+INSIDE = "inside"
+ITEMS = "items"
+_KINDS = frozenset((FIELDS, CODEC, INSIDE, ITEMS))
 
 
-def unwrap(state: Any) -> Any:
-    """Return the envelope that a state is, or None."""
-    return None
+class Layer(NamedTuple):
+    """What an envelope says of one class of the MRO."""
+
+    schema: str
+    version: int
+    fingerprint: str
+    kind: str
+    names: Any
+
+
+class Envelope:
+    """The states of one instance, base class first.
+
+    Attributes:
+        layers: what is said of each class.
+        values: the value of each, as it stands in the file.
+    """
+
+    __slots__ = ("layers", "values")
+
+    def __init__(self, layers: list[Layer], values: list[Any]) -> None:
+        self.layers = layers
+        self.values = values
+
+    def states(self) -> Iterator[tuple[str, int, Any]]:
+        """Yield (schema, version, state) of each class; fields come as a dict.
+
+        Those whose state is inside an heir's codec have none of their own and are left out.
+        """
+        for layer, value in zip(self.layers, self.values, strict=True):
+            if layer.kind != INSIDE:
+                yield layer.schema, layer.version, _state(layer, value)
+
+    def fields(self) -> dict[Any, Any]:
+        """Return the fields of all classes by name; a codec's bare tuple as ``state/0``, ``state/1``.
+
+        A name that two classes use for different things is given to the heir's
+        with ``~2``.
+        """
+        merged: dict[Any, Any] = {}
+        for layer, value in zip(self.layers, self.values, strict=True):
+            for name, item in _named(layer, value):
+                free, number = name, 2
+                while free in merged:
+                    free, number = f"{name}~{number}", number + 1
+                merged[free] = item
+        return merged
+
+    def __repr__(self) -> str:
+        said = ", ".join(f"{layer.schema} {layer.version}" for layer in self.layers)
+        return f"<envelope: {said}>"
+
+
+def _state(layer: Layer, value: Any) -> Any:
+    if layer.kind == FIELDS:
+        return dict(zip(layer.names, value, strict=True))
+    return value
+
+
+def _named(layer: Layer, value: Any) -> Iterator[tuple[Any, Any]]:
+    if layer.kind == FIELDS:
+        yield from zip(layer.names, value, strict=True)
+    elif layer.kind == ITEMS:
+        yield from ((str(index), item) for index, item in enumerate(value))
+    elif layer.kind == CODEC:
+        if isinstance(value, dict):
+            yield from value.items()
+        elif isinstance(value, tuple | list):
+            yield from ((f"state/{index}", item) for index, item in enumerate(value))
+        elif value is not None:
+            yield "state", value
+
+
+def seal(layers: list[Layer]) -> tuple[Any, ...]:
+    """Return the header for these layers; keep it, since one object is written once a file."""
+    return (MARK, FORM, tuple(tuple(layer) for layer in layers))
+
+
+def wrap(header: tuple[Any, ...], values: list[Any]) -> tuple[Any, ...]:
+    """Return the state that goes into the pickle."""
+    return (header, *values)
+
+
+def unwrap(state: Any) -> Envelope | None:
+    """Return the envelope that a state is, or None for any other state.
+
+    Whatever the value, this only looks; an envelope of a later form than ours
+    is None here (`refuse_newer` is for those who must not go on).
+    """
+    if type(state) is not tuple or not state:
+        return None
+    header = state[0]
+    if type(header) is not tuple or len(header) != 3 or not _is_mark(header[0]) or header[1] != FORM:
+        return None
+    layers = header[2]
+    if type(layers) is not tuple or len(layers) != len(state) - 1 or not layers:
+        return None
+    found = [Layer(*layer) for layer in layers if type(layer) is tuple and len(layer) == 5]
+    whole = len(found) == len(layers) and all(map(_fits, found, state[1:]))
+    return Envelope(found, list(state[1:])) if whole else None
+
+
+def _is_mark(value: Any) -> bool:
+    return type(value) is str and value == MARK
+
+
+def _fits(layer: Layer, value: Any) -> bool:
+    """Whether the parts of a layer are of the types that the page tells."""
+    if type(layer.schema) is not str or type(layer.version) is not int or layer.version < 0:
+        return False
+    if type(layer.kind) is not str or layer.kind not in _KINDS:
+        return False
+    if layer.kind in (FIELDS, INSIDE):
+        names = layer.names
+        if type(names) is not tuple or not all(type(name) is str for name in names):
+            return False
+    if layer.kind == FIELDS:
+        return type(value) is tuple and len(value) == len(layer.names)
+    return layer.kind != ITEMS or type(value) is list
+
+
+def refuse_newer(state: Any, where: str | None = None) -> None:
+    """Refuse an envelope of a form that is later than ours.
+
+    Raises:
+        FutureVersionError: it is one.
+    """
+    if type(state) is not tuple or not state:
+        return
+    header = state[0]
+    if type(header) is not tuple or len(header) != 3 or not _is_mark(header[0]):
+        return
+    if type(header[1]) is int and header[1] > FORM:
+        raise FutureVersionError(
+            f"its envelope is of form {header[1]}, and this program knows form {FORM}.",
+            where=where,
+            remedy="A newer release of persist wrote it: install that one (pip install -U persist-state).",
+            found=header[1],
+            known=FORM,
+        )
