@@ -150,6 +150,8 @@ class Looker:
     def _view(self, view: View) -> tuple[Any, Steps]:
         if view.value is ABSENT:
             return ABSENT, list(view.parts.items())
+        if view.whole:
+            return view.value, list(view.parts.items())
         leaf, steps = self.look(view.value)
         return leaf, [*steps, *view.parts.items()]
 

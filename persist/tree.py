@@ -293,9 +293,11 @@ class View:
         hoisted: (name, tree value) pairs that go by their own name from the
             root, where no path leads to them (shared variables in a graph).
         structure: JSON-able description of what is no array, or None.
+        whole: the value ends a path, even where it is a list or a tuple
+            (a ``torch.Size`` is one thing).
     """
 
-    __slots__ = ("hoisted", "parts", "structure", "value")
+    __slots__ = ("hoisted", "parts", "structure", "value", "whole")
 
     def __init__(
         self,
@@ -303,8 +305,10 @@ class View:
         parts: dict[str, Any] | None = None,
         hoisted: list[tuple[str, Any]] | None = None,
         structure: Any = None,
+        whole: bool = False,
     ) -> None:
         self.value = value
+        self.whole = whole
         self.parts = {} if parts is None else parts
         self.hoisted = [] if hoisted is None else hoisted
         self.structure = structure
