@@ -1,0 +1,699 @@
+"""pandas: frames, series and indexes of every release as columns and values.
+
+pandas pickles its internals, which moved and changed shape a dozen times; the last step of a
+class's name stayed, and it is what this pack goes by. What is read:
+
+- 0.8 to 0.12: ``Series`` and ``Index`` are ndarray subclasses (``_reconstruct`` and a state
+  ``(the array's, its own)``); a ``DataFrame``'s state is its ``BlockManager``, whose state is
+  ``(axes, block values, block items)``: a block's rows are found in the axis by their labels.
+- 0.13 to 1.2: a state dict with ``_data`` (1.1: ``_mgr``); the manager's state has a fourth item
+  ``{"0.14.1": {"axes", "blocks": [{"values", "mgr_locs"}]}}`` from 0.14.1 on.
+- 1.3 and later: ``BlockManager(blocks, axes)`` with ``new_block`` (through a partial in 1.3) or
+  ``_unpickle_block(values, placement, ndim)``.
+- Extension arrays: attributes, or ``__pyx_unpickle_NDArrayBacked`` with ``(dtype, array,
+  attributes)`` from 1.4 on, ``__pyx_unpickle_IntervalMixin`` and ``_PeriodMixin`` beside it.
+
+Evidence: ``pandas/core/internals/managers.py`` (``BlockManager.__setstate__``),
+``pandas/compat/pickle_compat.py``, ``pandas/core/indexes/base.py`` (``_new_Index``),
+``pandas/_libs/arrays.pyx``; pickles of 0.12 to 3.0.
+"""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from persist._wire.ndarray import array_of_parts
+from persist.registry import Registry
+from persist.tree import Global, LazyArray, Record, View
+
+from . import pyarrow as _arrow
+
+__all__ = ["pack"]
+
+pack = Registry("pandas")
+
+Look = Callable[[Record, str], Any]
+_LOOKS: dict[str, Look] = {}
+
+
+@pack.plain("pandas.*")
+def look(record: Record, looker: Any) -> Any:
+    """Any record of pandas, by the last step of its class's name; None where it is not data."""
+    name = _class_of(record)
+    known = _LOOKS.get(name)
+    return None if known is None else known(record, name)
+
+
+def _of(*names: str) -> Callable[[Look], Look]:
+    def register(function: Look) -> Look:
+        _LOOKS.update(dict.fromkeys(names, function))
+        return function
+
+    return register
+
+
+_MADE_BY = frozenset(
+    (
+        "_new_Index", "_new_DatetimeIndex", "_new_PeriodIndex", "_new_IntervalIndex",
+        "__pyx_unpickle_NDArrayBacked", "__pyx_unpickle_IntervalMixin",
+        "__pyx_unpickle_PeriodMixin",
+    )
+)  # fmt: skip
+
+
+def _class_of(record: Record) -> str:
+    """The bare name of the class, also where a function with the class as argument makes it."""
+    if record.cls.name in _MADE_BY and record.args and isinstance(record.args[0], Global):
+        return record.args[0].name
+    return record.cls.name
+
+
+def _get(record: Record, *names: str) -> Any:
+    """The first of these fields that the state has."""
+    fields = record.fields()
+    return next((fields[name] for name in names if name in fields), None)
+
+
+# Frames and series.
+
+
+@_of("Series", "TimeSeries", "SparseSeries", "SparseTimeSeries")
+def _series(record: Record, name: str) -> Any:
+    subclass = _array_and_state(record)
+    if subclass is not None:  # 0.12 and before
+        array, own = subclass
+        parts = {"values": array, "index": _index(own[0] if own else None)}
+        return View(parts={**parts, "name": own[1] if len(own) > 1 else None})
+    manager = _manager_of(record)
+    if manager is None:
+        return None
+    axes, blocks = manager
+    label = _get(record, "_name", "name")
+    for values, _ in blocks:
+        return _with_attrs(
+            record,
+            {"values": _column(values, 0, 1), "index": _index(axes[0]), "name": _label(label)},
+        )
+    return None
+
+
+@_of("DataFrame", "SparseDataFrame")
+def _frame(record: Record, name: str) -> Any:
+    manager = _manager_of(record)
+    if manager is None or len(manager[0]) != 2:
+        return None
+    (columns, index), blocks = manager[0], manager[1]
+    labels = _labels(columns)
+    found: dict[int, Any] = {}
+    for values, places in blocks:
+        for row, place in enumerate(places):
+            found[place] = _column(values, row, 2)
+    if any(not 0 <= place < len(labels) for place in found):
+        return None
+    parts: dict[str, Any] = {}
+    for place, label in enumerate(labels):
+        if place in found:
+            _add(parts, label, found[place])
+    _add(parts, "index", _index(index))
+    _add(parts, "columns", _index(columns))
+    return _with_attrs(record, parts)
+
+
+@_of("Panel", "WidePanel", "Panel4D")
+def _panel(record: Record, name: str) -> Any:
+    manager = _manager_of(record)
+    if manager is None or len(manager[0]) < 3:
+        return None
+    axes, blocks = manager
+    labels = _labels(axes[0])
+    parts: dict[str, Any] = {}
+    for values, places in blocks:
+        for row, place in enumerate(places):
+            if not 0 <= place < len(labels):
+                return None
+            _add(parts, labels[place], np.asarray(values)[row])
+    for step, axis in zip(("items", "major_axis", "minor_axis"), axes[-3:], strict=True):
+        _add(parts, step, _index(axis))
+    return View(parts=parts)
+
+
+def _with_attrs(record: Record, parts: dict[str, Any]) -> View:
+    attrs = _get(record, "_attrs", "attrs")
+    if isinstance(attrs, dict) and attrs:
+        _add(parts, "attrs", attrs)
+    return View(parts=parts)
+
+
+def _add(parts: dict[str, Any], step: str, value: Any) -> None:
+    """Put a part under its step, or under ``step~2`` where there is one already."""
+    names = itertools.chain((step,), (f"{step}~{count}" for count in itertools.count(2)))
+    parts[next(name for name in names if name not in parts)] = value
+
+
+# Block managers.
+
+Blocks = list[tuple[Any, list[int]]]
+
+
+def _manager_of(record: Record) -> tuple[list[Any], Blocks] | None:
+    """(axes, blocks with the places of their rows in the first axis) of a frame or series."""
+    state = record.state
+    if isinstance(state, Record):
+        manager: Any = state
+    else:
+        manager = _get(record, "_mgr", "_data")
+    if not isinstance(manager, Record):
+        return None
+    if manager.args and len(manager.args) >= 2:  # 1.3 and later
+        return _made_manager(manager.args[0], manager.args[1])
+    state = manager.state
+    if not isinstance(state, tuple) or len(state) < 3:
+        return None
+    if len(state) > 3 and isinstance(state[3], dict) and "0.14.1" in state[3]:
+        known = state[3]["0.14.1"]
+        axes = list(known["axes"])
+        blocks = [
+            (b["values"], _places(b["mgr_locs"], len(_labels(axes[0])))) for b in known["blocks"]
+        ]
+        return axes, blocks
+    return _labelled_manager(*state[:3])
+
+
+def _made_manager(blocks: Any, axes: Any) -> tuple[list[Any], Blocks] | None:
+    axes = list(axes)
+    if isinstance(blocks, Record):  # a single block
+        blocks = (blocks,)
+    count = len(_labels(axes[0])) if axes else 0
+    result: Blocks = []
+    for block in blocks:
+        if not isinstance(block, Record):
+            return None
+        args: Any = block.args
+        if block.kind == "called" and len(args) == 2:
+            args = args[1]  # 1.3: functools.partial(new_block, ndim=...)(values, placement)
+        values = args[0] if args else block.kwargs.get("values")
+        placement = args[1] if len(args) > 1 else block.kwargs.get("placement")
+        result.append((values, _places(placement, count)))
+    return axes, result
+
+
+def _labelled_manager(axes: Any, values: Any, items: Any) -> tuple[list[Any], Blocks]:
+    """0.13 and before: each block tells the labels of its rows, in the order of its rows."""
+    axes = list(axes)
+    waiting: dict[str, list[int]] = {}
+    for place, label in enumerate(_labels(axes[0])):
+        waiting.setdefault(label, []).append(place)
+    blocks: Blocks = []
+    for block, labels in zip(values, items, strict=False):
+        places = [waiting[label].pop(0) for label in _labels(labels) if waiting.get(label)]
+        blocks.append((block, places))
+    return axes, blocks
+
+
+def _places(placement: Any, count: int) -> list[int]:
+    if isinstance(placement, Record) and placement.args:  # BlockPlacement(...)
+        placement = placement.args[0]
+    if isinstance(placement, slice):
+        return list(range(*placement.indices(count)))
+    if isinstance(placement, np.ndarray | LazyArray):
+        return [int(place) for place in np.asarray(placement)]
+    if isinstance(placement, list | tuple):
+        return [int(place) for place in placement]
+    return [int(placement)] if isinstance(placement, int) else []
+
+
+def _column(values: Any, row: int, ndim: int) -> Any:
+    """One row of a block as a column."""
+    plain = values if isinstance(values, np.ndarray) else _plain_array(values)
+    if plain is not None:
+        return (
+            plain[row]
+            if plain.ndim == 2 and ndim == 2
+            else plain.reshape(-1)
+            if plain.ndim == 2
+            else plain
+        )
+    return _seen(values)
+
+
+# Indexes.
+
+
+def _index(value: Any) -> Any:
+    """An index as a part: its values, and its name where it has one."""
+    seen = _index_parts(value)
+    if isinstance(seen, View):
+        return seen
+    return seen if seen is not None else value
+
+
+def _index_parts(value: Any) -> Any:
+    if not isinstance(value, Record):
+        return value
+    kind = _class_of(value)
+    if kind == "MultiIndex":
+        return _multi(value)
+    subclass = _array_and_state(value)
+    if subclass is not None:
+        array, own = subclass
+        name = own[0] if own else None
+        if kind == "PeriodIndex":
+            return _named({"ordinals": array}, name)
+        return _named_values(_moment(array) if kind == "DatetimeIndex" else array, name)
+    known = _description(value)
+    if kind == "RangeIndex" and known is not None and "start" in known:
+        numbers = _range(known)
+        return None if numbers is None else _named_values(numbers, known.get("name"))
+    if known is not None and "left" in known and "right" in known:
+        return _named(
+            {"left": _index(known["left"]), "right": _index(known["right"])}, known.get("name")
+        )
+    if known is not None and "data" in known:
+        data = known["data"]
+        if kind == "PeriodIndex" and isinstance(data, np.ndarray) and data.dtype.kind == "i":
+            return _named({"ordinals": data}, known.get("name"))
+        if isinstance(data, Record) and _is_index(data):
+            return _index_parts(data)
+        return _named_values(_seen(data), known.get("name"))
+    if known is not None and "ordinal" in known:
+        return _named({"ordinals": known["ordinal"]}, known.get("name"))
+    return None
+
+
+def _description(record: Record) -> dict[Any, Any] | None:
+    """What an index was made from: ``_new_Index(cls, {...})``, or keywords."""
+    for item in record.args:
+        if isinstance(item, dict):
+            return item
+    if record.kwargs:
+        return record.kwargs
+    fields = record.fields()
+    return fields or None
+
+
+def _is_index(record: Record) -> bool:
+    return _class_of(record).endswith("Index")
+
+
+def _named_values(values: Any, name: Any) -> Any:
+    label = _label(name)
+    return values if label is None else View(values, parts={"name": label})
+
+
+def _named(parts: dict[str, Any], name: Any) -> View:
+    label = _label(name)
+    return View(parts=parts if label is None else {**parts, "name": label})
+
+
+def _label(name: Any) -> Any:
+    if isinstance(name, list | tuple) and len(name) == 1:
+        name = name[0]
+    return View(name, whole=True) if isinstance(name, tuple) else name
+
+
+_MOST_NUMBERS = 1 << 27  # a range of more numbers than this is a lie, or stays as it is
+
+
+def _range(known: dict[Any, Any]) -> np.ndarray[Any, Any] | None:
+    start, stop, step = (known.get(key) for key in ("start", "stop", "step"))
+    if (
+        not isinstance(start, int)
+        or not isinstance(stop, int)
+        or not isinstance(step, int)
+        or not step
+    ):
+        return None
+    numbers = range(start, stop, step)
+    return None if len(numbers) > _MOST_NUMBERS else np.arange(start, stop, step, dtype=np.int64)
+
+
+def _multi(record: Record) -> Any:
+    """A MultiIndex: levels, codes (``labels`` before 0.24) and names."""
+    levels, codes, names = _multi_parts(record)
+    if levels is None:
+        return None
+    parts: dict[str, Any] = {}
+    for step, items in (("levels", levels), ("codes", codes), ("names", names)):
+        if isinstance(items, list | tuple):
+            shown = [_index(item) if step == "levels" else _integers(item) for item in items]
+            parts[step] = View(parts={str(index): item for index, item in enumerate(shown)})
+    return View(parts=parts)
+
+
+def _multi_parts(record: Record) -> tuple[Any, Any, Any]:
+    subclass = _array_and_state(record)
+    if subclass is not None and len(subclass[1]) >= 4:  # 0.12: (levels, labels, sortorder, names)
+        levels, codes, _, names = subclass[1][:4]
+    else:
+        known = _description(record) or {}
+        levels, names = known.get("levels"), known.get("names")
+        codes = known.get("codes", known.get("labels"))
+    return _items(levels), _items(codes), _items(names)
+
+
+def _items(value: Any) -> Any:
+    """The items of a FrozenList, which is a list subclass."""
+    if isinstance(value, Record):
+        if value.listitems:
+            return value.listitems
+        return next((list(item) for item in value.args if isinstance(item, list | tuple)), None)
+    return value
+
+
+def _integers(value: Any) -> Any:
+    """Codes: an array, or the FrozenNDArray that older releases wrapped around it."""
+    if isinstance(value, Record):
+        subclass = _array_and_state(value)
+        return value if subclass is None else subclass[0]
+    return value
+
+
+def _labels(index: Any) -> list[str]:
+    """The labels of an axis as steps of a path; of several levels joined by dots."""
+    if isinstance(index, Record) and _class_of(index) == "MultiIndex":
+        levels, codes, _ = _multi_parts(index)
+        if not levels or codes is None:
+            return []
+        texts = [_labels(level) for level in levels]
+        rows = zip(*(np.asarray(_integers(code)).tolist() for code in codes), strict=False)
+        return [
+            ".".join(
+                text[code] if 0 <= code < len(text) else "nan"
+                for text, code in zip(texts, row, strict=False)
+            )
+            for row in rows
+        ]
+    seen = _index(index)
+    while isinstance(seen, View):
+        if "codes" in seen.parts and "categories" in seen.parts:
+            names = _labels_of(seen.parts["categories"])
+            return [
+                names[code] if 0 <= code < len(names) else "nan"
+                for code in np.asarray(seen.parts["codes"]).tolist()
+            ]
+        if "ordinals" in seen.parts or "left" in seen.parts:
+            seen = next(iter(seen.parts.values()))
+            continue
+        seen = seen.value
+    return _labels_of(seen)
+
+
+def _labels_of(values: Any) -> list[str]:
+    if isinstance(values, View):
+        values = values.value
+    if isinstance(values, np.ndarray | LazyArray):
+        values = np.asarray(values)
+        if values.dtype.kind in "Mm":
+            return [str(item) for item in values]
+        values = values.tolist()
+    if not isinstance(values, list | tuple):
+        return []
+    return [_step(item) for item in values]
+
+
+def _step(label: Any) -> str:
+    if isinstance(label, bytes):
+        try:
+            return label.decode("utf-8")
+        except UnicodeDecodeError:
+            return label.decode("latin-1")
+    if isinstance(label, tuple):
+        return ".".join(_step(part) for part in label)
+    if isinstance(label, Record):
+        seen = look(label, None)
+        return str(label if seen is None else seen)
+    return str(label)
+
+
+@_of(
+    "Index", "Int64Index", "UInt64Index", "Float64Index", "RangeIndex", "DatetimeIndex",
+    "TimedeltaIndex", "PeriodIndex", "CategoricalIndex", "MultiIndex", "IntervalIndex",
+    "NumericIndex",
+)  # fmt: skip
+def _lone_index(record: Record, name: str) -> Any:
+    seen = _index_parts(record)
+    if seen is None:
+        return None
+    if isinstance(seen, View) and "levels" in seen.parts:
+        return seen
+    parts: dict[str, Any] = {"values": seen}
+    if isinstance(seen, View) and "name" in seen.parts:
+        parts["name"] = seen.parts["name"]
+    return View(parts=parts)
+
+
+# Arrays of pandas' own.
+
+
+def _seen(values: Any) -> Any:
+    """An array, whatever kind of extension array it is, as a part."""
+    if isinstance(values, Record):
+        if values.qualname.startswith("pyarrow."):
+            seen = _arrow_seen(_arrow.values_of(values))
+            return values if seen is None else seen
+        if _is_index(values):
+            return _index(values)
+        plain = _plain_array(values)
+        if plain is not None:
+            return plain
+        known = _ARRAYS.get(_class_of(values))
+        seen = None if known is None else known(values)
+        return values if seen is None else seen
+    return values
+
+
+def _backed(record: Record) -> tuple[Any, Any, dict[str, Any]]:
+    """(dtype, array, attributes) of an array of 1.4 or later; of older ones from their fields."""
+    state = record.state
+    if isinstance(state, tuple):
+        dtype = next((part for part in state if isinstance(part, Record | np.dtype)), None)
+        array = next((part for part in state if isinstance(part, np.ndarray | LazyArray)), None)
+        attributes = next((part for part in state if isinstance(part, dict)), {})
+        return dtype, array, attributes
+    array = _get(record, "_ndarray", "_data", "_codes", "codes", "labels")
+    return _get(record, "_dtype", "dtype"), array, record.fields()
+
+
+def _array_and_state(record: Record) -> tuple[Any, tuple[Any, ...]] | None:
+    """(array, the class's own state) of an ndarray subclass; None of anything else."""
+    maker = record.maker.name if record.maker else ""
+    if maker != "_reconstruct" or not isinstance(record.state, tuple):
+        return None
+    state = record.state
+    if len(state) == 2 and isinstance(state[0], tuple):
+        array = array_of_parts(state[0])
+        own = state[1] if isinstance(state[1], tuple) else (state[1],)
+    else:
+        array, own = array_of_parts(state), ()
+    return None if array is None else (array, own)
+
+
+def _plain_array(value: Any) -> Any:
+    """Datetimes and timedeltas (always UTC inside), and other arrays that are only wrapped."""
+    if not isinstance(value, Record):
+        return None
+    kind = _class_of(value)
+    if kind in ("DatetimeArray", "TimedeltaArray", "NumpyExtensionArray", "PandasArray"):
+        array = _backed(value)[1]
+        if isinstance(array, Record):
+            array = _plain_array(array) if not _is_index(array) else _index(array)
+        return np.asarray(array) if isinstance(array, np.ndarray | LazyArray) else None
+    if kind == "DatetimeIndex":
+        seen = _index(value)
+        seen = seen.value if isinstance(seen, View) else seen
+        return seen if isinstance(seen, np.ndarray) else None
+    if kind in ("FrozenNDArray", "FrozenList"):
+        subclass = _array_and_state(value)
+        return None if subclass is None else subclass[0]
+    return None
+
+
+def _moment(array: Any) -> Any:
+    """0.12 and before may hold nanoseconds as plain integers."""
+    return (
+        array.view("M8[ns]") if isinstance(array, np.ndarray) and array.dtype.kind == "i" else array
+    )
+
+
+def _categorical(record: Record) -> Any:
+    dtype, codes, fields = _backed(record)
+    categories = fields.get("_categories", fields.get("_levels", fields.get("categories")))
+    if categories is None and isinstance(dtype, Record):
+        categories = _get(dtype, "categories", "_categories")
+    if not isinstance(codes, np.ndarray | LazyArray) or categories is None:
+        return None
+    ordered = (
+        _get(dtype, "ordered", "_ordered") if isinstance(dtype, Record) else fields.get("_ordered")
+    )
+    parts = {"codes": codes, "categories": _index(categories)}
+    return View(parts=parts if ordered is None else {**parts, "ordered": ordered})
+
+
+def _nullable(record: Record) -> Any:
+    data, mask = _get(record, "_data"), _get(record, "_mask")
+    if not isinstance(data, np.ndarray | LazyArray) or not isinstance(mask, np.ndarray | LazyArray):
+        return None
+    gone = np.asarray(mask).ravel().tolist()
+    items = np.asarray(data).ravel().tolist()
+    listed = [None if missing else item for item, missing in zip(items, gone, strict=False)]
+    return View(parts={"mask": mask, "list": View(listed, whole=True)})
+
+
+def _texts(record: Record) -> Any:
+    array = _get(record, "_pa_array", "_data") if record.fields() else None
+    if isinstance(array, Record):
+        return _arrow_seen(_arrow.values_of(array))
+    array = _backed(record)[1]
+    if not isinstance(array, np.ndarray) or not array.dtype.hasobject:
+        return array
+    items = np.empty(array.size, dtype=object)
+    for index, item in enumerate(array.ravel()):
+        items[index] = None if _is_missing(item) else item
+    return items.reshape(array.shape)
+
+
+def _is_missing(item: Any) -> bool:
+    if isinstance(item, Global):
+        return item.name in ("NA", "NaT")
+    if isinstance(item, Record):
+        return item.cls.name in ("NAType", "__nat_unpickle", "_nat_unpickle")
+    return isinstance(item, float) and item != item
+
+
+def _arrow_seen(values: Any) -> Any:
+    if isinstance(values, np.ma.MaskedArray):
+        missing = np.ma.getmaskarray(values)
+        pairs = zip(values.data.tolist(), missing.tolist(), strict=True)
+        listed = [None if gone else item for item, gone in pairs]
+        return View(parts={"mask": missing, "list": View(listed, whole=True)})
+    return values
+
+
+def _arrow_array(record: Record) -> Any:
+    array = _get(record, "_pa_array", "_data")
+    return _arrow_seen(_arrow.values_of(array))
+
+
+def _period(record: Record) -> Any:
+    if record.cls.name == "__pyx_unpickle_PeriodMixin" and isinstance(record.state, tuple):
+        known = next((part for part in record.state if isinstance(part, dict)), {})
+        ordinals = known.get("_data")
+    else:
+        ordinals = _backed(record)[1]
+    return (
+        View(parts={"ordinals": ordinals}) if isinstance(ordinals, np.ndarray | LazyArray) else None
+    )
+
+
+def _interval(record: Record) -> Any:
+    known = record.fields()
+    if not known and isinstance(record.state, tuple):
+        known = next((part for part in record.state if isinstance(part, dict)), {})
+    left, right = known.get("_left", known.get("left")), known.get("_right", known.get("right"))
+    if left is None or right is None:
+        return None
+    return View(parts={"left": _seen(left), "right": _seen(right)})
+
+
+def _sparse(record: Record) -> Any:
+    subclass = _array_and_state(record)
+    if subclass is not None:  # before 0.24: (fill value, index)
+        values, own = subclass
+        fill, index = (*own, None, None)[:2]
+    else:
+        values, index = _get(record, "_sparse_values", "_data"), _get(record, "_sparse_index")
+        dtype = _get(record, "_dtype")
+        fill = _get(dtype, "_fill_value", "fill_value") if isinstance(dtype, Record) else None
+        fill = _get(record, "_fill_value", "fill_value") if fill is None else fill
+    places = _sparse_places(index)
+    if places is None or values is None:
+        return None
+    return View(parts={"sp_values": values, "sp_index": places, "fill_value": fill})
+
+
+def _sparse_places(index: Any) -> Any:
+    """The places of the values: listed (IntIndex), or as blocks of neighbours (BlockIndex)."""
+    if not isinstance(index, Record) or len(index.args) < 2:
+        return None
+    if index.cls.name == "IntIndex":
+        return index.args[1]
+    if index.cls.name != "BlockIndex" or len(index.args) < 3:
+        return None
+    starts, lengths = np.asarray(index.args[1]), np.asarray(index.args[2])
+    if starts.shape != lengths.shape or int(lengths.sum()) > max(int(index.args[0]), 0):
+        return None
+    runs = [np.arange(start, start + length) for start, length in zip(starts, lengths, strict=True)]
+    return np.concatenate(runs).astype(np.int32) if runs else np.zeros(0, np.int32)
+
+
+_ARRAYS: dict[str, Callable[[Record], Any]] = {
+    "Categorical": _categorical,
+    "IntegerArray": _nullable,
+    "FloatingArray": _nullable,
+    "BooleanArray": _nullable,
+    "StringArray": _texts,
+    "StringArrayNumpySemantics": _texts,
+    "ArrowStringArray": _texts,
+    "ArrowStringArrayNumpySemantics": _texts,
+    "ArrowExtensionArray": _arrow_array,
+    "PeriodArray": _period,
+    "IntervalArray": _interval,
+    "SparseArray": _sparse,
+}
+
+
+@_of(*_ARRAYS, "DatetimeArray", "TimedeltaArray", "PandasArray", "NumpyExtensionArray")
+def _lone_array(record: Record, name: str) -> Any:
+    """An array that stands alone: what would stand in place of ``values``, at ``values``."""
+    seen = _seen(record)
+    return None if seen is record else View(parts={"values": seen})
+
+
+@_of("FrozenNDArray", "FrozenList")
+def _frozen(record: Record, name: str) -> Any:
+    subclass = _array_and_state(record)
+    return _items(record) if subclass is None else subclass[0]
+
+
+# Moments.
+
+_EPOCH = datetime.datetime(1970, 1, 1)
+_UNITS = {7: 1_000_000_000, 8: 1_000_000, 9: 1_000, 10: 1}  # NPY_FR_s to NPY_FR_ns
+
+
+@_of("Timestamp", "_unpickle_timestamp")
+def _timestamp(record: Record, name: str) -> Any:
+    """``Timestamp(value, freq, tz[, reso])``, the value since 1970 in UTC: a datetime."""
+    if not record.args or not isinstance(record.args[0], int):
+        return None
+    unit = record.args[3] if len(record.args) > 3 else 10
+    tz = record.args[2] if len(record.args) > 2 else None
+    try:
+        nanoseconds = int(record.args[0]) * _UNITS[unit]
+        moment = _EPOCH + datetime.timedelta(microseconds=nanoseconds // 1000)
+        if isinstance(tz, datetime.tzinfo):
+            return moment.replace(tzinfo=datetime.UTC).astimezone(tz)
+    except (OverflowError, KeyError, TypeError, ValueError):
+        return None
+    return moment if tz is None else moment.replace(tzinfo=datetime.UTC)
+
+
+@_of("Timedelta", "_timedelta_unpickle")
+def _timedelta(record: Record, name: str) -> Any:
+    if not record.args or not isinstance(record.args[0], int):
+        return None
+    unit = record.args[1] if len(record.args) > 1 else 10
+    try:
+        return datetime.timedelta(microseconds=int(record.args[0]) * _UNITS[unit] // 1000)
+    except (OverflowError, KeyError, TypeError):
+        return None
+
+
+@_of("__nat_unpickle", "_nat_unpickle")
+def _not_a_time(record: Record, name: str) -> Any:
+    return np.datetime64("NaT")
