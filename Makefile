@@ -1,0 +1,82 @@
+# Everything a newcomer needs, on a machine with nothing but Python 3.11 or newer:
+#
+#   make demo           four generations of one class, and a handful of genuine old files
+#   make test           all tests, with every extra installed
+#   make test-interop   the tests that need a genuine framework, in an environment of their own
+#   make bench          how fast it is, beside pickle and numpy
+#   make lint           ruff and mypy, as CI runs them
+#   make clean          remove what the others made
+#
+# Each sets up what it needs in .venv, once; a change of pyproject.toml sets it up again.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-interop bench lint format clean
+
+# The first interpreter on the path that is new enough.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
+	  $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  && echo $$python && break; done)
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := -m pip --quiet --disable-pip-version-check
+EXTRAS := all,blake3
+INTEROP := joblib pandas scikit-learn safetensors
+ARGS ?=
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+demo: $(VENV)/.core
+	@$(BIN)/python demo/demo.py
+
+test: $(VENV)/.test
+	@$(BIN)/python -m pytest -m "not interop" $(ARGS)
+
+test-interop: .venv-interop/.made
+	@.venv-interop/bin/python -m pytest -m interop $(ARGS)
+
+bench: $(VENV)/.test
+	@$(BIN)/python bench/bench.py $(ARGS)
+
+lint: $(VENV)/.dev
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@.ci/types $(PYTHON)
+
+format: $(VENV)/.dev
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+clean:
+	@rm -rf $(VENV) .venv-* build dist *.egg-info demo-out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Environments: a stamp says that one is made. pip 25.1 knows dependency groups.
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "persist needs Python 3.11 or newer on the path."; exit 1; }
+	@echo "setting up $(VENV) with $$($(PYTHON) --version) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$@ $(PIP) install --upgrade "pip>=25.1"
+
+$(VENV)/.core: pyproject.toml | $(VENV)/bin/python
+	@$(BIN)/python $(PIP) install --editable .
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(VENV)/bin/python
+	@$(BIN)/python $(PIP) install --editable ".[$(EXTRAS)]" --group test "setuptools>=77"
+	@touch $@ $(VENV)/.core
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	@$(BIN)/python $(PIP) install --editable ".[$(EXTRAS)]" --group dev "setuptools>=77"
+	@touch $@ $(VENV)/.core $(VENV)/.test
+
+.venv-interop/.made: pyproject.toml
+	@test -x .venv-interop/bin/python || $(PYTHON) -m venv .venv-interop
+	@.venv-interop/bin/python $(PIP) install --upgrade "pip>=25.1"
+	@.venv-interop/bin/python $(PIP) install --editable ".[$(EXTRAS)]" --group test $(INTEROP)
+	@touch $@
