@@ -1,0 +1,552 @@
+"""The declared state of a class: its fields, and which class of the MRO owns which.
+
+Nothing is read from a class before its first use: decorators such as
+``dataclass`` add the fields, and some make the class a second time, after
+``__init_subclass__`` has run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import inspect
+import json
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import attrs
+import numpy as np
+
+from persist.errors import SchemaError
+from persist.tree import ABSENT
+
+__all__ = ["Declared", "Field", "Layout", "Part", "Schema", "dotted", "read_layout"]
+
+DECLARED = "_persist_declared"  # in the __dict__ of a class: what its head says
+OWN_SETSTATE = "_persist_setstate"  # in the __dict__ of a class: the __setstate__ that it wrote
+
+
+@attrs.frozen(eq=False)
+class Field:
+    """One field of a declared state.
+
+    Attributes:
+        name: as declared; a private one without its mangling (``__w``).
+        default: what a state without the field gets; ABSENT for none.
+        factory: makes that value, without arguments.
+        computed: makes that value from a dict of the other fields.
+        transient: not saved; after a load it has its default (None without one).
+        type: a class, or a tuple of them, that values are instances of.
+        dtype: the dtype of the array.
+        shape: the shape of the array; None in it stands for any extent.
+        attribute: where it is on the instance, as Python mangles it.
+    """
+
+    name: str = ""
+    default: Any = attrs.field(default=ABSENT, kw_only=True, repr=False)
+    factory: Callable[[], Any] | None = attrs.field(default=None, kw_only=True, repr=False)
+    computed: Callable[[dict[str, Any]], Any] | None = attrs.field(
+        default=None, kw_only=True, repr=False
+    )
+    transient: bool = attrs.field(default=False, kw_only=True)
+    type: Any = attrs.field(default=None, kw_only=True)
+    dtype: Any = attrs.field(default=None, kw_only=True)
+    shape: tuple[int | None, ...] | None = attrs.field(default=None, kw_only=True)
+    attribute: str = attrs.field(default="", kw_only=True, repr=False)
+    _from_self: Callable[[Any], Any] | None = attrs.field(default=None, kw_only=True, repr=False)
+
+    @property
+    def has_default(self) -> bool:
+        """Whether a state may lack it."""
+        return (
+            self.transient
+            or self.default is not ABSENT
+            or self.factory is not None
+            or self.computed is not None
+            or self._from_self is not None
+        )
+
+    def fresh(self, fields: dict[str, Any], instance: Any = None) -> Any:
+        """Return the default for an instance whose other fields are these."""
+        if self.computed is not None:
+            return self.computed(fields)
+        if self._from_self is not None:
+            return self._from_self(instance)
+        if self.factory is not None:
+            return self.factory()
+        return None if self.default is ABSENT else self.default
+
+    def fault(self, value: Any) -> str:
+        """Say in what a value is not as declared; nothing where it is."""
+        if self.type is not None and not isinstance(value, self.type):
+            return f"it is a {type(value).__name__}, not a {_type_text(self.type)}"
+        if self.dtype is not None and getattr(value, "dtype", None) != np.dtype(self.dtype):
+            found = getattr(value, "dtype", None)
+            what = f"of dtype {found}" if found is not None else f"a {type(value).__name__}"
+            return f"it is {what}, not of dtype {np.dtype(self.dtype)}"
+        if self.shape is not None:
+            shape = np.shape(value)
+            fits = len(shape) == len(self.shape) and all(
+                want is None or want == have for want, have in zip(self.shape, shape, strict=True)
+            )
+            if not fits:
+                return f"its shape is {shape}, not {self.shape}"
+        return ""
+
+    @property
+    def kind(self) -> str:
+        """The declared type, dtype and shape as text; part of the fingerprint."""
+        parts = (
+            "" if self.type is None else _type_text(self.type),
+            "" if self.dtype is None else np.dtype(self.dtype).str,
+            "" if self.shape is None else str(tuple(self.shape)),
+        )
+        return "|".join(parts) if any(parts) else ""
+
+
+def _type_text(kind: Any) -> str:
+    if isinstance(kind, tuple):
+        return " or ".join(_type_text(one) for one in kind)
+    return str(getattr(kind, "__qualname__", kind))
+
+
+@attrs.frozen(eq=False)
+class Schema:
+    """The named shape of one class's own state.
+
+    Attributes:
+        name: the chosen name; the dotted path of the class at birth by default.
+        version: today's.
+        qualname: the dotted name of the class today.
+        cls: the class; None for a schema that is data alone (a pack's, or one
+            whose class is not here).
+        fields: its own fields that are saved; None where they are not declared.
+        codec: whether the class's own ``__getstate__`` or ``__setstate__`` says what its state is.
+    """
+
+    name: str
+    version: int
+    qualname: str
+    cls: type | None = None
+    fields: tuple[Field, ...] | None = None
+    codec: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of its own fields."""
+        return tuple(field.name for field in self.fields or ())
+
+    @property
+    def fingerprint(self) -> str:
+        """Short hash of the declared layout (`docs/envelope.md`)."""
+        return "" if self.codec or self.fields is None else fingerprint(self.fields)
+
+
+def fingerprint(fields: Iterable[Field]) -> str:
+    """Return the short hash of a layout."""
+    said = sorted([field.name, field.kind] for field in fields)
+    text = json.dumps(said, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+
+
+@attrs.frozen(eq=False)
+class Declared:
+    """What the head of a class, or `register`, says of it.
+
+    Attributes:
+        version: today's.
+        schema: the chosen name, or None for the dotted path.
+        fields: the fields that `register` was given, or None.
+        registry: the registry that the class belongs to.
+    """
+
+    version: int = 1
+    schema: str | None = None
+    fields: Any = None
+    registry: Any = None
+
+
+@attrs.define(eq=False)
+class Part:
+    """What one class of an MRO contributes to the state of an instance.
+
+    Attributes:
+        cls: the class.
+        schema: its schema.
+        kind: "fields", "codec", or "inside" (an heir's codec covers it).
+        fields: its own fields that are saved; for "inside", those it would save.
+        transients: its own fields that are not.
+        open: whether it owns every attribute that nobody declares.
+        getstate: its codec's half for saving, a plain function, or None.
+        setstate: its codec's half for loading, or None.
+    """
+
+    cls: type
+    schema: Schema
+    kind: str
+    fields: tuple[Field, ...] = ()
+    transients: tuple[Field, ...] = ()
+    open: bool = False
+    getstate: Callable[[Any], Any] | None = None
+    setstate: Callable[[Any, Any], Any] | None = None
+
+
+@attrs.define(eq=False)
+class Layout:
+    """How the state of a class's instances is put together, base class first.
+
+    Attributes:
+        cls: the class.
+        parts: one for each declared class of its MRO.
+        resources: attribute -> what `resource` declared.
+        known: attributes that somebody declares, saved or not.
+        doubtful: a base that says nothing of its fields under heirs that do.
+        codec: whether any part is a codec.
+    """
+
+    cls: type
+    parts: tuple[Part, ...]
+    resources: dict[str, Any]
+    known: frozenset[str]
+    doubtful: type | None
+    codec: bool = False
+
+    @property
+    def leaf(self) -> Part:
+        """The part of the class itself."""
+        return self.parts[-1]
+
+    def saved(self) -> Iterator[Field]:
+        """Yield every declared field that is saved outside a codec."""
+        for part in self.parts:
+            if part.kind == "fields":
+                yield from part.fields
+
+
+def dotted(cls: type) -> str:
+    """Return the dotted name of a class, as pickle writes it."""
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def read_layout(
+    cls: type, declared_of: Callable[[type], Declared | None], schema_of: Callable[[type], Schema]
+) -> Layout:
+    """Read how a class's state is put together.
+
+    Args:
+        cls: the class, finished by all its decorators.
+        declared_of: what a class's head says, None for one that is not declared.
+        schema_of: the schema of a declared class.
+
+    Raises:
+        SchemaError: two classes claim a field, or a declaration cannot be understood.
+    """
+    classes = [base for base in reversed(cls.__mro__) if declared_of(base) is not None]
+    said = {base: said_fields(base, declared_of(base)) for base in classes}
+    owners = _owners(cls, classes, said)
+    parts = _parts(cls, classes, said, owners, schema_of)
+    _let_codecs_cover(parts)
+    doubtful = None
+    if not parts[-1].open:
+        silent = [part for part in parts[:-1] if part.open and _has_code(part.cls)]
+        doubtful = silent[-1].cls if silent and parts[-1].kind == "fields" else None
+    for part in parts[:-1]:
+        if part.open and parts[-1].open and part.kind == "fields" and not part.fields:
+            part.kind = "inside"  # neither says which attributes are its own
+        part.open = False
+    resources = {
+        name: value
+        for base in reversed(cls.__mro__)
+        for name, value in vars(base).items()
+        if getattr(value, "_persist_resource", False)
+    }
+    known = {
+        field.attribute for part in parts for field in (*part.fields, *part.transients)
+    } | resources.keys()
+    return Layout(
+        cls, tuple(parts), resources, frozenset(known), doubtful,
+        codec=any(part.kind == "codec" for part in parts),
+    )  # fmt: skip
+
+
+def _owners(
+    cls: type, classes: list[type], said: dict[type, tuple[dict[str, Field], bool]]
+) -> dict[str, type]:
+    """Attribute -> the class that owns it: the most basic one that declares it."""
+    owners: dict[str, type] = {}
+    for base in classes:
+        for field in said[base][0].values():
+            owner = owners.setdefault(field.attribute, base)
+            if owner is not base and not issubclass(base, owner):
+                raise SchemaError(
+                    f"the classes {dotted(owner)} and {dotted(base)} both declare the field "
+                    f"{field.name!r}.",
+                    where=f"class {dotted(cls)}",
+                    remedy="A field belongs to one class: rename one of them, or move it to a "
+                    "base that both share.",
+                    schema=dotted(cls),
+                    field=field.name,
+                )
+    return owners
+
+
+def _parts(
+    cls: type,
+    classes: list[type],
+    said: dict[type, tuple[dict[str, Field], bool]],
+    owners: dict[str, type],
+    schema_of: Callable[[type], Schema],
+) -> list[Part]:
+    latest: dict[str, Field] = {}  # an heir that declares a field again may change its default
+    for base in classes:
+        for field in said[base][0].values():
+            latest[field.attribute] = field
+    parts = []
+    for base in classes:
+        own = [
+            attrs.evolve(latest[field.attribute], name=field.name)
+            for field in said[base][0].values()
+            if owners[field.attribute] is base
+        ]
+        getstate, setstate = _codec(base, set(classes))
+        parts.append(
+            Part(
+                base,
+                schema_of(base),
+                "codec" if getstate is not None or setstate is not None else "fields",
+                tuple(field for field in own if not field.transient),
+                tuple(field for field in own if field.transient),
+                said[base][1],
+                getstate,
+                setstate,
+            )
+        )
+    return parts
+
+
+def _let_codecs_cover(parts: list[Part]) -> None:
+    """A codec gives the whole state of its class: its bases have none beside it."""
+    for position in range(len(parts) - 1, -1, -1):
+        part = parts[position]
+        if part.kind != "codec":
+            continue
+        for other in parts[:position]:
+            if issubclass(part.cls, other.cls):
+                other.kind = "inside"
+
+
+# What a class says of its fields.
+
+
+def said_fields(cls: type, declared: Declared | None) -> tuple[dict[str, Field], bool]:
+    """Return (attribute -> field, whether it owns what nobody declares)."""
+    inherent = _inherent(cls)
+    said = declared.fields if declared is not None else None
+    if said is None:
+        said = _declaration(cls, "persistent")
+    transient = dict(_entries(cls, _declaration(cls, "transient") or (), "transient"))
+    names: dict[str, Field] = {}
+    if said is not None:
+        listed = dict(_entries(cls, said, "persistent"))
+        names.update({name: _completed(cls, name, field, inherent) for name, field in listed.items()})
+        for name, field in (inherent or {}).items():
+            names.setdefault(name, attrs.evolve(field, transient=True))
+    elif inherent is not None:
+        names.update(inherent)
+    for name, field in transient.items():
+        found = names.get(name) or _completed(cls, name, field, inherent)
+        if field.has_default and not found.has_default:
+            found = attrs.evolve(found, default=field.default, factory=field.factory)
+        names[name] = attrs.evolve(found, transient=True)
+    is_open = said is None and (inherent is None or (_by_slots(cls) and _has_dict(cls)))
+    return {field.attribute: field for field in names.values()}, is_open
+
+
+def _declaration(cls: type, word: str) -> Any:
+    """The class's own ``persistent`` or ``transient``, unless it is a field of that name."""
+    value = vars(cls).get(word)
+    if value is None or word in vars(cls).get("__annotations__", {}):
+        return None
+    if isinstance(value, str):
+        raise SchemaError(
+            f"its {word} is the text {value!r}.",
+            where=f"class {dotted(cls)}",
+            remedy=f"List the names in a tuple: {word} = ({value!r},).",
+        )
+    return value if isinstance(value, Iterable) else None
+
+
+def _entries(cls: type, said: Any, word: str) -> Iterator[tuple[str, Field]]:
+    """Names and fields of a list of names and `Field`s, or of a mapping to `Field`s or defaults."""
+    pairs = said.items() if isinstance(said, Mapping) else ((entry, ABSENT) for entry in said)
+    for key, value in pairs:
+        if isinstance(key, Field):
+            name, field = key.name, key
+        elif isinstance(value, Field):
+            name, field = key, attrs.evolve(value, name=key)
+        else:
+            name, field = key, Field(key, default=value)
+        if not isinstance(name, str) or not name.isidentifier():
+            raise SchemaError(
+                f"its {word} names {name!r}, which cannot be an attribute.",
+                where=f"class {dotted(cls)}",
+                remedy="List names of attributes.",
+            )
+        yield name, field
+
+
+def _completed(cls: type, name: str, field: Field, inherent: dict[str, Field] | None) -> Field:
+    """A listed field with what attrs, dataclasses or a class attribute tell beside."""
+    attribute = mangled(name, cls)
+    field = attrs.evolve(field, name=name, attribute=attribute)
+    known = (inherent or {}).get(name)
+    if known is not None and not field.has_default:
+        return attrs.evolve(
+            field,
+            default=known.default,
+            factory=known.factory,
+            from_self=known._from_self,
+            transient=field.transient,
+        )
+    if not field.has_default:
+        static = inspect.getattr_static(cls, attribute, ABSENT)
+        if static is not ABSENT and not hasattr(type(static), "__get__"):
+            return attrs.evolve(field, default=static)
+    return field
+
+
+def _inherent(cls: type) -> dict[str, Field] | None:
+    """The fields that attrs, a dataclass or ``__slots__`` already tell; None for a plain class."""
+    if "__attrs_attrs__" in vars(cls):
+        return {field.name: field for field in _attrs_fields(cls)}
+    if "__dataclass_fields__" in vars(cls):
+        return {field.name: field for field in _dataclass_fields(cls)}
+    if "__slots__" in vars(cls):
+        return {field.name: field for field in _slot_fields(cls)}
+    return None
+
+
+def _by_slots(cls: type) -> bool:
+    return not {"__attrs_attrs__", "__dataclass_fields__"} & vars(cls).keys()
+
+
+def _has_dict(cls: type) -> bool:
+    return cls.__dictoffset__ != 0
+
+
+def _attrs_fields(cls: type) -> Iterator[Field]:
+    for attribute in vars(cls)["__attrs_attrs__"]:
+        default, factory, from_self = attribute.default, None, None
+        if default is attrs.NOTHING:
+            default = ABSENT
+        elif isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+            from_self = default.factory if default.takes_self else None
+            factory = None if default.takes_self else default.factory
+            default = ABSENT
+        yield _with_metadata(cls, attribute, default, factory, from_self)
+
+
+def _dataclass_fields(cls: type) -> Iterator[Field]:
+    for field in dataclasses.fields(cls):
+        default = ABSENT if field.default is dataclasses.MISSING else field.default
+        missing = field.default_factory is dataclasses.MISSING
+        yield _with_metadata(cls, field, default, None if missing else field.default_factory, None)
+
+
+def _with_metadata(cls: type, field: Any, default: Any, factory: Any, from_self: Any) -> Field:
+    """A field of attrs or a dataclass; ``metadata={"persist": Field(...)}`` says more."""
+    more = field.metadata.get("persist")
+    more = Field(**more) if isinstance(more, Mapping) else more or Field()
+    if more.has_default and not more.transient:
+        default, factory, from_self = more.default, more.factory, None
+    return attrs.evolve(
+        more,
+        name=plain_name(field.name, cls),
+        attribute=field.name,
+        default=default,
+        factory=factory,
+        from_self=from_self,
+    )
+
+
+def _slot_fields(cls: type) -> Iterator[Field]:
+    """Slots of the class and of such bases as nobody declares."""
+    for base in cls.__mro__:
+        if base is not cls and DECLARED in vars(base):
+            continue
+        slots = vars(base).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else tuple(slots):
+            if name not in ("__dict__", "__weakref__"):
+                yield Field(name, attribute=mangled(name, base))
+
+
+def _has_code(cls: type) -> bool:
+    """Whether a class body has functions that could set attributes."""
+    return any(
+        isinstance(value, types.FunctionType) and name != "__setstate__"
+        for name, value in vars(cls).items()
+    )
+
+
+# Private names.
+
+
+def mangled(name: str, cls: type) -> str:
+    """Return a private name as Python mangles it in the body of a class."""
+    if not name.startswith("__") or name.endswith("__"):
+        return name
+    owner = cls.__name__.lstrip("_")
+    return f"_{owner}{name}" if owner else name
+
+
+def plain_name(attribute: str, cls: type) -> str:
+    """Return an attribute's name as the body of its class has it."""
+    return demangled(attribute, (cls.__name__,))
+
+
+def demangled(attribute: Any, owners: Iterable[str]) -> Any:
+    """Return the name without the mangling by a class of one of these names."""
+    if type(attribute) is str and attribute.startswith("_") and not attribute.startswith("__"):
+        for owner in owners:
+            prefix = f"_{owner.lstrip('_')}__"
+            if attribute.startswith(prefix) and len(attribute) > len(prefix):
+                return attribute[len(prefix) - 2 :]
+    return attribute
+
+
+# Codecs.
+
+
+def _codec(cls: type, layers: set[type]) -> tuple[Any, Any]:
+    """The ``__getstate__`` and ``__setstate__`` that a class wrote, or took from an undeclared base."""
+    covered = {base for layer in layers - {cls} if issubclass(cls, layer) for base in layer.__mro__}
+    getstate = setstate = None
+    for base in cls.__mro__:
+        if base is not cls and base in covered:
+            continue
+        own = vars(base)
+        if getstate is None:
+            getstate = _written(own.get("__getstate__"))
+        if setstate is None:
+            setstate = own.get(OWN_SETSTATE) or _written(own.get("__setstate__"))
+    return getstate, setstate
+
+
+def _written(function: Any) -> Any:
+    """A function that somebody wrote: not a builtin, not one that attrs or dataclasses made."""
+    if not isinstance(function, types.FunctionType) or hasattr(function, "_persist_own"):
+        return None
+    if function.__module__ == "dataclasses" or function.__code__.co_name in _GENERATED:
+        return None
+    return function
+
+
+_GENERATED = frozenset(
+    ("slots_getstate", "slots_setstate", "_dataclass_getstate", "_dataclass_setstate")
+)
+
+
+def is_written(function: Any) -> bool:
+    """Whether a ``__getstate__`` or ``__setstate__`` is the class's own, not a generated one."""
+    return _written(function) is not None
