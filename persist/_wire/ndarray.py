@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from persist._wire.pickle import INERT, Finisher, Machine, Rebuilder
+from persist._wire.source import is_text_valid
 from persist.tree import Global, Record
 
 __all__ = ["FINISH", "REBUILD", "array_of_state"]
@@ -259,7 +260,8 @@ def _raw_array(
         return np.zeros(shape, dtype, order=order)  # type: ignore[call-overload]
     if machine.source.writable:
         raw = bytearray(raw)
-    return np.ndarray(shape, dtype, raw, order=order)  # type: ignore[call-overload]
+    array = np.ndarray(shape, dtype, raw, order=order)  # type: ignore[call-overload]
+    return array if is_text_valid(array) else INERT
 
 
 def _object_array(shape: tuple[int, ...], dtype: np.dtype[Any], order: str, data: Any) -> Any:
@@ -298,7 +300,8 @@ def _scalar(machine: Machine, args: tuple[Any, ...]) -> Any:
             dtype = np.dtype((dtype.type, len(data) // (4 if dtype.kind == "U" else 1)))
         else:
             return INERT
-    return np.ndarray((), dtype, data)[()] if len(data) else np.zeros((), dtype)[()]
+    value = np.ndarray((), dtype, data) if len(data) else np.zeros((), dtype)
+    return value[()] if is_text_valid(value) else INERT
 
 
 # Masked arrays.
@@ -386,4 +389,4 @@ def array_of_parts(state: Any) -> np.ndarray[Any, Any] | None:
             return None
     except (TypeError, ValueError):
         return None
-    return None if array is INERT else array
+    return None if array is INERT or not is_text_valid(array) else array

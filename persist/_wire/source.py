@@ -17,6 +17,7 @@ import mmap
 import os
 import stat
 import struct
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -27,7 +28,7 @@ import numpy as np
 from persist.errors import DamagedFileError, LimitError, MissingExtraError, PersistError
 from persist.tree import LazyArray
 
-__all__ = ["Cursor", "Limits", "Source", "open_source"]
+__all__ = ["Cursor", "Limits", "Source", "is_text_valid", "open_source"]
 
 MIB = 1 << 20
 
@@ -334,13 +335,40 @@ def _shape(
             return np.zeros(shape, dtype)
         if not len(data):
             return np.empty(shape, dtype, order=order)  # type: ignore[call-overload,no-any-return]
-        return np.ndarray(shape, dtype, data, order=order)  # type: ignore[call-overload,no-any-return]
+        array = np.ndarray(shape, dtype, data, order=order)  # type: ignore[call-overload]
     except (ValueError, TypeError) as error:
         raise DamagedFileError(
             f"an array of dtype {dtype} and shape {shape} cannot be: {error}.",
             file=source.name,
             where=f"offset {offset}",
         ) from error
+    if not is_text_valid(array):
+        raise DamagedFileError(
+            f"an array of dtype {dtype} and shape {shape} holds code points beyond Unicode.",
+            file=source.name,
+            where=f"offset {offset}",
+            remedy="The file is damaged, or its byte order or dtype is not what it says.",
+        )
+    return array  # type: ignore[no-any-return]
+
+
+def is_text_valid(array: np.ndarray[Any, Any]) -> bool:
+    """Whether every code point of the text in an array is one; true where there is no text.
+
+    NumPy takes any four bytes for a character and makes broken strings of them, over which
+    CPython stumbles later (``SystemError: invalid maximum character``).
+    """
+    todo = [array]
+    while todo:
+        part = todo.pop()
+        if part.dtype.names is not None:
+            todo += [part[name] for name in part.dtype.names]
+        elif part.dtype.kind == "U" and part.size and part.dtype.itemsize:
+            flat = np.ascontiguousarray(part.ravel(order="K"))
+            codes = flat.view(np.dtype("u4").newbyteorder(part.dtype.byteorder))  # type: ignore[arg-type]
+            if codes.max() > sys.maxunicode:
+                return False
+    return True
 
 
 class Cursor:
