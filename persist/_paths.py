@@ -349,7 +349,7 @@ class Names(Mapping[str, Any]):
         base, mark, number = name.rpartition("~")
         if mark and number.isdigit() and int(number) > 1:
             # The second thing of one path, which lies at two places of the tree.
-            same = [leaf for leaf in self._below(self._tree, base)]
+            same = list(self._below(self._tree, base))
             yield from same[int(number) - 1 : int(number)]
 
     def _below(self, root: Any, name: str) -> Iterator[Any]:

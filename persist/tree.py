@@ -191,7 +191,7 @@ class Record:
             for part in state:
                 if part is not None and name in part:
                     return part  # type: ignore[no-any-return]
-            return state[0] if state[0] is not None else state[1]
+            return state[0] if state[0] is not None else state[1]  # type: ignore[no-any-return]
         return None
 
     def __getitem__(self, name: Any) -> Any:

@@ -65,7 +65,9 @@ def diagnose(source: Source) -> tuple[str, str]:
 
 def _text(source: Source, head: bytes) -> tuple[str, str] | None:
     if head.startswith(b"version https://git-lfs.github.com/spec/"):
-        size = next((line[5:].decode() for line in head.split(b"\n") if line.startswith(b"size ")), "?")
+        size = next(
+            (line[5:].decode() for line in head.split(b"\n") if line.startswith(b"size ")), "?"
+        )
         return (
             f"this is a git-lfs pointer of {source.size} bytes; the file itself ({size} bytes) was never fetched.",
             "Run `git lfs pull` in the repository.",

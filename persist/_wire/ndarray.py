@@ -60,7 +60,7 @@ def _finish_dtype(machine: Machine, record: Record) -> Any:
         shape = shape if isinstance(shape, tuple) else (shape,)
         return np.dtype((_checked(inner), _shape_of(shape)))
     if names is not None:
-        return _structured(machine, names, fields, state, base)
+        return _structured(names, fields, state, base)
     if len(state) > 8 and base.kind in "mM" and state[8] is not None:
         base = _with_unit(base.kind, state[8])
     if base.kind in "USV" and isinstance(state[5], int) and state[5] >= 0:
@@ -116,9 +116,7 @@ def _with_unit(kind: str, metadata: Any) -> np.dtype[Any]:
     return np.dtype(f"{kind}8[{int(number)}{name}]")
 
 
-def _structured(
-    machine: Machine, names: Any, fields: Any, state: tuple[Any, ...], base: Any
-) -> Any:
+def _structured(names: Any, fields: Any, state: tuple[Any, ...], base: np.dtype[Any]) -> Any:
     formats, offsets, titles = [], [], []
     for name in names:
         field = fields[name]
@@ -140,9 +138,8 @@ def _structured(
     if any(title is not None for title in titles):
         spec["titles"] = titles
     flags = state[7] if len(state) > 7 and isinstance(state[7], int) else 0
-    dtype = np.dtype(spec, align=bool(flags & 0x80) and _is_aligned(spec))
-    is_record = base is not INERT and machine is not None and _is_record_class(state, base)
-    return np.dtype((np.record, dtype)) if is_record else dtype
+    dtype: np.dtype[Any] = np.dtype(spec, align=bool(flags & 0x80) and _is_aligned(spec))  # type: ignore[call-overload]
+    return np.dtype((np.record, dtype)) if base.type is np.record else dtype
 
 
 def _is_aligned(spec: dict[str, Any]) -> bool:
@@ -150,10 +147,6 @@ def _is_aligned(spec: dict[str, Any]) -> bool:
         not form.alignment or offset % form.alignment == 0
         for form, offset in zip(spec["formats"], spec["offsets"], strict=True)
     )
-
-
-def _is_record_class(state: tuple[Any, ...], base: np.dtype[Any]) -> bool:
-    return base.type is np.record
 
 
 def _text(name: Any) -> str:
@@ -249,7 +242,7 @@ def array_of_state(machine: Machine, state: Any) -> Any:
 
 
 def _raw_array(
-    machine: Machine, shape: tuple[int, ...], dtype: np.dtype[Any], order: str, data: Any
+    machine: Machine, shape: tuple[int, ...], dtype: np.dtype[Any], order: Any, data: Any
 ) -> Any:
     raw = data if isinstance(data, bytes | bytearray | memoryview) else machine.raw(data)
     if raw is None and isinstance(data, np.ndarray):
@@ -257,25 +250,25 @@ def _raw_array(
     if raw is None or math.prod(shape) * dtype.itemsize != len(raw):
         return INERT
     if not dtype.itemsize or not len(raw):
-        return np.zeros(shape, dtype, order=order)  # type: ignore[call-overload]
+        return np.zeros(shape, dtype, order=order)
     if machine.source.writable:
         raw = bytearray(raw)
-    array = np.ndarray(shape, dtype, raw, order=order)  # type: ignore[call-overload]
+    array = np.ndarray(shape, dtype, raw, order=order)
     return array if is_text_valid(array) else INERT
 
 
-def _object_array(shape: tuple[int, ...], dtype: np.dtype[Any], order: str, data: Any) -> Any:
+def _object_array(shape: tuple[int, ...], dtype: np.dtype[Any], order: Any, data: Any) -> Any:
     if not isinstance(data, list) or math.prod(shape) != len(data):
         return INERT
     if dtype.names is not None:
         array = np.empty(len(data), dtype)
         for index, row in enumerate(data):
             array[index] = tuple(row)
-        return array.reshape(shape, order=order)  # type: ignore[call-overload]
+        return array.reshape(shape, order=order)
     flat = np.empty(len(data), object)
     for index, item in enumerate(data):
         flat[index] = item
-    return flat.reshape(shape, order=order)  # type: ignore[call-overload]
+    return flat.reshape(shape, order=order)
 
 
 def _frombuffer(machine: Machine, args: tuple[Any, ...]) -> Any:
@@ -380,11 +373,11 @@ def array_of_parts(state: Any) -> np.ndarray[Any, Any] | None:
         data = data.encode("utf-8", "surrogatepass")
     try:
         shape, dtype = _shape_of(state[1]), state[2]
-        order = "F" if state[3] else "C"
+        order: Any = "F" if state[3] else "C"
         if dtype.hasobject:
             array = _object_array(shape, dtype, order, data)
         elif isinstance(data, bytes | bytearray) and math.prod(shape) * dtype.itemsize == len(data):
-            array = np.ndarray(shape, dtype, data, order=order) if data else np.zeros(shape, dtype)  # type: ignore[call-overload]
+            array = np.ndarray(shape, dtype, data, order=order) if data else np.zeros(shape, dtype)
         else:
             return None
     except (TypeError, ValueError):

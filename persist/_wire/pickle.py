@@ -839,12 +839,12 @@ class _Mender:
             value = self.replaced[id(value)]
         if isinstance(value, tuple) and value:
             return self.swap_tuple(value)
-        if isinstance(value, list | dict | deque | Record) or (
+        is_holder = isinstance(value, list | dict | deque | Record) or (
             isinstance(value, np.ndarray) and value.dtype.hasobject
-        ):
-            if id(value) not in self.seen:
-                self.seen.add(id(value))
-                self.todo.append(value)
+        )
+        if is_holder and id(value) not in self.seen:
+            self.seen.add(id(value))
+            self.todo.append(value)
         return value
 
     def swap_tuple(self, value: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -883,12 +883,21 @@ class _Mender:
             for key, item in list(holder.items()):
                 holder[key] = self.swap(item)
         elif isinstance(holder, np.ndarray):
-            flat = holder.reshape(-1) if holder.dtype == object else ()
-            for index, item in enumerate(flat):
-                flat[index] = self.swap(item)
+            self.mend_array(np.asarray(holder))
         else:
             for index, item in enumerate(holder):
                 holder[index] = self.swap(item)
+
+    def mend_array(self, array: np.ndarray[Any, Any]) -> None:
+        """Mend the objects in an array, also those in the fields of its rows."""
+        todo = [array]
+        while todo:
+            part = todo.pop()
+            if part.dtype.names is not None:
+                todo += [part[name] for name in part.dtype.names if part[name].dtype.hasobject]
+                continue
+            for index, item in enumerate(part.flat):
+                part.flat[index] = self.swap(item)
 
 
 def _is_newobj_ex(args: tuple[Any, ...]) -> bool:

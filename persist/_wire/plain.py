@@ -14,6 +14,7 @@ import datetime
 import fractions
 import uuid
 from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
@@ -35,7 +36,7 @@ _FACTORIES: dict[str, Any] = {
 }  # fmt: skip
 
 
-def _rebuilds(*names: str) -> Any:
+def _rebuilds(*names: str) -> Callable[[Rebuilder], Rebuilder]:
     def register(function: Rebuilder) -> Rebuilder:
         REBUILD.update(dict.fromkeys(names, function))
         return function
@@ -43,7 +44,7 @@ def _rebuilds(*names: str) -> Any:
     return register
 
 
-def _finishes(*names: str) -> Any:
+def _finishes(*names: str) -> Callable[[Finisher], Finisher]:
     def register(function: Finisher) -> Finisher:
         FINISH.update(dict.fromkeys(names, function))
         return function
@@ -51,7 +52,7 @@ def _finishes(*names: str) -> Any:
     return register
 
 
-def _builtin(*names: str) -> Any:
+def _builtin(*names: str) -> Callable[[Rebuilder], Rebuilder]:
     return _rebuilds(
         *(f"{module}.{name}" for name in names for module in ("__builtin__", "builtins"))
     )
@@ -284,8 +285,9 @@ def _datetime(machine: Machine, args: tuple[Any, ...]) -> Any:
     if data is None or len(data) != 10 or not (zone is None or isinstance(zone, datetime.tzinfo)):
         return INERT
     year, month, fold = data[0] * 256 + data[1], data[2] & 127, data[2] >> 7
+    day, hour, minute, second = data[3:7]
     micro = int.from_bytes(data[7:10], "big")
-    return datetime.datetime(year, month, *data[3:7], micro, tzinfo=zone, fold=fold)
+    return datetime.datetime(year, month, day, hour, minute, second, micro, zone, fold=fold)
 
 
 @_rebuilds("datetime.date")
@@ -318,13 +320,13 @@ def _timezone(machine: Machine, args: tuple[Any, ...]) -> Any:
     if not args or not isinstance(args[0], datetime.timedelta) or len(args) > 2:
         return INERT
     if len(args) == 1 and not args[0]:
-        return datetime.timezone.utc
+        return datetime.UTC
     return datetime.timezone(*args)
 
 
 @_rebuilds("pytz._UTC")
 def _pytz_utc(machine: Machine, args: tuple[Any, ...]) -> Any:
-    return datetime.timezone.utc
+    return datetime.UTC
 
 
 @_rebuilds("pytz._p")

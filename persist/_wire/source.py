@@ -326,7 +326,7 @@ def _shape(
     data: memoryview,
     dtype: np.dtype[Any],
     shape: tuple[int, ...],
-    order: str,
+    order: Any,
     source: Source,
     offset: int,
 ) -> np.ndarray[Any, Any]:
@@ -334,8 +334,8 @@ def _shape(
         if dtype.itemsize == 0:
             return np.zeros(shape, dtype)
         if not len(data):
-            return np.empty(shape, dtype, order=order)  # type: ignore[call-overload,no-any-return]
-        array = np.ndarray(shape, dtype, data, order=order)  # type: ignore[call-overload]
+            return np.empty(shape, dtype, order=order)
+        array = np.ndarray(shape, dtype, data, order=order)
     except (ValueError, TypeError) as error:
         raise DamagedFileError(
             f"an array of dtype {dtype} and shape {shape} cannot be: {error}.",
@@ -349,7 +349,7 @@ def _shape(
             where=f"offset {offset}",
             remedy="The file is damaged, or its byte order or dtype is not what it says.",
         )
-    return array  # type: ignore[no-any-return]
+    return array
 
 
 def is_text_valid(array: np.ndarray[Any, Any]) -> bool:
@@ -365,7 +365,7 @@ def is_text_valid(array: np.ndarray[Any, Any]) -> bool:
             todo += [part[name] for name in part.dtype.names]
         elif part.dtype.kind == "U" and part.size and part.dtype.itemsize:
             flat = np.ascontiguousarray(part.ravel(order="K"))
-            codes = flat.view(np.dtype("u4").newbyteorder(part.dtype.byteorder))  # type: ignore[arg-type]
+            codes = flat.view(np.dtype("u4").newbyteorder(part.dtype.byteorder))
             if codes.max() > sys.maxunicode:
                 return False
     return True
@@ -563,7 +563,7 @@ class _Ranged:
                 remedy="Read lazy arrays before close(), or open local files, which are mapped.",
             )
         inside = start - self._start
-        if 0 <= inside and inside + length <= len(self._block):
+        if inside >= 0 and inside + length <= len(self._block):
             return self._block[inside : inside + length]
         wanted = max(length, self.BLOCK)
         self.file.seek(start)
@@ -632,7 +632,7 @@ def open_source(
 
 def _url(text: str, options: Mapping[str, Any] | None) -> tuple[Any, str]:
     try:
-        import fsspec
+        import fsspec  # type: ignore[import-untyped]
     except ImportError as error:
         raise MissingExtraError(
             "an fsspec URL needs the library fsspec.",
@@ -680,7 +680,7 @@ def _local(
 
 def _is_prefix(path: Path) -> bool:
     try:
-        return any(entry.name.startswith(path.name) for entry in os.scandir(path.parent or "."))
+        return any(entry.name.startswith(path.name) for entry in os.scandir(path.parent))
     except OSError:
         return False
 
