@@ -110,6 +110,7 @@ class Source:
         size: bytes; 0 for a folder or a prefix.
         limits: the `Limits` of this reading.
         writable: arrays handed out are private and writable (copy on write).
+        memo: what a grammar has parsed of it already, by the grammar's name.
     """
 
     def __init__(
@@ -144,6 +145,7 @@ class Source:
         self.writable = writable
         self._owned = owned
         self._level = level
+        self.memo: dict[str, Any] = {}
 
     # What is in it.
 
@@ -331,8 +333,8 @@ def _shape(
     offset: int,
 ) -> np.ndarray[Any, Any]:
     try:
-        if dtype.itemsize == 0:
-            return np.zeros(shape, dtype)
+        if dtype.itemsize == 0:  # no shape of them takes memory
+            return np.ndarray(shape, dtype, b"")
         if not len(data):
             return np.empty(shape, dtype, order=order)
         array = np.ndarray(shape, dtype, data, order=order)
