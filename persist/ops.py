@@ -366,7 +366,7 @@ class rename(Op):  # noqa: N801
         return f"rename({pairs}{', optional' if self.optional else ''})"
 
 
-def _once_named(op: Op, holder: Any, name: str, memo: Memo) -> bool:
+def _once_named(op: Op, holder: Any, name: Any, memo: Memo) -> bool:
     key = (id(op), name, id(holder))
     if key in memo:
         return False
@@ -419,13 +419,12 @@ class add(Op):  # noqa: N801
         self.computed = computed
 
     def apply(self, state: Any, memo: Memo | None = None) -> Any:
-        made: dict[int, Any] = {}
         for holder, key in list(_places(state, self.name)):
-            if _has(holder, key) and not (memo is not None and "/" in self.name):
+            if memo is not None and "/" in self.name and not _once_named(self, holder, key, memo):
+                continue
+            if _has(holder, key):
                 raise LookupError(f"there is a {self.name!r} already")
-            if not _has(holder, key):
-                made[id(holder)] = self._make(state)
-                _put(holder, key, made[id(holder)], self.name)
+            _put(holder, key, self._make(state), self.name)
         return state
 
     def _make(self, state: Any) -> Any:
@@ -559,9 +558,8 @@ class _Value(Op):
         for holder, key in list(_places(state, self.name)):
             if self.optional and not _has(holder, key):
                 continue
-            if memo is not None and "/" in self.name:
-                if not _once_named(self, holder, str(key), memo):
-                    continue
+            if memo is not None and "/" in self.name and not _once_named(self, holder, key, memo):
+                continue
             value = _get(holder, key, self.name)
             _put(holder, key, self._turned(value, memo), self.name)
         return state
@@ -572,7 +570,7 @@ class _Value(Op):
             return self.turn(_whole(value))
         key = (id(self), "value", id(value))
         if key not in memo:
-            memo[key] = (value, self.turn(_whole(value)))
+            memo[key] = (value, self.turn(_whole(value)), self)
         return memo[key][1]
 
     def columns(self, columns: Columns, count: int) -> Columns:
@@ -771,7 +769,7 @@ class split(Op):  # noqa: N801
 
     def apply(self, state: Any, memo: Memo | None = None) -> Any:
         for holder, key in list(_places(state, self.name)):
-            if memo is not None and "/" in self.name and not _once_named(self, holder, str(key), memo):
+            if memo is not None and "/" in self.name and not _once_named(self, holder, key, memo):
                 continue
             value = _get(holder, key, self.name)
             parts = self._parts(np.asarray(_whole(value)), value, memo)
@@ -789,7 +787,7 @@ class split(Op):  # noqa: N801
             return parts
         parts = _cut(array, self.axis, len(self.into), self.sizes, self.name)
         if memo is not None:
-            memo[key] = (value, parts)
+            memo[key] = (value, parts, self)
         return parts
 
     def inverse(self) -> Op:
@@ -865,7 +863,7 @@ class merge(Op):  # noqa: N801
             return memo[key][1]
         whole = np.concatenate([np.asarray(_whole(part)) for part in parts], axis=self.axis)
         if memo is not None:
-            memo[key] = (parts, whole)
+            memo[key] = (parts, whole, self)
         return whole
 
     def inverse(self) -> Op:
@@ -896,7 +894,7 @@ class nest(Op):  # noqa: N801
         renamed: new name inside -> old name.
     """
 
-    def __init__(self, into: str, *names: str, **renamed: str) -> None:
+    def __init__(self, into: str, /, *names: str, **renamed: str) -> None:
         self.into = into
         self.names = {**{name: name for name in _distinct(names)}, **renamed}
 
@@ -960,7 +958,7 @@ class flatten(Op):  # noqa: N801
     def inverse(self) -> Op:
         if self.names is None:
             return super().inverse()
-        return nest(self.name, **{inner: outer for inner, outer in self.names.items()})
+        return nest(self.name, **self.names)
 
     def _cure(self) -> str:
         return "Say which fields come out of it: flatten(name, names=(...))."

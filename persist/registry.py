@@ -384,11 +384,13 @@ class Registry:
         name = declared.schema or qualname
         other_ref = self._by_name.get(name)
         other = other_ref() if other_ref is not None else None
-        # The same module and qualified name again is a reload, or a decorator's second class.
-        if other is not None and other is not cls and dotted(other) != qualname:
+        # The same module and qualified name again is a reload, or a decorator's second class;
+        # a local class lives no longer than its function.
+        again = other is None or other is cls or dotted(other) == qualname
+        if not again and "<locals>" not in f"{qualname} {dotted(other or cls)}":
             self._clashes.append(
                 SchemaError(
-                    f"the schema name {name!r} is claimed by {dotted(other)} and {qualname}.",
+                    f"the schema name {name!r} is claimed by {dotted(other or cls)} and {qualname}.",
                     remedy="Give one of them another schema= name; a class that moved needs no "
                     "second class, only persist.alias(old, new).",
                     schema=name,
@@ -448,6 +450,9 @@ class Registry:
         return None
 
     def _schema_of(self, cls: type) -> Schema:
+        owner = self._owner(cls)
+        if owner is not self:
+            return owner._schema_of(cls)
         schema = self._schemas.get(cls)
         if schema is None:
             declared = self.declared(cls)
@@ -460,7 +465,11 @@ class Registry:
             schema = Schema(declared.schema or qualname, declared.version, qualname, cls, own)
             with self._lock:
                 self._schemas[cls] = schema
-            layout = self.layout(cls)
+            try:
+                layout = self.layout(cls)
+            except SchemaError:
+                self._schemas.pop(cls, None)
+                raise
             if layout.leaf.kind == "codec":
                 schema = attrs.evolve(schema, codec=True)
             elif own is not None:
@@ -469,6 +478,15 @@ class Registry:
             with self._lock:
                 self._schemas[cls] = schema
         return schema
+
+    def _owner(self, cls: type) -> Registry:
+        """The registry of this line in which a class was declared."""
+        for registry in self._line():
+            if cls in registry._registered:
+                return registry
+        declared = vars(cls).get(DECLARED)
+        home = declared.registry if isinstance(declared, Declared) else None
+        return home if home is not None and any(home is one for one in self._line()) else self
 
     def _refuse_clash(self, name: str) -> None:
         for clash in self._clashes:
@@ -484,6 +502,9 @@ class Registry:
         """
         layout = self._layouts.get(cls)
         if layout is None:
+            owner = self._owner(cls)
+            if owner is not self:
+                return owner.layout(cls)
             if self.declared(cls) is None:
                 raise UnknownSchemaError(
                     f"the class {dotted(cls)} is not declared.",

@@ -1,0 +1,651 @@
+"""Upgrade a tree or a state, plan it without effect, and go back.
+
+    tree --aliases, stamps, migrations--> tree of today
+
+`upgrade` works on a copy: containers are copied, arrays are shared and read-only
+while steps run, and the source tree is as it was, whatever happens.
+
+For who builds objects of the result: a `Record` whose class is declared here has
+
+- ``cls``: today's `Global` (module and qualified name of the class),
+- ``version``: today's version of its schema,
+- ``state``: a dict of fields by declared name; where the class has a codec of
+  its own, what ``__setstate__`` takes; where one class of the MRO has a codec and
+  another has fields, an envelope of today's versions,
+- ``args``, ``kwargs``, ``listitems``, ``dictitems``: the contents of an heir of a builtin,
+  wherever the file had them.
+
+`persist.versioned.make` and `restore_state` take exactly that. A record of which
+nothing is known is as it was, but for names that an alias moved.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import attrs
+import numpy as np
+
+from persist._course import Case, Course, Target, bring_up, survey, target_of
+from persist._envelope import CODEC, FIELDS, INSIDE, ITEMS, Layer, seal, unwrap, wrap
+from persist._walk import Copier, arrays_in, is_holder
+from persist.errors import (
+    MigrationFailedError,
+    PersistError,
+    SchemaError,
+    UnknownFieldWarning,
+    UnknownSchemaError,
+)
+from persist.registry import Registry, default_registry
+from persist.schema import Schema
+from persist.tree import ABSENT, Global, Record
+
+__all__ = ["Downgraded", "Entry", "Plan", "downgrade_record", "plan", "state_of", "upgrade"]
+
+ARRAY_MAKER = "persist.versioned._array"
+
+
+@attrs.define(eq=False)
+class Entry:
+    """What a load does to one record, and why.
+
+    Attributes:
+        path: its natural path; "" is the root.
+        qualname: its class, as the file names it.
+        today: the dotted name of its class today.
+        schema: the name of its schema; None where nothing is known of the class.
+        courses: the ways of the states of its classes, base first, its own last.
+        aliases: old names that led to today's, in order.
+        problem: why it cannot be brought up to date, or None.
+        note: what else there is to say.
+    """
+
+    path: str
+    qualname: str
+    today: str
+    schema: str | None = None
+    courses: tuple[Course, ...] = ()
+    aliases: tuple[str, ...] = ()
+    problem: PersistError | None = None
+    note: str = ""
+
+    @property
+    def is_opaque(self) -> bool:
+        """Whether nothing is known of its class, so that it stays a record."""
+        return self.schema is None
+
+    @property
+    def found(self) -> int | None:
+        """The version of its own class in the file."""
+        return self.courses[-1].found if self.courses else None
+
+    @property
+    def how(self) -> str:
+        """How that version is known."""
+        return self.courses[-1].how if self.courses else ""
+
+    @property
+    def to(self) -> int | None:
+        """Today's version of its own class."""
+        return self.courses[-1].to if self.courses else None
+
+    @property
+    def steps(self) -> list[str]:
+        """What is done, base classes first: the function with file and line, or the ready-made steps."""
+        return [str(step) for course in self.courses for step in course.steps]
+
+    def __str__(self) -> str:
+        return "\n".join(_lines(self, 1))
+
+
+def _lines(entry: Entry, count: int) -> Iterator[str]:
+    place = entry.path or "the root"
+    more = f" (and {count - 1} like it)" if count > 1 else ""
+    yield f"{place}: {entry.qualname}{more}"
+    if entry.aliases:
+        yield f"    is {entry.today} today ({'; '.join(entry.aliases)})"
+    if entry.is_opaque:
+        yield "    opaque: nothing is known of the class; it stays a record"
+    for course in entry.courses:
+        known = f"version {course.found} ({course.how})"
+        if not course.steps:
+            yield f"    {course.schema}: {known}, as today{_noted(course.note)}"
+            continue
+        yield f"    {course.schema}: {known} to {course.to}{_noted(course.note)}"
+        for step in course.steps:
+            yield f"        {step.start} → {step.to}  {step.text}"
+    if entry.note:
+        yield f"    {entry.note}"
+    if entry.problem is not None:
+        yield f"    cannot: {entry.problem.what} {entry.problem.remedy}".rstrip()
+
+
+def _noted(note: str) -> str:
+    return f"; {note}" if note else ""
+
+
+@attrs.define(eq=False)
+class Plan:
+    """What a load does to each record of a file, and why; computed without effect.
+
+    Attributes:
+        entries: one for each record, in the order of the file.
+        file: the file, if one is meant.
+    """
+
+    entries: list[Entry] = attrs.field(factory=list)
+    file: str | None = None
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, path: str | int) -> Entry:
+        if isinstance(path, int):
+            return self.entries[path]
+        for entry in self.entries:
+            if entry.path == path:
+                return entry
+        raise KeyError(path)
+
+    @property
+    def problems(self) -> list[PersistError]:
+        """Why records cannot be brought up to date."""
+        return [entry.problem for entry in self.entries if entry.problem is not None]
+
+    @property
+    def opaque(self) -> list[str]:
+        """The classes of which nothing is known, by their dotted names."""
+        return sorted({entry.qualname for entry in self.entries if entry.is_opaque})
+
+    def __str__(self) -> str:
+        head = self.file or "plan"
+        moved = sum(any(course.steps for course in entry.courses) for entry in self.entries)
+        count = len(self.entries)
+        lines = [
+            f"{head}: {count} record{'s' * (count != 1)}, {moved} to be upgraded, "
+            f"{sum(entry.is_opaque for entry in self.entries)} opaque, "
+            f"{len(self.problems)} that cannot be"
+        ]
+        for entry, alike in _groups(self.entries):
+            lines += [f"  {line}" for line in _lines(entry, alike)]
+        return "\n".join(lines)
+
+
+def _groups(entries: Iterable[Entry]) -> list[tuple[Entry, int]]:
+    """Entries with how many go the same way, in the order of the first."""
+    groups: dict[Any, list[Any]] = {}
+    for entry in entries:
+        problem = None if entry.problem is None else str(entry.problem.what)
+        courses = tuple((c.schema, c.found, c.how, c.steps) for c in entry.courses)
+        key = (entry.qualname, entry.aliases, courses, problem, entry.note)
+        groups.setdefault(key, [entry, 0])[1] += 1
+    return [(entry, count) for entry, count in groups.values()]
+
+
+# Upgrading.
+
+
+def upgrade(
+    tree: Any,
+    registry: Registry | None = None,
+    *,
+    file: str | None = None,
+    unknown: str = "warn",
+    strict: bool = False,
+) -> tuple[Any, Plan]:
+    """Bring an inert tree up to today's names and versions.
+
+    Records are visited in the order of the file, what is inside one before
+    itself; in a cycle, what is met again before it is done is seen by the steps
+    as it will be, not yet upgraded.
+
+    Args:
+        tree: of plain values, arrays and records; it is not changed.
+        registry: what is known; None is the default one.
+        file: for messages.
+        unknown: what becomes of fields that nobody declares: "warn" (left out,
+            one warning a class), "drop", "keep", "error".
+        strict: a record whose versions only a guess tells (no envelope, no stamp
+            answered) is an error, unless its schema is at version 1.
+
+    Returns:
+        The tree of today, and what was done to each record.
+
+    Raises:
+        SchemaError: a record cannot be upgraded, with its path; `FutureVersionError`,
+            `MissingMigrationError` and `MigrationFailedError` are among them.
+    """
+    if unknown not in ("warn", "drop", "keep", "error"):
+        raise ValueError(f"unknown={unknown!r}: one of 'warn', 'drop', 'keep', 'error' is meant.")
+    run = _Run(default_registry if registry is None else registry, file, unknown, strict)
+    return run.upgrade(tree), run.plan
+
+
+class _Run:
+    """One upgrade of one tree."""
+
+    def __init__(
+        self, registry: Registry, file: str | None, unknown: str, strict: bool, dry: bool = False
+    ) -> None:
+        self.registry = registry
+        self.unknown = unknown
+        self.strict = strict
+        self.dry = dry
+        self.plan = Plan([], file)
+        self._file = file
+        self._known: dict[str, _Known] = {}
+        self._globals: dict[Global, Global] = {}
+        self._memo: dict[Any, Any] = {}
+        self._unknown: dict[str, dict[str, None]] = {}
+        self._frozen: dict[int, Any] = {}
+        self._migrated: list[Record] = []
+        self._copier = Copier(self._finish, self._moved)
+
+    def upgrade(self, tree: Any) -> Any:
+        try:
+            result = self._copier.copy(tree)
+        finally:
+            for array in self._frozen.values():
+                array.flags.writeable = True
+        for record in self._migrated:
+            thaw(record.state, self._frozen)
+        self._warn()
+        return result
+
+    def _warn(self) -> None:
+        if self.unknown == "warn":
+            for schema, names in self._unknown.items():
+                warnings.warn(unknown_text(schema, names, self._file), UnknownFieldWarning, stacklevel=4)
+
+    def _moved(self, named: Global) -> Global:
+        """A global under its name of today."""
+        known = self._globals.get(named)
+        if known is None:
+            today = self.registry.resolve(named.qualname)
+            known = named if today == named.qualname else self._global(today)
+            self._globals[named] = known
+        return known
+
+    def _global(self, qualname: str) -> Global:
+        schema = self.registry.schema_for(qualname)
+        if schema is not None and schema.cls is not None:
+            return Global(schema.cls.__module__, schema.cls.__qualname__)
+        module, _, name = qualname.rpartition(".")
+        return Global(module, name)
+
+    def _of(self, named: Global, state: Any) -> _Known:
+        known = self._known.get(named.qualname)
+        if known is None:
+            known = self._known[named.qualname] = self._find(named)
+        if known.schema is None:
+            # The class moved and nobody said so, but its schema's name has outlived the move.
+            envelope = unwrap(state)
+            layers = [] if envelope is None else [one for one in envelope.layers if one.kind != ITEMS]
+            schema = self.registry.schema_for(layers[-1].schema) if layers else None
+            if schema is not None:
+                note = f"found by its schema {schema.name!r}"
+                target = target_of(schema, self.registry)
+                return _Known(self._global(schema.qualname), schema, target, known.aliases, note)
+        return known
+
+    def _find(self, named: Global) -> _Known:
+        today, aliases = self.registry.aliases_from(named.qualname)
+        schema = self.registry.schema_for(today)
+        target = None if schema is None else target_of(schema, self.registry)
+        moved = named if today == named.qualname else self._global(today)
+        said = tuple(
+            f"alias {one.old}{'*' * one.old.endswith('.')} → {one.new}{'*' * one.new.endswith('.')}"
+            + (f" since {one.since}" if one.since else "")
+            for one in aliases
+        )
+        return _Known(moved, schema, target, said)
+
+    def _finish(self, record: Record, path: Callable[[], str]) -> Any:
+        named = _class_of(record)
+        entry = Entry("", named.qualname, named.qualname)
+        try:
+            return self._brought_up(record, named, entry, path)
+        except PersistError as error:
+            entry.problem = error
+            where = f"record {named.qualname!r} at {path()!r}"
+            error.at(file=self._file, where=where)
+            if self.dry:
+                self._note(entry, path)
+                return record
+            raise
+
+    def _note(self, entry: Entry, path: Callable[[], str]) -> None:
+        entry.path = path()
+        self.plan.entries.append(entry)
+
+    def _brought_up(
+        self, record: Record, named: Global, entry: Entry, path: Callable[[], str]
+    ) -> Any:
+        known = self._of(named, record.state)
+        entry.today, entry.aliases, entry.note = known.today.qualname, known.aliases, known.note
+        if known.schema is None or known.target is None:
+            if known.today is not named:
+                _rename(record, named, known.today)
+            elif record.maker is not None:
+                record.maker = self._moved(record.maker)
+            self._note(entry, path)
+            return record
+        entry.schema = known.schema.name
+        state = state_of(record, known.schema)
+        case = survey(
+            known.target,
+            state,
+            self.registry,
+            version=record.version,
+            owners=lambda: self._owners(named, known),
+        )
+        entry.courses = tuple(case.courses)
+        self._refuse_guess(case)
+        self._note(entry, path)
+        if self.dry:
+            return record
+        return self._done(record, named, known, case, path)
+
+    def _owners(self, named: Global, known: _Known) -> set[str]:
+        names = {named.qualname, *self.registry.old_names(known.today.qualname)}
+        return {name.rpartition(".")[2] for name in names}
+
+    def _refuse_guess(self, case: Case) -> None:
+        if not self.strict:
+            return
+        for course in case.courses:
+            if course.how.startswith("unstamped") and course.to > 1:
+                raise SchemaError(
+                    f"nothing tells the version of its state of {course.schema!r}.",
+                    remedy=f"Register a stamp (@persist.stamp({course.schema!r})), or load with strict=False, "
+                    "which takes it for version 1.",
+                    schema=course.schema,
+                )
+
+    def _done(
+        self,
+        record: Record,
+        named: Global,
+        known: _Known,
+        case: Case,
+        path: Callable[[], str],
+    ) -> Any:
+        if case.is_migrated:
+            self._freeze(case)
+        shown = Record(record.cls, record.state, kind=record.kind, args=record.args, version=record.version)
+        shown.listitems, shown.dictitems = record.listitems, record.dictitems
+        bring_up(case, record=shown, memo=self._memo, unknown=self.unknown)
+        if case.instead is not ABSENT:
+            return self._instead(record, case.instead, path)
+        if case.unknown:
+            assert known.schema is not None
+            self._unknown.setdefault(known.schema.name, {}).update(dict.fromkeys(case.unknown))
+        if case.items is not None:
+            record.listitems = [*record.listitems, *case.items]
+        if record.state is ABSENT and state_of(record, known.schema) is not ABSENT:
+            record.args = ()  # the arguments of its rebuilding function were its state
+        _rename(record, named, known.today)
+        record.state = today_state(case)
+        assert known.schema is not None
+        record.version = known.schema.version
+        if case.is_migrated:
+            self._migrated.append(record)
+            self._take_in(record.state, path)
+        return record
+
+    def _instead(self, record: Record, value: Any, path: Callable[[], str]) -> Any:
+        """What a migration put in the place of a record: brought up to date in its turn."""
+        if isinstance(value, Record) and value is not record:
+            self._take_in(value, path)
+            return self._swapped(value)
+        if is_holder(value):
+            self._take_in(value, path)
+        return value
+
+    def _swapped(self, value: Any) -> Any:
+        found = self._copier.replaced(value)
+        return value if found is None else found
+
+    def _take_in(self, value: Any, path: Callable[[], str]) -> None:
+        """Bring up the records that a migration made."""
+        for made in self._copier.fresh(value):
+            self._refuse_unversioned(made)
+            self._copier.adopt(made)
+            self._copier.replace(made, self._finish(made, path))
+
+    def _refuse_unversioned(self, made: Record) -> None:
+        known = self._of(made.cls, made.state)
+        if made.version is not None or known.schema is None or known.schema.version == 1:
+            return
+        if unwrap(made.state) is None and not self.registry.stamps(known.schema.name):
+            raise MigrationFailedError(
+                f"a step made a record of {known.schema.name!r} that does not say its version.",
+                remedy=f"Say it: Record({made.qualname!r}, state, version=...); today's is "
+                f"{known.schema.version}.",
+                schema=known.schema.name,
+            )
+
+    def _freeze(self, case: Case) -> None:
+        """Let no step write into an array that others may share."""
+        for piece in case.pieces:
+            freeze(piece.value, self._frozen)
+
+
+class _Known(NamedTuple):
+    """What is known of the class that a file names."""
+
+    today: Global
+    schema: Schema | None
+    target: Target | None
+    aliases: tuple[str, ...]
+    note: str = ""
+
+
+def freeze(value: Any, frozen: dict[int, Any]) -> None:
+    """Make every array below a value read-only, and note those that were not."""
+    for _, _, array in arrays_in([value]):
+        if isinstance(array, np.ndarray) and array.flags.writeable:
+            array.flags.writeable = False
+            frozen[id(array)] = array
+
+
+def thaw(value: Any, frozen: dict[int, Any]) -> None:
+    """Make arrays writable again that a step made as views of what was read-only for it alone."""
+    for _, _, array in arrays_in([value]):
+        if not isinstance(array, np.ndarray) or array.flags.writeable:
+            continue
+        if id(array.base) in frozen:
+            array.flags.writeable = True
+
+
+def unknown_text(schema: str, names: Iterable[str], file: str | None = None) -> str:
+    """Return what the warning about undeclared fields says."""
+    listed = ", ".join(names)
+    place = f"{file}: " if file else ""
+    return (
+        f"{place}old states of {schema!r} have fields that it does not declare: {listed}. They were "
+        'left out. Declare them, drop them in a migration (persist.ops.drop), or load with unknown="keep".'
+    )
+
+
+def _class_of(record: Record) -> Global:
+    """The class that a record is an instance of."""
+    if record.maker is not None and record.maker.qualname == ARRAY_MAKER and record.args:
+        named = record.args[0]
+        return named if isinstance(named, Global) else record.cls
+    return record.cls
+
+
+def _rename(record: Record, named: Global, today: Global) -> None:
+    """Let a record be of its class of today."""
+    if record.maker is not None and record.maker.qualname == ARRAY_MAKER:
+        if record.args[:1] == (named,):
+            record.args = (today, *record.args[1:])
+        if record.cls.qualname == ARRAY_MAKER:
+            return
+    if record.maker is not None and record.maker == record.cls:
+        record.maker = None if today is not named else record.maker
+    record.cls = today
+
+
+def state_of(record: Record, schema: Schema | None = None) -> Any:
+    """Return what stamps and steps see of a record: its state, or the arguments that rebuilt it.
+
+    A class whose pickles call a function with all that there is (``__reduce__``,
+    ``__getinitargs__``) has no state beside; then the tuple of arguments is its state.
+    """
+    if record.state is not ABSENT or not record.args:
+        return record.state
+    if record.kind not in ("reduce", "inst", "obj"):
+        return ABSENT
+    cls = schema.cls if schema is not None else None
+    if cls is not None and issubclass(cls, BaseException | set | frozenset | np.ndarray):
+        return ABSENT
+    return record.args
+
+
+def today_state(case: Case) -> Any:
+    """Return a state of today in the form that `Record.state` and ``restore_state`` take."""
+    states = case.states
+    if len(states) == 1 and states[0][0].kind == CODEC:
+        return states[0][1]
+    merged: dict[Any, Any] = {}
+    collides = False
+    for part, state in states:
+        if part.kind == CODEC:
+            collides = True
+            break
+        collides = collides or any(name in merged for name in state)
+        merged.update(state)
+    if not collides:
+        return {**merged, **case.extra}
+    layers, values = [], []
+    for part in case.target.parts:
+        found = next((state for own, state in states if own is part), ABSENT)
+        names: Any = None
+        value: Any = None
+        kind = part.kind
+        if kind == INSIDE or found is ABSENT:
+            kind, names = INSIDE, tuple(field.name for field in part.fields)
+        elif kind == FIELDS:
+            fields = {**found, **(case.extra if part is case.target.leaf else {})}
+            names, value = tuple(fields), tuple(fields.values())
+        else:
+            value = found
+        layers.append(Layer(part.schema.name, part.schema.version, part.schema.fingerprint, kind, names))
+        values.append(value)
+    return wrap(seal(layers), values)
+
+
+# Planning.
+
+
+def plan(tree: Any, registry: Registry | None = None, *, file: str | None = None) -> Plan:
+    """Return what `upgrade` would do to each record, and why, without doing anything.
+
+    No migration runs; stamps do, since they only look.
+    """
+    run = _Run(default_registry if registry is None else registry, file, "drop", False, dry=True)
+    run.upgrade(tree)
+    return run.plan
+
+
+# Going back.
+
+
+class Downgraded(NamedTuple):
+    """An older state, and what it cannot hold.
+
+    Attributes:
+        value: a `Record` of the older version.
+        losses: what is lost, one text for each thing.
+    """
+
+    value: Record
+    losses: list[str]
+
+
+def downgrade_record(
+    record: Record, to: int | Mapping[str, int], registry: Registry | None = None
+) -> Downgraded:
+    """Return a record of today as an older version had it, and what is lost.
+
+    Args:
+        record: of a known schema, at today's version; it is not changed.
+        to: the version of its own schema, or schema name -> version for those
+            of its bases too.
+        registry: what is known; None is the default one.
+
+    Raises:
+        UnknownSchemaError: nothing is known of its class.
+        IrreversibleError: a step on the way has no inverse.
+        MissingMigrationError: no path leads there.
+    """
+    registry = default_registry if registry is None else registry
+    schema = registry.schema_for(registry.resolve(_class_of(record).qualname))
+    if schema is None:
+        raise UnknownSchemaError(
+            f"nothing is known of the class {record.qualname!r}.",
+            remedy="Register it with persist.register, or inherit persist.Versioned.",
+            schema=record.qualname,
+        )
+    wanted = {schema.name: to} if isinstance(to, int) else dict(to)
+    copier = Copier(lambda made, path: made)
+    older: Record = copier.copy(record)
+    target = target_of(schema, registry)
+    case = bring_up(
+        survey(target, state_of(older, schema), registry, version=older.version or schema.version)
+    )
+    losses: list[str] = []
+    states: list[tuple[Any, int, Any]] = []
+    for part, state in case.states:
+        version = wanted.get(part.schema.name, part.schema.version)
+        for step in reversed(registry.path(part.schema.name, version, part.schema.version)):
+            state, lost = _back(step, state, older)
+            losses += [f"{part.schema.name} {step.to}→{step.start}: {one}" for one in lost]
+        states.append((part, version, state))
+    older.version = wanted.get(schema.name, schema.version)
+    older.state = _older_state(states, case)
+    return Downgraded(older, losses)
+
+
+def _back(step: Any, state: Any, record: Record) -> tuple[Any, list[str]]:
+    try:
+        result, lost = step.down(state, record)
+    except PersistError as error:
+        raise error.at(where=f"record {record.qualname!r}") from None
+    except Exception as error:  # whatever a stranger's function raises
+        raise MigrationFailedError(
+            f"the way back of {step} fails: {type(error).__name__}: {error}.",
+            where=f"record {record.qualname!r}",
+            remedy="Nothing was changed.",
+            schema=step.schema,
+            step=(step.to, step.start),
+        ) from error
+    return result, lost
+
+
+def _older_state(states: list[tuple[Any, int, Any]], case: Case) -> Any:
+    """One class's state as it is; that of several as an envelope, since each has its version."""
+    if len(states) == 1 and len(case.target.parts) == 1:
+        return states[0][2]
+    layers, values = [], []
+    versions = {id(part): (version, state) for part, version, state in states}
+    for part in case.target.parts:
+        version, state = versions.get(id(part), (part.schema.version, None))
+        if id(part) not in versions:
+            names = tuple(field.name for field in part.fields)
+            layers.append(Layer(part.schema.name, version, "", INSIDE, names))
+        elif part.kind == FIELDS and isinstance(state, dict):
+            layers.append(Layer(part.schema.name, version, "", FIELDS, tuple(state)))
+            state = tuple(state.values())
+        else:
+            layers.append(Layer(part.schema.name, version, "", CODEC, None))
+        values.append(state)
+    return wrap(seal(layers), values)
+
