@@ -27,7 +27,7 @@ __all__ = ["Looker", "Names", "is_array", "step_of"]
 
 Steps = list[tuple[str, Any]]
 
-_LONGEST = 200_000  # characters of a path that is listed
+_SPELLED = 1 << 28  # characters of all paths that are listed: a deep file has long ones
 _SCALARS = (str, bytes, bytearray, int, float, complex, bool, type(None), np.generic)
 
 
@@ -408,7 +408,7 @@ class Names(Mapping[str, Any]):
             yield from self._walk(own, value)
 
     def _walk(self, start: str, root: Any) -> Iterator[tuple[str, Any]]:
-        visited = 0
+        visited = spelled = 0
         above: set[int] = set()  # what the present path has passed
         todo: list[tuple[str | None, Any]] = [(start, root)]
         while todo:
@@ -417,9 +417,11 @@ class Names(Mapping[str, Any]):
                 above.discard(id(value))
                 continue
             visited += 1
-            if visited > 4 * self._limit or len(path) > _LONGEST:
+            spelled += len(path)
+            if visited > 4 * self._limit or spelled > _SPELLED:
                 raise LimitError(
-                    f"more than {visited - 1:,} values would be visited, or a path is endless.",
+                    f"more than {visited - 1:,} values would be visited, whose paths take more "
+                    f"than {spelled - len(path):,} characters.",
                     file=self._file,
                     remedy='Ask for the paths you want, or raise limits={"paths": ...}.',
                 )
