@@ -13,17 +13,18 @@ compared with its directory entry when the member is opened.
 
 from __future__ import annotations
 
-import bz2
 import functools
-import lzma
 import struct
 import zlib
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import attrs
 
+from persist._wire import streams
 from persist._wire.source import Source
-from persist.errors import DamagedFileError, FormatError, LimitError, MissingExtraError
+from persist._wire.streams import Unpacking
+from persist.errors import DamagedFileError, FormatError
 
 __all__ = ["Member", "ZipDirectory"]
 
@@ -151,6 +152,22 @@ class ZipDirectory:
         _bound(source, members, start)
         return cls(source, members, prefix, comment)
 
+    @classmethod
+    def salvage(cls, source: Source) -> ZipDirectory:
+        """Return the members that are whole in an archive whose directory is missing or broken.
+
+        Local headers are followed from the first on, as far as they tell sizes.
+        """
+        members: list[Member] = []
+        at = 0
+        while at + _LOCAL.size <= source.size:
+            member = _from_local(source, at)
+            if member is None or member.limit > source.size:
+                break
+            members.append(member)
+            at = member.limit
+        return cls(source, members)
+
     @functools.cached_property
     def _by_name(self) -> dict[str, Member]:
         return {member.name: member for member in self.members}
@@ -193,8 +210,7 @@ class ZipDirectory:
         if member.method == STORED:
             return self.source.read(start, length)
         self.source.spend(length)
-        stream = _stream(self.source, member)
-        return _run(self.source, member, stream, start, length)
+        return b"".join(_unpacking(self.source, member, start).pieces(length))
 
     def verify(self, member: Member) -> None:
         """Compare a member with its CRC.
@@ -249,12 +265,12 @@ class ZipDirectory:
                 member, f"{member.size:,} bytes cannot come of {member.compressed:,} deflated ones."
             )
         source.spend(member.size)
-        stream = _stream(source, member)
-        data = _run(source, member, stream, start, member.size + 1)
-        if len(data) != member.size:
-            more = "more" if len(data) > member.size else f"{len(data):,}"
-            self._damaged(member, f"{more} bytes are inside, not {member.size:,}.")
-        return data
+        unpacking = _unpacking(source, member, start)
+        parts = list(unpacking.pieces(member.size + 1))
+        if unpacking.made != member.size:
+            found = "more" if unpacking.made > member.size else f"{unpacking.made:,}"
+            self._damaged(member, f"{found} bytes are inside, not {member.size:,}.")
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _check(self, member: Member, crc: int) -> None:
         if crc != member.crc:
@@ -438,6 +454,28 @@ def _unicode_name(extra: bytes, raw: bytes) -> str | None:
     return None
 
 
+def _from_local(source: Source, at: int) -> Member | None:
+    """The member whose local header stands at ``at``; None where it does not tell its size."""
+    magic, _, flags, method, _, _, crc, packed, size, names, extras = _LOCAL.unpack(
+        source.view(at, _LOCAL.size)
+    )
+    start = at + _LOCAL.size
+    if magic != b"PK\3\4" or start + names + extras > source.size:
+        return None
+    raw = source.read(start, names)
+    extra = source.read(start + names, extras)
+    if _FULL32 in (packed, size):
+        size, packed = _wide(extra, [size, packed])
+    if flags & _HAS_DESCRIPTOR and not packed:
+        return None
+    try:
+        name = _name_of(source, raw, flags, extra, at)
+    except DamagedFileError:
+        return None
+    limit = start + names + extras + packed
+    return Member(name, size, packed, method, crc, at, flags, raw, limit)
+
+
 def _bound(source: Source, members: list[Member], start: int) -> None:
     """Give each member the place where the next begins, and refuse those that overlap."""
     limit = start
@@ -457,101 +495,27 @@ def _bound(source: Source, members: list[Member], start: int) -> None:
 # Decompression.
 
 
-def _stream(source: Source, member: Member) -> Any:
-    """Return a fresh decompressor for the member's method."""
-    method = member.method
-    if method == DEFLATED:
-        return zlib.decompressobj(-15)
-    if method == BZIP2:
-        return bz2.BZ2Decompressor()
-    if method == LZMA:
-        return _Lzma()
-    if method == ZSTD:
-        return _zstd(source, member)
-    raise FormatError(
-        f"it is compressed by method {method} ({_METHODS.get(method, 'unknown')}).",
-        file=source.name,
-        where=f"member {member.name!r}",
-        remedy="Stored, deflated, bzip2, LZMA and Zstandard members are read; unpack it first.",
-    )
-
-
-def _run(source: Source, member: Member, stream: Any, start: int, most: int) -> bytes:
-    """Feed a member to a decompressor until ``most`` bytes are there, or it ends."""
-    parts: list[bytes] = []
-    at, end = start, start + member.compressed
-    try:
-        while most > 0 and not stream.eof:
-            piece = bytes(getattr(stream, "unconsumed_tail", b""))
-            if not piece and getattr(stream, "needs_input", True):
-                piece = source.read(at, min(_CHUNK, end - at))
-                at += len(piece)
-                if not piece and hasattr(stream, "needs_input"):
-                    break
-            part = stream.decompress(piece, most)
-            if not part and not piece:
-                break
-            parts.append(part)
-            most -= len(part)
-    except (zlib.error, OSError, EOFError, lzma.LZMAError, ValueError) as error:
-        raise DamagedFileError(
-            f"its compressed data is broken ({error}).",
+def _unpacking(source: Source, member: Member, start: int) -> Unpacking:
+    """Return what unpacks a member from its first byte on."""
+    where = f"member {member.name!r} at offset {member.offset}"
+    make = _STREAMS.get(member.method)
+    if make is None:
+        raise FormatError(
+            f"it is compressed by method {member.method} "
+            f"({_METHODS.get(member.method, 'unknown')}).",
             file=source.name,
-            where=f"member {member.name!r} at offset {member.offset}",
-            remedy="Copy the file again from where it came from.",
-        ) from error
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+            where=where,
+            remedy="Stored, deflated, bzip2, LZMA and Zstandard members are read; unpack it first.",
+        )
+    return Unpacking(source, start, start + member.compressed, make(source), where)
 
 
-class _Lzma:
-    """LZMA in ZIP: two bytes of version, the properties' length, the properties, a raw stream."""
-
-    def __init__(self) -> None:
-        self._head = b""
-        self._inner: lzma.LZMADecompressor | None = None
-
-    @property
-    def eof(self) -> bool:
-        return self._inner is not None and self._inner.eof
-
-    @property
-    def needs_input(self) -> bool:
-        return self._inner is None or self._inner.needs_input
-
-    def decompress(self, data: bytes, most: int) -> bytes:
-        if self._inner is None:
-            self._head += data
-            if len(self._head) < 4:
-                return b""
-            length = int.from_bytes(self._head[2:4], "little")
-            if len(self._head) < 4 + length:
-                return b""
-            self._inner = lzma.LZMADecompressor(
-                lzma.FORMAT_RAW, filters=[_lzma_filter(self._head[4 : 4 + length])]
-            )
-            data = self._head[4 + length :]
-        return self._inner.decompress(data, most)
-
-
-def _lzma_filter(properties: bytes) -> dict[str, Any]:
-    """The filter that five bytes of LZMA properties mean (``lzma`` has no public way to decode)."""
-    if len(properties) != 5 or properties[0] >= 225:
-        raise ValueError(f"LZMA properties {properties.hex()}")
-    size = int.from_bytes(properties[1:5], "little")
-    if size > 1 << 28:
-        raise LimitError(f"an LZMA dictionary of {size:,} bytes is claimed.")
-    rest, lc = divmod(properties[0], 9)
-    pb, lp = divmod(rest, 5)
-    return {"id": lzma.FILTER_LZMA1, "dict_size": max(size, 4096), "lc": lc, "lp": lp, "pb": pb}
-
-
-def _zstd(source: Source, member: Member) -> Any:
-    raise MissingExtraError(
-        "it is compressed by Zstandard.",
-        file=source.name,
-        where=f"member {member.name!r}",
-        remedy="Install it with: pip install 'persist-state[zstd]'",
-    )
+_STREAMS: dict[int, Callable[[Source], streams.Stream]] = {
+    DEFLATED: lambda source: streams.deflate(-15),
+    BZIP2: lambda source: streams.bzip2(),
+    LZMA: lambda source: streams.lzma_zip(),
+    ZSTD: streams.zstd,
+}
 
 
 def _crc_of(source: Source) -> int:

@@ -1,0 +1,315 @@
+"""NumPy's own files: ``.npy``, one array or several, and ``.npz``, a ZIP of them.
+
+Written by  ``numpy.save``, ``savez`` (stored) and ``savez_compressed``
+            (deflated), since NumPy 1.0.5 and 1.0; by ``mxnet.npx.savez``,
+            ``scipy.sparse.save_npz`` and many a program of one's own.
+Evidence    ``numpy/lib/format.py`` and ``npyio.py`` (``NpzFile``) of NumPy 1.0
+            to 2.4; files written by 1.6 to 2.1 under Python 2.7 to 3.12.
+Traps       Any member of a ZIP that begins with the NPY magic is an array, with
+            or without ``.npy``; the rest are bytes. Theano, joblib, torch and
+            our own container are ZIP files that may hold ``.npy`` too, and
+            refine this reader. Two members may bear one name. Several arrays
+            may stand in one file, pickles among them. Object arrays are
+            pickles. The raw data may be cut short without a trace.
+Gives       The array, or a list of what stands one after the other; of a ZIP a
+            dict by member name without ``.npy``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from persist._wire import ndarray, plain
+from persist._wire.npy import MAGIC, Header, read_array, read_header
+from persist._wire.pickle import Machine
+from persist._wire.source import Cursor, Source
+from persist._wire.zip import STORED, Member, ZipDirectory
+from persist.errors import DamagedFileError, FormatError
+from persist.readers.base import Content, Options, Reader
+from persist.tree import LazyArray
+
+__all__ = ["NpyReader", "NpzReader"]
+
+REBUILD = {**plain.REBUILD, **ndarray.REBUILD}
+FINISH = {**plain.FINISH, **ndarray.FINISH}
+
+_SUFFIX = ".npy"
+_PEEKED = 4096  # bytes of a deflated member in which its header usually is whole
+_LOOKED_AT = 16  # members that are looked into when none is called .npy
+
+_SINCE = {(2, 0): "1.9 or later", (3, 0): "1.17 or later"}  # NPY version -> the NumPy that has it
+
+
+class _Reading:
+    """What is learnt on the way through one file: machines, headers, damage."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.machines: list[Machine] = []
+        self.headers: list[Header] = []
+        self.damage: list[str] = []
+
+    def machine(self, source: Source) -> Machine:
+        if not self.machines or self.machines[-1].source is not source:
+            machine = Machine(source, py2_str=self.options.py2_str, rebuild=REBUILD, finish=FINISH)
+            self.machines.append(machine)
+        return self.machines[-1]
+
+    def array(self, cursor: Cursor) -> Any:
+        """Return the array that comes next, of a cut one its whole rows where salvage is asked."""
+        header = read_header(Cursor(cursor.source, cursor.offset))
+        self.headers.append(header)
+        left = cursor.left - header.length
+        if header.dtype.hasobject or header.nbytes <= left or not self.options.salvage:
+            return read_array(cursor, self.machine)
+        cursor.offset += header.length
+        row = header.nbytes // header.shape[0] if header.shape else 0
+        if header.is_fortran or not row:
+            cursor.view(header.nbytes)  # raises with the place
+        rows = left // row
+        self.damage.append(
+            f"{header.nbytes:,} bytes of an array {header.shape} are claimed, {left:,} are left: "
+            f"{rows:,} of {header.shape[0]:,} rows are whole and given"
+        )
+        array = cursor.array(header.dtype, (rows, *header.shape[1:]))
+        cursor.offset = cursor.source.size
+        return array
+
+    @property
+    def globals(self) -> set[str]:
+        return {name for machine in self.machines for name in machine.globals}
+
+    def global_names(self) -> list[str]:
+        found = (ref for machine in self.machines for ref in machine.globals.values())
+        return sorted({f"{ref.module} {ref.name}" for ref in found})
+
+    def writer(self) -> dict[str, str]:
+        """What the bytes prove: versions of the format, what only Python 2 writes."""
+        told: dict[str, str] = {}
+        version = max((header.version for header in self.headers), default=(1, 0))
+        if version in _SINCE:
+            told["numpy"] = _SINCE[version]
+        if any(machine.has_py2_str for machine in self.machines):
+            told["python"] = "2"
+        return told
+
+
+class NpyReader(Reader):
+    """NumPy's NPY: one array, or several in a row."""
+
+    name = "npy"
+    suffixes = (".npy",)
+
+    def claims(self, source: Source) -> str | None:
+        if source.kind != "file" or source.head(len(MAGIC)) != MAGIC:
+            return None
+        version = source.head(len(MAGIC) + 2)[len(MAGIC) :]
+        told = f" {version[0]}.{version[1]}" if len(version) == 2 else ""
+        return f"begins as NPY{told}"
+
+    def read(self, source: Source, options: Options) -> Content:
+        reading = _Reading(options)
+        values = _in_a_row(source, reading)
+        header = reading.headers[0]
+        return Content(
+            values[0] if len(values) == 1 else values,
+            structure={
+                "npy_version": list(header.version),
+                "header": header.text,
+                "arrays": len(reading.headers),
+                "globals": reading.global_names(),
+            },
+            writer=reading.writer(),
+            damage=reading.damage,
+            globals=reading.globals,
+        )
+
+
+def _in_a_row(source: Source, reading: _Reading) -> list[Any]:
+    """Everything that stands in the file, one after the other: arrays, and pickles among them."""
+    cursor = source.cursor()
+    values: list[Any] = []
+    while cursor.left > 0:
+        start = cursor.offset
+        head = source.read(start, min(len(MAGIC), cursor.left))
+        try:
+            if head == MAGIC or not values:
+                values.append(reading.array(cursor))
+            elif head[:1] == b"\x80" and len(head) > 1 and head[1] <= 5:
+                values.append(reading.machine(source).load(cursor))
+            else:
+                count = "1 byte follows" if cursor.left == 1 else f"{cursor.left:,} bytes follow"
+                reading.damage.append(
+                    f"{count} the last array at offset {start:,}, and no array begins there"
+                )
+                break
+        except DamagedFileError as error:
+            if not values:
+                raise
+            whole = (
+                "the one before it is" if len(values) == 1 else f"the {len(values)} before it are"
+            )
+            reading.damage.append(
+                f"what begins at offset {start:,} cannot be read ({error.what.rstrip('.')}); "
+                f"{whole} whole"
+            )
+            break
+    return values
+
+
+class NpzReader(Reader):
+    """NumPy's NPZ: a ZIP of NPY files."""
+
+    name = "npz"
+    suffixes = (".npz",)
+
+    def claims(self, source: Source) -> str | None:
+        if source.kind != "file":
+            return None
+        directory = ZipDirectory.of(source)
+        if directory is None:
+            return _broken_off(source)
+        if not directory.members:
+            return "an empty ZIP, as numpy.savez writes without arrays"
+        files = [member for member in directory.members if not member.is_folder]
+        named = [member for member in files if member.name.endswith(_SUFFIX)]
+        if named:
+            is_array = _is_array(directory, named[0])
+            return f"ZIP with the NPY member {named[0].name!r}" if is_array else None
+        if files and all(_is_array(directory, member) for member in files[:_LOOKED_AT]):
+            return "ZIP of NPY members"
+        return None
+
+    def read(self, source: Source, options: Options) -> Content:
+        reading = _Reading(options)
+        directory = ZipDirectory.of(source)
+        if directory is None:
+            directory = _of_broken(source, reading)
+        tree: dict[str, Any] = {}
+        names: dict[str, str] = {}
+        for member in directory.members:
+            if member.is_folder:
+                continue
+            key = _free(tree, member.name.removesuffix(_SUFFIX))
+            names[key] = member.name
+            try:
+                tree[key] = _member(directory, member, reading)
+            except DamagedFileError as error:
+                if not options.salvage:
+                    raise error.at(file=source.name, where=f"member {member.name!r}") from error
+                reading.damage.append(str(error))
+        return Content(
+            tree,
+            structure={"members": list(names.values()), "globals": reading.global_names()},
+            writer=reading.writer(),
+            damage=reading.damage,
+            globals=reading.globals,
+        )
+
+
+def _free(tree: dict[str, Any], name: str) -> str:
+    """The name, or with ``~2`` where it is taken: of two members of one name none is lost."""
+    if name not in tree:
+        return name
+    number = 2
+    while f"{name}~{number}" in tree:
+        number += 1
+    return f"{name}~{number}"
+
+
+def _is_array(directory: ZipDirectory, member: Member) -> bool:
+    try:
+        return directory.peek(member, len(MAGIC)) == MAGIC
+    except (FormatError, ImportError):
+        return False
+
+
+def _member(directory: ZipDirectory, member: Member, reading: _Reading) -> Any:
+    """A member: an array where it begins as one, mapped or lazy; else its bytes."""
+    if member.method != STORED and reading.options.verify != "always":
+        head = _head(directory, member)
+        if head is not None:
+            header = read_header(head.cursor())
+            if not header.dtype.hasobject:
+                return _lazy(directory, member, header, reading)
+    part = directory.open(member, verify=reading.options.verify == "always")
+    if part.head(len(MAGIC)) != MAGIC:
+        return part.read(0, part.size)
+    cursor = part.cursor()
+    value = reading.array(cursor)
+    _tell_rest(member, cursor.left, reading)
+    return value
+
+
+def _head(directory: ZipDirectory, member: Member) -> Source | None:
+    """As much of a compressed member as holds its NPY header; None where it has none."""
+    head = directory.peek(member, _PEEKED)
+    if not head.startswith(MAGIC):
+        return None
+    width = 2 if head[6:7] == b"\1" else 4
+    length = len(MAGIC) + 2 + width + int.from_bytes(head[8 : 8 + width], "little")
+    if len(head) < length <= member.size:
+        head = directory.peek(member, length)
+    return directory.source.nested(head, f"member {member.name!r}")
+
+
+def _lazy(
+    directory: ZipDirectory, member: Member, header: Header, reading: _Reading
+) -> LazyArray | np.ndarray[Any, Any]:
+    """A compressed array, unpacked when it is asked for."""
+    reading.headers.append(header)
+    left = member.size - header.length
+    if header.nbytes > left:
+        raise DamagedFileError(
+            f"{header.nbytes:,} bytes of an array {header.shape} are claimed, "
+            f"but {left:,} are in the member.",
+            file=directory.source.name,
+            where=f"member {member.name!r}",
+            remedy="The file is damaged; copy it again from where it came from.",
+        )
+    _tell_rest(member, left - header.nbytes, reading)
+
+    def fetch() -> np.ndarray[Any, Any]:
+        part = directory.open(member)
+        return np.asarray(part.array(header.length, header.dtype, header.shape, header.order))
+
+    if not header.nbytes:  # nothing is saved by waiting, and a shape that cannot be shows now
+        return fetch()
+    return LazyArray(header.dtype, header.shape, fetch)
+
+
+def _tell_rest(member: Member, rest: int, reading: _Reading) -> None:
+    if rest:
+        reading.damage.append(f"member {member.name!r}: {rest:,} bytes follow its array")
+
+
+# Archives that break off.
+
+
+def _broken_off(source: Source) -> str | None:
+    """Why a ZIP without a directory is one of NumPy's: by its first local header."""
+    head = source.head(30 + 1024)
+    if head[:4] != b"PK\3\4" or len(head) < 30:
+        return None
+    length = int.from_bytes(head[26:28], "little")
+    if not head[30 : 30 + length].endswith(_SUFFIX.encode()) or length > 1024:
+        return None
+    name = head[30 : 30 + length].decode("utf-8", "replace")
+    return f"begins as a ZIP with the NPY member {name!r}, but its directory is missing or broken"
+
+
+def _of_broken(source: Source, reading: _Reading) -> ZipDirectory:
+    """The members that are whole where salvage is asked; else the error that tells what is wrong."""
+    try:
+        return ZipDirectory.read(source)
+    except DamagedFileError as error:
+        if not reading.options.salvage:
+            error.remedy += " Open it with salvage=True for the members that are whole."
+            raise
+        directory = ZipDirectory.salvage(source)
+        reading.damage.append(
+            f"{error.what.rstrip('.')}; {len(directory.members):,} members are whole and given"
+        )
+        return directory
