@@ -111,7 +111,9 @@ def target_of(schema: Schema, registry: Registry) -> Target:
         dropped = frozenset(field.name for field in part.transients)
         return Target([part], None, schema.fields is None, dropped)
     layout = registry.layout(schema.cls)
-    parts = [TargetPart(part.schema, part.kind, part.fields, part.transients) for part in layout.parts]
+    parts = [
+        TargetPart(part.schema, part.kind, part.fields, part.transients) for part in layout.parts
+    ]
     dropped = frozenset(
         {field.name for part in layout.parts for field in part.transients} | layout.resources.keys()
     )
@@ -138,8 +140,10 @@ class _Piece:
     def knows_its_gaps(self) -> bool:
         """Whether the writer had today's very fields: what lacks, the instance lacked."""
         fingerprint = self.schema.fingerprint if self.schema is not None else ""
-        return bool(fingerprint) and fingerprint == self.fingerprint and not (
-            self.course is not None and self.course.steps
+        return (
+            bool(fingerprint)
+            and fingerprint == self.fingerprint
+            and not (self.course is not None and self.course.steps)
         )
 
 
@@ -314,7 +318,17 @@ def _bare(
         note = "" if is_leaf or isinstance(value, dict) else "the state has no names"
         kind = (CODEC if part.kind == CODEC else FIELDS) if is_leaf else INSIDE
         pieces.append(
-            _Piece(part.schema.name, found, how, kind, value if is_leaf else None, (), part.schema, part, note)
+            _Piece(
+                part.schema.name,
+                found,
+                how,
+                kind,
+                value if is_leaf else None,
+                (),
+                part.schema,
+                part,
+                note,
+            )
         )
     return pieces
 
@@ -365,7 +379,12 @@ def bring_up(
             _join(piece, pieces[-1])
             continue
         inside = any(other.kind == INSIDE for other in pieces)
-        if inside and isinstance(piece.value, dict) and piece.course is not None and piece.course.steps:
+        if (
+            inside
+            and isinstance(piece.value, dict)
+            and piece.course is not None
+            and piece.course.steps
+        ):
             result = _run_shared(piece, piece.value, pieces, memo, record)
         else:
             result = _run(piece, record, memo)
@@ -389,8 +408,12 @@ def _run(piece: _Piece, record: Record | None, memo: dict[Any, Any]) -> Any:
 def _step(step: Migration, state: Any, record: Record | None, memo: dict[Any, Any]) -> Any:
     if step.function is not None and isinstance(state, dict | list | tuple):
         state = _read_lazy(state)
+    if record is not None:
+        record.state = state
     try:
         result = step.up(state, record, memo)
+        if result is record and record is not None:
+            result = record.state
     except Exception as error:  # whatever a stranger's function raises
         raise MigrationFailedError(
             f"the step {step} fails: {_said(error)}.",
@@ -428,7 +451,9 @@ def _read_lazy(state: Any) -> Any:
     for holder, key, lazy in lazies:
         if isinstance(holder, tuple):
             if holder is state:
-                state = tuple(item.read() if isinstance(item, LazyArray) else item for item in state)
+                state = tuple(
+                    item.read() if isinstance(item, LazyArray) else item for item in state
+                )
             continue
         holder[key] = lazy.read()
     return state
@@ -575,7 +600,7 @@ def _sort(case: Case, unknown: str) -> None:
         raise SchemaError(
             f"its state has fields that {target.leaf.schema.name!r} does not declare: "
             f"{', '.join(case.unknown)}.",
-            remedy="Declare them, drop them in a migration (persist.ops.drop), or load with unknown=\"warn\".",
+            remedy='Declare them, drop them in a migration (persist.ops.drop), or load with unknown="warn".',
             schema=target.leaf.schema.name,
             fields=case.unknown,
         )
@@ -625,7 +650,9 @@ def _refuse_missing(case: Case, found: list[tuple[TargetPart, dict[Any, Any]]]) 
         if part.schema.name in gaps:
             continue
         missing = [
-            field.name for field in part.fields if field.name not in fields and not field.has_default
+            field.name
+            for field in part.fields
+            if field.name not in fields and not field.has_default
         ]
         if missing and part.schema.fields is not None:
             there = ", ".join(str(name) for _, had in found for name in had) or "none"

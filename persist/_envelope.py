@@ -12,7 +12,18 @@ from typing import Any, NamedTuple
 
 from persist.errors import FutureVersionError
 
-__all__ = ["CODEC", "FIELDS", "INSIDE", "ITEMS", "MARK", "Envelope", "Layer", "seal", "unwrap", "wrap"]
+__all__ = [
+    "CODEC",
+    "FIELDS",
+    "INSIDE",
+    "ITEMS",
+    "MARK",
+    "Envelope",
+    "Layer",
+    "seal",
+    "unwrap",
+    "wrap",
+]
 
 MARK = "persist.envelope"
 FORM = 1
@@ -116,7 +127,12 @@ def unwrap(state: Any) -> Envelope | None:
     if type(state) is not tuple or not state:
         return None
     header = state[0]
-    if type(header) is not tuple or len(header) != 3 or not _is_mark(header[0]) or header[1] != FORM:
+    if (
+        type(header) is not tuple
+        or len(header) != 3
+        or not _is_mark(header[0])
+        or header[1] != FORM
+    ):
         return None
     layers = header[2]
     if type(layers) is not tuple or len(layers) != len(state) - 1 or not layers:

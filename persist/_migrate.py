@@ -137,6 +137,11 @@ class Plan:
 
     entries: list[Entry] = attrs.field(factory=list)
     file: str | None = None
+    _migrated: dict[int, Record] = attrs.field(factory=dict, repr=False)
+
+    def is_migrated(self, record: Record) -> bool:
+        """Whether any step was done to a record of the upgraded tree."""
+        return id(record) in self._migrated
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self.entries)
@@ -243,7 +248,7 @@ class _Run:
         self._memo: dict[Any, Any] = {}
         self._unknown: dict[str, dict[str, None]] = {}
         self._frozen: dict[int, Any] = {}
-        self._migrated: list[Record] = []
+        self._depth = 0
         self._copier = Copier(self._finish, self._moved)
 
     def upgrade(self, tree: Any) -> Any:
@@ -252,7 +257,7 @@ class _Run:
         finally:
             for array in self._frozen.values():
                 array.flags.writeable = True
-        for record in self._migrated:
+        for record in self.plan._migrated.values():
             thaw(record.state, self._frozen)
         self._warn()
         return result
@@ -260,7 +265,9 @@ class _Run:
     def _warn(self) -> None:
         if self.unknown == "warn":
             for schema, names in self._unknown.items():
-                warnings.warn(unknown_text(schema, names, self._file), UnknownFieldWarning, stacklevel=4)
+                warnings.warn(
+                    unknown_text(schema, names, self._file), UnknownFieldWarning, stacklevel=4
+                )
 
     def _moved(self, named: Global) -> Global:
         """A global under its name of today."""
@@ -285,7 +292,9 @@ class _Run:
         if known.schema is None:
             # The class moved and nobody said so, but its schema's name has outlived the move.
             envelope = unwrap(state)
-            layers = [] if envelope is None else [one for one in envelope.layers if one.kind != ITEMS]
+            layers = (
+                [] if envelope is None else [one for one in envelope.layers if one.kind != ITEMS]
+            )
             schema = self.registry.schema_for(layers[-1].schema) if layers else None
             if schema is not None:
                 note = f"found by its schema {schema.name!r}"
@@ -377,9 +386,16 @@ class _Run:
     ) -> Any:
         if case.is_migrated:
             self._freeze(case)
-        shown = Record(record.cls, record.state, kind=record.kind, args=record.args, version=record.version)
+        shown = Record(
+            record.cls, record.state, kind=record.kind, args=record.args, version=record.version
+        )
         shown.listitems, shown.dictitems = record.listitems, record.dictitems
         bring_up(case, record=shown, memo=self._memo, unknown=self.unknown)
+        record.args, record.listitems, record.dictitems = (
+            shown.args,
+            shown.listitems,
+            shown.dictitems,
+        )
         if case.instead is not ABSENT:
             return self._instead(record, case.instead, path)
         if case.unknown:
@@ -394,7 +410,7 @@ class _Run:
         assert known.schema is not None
         record.version = known.schema.version
         if case.is_migrated:
-            self._migrated.append(record)
+            self.plan._migrated[id(record)] = record
             self._take_in(record.state, path)
         return record
 
@@ -416,7 +432,15 @@ class _Run:
         for made in self._copier.fresh(value):
             self._refuse_unversioned(made)
             self._copier.adopt(made)
+            if self._depth > 100:
+                raise MigrationFailedError(
+                    "migrations replace records by others without end.",
+                    remedy="A record that a step returns is upgraded in its turn: give it a later version.",
+                    schema=made.qualname,
+                )
+            self._depth += 1
             self._copier.replace(made, self._finish(made, path))
+            self._depth -= 1
 
     def _refuse_unversioned(self, made: Record) -> None:
         known = self._of(made.cls, made.state)
@@ -537,7 +561,9 @@ def today_state(case: Case) -> Any:
             names, value = tuple(fields), tuple(fields.values())
         else:
             value = found
-        layers.append(Layer(part.schema.name, part.schema.version, part.schema.fingerprint, kind, names))
+        layers.append(
+            Layer(part.schema.name, part.schema.version, part.schema.fingerprint, kind, names)
+        )
         values.append(value)
     return wrap(seal(layers), values)
 
@@ -648,4 +674,3 @@ def _older_state(states: list[tuple[Any, int, Any]], case: Case) -> Any:
             layers.append(Layer(part.schema.name, version, "", CODEC, None))
         values.append(state)
     return wrap(seal(layers), values)
-

@@ -183,11 +183,15 @@ class Copier:
         new = self._new
         kind = type(node)
         if kind is tuple:
-            return node if _PLAIN.issuperset(map(type, node)) else tuple([new(item) for item in node])
+            return (
+                node if _PLAIN.issuperset(map(type, node)) else tuple([new(item) for item in node])
+            )
         if kind is frozenset:
             return frozenset([new(item) for item in node])
         if kind in _LISTS:
-            shell.extend(node if _PLAIN.issuperset(map(type, node)) else [new(item) for item in node])
+            shell.extend(
+                node if _PLAIN.issuperset(map(type, node)) else [new(item) for item in node]
+            )
         elif kind is set:
             shell.update([new(item) for item in node])
         elif kind in _DICTS:
@@ -205,7 +209,12 @@ class Copier:
 
     def _fill_record(self, node: Record, shell: Record) -> None:
         new = self._new
-        shell.cls, shell.maker, shell.kind, shell.version = node.cls, node.maker, node.kind, node.version
+        shell.cls, shell.maker, shell.kind, shell.version = (
+            node.cls,
+            node.maker,
+            node.kind,
+            node.version,
+        )
         shell.args = new(node.args)
         shell.kwargs = {name: new(item) for name, item in node.kwargs.items()}
         shell.state = new(node.state)
@@ -233,7 +242,9 @@ def _object_views(array: Any) -> list[Any]:
     if array.dtype == object:
         return [array]
     names = array.dtype.names or ()
-    return [view for name in names if array.dtype[name].hasobject for view in _object_views(array[name])]
+    return [
+        view for name in names if array.dtype[name].hasobject for view in _object_views(array[name])
+    ]
 
 
 def _children(node: Any) -> Iterator[tuple[str, Any]]:

@@ -214,7 +214,9 @@ def _has(holder: Any, key: Any) -> bool:
 
 def _get(holder: Any, key: Any, name: str) -> Any:
     if not isinstance(holder, list | tuple | Mapping | Record):
-        raise LookupError(f"the state is a {type(holder).__name__} without fields; {name!r} is wanted")
+        raise LookupError(
+            f"the state is a {type(holder).__name__} without fields; {name!r} is wanted"
+        )
     if not _has(holder, key):
         raise LookupError(f"there is no {name!r} (there are: {_listing(holder)})")
     return holder[key]
@@ -506,7 +508,9 @@ class drop(Op):  # noqa: N801
             for holder, key in list(_places(state, name)):
                 if _has(holder, key):
                     if isinstance(holder, list | tuple):
-                        raise LookupError(f"{name!r} is an item of a {type(holder).__name__}, no field")
+                        raise LookupError(
+                            f"{name!r} is an item of a {type(holder).__name__}, no field"
+                        )
                     if memo is not None and "/" in name:
                         _once_named(self, holder, name, memo)
                     del holder[key]
@@ -518,7 +522,9 @@ class drop(Op):  # noqa: N801
         return memo is not None and (id(self), name, id(holder)) in memo
 
     def inverse(self) -> Op:
-        given = (self.default is not ABSENT) + (self.factory is not None) + (self.computed is not None)
+        given = (
+            (self.default is not ABSENT) + (self.factory is not None) + (self.computed is not None)
+        )
         if not given or len(self.names) != 1:
             return super().inverse()
         return add(self.names[0], self.default, factory=self.factory, computed=self.computed)
@@ -678,7 +684,9 @@ class transpose(_Value):  # noqa: N801
         optional: a state without the field is left as it is.
     """
 
-    def __init__(self, name: str, axes: Sequence[int] | None = None, *, optional: bool = False) -> None:
+    def __init__(
+        self, name: str, axes: Sequence[int] | None = None, *, optional: bool = False
+    ) -> None:
         super().__init__(name, optional=optional)
         self.axes = None if axes is None else tuple(axes)
 
@@ -812,10 +820,14 @@ def _cut(array: Any, axis: int, count: int, sizes: tuple[int, ...] | None, name:
     extent = array.shape[axis]
     if sizes is None:
         if extent % count:
-            raise LookupError(f"{name!r} has {extent} along axis {axis}, which {count} equal parts do not fill")
+            raise LookupError(
+                f"{name!r} has {extent} along axis {axis}, which {count} equal parts do not fill"
+            )
         return list(np.split(array, count, axis=axis))
     if sum(sizes) != extent:
-        raise LookupError(f"{name!r} has {extent} along axis {axis}, but the sizes {sizes} make {sum(sizes)}")
+        raise LookupError(
+            f"{name!r} has {extent} along axis {axis}, but the sizes {sizes} make {sum(sizes)}"
+        )
     return list(np.split(array, np.cumsum(sizes)[:-1], axis=axis))
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import attrs
+import numpy as np
 
 from persist import ops as _ops
 from persist.errors import (
@@ -117,7 +118,11 @@ class Migration:
     def up(self, state: Any, record: Any = None, memo: dict[Any, Any] | None = None) -> Any:
         """Return the newer state; the older one is the caller's own copy, and may be changed."""
         if self.function is not None:
-            return self.function(state, record) if _takes_record(self.function) else self.function(state)
+            return (
+                self.function(state, record)
+                if _takes_record(self.function)
+                else self.function(state)
+            )
         memo = {} if memo is None else memo
         for op in self.ops:
             state = op.apply(state, memo)
@@ -131,7 +136,11 @@ class Migration:
         """
         losses: list[str] = []
         if self.backward is not None:
-            given = self.backward(state, record) if _takes_record(self.backward) else self.backward(state)
+            given = (
+                self.backward(state, record)
+                if _takes_record(self.backward)
+                else self.backward(state)
+            )
             return given, losses
         if not self.ops:
             raise IrreversibleError(
@@ -255,6 +264,7 @@ class Registry:
         self._schemas: weakref.WeakKeyDictionary[type, Schema] = weakref.WeakKeyDictionary()
         self._layouts: weakref.WeakKeyDictionary[type, Layout] = weakref.WeakKeyDictionary()
         self._clashes: list[SchemaError] = []
+        self._roads: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
 
     def __repr__(self) -> str:
         return f"<registry {self.name}>"
@@ -364,6 +374,7 @@ class Registry:
             self._pending.append(weakref.ref(cls))
             self._schemas.pop(cls, None)
             self._layouts = weakref.WeakKeyDictionary()
+            self._roads = weakref.WeakKeyDictionary()
         return cls
 
     def _settle(self) -> None:
@@ -749,7 +760,10 @@ class Registry:
         target = new if isinstance(new, str) else self._target(new)
         is_prefix = old.endswith(".*")
         if is_prefix:
-            old, target = old[:-1], target[:-1] if target.endswith(".*") else target.rstrip(".") + "."
+            old, target = (
+                old[:-1],
+                target[:-1] if target.endswith(".*") else target.rstrip(".") + ".",
+            )
         if not old or not target or target == ".":
             raise SchemaError(
                 f"an alias leads from {old!r} to {target!r}.", remedy="Both are dotted names."
@@ -883,7 +897,10 @@ class Registry:
 def _same(one: Any, other: Any) -> bool:
     if one is other:
         return True
-    place = [(getattr(value, "__module__", None), getattr(value, "__qualname__", None)) for value in (one, other)]
+    place = [
+        (getattr(value, "__module__", None), getattr(value, "__qualname__", None))
+        for value in (one, other)
+    ]
     return place[0] == place[1] and None not in place[0]  # the same function after a reload
 
 
@@ -897,14 +914,18 @@ def _keyed(state: Any, key: str) -> int | None:
     for part in parts:
         if isinstance(part, dict) and key in part:
             value = part[key]
-            return int(value) if hasattr(value, "__index__") and not isinstance(value, bool) else value  # type: ignore[no-any-return]
+            return (
+                int(value) if hasattr(value, "__index__") and not isinstance(value, bool) else value
+            )  # type: ignore[no-any-return]
     return None
 
 
 def _pure_fields(fields: Iterable[Any]) -> tuple[Any, ...]:
     from persist.schema import Field
 
-    return tuple(field if isinstance(field, Field) else Field(field, attribute=field) for field in fields)
+    return tuple(
+        field if isinstance(field, Field) else Field(field, attribute=field) for field in fields
+    )
 
 
 def _check_version(version: Any, what: str) -> None:
@@ -963,6 +984,22 @@ def _gap(
 
 
 default_registry = Registry("default")
+
+
+def _name_builtins(registry: Registry) -> None:
+    """Classes whose names have stood for decades are constants without being asked for."""
+    for kind in (
+        bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset, object, type(None),
+    ):  # fmt: skip
+        registry.constant(f"builtins.{kind.__name__}", kind)
+    for name in (
+        "bool_", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16",
+        "float32", "float64", "complex64", "complex128", "ndarray",
+    ):  # fmt: skip
+        registry.constant(f"numpy.{name}", getattr(np, name))
+
+
+_name_builtins(default_registry)
 
 
 # The functions that act on the default registry.

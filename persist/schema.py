@@ -12,6 +12,7 @@ import hashlib
 import inspect
 import json
 import types
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -349,7 +350,9 @@ def said_fields(cls: type, declared: Declared | None) -> tuple[dict[str, Field],
     names: dict[str, Field] = {}
     if said is not None:
         listed = dict(_entries(cls, said, "persistent"))
-        names.update({name: _completed(cls, name, field, inherent) for name, field in listed.items()})
+        names.update(
+            {name: _completed(cls, name, field, inherent) for name, field in listed.items()}
+        )
         for name, field in (inherent or {}).items():
             names.setdefault(name, attrs.evolve(field, transient=True))
     elif inherent is not None:
@@ -359,6 +362,10 @@ def said_fields(cls: type, declared: Declared | None) -> tuple[dict[str, Field],
         if field.has_default and not found.has_default:
             found = attrs.evolve(found, default=field.default, factory=field.factory)
         names[name] = attrs.evolve(found, transient=True)
+    if issubclass(cls, defaultdict):
+        names.setdefault(
+            "default_factory", Field("default_factory", default=None, attribute="default_factory")
+        )
     is_open = said is None and (inherent is None or (_by_slots(cls) and _has_dict(cls)))
     return {field.attribute: field for field in names.values()}, is_open
 

@@ -30,6 +30,7 @@ import threading
 import types
 import warnings
 import weakref
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -38,7 +39,7 @@ import numpy as np
 
 from persist import schema as _schema
 from persist._course import Case, Target, bring_up, survey, target_of
-from persist._envelope import CODEC, FIELDS, INSIDE, ITEMS, Layer, seal, wrap
+from persist._envelope import CODEC, FIELDS, INSIDE, ITEMS, Layer, seal
 from persist._migrate import (
     Downgraded,
     downgrade_record,
@@ -127,9 +128,7 @@ class Versioned:
         return _road_of(type(self)).copied(self, memo)
 
 
-def _declare(
-    cls: type, version: int | None, schema: str | None, registry: Registry | None
-) -> None:
+def _declare(cls: type, version: int | None, schema: str | None, registry: Registry | None) -> None:
     """Note what the head of a class says; a decorator may make the class a second time without it."""
     before = vars(cls).get(_schema.DECLARED)
     if version is None and schema is None and registry is None and isinstance(before, Declared):
@@ -220,7 +219,9 @@ def _default_setstate(obj: Any, state: Any) -> None:
     for part in parts:
         if part is not None:
             if not isinstance(part, dict):
-                raise TypeError(f"a state of {type(part).__name__} needs a __setstate__ of its own.")
+                raise TypeError(
+                    f"a state of {type(part).__name__} needs a __setstate__ of its own."
+                )
             for name, value in part.items():
                 object.__setattr__(obj, name, value)
 
@@ -487,28 +488,26 @@ class Contents(NamedTuple):
     array: Any = None
 
 
-def _road_of(cls: type) -> _Road:
+def _road_of(cls: type, registry: Registry | None = None) -> _Road:
+    """The road of a class: of its own registry, or of the one that registered it from outside."""
     road = vars(cls).get("_persist_road")
-    if road is None or road.cls is not cls:
-        road = _registered_roads.get(cls)
-        if road is None or road.layout is not road.registry.layout(cls):
-            road = _Road(cls)
-            if issubclass(cls, Versioned):
-                type.__setattr__(cls, "_persist_road", road)
-            else:
-                _registered_roads[cls] = road
+    if road is not None and road.cls is cls:
+        return road  # type: ignore[no-any-return]
+    if issubclass(cls, Versioned):
+        road = _Road(cls, vars(cls)[_schema.DECLARED].registry)
+        type.__setattr__(cls, "_persist_road", road)
+        return road
+    home = (default_registry if registry is None else registry)._owner(cls)
+    road = home._roads.get(cls)
+    if road is None:
+        road = home._roads[cls] = _Road(cls, home)
     return road  # type: ignore[no-any-return]
-
-
-_registered_roads: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
 
 
 class _Road:
     """How the instances of one class are taken apart and put together."""
 
-    def __init__(self, cls: type) -> None:
-        declared = vars(cls).get(_schema.DECLARED)
-        home = declared.registry if isinstance(declared, Declared) else default_registry
+    def __init__(self, cls: type, home: Registry) -> None:
         self.cls = cls
         self.registry: Registry = home
         self.layout: Layout = home.layout(cls)
@@ -522,8 +521,10 @@ class _Road:
         self.known: Any = None  # the header of the file that was read last, equal to ours
         self.last: Any = None  # the header that was written last, and its names
         self.target: Target = target_of(schema, home)
-        self.simple = not self.layout.codec and not self.layout.leaf.open and not any(
-            part.kind == INSIDE for part in self.layout.parts
+        self.simple = (
+            not self.layout.codec
+            and not self.layout.leaf.open
+            and not any(part.kind == INSIDE for part in self.layout.parts)
         )
         self.converters = _converters(cls)
         self.validators = _validators(cls)
@@ -532,6 +533,12 @@ class _Road:
         self.checked = any(
             field.type is not None or field.dtype is not None or field.shape is not None
             for field in self.layout.saved()
+        )
+        self.completes = bool(
+            self.checked
+            or self.validators
+            or self.caches_hash
+            or any(part.transients for part in self.layout.parts)
         )
         self.plain = (
             self.builtin is object
@@ -560,10 +567,7 @@ class _Road:
     def _reduced(self, obj: Any, header: tuple[Any, ...], values: list[Any]) -> tuple[Any, ...]:
         args, kwargs, listitems, dictitems, array = self.contents(obj)
         if self.builtin is set:
-            layers = [*header[2], tuple(Layer("builtins.set", 0, "", ITEMS, None))]
-            header = self.headers.setdefault("items", (*header[:2], tuple(layers)))
-            if header[2] != tuple(layers):
-                header = (*header[:2], tuple(layers))
+            header = self._with_items(header)
             values = [*values, listitems]
             listitems = None
         state = (header, *values)
@@ -579,6 +583,14 @@ class _Road:
             None if listitems is None else iter(listitems),
             None if dictitems is None else iter(dictitems),
         )
+
+    def _with_items(self, header: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The header of a set's heir: one object for one shape, so that it is written once."""
+        key = (ITEMS, header)
+        if key not in self.headers:
+            layers = (*header[2], tuple(Layer("builtins.set", 0, "", ITEMS, None)))
+            self.headers[key] = (*header[:2], layers)
+        return self.headers[key]
 
     def contents(self, obj: Any) -> tuple[Any, ...]:
         """Arguments, keywords, list items, dict items, array: what the builtin base holds."""
@@ -600,7 +612,7 @@ class _Road:
         listitems = list(list.__iter__(obj)) if base is list else None
         if base is set:
             listitems = list(set.__iter__(obj))
-        dictitems = list(dict.items(obj)) if base is dict else None
+        dictitems = list(base.items(obj)) if issubclass(base, dict) else None
         return args, kwargs, listitems, dictitems, None
 
     def _values(self, obj: Any) -> tuple[list[Any], list[Any]]:
@@ -749,7 +761,7 @@ class _Road:
                 put(obj, field.attribute, value)
         if self.builtin is not object:
             _init_builtin(self.builtin, obj)
-        if self.checked or self.validators or self.layout.known or self.caches_hash:
+        if self.completes:
             self._complete(obj, {}, True)
         if self.layout.resources or self.loaded is not None:
             finish(obj)
@@ -790,7 +802,7 @@ class _Road:
         record = Record(Global(self.cls.__module__, self.cls.__qualname__), state)
         if self.builtin is list:
             record.listitems = list(list.__iter__(obj))
-        elif self.builtin is dict:
+        elif issubclass(self.builtin, dict):
             record.dictitems = list(dict.items(obj))
         return record
 
@@ -913,7 +925,9 @@ class _Road:
         for attribute in self.validators:
             if not attrs.validators.get_disabled() and _has(obj, attribute.name):
                 try:
-                    attribute.validator(obj, attribute, object.__getattribute__(obj, attribute.name))
+                    attribute.validator(
+                        obj, attribute, object.__getattribute__(obj, attribute.name)
+                    )
                 except Exception as error:  # whatever a stranger's function raises
                     raise SchemaError(
                         f"the field {attribute.name!r} is refused by its validator: "
@@ -967,7 +981,10 @@ class _Road:
     def _attributes_of_codecs(self) -> set[str]:
         """Attributes beside those that a codec carries: the fields of parts that have none."""
         return {
-            field.attribute for part in self.layout.parts if part.kind == FIELDS for field in part.fields
+            field.attribute
+            for part in self.layout.parts
+            if part.kind == FIELDS
+            for field in part.fields
         }
 
 
@@ -1051,17 +1068,27 @@ def _attributes(obj: Any) -> Iterator[tuple[str, Any]]:
                 yield attribute, object.__getattribute__(obj, attribute)
 
 
-_BUILTINS = (np.ndarray, BaseException, list, dict, set, frozenset, tuple)
+_HELD = (
+    object, list, dict, OrderedDict, defaultdict, set, frozenset, tuple, int, float, complex, str, bytes, np.ndarray,
+)  # fmt: skip
 
 
 def _builtin_of(cls: type) -> type:
     """The class of the MRO that was written in C and holds contents of its own."""
     for base in cls.__mro__:
-        heap = base.__flags__ & (1 << 9)
-        if not heap and base is not object:
-            return base
-        if base is np.ndarray:
-            return base
+        in_c = not base.__flags__ & (1 << 9) or base.__flags__ & (
+            1 << 8
+        )  # no heap type, or immutable
+        if in_c or base is np.ndarray:
+            if base in _HELD or issubclass(base, BaseException):
+                if not issubclass(cls, np.ma.MaskedArray):
+                    return base
+            raise SchemaError(
+                f"heirs of {dotted(base)} cannot be declared.",
+                where=f"class {dotted(cls)}",
+                remedy="Hold one in a field instead of inheriting it.",
+                schema=dotted(cls),
+            )
     return object
 
 
@@ -1157,7 +1184,7 @@ def make(
     }
     if chosen:
         return cls.__new__(cls, *args, **(kwargs or {}))
-    if base is object or base in (list, dict, set):
+    if base in (object, list, set) or issubclass(base, dict):
         return base.__new__(cls)
     return base.__new__(cls, *args, **(kwargs or {}))  # type: ignore[call-overload]
 
@@ -1166,17 +1193,14 @@ def fill(
     obj: Any, listitems: Iterable[Any] = (), dictitems: Iterable[tuple[Any, Any]] = ()
 ) -> None:
     """Give an heir of list, set or dict its items, by the builtin's own methods."""
-    if isinstance(obj, list):
+    base = _builtin_of(type(obj))
+    if base is list:
         list.extend(obj, listitems)
-    elif isinstance(obj, set):
+    elif base is set:
         set.update(obj, listitems)
-    elif hasattr(obj, "extend"):
-        obj.extend(listitems)
-    if isinstance(obj, dict):
+    elif issubclass(base, dict):
         for name, value in dictitems:
-            type(obj).__setitem__(obj, name, value) if type(obj).__setitem__ is not dict.__setitem__ and (
-                not isinstance(type(obj).__setitem__, types.FunctionType)
-            ) else dict.__setitem__(obj, name, value)
+            base.__setitem__(obj, name, value)
 
 
 def restore_state(
@@ -1185,6 +1209,7 @@ def restore_state(
     *,
     validate: bool = True,
     migrated: bool = False,
+    registry: Registry | None = None,
     file: str | None = None,
     where: str | None = None,
 ) -> None:
@@ -1195,13 +1220,14 @@ def restore_state(
         state: what `upgrade` left in `Record.state`, its values built; ABSENT for none.
         validate: run attrs' converters (on a migrated state) and validators.
         migrated: whether steps were done (`Plan.is_migrated`).
+        registry: for a class that `Registry.register` declared; None is the default one.
         file: for messages.
         where: likewise.
 
     Raises:
         SchemaError: a field is missing, refused, or not as declared.
     """
-    road = _road_of(type(obj))
+    road = _road_of(type(obj), registry)
     try:
         case = survey(road.target, state, road.registry, version=road.schema.version)
         bring_up(case, unknown="keep")
@@ -1210,22 +1236,22 @@ def restore_state(
         raise error.at(file=file, where=where) from error.__cause__
 
 
-def finish(obj: Any) -> None:
+def finish(obj: Any, registry: Registry | None = None) -> None:
     """Open what `resource` declares, then call ``__loaded__``: once, when everything is built."""
-    road = _road_of(type(obj))
+    road = _road_of(type(obj), registry)
     for found in road.layout.resources.values():
         found.reopen(obj)
     if road.loaded is not None:
         obj.__loaded__()
 
 
-def flatten_state(obj: Any) -> Flat:
+def flatten_state(obj: Any, registry: Registry | None = None) -> Flat:
     """Take an instance of a declared class apart, its classes' states apart from each other.
 
     Raises:
         SchemaError: the class could not be found again, or a field is not as declared.
     """
-    return _road_of(type(obj)).flat(obj)
+    return _road_of(type(obj), registry).flat(obj)
 
 
 def downgrade(obj: Any, to: int | Mapping[str, int]) -> Downgraded:
