@@ -258,17 +258,16 @@ def _raw_array(
 
 
 def _object_array(shape: tuple[int, ...], dtype: np.dtype[Any], order: Any, data: Any) -> Any:
+    """An array of objects, whose list is in C order whatever the array's order is.
+
+    Source: ``_getlist_pkl`` and ``_setlist_pkl`` in ``methods.c``, which iterate in C order.
+    """
     if not isinstance(data, list) or math.prod(shape) != len(data):
         return INERT
-    if dtype.names is not None:
-        array = np.empty(len(data), dtype)
-        for index, row in enumerate(data):
-            array[index] = tuple(row)
-        return array.reshape(shape, order=order)
-    flat = np.empty(len(data), object)
+    flat = np.empty(len(data), dtype)
     for index, item in enumerate(data):
-        flat[index] = item
-    return flat.reshape(shape, order=order)
+        flat[index] = item if dtype.names is None else tuple(item)
+    return np.asarray(flat.reshape(shape), order=order)
 
 
 def _frombuffer(machine: Machine, args: tuple[Any, ...]) -> Any:
