@@ -49,8 +49,7 @@ INERT: Any = type("Inert", (), {"__repr__": lambda self: "INERT"})()
 _FAULTS = (
     ArithmeticError,
     AttributeError,
-    IndexError,
-    KeyError,
+    LookupError,
     TypeError,
     ValueError,
     RecursionError,

@@ -9,9 +9,9 @@ write; the sources are the ``__reduce__`` methods of the types themselves
 from __future__ import annotations
 
 import array as array_module
-import codecs
 import datetime
 import fractions
+import re
 import uuid
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
@@ -65,7 +65,8 @@ def _builtin(*names: str) -> Callable[[Rebuilder], Rebuilder]:
 def _encode(machine: Machine, args: tuple[Any, ...]) -> Any:
     """Protocols 0 to 2 of Python 3 have no bytes: they write latin-1 text and its encoding."""
     text, encoding = args if len(args) == 2 else (*args, "utf-8")
-    if isinstance(text, str) and codecs.lookup(encoding).name in ("iso8859-1", "utf-8", "ascii"):
+    # Looking up an encoding would import a module of that name: only these are known.
+    if isinstance(text, str) and encoding in ("latin1", "latin-1", "utf-8", "utf8", "ascii"):
         return text.encode(encoding)
     return INERT
 
@@ -337,14 +338,19 @@ def _pytz_zone(machine: Machine, args: tuple[Any, ...]) -> Any:
     return INERT
 
 
+_ZONE = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,3}")
+
+
 @_rebuilds("zoneinfo.ZoneInfo._unpickle")
 def _zoneinfo(machine: Machine, args: tuple[Any, ...]) -> Any:
     """A zone by its key; one that this machine's table lacks stays a record."""
     import zoneinfo
 
+    if not isinstance(args[0], str) or not _ZONE.fullmatch(args[0]):
+        return INERT
     try:
         return zoneinfo.ZoneInfo(args[0])
-    except zoneinfo.ZoneInfoNotFoundError:
+    except (zoneinfo.ZoneInfoNotFoundError, OSError):  # a folder of zones is an OSError
         return INERT
 
 
