@@ -197,7 +197,7 @@ class Looker:
         array = _subclass_array(record)
         if array is not None:
             leaf, rest, prefix = array
-            steps += [(f"{prefix}/{index}", item) for index, item in rest]
+            steps += [(f"{prefix}/{index}" if prefix else index, item) for index, item in rest]
             state = ABSENT
         steps += _state_steps(record, state)
         steps += _argument_steps(record)
@@ -247,6 +247,8 @@ def _state_steps(record: Record, state: Any) -> Steps:
 
 def _argument_steps(record: Record) -> Steps:
     args = record.args
+    if record.maker is not None and record.maker.qualname == "persist.versioned._array":
+        return []
     if record.kind == "reconstructor" and len(args) == 2:
         base, value = args
         name = getattr(base, "name", "")
@@ -263,6 +265,8 @@ def _argument_steps(record: Record) -> Steps:
 def _subclass_array(record: Record) -> tuple[Any, Steps, str] | None:
     """Of an ndarray subclass: its array, the rest of its state tuple, and their prefix."""
     maker = record.maker
+    if maker is not None and maker.qualname == "persist.versioned._array" and len(record.args) == 2:
+        return record.args[1], _state_steps(record, record.state), ""
     if maker is None or maker.name not in ("_reconstruct", "_mareconstruct"):
         return None
     state = record.state

@@ -361,6 +361,8 @@ for _name in (
 ):
     REBUILD[_name] = _named_reconstruct(_name)
     FINISH[_name] = _finish_masked
+# What `Versioned` writes for an ndarray's heir (docs/envelope.md): (class, array).
+REBUILD["persist.versioned._array"] = _named_reconstruct("persist.versioned._array")
 
 
 def array_of_parts(state: Any) -> np.ndarray[Any, Any] | None:
