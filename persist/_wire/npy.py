@@ -189,7 +189,8 @@ def dtype_of(descr: Any) -> np.dtype[Any]:
     if all(title is None for title in spec["titles"]):
         del spec["titles"]
     whole: Any = {**spec, "itemsize": offset}
-    return np.dtype(whole)
+    result: np.dtype[Any] = np.dtype(whole)
+    return result
 
 
 _SIMPLE = re.compile(r"[<>|=]?[A-Za-z_?]{1,16}\d{0,10}(\[\d{0,10}[A-Za-zμ]{1,7}(/\d+)?\])?")

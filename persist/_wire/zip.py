@@ -236,7 +236,7 @@ class ZipDirectory:
                 where=f"member {member.name!r}",
                 remedy="Unpack it with its password, and open what is inside.",
             )
-        start = member.offset + _LOCAL.size + names + extras
+        start: int = member.offset + _LOCAL.size + names + extras
         if start + member.compressed > member.limit:
             self._damaged(member, "it overlaps the next member.")
         raw = source.read(member.offset + _LOCAL.size, names)

@@ -1,0 +1,396 @@
+"""safetensors: a JSON header, then the raw tensors; read by its strict rules, and written.
+
+Written by  Hugging Face's library ``safetensors`` since 0.2 (2022), from torch,
+            NumPy, JAX, TensorFlow, PaddlePaddle, MLX; by many other programs.
+Evidence    the format's description and ``safetensors/src/tensor.rs`` (header,
+            ``validate``, the list of types) of 0.2.0 to 0.8.0; files written by
+            0.2.0, 0.2.8, 0.3.3 and 0.8.0.
+Traps       The header's order need not be the data's (0.2.0). Before 0.3 the
+            header is not padded, so tensors may stand unaligned. F4 and F6 take
+            less than a byte. 0.3.3 writes broken JSON for metadata without
+            tensors; it is read as repaired.
+Gives       A dict of arrays by name, and ``__metadata__``, a dict of text.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import IO, Any, NoReturn
+
+import numpy as np
+
+from persist._wire.dtypes import extended
+from persist._wire.source import Source
+from persist.errors import DamagedFileError, FormatError
+from persist.readers.base import Content, Options, Reader
+from persist.tree import LazyArray
+
+__all__ = ["SafetensorsReader"]
+
+_MOST = 100_000_000  # bytes of a header, MAX_HEADER_SIZE in tensor.rs
+_METADATA = "__metadata__"
+
+# The types in the order of ``enum Dtype``, which is the order of their alignment and, turned
+# round, that in which a writer lays tensors down. Bits of an element, NumPy's or ml_dtypes' name.
+_TYPES: dict[str, tuple[int, str]] = {
+    "BOOL": (8, "?"),
+    "F4": (4, "float4_e2m1fn"),
+    "F6_E2M3": (6, "float6_e2m3fn"),
+    "F6_E3M2": (6, "float6_e3m2fn"),
+    "U8": (8, "u1"),
+    "I8": (8, "i1"),
+    "F8_E5M2": (8, "float8_e5m2"),
+    "F8_E4M3": (8, "float8_e4m3fn"),
+    "F8_E8M0": (8, "float8_e8m0fnu"),
+    "F8_E4M3FNUZ": (8, "float8_e4m3fnuz"),
+    "F8_E5M2FNUZ": (8, "float8_e5m2fnuz"),
+    "I16": (16, "<i2"),
+    "U16": (16, "<u2"),
+    "F16": (16, "<f2"),
+    "BF16": (16, "bfloat16"),
+    "I32": (32, "<i4"),
+    "U32": (32, "<u4"),
+    "F32": (32, "<f4"),
+    "C64": (64, "<c8"),
+    "F64": (64, "<f8"),
+    "I64": (64, "<i8"),
+    "U64": (64, "<u8"),
+}
+_RANKS = {name: rank for rank, name in enumerate(_TYPES)}
+
+
+class SafetensorsReader(Reader):
+    """Hugging Face's safetensors."""
+
+    name = "safetensors"
+    suffixes = (".safetensors",)
+    refines = ("pickle",)  # a header's length may by chance begin as a pickle opcode
+    writes = True
+
+    def claims(self, source: Source) -> str | None:
+        if source.kind != "file" or source.size < 10:
+            return None
+        head = source.head(10)
+        length = int.from_bytes(head[:8], "little")
+        if head[8:9] != b"{" or not 2 <= length < 1 << 40:
+            return None
+        if head[9:10] not in b'"} \t\r\n' or (length > source.size - 8 and head[9:10] != b'"'):
+            return None
+        return f"a JSON header of {length:,} bytes behind its length"
+
+    def read(self, source: Source, options: Options) -> Content:
+        text, start = _header(source)
+        header, damage = _parsed(source, text)
+        metadata = _metadata(source, header)
+        tensors = _tensors(source, header, source.size - start)
+        tree: dict[str, Any] = {
+            name: _array(source, start, kind, shape, begin)
+            for name, (kind, shape, begin, _) in tensors.items()
+        }
+        if metadata is not None:
+            tree[_METADATA] = metadata
+
+        def structure() -> dict[str, Any]:
+            return {
+                "header_length": start - 8,
+                "tensors": {
+                    name: {"dtype": kind, "shape": list(shape)}
+                    for name, (kind, shape, _, _) in tensors.items()
+                },
+                "metadata": metadata or {},
+            }
+
+        return Content(tree, structure=structure, damage=damage)
+
+    def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
+        """Write arrays by name.
+
+        Args:
+            tree: a mapping of names to arrays; ``__metadata__`` in it is the metadata.
+            target: an open binary file.
+            options: ``metadata``, a mapping of text to text.
+
+        Raises:
+            FormatError: there is anything else in the tree.
+        """
+        metadata = options.pop("metadata", None)
+        if options:
+            raise TypeError(f"safetensors knows no option {sorted(options)[0]!r}")
+        _write(tree, target, metadata)
+
+
+def _broken(source: Source, rule: str, what: str, where: str = "the header") -> NoReturn:
+    raise DamagedFileError(
+        what, file=source.name, where=where, remedy=f"The rule of safetensors: {rule}.", rule=rule
+    )
+
+
+# The header.
+
+
+def _header(source: Source) -> tuple[str, int]:
+    """Return the header's text, and where the data begins."""
+    length = int.from_bytes(source.read(0, 8), "little")
+    if length > _MOST:
+        _broken(source, f"a header has at most {_MOST:,} bytes", f"it has {length:,} bytes.")
+    if length > source.size - 8:
+        _broken(
+            source,
+            "the file holds its whole header and all data",
+            f"{length:,} bytes are claimed, {source.size - 8:,} are left; the file is truncated.",
+        )
+    data = source.read(8, length)
+    if data[:1] != b"{":
+        _broken(source, "a header begins with '{'", f"it begins with {data[:1]!r}.")
+    try:
+        return data.decode("utf-8"), 8 + length
+    except UnicodeDecodeError as error:
+        _broken(source, "a header is JSON in UTF-8", f"it is no UTF-8 ({error}).")
+
+
+def _parsed(source: Source, text: str) -> tuple[dict[str, Any], list[str]]:
+    damage = []
+    if text.startswith('{},"__metadata__":'):
+        text = "{" + text[3:]
+        damage.append(
+            'the header was broken JSON ({},"__metadata__": ...), as safetensors 0.3 writes it for '
+            "metadata without tensors; it was read as repaired"
+        )
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(items)
+        if len(found) != len(items):
+            seen: set[str] = set()
+            again = next(key for key, _ in items if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+            _broken(source, "no name occurs twice", f"{again[:200]!r} occurs twice.")
+        return found
+
+    try:
+        header = json.loads(text, object_pairs_hook=pairs, parse_constant=_no_constant)
+        if "\\u" in text:
+            json.dumps(header, ensure_ascii=False).encode("utf-8")  # no half of a pair alone
+    except RecursionError:
+        _broken(source, "a header is one flat JSON object", "it is nested too deeply.")
+    except ValueError as error:
+        if isinstance(error, FormatError):
+            raise
+        _broken(source, "a header is JSON in UTF-8", f"it is not ({_brief(error)}).")
+    return header, damage
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _brief(error: BaseException) -> str:
+    return str(error)[:200]
+
+
+def _metadata(source: Source, header: dict[str, Any]) -> dict[str, str] | None:
+    metadata = header.pop(_METADATA, None)
+    if metadata is None:
+        return None
+    if not isinstance(metadata, dict) or not all(
+        isinstance(value, str) for value in metadata.values()
+    ):
+        _broken(
+            source,
+            "__metadata__ maps text to text",
+            f"it is {_shown(metadata)}.",
+            f"the header, {_METADATA!r}",
+        )
+    return metadata
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+_Tensor = tuple[str, tuple[int, ...], int, int]
+
+
+def _tensors(source: Source, header: dict[str, Any], size: int) -> dict[str, _Tensor]:
+    """Check every tensor by the rules; return (type, shape, begin, end) by name, in the header's order."""
+    tensors = {name: _tensor(source, name, info) for name, info in header.items()}
+    at = 0
+    for name, (_, _, begin, end) in sorted(tensors.items(), key=lambda item: item[1][2:]):
+        if begin != at:
+            how = "overlaps what is before it" if begin < at else "leaves a hole before it"
+            _broken(
+                source,
+                "tensors follow each other without hole or overlap",
+                f"its data_offsets [{begin}, {end}] should begin at {at}; it {how}.",
+                f"tensor {name!r}",
+            )
+        at = end
+    if at > size:
+        _broken(
+            source,
+            "the file holds its whole header and all data",
+            f"{at:,} bytes of tensors are claimed, {size:,} follow the header; "
+            "the file is truncated.",
+            "the data",
+        )
+    if at < size:
+        _broken(
+            source,
+            "nothing follows the last tensor",
+            f"{size - at:,} bytes follow it.",
+            "the data",
+        )
+    return tensors
+
+
+def _tensor(source: Source, name: str, info: Any) -> _Tensor:
+    where = f"tensor {name!r}"
+    if not isinstance(info, dict) or not {"dtype", "shape", "data_offsets"} <= info.keys():
+        _broken(
+            source, "a tensor has dtype, shape and data_offsets", f"it is {_shown(info)}.", where
+        )
+    kind, shape, offsets = info["dtype"], info["shape"], info["data_offsets"]
+    if not isinstance(kind, str) or kind not in _TYPES:
+        _broken(
+            source,
+            f"the dtypes are {', '.join(_TYPES)}",
+            f"its dtype is {_shown(kind)}.",
+            where,
+        )
+    if not _is_sizes(shape) or len(shape) > 64:
+        _broken(
+            source, "a shape is a list of whole numbers", f"its shape is {_shown(shape)}.", where
+        )
+    if not _is_sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
+        _broken(
+            source,
+            "data_offsets are [begin, end] in the data",
+            f"they are {_shown(offsets)}.",
+            where,
+        )
+    begin, end = offsets
+    bits = math.prod(shape) * _TYPES[kind][0]
+    if bits % 8:
+        _broken(
+            source,
+            "a tensor takes whole bytes",
+            f"a shape of {_shown(shape)} and {kind} are {bits} bits.",
+            where,
+        )
+    if bits // 8 != end - begin:
+        _broken(
+            source,
+            "shape times dtype are the bytes between the offsets",
+            f"a shape of {_shown(shape)} and {kind} are {bits // 8:,} bytes, its data_offsets "
+            f"[{begin}, {end}] are {end - begin:,}.",
+            where,
+        )
+    return kind, tuple(shape), begin, end
+
+
+def _is_sizes(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        type(number) is int and 0 <= number < 1 << 64 for number in value
+    )
+
+
+# The tensors.
+
+
+def _dtype_of(kind: str) -> np.dtype[Any]:
+    bits, name = _TYPES[kind]
+    if bits < 8:
+        return np.dtype("u1")
+    return extended(name) if name[0] in "bf" and len(name) > 3 else np.dtype(name)
+
+
+def _array(
+    source: Source, start: int, kind: str, shape: tuple[int, ...], begin: int
+) -> np.ndarray[Any, Any] | LazyArray:
+    """The tensor, not read yet; types below a byte as the packed bytes of each row."""
+    bits = _TYPES[kind][0]
+    if bits < 8:
+        whole = shape[-1] * bits
+        shape = (*shape[:-1], whole // 8) if whole % 8 == 0 else (math.prod(shape) * bits // 8,)
+    return source.array(start + begin, _dtype_of(kind), shape)
+
+
+# Writing.
+
+
+def _write(tree: Any, target: IO[bytes], metadata: Mapping[str, str] | None) -> None:
+    if not isinstance(tree, Mapping):
+        raise FormatError(
+            f"safetensors holds arrays by name, not a {type(tree).__name__}.",
+            remedy="Give it a dict of arrays.",
+        )
+    arrays: dict[str, tuple[str, Any]] = {}
+    for name, value in tree.items():
+        if name == _METADATA:
+            metadata = value if metadata is None else metadata
+            continue
+        if not isinstance(name, str):
+            raise FormatError(f"a tensor's name must be text; this is {_shown(name)}.")
+        arrays[name] = (_kind_of(name, value), value)
+    header: dict[str, Any] = {}
+    if metadata:
+        header[_METADATA] = _checked_metadata(metadata)
+    order = sorted(arrays, key=lambda name: (-_RANKS[arrays[name][0]], name))
+    at = 0
+    for name in order:
+        kind, value = arrays[name]
+        end = at + math.prod(value.shape) * value.dtype.itemsize
+        header[name] = {"dtype": kind, "shape": list(value.shape), "data_offsets": [at, end]}
+        at = end
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    text = text.ljust(-(-len(text) // 8) * 8)
+    if len(text) > _MOST:
+        raise FormatError(f"the header would have {len(text):,} bytes, more than {_MOST:,}.")
+    target.write(len(text).to_bytes(8, "little") + text)
+    for name in order:
+        target.write(_bytes_of(arrays[name][1]))
+
+
+_KINDS = {np.dtype(name): kind for kind, (bits, name) in _TYPES.items() if len(name) <= 3}
+
+
+def _kind_of(name: str, value: Any) -> str:
+    """The dtype's name in safetensors."""
+    if isinstance(value, np.ndarray | np.generic | LazyArray):
+        kind = _KINDS.get(value.dtype.newbyteorder("<"))
+        if kind is not None:
+            return kind
+        for kind, (bits, called) in _TYPES.items():
+            if bits >= 8 and value.dtype.name == called:
+                return kind
+        raise FormatError(
+            f"safetensors has no dtype for {value.dtype}.",
+            where=f"{name!r}",
+            remedy=f"It has {', '.join(_TYPES)}; convert the array first.",
+        )
+    raise FormatError(
+        f"safetensors holds arrays only, not a {type(value).__name__}.",
+        where=f"{name!r}",
+        remedy="Flatten nested dicts to one level of names, and put text into metadata=.",
+    )
+
+
+def _checked_metadata(metadata: Any) -> dict[str, str]:
+    if not isinstance(metadata, Mapping) or not all(
+        isinstance(part, str) for pair in metadata.items() for part in pair
+    ):
+        raise FormatError(
+            f"the metadata of safetensors maps text to text; this is {_shown(metadata)}.",
+            remedy="Turn the values into text, as JSON say.",
+        )
+    return dict(metadata)
+
+
+def _bytes_of(value: Any) -> memoryview:
+    """The C-order little-endian bytes of an array."""
+    array = np.asarray(value)
+    little = array.dtype.newbyteorder("<") if array.dtype.kind in "iufcb" else array.dtype
+    array = np.ascontiguousarray(array, dtype=little)
+    flat: Any = array.reshape(-1).view(np.uint8)
+    return memoryview(flat)
