@@ -502,7 +502,7 @@ class _Home:
 
     def children(self, inside: bool) -> list[str]:
         try:
-            return sorted(entry.name for entry in os.scandir(self._folder(inside)))
+            return sorted(os.listdir(self._folder(inside)))
         except OSError:
             return []
 
@@ -682,7 +682,8 @@ def _local(
 
 def _is_prefix(path: Path) -> bool:
     try:
-        return any(entry.name.startswith(path.name) for entry in os.scandir(path.parent))
+        with os.scandir(path.parent) as entries:
+            return any(entry.name.startswith(path.name) for entry in entries)
     except OSError:
         return False
 
@@ -718,6 +719,8 @@ def _remote(
 
 def _opened(file: Any, limits: Limits, writable: bool) -> Source:
     """An open binary file, from where it stands; ranged reads where it can seek."""
+    if isinstance(file, io.TextIOBase):
+        raise TypeError("the file is open in text mode; open it with 'rb'")
     name = getattr(file, "name", None)
     shown = name if isinstance(name, str) else f"<open {type(file).__name__}>"
     try:
@@ -769,8 +772,6 @@ def _map_of(file: Any, start: int, end: int, writable: bool) -> memoryview | Non
 
 def _bytes_of(file: Any, shown: str, limits: Limits, writable: bool) -> Source:
     data = file.read()
-    if isinstance(data, str):
-        raise TypeError("the file is open in text mode; open it with 'rb'")
     if writable:
         data = bytearray(data)
     return Source(shown, buffer=memoryview(data), limits=limits, writable=writable)
