@@ -75,6 +75,10 @@ class CarriageReturnError(FormatError):
     """The file's line ends are CR LF: it went through a transfer in text mode."""
 
 
+class _EarlierMemo(Exception):  # noqa: N818 - a signal within this file, no error
+    """A pickle refers to what an earlier one of the same ``Pickler`` put into the memo."""
+
+
 class Machine:
     """Executes the pickles of one source into inert trees.
 
@@ -122,6 +126,7 @@ class Machine:
         self._py2 = _string_policy(py2_str)
         self._raw: dict[int, tuple[Any, bytes]] = {}  # what an override made of which bytes
         self._memo: dict[int, Any] = {}
+        self._earlier: dict[int, Any] = {}  # the memo of the pickles before this one
         self._waiting: dict[int, list[int]] = {}  # records to be finished -> their memo slots
         self._escaped: set[int] = set()  # those that were used before they were finished
         self._replaced: dict[int, tuple[Record, Any]] = {}
@@ -137,10 +142,21 @@ class Machine:
     def load(self, cursor: Cursor) -> Any:
         """Execute one pickle, and leave the cursor behind its STOP.
 
+        The next pickle of a file begins with an empty memo (``pickle.dump`` in a loop), unless it
+        asks for what only the earlier ones put there (one ``Pickler`` that dumps several times).
+
         Raises:
             DamagedFileError: it is truncated or broken, with offset and opcode.
             LimitError: it would cost too much.
         """
+        self._earlier, self._memo = self._memo, {}
+        try:
+            return self._load(cursor)
+        except _EarlierMemo:
+            self._memo, self._earlier = self._earlier, {}
+            return self._load(cursor)
+
+    def _load(self, cursor: Cursor) -> Any:
         self._pos = cursor.offset
         self._stack: list[Any] = []
         self._marked: list[list[Any]] = []
@@ -159,7 +175,7 @@ class Machine:
                     self._too_much(f"more than {self._most:,} opcodes are executed.", "opcodes")
                 table[code]()
             value = self._stack.pop()
-        except PersistError:
+        except (PersistError, _EarlierMemo):
             raise
         except _FAULTS as error:
             self._broken(error)
@@ -247,7 +263,8 @@ class Machine:
         """Return a machine of the same settings for another pickle in the same stream."""
         other = Machine.__new__(Machine)
         other.__dict__.update(self.__dict__)
-        other._memo, other._waiting, other._escaped, other._replaced = {}, {}, set(), {}
+        other._memo, other._earlier = {}, {}
+        other._waiting, other._escaped, other._replaced = {}, set(), {}
         other._table = _table(other)
         return other
 
@@ -469,6 +486,8 @@ class Machine:
             self._waiting[id(value)].append(slot)
 
     def _fetch(self, slot: int) -> None:
+        if slot in self._earlier and slot not in self._memo:
+            raise _EarlierMemo
         value = self._memo[slot]
         self._fetched(value)
         self._stack.append(value)
