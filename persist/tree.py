@@ -73,6 +73,9 @@ class Global:
     def __hash__(self) -> int:
         return hash((self.module, self.name))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Global, (self.module, self.name)
+
 
 class PersistentRef:
     """A persistent id (pickle's PERSID and BINPERSID) that nothing here can resolve."""
@@ -85,6 +88,9 @@ class PersistentRef:
     def __repr__(self) -> str:
         text = repr(self.pid) if isinstance(self.pid, str | bytes | int) else "..."
         return f"<persistent reference {text[:80]}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PersistentRef, (self.pid,)
 
 
 _OWN = frozenset(
