@@ -19,7 +19,7 @@ from persist.tree import ABSENT, Global, LazyArray, Record, View
 if TYPE_CHECKING:
     from persist._files import File
 
-__all__ = ["leaf_text", "page", "size_text", "tree_lines"]
+__all__ = ["leaf_text", "page", "printable", "size_text", "tree_lines"]
 
 _LINES = 60
 _DEPTH = 8
@@ -32,7 +32,8 @@ def page(file: File, lines: int = _LINES) -> str:
     out = [f"{file.name}", f"  format   {file.format} ({file.claim})"]
     if file.writer:
         out.append(
-            "  writer   " + ", ".join(f"{key} {value}" for key, value in file.writer.items())
+            "  writer   "
+            + ", ".join(printable(f"{key} {value}") for key, value in file.writer.items())
         )
     for note in file.damage:
         out.append(f"  damage   {note}")
@@ -51,7 +52,7 @@ def tree_lines(tree: Any, looker: Looker, most: int = _LINES) -> list[str]:
         if len(out) >= most:
             out.append(f"... and {len(todo) + 1:,} more")
             break
-        pad = "  " * depth + (f"{label}: " if label else "")
+        pad = "  " * depth + (f"{printable(label)}: " if label else "")
         if value is _MORE:
             out.append("  " * depth + label)
             continue
@@ -60,7 +61,7 @@ def tree_lines(tree: Any, looker: Looker, most: int = _LINES) -> list[str]:
         head = _headline(value, seen_as, leaf, steps)
         known = seen.get(id(seen_as))
         if known is not None and steps:
-            out.append(f"{pad}the same as {known or 'the root'!r}")
+            out.append(f"{pad}the same as {f"'{printable(known)}'" if known else 'the root'}")
             continue
         if steps:
             seen[id(seen_as)] = path
@@ -96,7 +97,7 @@ def _headline(value: Any, seen_as: Any, leaf: Any, steps: list[tuple[str, Any]])
     kind = ""
     if isinstance(value, Record):
         version = "" if value.version is None else f", version {value.version}"
-        kind = f"{value.qualname}{version}"
+        kind = f"{printable(value.qualname)}{version}"
         if isinstance(seen_as, Record) and leaf is ABSENT:
             return f"{kind}  (record)" if steps else f"{kind}  (record, empty)"
     if leaf is not ABSENT:
@@ -123,7 +124,7 @@ def leaf_text(leaf: Any) -> str:
     if is_array(leaf):
         return _array_text(leaf)
     if isinstance(leaf, Global):
-        return f"<{leaf.qualname}>"
+        return f"<{printable(leaf.qualname)}>"
     if isinstance(leaf, int) and not isinstance(leaf, bool) and leaf.bit_length() > 256:
         return f"an int of {leaf.bit_length():,} bits"
     if isinstance(leaf, bytes | bytearray) and len(leaf) > 24:
@@ -133,6 +134,12 @@ def leaf_text(leaf: Any) -> str:
     if isinstance(leaf, list | tuple | dict | set | frozenset):
         return _container_text(leaf)
     text = repr(leaf.item()) if isinstance(leaf, np.number | np.bool_) else repr(leaf)
+    return text if len(text) <= _WIDTH else f"{text[:_WIDTH]}..."
+
+
+def printable(text: str) -> str:
+    """Return a name from a file as one line that a terminal takes for text, and no longer than one."""
+    text = text if text.isprintable() else repr(text)[1:-1]
     return text if len(text) <= _WIDTH else f"{text[:_WIDTH]}..."
 
 
@@ -161,7 +168,9 @@ def _array_text(array: Any) -> str:
 
 def _dtype_text(dtype: np.dtype[Any]) -> str:
     if dtype.names is not None:
-        names = ", ".join(dtype.names[:6]) + (", ..." if len(dtype.names) > 6 else "")
+        names = ", ".join(map(printable, dtype.names[:6])) + (
+            ", ..." if len(dtype.names) > 6 else ""
+        )
         return f"fields {{{names}}}"
     order = " big-endian" if dtype.byteorder == ">" and dtype.itemsize > 1 else ""
     return f"{dtype.name}{order}"
