@@ -61,7 +61,8 @@ def tree_lines(tree: Any, looker: Looker, most: int = _LINES) -> list[str]:
         head = _headline(value, seen_as, leaf, steps)
         known = seen.get(id(seen_as))
         if known is not None and steps:
-            out.append(f"{pad}the same as {f"'{printable(known)}'" if known else 'the root'}")
+            where = f"'{printable(known)}'" if known else "the root"
+            out.append(f"{pad}the same as {where}")
             continue
         if steps:
             seen[id(seen_as)] = path
