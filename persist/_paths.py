@@ -21,7 +21,7 @@ import numpy as np
 
 from persist._envelope import unwrap
 from persist.errors import FormatError, LimitError
-from persist.tree import ABSENT, LazyArray, PersistentRef, Record, View, is_slots_pair
+from persist.tree import ABSENT, LazyArray, PersistentRef, Record, View, is_slots_pair, step_of
 
 __all__ = ["Looker", "Names", "is_array", "step_of"]
 
@@ -34,36 +34,6 @@ _SCALARS = (str, bytes, bytearray, int, float, complex, bool, type(None), np.gen
 def is_array(value: Any) -> bool:
     """Whether a leaf is an array (a 0-d array is one, a scalar never)."""
     return isinstance(value, np.ndarray | LazyArray | array_module.array)
-
-
-def step_of(key: Any) -> str:
-    """Return the step that a dict's key gives: its text, bytes as UTF-8 or else latin-1."""
-    if isinstance(key, str):
-        return str(key)
-    if isinstance(key, bytes):
-        try:
-            return key.decode("utf-8")
-        except UnicodeDecodeError:
-            return key.decode("latin-1")
-    if isinstance(key, Record):
-        return f"<{key.qualname}>"
-    return _text(_bare(key))
-
-
-def _text(key: Any) -> str:
-    try:
-        return str(key)
-    except ValueError:  # an int of more digits than CPython prints
-        return f"<int of {key.bit_length()} bits>"
-
-
-def _bare(key: Any) -> Any:
-    """NumPy scalars in a key as Python's."""
-    if isinstance(key, np.generic):
-        return key.item()
-    if isinstance(key, tuple) and any(isinstance(item, tuple | np.generic) for item in key):
-        return tuple(_bare(item) for item in key)
-    return key
 
 
 class Looker:

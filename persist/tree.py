@@ -24,7 +24,7 @@ import numpy as np
 
 from persist.errors import PersistError
 
-__all__ = ["ABSENT", "Global", "LazyArray", "PersistentRef", "Record", "View"]
+__all__ = ["ABSENT", "Global", "LazyArray", "PersistentRef", "Record", "View", "step_of"]
 
 
 class _Absent:
@@ -287,6 +287,36 @@ def is_slots_pair(state: object) -> bool:
         and all(part is None or isinstance(part, dict) for part in state)
         and any(part is not None for part in state)
     )
+
+
+def step_of(key: Any) -> str:
+    """Return the step that a dict's key gives: its text, bytes as UTF-8 or else latin-1."""
+    if isinstance(key, str):
+        return str(key)
+    if isinstance(key, bytes):
+        try:
+            return key.decode("utf-8")
+        except UnicodeDecodeError:
+            return key.decode("latin-1")
+    if isinstance(key, Record):
+        return f"<{key.qualname}>"
+    return _text(_bare(key))
+
+
+def _text(key: Any) -> str:
+    try:
+        return str(key)
+    except ValueError:  # an int of more digits than CPython prints
+        return f"<int of {key.bit_length()} bits>"
+
+
+def _bare(key: Any) -> Any:
+    """NumPy scalars in a key as Python's."""
+    if isinstance(key, np.generic):
+        return key.item()
+    if isinstance(key, tuple) and any(isinstance(item, tuple | np.generic) for item in key):
+        return tuple(_bare(item) for item in key)
+    return key
 
 
 class View:
