@@ -13,22 +13,27 @@ import importlib
 import importlib.metadata
 import os
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
+import numpy as np
 
-from persist import _packs, _show
+from persist import _container, _migrate, _packs, _restore, _show
+from persist._migrate import Plan
+from persist._objects import build, flatten
 from persist._paths import Looker, Names, is_array
+from persist._restore import Report
+from persist._walk import Copier
 from persist._wire.compress import peel
 from persist._wire.diagnosis import diagnose
 from persist._wire.source import Source, open_source
-from persist.errors import AmbiguousFormatError, PersistError, UnknownFormatError
+from persist.errors import AmbiguousFormatError, FormatError, PersistError, UnknownFormatError
 from persist.readers.base import Content, Options, Reader
 from persist.registry import Registry, default_registry
-from persist.tree import Record
+from persist.tree import ABSENT, Global, Record, View
 
-__all__ = ["File", "open", "readers"]
+__all__ = ["File", "explain", "load", "open", "readers", "restore", "save"]
 
 
 class File:
@@ -58,11 +63,24 @@ class File:
         self.damage = content.damage
         self.tree = content.tree
 
+    @property
+    def path(self) -> str | None:
+        """The path or URL as text; None for bytes and open files."""
+        return self._source.path
+
+    @functools.cached_property
+    def knowledge(self) -> Registry:
+        """The registry, and behind it the packs of the libraries that the file names."""
+        return _packs.gather(self._content.globals, self._registry)
+
     @functools.cached_property
     def looker(self) -> Looker:
-        """How the tree looks through the packs of the libraries that it names."""
-        knowledge = _packs.gather(self._content.globals, self._registry)
-        return Looker(functools.partial(_view, knowledge), self._tree_of)
+        """How the tree looks through those packs."""
+        return Looker(functools.partial(_view, self.knowledge), self._tree_of)
+
+    def is_known(self, record: Record) -> bool:
+        """Whether a pack knows how to look into a record."""
+        return self.looker.through(record) is not record
 
     def _tree_of(self, data: bytes, name: str) -> Any:
         return read(self._source.nested(data, name), Options(), ())[1].tree
@@ -145,6 +163,307 @@ def open(
     opened = open_source(source, map=mmap, limits=limits, storage_options=storage_options)
     options = Options(py2_str=py2_str, verify=verify, salvage=salvage, step=step, arrays=arrays)
     return _open(opened, options, default_registry if registry is None else registry)
+
+
+def load(
+    source: Any,
+    *,
+    trust: Iterable[str] = (),
+    strict: bool = False,
+    unknown: str = "warn",
+    validate: bool = True,
+    migrate: bool = True,
+    mmap: bool = True,
+    verify: str | None = None,
+    py2_str: str | Callable[[bytes], Any] | None = None,
+    salvage: bool = False,
+    step: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    limits: Mapping[str, int] | None = None,
+    registry: Registry | None = None,
+) -> Any:
+    """Load what was saved, however long ago, as what it is today.
+
+    The file is read into a tree, the tree is upgraded, and then objects are made: of classes
+    that are declared (`Versioned`, `register`), and of those that ``trust`` names. Everything else
+    stays a `Record` that looks like what it was. Arrays are writable and private (copy on write).
+
+    Args:
+        source: as for `open`.
+        trust: other classes that may be made: an exact dotted name may import its module, a
+            pattern (``lab.*``) matches only what is imported already; functions never.
+        strict: a class that would stay a record is an error, and so is a state whose version
+            nothing tells.
+        unknown: what becomes of a field that no class declares: "warn" (left out, and told once a
+            class), "drop", "keep", "error".
+        validate: run attrs' validators on what was upgraded.
+        migrate: False leaves the records of declared classes that are not of today as they are.
+        mmap, verify, py2_str, salvage, step, storage_options, limits: as for `open`.
+        registry: schemas, aliases, stamps and migrations; None is the default one.
+
+    Returns:
+        The object; of a file of several pickles, the list of them.
+
+    Raises:
+        FormatError: the file cannot be read.
+        SchemaError: a record cannot be brought up to date, with its path.
+        UntrustedError: ``trust`` names a function.
+
+    Warns:
+        OpaqueWarning: once for each class that stayed a record, with the cure.
+    """
+    registry = default_registry if registry is None else registry
+    opened = open_source(
+        source, map=mmap, limits=limits, writable=True, storage_options=storage_options
+    )
+    options = Options(py2_str=py2_str, verify=verify, salvage=salvage, step=step)
+    with _open(opened, options, registry) as file, _collector_paused():
+        knowledge = file.knowledge
+        if not migrate:
+            return build(
+                file.tree,
+                knowledge,
+                trust=trust,
+                strict=strict,
+                file=file.path,
+                is_known=file.is_known,
+            )
+        trusted = {trust} if isinstance(trust, str) else set(trust)
+        tree, plan = _migrate.upgrade(
+            file.tree,
+            knowledge,
+            file=file.name,
+            unknown=unknown,
+            strict=strict,
+            see=functools.partial(_plain_value, file.looker, trusted),
+        )
+        return build(
+            tree,
+            knowledge,
+            trust=trust,
+            strict=strict,
+            validate=validate,
+            plan=plan,
+            file=file.path,
+            is_known=file.is_known,
+        )
+
+
+def explain(
+    source: Any, *, registry: Registry | None = None, step: int | None = None, **options: Any
+) -> Plan:
+    """Tell what `load` would do to each record of a file, and why; nothing is done.
+
+    Args:
+        source: as for `open`.
+        registry: schemas, aliases, stamps and migrations; None is the default one.
+        step: of a series of checkpoints, the one wanted.
+        options: those of `open`.
+
+    Returns:
+        A `Plan`: for each record its path and class, how its version is known (envelope, stamp,
+        or the lack of one), the aliases, the steps, and what stays opaque.
+    """
+    with open(source, registry=registry, step=step, **options) as file:
+        see = functools.partial(_plain_value, file.looker, set())
+        return _migrate.plan(file.tree, file.knowledge, file=file.name, see=see)
+
+
+def restore(
+    source: Any,
+    into: Any,
+    *,
+    match: Any = "name",
+    only: Iterable[str] | None = None,
+    strict: bool = True,
+    registry: Registry | None = None,
+    **options: Any,
+) -> Report:
+    """Fill what exists with the arrays of a file.
+
+    Args:
+        source: as for `open`.
+        into: a mapping of arrays, an instance whose attributes hold arrays, a torch module, a
+            Keras model; or a declared class, of which an instance is made from the fields.
+        match: "name", "shape", "order", or rules from names in the file to names in ``into``: a
+            function, or regular expressions with their replacement.
+        only: patterns of names in ``into`` (``hidden/*``); everything else is left alone.
+        strict: nothing is touched unless everything fits.
+        registry: as for `open`.
+        options: those of `open`.
+
+    Returns:
+        A `Report` of what was filled, missing, unexpected, and of another shape or dtype.
+
+    Raises:
+        RestoreError: strict, and something does not fit; it carries the `Report`.
+    """
+    with open(source, registry=registry, **options) as file:
+        if isinstance(into, type):
+            return _restored_class(file, into, match, only, strict)
+        report = _restore.fill(
+            file.arrays,
+            _restore.slots_of(into),
+            match=match,
+            only=only,
+            strict=strict,
+            file=file.name,
+        )
+        report.value = into
+        return report
+
+
+def _restored_class(
+    file: File, cls: type, match: Any, only: Iterable[str] | None, strict: bool
+) -> Report:
+    """Make an instance of a declared class whose fields are a file's arrays."""
+    found: dict[str, Any] = {}
+    schema = file.knowledge.schema_for(cls)
+    names = (
+        [] if schema is None else [field for field in schema.fields or () if not field.transient]
+    )
+    slots = [
+        _restore.Slot(field.name, None, None, functools.partial(found.__setitem__, field.name))
+        for field in names
+        if field.name in file.arrays or not field.has_default
+    ]
+    report = _restore.fill(
+        file.arrays, slots, match=match, only=only, strict=strict, file=file.name
+    )
+    if schema is not None and not report.missing:
+        own = {name: np.array(array) for name, array in found.items()}
+        record = Record(Global(cls.__module__, cls.__qualname__), own, version=schema.version)
+        report.value = build(record, file.knowledge, file=file.path)
+    return report
+
+
+def save(
+    obj: Any,
+    target: Any,
+    *,
+    format: str = "persist",
+    durable: bool = True,
+    metadata: Mapping[str, Any] | None = None,
+    compress: str | None = None,
+    digest: str | None = None,
+    columns: bool = True,
+    pack: bool = True,
+    versions: Mapping[str, int] | None = None,
+    protocol: int | None = None,
+    registry: Registry | None = None,
+) -> None:
+    """Save an object so that it stays loadable.
+
+    The file is written beside its target and renamed when it is whole.
+
+    Args:
+        obj: plain values, arrays, records, instances of declared classes, in any structure.
+        target: a path, or an open binary file.
+        format: "persist", the container that NumPy alone can open (`docs/container.md`);
+            "pickle", "npz", "safetensors", "torch", "theano-zip".
+        durable: wait until the disk has it (fsync of file and folder).
+        metadata: JSON-able, kept beside the object.
+        compress: "zstd" or "deflate", for each array; none by default.
+        digest: "xxh3-128", "sha256", "blake3": a digest of each array beside its CRC-32.
+        columns: store many records of one class as columns.
+        pack: store many small arrays of one shape as a block.
+        versions: schema name -> version: write those records as that older version had them, in
+            their bare state, for yesterday's code.
+        protocol: of ``format="pickle"``; 4 by default, 2 for Python 2.
+        registry: schemas; None is the default one.
+
+    Raises:
+        SchemaError: something in it cannot be saved, with its path and the way out.
+        FormatError: the format cannot hold it, or the suffix belongs to another format.
+    """
+    _refuse_suffix(target, format)
+    registry = default_registry if registry is None else registry
+    if format == "persist":
+        tree = _older(tree_of(obj, registry), versions, registry)
+        save_tree(
+            tree,
+            target,
+            metadata=metadata,
+            compress=compress,
+            digest=digest,
+            durable=durable,
+            columns=columns,
+            pack=pack,
+            registry=registry,
+        )
+        return
+    writer = _writer_of(format)
+    wanted: dict[str, Any] = {"metadata": metadata, "compress": compress, "protocol": protocol}
+    options = {name: value for name, value in wanted.items() if value is not None}
+    if format == "pickle" and not versions:
+        tree = obj  # objects pickle themselves, their envelopes with them
+    else:
+        tree = _older(tree_of(obj, registry), versions, registry)
+    with _container.replacing(target, durable=durable) as file:
+        writer.write(tree, file, **options)
+
+
+def tree_of(obj: Any, registry: Registry | None = None, *, snapshot: bool = False) -> Any:
+    """Return the tree of an object, as `save` writes it."""
+    return flatten(obj, default_registry if registry is None else registry, snapshot=snapshot)
+
+
+def save_tree(tree: Any, target: Any, *, registry: Registry | None = None, **options: Any) -> None:
+    """Write a tree into a container."""
+    registry = default_registry if registry is None else registry
+    _container.write(tree, target, schemas=registry.schemas(), **options)
+
+
+def _older(tree: Any, versions: Mapping[str, int] | None, registry: Registry) -> Any:
+    """The records of these schemas as an older version had them."""
+    if not versions:
+        return tree
+
+    def finish(record: Record, path: Callable[[], str]) -> Any:
+        schema = registry.schema_for(record.qualname)
+        if schema is None or schema.name not in versions or record.version is None:
+            return record
+        try:
+            return _migrate.downgrade_record(record, versions[schema.name], registry).value
+        except PersistError as error:
+            raise error.at(where=f"record {record.qualname!r} at {path()!r}") from error.__cause__
+
+    return Copier(finish).copy(tree)
+
+
+def _writer_of(format: str) -> Reader:
+    """The reader that writes a format: of that name, or the one whose name begins so."""
+    able = {reader.name: reader for reader in readers() if reader.writes}
+    if format in able:
+        return able[format]
+    near = [reader for name, reader in able.items() if name.startswith(f"{format}-")]
+    if len(near) == 1:
+        return near[0]
+    raise FormatError(
+        f"there is no format {format!r} to write.",
+        remedy=f"One of these: {', '.join(sorted(able))}.",
+        formats=sorted(able),
+    )
+
+
+def _refuse_suffix(target: Any, format: str) -> None:
+    """A file whose suffix promises another format misleads everybody who opens it later."""
+    if not isinstance(target, str | os.PathLike):
+        return
+    suffix = os.path.splitext(os.fsdecode(os.fspath(target)))[1].lower()
+    owners = [reader.name for reader in readers() if suffix in reader.suffixes]
+    if not suffix or not owners:
+        return
+    if any(name == format or name.startswith(f"{format}-") for name in owners):
+        return
+    able = [name for name in owners if any(r.name == name and r.writes for r in readers())]
+    cure = f'Write format="{able[0]}"' if able else "That format is read here, not written"
+    raise FormatError(
+        f"the suffix {suffix!r} belongs to {' and '.join(owners)}, not to {format!r}.",
+        file=os.fsdecode(os.fspath(target)),
+        remedy=f"{cure}; or choose another suffix.",
+        formats=owners,
+    )
 
 
 def _open(source: Source, options: Options, registry: Registry) -> File:
@@ -235,6 +554,16 @@ def _view(knowledge: Registry, record: Record, looker: Looker) -> Any:
         if seen is not None:
             return seen
     return None
+
+
+def _plain_value(looker: Looker, trusted: set[str], record: Record) -> Any:
+    """What a pack knows a record to be, where that is a plain value; else ABSENT."""
+    if record.qualname in trusted:
+        return ABSENT
+    seen = looker.through(record)
+    if isinstance(seen, View):
+        return ABSENT if isinstance(seen.value, View | Record) else seen.value
+    return ABSENT if isinstance(seen, Record) else seen
 
 
 @contextlib.contextmanager

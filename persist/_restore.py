@@ -31,13 +31,13 @@ class Slot:
 
     Attributes:
         name: its natural path in the object that is filled.
-        shape: that the array must have.
+        shape: that the array must have, None where any will do.
         dtype: that the array must have, None where any will do.
         assign: takes the array.
     """
 
     name: str
-    shape: tuple[int, ...]
+    shape: tuple[int, ...] | None
     dtype: np.dtype[Any] | None
     assign: Callable[[np.ndarray[Any, Any]], None]
 
@@ -174,7 +174,7 @@ def _by_shape(arrays: Mapping[str, Any], slots: list[Slot]) -> tuple[dict[str, s
         queues.setdefault(_shape(array), []).append(name)
     pairs: dict[str, str] = {}
     for slot in slots:
-        queue = queues.get(slot.shape)
+        queue = queues.get(slot.shape) if slot.shape is not None else None
         if queue:
             pairs[slot.name] = queue.pop(0)
     taken = set(pairs.values())
@@ -211,7 +211,7 @@ def _dtype(array: Any) -> np.dtype[Any]:
 
 
 def _misfit(slot: Slot, array: Any) -> str:
-    if _shape(array) != slot.shape:
+    if slot.shape is not None and _shape(array) != slot.shape:
         return f"the file has shape {_shape(array)}, wanted is {slot.shape}"
     dtype = _dtype(array)
     if slot.dtype is not None and dtype.newbyteorder("=") != slot.dtype.newbyteorder("="):
@@ -221,7 +221,7 @@ def _misfit(slot: Slot, array: Any) -> str:
 
 def _can_cast(slot: Slot, array: Any) -> bool:
     """Whether an array of the right shape goes in by a change of precision alone."""
-    return _shape(array) == slot.shape and (
+    return slot.shape in (None, _shape(array)) and (
         slot.dtype is None or np.can_cast(_dtype(array), slot.dtype, "same_kind")
     )
 

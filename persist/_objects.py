@@ -1,0 +1,752 @@
+"""Tree to objects, objects to tree: the only room that imports user classes.
+
+`build` makes objects of what is registered and of what ``trust=`` names; everything else stays
+what it is in the tree. It happens when the tree is whole and upgraded, never before. `flatten` is
+the way back.
+
+Both are iterative: each value is a generator of its parts, so that depth has no limit, and each
+object is met once, so that sharing and cycles stay.
+"""
+
+from __future__ import annotations
+
+import array as array_module
+import datetime
+import decimal
+import fnmatch
+import fractions
+import functools
+import importlib
+import pathlib
+import sys
+import uuid
+import warnings
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable, Generator, Iterable
+from typing import Any
+
+import numpy as np
+
+from persist import versioned
+from persist._migrate import Plan
+from persist._paths import step_of
+from persist.errors import (
+    OpaqueWarning,
+    PersistError,
+    RestoreError,
+    SchemaError,
+    UnknownSchemaError,
+    UntrustedError,
+)
+from persist.registry import Registry
+from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record, is_slots_pair
+
+__all__ = ["build", "flatten"]
+
+Parts = Generator[tuple[str, Any], Any, Any]
+
+_ATOMS = frozenset(
+    (
+        type(None), bool, int, float, complex, str, bytes, bytearray, range, slice, type(...),
+        datetime.date, datetime.time, datetime.datetime, datetime.timedelta, datetime.timezone,
+        decimal.Decimal, fractions.Fraction, uuid.UUID, PersistentRef, array_module.array,
+        *(getattr(pathlib, name) for name in ("PurePosixPath", "PureWindowsPath")),
+    )
+)  # fmt: skip
+_CONSTANT = "persist.versioned._constant"  # how a plain pickle of ours spells a constant
+
+
+class _Road:
+    """Drives generators: each yields (step, part) and gets what became of it."""
+
+    def __init__(self) -> None:
+        self.trail: list[str] = []
+
+    def run(self, root: Any) -> Any:
+        result, parts = self.enter(root)
+        if parts is None:
+            return result
+        stack: list[Parts] = [parts]
+        self.trail = []
+        value: Any = None
+        while stack:
+            try:
+                step, part = stack[-1].send(value)
+            except StopIteration as stop:
+                stack.pop()
+                if self.trail:
+                    self.trail.pop()
+                value = stop.value
+                continue
+            value, parts = self.enter(part)
+            if parts is not None:
+                self.trail.append(step)
+                stack.append(parts)
+                value = None
+        return value
+
+    def enter(self, value: Any) -> tuple[Any, Parts | None]:
+        """Return what becomes of a value, or the generator that finds out."""
+        raise NotImplementedError
+
+    @property
+    def path(self) -> str:
+        """The natural path of what is being done."""
+        return "/".join(step for step in self.trail if step)
+
+
+# Tree to objects.
+
+
+def build(
+    tree: Any,
+    registry: Registry,
+    *,
+    trust: Iterable[str] = (),
+    strict: bool = False,
+    validate: bool = True,
+    plan: Plan | None = None,
+    file: str | None = None,
+    is_known: Callable[[Record], bool] = lambda record: False,
+) -> Any:
+    """Make the objects of a tree that is up to date; its containers are used, not copied.
+
+    Args:
+        tree: what `persist._migrate.upgrade` gave.
+        registry: the classes that are declared.
+        trust: dotted names of other classes that may be made. An exact name may import its
+            module; a pattern (``lab.*``) matches only what is imported already; never a function.
+        strict: a class that stays a record is an error.
+        validate: run attrs' validators on what was upgraded.
+        plan: what the upgrade did.
+        file: for messages, and where resources are looked for.
+        is_known: whether a pack knows how to look into a record, whatever is inside it.
+
+    Raises:
+        UntrustedError: ``trust`` names a function.
+        UnknownSchemaError: strict, and classes stay records; with their names.
+        SchemaError, RestoreError: an object cannot be made, with its path.
+    """
+    names = [trust] if isinstance(trust, str) else list(trust)
+    builder = _Builder(registry, names, validate, plan, file, is_known)
+    result = builder.run(tree)
+    builder.complete()
+    builder.tell(strict)
+    return result
+
+
+class _Builder(_Road):
+    def __init__(
+        self,
+        registry: Registry,
+        trust: list[str],
+        validate: bool,
+        plan: Plan | None,
+        file: str | None,
+        is_known: Callable[[Record], bool],
+    ) -> None:
+        super().__init__()
+        self._registry = registry
+        self._is_known = is_known
+        self._inside = 0  # records of a library that a pack looks into: what is inside is its own
+        self._trust = trust
+        self._validate = validate
+        self._file = file
+        self._done: dict[int, tuple[Any, Any]] = {}
+        self._entered: Counter[int] = Counter()
+        self._classes: dict[Global, Any] = {}
+        self._whole: list[tuple[Any, str]] = []  # declared objects, in the order they were made
+        self._opaque: dict[str, tuple[Record, str, int, bool]] = {}
+        self._migrated = {
+            entry.today for entry in plan or () if any(course.steps for course in entry.courses)
+        }
+
+    def enter(self, value: Any) -> tuple[Any, Parts | None]:
+        kind = type(value)
+        if kind in _ATOMS:
+            return value, None
+        known = self._done.get(id(value))
+        if known is not None:
+            return known[1], None
+        if isinstance(value, np.ndarray):
+            return self._array(value)
+        if kind is LazyArray:
+            return self._keep(value, _private(value.read())), None
+        if kind is Global:
+            return self._global(value), None
+        maker = _BUILDERS.get(kind)
+        if maker is None:
+            return value, None
+        self._entered[id(value)] += 1
+        if self._entered[id(value)] > 2:  # it is part of what it is made from
+            raise RestoreError(
+                f"a {kind.__name__} is part of what it would be made from.",
+                file=self._file,
+                where=self.path or None,
+            )
+        return None, maker(self, value)
+
+    def _keep(self, old: Any, new: Any) -> Any:
+        self._done[id(old)] = (old, new)
+        return new
+
+    def _array(self, value: Any) -> tuple[Any, Parts | None]:
+        if value.dtype.hasobject:
+            return None, self._object_array(value)
+        return (value if value.flags.writeable else self._keep(value, value.copy())), None
+
+    def _object_array(self, array: Any) -> Parts:
+        self._keep(array, array)
+        flat = array.view(np.ndarray)
+        views = [flat] if flat.dtype == object else _object_fields(flat)
+        for view in views:
+            for index in np.ndindex(view.shape):
+                item = view[index]
+                if type(item) not in _ATOMS:
+                    view[index] = yield "/".join(map(str, index)), item
+        return array
+
+    def _list(self, items: list[Any]) -> Parts:
+        self._keep(items, items)
+        if not _ATOMS.issuperset(map(type, items)):
+            for index, item in enumerate(items):
+                if type(item) not in _ATOMS:
+                    items[index] = yield str(index), item
+        return items
+
+    def _tuple(self, items: tuple[Any, ...]) -> Parts:
+        if _ATOMS.issuperset(map(type, items)):
+            return items
+        made = []
+        for index, item in enumerate(items):
+            made.append((yield str(index), item))
+        if id(items) in self._done:  # a part led back here, and made it
+            return self._done[id(items)][1]
+        same = all(new is old for new, old in zip(made, items, strict=True))
+        return self._keep(items, items if same else tuple(made))
+
+    def _frozenset(self, items: frozenset[Any]) -> Parts:
+        made = yield "", tuple(items)
+        return self._keep(items, frozenset(made))
+
+    def _set(self, items: set[Any]) -> Parts:
+        self._keep(items, items)
+        if not _ATOMS.issuperset(map(type, items)):
+            made = yield "", tuple(items)
+            items.clear()
+            items.update(made)
+        return items
+
+    def _dict(self, items: dict[Any, Any]) -> Parts:
+        self._keep(items, items)
+        if isinstance(items, defaultdict) and isinstance(items.default_factory, Global):
+            items.default_factory = self._global(items.default_factory)
+        keys = {}
+        for key in items:
+            if type(key) not in _ATOMS:
+                keys[id(key)] = yield "key", key
+        for key, item in list(items.items()):
+            if type(item) not in _ATOMS:
+                items[key] = yield step_of(key), item
+        if any(keys[id(key)] is not key for key in items if id(key) in keys):
+            pairs = [(keys.get(id(key), key), item) for key, item in items.items()]
+            items.clear()
+            items.update(pairs)
+        return items
+
+    # Records.
+
+    def _record(self, record: Record) -> Parts:
+        if record.cls.qualname == _CONSTANT and record.args:
+            value = self._registry.constant_named(str(record.args[0]))
+            return self._keep(record, record if value is ABSENT else value)
+        cls, how = self._class_of(record)
+        if how == "declared":
+            return (yield from self._declared(record, cls))
+        if how == "trusted":
+            return (yield from self._trusted(record, cls))
+        self._keep(record, record)
+        known = self._note_opaque(record)
+        self._inside += known
+        record.args = yield "args", record.args
+        record.kwargs = yield "kwargs", record.kwargs
+        record.listitems = yield "", record.listitems
+        for index, (key, item) in enumerate(record.dictitems):
+            record.dictitems[index] = ((yield "key", key), (yield step_of(key), item))
+        if record.state is not ABSENT:
+            record.state = yield "", record.state
+        self._inside -= known
+        return record
+
+    def _class_of(self, record: Record) -> tuple[Any, str]:
+        known = self._classes.get(record.cls)
+        if known is None:
+            known = self._classes[record.cls] = self._find(record)
+        if known[1] == "trusted" and not _is_made_by_its_class(record):
+            return None, "opaque"
+        if known[1] == "declared" and record.version is None:  # not upgraded: migrate=False
+            return None, "opaque"
+        return known
+
+    def _find(self, record: Record) -> tuple[Any, str]:
+        qualname = record.qualname
+        cls = self._registry.class_for(qualname)
+        if cls is not None:
+            return cls, "declared"
+        if qualname in self._trust:
+            return self._imported(record.cls), "trusted"
+        if any(_is_pattern(name) and fnmatch.fnmatchcase(qualname, name) for name in self._trust):
+            module = sys.modules.get(record.cls.module)
+            found = None if module is None else _attribute(module, record.cls.name)
+            if isinstance(found, type):
+                return found, "trusted"
+        return None, "opaque"
+
+    def _imported(self, named: Global) -> type:
+        """Import the class that ``trust`` names exactly."""
+        try:
+            module = importlib.import_module(named.module)
+        except ImportError as error:
+            raise UnknownSchemaError(
+                f"trust= names {named.qualname!r}, and its module cannot be imported: {error}.",
+                file=self._file,
+                where=self.path or None,
+                remedy="Put it on the path, or let persist.alias(old, new) say where it is today.",
+                names=[named.qualname],
+            ) from error
+        found = _attribute(module, named.name)
+        if not isinstance(found, type):
+            what = "is not there" if found is None else f"is a {type(found).__name__}, not a class"
+            raise UntrustedError(
+                f"trust= names {named.qualname!r}, which {what}.",
+                file=self._file,
+                where=self.path or None,
+                remedy="Only classes are made of what a file says; functions are never called.",
+                names=[named.qualname],
+            )
+        return found
+
+    def _declared(self, record: Record, cls: type) -> Parts:
+        contents = versioned.unpacked(cls, record)
+        args = yield "args", contents.args
+        kwargs = yield "kwargs", contents.kwargs
+        array = contents.array
+        if array is not None:
+            array = yield "", array
+        if id(record) in self._done:
+            return self._done[id(record)][1]
+        path = self.path
+        obj = self._guarded(record, path, lambda: versioned.make(cls, args, kwargs, array))
+        self._keep(record, obj)
+        listitems = yield "", contents.listitems
+        pairs = []
+        for key, item in contents.dictitems:
+            pairs.append(((yield "key", key), (yield step_of(key), item)))
+        state = record.state
+        if state is not ABSENT:
+            state = yield "", state
+        self._guarded(record, path, lambda: versioned.fill(obj, listitems, pairs))
+        where = f"record {record.qualname!r} at {path!r}"
+        versioned.restore_state(
+            obj,
+            state,
+            validate=self._validate,
+            migrated=record.qualname in self._migrated,
+            file=self._file,
+            where=where,
+        )
+        self._whole.append((obj, where))
+        return obj
+
+    def _trusted(self, record: Record, cls: type) -> Parts:
+        args = yield "args", record.args
+        kwargs = yield "kwargs", record.kwargs
+        if id(record) in self._done:
+            return self._done[id(record)][1]
+        path = self.path
+        obj = self._guarded(record, path, lambda: _made(cls, record.kind, args, kwargs))
+        self._keep(record, obj)
+        listitems = yield "", record.listitems
+        for item in listitems:
+            self._guarded(record, path, functools.partial(obj.append, item))
+        for key, item in record.dictitems:
+            key = yield "key", key
+            item = yield step_of(key), item
+            self._guarded(record, path, functools.partial(obj.__setitem__, key, item))
+        if record.state is not ABSENT:
+            state = yield "", record.state
+            self._guarded(record, path, lambda: _set_state(obj, state))
+        return obj
+
+    def _guarded(self, record: Record, path: str, act: Callable[[], Any]) -> Any:
+        """Run code of a user's class; what it raises is told with the place."""
+        try:
+            return act()
+        except PersistError:
+            raise
+        except Exception as error:
+            raise RestoreError(
+                f"its class raised {type(error).__name__}: {error}.",
+                file=self._file,
+                where=f"record {record.qualname!r} at {path!r}",
+                remedy="If its state is an older one, declare the class and register a migration.",
+            ) from error
+
+    # Names.
+
+    def _global(self, named: Global) -> Any:
+        """A class or function as a value: what is declared or named as a constant, else inert."""
+        value = self._registry.constant_named(named.qualname)
+        if value is not ABSENT:
+            return value
+        cls = self._registry.class_for(named.qualname)
+        if cls is not None:
+            return cls
+        if named.qualname in self._trust:
+            return self._imported(named)
+        return named
+
+    def _note_opaque(self, record: Record) -> bool:
+        """Note a class that stays a record; return whether a pack looks into it."""
+        if self._inside:
+            return False
+        known = self._is_known(record)
+        first, path, count, _ = self._opaque.get(record.qualname, (record, self.path, 0, known))
+        self._opaque[record.qualname] = (first, path, count + 1, known)
+        return known
+
+    def complete(self) -> None:
+        """Open resources and call ``__loaded__``, when everything is built."""
+        with versioned.loading_from(self._file if self._file and "://" not in self._file else None):
+            for obj, where in self._whole:
+                try:
+                    versioned.finish(obj)
+                except PersistError as error:
+                    raise error.at(file=self._file, where=where) from error.__cause__
+
+    def tell(self, strict: bool) -> None:
+        """Say which classes stayed records, and how to cure it."""
+        if strict and self._opaque:
+            shown = ", ".join(f"{name} (at {seen[1]!r})" for name, seen in self._opaque.items())
+            raise UnknownSchemaError(
+                f"{len(self._opaque)} classes are not declared here: {shown}.",
+                file=self._file,
+                remedy="Import the modules that declare them, or see `persist explain`.",
+                names=list(self._opaque),
+            )
+        for name, (record, path, count, known) in self._opaque.items():
+            many = f"{count} instances" if count > 1 else "an instance"
+            place = f" (the first at {path!r})" if path else ""
+            warnings.warn(
+                f"{self._file or 'the file'}: {name} is not declared here; {many}{place} "
+                f"stayed a record, with every field as it is in the file. {_cure(record, known)}",
+                OpaqueWarning,
+                stacklevel=_outside(),
+            )
+
+
+def _private(array: Any) -> Any:
+    return array if array.flags.writeable else array.copy()
+
+
+def _object_fields(array: Any) -> list[Any]:
+    fields = [array[name] for name in array.dtype.names or () if array.dtype[name].hasobject]
+    return [
+        view
+        for field in fields
+        for view in ([field] if field.dtype == object else _object_fields(field))
+    ]
+
+
+def _is_pattern(name: str) -> bool:
+    return any(mark in name for mark in "*?[")
+
+
+def _attribute(module: Any, name: str) -> Any:
+    """A class of a module, or a class inside a class; nothing else is walked through."""
+    found: Any = module
+    for part in name.split("."):
+        if found is not module and not isinstance(found, type):
+            return None
+        found = vars(found).get(part)
+    return found
+
+
+def _is_made_by_its_class(record: Record) -> bool:
+    return record.kind != "called" and (
+        record.kind != "reduce" or record.maker is None or record.maker == record.cls
+    )
+
+
+_BASES = {
+    f"{module}.{cls.__name__}": cls
+    for module in ("builtins", "__builtin__")
+    for cls in (object, list, dict, tuple, set, frozenset, int, float, complex, str, bytes)
+}
+
+
+def _made(cls: Any, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Make an instance of a trusted class as its pickle says."""
+    if kind == "reconstructor":
+        base: Any = _BASES.get(args[0].qualname) if args and isinstance(args[0], Global) else object
+        if base is None or base is object:
+            return object.__new__(cls)
+        value = args[1] if len(args) > 1 else None
+        obj = base.__new__(cls) if value is None else base.__new__(cls, value)
+        if isinstance(obj, list | dict | set) and value is not None:
+            base.__init__(obj, value)
+        return obj
+    if kind == "reduce" or (kind in ("inst", "obj") and args):
+        return cls(*args)
+    if kind in ("inst", "obj"):
+        return cls.__new__(cls)
+    return cls.__new__(cls, *args, **kwargs)
+
+
+def _set_state(obj: Any, state: Any) -> None:
+    """What pickle's BUILD does, on an instance that was just made."""
+    setter = getattr(obj, "__setstate__", None)
+    if setter is not None:
+        setter(state)
+        return
+    for part in state if is_slots_pair(state) else (state,):
+        if part is None:
+            continue
+        if not isinstance(part, dict):
+            raise TypeError(f"its state is a {type(part).__name__}, and it has no __setstate__")
+        for name, value in part.items():
+            if not isinstance(name, str) or (name.startswith("__") and name.endswith("__")):
+                raise ValueError(f"its state would set {name!r}")
+            object.__setattr__(obj, name, value)
+
+
+def _outside() -> int:
+    """The stack level of the first caller that is not of this package."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("persist."):
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def _cure(record: Record, known: bool) -> str:
+    module = record.cls.module
+    parts = []
+    if known:
+        parts.append("persist.open(...).arrays gives what is inside as plain arrays")
+    elif module and module != "__main__" and module not in sys.modules:
+        parts.append(f"`import {module}` first if it declares the class")
+    elif module in sys.modules:
+        parts.append("declare it with persist.register or persist.Versioned")
+    if not known:
+        parts.append(f"persist.alias({record.qualname!r}, NewClass) if it moved")
+    parts.append(f"trust=[{record.qualname!r}] to make it as pickle would")
+    return f"{'; '.join(parts[:-1])}; or {parts[-1]}."
+
+
+_BUILDERS: dict[type, Callable[[_Builder, Any], Parts]] = {
+    list: _Builder._list,
+    deque: _Builder._list,
+    tuple: _Builder._tuple,
+    frozenset: _Builder._frozenset,
+    set: _Builder._set,
+    dict: _Builder._dict,
+    OrderedDict: _Builder._dict,
+    defaultdict: _Builder._dict,
+    Counter: _Builder._dict,
+    Record: _Builder._record,
+}
+
+
+# Objects to tree.
+
+
+def flatten(root: Any, registry: Registry, *, snapshot: bool = False) -> Any:
+    """Take objects apart into a tree; what is passed in is not changed.
+
+    Args:
+        root: plain values, arrays, records, and instances of declared classes.
+        registry: the classes that are declared.
+        snapshot: copy the arrays, so that the tree stays what it is now.
+
+    Raises:
+        UnknownSchemaError: an instance of a class that nobody declared, with its path.
+        SchemaError: what cannot be saved (a lambda, a local class), with its path and the way out.
+    """
+    return _Flattener(registry, snapshot).run(root)
+
+
+class _Flattener(_Road):
+    def __init__(self, registry: Registry, snapshot: bool) -> None:
+        super().__init__()
+        self._registry = registry
+        self._snapshot = snapshot
+        self._done: dict[int, tuple[Any, Any]] = {}
+        self._copies: dict[int, tuple[Any, Any]] = {}
+
+    def enter(self, value: Any) -> tuple[Any, Parts | None]:
+        kind = type(value)
+        if kind in _ATOMS:
+            return value, None
+        known = self._done.get(id(value))
+        if known is not None:
+            return known[1], None
+        maker = _FLATTENERS.get(kind)
+        if maker is not None:
+            return None, maker(self, value)
+        return self._other(value)
+
+    def _keep(self, old: Any, new: Any) -> Any:
+        self._done[id(old)] = (old, new)
+        return new
+
+    def _other(self, value: Any) -> tuple[Any, Parts | None]:
+        kind = type(value)
+        if self._registry.declared(kind) is not None:
+            return None, self._instance(value)
+        if kind in (np.ndarray, np.ma.MaskedArray, np.matrix, np.recarray):
+            if value.dtype.hasobject and kind is np.ndarray:
+                return None, self._object_array(value)
+            return self._keep(value, self._copied(value) if self._snapshot else value), None
+        if kind is LazyArray or isinstance(value, np.generic | np.dtype | Global):
+            return value, None
+        if isinstance(value, datetime.tzinfo | pathlib.PurePath):
+            return value, None
+        name = self._registry.constant_name(value)
+        if name is not None:
+            module, _, last = name.rpartition(".")
+            return self._keep(value, Global(module, last)), None
+        refused = versioned.refusal(value, self._registry)
+        if refused:
+            raise SchemaError(refused[:1].upper() + refused[1:], where=self.path or None)
+        raise UnknownSchemaError(
+            f"a {kind.__module__}.{kind.__qualname__} cannot be saved: its class is not declared.",
+            where=self.path or None,
+            remedy="Inherit persist.Versioned, or declare it with persist.register(cls, version=1); "
+            "of an enum or a sentinel, name the value with persist.constant(name, value).",
+            names=[f"{kind.__module__}.{kind.__qualname__}"],
+        )
+
+    def _copied(self, array: Any) -> Any:
+        """A copy in which arrays that share memory still share it."""
+        base = array
+        while isinstance(base.base, np.ndarray):
+            base = base.base
+        plain = type(array) is np.ndarray and type(base) is np.ndarray
+        if (
+            base is array
+            or not plain
+            or base.nbytes > 4 * array.nbytes
+            or not base.flags.c_contiguous
+        ):
+            return array.copy()
+        known = self._copies.get(id(base))
+        if known is None:
+            known = self._copies[id(base)] = (base, base.copy())
+        offset = array.__array_interface__["data"][0] - base.__array_interface__["data"][0]
+        return np.ndarray(array.shape, array.dtype, known[1].data.cast("B"), offset, array.strides)
+
+    def _object_array(self, array: Any) -> Parts:
+        made = self._keep(array, array.copy())
+        views = [made] if made.dtype == object else _object_fields(made)
+        for view in views:
+            for index in np.ndindex(view.shape):
+                item = view[index]
+                if type(item) not in _ATOMS:
+                    view[index] = yield "/".join(map(str, index)), item
+        return made
+
+    def _list(self, items: Any) -> Parts:
+        if _ATOMS.issuperset(map(type, items)):
+            return self._keep(items, items.copy())
+        made = self._keep(items, deque(maxlen=items.maxlen) if type(items) is deque else [])
+        for index, item in enumerate(items):
+            made.append(item if type(item) in _ATOMS else (yield str(index), item))
+        return made
+
+    def _tuple(self, items: tuple[Any, ...]) -> Parts:
+        if _ATOMS.issuperset(map(type, items)):
+            return items
+        made = []
+        for index, item in enumerate(items):
+            made.append((yield str(index), item))
+        if id(items) in self._done:
+            return self._done[id(items)][1]
+        return self._keep(items, tuple(made))
+
+    def _set(self, items: Any) -> Parts:
+        if _ATOMS.issuperset(map(type, items)):
+            return self._keep(items, type(items)(items))
+        made = yield "", tuple(items)
+        if id(items) in self._done:
+            return self._done[id(items)][1]
+        return self._keep(items, type(items)(made))
+
+    def _dict(self, items: Any) -> Parts:
+        kind = type(items)
+        if kind is defaultdict:
+            made: Any = defaultdict()
+            factory = items.default_factory
+            if factory is not None and factory not in (list, dict, set, int, float, str, tuple):
+                factory = yield "default_factory", factory
+            made.default_factory = factory
+        else:
+            made = kind()
+        self._keep(items, made)
+        for key, item in items.items():
+            if type(key) not in _ATOMS:
+                key = yield "key", key
+            made[key] = item if type(item) in _ATOMS else (yield step_of(key), item)
+        if kind is OrderedDict and vars(items):
+            for name, item in vars(items).items():
+                vars(made)[name] = yield name, item
+        return made
+
+    def _record(self, record: Record) -> Parts:
+        made = Record(record.cls, maker=record.maker, kind=record.kind, version=record.version)
+        self._keep(record, made)
+        made.args = yield "args", record.args
+        made.kwargs = yield "kwargs", record.kwargs
+        made.listitems = yield "", record.listitems
+        for key, item in record.dictitems:
+            made.dictitems.append(((yield "key", key), (yield step_of(key), item)))
+        if record.state is not ABSENT:
+            made.state = yield "", record.state
+        return made
+
+    def _instance(self, obj: Any) -> Parts:
+        try:
+            flat = versioned.flatten_state(obj)
+        except PersistError as error:
+            raise error.at(where=self.path or None) from error.__cause__
+        module, _, name = flat.schema.name.rpartition(".")
+        record = Record(Global(module, name), kind="newobj", version=flat.schema.version)
+        if flat.array is not None:
+            record.kind, record.maker = "reduce", Global("persist.versioned", "_array")
+            array = yield "", flat.array
+            record.args = (record.cls, array)
+        else:
+            record.args = yield "args", flat.args
+            record.kwargs = yield "kwargs", flat.kwargs
+        if id(obj) in self._done:
+            return self._done[id(obj)][1]
+        self._keep(obj, record)
+        record.listitems = (yield "", list(flat.listitems)) if flat.listitems else []
+        for key, item in flat.dictitems or ():
+            record.dictitems.append(((yield "key", key), (yield step_of(key), item)))
+        if flat.state is not ABSENT:
+            record.state = yield "", flat.state
+        return record
+
+
+_FLATTENERS: dict[type, Callable[[_Flattener, Any], Parts]] = {
+    list: _Flattener._list,
+    deque: _Flattener._list,
+    tuple: _Flattener._tuple,
+    set: _Flattener._set,
+    frozenset: _Flattener._set,
+    dict: _Flattener._dict,
+    OrderedDict: _Flattener._dict,
+    defaultdict: _Flattener._dict,
+    Counter: _Flattener._dict,
+    Record: _Flattener._record,
+}
