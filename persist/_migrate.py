@@ -40,11 +40,9 @@ from persist.errors import (
 )
 from persist.registry import Registry, default_registry
 from persist.schema import Schema
-from persist.tree import ABSENT, Global, Record
+from persist.tree import ABSENT, Global, LazyArray, Record
 
 __all__ = ["Downgraded", "Entry", "Plan", "downgrade_record", "plan", "state_of", "upgrade"]
-
-ARRAY_MAKER = "persist.versioned._array"
 
 
 @attrs.define(eq=False)
@@ -60,6 +58,7 @@ class Entry:
         aliases: old names that led to today's, in order.
         problem: why it cannot be brought up to date, or None.
         note: what else there is to say.
+        is_seen: whether a pack knows it as plain data, which stands in its place.
     """
 
     path: str
@@ -70,11 +69,12 @@ class Entry:
     aliases: tuple[str, ...] = ()
     problem: PersistError | None = None
     note: str = ""
+    is_seen: bool = False
 
     @property
     def is_opaque(self) -> bool:
         """Whether nothing is known of its class, so that it stays a record."""
-        return self.schema is None
+        return self.schema is None and not self.is_seen
 
     @property
     def found(self) -> int | None:
@@ -202,6 +202,7 @@ def upgrade(
     file: str | None = None,
     unknown: str = "warn",
     strict: bool = False,
+    see: Callable[[Record], Any] | None = None,
 ) -> tuple[Any, Plan]:
     """Bring an inert tree up to today's names and versions.
 
@@ -217,6 +218,7 @@ def upgrade(
             one warning a class), "drop", "keep", "error".
         strict: a record whose versions only a guess tells (no envelope, no stamp
             answered) is an error, unless its schema is at version 1.
+        see: what a pack sees in the place of a record that no schema knows, or ABSENT.
 
     Returns:
         The tree of today, and what was done to each record.
@@ -227,7 +229,7 @@ def upgrade(
     """
     if unknown not in ("warn", "drop", "keep", "error"):
         raise ValueError(f"unknown={unknown!r}: one of 'warn', 'drop', 'keep', 'error' is meant.")
-    run = _Run(default_registry if registry is None else registry, file, unknown, strict)
+    run = _Run(default_registry if registry is None else registry, file, unknown, strict, see=see)
     return run.upgrade(tree), run.plan
 
 
@@ -235,9 +237,16 @@ class _Run:
     """One upgrade of one tree."""
 
     def __init__(
-        self, registry: Registry, file: str | None, unknown: str, strict: bool, dry: bool = False
+        self,
+        registry: Registry,
+        file: str | None,
+        unknown: str,
+        strict: bool,
+        dry: bool = False,
+        see: Callable[[Record], Any] | None = None,
     ) -> None:
         self.registry = registry
+        self._see = see
         self.unknown = unknown
         self.strict = strict
         self.dry = dry
@@ -315,7 +324,7 @@ class _Run:
         return _Known(moved, schema, target, said)
 
     def _finish(self, record: Record, path: Callable[[], str]) -> Any:
-        named = _class_of(record)
+        named = record.cls
         entry = Entry("", named.qualname, named.qualname)
         try:
             return self._brought_up(record, named, entry, path)
@@ -338,6 +347,12 @@ class _Run:
         known = self._of(named, record.state)
         entry.today, entry.aliases, entry.note = known.today.qualname, known.aliases, known.note
         if known.schema is None or known.target is None:
+            seen = ABSENT if self._see is None else self._see(record)
+            if seen is not ABSENT:
+                entry.note = f"seen by its pack as {_kind_of(seen)}"
+                entry.is_seen = True
+                self._note(entry, path)
+                return record if self.dry else seen
             if known.today is not named:
                 _rename(record, named, known.today)
             elif record.maker is not None:
@@ -345,6 +360,9 @@ class _Run:
             self._note(entry, path)
             return record
         entry.schema = known.schema.name
+        cls = known.schema.cls
+        if record.kind == "reduce" and cls is not None and issubclass(cls, np.ndarray):
+            take_array(record)
         state = state_of(record, known.schema)
         case = survey(
             known.target,
@@ -401,7 +419,8 @@ class _Run:
         if case.unknown:
             assert known.schema is not None
             self._unknown.setdefault(known.schema.name, {}).update(dict.fromkeys(case.unknown))
-        if case.items is not None:
+        heir = known.target.leaf.schema.cls or object
+        if case.items is not None and not issubclass(heir, BaseException):
             record.listitems = [*record.listitems, *case.items]
         if record.state is ABSENT and state_of(record, known.schema) is not ABSENT:
             record.args = ()  # the arguments of its rebuilding function were its state
@@ -497,23 +516,19 @@ def unknown_text(schema: str, names: Iterable[str], file: str | None = None) -> 
     )
 
 
-def _class_of(record: Record) -> Global:
-    """The class that a record is an instance of."""
-    if record.maker is not None and record.maker.qualname == ARRAY_MAKER and record.args:
-        named = record.args[0]
-        return named if isinstance(named, Global) else record.cls
-    return record.cls
+def _kind_of(value: Any) -> str:
+    if isinstance(value, np.ndarray | LazyArray):
+        return f"an array {value.dtype} {value.shape}"
+    return f"a {type(value).__name__}"
 
 
 def _rename(record: Record, named: Global, today: Global) -> None:
     """Let a record be of its class of today."""
-    if record.maker is not None and record.maker.qualname == ARRAY_MAKER:
-        if record.args[:1] == (named,):
-            record.args = (today, *record.args[1:])
-        if record.cls.qualname == ARRAY_MAKER:
-            return
-    if record.maker is not None and record.maker == record.cls:
-        record.maker = None if today is not named else record.maker
+    if record.args[:1] == (named,):  # an ndarray's heir: its class is an argument too
+        record.args = (today, *record.args[1:])
+    if record.maker is not None and record.maker == named and today is not named:
+        record.maker = None
+        record.kind = "record" if record.kind == "reduce" else record.kind
     record.cls = today
 
 
@@ -531,6 +546,31 @@ def state_of(record: Record, schema: Schema | None = None) -> Any:
     if cls is not None and issubclass(cls, BaseException | set | frozenset | np.ndarray):
         return ABSENT
     return record.args
+
+
+def take_array(record: Record) -> None:
+    """Part an ndarray heir's plain pickle into its array, an argument, and what else its state held.
+
+    Source: ``ndarray.__reduce__``: ``(version, shape, dtype, is_fortran, data)``; heirs append
+    to that tuple, or put a pair around it.
+    """
+    state, rest = record.state, ABSENT
+    if type(state) is tuple and len(state) == 2 and type(state[0]) is tuple:
+        state, rest = state
+    if type(state) is not tuple or len(state) < 5 or not isinstance(state[2], np.dtype):
+        return
+    if rest is ABSENT and len(state) > 5:
+        rest = state[5] if len(state) == 6 else state[5:]
+    _, shape, dtype, fortran, data = state[:5]
+    if isinstance(data, list) and dtype == object:
+        array: np.ndarray[Any, Any] = np.empty(len(data), object)
+        array[:] = data
+    elif isinstance(data, bytes) and not dtype.hasobject:
+        array = np.frombuffer(data, dtype)
+    else:
+        return
+    record.args = (record.cls, array.reshape(shape, order="F" if fortran else "C"))
+    record.state = rest
 
 
 def today_state(case: Case) -> Any:
@@ -571,12 +611,18 @@ def today_state(case: Case) -> Any:
 # Planning.
 
 
-def plan(tree: Any, registry: Registry | None = None, *, file: str | None = None) -> Plan:
+def plan(
+    tree: Any,
+    registry: Registry | None = None,
+    *,
+    file: str | None = None,
+    see: Callable[[Record], Any] | None = None,
+) -> Plan:
     """Return what `upgrade` would do to each record, and why, without doing anything.
 
     No migration runs; stamps do, since they only look.
     """
-    run = _Run(default_registry if registry is None else registry, file, "drop", False, dry=True)
+    run = _Run(default_registry if registry is None else registry, file, "drop", False, True, see)
     run.upgrade(tree)
     return run.plan
 
@@ -613,7 +659,7 @@ def downgrade_record(
         MissingMigrationError: no path leads there.
     """
     registry = default_registry if registry is None else registry
-    schema = registry.schema_for(registry.resolve(_class_of(record).qualname))
+    schema = registry.schema_for(registry.resolve(record.cls.qualname))
     if schema is None:
         raise UnknownSchemaError(
             f"nothing is known of the class {record.qualname!r}.",
