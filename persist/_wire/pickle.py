@@ -75,7 +75,7 @@ class CarriageReturnError(FormatError):
     """The file's line ends are CR LF: it went through a transfer in text mode."""
 
 
-class _EarlierMemo(Exception):  # noqa: N818 - a signal within this file, no error
+class _EarlierMemo(Exception):
     """A pickle refers to what an earlier one of the same ``Pickler`` put into the memo."""
 
 
