@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from persist._wire.dtypes import extended
 from persist._wire.source import Source
 from persist.errors import DamagedFileError, MissingExtraError
 from persist.tree import LazyArray
@@ -59,7 +60,6 @@ STORAGES = {
 """What stands before ``Storage`` or ``Tensor`` in the name of a class -> the dtype."""
 
 _MOST = 1 << 60  # elements of a tensor, expanded ones too: beyond, NumPy cannot count the bytes
-_BITS = {"bfloat16": "<u2"}  # of the ml_dtypes, those wider than a byte
 
 
 class complex(np.void):  # noqa: N801 - NumPy makes the dtype's name of it: complex32
@@ -86,12 +86,7 @@ def dtype_of(kind: str) -> np.dtype[Any]:
         return _COMPLEX32
     if code[0] in "<|":
         return np.dtype(code)
-    try:
-        import ml_dtypes
-    except ImportError:
-        return np.dtype(_BITS.get(kind, "|u1"))
-    found = getattr(ml_dtypes, code, None)  # an older ml_dtypes lacks the newest
-    return np.dtype(_BITS.get(kind, "|u1") if found is None else found)
+    return extended(code)
 
 
 class Blob:
@@ -369,7 +364,10 @@ def as_torch(array: Any) -> Any:
     wanted = getattr(torch, kind, None)
     if not isinstance(wanted, torch.dtype):
         return array
-    if values.dtype.name not in ("bool", "complex64", "complex128") and values.dtype.kind not in "iuf":
+    if (
+        values.dtype.name not in ("bool", "complex64", "complex128")
+        and values.dtype.kind not in "iuf"
+    ):
         values = values.view(f"u{values.dtype.itemsize}" if values.dtype.names is None else "<u4")
     if any(step < 0 for step in values.strides):
         values = values.copy()

@@ -1,0 +1,5 @@
+from typing import Any
+
+
+def write_archive(tree: Any, target: Any, **options: Any) -> None:
+    raise NotImplementedError
