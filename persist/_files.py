@@ -27,7 +27,7 @@ from persist._restore import Report
 from persist._walk import Copier
 from persist._wire.compress import peel
 from persist._wire.diagnosis import diagnose
-from persist._wire.source import Source, open_source
+from persist._wire.source import Limits, Source, open_source
 from persist.errors import AmbiguousFormatError, FormatError, PersistError, UnknownFormatError
 from persist.readers.base import Content, Options, Reader
 from persist.registry import Registry, default_registry
@@ -399,6 +399,8 @@ def save(
         tree = obj  # objects pickle themselves, their envelopes with them
     else:
         tree = _older(tree_of(obj, registry), versions, registry)
+    if writer.is_flat:
+        tree = _flat(tree, format)
     with _container.replacing(target, durable=durable) as file:
         writer.write(tree, file, **options)
 
@@ -412,6 +414,27 @@ def save_tree(tree: Any, target: Any, *, registry: Registry | None = None, **opt
     """Write a tree into a container."""
     registry = default_registry if registry is None else registry
     _container.write(tree, target, schemas=registry.schemas(), **options)
+
+
+def _flat(tree: Any, format: str) -> dict[str, Any]:
+    """A tree as names and arrays, for formats that hold nothing else; numbers and text as 0-d arrays.
+
+    Raises:
+        FormatError: there is something that is no array, with its path.
+    """
+    most = Limits().paths
+    names: dict[str, Any] = dict(Names(tree, Looker(), is_array, most, format))
+    for path, value in Names(tree, Looker(), lambda leaf: not is_array(leaf), most, format).items():
+        if format != "npz" or not isinstance(
+            value, bool | int | float | complex | str | np.generic
+        ):
+            raise FormatError(
+                f"a {type(value).__name__} is no array, and {format} holds nothing else.",
+                where=f"at {path!r}",
+                remedy='Save the arrays alone, or everything with format="persist".',
+            )
+        names[path] = np.asarray(value)
+    return names
 
 
 def _older(tree: Any, versions: Mapping[str, int] | None, registry: Registry) -> Any:

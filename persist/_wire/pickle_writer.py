@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from persist._envelope import CODEC, FIELDS, Layer, seal, unwrap, wrap
 from persist.errors import FormatError
 from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record
 
@@ -379,7 +380,7 @@ class PickleWriter:
         yield from self._appended(record.listitems)
         yield from self._put_in(record.dictitems)
         if record.state is not ABSENT:
-            yield record.state
+            yield _versioned(record)
             self._write(opcodes.BUILD)
 
     def _made(self, record: Record) -> Parts:
@@ -467,6 +468,18 @@ class PickleWriter:
             return
         yield state
         self._write(opcodes.BUILD)
+
+
+def _versioned(record: Record) -> Any:
+    """The state; of a record that has a version, in the envelope that tells it to `Versioned`."""
+    state = record.state
+    if record.version is None or unwrap(state) is not None:
+        return state
+    if isinstance(state, dict) and all(type(name) is str for name in state):
+        layer = Layer(record.qualname, record.version, "", FIELDS, tuple(state))
+        return wrap(seal([layer]), [tuple(state.values())])
+    arity = len(state) if type(state) is tuple else None
+    return wrap(seal([Layer(record.qualname, record.version, "", CODEC, arity)]), [state])
 
 
 def _reduce(value: Any, protocol: int) -> Any:

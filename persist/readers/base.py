@@ -74,12 +74,14 @@ class Reader:
             never needed for reading.
         refines: names of readers whose claim gives way to this one's.
         writes: whether `write` is there.
+        is_flat: whether `write` takes nothing but names and arrays.
     """
 
     name: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]] = ()
     refines: ClassVar[tuple[str, ...]] = ()
     writes: ClassVar[bool] = False
+    is_flat: ClassVar[bool] = False
 
     def claims(self, source: Source) -> str | None:
         """Return why this file is its own, or None. Looks at content, not at the suffix.

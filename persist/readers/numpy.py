@@ -17,7 +17,8 @@ Gives       The array, or a list of what stands one after the other; of a ZIP a
 
 from __future__ import annotations
 
-from typing import Any
+import zipfile
+from typing import IO, Any
 
 import numpy as np
 
@@ -164,6 +165,8 @@ class NpzReader(Reader):
 
     name = "npz"
     suffixes = (".npz",)
+    writes = True
+    is_flat = True
 
     def claims(self, source: Source) -> str | None:
         if source.kind != "file":
@@ -207,6 +210,35 @@ class NpzReader(Reader):
             damage=reading.damage,
             globals=reading.globals,
         )
+
+    def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
+        """Write arrays by name, as ``numpy.savez`` does.
+
+        Args:
+            tree: name -> array; the one whose name is "" becomes ``arr_0``.
+            target: an open binary file.
+            options: ``compress="deflate"`` for what ``numpy.savez_compressed`` does.
+
+        Raises:
+            FormatError: an array of objects, which only pickle could hold.
+        """
+        compress = options.pop("compress", None)
+        if options or compress not in (None, "deflate"):
+            wrong = sorted(options)[0] if options else f"compress={compress!r}"
+            raise FormatError(
+                f"npz knows no option {wrong}.", remedy='There is compress="deflate".'
+            )
+        method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
+        with zipfile.ZipFile(target, "w", method, allowZip64=True) as archive:
+            for name, value in tree.items():
+                array = np.asarray(value)
+                if array.dtype.hasobject:
+                    raise FormatError(
+                        f"{name!r} is an array of objects, which NPZ holds only as a pickle.",
+                        remedy='Write format="persist" instead.',
+                    )
+                with archive.open(f"{name or 'arr_0'}{_SUFFIX}", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def _free(tree: dict[str, Any], name: str) -> str:

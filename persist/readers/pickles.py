@@ -14,10 +14,11 @@ Gives       The one object; a list of them where there are several.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import IO, Any
 
 from persist._wire import ndarray, plain
 from persist._wire.pickle import CarriageReturnError, Machine
+from persist._wire.pickle_writer import PickleWriter
 from persist._wire.source import Cursor, Source
 from persist.errors import DamagedFileError, FormatError, LimitError, PersistError
 from persist.readers.base import Content, Options, Reader
@@ -37,6 +38,7 @@ class PickleReader(Reader):
 
     name = "pickle"
     suffixes = (".pkl", ".pickle", ".p", ".pck", ".save")
+    writes = True
 
     def claims(self, source: Source) -> str | None:
         if source.kind != "file" or not source.size:
@@ -59,6 +61,24 @@ class PickleReader(Reader):
                 0, "its line ends were CR LF, from a transfer in text mode; it was read as repaired"
             )
             return content
+
+    def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
+        """Write one pickle: records as the instances they were, objects by their ``__reduce_ex__``.
+
+        Args:
+            tree: any tree, also one that holds live objects.
+            target: an open binary file.
+            options: ``protocol``, 0 to 5; 4 by default, and 2 is the newest that Python 2 reads.
+
+        Raises:
+            FormatError: a value that no pickle can hold.
+        """
+        protocol = options.pop("protocol", 4)
+        if options:
+            raise FormatError(
+                f"pickle knows no option {sorted(options)[0]!r}.", remedy="There is protocol=."
+            )
+        PickleWriter(target.write, protocol).dump(tree)
 
 
 def machine_for(source: Source, options: Options) -> Machine:

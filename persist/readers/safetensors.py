@@ -68,6 +68,7 @@ class SafetensorsReader(Reader):
     suffixes = (".safetensors",)
     refines = ("pickle",)  # a header's length may by chance begin as a pickle opcode
     writes = True
+    is_flat = True
 
     def claims(self, source: Source) -> str | None:
         if source.kind != "file" or source.size < 10:
