@@ -250,7 +250,11 @@ def read_layout(
     _let_codecs_cover(parts)
     doubtful = None
     if not parts[-1].open:
-        silent = [part for part in parts[:-1] if part.open and _has_code(part.cls)]
+        silent = [
+            part
+            for part in parts[:-1]
+            if part.open and part.kind == "fields" and _has_code(part.cls)
+        ]
         doubtful = silent[-1].cls if silent and parts[-1].kind == "fields" else None
     for part in parts[:-1]:
         if part.open and parts[-1].open and part.kind == "fields" and not part.fields:

@@ -39,11 +39,12 @@ import numpy as np
 
 from persist import schema as _schema
 from persist._course import Case, Target, bring_up, survey, target_of
-from persist._envelope import CODEC, FIELDS, INSIDE, ITEMS, Layer, seal
+from persist._envelope import CODEC, FIELDS, INSIDE, ITEMS, Layer, seal, unwrap
 from persist._migrate import (
     Downgraded,
     downgrade_record,
     freeze,
+    take_array,
     thaw,
     today_state,
     unknown_text,
@@ -110,7 +111,7 @@ class Versioned:
         super().__init_subclass__(**keywords)
         _declare(cls, version, schema, registry)
 
-    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+    def __reduce_ex__(self, protocol: Any) -> Any:
         return _road_of(type(self)).reduce(self)
 
     def __setstate__(self, state: Any) -> None:
@@ -264,6 +265,12 @@ class _ConstantRef:
 
     def __repr__(self) -> str:
         return f"<constant {self.name}>"
+
+
+def constant_of(record: Record) -> Any:
+    """Return what stands for a constant where a record does, else None."""
+    named = record.cls.qualname == "persist.versioned._constant" and len(record.args) == 1
+    return _ConstantRef(str(record.args[0])) if named else None
 
 
 # Resources.
@@ -515,6 +522,11 @@ class _Road:
         assert schema is not None
         self.schema = schema
         self.builtin = _builtin_of(cls)
+        # Builtin exceptions that read their arguments in __init__, where heirs have one of their own.
+        self.reads_args = issubclass(self.builtin, BaseException) and self.builtin not in (
+            BaseException,
+            Exception,
+        )
         self.getters = [_getter(cls, part) for part in self.layout.parts]
         self.headers: dict[Any, tuple[Any, ...]] = {}
         self.header = seal(self._layers([_names(part) for part in self.layout.parts]))
@@ -534,6 +546,14 @@ class _Road:
             field.type is not None or field.dtype is not None or field.shape is not None
             for field in self.layout.saved()
         )
+        self.own_reduce = next(
+            (
+                found
+                for base in cls.__mro__
+                if isinstance(found := vars(base).get("__reduce__"), types.FunctionType)
+            ),
+            None,
+        )
         self.completes = bool(
             self.checked
             or self.validators
@@ -548,8 +568,10 @@ class _Road:
 
     # Taking apart.
 
-    def reduce(self, obj: Any) -> tuple[Any, ...]:
-        """What ``__reduce_ex__`` returns."""
+    def reduce(self, obj: Any) -> Any:
+        """What ``__reduce_ex__`` returns; a class's own ``__reduce__`` is left alone."""
+        if self.own_reduce is not None:
+            return self.own_reduce(obj)
         if "<locals>" in self.cls.__qualname__ or self.cls.__module__ == "__main__":
             _refuse_class(self.cls, self.schema)
         names, values = self._values(obj)
@@ -566,9 +588,9 @@ class _Road:
 
     def _reduced(self, obj: Any, header: tuple[Any, ...], values: list[Any]) -> tuple[Any, ...]:
         args, kwargs, listitems, dictitems, array = self.contents(obj)
-        if self.builtin is set:
+        if self.builtin is set or self.reads_args:
             header = self._with_items(header)
-            values = [*values, listitems]
+            values = [*values, list(args) if self.reads_args else listitems]
             listitems = None
         state = (header, *values)
         if array is not None:
@@ -585,10 +607,11 @@ class _Road:
         )
 
     def _with_items(self, header: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The header of a set's heir: one object for one shape, so that it is written once."""
+        """The header of a set's or exception's heir: one object for one shape, written once."""
         key = (ITEMS, header)
         if key not in self.headers:
-            layers = (*header[2], tuple(Layer("builtins.set", 0, "", ITEMS, None)))
+            said = Layer(dotted(self.builtin), 0, "", ITEMS, None)
+            layers = (*header[2], tuple(said))
             self.headers[key] = (*header[:2], layers)
         return self.headers[key]
 
@@ -736,6 +759,8 @@ class _Road:
 
     def load(self, obj: Any, state: Any) -> None:
         """Apply a state from a pickle, of whatever age."""
+        if self.builtin is np.ndarray and unwrap(state) is None:
+            state = _array_state(obj, state)
         if type(state) is tuple and state and type(state[0]) is tuple:
             header = state[0]
             if header is self.known and self.known is not None:
@@ -746,8 +771,10 @@ class _Road:
                 self._set_current(obj, state)
                 return
         case = self._upgraded(obj, state)
-        if case.items is not None:
+        if case.items is not None and self.builtin is set:
             set.update(obj, case.items)
+        elif case.items is not None and self.reads_args:
+            self.builtin.__init__(obj, *case.items)  # type: ignore[misc]
         self._apply(obj, case.states, case.extra, case.migrated, True)
         finish(obj)
 
@@ -759,8 +786,6 @@ class _Road:
                 if type(value) is _ConstantRef:
                     value = self._resolved(value)
                 put(obj, field.attribute, value)
-        if self.builtin is not object:
-            _init_builtin(self.builtin, obj)
         if self.completes:
             self._complete(obj, {}, True)
         if self.layout.resources or self.loaded is not None:
@@ -810,7 +835,12 @@ class _Road:
         names = self.registry.old_names(self.schema.qualname)
         return {name.rpartition(".")[2] for name in names}
 
-    def _resolved(self, value: _ConstantRef) -> Any:
+    def _resolved(self, value: Any) -> Any:
+        """The function or class that a constant stands for; any other value is itself."""
+        if type(value) is Record:
+            value = constant_of(value) or value
+        if type(value) is not _ConstantRef:
+            return value
         found = self.registry.constant_named(value.name)
         if found is ABSENT:
             raise SchemaError(
@@ -842,8 +872,6 @@ class _Road:
             given.update(state)
         for name, value in extra.items():
             self._put(obj, name, value)
-        if self.builtin is not object:
-            _init_builtin(self.builtin, obj)
         self._complete(obj, given, validate)
 
     def _decode(self, obj: Any, part: Part, state: Any) -> None:
@@ -865,8 +893,7 @@ class _Road:
         fields = {field.name: field for field in part.fields}
         for name, value in state.items():
             field = fields.get(name)
-            if type(value) is _ConstantRef:
-                value = self._resolved(value)
+            value = self._resolved(value)
             if field is None:  # an attribute of an open class
                 self._put(obj, _schema.mangled(name, part.cls), value)
                 continue
@@ -969,13 +996,13 @@ class _Road:
                 object.__setattr__(new, name, value)
             elif codec_owned is None or name in codec_owned:
                 object.__setattr__(new, name, again(value))
+        if issubclass(self.builtin, defaultdict):
+            new.default_factory = obj.default_factory
         if not hasattr(obj, "__dict__"):
             for name, found in self.layout.resources.items():
                 value = _stored(obj, name)
                 if value is not ABSENT:
                     found.__set__(new, value)
-        if self.builtin is not object:
-            _init_builtin(self.builtin, new)
         return new
 
     def _attributes_of_codecs(self) -> set[str]:
@@ -989,6 +1016,18 @@ class _Road:
 
 
 # Parts of a road.
+
+
+def _array_state(obj: Any, state: Any) -> Any:
+    """Give an ndarray's heir the array of its plain pickle; return what else the state held."""
+    record = Record(dotted(type(obj)), state)
+    take_array(record)
+    if record.args:
+        array = record.args[1]
+        order = bool(array.flags.f_contiguous and not array.flags.c_contiguous)
+        data = array.reshape(-1, order="A").tolist() if array.dtype == object else array.tobytes("A")
+        np.ndarray.__setstate__(obj, (1, array.shape, array.dtype, order, data))
+    return record.state
 
 
 def _names(part: Part) -> Any:
@@ -1096,12 +1135,6 @@ def _written_names(cls: type) -> set[str]:
     return {name for base in cls.__mro__ if base is not object for name in vars(base)}
 
 
-def _init_builtin(base: type, obj: Any) -> None:
-    """Let a builtin exception read its arguments, as its own unpickling would."""
-    if issubclass(base, BaseException) and base not in (BaseException, Exception):
-        base.__init__(obj, *obj.args)  # type: ignore[misc]
-
-
 def _converters(cls: type) -> dict[str, Callable[[Any, Any], Any]]:
     """Attribute -> (instance, value) -> value, of an attrs class."""
     found: dict[str, Callable[[Any, Any], Any]] = {}
@@ -1186,7 +1219,10 @@ def make(
         return cls.__new__(cls, *args, **(kwargs or {}))
     if base in (object, list, set) or issubclass(base, dict):
         return base.__new__(cls)
-    return base.__new__(cls, *args, **(kwargs or {}))  # type: ignore[call-overload]
+    made = base.__new__(cls, *args, **(kwargs or {}))
+    if issubclass(base, BaseException) and base not in (BaseException, Exception):
+        base.__init__(made, *args)
+    return made
 
 
 def fill(
