@@ -1,268 +1,272 @@
-"""Tensors as graphs and checkpoints spell them, as NumPy arrays.
+"""How pickles spell tensors and storages: by functions that rebuild them from parts.
 
-Sources: TensorFlow's ``core/framework/tensor.proto`` and ``tensor.cc``
-(``FromProtoField``, ``Tensor::FromProto``): either the raw bytes in
-``tensor_content``, or values in the field of the type, where fewer values than
-the shape wants let the last one fill the rest, and none give zeros. Types of
-less than 32 bits share ``int_val``; half and bfloat16 are their bits in
-``half_val``; complex numbers are pairs. int4 and int2 take a byte each.
+A tensor's pickle names a function and gives it a storage, an offset, a shape and
+strides; which function tells the release. Tensors whose parts are all plain become a
+`Tensor`; those that are more than that (quantized, sparse, of a class of one's own)
+stay records with what the file says, and packs look through them.
 
-Types that NumPy does not have come from ``ml_dtypes``, where that is installed;
-without it, their bits as unsigned integers.
+Sources: ``torch/_utils.py``, ``torch/_tensor.py``, ``torch/nn/parameter.py`` of 0.1 to
+2.13; ``torch/csrc/jit/serialization/pickler.cpp`` for TorchScript's.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from persist._wire.graphproto import dtype_name, shape_of
-from persist._wire.protobuf import Message
+from persist._wire import ndarray, plain
+from persist._wire.pickle import INERT, Finisher, Machine, Rebuilder
 from persist._wire.source import Source
-from persist.errors import DamagedFileError, LimitError
-from persist.tree import LazyArray
+from persist._wire.storages import Blob, Storage, Tensor, dtype_of, kind_of
+from persist.errors import DamagedFileError
+from persist.tree import ABSENT, Global, Record
 
-__all__ = ["dtype_of", "fill", "shape_checked", "strings", "tensor"]
+__all__ = ["FINISH", "REBUILD", "Origin", "machine_for", "rebuilt", "storage_of", "text_of"]
 
-_BEYOND = {"bfloat16": 2, "int4": 1, "uint4": 1, "int2": 1, "uint2": 1}
-_FLOAT8 = (
-    "float8_e5m2",
-    "float8_e4m3fn",
-    "float8_e4m3fnuz",
-    "float8_e4m3b11fnuz",
-    "float8_e5m2fnuz",
-)
-_QUANTIZED = {"qint8": "int8", "quint8": "uint8", "qint16": "int16", "quint16": "uint16",
-              "qint32": "int32"}  # fmt: skip
-_OBJECTS = ("string", "variant", "resource")
-_PLAIN = frozenset(
-    ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16",
-     "uint32", "uint64", "complex64", "complex128", "bool")
+_NOTHING = 1 << 20  # bytes of zeros that stand for a storage on the meta device, at most
+
+# Whole tensors. Each function takes what the pickle gives the one of the same name.
+
+
+def _numbers(value: Any) -> tuple[int, ...]:
+    """A shape or strides: a tuple or list of integers, or the record of a ``torch.Size``."""
+    if isinstance(value, Record) and value.cls.name == "Size" and len(value.args) == 1:
+        value = value.args[0]
+    if not isinstance(value, tuple | list) or not all(type(item) is int for item in value):
+        raise TypeError("no shape")
+    return tuple(value)
+
+
+def _tensor(parts: tuple[Any, ...], **facts: Any) -> Tensor:
+    storage, offset, shape, strides = parts
+    shape, strides = _numbers(shape), _numbers(strides)
+    if not isinstance(storage, Storage) or type(offset) is not int or len(shape) != len(strides):
+        raise TypeError("no tensor")
+    return Tensor(storage, offset, shape, strides, **facts)
+
+
+def _turned(args: tuple[Any, ...], index: int) -> dict[str, bool]:
+    """Which bits are turned (conj, neg), told since 1.10."""
+    told = args[index] if len(args) > index and isinstance(args[index], dict) else {}
+    return {"is_conj": bool(told.get("conj")), "is_neg": bool(told.get("neg"))}
+
+
+def _plain(*args: Any) -> Any:
+    """(storage, offset, shape, strides): before 0.4."""
+    return _tensor(args)
+
+
+def _plain_v2(*args: Any) -> Any:
+    """(..., requires_grad, backward hooks, what else): from 0.4."""
+    return _tensor(args[:4], requires_grad=bool(args[4]), **_turned(args, 6))
+
+
+def _plain_v3(*args: Any) -> Any:
+    """(..., requires_grad, hooks, dtype, what else): from 2.0, over a storage of bytes."""
+    kind = kind_of(args[6].name) if isinstance(args[6], Global) else None
+    if kind is None:
+        return INERT
+    return _tensor(args[:4], kind=kind, requires_grad=bool(args[4]), **_turned(args, 7))
+
+
+def _parameter(*args: Any) -> Any:
+    """(tensor, requires_grad, hooks)"""
+    tensor, requires_grad = args[:2]
+    if not isinstance(tensor, Tensor):
+        return INERT
+    return tensor.changed(requires_grad=bool(requires_grad), is_parameter=True)
+
+
+_REBUILDERS: dict[str, Callable[..., Any]] = {
+    "torch._utils._rebuild_tensor": _plain,
+    "torch._utils._rebuild_tensor_v2": _plain_v2,
+    "torch._utils._rebuild_tensor_v3": _plain_v3,
+    "torch._utils._rebuild_parameter": _parameter,
+}
+
+
+def rebuilt(name: str, args: tuple[Any, ...]) -> Any:
+    """Return the tensor that a function of this dotted name would rebuild, or INERT.
+
+    Raises:
+        DamagedFileError: it does not lie within its storage.
+    """
+    rebuilder = _REBUILDERS.get(name)
+    try:
+        return INERT if rebuilder is None else rebuilder(*args)
+    except (TypeError, ValueError, IndexError, AttributeError, OverflowError):
+        return INERT
+
+
+def _handler(name: str) -> Rebuilder:
+    return lambda machine, args: rebuilt(name, args)
+
+
+def _value(machine: Machine, args: tuple[Any, ...]) -> Any:
+    """TorchScript says of a value of what type it is: ``build_intlist([1, 2])``."""
+    return args[0] if args else INERT
+
+
+_TYPED = (
+    "build_intlist", "build_tensorlist", "build_doublelist", "build_boollist",
+    "build_tensorlist_from_list", "restore_type_tag",
 )  # fmt: skip
 
-# dtype's name -> the field of its values.
-_FIELDS = {
-    "float32": "float_val", "float64": "double_val", "int64": "int64_val", "bool": "bool_val",
-    "complex64": "scomplex_val", "complex128": "dcomplex_val", "float16": "half_val",
-    "bfloat16": "half_val", "uint32": "uint32_val", "uint64": "uint64_val",
-    **dict.fromkeys(_FLOAT8, "float8_val"),
-}  # fmt: skip
+REBUILD: dict[str, Rebuilder] = {
+    **plain.REBUILD,
+    **ndarray.REBUILD,
+    **{name: _handler(name) for name in _REBUILDERS},
+    **{f"torch.jit._pickle.{name}": _value for name in _TYPED},
+}
+FINISH: dict[str, Finisher] = {**plain.FINISH, **ndarray.FINISH}
 
 
-def dtype_of(number: int) -> np.dtype[Any] | None:
-    """Return the NumPy dtype of a data type (object for strings), None of an unknown one."""
-    name = dtype_name(number)
-    if name in _OBJECTS:
-        return np.dtype(object)
-    if name in _PLAIN:
-        return np.dtype(name)
-    if name in _QUANTIZED:
-        return np.dtype(_QUANTIZED[name])
-    if name not in _BEYOND and name not in _FLOAT8:
+def machine_for(source: Source, origin: Origin, **settings: Any) -> Machine:
+    """Return a machine that knows plain values, arrays and tensors, and asks ``origin`` for storages."""
+    rebuild = {**REBUILD, **settings.pop("rebuild", {})}
+    return Machine(source, persistent=origin.resolve, rebuild=rebuild, finish=FINISH, **settings)
+
+
+# Storages.
+
+
+def text_of(value: Any) -> str:
+    """A key or a location: text, which Python 2 wrote as bytes."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
+    return str(value)
+
+
+def storage_of(kind: str, items: Any) -> Storage | None:
+    """Return the storage that lists its elements (a plain pickle of 0.1 to 0.3), or None."""
+    if not isinstance(items, list | tuple):
         return None
     try:
-        import ml_dtypes
-
-        return np.dtype(getattr(ml_dtypes, name))
-    except (ImportError, AttributeError):
-        return np.dtype(f"u{_BEYOND.get(name, 1)}")
-
-
-def shape_checked(extents: list[int] | None, source: Source, where: str) -> tuple[int, ...]:
-    """Return the shape of a tensor that is there.
-
-    Raises:
-        DamagedFileError: an extent is open, there are too many, or their product is no size.
-    """
-    if extents is None or any(extent < 0 for extent in extents) or len(extents) > 32:
-        raise _damaged(f"its shape {extents} is none that a tensor can have.", source, where)
-    if math.prod(extent for extent in extents if extent) >= 1 << 62:
-        raise _damaged(f"its shape {extents} is beyond any memory.", source, where)
-    return tuple(extents)
+        values = np.array(items, dtype_of(kind))
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return Storage(Blob.of(values), kind, values.size) if values.ndim == 1 else None
 
 
-def fill(
-    values: np.ndarray[Any, Any], shape: tuple[int, ...], source: Source, where: str
-) -> np.ndarray[Any, Any]:
-    """Give values the shape; where they are fewer, the last one fills the rest.
-
-    Raises:
-        DamagedFileError: there are more values than the shape holds.
-        LimitError: what is repeated would take more than the source's limits allow.
-    """
-    count = math.prod(shape)
-    if len(values) == count:
-        return values.reshape(shape)
-    if len(values) > count:
-        raise _damaged(
-            f"it holds {len(values):,} values, its shape {list(shape)} {count:,}.", source, where
-        )
-    most = source.limits.total_for(source.size)
-    if count * values.dtype.itemsize > most:
-        raise LimitError(
-            f"repeated to its shape {list(shape)}, a value would take more than {most:,} bytes.",
-            file=source.name,
-            where=where,
-            remedy='If the file is honest, raise limits={"total": ...}.',
-        )
-    last = values[-1:] if len(values) else np.zeros(1, values.dtype)
-    if len(values) <= 1:
-        return np.broadcast_to(last, shape)
-    source.spend(count * values.dtype.itemsize)
-    whole = np.empty(count, values.dtype)
-    whole[: len(values)] = values
-    whole[len(values) :] = last
-    return whole.reshape(shape)
-
-
-def tensor(
-    message: Message,
-    where: str,
-    number: int | None = None,
-    shape: tuple[int, ...] | None = None,
-) -> LazyArray | np.ndarray[Any, Any] | None:
-    """Return a tensor of a graph or a table, or None of a type that holds no values.
+class Origin:
+    """The storages of one file: made when a pickle first names them.
 
     Args:
-        message: a ``TensorProto``.
-        where: what it is, for errors.
-        number: its data type, where another place tells it.
-        shape: its shape, where another place tells it.
+        file: for errors.
+        find: returns the bytes of a storage as (how many there are, what opens them), or
+            None where there are none; None itself where they follow later.
+        is_big: whether numbers in it are big-endian.
+        damage: takes what is wrong and passed over; None where that is an error.
 
-    Raises:
-        DamagedFileError: its shape, type or values do not fit together.
+    Attributes:
+        blobs: key -> the bytes of that storage, in the order in which they were named.
+        sizes: key -> bytes an element has, as who named it first tells.
+        sources: class -> the file and text of its source, which releases before 1.2 kept.
     """
-    source = message.source
-    number = message.integer("dtype") if number is None else number
-    dtype = dtype_of(number)
-    if shape is None:
-        shape = shape_checked(shape_of(message.message("tensor_shape")), source, where)
-    if dtype is None or dtype_name(number) == "resource":
-        return None
-    size = math.prod(shape)
-    content = message.data("tensor_content")
-    if dtype.hasobject:
-        return _objects(message, number, content, shape, where)
-    if len(content):
-        if len(content) != size * dtype.itemsize:
-            raise _damaged(
-                f"it holds {len(content):,} bytes, its shape {list(shape)} of "
-                f"{dtype_name(number)} takes {size * dtype.itemsize:,}.",
-                source,
-                where,
+
+    def __init__(
+        self,
+        file: Source,
+        find: Callable[[str], tuple[int, Callable[[], Source]] | None] | None = None,
+        is_big: bool = False,
+        damage: list[str] | None = None,
+    ) -> None:
+        self.file = file
+        self.is_big = is_big
+        self.blobs: dict[str, Blob] = {}
+        self.sizes: dict[str, int] = {}
+        self.sources: dict[str, dict[str, str]] = {}
+        self._find = find
+        self._damage = damage
+        self._made: dict[tuple[Any, ...], Storage] = {}
+
+    def resolve(self, pid: Any) -> Any:
+        """Return what a persistent id stands for: a storage, a class, or ABSENT."""
+        if not isinstance(pid, tuple) or not pid:
+            return ABSENT
+        kind = text_of(pid[0])
+        if kind == "module" and len(pid) == 4 and isinstance(pid[1], Global):
+            return self._class(*pid[1:])
+        if kind == "storage" and len(pid) >= 5:
+            return self.storage(*pid[1:6])
+        return ABSENT
+
+    def _class(self, cls: Global, path: Any, source: Any) -> Global:
+        if path is not None or source is not None:
+            self.sources[cls.qualname] = {"file": text_of(path), "source": text_of(source)}
+        return cls
+
+    def storage(self, cls: Any, key: Any, location: Any, count: Any, view: Any = None) -> Storage:
+        """Return the storage of a key, seen as one of that class; the same at every call."""
+        kind = kind_of(cls.name) if isinstance(cls, Global) else None
+        if kind is None or type(count) is not int or count < 0:
+            raise self.damaged(
+                f"storage {text_of(key)!r} is said to be a {cls} of {count!r} elements.",
+                "A storage class of torch and a count are due.",
             )
-        return np.frombuffer(content, dtype.newbyteorder("<")).reshape(shape)
-    return LazyArray(
-        dtype, shape, lambda: fill(_values(message, number, dtype, where), shape, source, where)
-    )
+        name = (text_of(key), kind, *(view if isinstance(view, tuple) else ()))
+        known = self._made.get(name)
+        if known is None:
+            known = self._made[name] = self._new(name[0], kind, text_of(location), count, view)
+        return known
 
+    def _new(self, key: str, kind: str, location: str, count: int, view: Any) -> Storage:
+        size = dtype_of(kind).itemsize
+        blob = self.blobs.get(key)
+        if blob is None:
+            fetch = self._fetch(key, kind, count * size, location)
+            blob = Blob(key, count * size, fetch, location=location, is_big=self.is_big)
+            self.blobs[key] = blob
+            self.sizes[key] = size
+        if count * size > blob.nbytes:
+            raise self.damaged(
+                f"storage {key!r} of {blob.nbytes:,} bytes is said to hold {count:,} elements of "
+                f"{kind}.",
+                "The file is damaged.",
+            )
+        return Storage(blob, kind, count) if view is None else self._part(blob, kind, count, view)
 
-def _values(
-    message: Message, number: int, dtype: np.dtype[Any], where: str
-) -> np.ndarray[Any, Any]:
-    """The values of the type's own field."""
-    name = dtype_name(number)
-    field = _FIELDS.get(name, "int_val")
-    if field == "float8_val":
-        return np.frombuffer(message.data(field), np.uint8).view(dtype)
-    kind = message.schema.fields[field][1]
-    if kind in ("float", "double"):
-        values = message.floats(field)
-        if dtype.kind == "c":
-            if len(values) % 2:
-                raise _damaged(
-                    f"it holds {len(values):,} numbers, which make no complex pairs.",
-                    message.source,
-                    where,
-                )
-            return values.view(dtype)
-        return values
-    integers = message.integers(field)
-    if field == "half_val":
-        return integers.astype(np.uint16).view(dtype)
-    if name in ("int4", "uint4", "int2", "uint2"):
-        return (
-            integers.astype(np.int8).astype(dtype) if dtype.kind == "V" else integers.astype(dtype)
+    def _fetch(
+        self, key: str, kind: str, wanted: int, location: str
+    ) -> Callable[[], Source] | None:
+        """Find the bytes of a storage in the archive, enough of them."""
+        if self._find is None:
+            return None
+        found = self._find(key)
+        if found is not None and found[0] >= wanted:
+            return found[1]
+        if found is None and (location == "meta" or not wanted):
+            there = bytes(wanted) if wanted <= _NOTHING else b""
+            return lambda: self.file.nested(there, f"storage {key!r}")
+        has = "is not in the archive" if found is None else f"has {found[0]:,} bytes"
+        error = self.damaged(
+            f"storage {key!r} {has}, where {wanted:,} bytes of {kind} are due.",
+            "The file is incomplete: copy it again from where it came from.",
         )
-    if dtype.kind == "b":
-        return integers != 0
-    return integers.astype(dtype)
+        if self._damage is None:
+            raise error
+        self._damage.append(str(error))
+        return None
 
+    def _part(self, blob: Blob, kind: str, count: int, view: Any) -> Storage:
+        """A storage that is a part of another: (its own key, offset, count), before 1.0."""
+        numbers = view[1:] if isinstance(view, tuple) and len(view) == 3 else ()
+        if len(numbers) != 2 or not all(type(number) is int for number in numbers):
+            raise self.damaged(
+                f"storage {blob.key!r} is said to be seen as {str(view)[:80]!r}.",
+                "A key, an offset and a count are due.",
+            )
+        offset, length = numbers
+        if offset < 0 or length < 0 or offset + length > count:
+            raise self.damaged(
+                f"a part of storage {blob.key!r} begins at element {offset:,} and has {length:,}, "
+                f"but there are {count:,}.",
+                "The file is damaged.",
+            )
+        return Storage(blob, kind, length, offset * self.sizes[blob.key])
 
-def _objects(
-    message: Message, number: int, content: memoryview, shape: tuple[int, ...], where: str
-) -> LazyArray:
-    name = dtype_name(number)
-    source = message.source
-
-    def fetch() -> np.ndarray[Any, Any]:
-        if len(content):
-            blobs = _split(content, math.prod(shape), source, where)
-        else:
-            field = "string_val" if name == "string" else "variant_val"
-            blobs = message.blobs(field)
-        return strings(blobs, shape, source, where)
-
-    return LazyArray(np.dtype(object), shape, fetch)
-
-
-def _split(content: memoryview, count: int, source: Source, where: str) -> list[memoryview]:
-    """Strings in ``tensor_content``: their lengths as varints, then their bytes."""
-    lengths, position = _lengths(content, count, source, where)
-    blobs = []
-    for length in lengths:
-        blobs.append(content[position : position + length])
-        position += length
-    if position != len(content):
-        raise _damaged(
-            f"its strings take {position:,} bytes, {len(content):,} are there.", source, where
-        )
-    return blobs
-
-
-def _lengths(content: memoryview, count: int, source: Source, where: str) -> tuple[list[int], int]:
-    """``count`` varints, and where they end."""
-    if count > len(content):
-        raise _damaged(
-            f"{count:,} strings are claimed, {len(content):,} bytes are there.", source, where
-        )
-    source.spend(64 * count)
-    lengths, position, end = [], 0, len(content)
-    for _ in range(count):
-        value = shift = 0
-        while True:
-            if position >= end or shift > 63:
-                raise _damaged("the length of a string has no end.", source, where)
-            byte = content[position]
-            position += 1
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                break
-        lengths.append(value)
-    return lengths, position
-
-
-lengths_of = _lengths
-
-
-def strings(
-    blobs: list[memoryview], shape: tuple[int, ...], source: Source, where: str
-) -> np.ndarray[Any, Any]:
-    """Return byte strings as an array of ``bytes`` objects (a NumPy ``S`` would strip NULs)."""
-    count = math.prod(shape)
-    source.spend(sum(len(blob) for blob in blobs) + 8 * max(count, len(blobs)))
-    values = np.empty(len(blobs), object)
-    for index, blob in enumerate(blobs):
-        values[index] = bytes(blob)
-    if not blobs and count:
-        values = np.array([b""], object)
-    return fill(values, shape, source, where)
-
-
-def _damaged(what: str, source: Source, where: str) -> DamagedFileError:
-    return DamagedFileError(
-        what, file=source.name, where=where, remedy="The file is truncated or damaged."
-    )
+    def damaged(self, what: str, remedy: str) -> DamagedFileError:
+        """Return the error that says what is wrong with a storage of this file."""
+        return DamagedFileError(what, file=self.file.name, remedy=remedy)

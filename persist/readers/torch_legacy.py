@@ -21,8 +21,8 @@ from typing import Any
 
 from persist._wire.outline import outline
 from persist._wire.pickle import Machine
-from persist._wire.source import Cursor, Source
 from persist._wire.rebuilds import Origin, machine_for, text_of
+from persist._wire.source import Cursor, Source
 from persist.errors import DamagedFileError
 from persist.readers.base import Content, Options, Reader
 

@@ -18,8 +18,8 @@ from typing import IO, Any
 
 from persist._wire.archives import Archive
 from persist._wire.outline import outline
-from persist._wire.source import Source
 from persist._wire.rebuilds import Origin, machine_for
+from persist._wire.source import Source
 from persist._wire.stored_zip import write_archive
 from persist.readers.base import Content, Options, Reader
 
