@@ -66,14 +66,14 @@ class _Road:
         result, parts = self.enter(root)
         if parts is None:
             return result
-        stack: list[Parts] = [parts]
+        stack: list[tuple[Parts, Any]] = [(parts, root)]
         self.trail = []
         value: Any = None
         while stack:
             try:
-                step, part = stack[-1].send(value)
+                step, part = stack[-1][0].send(value)
             except StopIteration as stop:
-                stack.pop()
+                self.leave(stack.pop()[1])
                 if self.trail:
                     self.trail.pop()
                 value = stop.value
@@ -81,9 +81,12 @@ class _Road:
             value, parts = self.enter(part)
             if parts is not None:
                 self.trail.append(step)
-                stack.append(parts)
+                stack.append((parts, part))
                 value = None
         return value
+
+    def leave(self, value: Any) -> None:
+        """A value is done that `enter` gave a generator for."""
 
     def enter(self, value: Any) -> tuple[Any, Parts | None]:
         """Return what becomes of a value, or the generator that finds out."""
@@ -185,6 +188,9 @@ class _Builder(_Road):
                 where=self.path or None,
             )
         return None, maker(self, value)
+
+    def leave(self, value: Any) -> None:
+        self._entered[id(value)] -= 1
 
     def _keep(self, old: Any, new: Any) -> Any:
         self._done[id(old)] = (old, new)

@@ -42,7 +42,7 @@ class PersistError(Exception):
         file: the file as the user named it, if one is meant.
         where: the place inside: an offset, a member, a record and its path.
         remedy: what was expected and what to do, whole sentences.
-        facts: anything else that a handler may want, kept in ``facts``.
+        facts: anything else that a handler may want, in ``facts`` and as attributes.
     """
 
     def __init__(
@@ -65,6 +65,12 @@ class PersistError(Exception):
         place = ", ".join(part for part in (self.file, self.where) if part)
         text = f"{place}: {self.what}" if place else self.what
         return f"{text} {self.remedy}" if self.remedy else text
+
+    def __getattr__(self, name: str) -> object:
+        facts = self.__dict__.get("facts", {})
+        if name in facts:
+            return facts[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __reduce__(self) -> tuple[object, ...]:
         facts = {"file": self.file, "where": self.where, "remedy": self.remedy}
