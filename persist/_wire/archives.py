@@ -6,6 +6,7 @@ are stored and padded to 64 bytes, only code may be deflated.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 from persist._wire.source import Source
@@ -119,8 +120,7 @@ class Archive:
             for folder in folders or ("data/", "tensors/"):
                 member = self.find(folder + key)
                 if member is not None:
-                    found = member
-                    return member.size, lambda: self.directory.open(found, verify)
+                    return member.size, functools.partial(self.directory.open, member, verify)
             return None
 
         return find

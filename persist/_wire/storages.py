@@ -7,7 +7,8 @@ view of the mapped file. Tensors of one blob share its memory.
 
 Dtypes that NumPy lacks come from ``ml_dtypes``; without it they are unsigned
 integers of the same size, whose bits are right and whose true name is in `Tensor.kind`.
-A half-precision complex number is a pair of halves, in a dtype named ``complex32``.
+Without it a complex number of two halves is a pair of them, in a dtype that is also named
+``complex32``.
 
 Source of the names: ``torch/storage.py`` (``_dtype_to_storage_type_map``),
 ``c10/core/ScalarType.h``, of PyTorch 0.1 to 2.13.
@@ -66,7 +67,14 @@ class complex(np.void):  # noqa: N801 - NumPy makes the dtype's name of it: comp
     """A complex number of two halves."""
 
 
-_COMPLEX32 = np.dtype((complex, [("real", "<f2"), ("imag", "<f2")]))
+def _complex32() -> np.dtype[Any]:
+    """That of ml_dtypes, which has one since 0.6, or a pair of halves that is called the same."""
+    try:
+        import ml_dtypes
+
+        return np.dtype(ml_dtypes.complex32)
+    except (ImportError, AttributeError):
+        return np.dtype((complex, [("real", "<f2"), ("imag", "<f2")]))
 
 
 def kind_of(name: str) -> str | None:
@@ -83,7 +91,7 @@ def dtype_of(kind: str) -> np.dtype[Any]:
     """Return the little-endian NumPy dtype that holds elements of ``kind``."""
     code = DTYPES[kind]
     if code == "complex32":
-        return _COMPLEX32
+        return _complex32()
     if code[0] in "<|":
         return np.dtype(code)
     return extended(code)
@@ -326,8 +334,9 @@ def _look(
     memory = blob.bytes(start, span * size)
     steps = tuple(stride * size for stride in strides)
     if blob.is_big and _is_foreign(dtype) and size > 1:
-        bits: np.ndarray[Any, Any] = np.ndarray(shape, f">u{size}", memory, 0, steps)
-        return bits.astype(f"<u{size}").view(dtype)
+        # Each number of two bytes is turned: one of a bfloat16, two of a complex32.
+        pairs: np.ndarray[Any, Any] = np.ndarray((*shape, size // 2), ">u2", memory, 0, (*steps, 2))
+        return np.ascontiguousarray(pairs.astype("<u2")).view(dtype)[..., 0]
     return np.ndarray(shape, dtype, memory, 0, steps)
 
 
