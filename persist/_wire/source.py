@@ -273,12 +273,7 @@ class Source:
         Raises:
             LimitError: files inside files inside files, beyond ``limits.nested``.
         """
-        if self._level >= self.limits.nested:
-            raise LimitError(
-                f"more than {self.limits.nested} files are nested in each other.",
-                file=self.name,
-                remedy='If the file is honest, raise limits={"nested": ...}.',
-            )
+        self._go_deeper()
         if self.writable and isinstance(data, bytes):
             data = bytearray(data)
         return Source(
@@ -291,6 +286,14 @@ class Source:
             writable=self.writable,
             level=self._level + 1,
         )
+
+    def _go_deeper(self) -> None:
+        if self._level >= self.limits.nested:
+            raise LimitError(
+                f"more than {self.limits.nested} files are nested in each other.",
+                file=self.name,
+                remedy='If the file is honest, raise limits={"nested": ...}.',
+            )
 
     @property
     def basename(self) -> str:
@@ -309,8 +312,15 @@ class Source:
         """Return the neighbour of that name in the same folder, or None.
 
         A name with a path in it has no neighbour: a file cannot name its way out.
+
+        Raises:
+            LimitError: neighbours of neighbours of neighbours, beyond ``limits.nested``.
         """
-        return self._home.open(name, False, self) if self._home and _is_step(name) else None
+        found = self._home.open(name, False, self) if self._home and _is_step(name) else None
+        if found is not None:
+            self._go_deeper()
+            found._level = self._level + 1
+        return found
 
     def close(self) -> None:
         """Let go of the file; arrays that are mapped stay valid."""

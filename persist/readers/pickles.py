@@ -30,6 +30,7 @@ REBUILD = {**plain.REBUILD, **ndarray.REBUILD}
 FINISH = {**plain.FINISH, **ndarray.FINISH}
 
 _PROBED = 64  # opcodes of a protocol 0 or 1 pickle that must execute
+_NEIGHBOUR = 1 << 16  # bytes that one counts for, so that small files that name many end somewhere
 _TRIFLE = 16  # bytes behind the last pickle that are a slip, not another file
 
 
@@ -83,19 +84,23 @@ class PickleReader(Reader):
 
 def machine_for(source: Source, options: Options) -> Machine:
     """Return a machine that knows the plain values and the neighbours of a file."""
+    neighbours: dict[str, Any] = {}
 
     def neighbour(pid: Any) -> Any:
         """A persistent id that names a file in the same folder is what that file holds."""
         if not isinstance(pid, str) or options.open_nested is None:
             return ABSENT
-        found = source.sibling(pid)
-        if found is None or found.kind != "file":
-            return ABSENT
-        content = options.open_nested(found)
-        for name in content.globals:
-            module, _, last = name.rpartition(".")
-            machine.globals.setdefault(name, Global(module, last))
-        return content.tree
+        if pid not in neighbours:
+            found = source.sibling(pid)
+            if found is None or found.kind != "file":
+                return ABSENT
+            source.spend(_NEIGHBOUR)
+            content = options.open_nested(found)
+            neighbours[pid] = content.tree
+            for name in content.globals:
+                module, _, last = name.rpartition(".")
+                machine.globals.setdefault(name, Global(module, last))
+        return neighbours[pid]
 
     machine = Machine(
         source, py2_str=options.py2_str, persistent=neighbour, rebuild=REBUILD, finish=FINISH
