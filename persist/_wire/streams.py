@@ -270,7 +270,7 @@ class Unpacking:
             elif not len(piece):
                 break
         if stream.eof:
-            self.at -= len(stream.unused_data)
+            self.at -= len(stream.unused_data or b"")  # lz4 says None where nothing is left
 
 
 def _faults() -> tuple[type[BaseException], ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import random
 import struct
@@ -310,10 +311,8 @@ def test_flipped_bytes_are_refused_or_harmless(method: int) -> None:
     for _ in range(800):
         copy = bytearray(data)
         copy[chance.randrange(len(copy))] ^= 1 << chance.randrange(8)
-        try:
+        with contextlib.suppress(FormatError):
             assert everything(open_source(copy)) < 10_000
-        except FormatError as error:
-            assert str(error)
 
 
 names = st.text(
