@@ -125,8 +125,9 @@ FINISH: dict[str, Finisher] = {**plain.FINISH, **ndarray.FINISH}
 
 def machine_for(source: Source, origin: Origin, **settings: Any) -> Machine:
     """Return a machine that knows plain values, arrays and tensors, and asks ``origin`` for storages."""
-    rebuild = {**REBUILD, **settings.pop("rebuild", {})}
-    return Machine(source, persistent=origin.resolve, rebuild=rebuild, finish=FINISH, **settings)
+    settings["rebuild"] = {**REBUILD, **settings.get("rebuild", {})}
+    settings["finish"] = {**FINISH, **settings.get("finish", {})}
+    return Machine(source, **{"persistent": origin.resolve, **settings})
 
 
 # Storages.
