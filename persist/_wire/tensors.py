@@ -24,10 +24,16 @@ from persist._wire.source import Source
 from persist.errors import DamagedFileError, LimitError
 from persist.tree import LazyArray
 
-__all__ = ["dtype_of", "fill", "shape_checked", "strings", "tensor"]
+__all__ = ["dtype_of", "fill", "lengths_of", "shape_checked", "strings", "tensor"]
 
 _BEYOND = {"bfloat16": 2, "int4": 1, "uint4": 1, "int2": 1, "uint2": 1}
-_FLOAT8 = ("float8_e5m2", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e4m3b11fnuz", "float8_e5m2fnuz")
+_FLOAT8 = (
+    "float8_e5m2",
+    "float8_e4m3fn",
+    "float8_e4m3fnuz",
+    "float8_e4m3b11fnuz",
+    "float8_e5m2fnuz",
+)
 _QUANTIZED = {"qint8": "int8", "quint8": "uint8", "qint16": "int16", "quint16": "uint16",
               "qint32": "int32"}  # fmt: skip
 _OBJECTS = ("string", "variant", "resource")
@@ -83,14 +89,13 @@ def fill(
     """Give values the shape; where they are fewer, the last one fills the rest.
 
     Raises:
-        DamagedFileError: there are more values than the shape holds.
         LimitError: what is repeated would take more than the source's limits allow.
     """
     count = math.prod(shape)
     if len(values) == count:
         return values.reshape(shape)
-    if len(values) > count:
-        raise _damaged(f"it holds {len(values):,} values, its shape {list(shape)} {count:,}.", source, where)
+    if len(values) > count:  # the framework takes as many as it wants, too
+        return values[:count].reshape(shape)
     most = source.limits.total_for(source.size)
     if count * values.dtype.itemsize > most:
         raise LimitError(
@@ -175,7 +180,9 @@ def _values(
     if field == "half_val":
         return integers.astype(np.uint16).view(dtype)
     if name in ("int4", "uint4", "int2", "uint2"):
-        return integers.astype(np.int8).astype(dtype) if dtype.kind == "V" else integers.astype(dtype)
+        return (
+            integers.astype(np.int8).astype(dtype) if dtype.kind == "V" else integers.astype(dtype)
+        )
     if dtype.kind == "b":
         return integers != 0
     return integers.astype(dtype)
@@ -200,7 +207,7 @@ def _objects(
 
 def _split(content: memoryview, count: int, source: Source, where: str) -> list[memoryview]:
     """Strings in ``tensor_content``: their lengths as varints, then their bytes."""
-    lengths, position = _lengths(content, count, source, where)
+    lengths, position = lengths_of(content, count, source, where)
     blobs = []
     for length in lengths:
         blobs.append(content[position : position + length])
@@ -212,7 +219,7 @@ def _split(content: memoryview, count: int, source: Source, where: str) -> list[
     return blobs
 
 
-def _lengths(
+def lengths_of(
     content: memoryview, count: int, source: Source, where: str
 ) -> tuple[list[int], int]:
     """``count`` varints, and where they end."""
@@ -235,9 +242,6 @@ def _lengths(
                 break
         lengths.append(value)
     return lengths, position
-
-
-lengths_of = _lengths
 
 
 def strings(
