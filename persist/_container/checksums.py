@@ -1,0 +1,92 @@
+"""Checksums: ZIP's CRC-32 at the speed of memory where the extra ``fast`` is there, and digests."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from persist.errors import MissingExtraError, PersistError
+
+__all__ = ["Digest", "crc32", "default_digest", "digest_named"]
+
+CHUNK = 1 << 20  # what is summed and written at once: fits a second-level cache
+
+crc32: Callable[..., int] = zlib.crc32
+try:
+    crc32 = importlib.import_module("isal.isal_zlib").crc32
+except ImportError:  # the extra "fast" is not installed
+    pass
+
+
+@attrs.frozen
+class Digest:
+    """One algorithm.
+
+    Attributes:
+        name: as the manifest says it.
+        width: bytes of a digest.
+        once: the digest of bytes that are there at once.
+        start: makes an object with ``update`` and ``digest``.
+    """
+
+    name: str
+    width: int
+    once: Callable[[Any], bytes]
+    start: Callable[[], Any]
+
+
+def _xxh3() -> Digest:
+    xxhash = importlib.import_module("xxhash")
+    return Digest("xxh3-128", 16, xxhash.xxh3_128_digest, xxhash.xxh3_128)
+
+
+def _blake3() -> Digest:
+    blake3 = importlib.import_module("blake3").blake3
+    return Digest("blake3", 32, lambda data: bytes(blake3(data).digest()), blake3)
+
+
+def _sha256() -> Digest:
+    return Digest("sha256", 32, lambda data: hashlib.sha256(data).digest(), hashlib.sha256)
+
+
+_KNOWN: dict[str, tuple[Callable[[], Digest], str]] = {
+    "xxh3-128": (_xxh3, "fast"),
+    "sha256": (_sha256, ""),
+    "blake3": (_blake3, "blake3"),
+}
+
+
+@functools.cache
+def digest_named(name: str) -> Digest:
+    """Return the algorithm of a name.
+
+    Raises:
+        PersistError: there is none of that name.
+        MissingExtraError: its library is not installed.
+    """
+    if name not in _KNOWN:
+        raise PersistError(
+            f"there is no digest {name!r}.", remedy=f"Choose one of {', '.join(_KNOWN)}."
+        )
+    make, extra = _KNOWN[name]
+    try:
+        return make()
+    except ImportError as error:
+        raise MissingExtraError(
+            f"the digest {name} needs a library that is not installed.",
+            remedy=f"Install it with: pip install 'persist-state[{extra}]'",
+        ) from error
+
+
+def default_digest() -> Digest | None:
+    """Return XXH3 where the extra ``fast`` is installed, else None."""
+    try:
+        return digest_named("xxh3-128")
+    except MissingExtraError:
+        return None

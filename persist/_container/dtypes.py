@@ -1,0 +1,152 @@
+"""How a dtype stands in a container: as text, as a description, or as void with a name.
+
+An NPY header says less than NumPy knows: not the alignment flag, not
+``numpy.record``, not fields that overlap, not the dtypes of ml_dtypes. What it
+cannot say is written beside it, and the member is of void.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as np
+
+from persist._wire.npy import dtype_of
+from persist.errors import FormatError
+
+__all__ = ["describe", "from_description", "is_long_double", "is_strings", "member_dtype"]
+
+_DEPTH = 60
+_StringDType: Any = getattr(getattr(np, "dtypes", None), "StringDType", None)
+
+
+def is_strings(dtype: np.dtype[Any]) -> bool:
+    """Whether it is NumPy 2's text of any length."""
+    return _StringDType is not None and isinstance(dtype, _StringDType)
+
+
+def describe(dtype: np.dtype[Any]) -> Any:
+    """Return the text or JSON object that says all of a dtype.
+
+    Raises:
+        FormatError: no container can hold it.
+    """
+    if is_strings(dtype):
+        return _describe_strings(dtype)
+    if dtype.subdtype is not None:
+        return {"base": describe(dtype.base), "shape": list(dtype.shape)}
+    if dtype.names is not None and dtype.fields is not None:
+        fields = []
+        for name in dtype.names:
+            form, offset, *title = dtype.fields[name]
+            fields.append([name, describe(form), offset, title[0] if title else None])
+        return {
+            "fields": fields,
+            "size": dtype.itemsize,
+            "aligned": dtype.isalignedstruct,
+            "record": dtype.type is np.record,
+        }
+    if dtype.isbuiltin == 2:
+        module = type(dtype).__module__ if dtype.type is np.void else dtype.type.__module__
+        return {"name": f"{module.partition('.')[0]}.{dtype.name}"}
+    if dtype.type is np.record:
+        return {"fields": [], "size": dtype.itemsize, "aligned": False, "record": True}
+    text = dtype.str
+    if np.dtype(text) != dtype:
+        raise FormatError(f"the dtype {dtype!r} cannot stand in a container.")
+    return text
+
+
+def _describe_strings(dtype: Any) -> dict[str, Any]:
+    result: dict[str, Any] = {"string": bool(dtype.coerce)}
+    missing = getattr(dtype, "na_object", result)
+    if missing is result:
+        return result
+    if missing is None or isinstance(missing, str):
+        result["missing"] = missing
+    elif isinstance(missing, float) and missing != missing:
+        result["missing"] = ["nan"]
+    else:
+        raise FormatError(f"a string dtype with missing values {missing!r} cannot be stored.")
+    return result
+
+
+def from_description(what: Any, depth: int = 0) -> np.dtype[Any]:
+    """Return the dtype that `describe` described.
+
+    Raises:
+        ImportError: it is one of a library that is not installed.
+        TypeError, ValueError, KeyError: it describes none.
+    """
+    if depth > _DEPTH:
+        raise ValueError(f"a dtype nests deeper than {_DEPTH}")
+    if isinstance(what, str):
+        return dtype_of(what)
+    if "name" in what:
+        return _named(what["name"])
+    if "base" in what:
+        shape = tuple(int(extent) for extent in what["shape"])
+        return np.dtype((from_description(what["base"], depth + 1), shape))
+    if "string" in what:
+        return _strings(what)
+    return _fields(what, depth)
+
+
+def _named(name: str) -> np.dtype[Any]:
+    module, _, last = name.partition(".")
+    if module != "ml_dtypes" or not last.replace("_", "").isalnum():
+        raise ValueError(f"the dtype {name!r} is not known")
+    return np.dtype(getattr(importlib.import_module("ml_dtypes"), last))
+
+
+def _strings(what: dict[str, Any]) -> np.dtype[Any]:
+    if _StringDType is None:
+        raise ImportError("NumPy 2 is needed for its StringDType")
+    coerce = bool(what["string"])
+    if "missing" not in what:
+        return _StringDType(coerce=coerce)  # type: ignore[no-any-return]
+    missing = what["missing"]
+    na_object = np.nan if missing == ["nan"] else missing
+    return _StringDType(coerce=coerce, na_object=na_object)  # type: ignore[no-any-return]
+
+
+def _fields(what: dict[str, Any], depth: int) -> np.dtype[Any]:
+    fields = what["fields"]
+    spec: dict[str, Any] = {
+        "names": [str(field[0]) for field in fields],
+        "formats": [from_description(field[1], depth + 1) for field in fields],
+        "offsets": [int(field[2]) for field in fields],
+        "itemsize": int(what["size"]),
+    }
+    if any(field[3] is not None for field in fields):
+        spec["titles"] = [field[3] for field in fields]
+    dtype = (
+        np.dtype(spec, align=bool(what["aligned"])) if fields else np.dtype(f"V{spec['itemsize']}")
+    )
+    return np.dtype((np.record, dtype)) if what["record"] else dtype
+
+
+def member_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype of the NPY member that holds an array's bits: its own where NPY can say it."""
+    if dtype.isbuiltin == 1:
+        return dtype
+    void = np.dtype((np.void, dtype.itemsize))
+    if dtype.isbuiltin == 2 or is_strings(dtype):
+        return void
+    if dtype.names is None:
+        return dtype if np.dtype(dtype.str) == dtype and dtype.type is not np.record else void
+    try:
+        again = dtype_of(np.lib.format.dtype_to_descr(dtype))
+        return dtype if describe(again) == describe(dtype) else void
+    except (ValueError, TypeError, FormatError, UserWarning):
+        return void
+
+
+def is_long_double(dtype: np.dtype[Any]) -> bool:
+    """Whether its bits mean something only where ``long double`` is the same."""
+    if dtype.fields is not None:
+        return any(is_long_double(field[0]) for field in dtype.fields.values())
+    if dtype.subdtype is not None:
+        return is_long_double(dtype.base)
+    return dtype.kind in "fc" and dtype.char in "gG"

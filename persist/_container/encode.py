@@ -1,0 +1,889 @@
+"""Tree -> graph: a flat table of nodes, and the arrays that it refers to.
+
+One walk, depth first and without recursion; parts get their numbers before
+wholes. Every value that may be shared has one cell ``[n]``, a list that all who
+refer to it hold; its number is filled in when the value is complete. What the
+nodes mean is said in ``docs/container.md``, section 6.
+"""
+
+from __future__ import annotations
+
+import array as array_module
+import datetime
+import fractions
+import json
+import math
+import struct
+import uuid
+import zoneinfo
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
+from itertools import chain
+from pathlib import PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
+from typing import Any
+
+import attrs
+import numpy as np
+
+from persist._container import dtypes
+from persist._container.memory import blocks_of
+from persist._container.names import distinct, member_name
+from persist.errors import FormatError
+from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record, is_slots_pair, step_of
+
+__all__ = ["Graph", "Member", "encode"]
+
+ATOMS = frozenset({str, int, float, bool, type(None)})
+_TEXT = frozenset({str})
+_IN_LINE = 1024  # bytes from which on they are a member
+_DIGITS = 2126  # bits of 640 digits, the least that CPython can be told to read
+FACTORIES: dict[Any, str] = {
+    kind: kind.__name__
+    for kind in (list, dict, int, float, set, str, tuple, bool, bytes, frozenset, complex)
+}
+
+Cell = Any
+Stepper = Callable[["_Frame", int], "str | None"]
+
+
+@attrs.define
+class Member:
+    """One array that is stored.
+
+    Attributes:
+        path: its natural path.
+        name: of the member.
+        array: an ndarray, or a `LazyArray`.
+        dtype: of the member's NPY header.
+    """
+
+    path: str
+    name: str
+    array: Any
+    dtype: np.dtype[Any]
+
+
+@attrs.define
+class Graph:
+    """A tree as it is written.
+
+    Attributes:
+        text: of ``graph.json``.
+        members: the arrays, as they follow each other in the file.
+        globals: dotted names that the tree mentions.
+        has_long_double: whether an array or scalar is bound to a machine.
+    """
+
+    text: bytes
+    members: list[Member]
+    globals: set[str]
+    has_long_double: bool
+
+
+@attrs.define(eq=False)
+class _Item:
+    """An array that was met: its node and path, and what the node says beside it."""
+
+    node: int
+    path: str
+    array: Any
+    head: list[Any] | None = None
+
+
+class _Frame:
+    """A container whose parts are being encoded."""
+
+    __slots__ = (
+        "cells", "hint", "immutable", "is_late", "keys", "parent", "parts", "prefix", "ref",
+        "skip", "stepper",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        parent: _Frame | None,
+        cells: list[Any],
+        parts: Iterator[Any],
+        stepper: Stepper,
+        keys: Any = None,
+        immutable: bool = False,
+    ) -> None:
+        self.parent = parent
+        self.cells = cells
+        self.skip = len(cells)
+        self.parts = parts
+        self.stepper = stepper
+        self.keys = keys
+        self.immutable = immutable
+        self.is_late = False
+        self.prefix: str | None = None
+        self.hint: tuple[int, Stepper] | None = None
+        self.ref: list[Any] = [None]
+
+
+class _StateOf:
+    """In the memo: a state that stands inside its record's node."""
+
+    __slots__ = ("record",)
+
+    def __init__(self, record: list[Any]) -> None:
+        self.record = record
+
+
+# Steps from a container to a part, by the part's place among its cells.
+
+
+def _by_index(frame: _Frame, place: int) -> str | None:
+    return str(place)
+
+
+def _by_key(frame: _Frame, place: int) -> str | None:
+    return frame.keys[place]  # type: ignore[no-any-return]
+
+
+def _by_pair(frame: _Frame, place: int) -> str | None:
+    if not isinstance(frame.keys, _Steps):
+        frame.keys = _Steps(distinct([step_of(key) for key in frame.keys]))
+    step: str = frame.keys[place // 2]
+    return step if place % 2 else f"{step}/key"
+
+
+class _Steps(list[str]):
+    """Keys that were made steps already."""
+
+
+def _through(frame: _Frame, place: int) -> str | None:
+    return None
+
+
+def _by_record(frame: _Frame, place: int) -> str | None:
+    record: Record = frame.keys
+    if place == 0:
+        return None if record.kind == "reconstructor" else "args"
+    if place == 1:
+        return "kwargs"
+    if place in (2, 3) or isinstance(record.state, dict) or is_slots_pair(record.state):
+        return None
+    return "state"
+
+
+def _by_base(frame: _Frame, place: int) -> str | None:
+    """``copyreg._reconstructor``'s arguments: a base class, and what it holds."""
+    return None if place and type(frame.keys[1]) in (list, dict) else f"args/{max(place - 1, 0)}"
+
+
+def _by_place(frame: _Frame, place: int) -> str | None:
+    if not isinstance(frame.keys, _Steps):
+        frame.keys = _Steps(
+            "/".join(map(str, at)) for at in np.ndindex(*frame.keys)
+        )  # the index in each axis
+    return frame.keys[place] or None
+
+
+def _by_mask(frame: _Frame, place: int) -> str | None:
+    return (None, "mask", "fill_value")[place]
+
+
+class _Encoder:
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.nodes: list[Any] = []
+        self.memo: dict[int, Any] = {}
+        self.kept: list[Any] = []  # what was made on the way: an id must not be given twice
+        self.layouts: dict[tuple[str, ...], int | None] = {}
+        self.layout_list: list[tuple[str, ...]] = []
+        self.shapes: dict[Any, int] = {}
+        self.shape_list: list[dict[str, Any]] = []
+        self.pending: set[int] = set()  # nodes that a reader cannot make when it meets them
+        self.late: set[int] = set()
+        self.items: list[_Item] = []
+        self.globals: set[str] = set()
+        self.dtypes: dict[Any, Any] = {}
+        self.has_long_double = False
+
+    # The walk.
+
+    def walk(self, root: Any) -> Cell:
+        frame = _Frame(None, [], iter((root,)), _through)
+        memo, pending = self.memo, self.pending
+        while True:
+            cells = frame.cells
+            for value in frame.parts:
+                kind = type(value)
+                if kind in ATOMS:
+                    cells.append(value)
+                    continue
+                ref = memo.get(id(value))
+                if ref is not None:
+                    if type(ref) is _StateOf:
+                        ref = self.state_node(value, ref)
+                    number = ref[0]
+                    if number is None or number in pending:
+                        frame.is_late = True
+                    cells.append(ref)
+                    continue
+                inner = self.open(frame, value, kind)
+                if inner is not None:
+                    memo[id(value)] = inner.ref
+                    cells.append(inner.ref)
+                    frame = inner
+                    break
+            else:
+                outer = frame.parent
+                if outer is None:
+                    return cells[0]
+                self.complete(frame)
+                if frame.ref[0] in pending:
+                    outer.is_late = True
+                frame = outer
+
+    def complete(self, frame: _Frame) -> None:
+        """All parts are there: the node gets its number."""
+        number = len(self.nodes)
+        cells = frame.cells
+        if cells[0] == "fields" and not frame.is_late:
+            frame.is_late = any(type(c) is list and c[0] in self.late for c in cells[frame.skip :])
+        if frame.is_late:
+            cells.insert(0, "late")
+            self.late.add(number)
+            if frame.immutable:
+                self.pending.add(number)
+        self.nodes.append(cells)
+        frame.ref[0] = number
+
+    def add(self, frame: _Frame, value: Any, node: list[Any]) -> None:
+        """Add a node that has no parts of its own."""
+        ref = self.memo[id(value)] = [len(self.nodes)]
+        self.nodes.append(node)
+        frame.cells.append(ref)
+
+    def state_node(self, state: Any, mark: _StateOf) -> list[Any]:
+        ref = self.memo[id(state)] = [len(self.nodes)]
+        number = mark.record[0]
+        if number is None or number in self.pending:
+            self.pending.add(len(self.nodes))
+            self.late.add(len(self.nodes))
+            self.nodes.append(["late", "stateof", mark.record])
+        else:
+            self.nodes.append(["stateof", mark.record])
+        return ref
+
+    def path(self, frame: _Frame, place: int) -> str:
+        """The path of a part, by its place in the frame."""
+        if frame.prefix is None:
+            outer = frame.parent
+            frame.prefix = (
+                "" if outer is None else self.path(outer, len(outer.cells) - outer.skip - 1)
+            )
+        step = frame.stepper(frame, place)
+        if step is None:
+            return frame.prefix
+        return f"{frame.prefix}/{step}" if frame.prefix else step
+
+    def open(self, frame: _Frame, value: Any, kind: type) -> _Frame | None:
+        """Encode a value that has no parts, or return the frame for its parts."""
+        opener = _OPENERS.get(kind)
+        if opener is None:
+            opener = self.opener_of(value, frame)
+        return opener(self, frame, value)
+
+    def opener_of(self, value: Any, frame: _Frame) -> Opener:
+        if isinstance(value, np.generic):
+            return _scalar
+        if isinstance(value, np.dtype):
+            return _dtype
+        if isinstance(value, np.memmap):
+            return _array
+        kind = type(value)
+        where = self.path(frame, len(frame.cells) - frame.skip)
+        raise FormatError(
+            f"an object of class {kind.__module__}.{kind.__qualname__} cannot stand in a container.",
+            file=self.name or None,
+            where=f"at {where!r}" if where else "at the root",
+            remedy="Register its class or turn it into plain values, arrays or a Record.",
+        )
+
+    # Layouts and shapes.
+
+    def layout(self, keys: tuple[Any, ...]) -> int | None:
+        """The number of a list of keys, or None where they are not all plain text."""
+        if not _TEXT.issuperset(map(type, keys)):
+            return None
+        if keys in self.layouts:
+            return self.layouts[keys]
+        number: int | None = len(self.layout_list)
+        try:
+            "".join(keys).encode()
+        except UnicodeEncodeError:  # lone surrogates: such keys are cells
+            number = None
+        else:
+            self.layout_list.append(keys)
+        self.layouts[keys] = number
+        return number
+
+    def shape(self, record: Record, fields: int | None) -> int:
+        cls, maker = record.cls, record.maker
+        key = (cls.module, cls.name, record.kind, record.version, fields)
+        if maker is not None:
+            key += (maker.module, maker.name)
+        number = self.shapes.get(key)
+        if number is None:
+            number = self.shapes[key] = len(self.shape_list)
+            shape: dict[str, Any] = {
+                "class": [cls.module, cls.name],
+                "kind": record.kind,
+                "version": record.version,
+            }
+            self.globals.add(cls.qualname)
+            if maker is not None:
+                shape["maker"] = [maker.module, maker.name]
+                self.globals.add(maker.qualname)
+            if fields is not None:
+                shape["fields"] = fields
+            self.shape_list.append(shape)
+        return number
+
+    def dtype_text(self, dtype: np.dtype[Any]) -> Any:
+        """What stands for a dtype inside a node."""
+        known = self.dtypes.get(id(dtype))
+        if known is None:
+            what = dtypes.describe(dtype)
+            self.kept.append(dtype)
+            self.has_long_double |= dtypes.is_long_double(dtype)
+            if isinstance(what, dict):
+                self.nodes.append(["dtype", what])
+                what = [len(self.nodes) - 1]
+            known = self.dtypes[id(dtype)] = what
+        return known
+
+    def fresh(self, value: Any) -> Any:
+        """Keep alive what was made on the way."""
+        self.kept.append(value)
+        return value
+
+
+Opener = Callable[[_Encoder, _Frame, Any], "_Frame | None"]
+_OPENERS: dict[Any, Opener] = {}
+
+
+def _opens(*kinds: Any) -> Callable[[Opener], Opener]:
+    def register(opener: Opener) -> Opener:
+        _OPENERS.update(dict.fromkeys(kinds, opener))
+        return opener
+
+    return register
+
+
+# Containers.
+
+
+@_opens(list)
+def _list(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+    if ATOMS.issuperset(map(type, value)):
+        encoder.add(frame, value, ["list", *value])
+        return None
+    return _Frame(frame, ["list"], iter(value), _by_index)
+
+
+@_opens(tuple)
+def _tuple(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+    if ATOMS.issuperset(map(type, value)):
+        encoder.add(frame, value, ["tuple", *value])
+        return None
+    stepper, keys = _by_index, None
+    if frame.hint is not None and frame.hint[0] == id(value):
+        stepper, keys = frame.hint[1], value
+    return _Frame(frame, ["tuple"], iter(value), stepper, keys, immutable=True)
+
+
+@_opens(dict)
+def _dict(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+    keys = tuple(value)
+    layout = encoder.layout(keys)
+    if layout is None:
+        return _Frame(frame, ["map"], chain.from_iterable(value.items()), _by_pair, keys)
+    if ATOMS.issuperset(map(type, value.values())):
+        encoder.add(frame, value, ["dict", layout, *value.values()])
+        return None
+    return _Frame(frame, ["dict", layout], iter(value.values()), _by_key, keys)
+
+
+@_opens(set, frozenset)
+def _set(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+    items = list(value)
+    if len(set(map(type, items))) == 1 and type(items[0]) in (int, str, bytes):
+        items.sort()  # equal trees give equal bytes
+    kind = type(value).__name__
+    return _Frame(frame, [kind], iter(items), _by_index, None, kind == "frozenset")
+
+
+@_opens(deque)
+def _deque(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+    return _Frame(frame, ["deque", value.maxlen], iter(value), _by_index)
+
+
+@_opens(OrderedDict)
+def _ordered_dict(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+    keys = [None, *value]
+    attributes = encoder.fresh(dict(vars(value))) if vars(value) else None
+    parts = chain((attributes,), chain.from_iterable(OrderedDict.items(value)))
+    return _Frame(frame, ["OrderedDict"], parts, _by_late_pair, keys)
+
+
+def _by_late_pair(frame: _Frame, place: int) -> str | None:
+    """Attributes first, then keys and values."""
+    if not place:
+        return None
+    if not isinstance(frame.keys, _Steps):
+        frame.keys = _Steps(distinct([step_of(key) for key in frame.keys[1:]]))
+    step: str = frame.keys[(place - 1) // 2]
+    return f"{step}/key" if place % 2 else step
+
+
+@_opens(Counter)
+def _counter(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+    keys = tuple(value)
+    return _Frame(frame, ["Counter"], chain.from_iterable(dict.items(value)), _by_pair, keys)
+
+
+@_opens(defaultdict)
+def _defaultdict(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+    factory = value.default_factory
+    if factory is not None and factory not in FACTORIES:
+        raise FormatError(
+            f"a defaultdict with the factory {factory!r} cannot stand in a container.",
+            file=encoder.name or None,
+            where=f"at {encoder.path(frame, len(frame.cells) - frame.skip)!r}",
+            remedy=f"Use one of the built-in types {', '.join(FACTORIES.values())}.",
+        )
+    cells = ["defaultdict", None if factory is None else FACTORIES[factory]]
+    parts = chain.from_iterable(value.items())
+    return _Frame(frame, cells, parts, _by_pair, tuple(value))
+
+
+# Records and names.
+
+
+@_opens(Record)
+def _record(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+    state = value.state
+    if (
+        type(state) is dict
+        and not (value.args or value.kwargs or value.listitems or value.dictitems)
+        and id(state) not in encoder.memo
+    ):
+        keys = tuple(state)
+        layout = encoder.layout(keys)
+        if layout is not None:
+            cells: list[Any] = ["record", encoder.shape(value, layout)]
+            inner = _Frame(frame, cells, iter(state.values()), _by_key, keys)
+            encoder.memo[id(state)] = _StateOf(inner.ref)
+            return inner
+    return _object(encoder, frame, value)
+
+
+def _object(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame:
+    state, pairs = value.state, None
+    if value.dictitems:
+        pairs = encoder.fresh(_PairList(part for pair in value.dictitems for part in pair))
+    parts = [
+        value.args if value.args else None,
+        value.kwargs or None,
+        value.listitems or None,
+        pairs,
+    ]
+    if state is not ABSENT:
+        parts.append(state)
+    inner = _Frame(frame, ["object", encoder.shape(value, None)], iter(parts), _by_record, value)
+    if value.kind == "reconstructor" and len(value.args) == 2:
+        inner.hint = (id(value.args), _by_base)
+    elif is_slots_pair(state):
+        inner.hint = (id(state), _through)
+    return inner
+
+
+class _PairList(list[Any]):
+    """Keys and values, one behind the other, of the items that were set on a record."""
+
+
+@_opens(_PairList)
+def _pair_list(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+    return _Frame(frame, ["list"], iter(value), _by_pair, value[::2])
+
+
+@_opens(Global)
+def _global(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+    encoder.globals.add(value.qualname)
+    encoder.add(frame, value, ["global", value.module, value.name])
+    return None
+
+
+@_opens(PersistentRef)
+def _persistent(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+    return _Frame(frame, ["persistent"], iter((value.pid,)), _through)
+
+
+# Arrays.
+
+
+def _item(encoder: _Encoder, frame: _Frame, array: Any, head: list[Any] | None = None) -> _Item:
+    path = encoder.path(frame, len(frame.cells) - frame.skip)
+    item = _Item(len(encoder.nodes), path, array, head)
+    encoder.items.append(item)
+    return item
+
+
+@_opens(np.ndarray)
+def _array(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+    if value.dtype.hasobject:
+        return _object_array(encoder, frame, value)
+    _item(encoder, frame, value)
+    encoder.add(frame, value, [])  # filled in when all arrays are known
+    return None
+
+
+@_opens(LazyArray)
+def _lazy(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+    if value.dtype.hasobject:
+        return _object_array(encoder, frame, encoder.fresh(value.read()))
+    _item(encoder, frame, value)
+    encoder.add(frame, value, [])
+    return None
+
+
+def _object_array(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+    shape = list(value.shape)
+    if dtypes.is_strings(value.dtype):
+        dtype = encoder.dtype_text(value.dtype)
+        parts = iter(value.reshape(-1).tolist())
+        return _Frame(frame, ["strings", dtype, shape], parts, _by_place, value.shape)
+    if value.dtype.names is not None:
+        dtype = encoder.dtype_text(value.dtype)
+        plain = encoder.fresh(value.view(np.ndarray))
+        columns = encoder.fresh([plain[name] for name in value.dtype.names])
+        return _Frame(frame, ["fields", dtype, shape], iter(columns), _by_key, value.dtype.names)
+    order = "F" if value.flags.f_contiguous and not value.flags.c_contiguous else "C"
+    parts = iter(encoder.fresh(value.reshape(-1).tolist()))
+    return _Frame(frame, ["objects", shape, order], parts, _by_place, value.shape)
+
+
+@_opens(np.ma.MaskedArray)
+def _masked(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+    mask = np.ma.getmask(value)
+    fill = value._fill_value
+    parts = (
+        encoder.fresh(np.ma.getdata(value, subok=True)),
+        None if mask is np.ma.nomask else encoder.fresh(mask),
+        None if fill is None else encoder.fresh(np.array(fill)),
+        bool(value.hardmask),
+    )
+    return _Frame(frame, ["masked"], iter(parts), _by_mask)
+
+
+@_opens(np.matrix, np.recarray, np.char.chararray)
+def _seen_as(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+    plain = encoder.fresh(value.view(np.ndarray))
+    return _Frame(frame, [type(value).__name__], iter((plain,)), _through)
+
+
+@_opens(np.ma.core.MaskedConstant, type(...), type(NotImplemented))
+def _constant(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+    name = "numpy.ma.masked" if value is np.ma.masked else repr(value)
+    encoder.add(frame, value, ["constant", name])
+    return None
+
+
+@_opens(bytes, bytearray)
+def _bytes(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+    kind = type(value).__name__
+    if len(value) < _IN_LINE:
+        encoder.add(frame, value, [kind, value.hex()])
+    else:
+        _item(encoder, frame, np.frombuffer(bytes(value), np.uint8), [kind])
+        encoder.add(frame, value, [])
+    return None
+
+
+@_opens(array_module.array)
+def _array_array(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+    code = value.typecode
+    if code in "uw":
+        return _Frame(frame, ["array.array", code], iter((value.tounicode(),)), _through)
+    _item(encoder, frame, np.array(value, np.dtype(code)), ["array.array", code])
+    encoder.add(frame, value, [])
+    return None
+
+
+# NumPy's scalars and dtypes.
+
+
+@_opens(*(kind for kind in np.sctypeDict.values() if kind is not np.object_))
+def _scalar(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+    if isinstance(value, np.str_):
+        return _Frame(frame, ["str_"], iter((str(value),)), _through)
+    if isinstance(value, np.bytes_):
+        encoder.add(frame, value, ["bytes_", bytes(value).hex()])
+        return None
+    if value.dtype.hasobject:
+        array = np.empty((), value.dtype)
+        array[()] = value
+        return _Frame(frame, ["void"], iter((encoder.fresh(array),)), _through)
+    dtype = encoder.dtype_text(value.dtype)
+    encoder.add(frame, value, ["scalar", dtype, value.tobytes().hex()])
+    return None
+
+
+def _dtype(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+    what = encoder.dtype_text(value)
+    if type(what) is list:
+        encoder.memo[id(value)] = what
+        frame.cells.append(what)
+    else:
+        encoder.add(frame, value, ["dtype", what])
+    return None
+
+
+# The standard library's values.
+
+
+def _leaf(*kinds: Any) -> Callable[[Callable[[Any], list[Any]]], Callable[[Any], list[Any]]]:
+    """Register what makes the whole node, which has no parts."""
+
+    def register(make: Callable[[Any], list[Any]]) -> Callable[[Any], list[Any]]:
+        def opener(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+            encoder.add(frame, value, make(value))
+            return None
+
+        _opens(*kinds)(opener)
+        return make
+
+    return register
+
+
+@_leaf(complex)
+def _complex(value: Any) -> list[Any]:
+    return ["complex", _bits(value.real), _bits(value.imag)]
+
+
+def _bits(value: float) -> str:
+    return struct.pack(">d", value).hex()
+
+
+@_leaf(range)
+def _range(value: Any) -> list[Any]:
+    return ["range", value.start, value.stop, value.step]
+
+
+@_opens(slice)
+def _slice(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+    parts = (value.start, value.stop, value.step)
+    return _Frame(frame, ["slice"], iter(parts), _by_index, None, immutable=True)
+
+
+@_leaf(datetime.date)
+def _date(value: Any) -> list[Any]:
+    return ["date", value.year, value.month, value.day]
+
+
+@_opens(datetime.datetime)
+def _datetime(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+    date = [value.year, value.month, value.day]
+    head = ["datetime", *date, value.hour, value.minute, value.second, value.microsecond]
+    return _Frame(frame, [*head, value.fold], iter((value.tzinfo,)), _through)
+
+
+@_opens(datetime.time)
+def _time(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+    head = ["time", value.hour, value.minute, value.second, value.microsecond, value.fold]
+    return _Frame(frame, head, iter((value.tzinfo,)), _through)
+
+
+@_leaf(datetime.timedelta)
+def _timedelta(value: Any) -> list[Any]:
+    return ["timedelta", value.days, value.seconds, value.microseconds]
+
+
+@_leaf(datetime.timezone)
+def _timezone(value: Any) -> list[Any]:
+    delta, *name = value.__getinitargs__()
+    return ["timezone", delta.days, delta.seconds, delta.microseconds, name[0] if name else None]
+
+
+@_opens(zoneinfo.ZoneInfo)
+def _zone_info(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+    if value.key is None:
+        raise FormatError(
+            "a time zone that was read from a file has no name to be stored by.",
+            file=encoder.name or None,
+            remedy="Use zoneinfo.ZoneInfo(key), or a datetime.timezone.",
+        )
+    encoder.add(frame, value, ["ZoneInfo", value.key])
+    return None
+
+
+@_leaf(Decimal, PurePosixPath, PureWindowsPath, PosixPath, WindowsPath)
+def _as_text(value: Any) -> list[Any]:
+    return [type(value).__name__, str(value)]
+
+
+@_leaf(uuid.UUID)
+def _uuid(value: Any) -> list[Any]:
+    return ["UUID", value.hex]
+
+
+@_leaf(fractions.Fraction)
+def _fraction(value: Any) -> list[Any]:
+    return ["Fraction", value.numerator, value.denominator]
+
+
+# From the table to the file.
+
+
+def encode(tree: Any, name: str = "") -> Graph:
+    """Return a tree as the graph and the arrays that a container holds.
+
+    Args:
+        tree: see `persist.tree`.
+        name: of the target, for errors.
+
+    Raises:
+        FormatError: something in it is no value of a tree, with its path.
+    """
+    encoder = _Encoder(name)
+    root = encoder.walk(tree)
+    members = _place(encoder)
+    return Graph(_text(encoder, root), members, encoder.globals, encoder.has_long_double)
+
+
+def _place(encoder: _Encoder) -> list[Member]:
+    """Decide what is stored for each array, and fill in their nodes."""
+    nodes, items = encoder.nodes, encoder.items
+    raw = [
+        (index, item.array)
+        for index, item in enumerate(items)
+        if item.head is None and type(item.array) is not LazyArray
+    ]
+    shared: dict[int, tuple[Any, Any]] = {}
+    for block in blocks_of(raw):
+        for window in block.windows:
+            shared[window.number] = (block, window)
+    members: list[Member] = []
+    names: set[str] = set()
+    placed: dict[int, int] = {}
+    for index, item in enumerate(items):
+        array = item.array
+        if index not in shared:
+            nodes[item.node] = _alone(encoder, item, _member(members, names, item.path, array))
+            continue
+        block, window = shared[index]
+        number = placed.get(id(block))
+        if number is None:
+            owner = item.path if block.whole is None else items[block.whole].path
+            path = f"{owner}~memory" if block.whole is None else owner
+            number = placed[id(block)] = _member(members, names, path, block.array)
+        stored = members[number]
+        if index == block.whole and array.dtype is stored.dtype:
+            nodes[item.node] = number
+        else:
+            dtype = encoder.dtype_text(array.dtype)
+            shape, strides = list(array.shape), list(window.strides)
+            nodes[item.node] = ["view", number, dtype, shape, strides, window.offset]
+    return members
+
+
+def _alone(encoder: _Encoder, item: _Item, number: int) -> Any:
+    if item.head is not None:
+        return [*item.head, number]
+    dtype = item.array.dtype
+    if dtypes.member_dtype(dtype) is dtype:
+        return number
+    return ["view", number, encoder.dtype_text(dtype), None, None, 0]
+
+
+def _member(members: list[Member], names: set[str], path: str, array: Any) -> int:
+    number = len(members)
+    name = member_name(path, number)
+    if name in names:
+        count = 2
+        while (name := member_name(f"{path}~{count}", number)) in names:
+            count += 1
+        path = f"{path}~{count}"
+    names.add(name)
+    members.append(Member(path, name, array, dtypes.member_dtype(array.dtype)))
+    return number
+
+
+def _text(encoder: _Encoder, root: Any) -> bytes:
+    """The graph as JSON; what JSON cannot say becomes a node of its own."""
+    graph = {
+        "layouts": encoder.layout_list,
+        "shapes": encoder.shape_list,
+        "nodes": encoder.nodes,
+        "root": root,
+    }
+    try:
+        return _dump(graph).encode()
+    except ValueError:  # nan, text with lone surrogates, an int beyond what Python prints
+        graph["nodes"], graph["root"] = _repaired(encoder, root)
+    text = _dump(graph)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # in the name of a class or a field of a dtype
+        return json.dumps(graph, check_circular=False, separators=(",", ":")).encode()
+
+
+def _dump(graph: Any) -> str:
+    return _ENCODER.encode(graph)
+
+
+_ENCODER = json.JSONEncoder(
+    check_circular=False, allow_nan=False, ensure_ascii=False, separators=(",", ":")
+)
+
+
+def _repaired(encoder: _Encoder, root: Any) -> tuple[list[Any], Any]:
+    """Put what JSON cannot say into nodes at the front; all numbers move up."""
+    front: list[Any] = []
+    known: dict[Any, list[Any]] = {}
+
+    def mended(cell: Any) -> Any:
+        node = _node_of_atom(cell)
+        if node is None:
+            return cell
+        key = tuple(node)
+        if key not in known:
+            known[key] = [len(front)]
+            front.append(node)
+        return known[key]
+
+    body = [
+        [node[0], *map(mended, node[1:])] if type(node) is list and node[0] != "dtype" else node
+        for node in encoder.nodes
+    ]
+    root = mended(root)
+    own = {id(ref) for ref in known.values()}
+    refs = {id(ref): ref for ref in encoder.memo.values() if type(ref) is list}
+    refs |= {id(ref): ref for ref in encoder.dtypes.values() if type(ref) is list}
+    for ref in refs.values():
+        if id(ref) not in own:
+            ref[0] += len(front)
+    return front + body, root
+
+
+def _node_of_atom(cell: Any) -> list[Any] | None:
+    kind = type(cell)
+    if kind is float and not math.isfinite(cell):
+        return ["float", _bits(cell)]
+    if kind is int and cell.bit_length() > _DIGITS:
+        return ["int", hex(cell)]
+    if kind is str:
+        try:
+            cell.encode()
+        except UnicodeEncodeError:
+            return ["str", cell.encode("utf-8", "surrogatepass").hex()]
+    return None
+
+
+def members_paths(members: Iterable[Member]) -> dict[str, str]:
+    """Return the true paths of the members whose names are escaped."""
+    return {member.name: member.path for member in members if member.name != f"{member.path}.npy"}

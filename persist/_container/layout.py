@@ -1,0 +1,160 @@
+"""The bytes of a container around its members: constants and ZIP headers, both ways.
+
+Specified in ``docs/container.md``; after PKWARE's APPNOTE 6.3.10, sections 4.3
+and 4.5. Headers are functions of name, method, sizes, CRC and offset alone, so
+that the reader checks one by making it again.
+"""
+
+from __future__ import annotations
+
+import struct
+
+__all__ = [
+    "ALIGNMENT",
+    "DIGESTS",
+    "GRAPH",
+    "INDEX",
+    "MANIFEST",
+    "METHODS",
+    "READABLE",
+    "VERSION",
+    "central_entry",
+    "end_of_directory",
+    "local_header",
+    "manifest_tail",
+]
+
+# Before you raise it: the recipe is in docs/container.md, section 10.
+VERSION = 1
+READABLE = frozenset({1})
+
+MANIFEST = "manifest.json"
+GRAPH = "graph.json"
+INDEX = ".persist/index.npy"
+DIGESTS = ".persist/digests.npy"
+
+ALIGNMENT = 64  # NumPy aligns the data of an NPY so; a cache line
+MARK = 0x5350  # "PS": our extra field
+METHODS = {"stored": 0, "deflate": 8, "zstd": 93}
+
+LOCAL = struct.Struct("<4s5H3L2H")
+CENTRAL = struct.Struct("<4s6H3L5H2L")
+END = struct.Struct("<4s4H2LH")
+END64 = struct.Struct("<4sQ2H2L4Q")
+LOCATOR = struct.Struct("<4sLQL")
+
+LOCAL_MAGIC = b"PK\x03\x04"
+CENTRAL_MAGIC = b"PK\x01\x02"
+END_MAGIC = b"PK\x05\x06"
+END64_MAGIC = b"PK\x06\x06"
+LOCATOR_MAGIC = b"PK\x06\x07"
+
+UTF8 = 0x0800
+DATE = 0x0021  # 1 January 1980
+MADE_BY = 3 << 8 | 45
+ATTRIBUTES = 0o100644 << 16
+FULL = 0xFFFFFFFF
+TAIL = struct.Struct("<2H7sBQ")
+
+
+def _needed(method: int, large: bool) -> int:
+    if method == METHODS["zstd"]:
+        return 63
+    return 45 if large else 20
+
+
+def local_header(name: bytes, method: int, crc: int, packed: int, size: int, offset: int) -> bytes:
+    """Return a member's local header, long enough that the data begins aligned.
+
+    Args:
+        name: UTF-8.
+        method: of compression.
+        crc: of the data before compression.
+        packed: bytes in the file.
+        size: bytes before compression.
+        offset: where the header begins.
+    """
+    large = packed >= FULL or size >= FULL
+    extra = struct.pack("<2H2Q", 1, 16, size, packed) if large else b""
+    least = offset + LOCAL.size + len(name) + len(extra) + 4
+    pad = -least % ALIGNMENT
+    return b"".join(
+        (
+            LOCAL.pack(
+                LOCAL_MAGIC,
+                _needed(method, large),
+                UTF8,
+                method,
+                0,
+                DATE,
+                crc,
+                FULL if large else packed,
+                FULL if large else size,
+                len(name),
+                len(extra) + 4 + pad,
+            ),
+            name,
+            extra,
+            struct.pack("<2H", MARK, pad),
+            bytes(pad),
+        )
+    )
+
+
+def central_entry(
+    name: bytes, method: int, crc: int, packed: int, size: int, offset: int, tail: bytes = b""
+) -> bytes:
+    """Return a member's entry in the directory; ``tail`` is an extra field behind ZIP64's."""
+    values = [value for value in (size, packed, offset) if value >= FULL]
+    extra = struct.pack(f"<2H{len(values)}Q", 1, 8 * len(values), *values) if values else b""
+    extra += tail
+    large = packed >= FULL or size >= FULL
+    return (
+        CENTRAL.pack(
+            CENTRAL_MAGIC,
+            MADE_BY,
+            _needed(method, large or bool(values)),
+            UTF8,
+            method,
+            0,
+            DATE,
+            crc,
+            min(packed, FULL),
+            min(size, FULL),
+            len(name),
+            len(extra),
+            0,
+            0,
+            0,
+            ATTRIBUTES,
+            min(offset, FULL),
+        )
+        + name
+        + extra
+    )
+
+
+def manifest_tail(first: int) -> bytes:
+    """Return the extra field by which the manifest's entry says what file this is.
+
+    Args:
+        first: offset in the directory of the entry of the graph.
+    """
+    return TAIL.pack(MARK, 16, b"persist", VERSION, first)
+
+
+def end_of_directory(count: int, size: int, offset: int) -> bytes:
+    """Return what ends the file: where the directory is, and how long.
+
+    Args:
+        count: of entries.
+        size: of the directory.
+        offset: of the directory.
+    """
+    result = b""
+    if count >= 0xFFFF or size >= FULL or offset >= FULL:
+        result = END64.pack(
+            END64_MAGIC, END64.size - 12, MADE_BY, 45, 0, 0, count, count, size, offset
+        ) + LOCATOR.pack(LOCATOR_MAGIC, 0, offset + size, 1)
+    few = min(count, 0xFFFF)
+    return result + END.pack(END_MAGIC, 0, 0, few, few, min(size, FULL), min(offset, FULL), 0)

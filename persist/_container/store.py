@@ -1,0 +1,694 @@
+"""Reads a container: finds, checks and maps its members; parses no directory to find one.
+
+Specified in ``docs/container.md``. Every header that is touched is made again
+from what it says and compared byte by byte.
+"""
+
+from __future__ import annotations
+
+import bisect
+import json
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+import numpy as np
+
+from persist._container.checksums import CHUNK, Digest, crc32, digest_named
+from persist._container.layout import (
+    CENTRAL,
+    CENTRAL_MAGIC,
+    DIGESTS,
+    END,
+    END64,
+    END_MAGIC,
+    FULL,
+    GRAPH,
+    INDEX,
+    LOCAL,
+    LOCAL_MAGIC,
+    LOCATOR,
+    MANIFEST,
+    MARK,
+    METHODS,
+    READABLE,
+    TAIL,
+    VERSION,
+    central_entry,
+    end_of_directory,
+    local_header,
+    manifest_tail,
+)
+from persist._container.names import member_name
+from persist._wire.npy import Header, read_header
+from persist._wire.source import Source
+from persist.errors import DamagedFileError, FutureVersionError, MissingExtraError, PersistError
+from persist.tree import LazyArray
+
+__all__ = ["Entry", "Store", "claim"]
+
+_REMEDY = "Copy the file again from where it came from."
+_HEADERS = 128  # bytes of an NPY header by which like ones are known
+
+
+def claim(source: Source) -> str | None:
+    """Return why a file is a container: its first header, or its directory's last entry."""
+    if source.kind != "file" or source.size < LOCAL.size:
+        return None
+    fields = LOCAL.unpack(source.read(0, LOCAL.size))
+    name, extra = fields[9], fields[10]
+    if fields[0] == LOCAL_MAGIC and source.size >= LOCAL.size + name + extra:
+        data = source.read(LOCAL.size + name, extra)
+        if data[:4] == b"\x01\0\x10\0":
+            data = data[20:]
+        if len(data) >= 4 and data[:4] == MARK.to_bytes(2, "little") + (len(data) - 4).to_bytes(
+            2, "little"
+        ):
+            return "ZIP whose first member is aligned as only persist does"
+    tail = source.tail(END.size + END64.size + LOCATOR.size + TAIL.size)
+    at = tail.rfind(b"persist", 0, len(tail) - END.size)
+    if at >= 4 and tail[at - 4 : at] == TAIL.pack(MARK, 16, b"", 0, 0)[:4]:
+        return f'ZIP whose directory ends with "{MANIFEST}" of persist'
+    return None
+
+
+@attrs.frozen
+class Entry:
+    """One member, as the directory has it.
+
+    Attributes:
+        name: UTF-8.
+        method: of compression.
+        crc: of its bytes before compression.
+        packed: bytes in the file.
+        size: bytes before compression.
+        offset: of its local header.
+        length: of the entry itself, in the directory.
+    """
+
+    name: bytes
+    method: int
+    crc: int
+    packed: int
+    size: int
+    offset: int
+    length: int
+
+    @property
+    def text(self) -> str:
+        """Its name, as an error says it."""
+        return self.name.decode("utf-8", "replace")
+
+
+@attrs.frozen
+class _Place:
+    """Where an array's data are, and what they mean.
+
+    Attributes:
+        entry: of the member.
+        offset: of the member's bytes in the file.
+        header: of the NPY.
+    """
+
+    entry: Entry
+    offset: int
+    header: Header
+
+
+class Store:
+    """An open container.
+
+    Args:
+        source: its bytes.
+        verify: "lazy" (each member when it is first touched), "always" (every
+            byte, now), "never" (graph and manifest only), None ("never" where
+            the file is mapped, else "lazy").
+
+    Raises:
+        DamagedFileError: it is truncated, altered or lying.
+        FutureVersionError: its version is newer than this program.
+    """
+
+    def __init__(self, source: Source, verify: str | None = None) -> None:
+        if verify not in (None, "lazy", "always", "never"):
+            raise PersistError(
+                f"there is no verify={verify!r}.", remedy='Choose "lazy", "always" or "never".'
+            )
+        self.source = source
+        self.verify = verify or ("never" if source.is_mapped else "lazy")
+        self._places: dict[int, _Place] = {}
+        self._headers: dict[bytes, Header] = {}
+        self._blocks: dict[int, Any] = {}
+        self._touched: set[int] = set()
+        self._control: dict[str, Entry] = {}
+        self._end()
+        self.manifest = self._manifest()
+        self._check_control()
+        if self.verify == "always":
+            for fault in self.faults():
+                raise fault
+
+    def __len__(self) -> int:
+        return self._count
+
+    def damaged(self, what: str, where: str | None = None) -> DamagedFileError:
+        """Return the error that says what is wrong, and where."""
+        return DamagedFileError(what, file=self.source.name, where=where, remedy=_REMEDY)
+
+    # From the end of the file to the members that say what it holds.
+
+    def _end(self) -> None:
+        source = self.source
+        if source.size < END.size:
+            raise self.damaged(f"{source.size} bytes are no container.")
+        tail = source.tail(END.size + END64.size + LOCATOR.size)
+        end = tail[-END.size :]
+        if not end.startswith(END_MAGIC):
+            raise self.damaged(
+                "the file does not end with a ZIP's end of directory: it is truncated, or bytes follow."
+            )
+        _, _, _, _, count, size, offset, _ = END.unpack(end)
+        length = END.size
+        if count == 0xFFFF or size == FULL or offset == FULL:
+            length = len(tail)
+            fields = END64.unpack(tail[: END64.size]) if len(tail) > 76 else (b"", *[0] * 9)
+            count, size, offset = fields[7:10]
+        if tail[len(tail) - length :] != end_of_directory(count, size, offset) or (
+            offset + size + length != source.size
+        ):
+            raise self.damaged("the end of the directory is not what its own numbers ask for.")
+        self._entries = count
+        self._directory = offset
+        self._directory_size = size
+
+    def _manifest(self) -> dict[str, Any]:
+        least = CENTRAL.size + len(MANIFEST) + TAIL.size
+        for length in (least, least + 12):
+            if length > self._directory_size:
+                break
+            at = self._directory_size - length
+            data = self.source.read(self._directory + at, length)
+            if data[:4] == CENTRAL_MAGIC and data[CENTRAL.size :].startswith(MANIFEST.encode()):
+                break
+        else:
+            at = 0
+        _, _, mark, version, first = TAIL.unpack(
+            self.source.read(self._directory + self._directory_size - TAIL.size, TAIL.size)
+        )
+        if mark == b"persist" and version not in READABLE:
+            raise self._future(version)
+        entry = self._entry(at, manifest_tail(first))
+        if entry.name != MANIFEST.encode() or at + entry.length != self._directory_size:
+            raise self.damaged("the directory does not end with its manifest.")
+        self._first = first
+        manifest = self._json(entry, MANIFEST)
+        version = manifest.get("version") if isinstance(manifest, dict) else None
+        if type(version) is int and version > VERSION and manifest.get("format") == "persist":
+            raise self._future(version)
+        if (
+            not isinstance(manifest, dict)
+            or version != VERSION
+            or type(manifest.get("arrays")) is not int
+        ):
+            raise self.damaged(f"the version is {version!r}.", f"member {MANIFEST!r}")
+        self._count = manifest["arrays"]
+        self._control[MANIFEST] = entry
+        return manifest
+
+    def _future(self, version: object) -> FutureVersionError:
+        return FutureVersionError(
+            f"the container is of version {version}.",
+            file=self.source.name,
+            remedy=f"This program reads version {VERSION}. Install a newer persist.",
+        )
+
+    def _check_control(self) -> None:
+        """Read the entries of graph, index and digests; they follow the arrays' in the directory."""
+        at, found = self._first, 0
+        while at < self._directory_size:
+            is_last = at + CENTRAL.size + len(MANIFEST) + TAIL.size >= self._directory_size - 12
+            if is_last:
+                break
+            entry = self._entry(at)
+            self._control[entry.text] = entry
+            at += entry.length
+            found += 1
+            if found > 3:
+                raise self.damaged("the directory has entries that the manifest does not know of.")
+        digest = self.manifest.get("digest")
+        expected = [GRAPH, INDEX, *([DIGESTS] if digest else [])]
+        if list(self._control)[1:] != expected or self._count + found + 1 != self._entries:
+            raise self.damaged(
+                f"the directory has {self._entries} entries, of them {list(self._control)}; "
+                f"{self._count} arrays and {[*expected, MANIFEST]} were expected."
+            )
+        self._digest, self.unchecked = self._algorithm(digest)
+        table = self._npy(INDEX, np.dtype("<u8"), (2, self._count))
+        self._rows = memoryview(table).cast("B").cast("Q") if _is_little() else None
+        self._index = table
+        self._digests = None
+        if digest:
+            width = _width(digest, self._digest)
+            self._digests = self._npy(DIGESTS, np.dtype("u1"), (self._count, width))
+
+    def _algorithm(self, digest: Any) -> tuple[Digest | None, str | None]:
+        """The digest's algorithm, and why it is not checked."""
+        if not digest:
+            return None, "the file has no digests"
+        try:
+            name = digest["algorithm"]
+            return digest_named(name), None
+        except MissingExtraError:
+            return None, f"the library for {name} is not installed"
+        except (PersistError, KeyError, TypeError):
+            raise self.damaged("its digest is of no known kind.", f"member {MANIFEST!r}") from None
+
+    def _npy(self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
+        """A control member that is an NPY of known shape."""
+        data = self._checked(name)
+        source = self.source.nested(data, f"member {name!r}")
+        cursor = source.cursor()
+        header = read_header(cursor)
+        if (header.dtype, header.shape, header.is_fortran) != (dtype, shape, False):
+            raise self.damaged(
+                f"it is an array of {header.dtype} {header.shape}.", f"member {name!r}"
+            )
+        if cursor.left != header.nbytes:
+            raise self.damaged(
+                f"{cursor.left} bytes stand for {header.nbytes}.", f"member {name!r}"
+            )
+        return np.frombuffer(data, dtype, offset=header.length).reshape(shape)
+
+    def _checked(self, name: str) -> bytes:
+        """All bytes of a control member, with CRC and digest checked."""
+        entry = self._control[name]
+        data = b"".join(self._data(entry, self._body(entry)))
+        self._compare(entry, crc32(data))
+        digest = self.manifest.get("digest")
+        if digest and self._digest is not None and name != MANIFEST:
+            if self._digest.once(data).hex() != digest["members"].get(name):
+                raise self.damaged("its digest differs.", f"member {name!r}")
+        return data
+
+    def _json(self, entry: Entry, name: str) -> Any:
+        self._control[name] = entry
+        if name == MANIFEST:
+            data = b"".join(self._data(entry, self._body(entry)))
+            self._compare(entry, crc32(data))
+            del self._control[name]
+        else:
+            data = self._checked(name)
+        try:
+            return json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise self.damaged(f"it is no JSON ({error}).", f"member {name!r}") from error
+
+    def graph(self) -> Any:
+        """Return ``graph.json``, parsed."""
+        return self._json(self._control[GRAPH], GRAPH)
+
+    # One entry.
+
+    def _entry(self, at: int, tail: bytes = b"") -> Entry:
+        """Read the entry at an offset in the directory, and check its every byte."""
+        left = self._directory_size - at
+        if not 0 <= at or left < CENTRAL.size:
+            raise self.damaged(f"an entry at {at} is outside of the directory.")
+        head = self.source.read(self._directory + at, CENTRAL.size)
+        fields = CENTRAL.unpack(head)
+        length, extra = fields[10], fields[11]
+        whole = CENTRAL.size + length + extra
+        if fields[0] != CENTRAL_MAGIC or whole > left:
+            raise self.damaged(f"no entry of the directory begins at {at}.")
+        rest = self.source.read(self._directory + at + CENTRAL.size, length + extra)
+        name, more = rest[:length], rest[length:]
+        method, crc = fields[4], fields[7]
+        numbers = [fields[9], fields[8], fields[16]]  # size, packed, offset
+        taken = 4
+        for index, number in enumerate(numbers):
+            if number == FULL and len(more) >= taken + 8:
+                numbers[index] = int.from_bytes(more[taken : taken + 8], "little")
+                taken += 8
+        size, packed, offset = numbers
+        if head + rest != central_entry(name, method, crc, packed, size, offset, tail):
+            raise self.damaged(
+                "its entry in the directory is not as persist writes it.", f"member {_shown(name)}"
+            )
+        if method not in METHODS.values() or (method == 0 and packed != size):
+            raise self.damaged(f"its method is {method}, its size odd.", f"member {_shown(name)}")
+        return Entry(name, method, crc, packed, size, offset, whole)
+
+    def _body(self, entry: Entry) -> int:
+        """Check the local header and return where the member's bytes begin."""
+        expected = local_header(
+            entry.name, entry.method, entry.crc, entry.packed, entry.size, entry.offset
+        )
+        end = entry.offset + len(expected) + entry.packed
+        if end > self._directory:
+            raise self.damaged(
+                f"it ends at {end:,}, the directory begins at {self._directory:,}.",
+                f"member {entry.text!r}",
+            )
+        if self.source.view(entry.offset, len(expected)) != expected:
+            raise self.damaged(
+                "its local header differs from the directory.", f"member {entry.text!r}"
+            )
+        return entry.offset + len(expected)
+
+    def _data(self, entry: Entry, offset: int) -> Iterator[Any]:
+        """The bytes of a member, unpacked, piece by piece."""
+        if entry.method == 0:
+            for at in range(0, entry.packed, CHUNK):
+                yield self.source.view(offset + at, min(CHUNK, entry.packed - at))
+            return
+        self.source.spend(entry.size)
+        made = 0
+        try:
+            for piece in _unpacked(self.source, offset, entry):
+                made += len(piece)
+                if made > entry.size:
+                    break
+                yield piece
+        except (zlib.error, ValueError, EOFError) as error:
+            raise self.damaged(
+                f"it cannot be unpacked ({error}).", f"member {entry.text!r}"
+            ) from error
+        if made != entry.size:
+            raise self.damaged(
+                f"it unpacks to other than {entry.size:,} bytes.", f"member {entry.text!r}"
+            )
+
+    def _compare(self, entry: Entry, crc: int) -> None:
+        if crc != entry.crc:
+            raise self.damaged(
+                f"its CRC-32 is {crc:08x}, the directory says {entry.crc:08x}.",
+                f"member {entry.text!r}",
+            )
+
+    # Arrays.
+
+    def entry(self, number: int) -> Entry:
+        """Return the entry of an array member."""
+        return self._entry(int(self._index[0, number]))
+
+    def find(self, path: str) -> int | None:
+        """Return the number of the member that holds the array of a path, or None."""
+        if len(path) > 1024:  # such names may be cut: the manifest knows
+            return self._by_manifest(path)
+        name = member_name(path).encode()
+        row = self._index[1]
+        low = crc32(name) << 32
+        if self._rows is not None:
+            at = bisect.bisect_left(self._rows, low, self._count, 2 * self._count) - self._count
+        else:
+            at = int(np.searchsorted(row, np.uint64(low)))
+        while at < self._count and int(row[at]) >> 32 == low >> 32:
+            number = int(row[at]) & FULL
+            if number < self._count and self.entry(number).name == name:
+                return number
+            at += 1
+        return None
+
+    def _by_manifest(self, path: str) -> int | None:
+        for name, true in self.manifest.get("paths", {}).items():
+            if true == path:
+                for number in range(self._count):
+                    if self.entry(number).text == name:
+                        return number
+        return None
+
+    def path(self, number: int) -> str:
+        """Return the natural path of an array member."""
+        name = self.entry(number).text
+        paths = self.manifest.get("paths", {})
+        return str(paths.get(name, name.removesuffix(".npy")))
+
+    def place(self, number: int) -> _Place:
+        """Return where an array's data are, from its headers."""
+        known = self._places.get(number)
+        if known is None:
+            entry = self.entry(number)
+            offset = self._body(entry)
+            known = self._places[number] = _Place(
+                entry, offset, self._header(number, entry, offset)
+            )
+        return known
+
+    def _header(self, number: int, entry: Entry, offset: int) -> Header:
+        if entry.method:
+            source = self.source.nested(
+                self._unpack(number, entry, offset), f"member {entry.text!r}"
+            )
+            at = 0
+        else:
+            source, at = self.source, offset
+        head = source.read(at, min(_HEADERS, entry.size, source.size - at))
+        header = self._headers.get(head)
+        if header is None:
+            window = source.window(
+                at, entry.size, f"member {entry.text!r}" if not entry.method else None
+            )
+            header = read_header(window.cursor())
+            if header.length == len(head):
+                self._headers[head] = header
+        if header.dtype.hasobject or header.length + header.nbytes != entry.size:
+            raise self.damaged(
+                f"{entry.size - header.length:,} bytes stand for an array of "
+                f"{header.dtype} {header.shape}.",
+                f"member {entry.text!r}",
+            )
+        return header
+
+    def _unpack(self, number: int, entry: Entry, offset: int) -> Any:
+        """The bytes of a compressed member; verified, since they are copied."""
+        known = self._blocks.get(number)
+        if known is None:
+            data = bytearray()
+            crc = 0
+            for piece in self._data(entry, offset):
+                crc = crc32(piece, crc)
+                data += piece
+            self._compare(entry, crc)
+            known = data if self.source.writable else bytes(data)
+            self._blocks[number] = known
+        return known
+
+    def whole(self, number: int) -> Any:
+        """Return the array of a member: a view of the map, or lazy where it is to be verified."""
+        return self.view(number, None, None, None, 0)
+
+    def view(
+        self,
+        number: int,
+        dtype: np.dtype[Any] | None,
+        shape: tuple[int, ...] | None,
+        strides: tuple[int, ...] | None,
+        offset: int,
+    ) -> Any:
+        """Return an array upon the data of a member; see `whole`."""
+        place = self.place(number)
+        header = place.header
+        order = "C"
+        if dtype is None:
+            dtype = header.dtype
+        if shape is None:
+            shape, order = header.shape, header.order
+        self._check_view(place, dtype, shape, strides, offset)
+
+        def make(base: Any, start: int) -> np.ndarray[Any, Any]:
+            if not dtype.itemsize or 0 in shape:
+                return np.zeros(shape, dtype)
+            return np.ndarray(shape, dtype, base, start + offset, strides, order)  # type: ignore[call-overload,no-any-return]
+
+        if self.source.is_mapped and not place.entry.method and self.verify == "never":
+            base = self.source.view(place.offset, place.entry.size)
+            return make(base, header.length)
+
+        def fetch() -> np.ndarray[Any, Any]:
+            return make(self._block(number, place), header.length)
+
+        rows = None
+        if self.verify == "never" and strides is None and order == "C" and shape and shape[0]:
+            rows = self._rows_of(number, place, dtype, shape, offset)
+        return LazyArray(dtype, shape, fetch, rows)
+
+    def _rows_of(
+        self, number: int, place: _Place, dtype: np.dtype[Any], shape: tuple[int, ...], offset: int
+    ) -> Any:
+        """Ranged reads of rows, where nothing is to be verified."""
+        if place.entry.method or number in self._blocks:
+            return None
+        start = place.offset + place.header.length + offset
+        array = self.source.array(start, dtype, shape)
+        return None if not isinstance(array, LazyArray) else array._rows
+
+    def _check_view(
+        self,
+        place: _Place,
+        dtype: np.dtype[Any],
+        shape: tuple[int, ...],
+        strides: tuple[int, ...] | None,
+        offset: int,
+    ) -> None:
+        """The array must lie within the member."""
+        if dtype.hasobject:
+            raise self.damaged("an array of objects has no bytes.", f"member {place.entry.text!r}")
+        low, high = offset, offset + dtype.itemsize
+        if strides is None:
+            count = 1
+            for extent in shape:
+                count *= extent
+            high = offset + count * dtype.itemsize
+        else:
+            for extent, stride in zip(shape, strides, strict=True):
+                if stride < 0:
+                    low += max(extent - 1, 0) * stride
+                else:
+                    high += max(extent - 1, 0) * stride
+        if low < 0 or high > place.header.nbytes:
+            raise self.damaged(
+                f"an array upon it reaches from {low:,} to {high:,} of {place.header.nbytes:,} bytes.",
+                f"member {place.entry.text!r}",
+            )
+
+    def _block(self, number: int, place: _Place) -> Any:
+        """The member's bytes, checked once: the map, or a copy that all views of it share."""
+        known = self._blocks.get(number)
+        if known is not None:
+            return known
+        source, entry = self.source, place.entry
+        if source.is_mapped:
+            block: Any = source.view(place.offset, entry.size)
+        else:
+            source.spend(entry.size)
+            block = bytearray(source.view(place.offset, entry.size))
+            if not source.writable:
+                block = memoryview(block).toreadonly()
+        if self.verify != "never":
+            self._verified(number, entry, block)
+        self._blocks[number] = block
+        return block
+
+    def _verified(self, number: int, entry: Entry, block: Any) -> None:
+        self._compare(entry, crc32(block))
+        if self._digest is not None and self._digests is not None:
+            if self._digest.once(block) != self._digests[number].tobytes():
+                raise self.damaged(
+                    f"its digest ({self._digest.name}) differs.", f"member {entry.text!r}"
+                )
+
+    # Everything.
+
+    def faults(self) -> Iterator[DamagedFileError]:
+        """Check every byte and yield what is wrong."""
+        at, end = 0, 0
+        names: list[bytes] = []
+        numbers = iter(range(self._count))
+        control = iter([GRAPH, INDEX, *([DIGESTS] if self._digests is not None else []), MANIFEST])
+        while at < self._directory_size:
+            number = next(numbers, None)
+            name = None if number is not None else next(control, "")
+            tail = manifest_tail(self._first) if name == MANIFEST else b""
+            try:
+                entry = self._entry(at, tail)
+            except DamagedFileError as error:
+                yield error
+                return
+            try:
+                if number is not None and int(self._index[0, number]) != at:
+                    raise self.damaged("the index has it elsewhere.", f"member {entry.text!r}")
+                if name is not None and entry.text != name:
+                    raise self.damaged(f"{name!r} was expected.", f"member {entry.text!r}")
+                if entry.offset != end:
+                    raise self.damaged(
+                        f"it begins at {entry.offset:,}, the one before it ends at {end:,}.",
+                        f"member {entry.text!r}",
+                    )
+                self._check_member(number, entry)
+            except DamagedFileError as error:
+                yield error
+            names.append(entry.name)
+            end = entry.offset + len(self._local(entry)) + entry.packed
+            at += entry.length
+        if end != self._directory:
+            yield self.damaged(
+                f"{self._directory - end:,} bytes belong to no member.", f"offset {end}"
+            )
+        if len(set(names)) != len(names):
+            yield self.damaged("two members have one name.")
+        expected = [crc32(name) << 32 | number for number, name in enumerate(names[: self._count])]
+        if self._index[1].tolist() != sorted(expected):
+            yield self.damaged(
+                "the index's names are not those of the directory.", f"member {INDEX!r}"
+            )
+
+    def _local(self, entry: Entry) -> bytes:
+        return local_header(
+            entry.name, entry.method, entry.crc, entry.packed, entry.size, entry.offset
+        )
+
+    def _check_member(self, number: int | None, entry: Entry) -> None:
+        offset = self._body(entry)
+        crc = 0
+        state = None if self._digest is None or number is None else self._digest.start()
+        for piece in self._data(entry, offset):
+            crc = crc32(piece, crc)
+            if state is not None:
+                state.update(piece)
+        self._compare(entry, crc)
+        if number is not None:
+            self._header(number, entry, offset)
+            if state is not None and self._digests is not None:
+                if state.digest() != self._digests[number].tobytes():
+                    raise self.damaged("its digest differs.", f"member {entry.text!r}")
+
+
+def _unpacked(source: Source, offset: int, entry: Entry) -> Iterator[bytes]:
+    """Inflate a member piece by piece, never more at a time than a chunk."""
+    if entry.method == METHODS["deflate"]:
+        unpacker = zlib.decompressobj(-15)
+        for at in range(0, entry.packed, CHUNK):
+            data: Any = source.view(offset + at, min(CHUNK, entry.packed - at))
+            while data:
+                yield unpacker.decompress(data, CHUNK)
+                data = unpacker.unconsumed_tail
+        while not unpacker.eof:
+            piece = unpacker.decompress(b"", CHUNK)
+            if not piece:
+                raise ValueError("it breaks off")
+            yield piece
+        if unpacker.unused_data:
+            raise ValueError("bytes follow its end")
+        return
+    try:
+        import zstandard
+    except ImportError as error:
+        raise MissingExtraError(
+            "a member is compressed with zstd, whose library is not installed.",
+            file=source.name,
+            remedy="Install it with: pip install 'persist-state[zstd]'",
+        ) from error
+    reader = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+    try:
+        with reader.stream_reader(bytes(source.view(offset, entry.packed))) as stream:
+            while piece := stream.read(CHUNK):
+                yield piece
+    except zstandard.ZstdError as error:
+        raise ValueError(str(error)) from error
+
+
+def _width(digest: Any, algorithm: Digest | None) -> int:
+    if algorithm is not None:
+        return algorithm.width
+    return 16 if digest.get("algorithm") == "xxh3-128" else 32
+
+
+def _is_little() -> bool:
+    import sys
+
+    return sys.byteorder == "little"
+
+
+def _shown(name: bytes) -> str:
+    return repr(name.decode("utf-8", "replace"))

@@ -1,0 +1,45 @@
+"""persist's own container: a ZIP of NPY members and a graph in JSON.
+
+Written by  ``persist.save`` (container version 1).
+Evidence    ``docs/container.md``, which specifies it byte by byte.
+Traps       It is a ZIP of ``.npy`` members, as ``numpy.savez`` writes them, too.
+            Members that NumPy alone shows are what is stored: a view upon one,
+            or an array met a second time, is in the graph only.
+Gives       The tree that was saved; arrays are views of the map, or lazy where
+            they are to be verified first.
+"""
+
+from __future__ import annotations
+
+from typing import IO, Any
+
+from persist import _container
+from persist._wire.source import Source
+from persist.readers.base import Content, Options, Reader
+
+__all__ = ["ContainerReader"]
+
+
+class ContainerReader(Reader):
+    """The container, version 1."""
+
+    name = "persist"
+    suffixes = (".persist",)
+    refines = ("npz",)
+    writes = True
+
+    def claims(self, source: Source) -> str | None:
+        return _container.claim(source)
+
+    def read(self, source: Source, options: Options) -> Content:
+        store = _container.Store(source, options.verify)
+        manifest = store.manifest
+        return Content(
+            _container.decode(store.graph(), store, source.limits, source.name),
+            structure={key: manifest[key] for key in ("metadata", "schemas", "globals", "version")},
+            writer={str(name): str(release) for name, release in manifest["writer"].items()},
+            globals=set(manifest["globals"]),
+        )
+
+    def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
+        _container.write(tree, target, **options)
