@@ -27,15 +27,17 @@ from typing import Any
 
 import numpy as np
 
+from persist._renames import teach
 from persist._wire.ndarray import array_of_parts
 from persist.registry import Registry
 from persist.tree import Global, LazyArray, Record, View
 
 from . import pyarrow as _arrow
 
-__all__ = ["pack"]
+__all__ = ["pack", "renames"]
 
 pack = Registry("pandas")
+renames = teach(pack, __name__)
 
 Look = Callable[[Record, str], Any]
 _LOOKS: dict[str, Look] = {}

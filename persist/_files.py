@@ -69,6 +69,11 @@ class File:
         return self._source.path
 
     @functools.cached_property
+    def evidence(self) -> list[str]:
+        """What the names in it prove of the releases that can have written it, and which names."""
+        return _packs.written_by(self._content.globals)
+
+    @functools.cached_property
     def knowledge(self) -> Registry:
         """The registry, and behind it the packs of the libraries that the file names."""
         return _packs.gather(self._content.globals, self._registry)

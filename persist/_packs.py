@@ -17,10 +17,11 @@ import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from persist import _renames
 from persist.errors import PackWarning
 from persist.registry import Registry
 
-__all__ = ["gather"]
+__all__ = ["gather", "written_by"]
 
 _ALWAYS = ("python2",)  # the renames between the two Pythons concern every file
 
@@ -32,11 +33,50 @@ def gather(names: Iterable[str], registry: Registry) -> Registry:
         names: dotted names that a file mentions.
         registry: the user's; it is asked first, the packs after it.
     """
-    tops = {name.partition(".")[0] for name in names}
+    tops = _tops(names)
     packs = [pack for top in (*_ALWAYS, *sorted(tops)) if (pack := _pack(top)) is not None]
     if not packs:
         return registry
     return Registry(f"{registry.name} with packs", parents=(registry, *packs))
+
+
+def written_by(names: Iterable[str]) -> list[str]:
+    """Say which releases of the libraries that a file names can have written it, and why.
+
+    Deduced from names that moved, by the rename tables of the packs; empty where nothing shows.
+    """
+    names = list(names)
+    told = []
+    for top in sorted(_tops(names)):
+        rows = getattr(_module(top), "renames", None)
+        if rows:
+            own = [name for name in names if name.partition(".")[0] == top]
+            told += _releases(top, *_renames.written_by(rows, own))
+    return told
+
+
+def _releases(
+    library: str, at_least: tuple[str, str] | None, before: tuple[str, str] | None
+) -> list[str]:
+    parts = []
+    if at_least is not None:
+        parts.append(f"{at_least[0]} or later (it names {at_least[1]})")
+    if before is not None:
+        parts.append(f"older than {before[0]} (it names {before[1]})")
+    return [f"{library} {' and '.join(parts)}"] if parts else []
+
+
+def _tops(names: Iterable[str]) -> set[str]:
+    return {name.partition(".")[0] for name in names}
+
+
+@functools.cache
+def _module(library: str) -> Any:
+    """The module of a pack that is installed, or None."""
+    found = _installed().get(library)
+    if found is None or _pack(library) is None:
+        return None
+    return found[1]()
 
 
 @functools.cache
@@ -90,6 +130,7 @@ def _installed() -> dict[str, tuple[str, Callable[[], Any]]]:
 def forget() -> None:
     """Look for packs anew (after an installation, or in tests)."""
     _pack.cache_clear()
+    _module.cache_clear()
     _installed.cache_clear()
     importlib.invalidate_caches()
     sys.modules.pop("persist.migrations", None)

@@ -175,7 +175,12 @@ def written_by(
     """
     at_least: tuple[Version, str] | None = None
     before: tuple[Version, str] | None = None
-    introduced = {row.new: row for row in rows if row.kind == "move" and row.since}
+    # A class that took in another one may be older than that: only a name that went on is new.
+    introduced = {
+        row.new: row
+        for row in rows
+        if row.kind == "move" and row.since and _last(row.old) == _last(row.new)
+    }
     for name in names:
         row = find(rows, name)
         if row is not None and row.since and (before is None or Version(row.since) < before[0]):
@@ -187,6 +192,10 @@ def written_by(
         None if at_least is None else (str(at_least[0]), at_least[1]),
         None if before is None else (str(before[0]), before[1]),
     )
+
+
+def _last(qualname: str) -> str:
+    return qualname.rpartition(".")[2]
 
 
 def _by_prefix(introduced: dict[str, Rename], name: str) -> Rename | None:

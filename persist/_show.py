@@ -35,8 +35,8 @@ def page(file: File, lines: int = _LINES) -> str:
             "  writer   "
             + ", ".join(printable(f"{key} {value}") for key, value in file.writer.items())
         )
-    for note in file.damage:
-        out.append(f"  damage   {note}")
+    out += [f"  written  by {ascii(text)[1:-1]}" for text in file.evidence]
+    out += [f"  damage   {note}" for note in file.damage]
     out.append("  tree")
     out += [f"    {line}" for line in tree_lines(file.tree, file.looker, lines)]
     return "\n".join(out)

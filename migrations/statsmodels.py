@@ -1,0 +1,14 @@
+"""statsmodels: where its results and wrappers moved.
+
+Evidence: wheels compared (``statsmodels.tsv``).
+"""
+
+from __future__ import annotations
+
+from persist._renames import teach
+from persist.registry import Registry
+
+__all__ = ["pack", "renames"]
+
+pack = Registry("statsmodels")
+renames = teach(pack, __name__)

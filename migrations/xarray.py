@@ -1,0 +1,14 @@
+"""xarray: where its classes moved, from ``xray`` on.
+
+Evidence: wheels compared (``xarray.tsv``).
+"""
+
+from __future__ import annotations
+
+from persist._renames import teach
+from persist.registry import Registry
+
+__all__ = ["pack", "renames"]
+
+pack = Registry("xarray")
+renames = teach(pack, __name__)
