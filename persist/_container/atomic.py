@@ -13,7 +13,7 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Any
 
 from persist.errors import PersistError
 
@@ -21,7 +21,7 @@ __all__ = ["replacing"]
 
 
 @contextlib.contextmanager
-def replacing(target: str | os.PathLike[str], durable: bool = True) -> Iterator[IO[bytes]]:
+def replacing(target: Any, durable: bool = True) -> Iterator[IO[bytes]]:
     """Open a file whose bytes replace the target when the block ends without an error.
 
     A symbolic link stays, and what it points to is replaced; mode and owner of
@@ -29,13 +29,16 @@ def replacing(target: str | os.PathLike[str], durable: bool = True) -> Iterator[
     or a pipe is written to as it is.
 
     Args:
-        target: the path.
+        target: the path; an open binary file is given back as it is.
         durable: wait for the disk.
 
     Raises:
         OSError: as `open` for writing would.
         PersistError: the target is held open by a process (on Windows only).
     """
+    if hasattr(target, "write"):
+        yield target
+        return
     path = os.path.realpath(os.fspath(target))
     known = _status(path)
     if known is not None and not stat.S_ISREG(known.st_mode):

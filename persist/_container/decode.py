@@ -482,7 +482,7 @@ def _time(decoder: _Decoder, node: list[Any]) -> Any:
     *parts, fold, zone = decoder.cells(node, 1)
     if type(zone) is Record:  # a zone that this machine does not know
         return Record(f"datetime.{node[0]}", kind="reduce", args=(*parts, zone))
-    return kind(*parts, tzinfo=zone, fold=fold)
+    return kind(*parts, zone, fold=fold)
 
 
 @_makes("timedelta")
@@ -652,7 +652,7 @@ def _masked(decoder: _Decoder, node: list[Any]) -> Any:
     if mask is not np.ma.nomask:
         if mask.shape != data.shape:
             raise ValueError("a mask is of another shape than its data")
-        array._mask = mask  # itself, where the constructor may copy
+        array._mask = mask  # type: ignore[attr-defined]  # itself, where the constructor may copy
     if fill is not None:
         array._fill_value = np.asarray(fill)  # type: ignore[attr-defined]
     return array

@@ -323,7 +323,7 @@ class _Encoder:
 
     def shape(self, record: Record, fields: int | None) -> int:
         cls, maker = record.cls, record.maker
-        key = (cls.module, cls.name, record.kind, record.version, fields)
+        key: tuple[Any, ...] = (cls.module, cls.name, record.kind, record.version, fields)
         if maker is not None:
             key += (maker.module, maker.name)
         number = self.shapes.get(key)
@@ -390,7 +390,8 @@ def _tuple(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
     if ATOMS.issuperset(map(type, value)):
         encoder.add(frame, value, ["tuple", *value])
         return None
-    stepper, keys = _by_index, None
+    stepper: Stepper = _by_index
+    keys = None
     if frame.hint is not None and frame.hint[0] == id(value):
         stepper, keys = frame.hint[1], value
     return _Frame(frame, ["tuple"], iter(value), stepper, keys, immutable=True)

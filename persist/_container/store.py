@@ -313,7 +313,7 @@ class Store:
     def _entry(self, at: int, tail: bytes = b"") -> Entry:
         """Read the entry at an offset in the directory, and check its every byte."""
         left = self._directory_size - at
-        if not 0 <= at or left < CENTRAL.size:
+        if at < 0 or left < CENTRAL.size:
             raise self.damaged(f"an entry at {at} is outside of the directory.")
         head = self.source.read(self._directory + at, CENTRAL.size)
         fields = CENTRAL.unpack(head)
@@ -499,7 +499,7 @@ class Store:
         def make(base: Any, start: int) -> np.ndarray[Any, Any]:
             if not dtype.itemsize or 0 in shape:
                 return np.zeros(shape, dtype)
-            return np.ndarray(shape, dtype, base, start + offset, strides, order)  # type: ignore[call-overload,no-any-return]
+            return np.ndarray(shape, dtype, base, start + offset, strides, order)  # type: ignore[arg-type,call-overload,no-any-return,unused-ignore]
 
         if self.source.is_mapped and not place.entry.method and self.verify == "never":
             base = self.source.view(place.offset, place.entry.size)
@@ -573,10 +573,14 @@ class Store:
     def _verified(self, number: int, entry: Entry, block: Any) -> None:
         self._compare(entry, crc32(block))
         if self._digest is not None and self._digests is not None:
-            if self._digest.once(block) != self._digests[number].tobytes():
-                raise self.damaged(
-                    f"its digest ({self._digest.name}) differs.", f"member {entry.text!r}"
-                )
+            self._same(self._digest.once(block), self._digests[number].tobytes(), entry)
+
+    def _same(self, found: bytes, said: bytes, entry: Entry) -> None:
+        if found != said:
+            raise self.damaged(
+                f"its digest is {found.hex()}, the table of digests says {said.hex()}.",
+                f"member {entry.text!r}",
+            )
 
     # Everything.
 
@@ -640,8 +644,7 @@ class Store:
         if number is not None:
             self._header(number, entry, offset)
             if state is not None and self._digests is not None:
-                if state.digest() != self._digests[number].tobytes():
-                    raise self.damaged("its digest differs.", f"member {entry.text!r}")
+                self._same(state.digest(), self._digests[number].tobytes(), entry)
 
 
 def _unpacked(source: Source, offset: int, entry: Entry) -> Iterator[bytes]:

@@ -386,8 +386,8 @@ def _flat(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
 
 
 def _bytes_of(array: np.ndarray[Any, Any]) -> bytes:
-    order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
-    return array.tobytes(order)
+    is_fortran = array.flags.f_contiguous and not array.flags.c_contiguous
+    return array.tobytes("F" if is_fortran else "C")
 
 
 def _chunks(array: np.ndarray[Any, Any]) -> Iterator[Any]:
@@ -395,13 +395,13 @@ def _chunks(array: np.ndarray[Any, Any]) -> Iterator[Any]:
         return
     flat = _flat(array)
     if flat is not None:
-        view = memoryview(flat)
+        view = flat.data
         for at in range(0, len(view), CHUNK):
             yield view[at : at + CHUNK]
         return
-    flags = ["external_loop", "buffered", "zerosize_ok"]
     size = max(CHUNK // array.itemsize, 1)
-    for part in np.nditer(array, flags=flags, buffersize=size, order="C"):  # type: ignore[arg-type]
+    flags: Any = ["external_loop", "buffered", "zerosize_ok"]
+    for part in np.nditer(array, flags=flags, buffersize=size, order="C"):
         yield part.tobytes()
 
 
