@@ -11,15 +11,17 @@ import functools
 import gc
 import importlib
 import importlib.metadata
+import io
 import os
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import IO, Any
 
 import attrs
 import numpy as np
 
 from persist import _container, _migrate, _packs, _restore, _show
+from persist._container.atomic import replacing
 from persist._migrate import Plan
 from persist._objects import build, flatten
 from persist._paths import Looker, Names, is_array
@@ -27,7 +29,7 @@ from persist._restore import Report
 from persist._walk import Copier
 from persist._wire.compress import peel
 from persist._wire.diagnosis import diagnose
-from persist._wire.source import Limits, Source, open_source
+from persist._wire.source import Limits, Source, create, open_source
 from persist.errors import AmbiguousFormatError, FormatError, PersistError, UnknownFormatError
 from persist.readers.base import Content, Options, Reader
 from persist.registry import Registry, default_registry
@@ -392,8 +394,6 @@ def save(
             compress=compress,
             digest=digest,
             durable=durable,
-            columns=columns,
-            pack=pack,
             registry=registry,
         )
         return
@@ -406,7 +406,7 @@ def save(
         tree = _older(tree_of(obj, registry), versions, registry)
     if writer.is_flat:
         tree = _flat(tree, format)
-    with _container.replacing(target, durable=durable) as file:
+    with _writing(target, durable) as file:
         writer.write(tree, file, **options)
 
 
@@ -418,7 +418,33 @@ def tree_of(obj: Any, registry: Registry | None = None, *, snapshot: bool = Fals
 def save_tree(tree: Any, target: Any, *, registry: Registry | None = None, **options: Any) -> None:
     """Write a tree into a container."""
     registry = default_registry if registry is None else registry
-    _container.write(tree, target, schemas=registry.schemas(), **options)
+    options["schemas"] = registry.schemas()
+    if _is_url(target):
+        with _writing(target, False) as file:
+            _container.write(tree, file, **options)
+    else:
+        _container.write(tree, target, **options)
+
+
+def _is_url(target: Any) -> bool:
+    return isinstance(target, str) and ("://" in target or target.startswith("memory:"))
+
+
+@contextlib.contextmanager
+def _writing(target: Any, durable: bool) -> Iterator[IO[bytes]]:
+    """Open what is to be written: a path is replaced when all is written, a URL by fsspec."""
+    if _is_url(target):
+        with create(target) as file:
+            yield file
+        return
+    with replacing(target, durable=durable) as raw:
+        if raw is target:
+            yield raw
+            return
+        file = io.BufferedWriter(raw, 1 << 20)  # type: ignore[type-var,unused-ignore]
+        yield file
+        file.flush()
+        file.detach()
 
 
 def _flat(tree: Any, format: str) -> dict[str, Any]:

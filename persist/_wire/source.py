@@ -28,7 +28,7 @@ import numpy as np
 from persist.errors import DamagedFileError, LimitError, MissingExtraError, PersistError
 from persist.tree import LazyArray
 
-__all__ = ["Cursor", "Limits", "Source", "is_text_valid", "open_source"]
+__all__ = ["Cursor", "Limits", "Source", "create", "is_text_valid", "open_source"]
 
 MIB = 1 << 20
 
@@ -640,6 +640,16 @@ def open_source(
     raise TypeError(
         f"cannot open a {type(source).__name__}: a path, a URL, bytes or an open binary file is wanted"
     )
+
+
+def create(url: str, storage_options: Mapping[str, Any] | None = None) -> Any:
+    """Open an fsspec URL for writing.
+
+    Raises:
+        MissingExtraError: fsspec is not installed.
+    """
+    files, path = _url(url, storage_options)
+    return files.open(path, "wb")
 
 
 def _url(text: str, options: Mapping[str, Any] | None) -> tuple[Any, str]:
