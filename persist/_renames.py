@@ -5,18 +5,18 @@ tab-separated, UTF-8, ``#`` begins a comment line, the first other line names
 the columns.
 
 ``old``       the dotted name in old files; ``numpy.core.*`` for all that begin so.
-``new``       what stands for it in the library's latest release; empty if nothing does.
+``new``       what stood for it afterwards; empty if nothing did.
 ``kind``      ``move``: the same thing under another name, an alias. ``semantic``: a successor
               whose state is another; it needs a migration, so this is no alias.
               ``removed``: nothing stands for it.
-``since``     the first release that writes ``new`` (``removed``: that lacks ``old``); empty if
-              nobody looked.
+``since``     the first release that writes ``new`` in place of ``old`` (``removed``: that lacks
+              ``old``); empty if nobody looked, or if it proves nothing.
 ``evidence``  how that is known: the writer's source, a changelog, an issue, wheels compared.
 ``note``      anything that a person should know; empty as a rule.
 
 Rows are data, so that a table can be made by a script, merged, and proved
-against an installed library. A name that moved often has one row for each of
-its old names; each leads straight to today's.
+against an installed library. Each row is one move: of a class that moved twice
+the first row leads to the middle name, and the second on from there.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Rename:
 
     Attributes:
         old: the dotted name in old files, or a prefix with ``.*``.
-        new: today's, empty where ``kind`` is "removed".
+        new: the one after it, empty where ``kind`` is "removed".
         kind: "move", "semantic" or "removed".
         since: the release that changed it, or empty.
         evidence: how that is known.
