@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from persist._files import File, explain, load, open, restore, save
     from persist._migrate import Plan
     from persist._restore import Report
+    from persist.checkpoints import Checkpoints
     from persist.errors import PersistError
     from persist.registry import Registry, alias, constant, migration, register, stamp
     from persist.tree import Record
@@ -22,6 +23,7 @@ __version__ = "0.1.0"
 
 # Name -> where it is made.
 _HOMES = {
+    "Checkpoints": "persist.checkpoints",
     "File": "persist._files",
     "PersistError": "persist.errors",
     "Plan": "persist._migrate",
@@ -46,6 +48,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Checkpoints",
     "File",
     "PersistError",
     "Plan",

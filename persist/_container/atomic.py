@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from typing import IO, Any
 
 from persist.errors import PersistError
 
-__all__ = ["replacing"]
+__all__ = ["is_unfinished", "replacing"]
 
 
 @contextlib.contextmanager
@@ -68,6 +69,11 @@ def replacing(target: Any, durable: bool = True) -> Iterator[IO[bytes]]:
         raise
     if durable:
         _sync_folder(folder)
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a file of this name is one that a killed writer of ours left behind."""
+    return re.fullmatch(r"\..{0,100}\.[0-9a-f]{12}\.tmp", name, re.DOTALL) is not None
 
 
 def _status(path: str) -> os.stat_result | None:
