@@ -245,7 +245,8 @@ class Store:
             )
         self._digest, self.unchecked = self._algorithm(digest)
         table = self._npy(INDEX, np.dtype("<u8"), (2, self._count))
-        self._rows = memoryview(table).cast("B").cast("Q") if _is_little() else None
+        flat = memoryview(table).cast("B") if self._count else memoryview(b"")
+        self._rows = flat.cast("Q") if _is_little() else None
         self._index = table
         self._digests = None
         if digest:
