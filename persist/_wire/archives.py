@@ -15,6 +15,13 @@ from persist.errors import DamagedFileError
 
 __all__ = ["Archive"]
 
+_RECORDS = (
+    "version",
+    "byteorder",
+    ".format_version",
+    ".storage_alignment",
+    ".data/serialization_id",
+)
 _SHORT = 4096  # bytes of a record that is shown
 
 
@@ -95,9 +102,7 @@ class Archive:
 
     def records(self) -> dict[str, str]:
         """Return what the short records that torch itself adds say."""
-        names = ("version", "byteorder", ".format_version", ".storage_alignment")
-        names = (*names, ".data/serialization_id")
-        return {name: text for name in names if (text := self.text(name))}
+        return {name: text for name in _RECORDS if (text := self.text(name))}
 
     def checked(self, verify: str | None) -> bool:
         """Whether bytes are compared with their CRC when they are opened; "always": all, now."""

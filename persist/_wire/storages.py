@@ -63,7 +63,7 @@ STORAGES = {
 _MOST = 1 << 60  # elements of a tensor, expanded ones too: beyond, NumPy cannot count the bytes
 
 
-class complex(np.void):  # noqa: N801 - NumPy makes the dtype's name of it: complex32
+class complex(np.void):  # type: ignore[misc]  # noqa: N801 - NumPy makes complex32 of it
     """A complex number of two halves."""
 
 
@@ -72,7 +72,8 @@ def _complex32() -> np.dtype[Any]:
     try:
         import ml_dtypes
 
-        return np.dtype(ml_dtypes.complex32)
+        found: np.dtype[Any] = np.dtype(ml_dtypes.complex32)
+        return found
     except (ImportError, AttributeError):
         return np.dtype((complex, [("real", "<f2"), ("imag", "<f2")]))
 
@@ -336,7 +337,8 @@ def _look(
     if blob.is_big and _is_foreign(dtype) and size > 1:
         # Each number of two bytes is turned: one of a bfloat16, two of a complex32.
         pairs: np.ndarray[Any, Any] = np.ndarray((*shape, size // 2), ">u2", memory, 0, (*steps, 2))
-        return np.ascontiguousarray(pairs.astype("<u2")).view(dtype)[..., 0]
+        turned: np.ndarray[Any, Any] = np.ascontiguousarray(pairs.astype("<u2")).view(dtype)
+        return turned[..., 0]
     return np.ndarray(shape, dtype, memory, 0, steps)
 
 

@@ -20,7 +20,7 @@ from persist._wire.archives import Archive
 from persist._wire.outline import outline
 from persist._wire.rebuilds import Origin, machine_for
 from persist._wire.source import Source
-from persist._wire.stored_zip import write_archive
+from persist._wire.tensor_writer import write_archive
 from persist.readers.base import Content, Options, Reader
 
 __all__ = ["ZipReader"]
