@@ -1,0 +1,67 @@
+"""The command ``persist``: one verb, one module of this package, found by walking it.
+
+A verb's module has a docstring, whose first line is the help, ``add(parser)``,
+which declares its arguments, and ``run(args)``, which returns the exit status.
+Nothing beyond argparse is imported before a verb runs.
+
+Exit status: 0 all is well; 1 some file failed, and was told; 2 the command was
+not understood; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import pkgutil
+import sys
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line, and return its exit status."""
+    parser = _parser()
+    args = parser.parse_args(arguments)
+    if args.verb is None:
+        parser.print_help()
+        return 2
+    verb = importlib.import_module(f"{__name__}.{args.verb}")
+    try:
+        return int(verb.run(args))
+    except KeyboardInterrupt:
+        print("persist: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone: `persist inspect ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    from persist import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="persist",
+        description="Open, upgrade and convert experiment files, without the frameworks that wrote them.",
+        epilog="Exit status: 0 all is well, 1 some file failed, 2 the command was not understood.",
+    )
+    parser.add_argument("--version", action="version", version=f"persist {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
+    for name in verb_names():
+        module = importlib.import_module(f"{__name__}.{name}")
+        text = (module.__doc__ or "").strip()
+        added = verbs.add_parser(
+            name,
+            help=text.partition("\n")[0],
+            description=text,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add(added)
+    return parser
+
+
+def verb_names() -> list[str]:
+    """Return the verbs: the modules of this package, but for those that begin with ``_``."""
+    names = [info.name for info in pkgutil.iter_modules(__path__)]
+    return sorted(name for name in names if not name.startswith("_"))

@@ -1,0 +1,62 @@
+"""Run a verb over files: one that fails is told, and does not stop the others."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from persist.errors import PersistError
+
+__all__ = ["each", "told", "warnings_told"]
+
+
+def each(files: Iterable[str], act: Callable[[str], object]) -> int:
+    """Call ``act`` with every file; return 1 if any failed, else 0."""
+    status = 0
+    with warnings_told():
+        for file in files:
+            try:
+                act(file)
+            except Exception as error:
+                print(f"persist: {told(error, file)}", file=sys.stderr)
+                status = 1
+    return status
+
+
+def told(error: BaseException, file: str) -> str:
+    """Return an error as one line that begins with the file."""
+    from persist._show import printable
+
+    if isinstance(error, PersistError):
+        text = str(error)
+    elif isinstance(error, OSError):
+        text = f"{error.filename or file}: {error.strerror or error}"
+    elif isinstance(error, MemoryError):
+        text = "there is not enough memory."
+    else:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        text = (
+            f"{type(error).__name__}: {error} ({os.path.basename(last.filename)}:{last.lineno}). "
+            "This is a fault of persist, not of the file: please report it with the file."
+        )
+    lines = [line if line.isprintable() else repr(line)[1:-1] for line in text.splitlines()]
+    text = "\n  ".join(lines)
+    return text if text.startswith(file) else f"{printable(file)}: {text}"
+
+
+@contextmanager
+def warnings_told() -> Iterator[None]:
+    """Tell a warning as a sentence, without the line of ours that raised it."""
+
+    def show(message: Warning | str, *rest: object, **more: object) -> None:
+        print(f"warning: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        if not sys.warnoptions and "PYTHONWARNINGS" not in os.environ:
+            warnings.simplefilter("default")
+        warnings.showwarning = show
+        yield

@@ -1,0 +1,55 @@
+"""Printing: plain text, and prettier on a terminal where rich is installed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+__all__ = ["progress", "show"]
+
+# What is coloured: the first line of a page, the words that begin its lines, paths, damage.
+_STYLES = (
+    (r"^\S.*$", "bold"),
+    (r"^  (format|writer|tree|classes|names)\b", "cyan"),
+    (r"^  damage.*$", "red"),
+    (r"^ {4,}[^:\n]*:(?= |$)", "green"),
+    (r"\((record|record, empty)\)", "yellow"),
+    (r"\b(cannot|failed):.*$", "red"),
+)
+
+
+def show(text: str) -> None:
+    """Print a page."""
+    console = _console(sys.stdout)
+    if console is None:
+        print(text)
+        return
+    from rich.text import Text
+
+    page = Text(text)
+    for pattern, style in _STYLES:
+        page.highlight_regex(f"(?m){pattern}", style)
+    console.print(page, soft_wrap=True)
+
+
+def progress(files: Iterable[Any], total: int, what: str) -> Iterator[Any]:
+    """Yield the files, with a bar on a terminal's error stream where rich is installed."""
+    console = _console(sys.stderr)
+    if console is None or total < 2:
+        yield from files
+        return
+    from rich.progress import track
+
+    yield from track(files, description=what, total=total, console=console, transient=True)
+
+
+def _console(stream: Any) -> Any:
+    """A rich console on a terminal, or None."""
+    if not stream.isatty():
+        return None
+    try:
+        from rich.console import Console
+    except ImportError:
+        return None
+    return Console(file=stream, highlight=False)

@@ -1,0 +1,64 @@
+"""Write a file in another format, as it is: nothing is upgraded, no class is made.
+
+npz and safetensors hold arrays alone; what else the file has is counted and left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from persist._files import File
+
+__all__ = ["add", "run"]
+
+_ENDINGS = {"persist": ".persist", "pickle": ".pkl", "npz": ".npz", "safetensors": ".safetensors"}
+_ARRAYS_ONLY = ("npz", "safetensors")
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("files", metavar="FILE", nargs="+", help="a file, folder, prefix or URL")
+    parser.add_argument("--to", required=True, choices=sorted(_ENDINGS), help="the format to write")
+    parser.add_argument("--out", metavar="PATH", help="where to (default: beside, with its suffix)")
+    parser.add_argument("--force", action="store_true", help="overwrite a file that exists")
+    parser.add_argument("--protocol", type=int, choices=range(6), help="of --to pickle (default 4)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert every file; 1 if any failed."""
+    import sys
+
+    import persist
+    from persist._cli._each import each
+    from persist._cli._out import show
+    from persist.errors import PersistError
+
+    if args.out and len(args.files) > 1:
+        print("persist: --out names one file, and several are given", file=sys.stderr)
+        return 2
+
+    def one(name: str) -> None:
+        target = Path(args.out or name.rstrip("/") + _ENDINGS[args.to])
+        if target.exists() and not args.force:
+            raise PersistError(f"{target} exists.", file=name, remedy="Overwrite it with --force.")
+        with persist.open(name) as file:
+            value, left_out = _value(file, args.to)
+            persist.save(value, target, format=args.to, protocol=args.protocol)
+        note = f"  ({left_out:,} values that are no arrays are left out)" if left_out else ""
+        show(f"{name} -> {target}{note}")
+
+    return each(args.files, one)
+
+
+def _value(file: File, format: str) -> tuple[Any, int]:
+    """What is written of a file, and how much of it is not."""
+    import numpy as np
+
+    if format not in _ARRAYS_ONLY:
+        return file.tree, 0
+    arrays: dict[str, Any] = {path: np.asarray(file.arrays[path]) for path in file.arrays}
+    arrays = {path: array for path, array in arrays.items() if not array.dtype.hasobject}
+    return arrays, len(file.scalars)

@@ -1,0 +1,76 @@
+"""Tell what loading would do to each record of a file, and why; nothing is done.
+
+For every record: how its version is known, which aliases lead to today's class,
+which steps are taken, and what stays opaque.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from persist._migrate import Plan
+
+__all__ = ["add", "run"]
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    from persist._cli import _knowledge
+
+    parser.add_argument("files", metavar="FILE", nargs="+", help="a file, folder, prefix or URL")
+    parser.add_argument("--json", action="store_true", help="one JSON object a file")
+    _knowledge.add(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Explain every file; 1 if any could not be read, or could not be brought up to date."""
+    import sys
+
+    import persist
+    from persist._cli import _knowledge
+    from persist._cli._each import each
+    from persist._cli._out import show
+    from persist.errors import PersistError
+
+    try:
+        registry = _knowledge.registry_of(args)
+    except PersistError as error:
+        print(f"persist: {error}", file=sys.stderr)
+        return 2
+
+    def one(name: str) -> None:
+        plan = persist.explain(name, registry=registry)
+        if args.json:
+            print(json.dumps(_as_json(plan), indent=1))
+        else:
+            show(str(plan))
+        for problem in plan.problems:
+            raise problem
+
+    return each(args.files, one)
+
+
+def _as_json(plan: Plan) -> dict[str, Any]:
+    return {
+        "file": plan.file,
+        "opaque": plan.opaque,
+        "records": [
+            {
+                "path": entry.path,
+                "class": entry.qualname,
+                "today": entry.today,
+                "schema": entry.schema,
+                "version": entry.found,
+                "how": entry.how,
+                "to": entry.to,
+                "steps": entry.steps,
+                "aliases": [str(alias) for alias in entry.aliases],
+                "opaque": entry.is_opaque,
+                "problem": None if entry.problem is None else str(entry.problem),
+            }
+            for entry in plan.entries
+        ],
+    }

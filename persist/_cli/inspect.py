@@ -1,0 +1,174 @@
+"""Show what is inside files: format and reason, writer, tree, lost classes, names, damage.
+
+Nothing in a file is imported or called.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from persist._files import File
+
+__all__ = ["add", "run"]
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("files", metavar="FILE", nargs="+", help="a file, folder, prefix or URL")
+    parser.add_argument("--json", action="store_true", help="one JSON object a file")
+    parser.add_argument("--arrays", action="store_true", help="list every array by its path")
+    parser.add_argument("--path", metavar="GLOB", help="only what these paths match ('*/weights')")
+    parser.add_argument("--lines", type=int, default=60, help="lines of the tree (default 60)")
+    parser.add_argument("--salvage", action="store_true", help="what is whole of a damaged file")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show every file; 1 if any could not be read."""
+    import persist
+    from persist._cli._each import each
+    from persist._cli._out import show
+
+    def one(name: str) -> None:
+        with persist.open(name, salvage=args.salvage) as file:
+            if args.json:
+                print(json.dumps(_as_json(file, args.path), indent=1, allow_nan=False))
+            elif args.arrays or args.path:
+                show("\n".join(_table(file, args)))
+            else:
+                show("\n".join([_page(file, args.lines), *_classes(file), *_globals(file)]))
+
+    return each(args.files, one)
+
+
+def _page(file: File, lines: int) -> str:
+    from persist import _show
+
+    return _show.page(file, lines)
+
+
+def _wanted(path: str, glob: str | None) -> bool:
+    return glob is None or fnmatch.fnmatchcase(path, glob)
+
+
+def _table(file: File, args: argparse.Namespace) -> list[str]:
+    """Arrays, and with ``--path`` scalars too, one a line."""
+    from persist._show import leaf_text, printable
+
+    rows = [(path, leaf_text(file.arrays[path])) for path in file.arrays]
+    if not args.arrays:
+        rows += [(path, leaf_text(file.scalars[path])) for path in file.scalars]
+    rows = [(printable(path or "(root)"), text) for path, text in rows if _wanted(path, args.path)]
+    width = min(max((len(path) for path, _ in rows), default=0), 48)
+    return [file.name, *(f"  {path:<{width}}  {text}" for path, text in rows)]
+
+
+def _classes(file: File) -> list[str]:
+    """The classes that are not here, how many of each, and what they are called today."""
+    from persist._show import classes_of, printable
+
+    counts = classes_of(file.tree, file.looker)
+    if not counts:
+        return []
+    lines = ["  classes"]
+    for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:20]:
+        lines.append(f"    {printable(name)}{f'  ({count:,} of it)' if count > 1 else ''}")
+        today = file.knowledge.resolve(name)
+        if today != name:
+            lines[-1] += f"  is {printable(today)} today"
+    return [*lines, *([f"    ... and {len(counts) - 20:,} more"] if len(counts) > 20 else [])]
+
+
+def _globals(file: File) -> list[str]:
+    """Every name that the file would have had imported, and what became of it."""
+    from persist._show import printable
+
+    names = _names(file)
+    if not names:
+        return []
+    lines = ["  names"]
+    width = min(max(len(name) for name in names), 56)
+    for name in names[:30]:
+        lines.append(f"    {printable(name):<{width}}  {_verdict(file, name)}")
+    return [*lines, *([f"    ... and {len(names) - 30:,} more"] if len(names) > 30 else [])]
+
+
+def _names(file: File) -> list[str]:
+    found = file.structure.get("globals", ())
+    return sorted({str(name).replace(" ", ".") for name in found})
+
+
+def _verdict(file: File, name: str) -> str:
+    """What this program makes of a name."""
+    from persist._wire import ndarray, plain
+
+    if name in plain.REBUILD or name in plain.FINISH or name in _SPELLING:
+        return "plain data"
+    if name in ndarray.REBUILD or name in ndarray.FINISH or name == "numpy.ndarray":
+        return "plain data"
+    if file.knowledge.schema_for(name) is not None:
+        return "declared"
+    if file.knowledge.plain_for(name) is not None:
+        return f"seen through the pack of {name.partition('.')[0]}"
+    today = file.knowledge.resolve(name)
+    return f"not here, {today} today" if today != name else "not here: stays a record, never called"
+
+
+# How pickle itself spells instances.
+_SPELLING = frozenset(
+    f"{module}.{name}"
+    for module in ("copy_reg", "copyreg")
+    for name in ("_reconstructor", "__newobj__", "__newobj_ex__")
+) | {"__builtin__.object", "builtins.object"}
+
+
+def _as_json(file: File, glob: str | None) -> dict[str, Any]:
+    from persist._show import classes_of
+
+    return {
+        "file": file.name,
+        "format": file.format,
+        "claim": file.claim,
+        "writer": file.writer,
+        "damage": file.damage,
+        "arrays": {path: _array(file, path) for path in file.arrays if _wanted(path, glob)},
+        "scalars": {
+            path: _value(file.scalars[path]) for path in file.scalars if _wanted(path, glob)
+        },
+        "classes": dict(classes_of(file.tree, file.looker)),
+        "names": {name: _verdict(file, name) for name in _names(file)},
+        "structure": _value(file.structure),
+    }
+
+
+def _array(file: File, path: str) -> dict[str, Any]:
+    array = file.arrays[path]
+    if hasattr(array, "typecode"):  # array.array
+        return {"dtype": array.typecode, "shape": [len(array)]}
+    return {"dtype": str(array.dtype), "shape": list(array.shape), "bytes": int(array.nbytes)}
+
+
+def _value(value: Any) -> Any:
+    """A value as JSON has it; anything else as the text that `print(file)` shows."""
+    import math
+
+    import numpy as np
+
+    from persist._show import leaf_text
+
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, int) and abs(value) < 2**63:
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    if isinstance(value, list | tuple):
+        return [_value(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _value(item) for key, item in value.items()}
+    return leaf_text(value)
