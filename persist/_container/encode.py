@@ -529,6 +529,8 @@ def _persistent(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
 
 def _item(encoder: _Encoder, frame: _Frame, array: Any, head: list[Any] | None = None) -> _Item:
     path = encoder.path(frame, len(frame.cells) - frame.skip)
+    if array.dtype.isbuiltin != 1:
+        encoder.dtype_text(array.dtype)  # its node, if it needs one, comes before the array's
     item = _Item(len(encoder.nodes), path, array, head)
     encoder.items.append(item)
     return item
