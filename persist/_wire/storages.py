@@ -344,7 +344,8 @@ def _look(
 
 def _conjugate(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     if array.dtype.names is None:
-        return np.conjugate(array)
+        whole: np.ndarray[Any, Any] = np.conjugate(array)
+        return whole
     turned = array.copy()
     turned["imag"] = -turned["imag"]
     return turned

@@ -41,6 +41,9 @@ _SAFE = frozenset(
         "_rebuild_meta_tensor_no_storage", "_rebuild_nested_tensor",
     )
 ) | {"torch.Size", "torch.device", "torch.serialization._get_layout"}  # fmt: skip
+_TYPED = "torch._tensor._rebuild_from_type_v2"
+_TYPES = ("torch.Tensor", "torch.nn.parameter.Parameter")
+_REBUILDS = tuple(f"torch._utils._rebuild_tensor{version}" for version in ("", "_v2", "_v3"))
 _SCHEMES = frozenset(
     f"torch.{name}"
     for name in (
@@ -202,14 +205,12 @@ def _copied(
     array: np.ndarray[Any, Any],
 ) -> tuple[np.ndarray[Any, Any], Blob, int, tuple[int, ...]]:
     data = np.ascontiguousarray(array)
-    if data.dtype.byteorder == ">" or not data.dtype.isnative:
-        data = data.astype(data.dtype.newbyteorder("<"))
-    size, steps, step = array.itemsize, [], 1
-    for extent in reversed(array.shape):
-        steps.append(step)
-        step *= max(extent, 1)
-    del size
-    return array, Blob.of(data), 0, tuple(reversed(steps))
+    if not data.dtype.isnative:
+        data = data.astype(data.dtype.newbyteorder("="))
+    strides = [1]
+    for extent in reversed(array.shape[1:]):
+        strides.append(strides[-1] * max(extent, 1))
+    return array, Blob.of(data), 0, tuple(reversed(strides[: array.ndim]))
 
 
 def _clusters(members: list[np.ndarray[Any, Any]]) -> Iterator[list[np.ndarray[Any, Any]]]:
@@ -264,9 +265,8 @@ def _memory(arrays: list[np.ndarray[Any, Any]], low: int, high: int) -> np.ndarr
 def _flat(array: np.ndarray[Any, Any], length: int) -> np.ndarray[Any, Any]:
     """All bytes that an array spans, also those between its elements."""
     count = length // array.itemsize
-    line = np.lib.stride_tricks.as_strided(
-        array, (count,), (array.itemsize,), writeable=False, subok=False
-    )
+    raw = array.view(f"V{array.itemsize}")  # as_strided knows NumPy's own dtypes only
+    line = np.lib.stride_tricks.as_strided(raw, (count,), (array.itemsize,), writeable=False)
     return line.view(np.uint8)
 
 
@@ -274,7 +274,7 @@ def _flat(array: np.ndarray[Any, Any], length: int) -> np.ndarray[Any, Any]:
 
 
 def _kind(array: np.ndarray[Any, Any]) -> str:
-    return array.dtype.name
+    return str(array.dtype.name)
 
 
 def _check_array(array: np.ndarray[Any, Any], path: str) -> None:
@@ -315,12 +315,13 @@ def _is_dtype(value: Global) -> bool:
 
 
 def _is_safe(record: Record) -> bool:
-    return (
-        record.kind == "reduce"
-        and record.maker is not None
-        and record.maker.qualname in _SAFE
-        and record.state is ABSENT
-    )
+    """Whether it is made by one of the functions that the strict unpickler calls."""
+    if record.state is not ABSENT or record.kind not in ("reduce", "newobj"):
+        return False
+    if record.qualname == _TYPED and len(record.args) == 4:
+        names = [item.qualname for item in record.args[:2] if isinstance(item, Global)]
+        return len(names) == 2 and names[0] in _REBUILDS and names[1] in _TYPES
+    return record.qualname in _SAFE
 
 
 def _values(tree: Any) -> Iterator[tuple[str, Any]]:
@@ -348,7 +349,7 @@ def _below(value: Any) -> Iterable[tuple[Any, Any]]:
         return (("an item", item) for item in value)
     if isinstance(value, Record) and _is_safe(value):
         return ((f"args/{index}", item) for index, item in enumerate(value.args)
-                if not (isinstance(item, Global) and index == 0))  # fmt: skip
+                if index > 1 or not isinstance(item, Global))  # fmt: skip
     return ()
 
 
