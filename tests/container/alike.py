@@ -1,0 +1,120 @@
+"""Whether two trees are one: values, types, bits, and which things are the same thing."""
+
+from __future__ import annotations
+
+import array
+import datetime
+import struct
+from collections import Counter, OrderedDict, defaultdict, deque
+from typing import Any
+
+import numpy as np
+
+from persist.tree import Global, LazyArray, PersistentRef, Record
+
+LEAVES = (
+    int, str, bytes, bool, type(None), range, datetime.date, datetime.time, datetime.timedelta,
+)  # fmt: skip
+
+
+def assert_alike(one: Any, other: Any) -> None:
+    """Assert that two trees are isomorphic graphs of equal values."""
+    there: dict[int, int] = {}
+    back: dict[int, int] = {}
+    todo = [("", one, other)]
+    kept = []
+    while todo:
+        path, a, b = todo.pop()
+        if isinstance(b, LazyArray):
+            b = b.read()
+        if isinstance(a, LazyArray):
+            a = a.read()
+        assert type(a) is type(b), (path, type(a), type(b))
+        if isinstance(a, list | dict | set | tuple | frozenset | Record | np.ndarray | deque):
+            # Python shares the empty tuple and frozenset, and may share equal constants.
+            if a != () and not (isinstance(a, frozenset) and not a):
+                if id(a) in there:
+                    assert there[id(a)] == id(b), path
+                    continue
+                assert id(b) not in back, path
+                there[id(a)], back[id(b)] = id(b), id(a)
+                kept += [a, b]
+        todo += [(f"{path}/{step}", x, y) for step, x, y in parts(path, a, b)]
+
+
+def parts(path: str, a: Any, b: Any) -> list[tuple[Any, Any, Any]]:
+    """Compare what has no parts, and return the pairs of parts that are to be compared."""
+    if isinstance(a, float):
+        assert struct.pack("d", a) == struct.pack("d", b), path
+        return []
+    if isinstance(a, complex):
+        return [("re", a.real, b.real), ("im", a.imag, b.imag)]
+    if isinstance(a, Record):
+        names = ("cls", "maker", "kind", "version", "args", "kwargs", "state", "listitems")
+        own = [(name, getattr(a, name), getattr(b, name)) for name in names]
+        return own + paired(path, sum(a.dictitems, ()), sum(b.dictitems, ()))
+    if isinstance(a, np.ndarray):
+        return arrays(path, a, b)
+    if isinstance(a, np.generic):
+        assert a.dtype == b.dtype, path
+        if a.dtype.hasobject:
+            return [(name, a[name], b[name]) for name in a.dtype.names]
+        assert a.tobytes() == b.tobytes(), path
+        return []
+    if isinstance(a, set | frozenset):
+        return sets(path, a, b)
+    if isinstance(a, dict):
+        if isinstance(a, defaultdict):
+            assert a.default_factory is b.default_factory, path
+        extra = [("vars", vars(a), vars(b))] if isinstance(a, OrderedDict) and vars(a) else []
+        return extra + paired(path, sum(dict.items(a), ()), sum(dict.items(b), ()))
+    if isinstance(a, list | tuple | deque):
+        if isinstance(a, deque):
+            assert a.maxlen == b.maxlen, path
+        return paired(path, a, b)
+    if isinstance(a, slice):
+        return [(n, getattr(a, n), getattr(b, n)) for n in ("start", "stop", "step")]
+    if isinstance(a, PersistentRef):
+        return [("pid", a.pid, b.pid)]
+    if isinstance(a, array.array):
+        assert (a.typecode, a.tobytes()) == (b.typecode, b.tobytes()), path
+        return []
+    if isinstance(a, datetime.datetime | datetime.time):
+        assert a.fold == b.fold, path
+        assert a.tzinfo == b.tzinfo, path
+        assert a.replace(tzinfo=None) == b.replace(tzinfo=None), path
+        return []
+    assert repr(a) == repr(b) if isinstance(a, Global) else str(a) == str(b), path
+    return []
+
+
+def paired(path: str, a: Any, b: Any) -> list[tuple[Any, Any, Any]]:
+    assert len(a) == len(b), path
+    return [(i, x, y) for i, (x, y) in enumerate(zip(a, b, strict=True))]
+
+
+def sets(path: str, a: Any, b: Any) -> list[tuple[Any, Any, Any]]:
+    """Items have no order: paired by what they print, which the tests keep distinct."""
+    assert len(a) == len(b), path
+    order = {"key": lambda item: (type(item).__name__, repr(item))}
+    return [("item", x, y) for x, y in zip(sorted(a, **order), sorted(b, **order), strict=True)]
+
+
+def arrays(path: str, a: Any, b: Any) -> list[tuple[Any, Any, Any]]:
+    assert a.dtype == b.dtype, (path, a.dtype, b.dtype)
+    assert a.dtype.type is b.dtype.type, path
+    assert a.dtype.isalignedstruct == b.dtype.isalignedstruct, path
+    assert a.shape == b.shape, path
+    if isinstance(a, np.ma.MaskedArray):
+        assert a.hardmask == b.hardmask, path
+        assert (np.ma.getmask(a) is np.ma.nomask) == (np.ma.getmask(b) is np.ma.nomask), path
+        fills = [x if x is None else np.asarray(x) for x in (a._fill_value, b._fill_value)]
+        masks = [np.array(np.ma.getmask(x)) for x in (a, b)]
+        datas = [np.array(np.ma.getdata(x)) for x in (a, b)]
+        return [("fill", *fills), ("mask", *masks), ("data", *datas)]
+    if a.dtype.names is not None and a.dtype.hasobject:
+        return [(n, np.array(a[n]), np.array(b[n])) for n in a.dtype.names]
+    if a.dtype.hasobject:
+        return paired(path, a.reshape(-1).tolist(), b.reshape(-1).tolist())
+    assert a.tobytes() == b.tobytes(), path
+    return []
