@@ -308,7 +308,7 @@ class Bundle:
             found = self.tensors.get(key)
             if found is None or found.shape or not found.dtype.hasobject:
                 continue
-            data = memoryview(found.read()[()])
+            data = memoryview(bytes(found.read()[()]))
             return object_graph(SCHEMAS.read("TrackableObjectGraph", data, self.index))
         return None
 

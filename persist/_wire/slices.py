@@ -8,6 +8,7 @@ texts as bytes that sort as they do).
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -171,7 +172,7 @@ def _overlap(shape: tuple[int, ...], parts: Sequence[Part], source: Source) -> b
     if len(boxes) > _PAIRS:  # many parts are cut along one dimension
         for axis in range(len(shape)):
             spans = sorted(box[axis] for box in boxes)
-            if all(before[1] <= after[0] for before, after in zip(spans, spans[1:], strict=False)):
+            if all(before[1] <= after[0] for before, after in itertools.pairwise(spans)):
                 return False
         source.spend(math.prod(shape))
         taken = np.zeros(shape, bool)
@@ -180,8 +181,8 @@ def _overlap(shape: tuple[int, ...], parts: Sequence[Part], source: Source) -> b
         return not taken.all()
     if not boxes or not shape:
         return len(boxes) > 1
-    spans = np.array(boxes, np.int64)  # part, dimension, (start, stop)
-    starts, stops = spans[:, :, 0], spans[:, :, 1]
+    bounds = np.array(boxes, np.int64)  # part, dimension, (start, stop)
+    starts, stops = bounds[:, :, 0], bounds[:, :, 1]
     for index in range(len(boxes) - 1):
         rest = slice(index + 1, None)
         meets = (starts[index] < stops[rest]) & (starts[rest] < stops[index])

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from persist._wire.dtypes import extended
 from persist._wire.graphproto import dtype_name, shape_of
 from persist._wire.protobuf import Message
 from persist._wire.source import Source
@@ -26,7 +27,7 @@ from persist.tree import LazyArray
 
 __all__ = ["dtype_of", "fill", "lengths_of", "shape_checked", "strings", "tensor"]
 
-_BEYOND = {"bfloat16": 2, "int4": 1, "uint4": 1, "int2": 1, "uint2": 1}
+_BEYOND = ("bfloat16", "int4", "uint4", "int2", "uint2")
 _FLOAT8 = (
     "float8_e5m2",
     "float8_e4m3fn",
@@ -62,12 +63,7 @@ def dtype_of(number: int) -> np.dtype[Any] | None:
         return np.dtype(_QUANTIZED[name])
     if name not in _BEYOND and name not in _FLOAT8:
         return None
-    try:
-        import ml_dtypes
-
-        return np.dtype(getattr(ml_dtypes, name))
-    except (ImportError, AttributeError):
-        return np.dtype(f"u{_BEYOND.get(name, 1)}")
+    return extended(name)
 
 
 def shape_checked(extents: list[int] | None, source: Source, where: str) -> tuple[int, ...]:
@@ -163,7 +159,8 @@ def _values(
     name = dtype_name(number)
     field = _FIELDS.get(name, "int_val")
     if field == "float8_val":
-        return np.frombuffer(message.data(field), np.uint8).view(dtype)
+        bits: np.ndarray[Any, Any] = np.frombuffer(message.data(field), np.uint8).view(dtype)
+        return bits
     kind = message.schema.fields[field][1]
     if kind in ("float", "double"):
         values = message.floats(field)
@@ -178,13 +175,14 @@ def _values(
         return values
     integers = message.integers(field)
     if field == "half_val":
-        return integers.astype(np.uint16).view(dtype)
+        halves: np.ndarray[Any, Any] = integers.astype(np.uint16).view(dtype)
+        return halves
     if name in ("int4", "uint4", "int2", "uint2"):
         return (
             integers.astype(np.int8).astype(dtype) if dtype.kind == "V" else integers.astype(dtype)
         )
     if dtype.kind == "b":
-        return integers != 0
+        return np.not_equal(integers, 0)
     return integers.astype(dtype)
 
 

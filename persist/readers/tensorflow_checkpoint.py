@@ -210,9 +210,8 @@ def _names(opened: Callable[[str], Source | None], beside: Source | None) -> lis
 def _series(source: Source, state: State | None) -> list[Step]:
     """The checkpoints among which a folder, a state file or an unfinished prefix lets choose."""
     is_open = source.kind == "folder" or (source.kind == "file" and is_state(source))
-    if not is_open:
-        if source.kind != "prefix" or _is_whole(source):
-            return []
+    if not is_open and (source.kind != "prefix" or _is_whole(source)):
+        return []
     names = source.children()
     prefixes = [*bundles(names), *tables(names)]
     if state is not None:

@@ -52,6 +52,8 @@ class TensorFlowSavedModelReader(Reader):
             for name in (*_NAMES, _CHUNKED):
                 if name in names:
                     return f"a folder with {name}"
+            if _VARIABLES in names and _index_in(source.child(_VARIABLES)) is not None:
+                return "a folder with variables/variables.index"
             return None
         if source.kind != "file" or not source.size:
             return None
@@ -65,6 +67,8 @@ class TensorFlowSavedModelReader(Reader):
 
     def read(self, source: Source, options: Options) -> Content:
         model = _model_file(source)
+        if model is None:
+            return _without_graph(source, options)
         is_text = model.basename.endswith(".pbtxt")
         kind = graph_kind(model)
         if kind is not None and kind[0] == "SavedModel":
@@ -93,34 +97,66 @@ class TensorFlowSavedModelReader(Reader):
         )
 
 
-def _model_file(source: Source) -> Source:
+def _model_file(source: Source) -> Source | None:
     if source.kind == "file":
         return source
     for name in _NAMES:
         found = source.child(name)
         if found is not None and found.kind == "file":
             return found
-    raise UnknownFormatError(
-        f"its graph is in {_CHUNKED}, which was split into chunks.",
-        file=source.name,
-        remedy="Its variables can be opened: name the folder variables/ in it.",
+    return None
+
+
+def _without_graph(source: Source, options: Options) -> Content:
+    """A folder of variables whose graph is not there, or is split into chunks."""
+    variables = _bundle(source.child(_VARIABLES), options)
+    is_chunked = _CHUNKED in source.children()
+    if variables is None:
+        raise UnknownFormatError(
+            f"its graph is in {_CHUNKED}, split into chunks, and it has no variables.",
+            file=source.name,
+            remedy="Load it with TensorFlow 2.15 or later.",
+        )
+    note = f"the graph is in {_CHUNKED}, split into chunks" if is_chunked else (
+        "there is no saved_model.pb"
+    )  # fmt: skip
+    return Content(
+        dict(variables.tensors),
+        structure=lambda: _told(variables),
+        damage=[f"{note}: only the variables are here", *variables.damage],
     )
 
 
-def _variables(model: Source, options: Options, damage: list[str]) -> Bundle | None:
-    folder = model.sibling(_VARIABLES)
+def _index_in(folder: Source | None) -> Source | None:
     if folder is None or folder.kind != "folder":
         return None
     index = folder.child(f"{_VARIABLES}.index")
-    if index is None or index.kind != "file":
+    return index if index is not None and index.kind == "file" else None
+
+
+def _bundle(folder: Source | None, options: Options) -> Bundle | None:
+    index = _index_in(folder)
+    if index is None:
         return None
+    return Bundle(index, _VARIABLES, options.verify or "lazy", options.salvage)
+
+
+def _variables(model: Source, options: Options, damage: list[str]) -> Bundle | None:
     try:
-        return Bundle(index, _VARIABLES, options.verify or "lazy", options.salvage)
+        return _bundle(model.sibling(_VARIABLES), options)
     except DamagedFileError as error:
         if not options.salvage:
             raise
         damage.append(f"the variables were left out, for {error}")
         return None
+
+
+def _told(variables: Bundle) -> dict[str, Any]:
+    told: dict[str, Any] = {"tensors": variables.described}
+    graph = variables.object_graph()
+    if graph is not None:
+        told["object_graph"] = graph
+    return told
 
 
 def _note_missing(metas: list[Message], damage: list[str]) -> None:
@@ -160,10 +196,7 @@ def _structure(model: Source, message: Message, variables: Bundle | None) -> dic
         ],
     }
     if variables is not None:
-        told["tensors"] = variables.described
-        graph = variables.object_graph()
-        if graph is not None:
-            told["object_graph"] = graph
+        told.update(_told(variables))
     metadata = model.sibling(_METADATA)
     if metadata is not None and metadata.kind == "file":
         told["keras_metadata"] = _metadata(metadata)

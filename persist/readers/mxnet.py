@@ -1,0 +1,314 @@
+"""MXNet's ``.params``: a list of arrays, then the list of their names; and what stands beside.
+
+Written by  ``mx.nd.save``, ``Module.save_checkpoint``, ``model.save_checkpoint``,
+            Gluon's ``save_params``, ``save_parameters`` and ``export``, and
+            ``npx.save``, of MXNet 0.5 to 1.9; ``Trainer.save_states`` and
+            ``save_optimizer_states``; MXNet 2 writes ``.npz``, read as that.
+Evidence    MXNet's ``src/ndarray/ndarray.cc``, ``python/mxnet/model.py``,
+            ``gluon/block.py``, ``gluon/trainer.py``, ``optimizer/optimizer.py``,
+            nnvm's ``src/pass/saveload_json.cc``; files of 0.9.5 to 1.9.1.
+Traps       The magic number is that of the list; the arrays have four layouts of
+            their own. Names follow the arrays. A file may have no suffix. One
+            array is a list of one. Trainer states are a pickle, whose arrays are
+            bytes in this format; a pair with the optimizer in newer ones.
+            ``mlp-symbol.json`` belongs to any number of ``mlp-NNNN.params``.
+Gives       A dict by the names in the file (``arg:fc1_weight``), or a list.
+            Sparse arrays: a record with ``dense`` and its parts. Trainer states:
+            a dict by the parameter's index, with ``optimizer`` where it was
+            saved, too. ``structure``: the symbol's graph.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from persist._wire import ndarray, plain
+from persist._wire.ndlist import LIST_MAGIC, read_list
+from persist._wire.pickle import Machine
+from persist._wire.source import Source
+from persist._wire.steps import Step, chosen
+from persist.errors import DamagedFileError, FormatError
+from persist.readers.base import Content, Options, Reader
+from persist.tree import Record
+
+__all__ = ["MXNetReader", "MXNetStatesReader"]
+
+_PARAMS = re.compile(r"(?P<prefix>.*)-(?P<epoch>\d{4,})\.params\Z", re.DOTALL)
+_SYMBOL = "-symbol.json"
+_SYMBOL_FIRST = re.compile(rb"\s*\{\s*\"nodes\"\s*:\s*\[\s*\{")
+_SPARSE = "mxnet.ndarray.sparse"
+
+
+class MXNetReader(Reader):
+    """Arrays of MXNet, with the symbol beside them; by either file or by the prefix."""
+
+    name = "mxnet"
+    suffixes = (".params", ".nd")
+
+    def claims(self, source: Source) -> str | None:
+        if source.kind == "prefix":
+            prefix = source.basename
+            found = [step.name for step in _epochs(source, prefix)]
+            if f"{prefix}{_SYMBOL}" in source.children():
+                found.append(f"{prefix}{_SYMBOL}")
+            return f"the prefix of {', '.join(found[:4])}" if found else None
+        if source.kind != "file":
+            return None
+        if source.head(16) == LIST_MAGIC:
+            return "begins with the magic number of a list of NDArrays (0x112)"
+        head = source.head(4096)
+        if _SYMBOL_FIRST.match(head) and b'"op"' in head and b'"name"' in head:
+            return 'JSON that begins with the "nodes" of a symbol'
+        return None
+
+    def read(self, source: Source, options: Options) -> Content:
+        if source.kind == "file" and source.head(16) == LIST_MAGIC:
+            match = _PARAMS.match(source.basename)
+            symbol = source.sibling(f"{match['prefix']}{_SYMBOL}") if match else None
+            content = _params(source)
+            return _with_symbol(content, symbol, source, match["prefix"] if match else None, [])
+        if source.kind == "file":
+            prefix = source.basename.removesuffix(_SYMBOL)
+            symbol = source
+            steps = _epochs(source, prefix) if prefix != source.basename else []
+        else:
+            prefix = source.basename
+            symbol = source.sibling(f"{prefix}{_SYMBOL}")
+            steps = _epochs(source, prefix)
+        content = Content({})
+        if steps:
+            step = chosen(steps, options.step, source.name)
+            params = source.sibling(step.name)
+            if params is not None and params.kind == "file":
+                content = _params_of_any_kind(params, options)
+        elif options.step is not None:
+            chosen([], options.step, source.name)
+        return _with_symbol(content, symbol, source, prefix, steps)
+
+
+def _epochs(source: Source, prefix: str) -> list[Step]:
+    """The ``prefix-NNNN.params`` beside a file or prefix, by epoch."""
+    found = []
+    for name in source.children():
+        match = _PARAMS.match(name)
+        if match is not None and match["prefix"] == prefix and len(match["epoch"]) < 20:
+            found.append(Step(int(match["epoch"]), name))
+    return sorted(found, key=lambda step: (step.number, step.name))
+
+
+def _params(source: Source) -> Content:
+    cursor = source.cursor()
+    arrays, names = read_list(cursor)
+    damage = []
+    if cursor.left:
+        damage.append(f"{cursor.left:,} bytes follow the names, at offset {cursor.offset:,}")
+    tree: Any = arrays
+    if names:
+        tree = {}
+        for name, array in zip(names, arrays, strict=True):
+            tree[_free(tree, name)] = array
+    is_sparse = any(isinstance(array, Record) for array in arrays)
+    return Content(tree, damage=damage, globals={_SPARSE} if is_sparse else set())
+
+
+def _free(taken: dict[str, Any], name: str) -> str:
+    free, number = name, 2
+    while free in taken:
+        free = f"{name}~{number}"
+        number += 1
+    return free
+
+
+def _params_of_any_kind(source: Source, options: Options) -> Content:
+    """MXNet 2 exports NPZ under the same name."""
+    if source.head(16) == LIST_MAGIC or options.open_nested is None:
+        return _params(source)
+    return options.open_nested(source)
+
+
+# The symbol.
+
+
+def _with_symbol(
+    content: Content, symbol: Source | None, source: Source, prefix: str | None, steps: list[Step]
+) -> Content:
+    """Add the description of the graph, and of the files that belong together."""
+    told: dict[str, Any] = {}
+    graph = None
+    if symbol is not None and symbol.kind == "file":
+        try:
+            graph = _graph(symbol)
+        except FormatError as error:
+            if symbol is source:
+                raise
+            content.damage.append(f"the symbol was left out, for {error}")
+    if graph is not None:
+        told = _described(graph, content.tree)
+    if prefix is not None:
+        told["files"] = [
+            name
+            for name in source.children()
+            if name == f"{prefix}{_SYMBOL}"
+            or re.fullmatch(rf"{re.escape(prefix)}-\d{{4,}}\.(params|states)", name)
+        ]
+    if steps:
+        told["series"] = {"steps": [step.number for step in steps]}
+    content.structure = told
+    version = None if graph is None else _version(graph)
+    if version:
+        content.writer = {"mxnet": version}
+    return content
+
+
+def _graph(source: Source) -> dict[str, Any]:
+    source.spend(8 * source.size)
+    try:
+        graph: dict[str, Any] = json.loads(source.read(0, source.size))
+    except (ValueError, RecursionError) as error:
+        raise DamagedFileError(
+            f"the symbol is no JSON: {error}.",
+            file=source.name,
+            remedy="The file is truncated or damaged.",
+        ) from error
+    nodes = graph.get("nodes") if isinstance(graph, dict) else None
+    if not isinstance(nodes, list) or not all(isinstance(node, dict) for node in nodes):
+        raise DamagedFileError("the symbol has no nodes.", file=source.name)
+    return graph
+
+
+def _described(graph: dict[str, Any], tree: Any) -> dict[str, Any]:
+    nodes = graph["nodes"]
+    names = [str(node.get("name")) for node in nodes]
+    leaves = [name for name, node in zip(names, nodes, strict=True) if node.get("op") == "null"]
+    aux = _auxiliary(nodes, names, tree)
+    return {
+        "symbol": {
+            **{key: value for key, value in graph.items() if key != "nodes"},
+            "nodes": [
+                {
+                    "name": node.get("name"),
+                    "op": node.get("op"),
+                    "attrs": _attributes(node),
+                    "inputs": node.get("inputs", []),
+                }
+                for node in nodes
+            ],
+        },
+        "arguments": [name for name in leaves if name not in aux],
+        "aux": [name for name in leaves if name in aux],
+    }
+
+
+def _attributes(node: dict[str, Any]) -> dict[str, Any]:
+    """What a node is told: ``param`` and ``attr`` until 0.12, ``attrs`` since."""
+    told: dict[str, Any] = {}
+    for key in ("param", "attr", "attrs"):
+        value = node.get(key)
+        if isinstance(value, dict):
+            told.update(value)
+    return told
+
+
+def _auxiliary(nodes: list[dict[str, Any]], names: list[str], tree: Any) -> set[str]:
+    """The states that are no arguments: by their prefix in the file, else by what normalizes."""
+    if isinstance(tree, dict) and any(str(key).startswith(("arg:", "aux:")) for key in tree):
+        return {str(key)[4:] for key in tree if str(key).startswith("aux:")}
+    found = set()
+    for node in nodes:
+        inputs = node.get("inputs")
+        if "BatchNorm" not in str(node.get("op")) or not isinstance(inputs, list):
+            continue
+        for item in inputs[3:5]:
+            number = item[0] if isinstance(item, list) and item else None
+            if isinstance(number, int) and 0 <= number < len(names):
+                found.add(names[number])
+    return found
+
+
+def _version(graph: dict[str, Any]) -> str | None:
+    """The release that wrote it, 10905 for 1.9.5."""
+    attrs = graph.get("attrs")
+    told = attrs.get("mxnet_version") if isinstance(attrs, dict) else None
+    number = told[1] if isinstance(told, list) and len(told) == 2 else None
+    if not isinstance(number, int) or not 0 < number < 1_000_000:
+        return None
+    return f"{number // 10_000}.{number // 100 % 100}.{number % 100}"
+
+
+# Trainer states.
+
+# A dict whose first key is a whole number, by itself or first in a pair.
+_STATES_FIRST = re.compile(
+    rb"(?s)(?:\x80[\x02-\x05](?:\x95.{8})?|\(?)\}(?:q.|r....|\x94)?\(?(?:K.|M..|J....)"
+    rb"|\(?\(dp?\d*\r?\n(?:p\d+\r?\n)?I\d+\r?\n"
+)
+_STATES_NAMES = (b"mxnet.ndarray", b"mxnet.numpy.multiarray", b"mxnet.optimizer")
+
+
+class MXNetStatesReader(Reader):
+    """What ``Trainer.save_states`` writes: a pickle of states by parameter, and the optimizer."""
+
+    name = "mxnet-states"
+    suffixes = (".states",)
+    refines = ("pickle",)
+
+    def claims(self, source: Source) -> str | None:
+        if source.kind != "file" or not _STATES_FIRST.match(source.head(32)):
+            return None
+        head = source.head(1 << 16)
+        for name in _STATES_NAMES:
+            if name in head:
+                return f"a pickle of a dict by number that names {name.decode()}"
+        return None
+
+    def read(self, source: Source, options: Options) -> Content:
+        machine = Machine(
+            source,
+            py2_str=options.py2_str,
+            rebuild={**plain.REBUILD, **ndarray.REBUILD},
+            finish={**plain.FINISH, **ndarray.FINISH},
+        )
+        cursor = source.cursor()
+        value = machine.load(cursor)
+        damage = []
+        if cursor.left:
+            damage.append(f"{cursor.left:,} bytes follow the pickle, at offset {cursor.offset:,}")
+        structure: dict[str, Any] = {
+            "protocol": machine.protocol,
+            "pickle_top": "states",
+            "globals": sorted(f"{item.module} {item.name}" for item in machine.globals.values()),
+        }
+        tree = value
+        if _is_pair(value):
+            states, optimizer = value
+            tree = {**states, "optimizer": optimizer}
+            structure["pickle_top"] = "tuple(states, optimizer)"
+            structure["optimizer"] = _optimizer(optimizer)
+        return Content(
+            tree,
+            structure=structure,
+            writer={"python": "2"} if machine.has_py2_str else {},
+            damage=damage,
+            globals=set(machine.globals),
+        )
+
+
+def _is_pair(value: Any) -> bool:
+    return (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and isinstance(value[0], dict)
+        and isinstance(value[1], Record)
+        and "optimizer" not in value[0]
+    )
+
+
+def _optimizer(record: Record) -> dict[str, Any]:
+    """Its class, and what is a plain number or text of it."""
+    told: dict[str, Any] = {"class": record.qualname}
+    for name, value in record.fields().items():
+        if isinstance(name, str) and isinstance(value, str | int | float | bool | type(None)):
+            told[name] = value
+    return told
