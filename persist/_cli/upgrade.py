@@ -132,16 +132,15 @@ def _found(source: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _is_one(folder: Path) -> bool:
-    """Whether a folder is one thing, as a saved model is."""
+    """Whether a folder is one thing, as a saved model is; a series of checkpoints is many."""
     from persist._files import choose
     from persist._wire.source import open_source
     from persist.errors import FormatError
 
     try:
-        choose(open_source(folder))
+        return not choose(open_source(folder))[0].is_many
     except (FormatError, OSError):
         return False
-    return True
 
 
 # Doing it.

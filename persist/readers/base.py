@@ -75,6 +75,7 @@ class Reader:
         refines: names of readers whose claim gives way to this one's.
         writes: whether `write` is there.
         is_flat: whether `write` takes nothing but names and arrays.
+        is_many: whether what it opens is a folder of files that also stand each for itself.
     """
 
     name: ClassVar[str]
@@ -82,6 +83,7 @@ class Reader:
     refines: ClassVar[tuple[str, ...]] = ()
     writes: ClassVar[bool] = False
     is_flat: ClassVar[bool] = False
+    is_many: ClassVar[bool] = False
 
     def claims(self, source: Source) -> str | None:
         """Return why this file is its own, or None. Looks at content, not at the suffix.
