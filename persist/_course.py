@@ -263,7 +263,8 @@ def _enveloped(envelope: Envelope, target: Target, registry: Registry) -> list[_
     own = [piece for piece in pieces if piece.kind != ITEMS]
     if own and target.leaf.schema.name not in {piece.name for piece in own}:
         last = own[-1]
-        if last.name not in parts and registry.schema_for(last.name) is None:
+        known = registry.schema_for(last.name)
+        if last.name not in parts and (known is None or known.cls is not None):
             # The class was renamed and its schema's name with it: it keeps its version.
             last.note = f"written as {last.name!r}"
             last.name = target.leaf.schema.name
@@ -408,6 +409,8 @@ def _run(piece: _Piece, record: Record | None, memo: dict[Any, Any]) -> Any:
 def _step(step: Migration, state: Any, record: Record | None, memo: dict[Any, Any]) -> Any:
     if step.function is not None and isinstance(state, dict | list | tuple):
         state = _read_lazy(state)
+        if isinstance(state, _Watched):
+            state.seen.clear()
     if record is not None:
         record.state = state
     try:

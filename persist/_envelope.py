@@ -131,6 +131,7 @@ def unwrap(state: Any) -> Envelope | None:
         type(header) is not tuple
         or len(header) != 3
         or not _is_mark(header[0])
+        or type(header[1]) is not int
         or header[1] != FORM
     ):
         return None

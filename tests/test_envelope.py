@@ -116,8 +116,8 @@ def test_the_mark_and_the_names_in_files_stay():
         "persist.envelope",
         1,
         (
-            ("envelope.Base", 2, "8afc4b6b", "fields", ("a",)),
-            ("envelope.Heir", 3, header[2][1][2], "fields", ("b",)),
+            ("envelope.Base", 2, "eea2eae0", "fields", ("a",)),
+            ("envelope.Heir", 3, "fc0c8bd8", "fields", ("b",)),
         ),
     )
     assert callable(home._array)
