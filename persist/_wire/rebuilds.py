@@ -11,6 +11,7 @@ Sources: ``torch/_utils.py``, ``torch/_tensor.py``, ``torch/nn/parameter.py`` of
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,9 @@ from persist.tree import ABSENT, Global, Record
 
 __all__ = ["FINISH", "REBUILD", "Origin", "machine_for", "rebuilt", "storage_of", "text_of"]
 
+_SAID = re.compile(
+    r"\('storage', <class '([\w.]+)'>, u?'([^']*)', u?'([^']*)', (\d{1,18})L?(?:, None)?\)"
+)
 _NOTHING = 1 << 20  # bytes of zeros that stand for a storage on the meta device, at most
 
 # Whole tensors. Each function takes what the pickle gives the one of the same name.
@@ -185,6 +189,11 @@ class Origin:
 
     def resolve(self, pid: Any) -> Any:
         """Return what a persistent id stands for: a storage, a class, or ABSENT."""
+        if isinstance(pid, str):  # protocol 0 says the tuple by its text
+            found = _SAID.fullmatch(pid)
+            if found is None:
+                return ABSENT
+            return self.storage(Global("", found[1]), found[2], found[3], int(found[4]))
         if not isinstance(pid, tuple) or not pid:
             return ABSENT
         kind = text_of(pid[0])
@@ -201,7 +210,7 @@ class Origin:
 
     def storage(self, cls: Any, key: Any, location: Any, count: Any, view: Any = None) -> Storage:
         """Return the storage of a key, seen as one of that class; the same at every call."""
-        kind = kind_of(cls.name) if isinstance(cls, Global) else None
+        kind = kind_of(cls.name.rpartition(".")[2]) if isinstance(cls, Global) else None
         if kind is None or type(count) is not int or count < 0:
             raise self.damaged(
                 f"storage {text_of(key)!r} is said to be a {cls} of {count!r} elements.",

@@ -10,7 +10,8 @@ Traps       Until 1.2 there is no ``data.pkl``: a ``model.json`` tells the modul
             like torch.save's, but classes are called ``__torch__.<name>``.
             ``constants.pkl`` and ``code/`` are the program. It is never run.
 Gives       The module as a record, with parameters, buffers, attributes and
-            submodules under their own names.
+            submodules under their own names; tensors that are constants of the
+            program under ``constants``.
 """
 
 from __future__ import annotations
@@ -74,30 +75,24 @@ def _read_pickled(source: Source, archive: Archive, options: Options) -> Content
     pickled = archive.open("data.pkl", checked)
     machine = machine_for(pickled, origin)
     tree = machine.load(pickled.cursor())
+    constants = _constants(source, archive, is_big, passed)
+    if isinstance(tree, Record) and any(isinstance(item, Tensor) for item in constants):
+        tree.dictitems.append(("constants", constants))  # a frozen module has its weights there
 
     def structure() -> dict[str, Any]:
-        return {
-            **_structure(archive, machine),
-            "constants": _constants(source, archive, is_big),
-            **outline(tree),
-        }
+        return {**_structure(archive, machine), **outline(tree)}
 
     return Content(tree, structure=structure, damage=damage, globals={*machine.globals, "torch"})
 
 
-def _constants(source: Source, archive: Archive, is_big: bool) -> list[str]:
-    """What the program's constants are, in words."""
+def _constants(
+    source: Source, archive: Archive, is_big: bool, damage: list[str] | None
+) -> list[Any]:
+    """Return the constants of the program."""
     pickled = archive.open("constants.pkl")
-    origin = Origin(source, archive.storages(False, "constants/", "data/"), is_big, [])
-    values = machine_for(pickled, origin).load(pickled.cursor())
-    return [_told(value) for value in values] if isinstance(values, tuple | list) else []
-
-
-def _told(value: Any) -> str:
-    if not isinstance(value, Tensor):
-        return str(value)[:200]
-    text = f"{value.kind} {value.shape}"
-    return f"{text} {value.read().tolist()}" if value.size <= 16 else text
+    find = archive.storages(False, "constants/", "data/")
+    values = machine_for(pickled, Origin(source, find, is_big, damage)).load(pickled.cursor())
+    return list(values) if isinstance(values, tuple | list) else []
 
 
 def _structure(archive: Archive, machine: Machine | None) -> dict[str, Any]:
