@@ -15,6 +15,7 @@ Evidence: ``torch/_utils.py``, ``torch/_tensor.py``, ``torch/nn/modules/module.p
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -153,12 +154,19 @@ def quantized(record: Record, looker: Any) -> Any:
     storage = _tensor(record.args[0], looker)
     if not isinstance(storage, Storage):
         return None
-    value: Any = storage
-    if storage.kind not in ("quint4x2", "quint2x4"):  # several elements a byte: the bytes
-        value = rebuilt(f"{_UTILS}._rebuild_tensor", (storage, *record.args[1:4]))
+    value = rebuilt(f"{_UTILS}._rebuild_tensor", _in_bytes(storage, record.args[1:4]))
     if value is INERT:
         return None
     return View(value, _quantizer(record.args[4], looker))
+
+
+def _in_bytes(storage: Storage, place: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Where several elements take a byte: the bytes in a row, as ``int_repr`` gives them."""
+    bits = {"quint4x2": 4, "quint2x4": 2}.get(storage.kind)
+    if bits is None or not all(type(extent) is int for extent in place[1]):
+        return (storage, *place)
+    count = -(-math.prod(place[1]) * bits // 8)
+    return (storage, place[0], (count,), (1,))
 
 
 def _quantizer(quantizer: tuple[Any, ...], looker: Any) -> dict[str, Any]:
