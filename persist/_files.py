@@ -403,7 +403,7 @@ def save(
     if format == "pickle" and not versions:
         tree = obj  # objects pickle themselves, their envelopes with them
     else:
-        tree = _older(tree_of(obj, registry), versions, registry)
+        tree = _older(tree_of(obj, registry), versions, registry, is_bare=format == "pickle")
     if writer.is_flat:
         tree = _flat(tree, format)
     with _writing(target, durable) as file:
@@ -468,8 +468,10 @@ def _flat(tree: Any, format: str) -> dict[str, Any]:
     return names
 
 
-def _older(tree: Any, versions: Mapping[str, int] | None, registry: Registry) -> Any:
-    """The records of these schemas as an older version had them."""
+def _older(
+    tree: Any, versions: Mapping[str, int] | None, registry: Registry, is_bare: bool = False
+) -> Any:
+    """The records of these schemas as an older version had them; bare, without a version."""
     if not versions:
         return tree
 
@@ -478,9 +480,12 @@ def _older(tree: Any, versions: Mapping[str, int] | None, registry: Registry) ->
         if schema is None or schema.name not in versions or record.version is None:
             return record
         try:
-            return _migrate.downgrade_record(record, versions[schema.name], registry).value
+            older = _migrate.downgrade_record(record, versions[schema.name], registry).value
         except PersistError as error:
             raise error.at(where=f"record {record.qualname!r} at {path()!r}") from error.__cause__
+        if is_bare:
+            older.version = None
+        return older
 
     return Copier(finish).copy(tree)
 
@@ -611,13 +616,18 @@ def _view(knowledge: Registry, record: Record, looker: Looker) -> Any:
 
 
 def _plain_value(looker: Looker, trusted: set[str], record: Record) -> Any:
-    """What a pack knows a record to be, where that is a plain value; else ABSENT."""
+    """What a pack knows a record to be, where that is a plain value and all of it; else ABSENT.
+
+    A name beside the value (of a shared variable) is no part of it; scales and the like are.
+    """
     if record.qualname in trusted:
         return ABSENT
     seen = looker.through(record)
     if isinstance(seen, View):
-        return ABSENT if isinstance(seen.value, View | Record) else seen.value
-    return ABSENT if isinstance(seen, Record) else seen
+        if seen.parts.keys() - {"name"}:
+            return ABSENT
+        seen = seen.value
+    return ABSENT if isinstance(seen, View | Record) else seen
 
 
 @contextlib.contextmanager

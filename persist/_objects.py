@@ -78,9 +78,11 @@ class _Road:
                     self.trail.pop()
                 value = stop.value
                 continue
+            self.trail.append(step)
             value, parts = self.enter(part)
-            if parts is not None:
-                self.trail.append(step)
+            if parts is None:
+                self.trail.pop()
+            else:
                 stack.append((parts, part))
                 value = None
         return value
@@ -173,7 +175,7 @@ class _Builder(_Road):
             return known[1], None
         if isinstance(value, np.ndarray):
             return self._array(value)
-        if kind is LazyArray:
+        if isinstance(value, LazyArray):
             return self._keep(value, _private(value.read())), None
         if kind is Global:
             return self._global(value), None
@@ -249,7 +251,7 @@ class _Builder(_Road):
             items.default_factory = self._global(items.default_factory)
         keys = {}
         for key in items:
-            if type(key) not in _ATOMS:
+            if type(key) not in _ATOMS and not isinstance(key, LazyArray):  # no array has a hash
                 keys[id(key)] = yield "key", key
         for key, item in list(items.items()):
             if type(item) not in _ATOMS:
@@ -358,6 +360,7 @@ class _Builder(_Road):
             state,
             validate=self._validate,
             migrated=record.qualname in self._migrated,
+            registry=self._registry,
             file=self._file,
             where=where,
         )
@@ -426,7 +429,7 @@ class _Builder(_Road):
         with versioned.loading_from(self._file if self._file and "://" not in self._file else None):
             for obj, where in self._whole:
                 try:
-                    versioned.finish(obj)
+                    versioned.finish(obj, self._registry)
                 except PersistError as error:
                     raise error.at(file=self._file, where=where) from error.__cause__
 
@@ -613,7 +616,7 @@ class _Flattener(_Road):
             if value.dtype.hasobject and kind is np.ndarray:
                 return None, self._object_array(value)
             return self._keep(value, self._copied(value) if self._snapshot else value), None
-        if kind is LazyArray or isinstance(value, np.generic | np.dtype | Global):
+        if isinstance(value, LazyArray | np.generic | np.dtype | Global):
             return value, None
         if isinstance(value, datetime.tzinfo | pathlib.PurePath):
             return value, None
@@ -721,7 +724,7 @@ class _Flattener(_Road):
 
     def _instance(self, obj: Any) -> Parts:
         try:
-            flat = versioned.flatten_state(obj)
+            flat = versioned.flatten_state(obj, self._registry)
         except PersistError as error:
             raise error.at(where=self.path or None) from error.__cause__
         module, _, name = flat.schema.name.rpartition(".")

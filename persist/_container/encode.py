@@ -294,6 +294,8 @@ class _Encoder:
             return _dtype
         if isinstance(value, np.memmap):
             return _array
+        if isinstance(value, LazyArray):  # a tensor: read, it shows what memory it shares
+            return _read
         kind = type(value)
         where = self.path(frame, len(frame.cells) - frame.skip)
         raise FormatError(
@@ -355,6 +357,11 @@ class _Encoder:
                 what = [len(self.nodes) - 1]
             known = self.dtypes[id(dtype)] = what
         return known
+
+    def say(self, dtype: np.dtype[Any]) -> None:
+        """Describe a dtype before what refers to it, if it may be referred to."""
+        if dtype.char not in _SAID_BY_NPY:
+            self.dtype_text(dtype)
 
     def fresh(self, value: Any) -> Any:
         """Keep alive what was made on the way."""
@@ -526,6 +533,8 @@ def _persistent(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
 
 # Arrays.
 
+_SAID_BY_NPY = frozenset("?bBhHiIlLqQefdFDSUMm")  # dtypes of which NPY says all, on any machine
+
 
 def _item(encoder: _Encoder, frame: _Frame, array: Any, head: list[Any] | None = None) -> _Item:
     path = encoder.path(frame, len(frame.cells) - frame.skip)
@@ -540,6 +549,7 @@ def _item(encoder: _Encoder, frame: _Frame, array: Any, head: list[Any] | None =
 def _array(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
     if value.dtype.hasobject:
         return _object_array(encoder, frame, value)
+    encoder.say(value.dtype)
     _item(encoder, frame, value)
     encoder.add(frame, value, [])  # filled in when all arrays are known
     return None
@@ -549,9 +559,14 @@ def _array(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
 def _lazy(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
     if value.dtype.hasobject:
         return _object_array(encoder, frame, encoder.fresh(value.read()))
+    encoder.say(value.dtype)
     _item(encoder, frame, value)
     encoder.add(frame, value, [])
     return None
+
+
+def _read(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+    return _array(encoder, frame, encoder.fresh(value.read()))
 
 
 def _object_array(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
