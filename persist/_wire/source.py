@@ -557,15 +557,19 @@ class _RemoteHome:
 
 
 class _Ranged:
-    """Ranged reads of a seekable binary file, one block kept to serve small neighbours."""
+    """Ranged reads of a seekable binary file; the last few blocks are kept.
+
+    Every reader looks at the beginning and some at the end, so one block would be read anew
+    each time.
+    """
 
     BLOCK = 64 << 10
+    KEPT = 4
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
         self.closed = False
-        self._start = 0
-        self._block = b""
+        self._blocks: list[tuple[int, bytes]] = []
 
     def read(self, start: int, length: int, name: str) -> bytes:
         if self.closed:
@@ -574,9 +578,10 @@ class _Ranged:
                 file=name,
                 remedy="Read lazy arrays before close(), or open local files, which are mapped.",
             )
-        inside = start - self._start
-        if inside >= 0 and inside + length <= len(self._block):
-            return self._block[inside : inside + length]
+        for begin, known in self._blocks:
+            inside = start - begin
+            if inside >= 0 and inside + length <= len(known):
+                return known[inside : inside + length]
         wanted = max(length, self.BLOCK)
         self.file.seek(start)
         block = self.file.read(wanted)
@@ -590,7 +595,7 @@ class _Ranged:
                 )
             block += more
         if wanted == self.BLOCK:
-            self._start, self._block = start, block
+            self._blocks = [(start, block), *self._blocks[: self.KEPT - 1]]
         return block[:length]
 
 
