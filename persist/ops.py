@@ -336,7 +336,7 @@ class rename(Op):  # noqa: N801
         self, state: Any, old: str, new: str, memo: Memo | None
     ) -> Iterator[tuple[Any, Any, Any]]:
         last, target = old.rpartition("/")[2], new.rpartition("/")[2]
-        pattern = "*" in last and last != "*"
+        pattern = "*" in last
         way = old.rpartition("/")[0]
         holders = [state] if not way else [holder[key] for holder, key in _places(state, way)]
         for holder in holders:
@@ -355,7 +355,12 @@ class rename(Op):  # noqa: N801
                 _get(holder, last, old)
 
     def inverse(self) -> Op:
+        if any(new.rpartition("/")[2] == "*" for new in self.names.values()):
+            return super().inverse()  # which names had what was taken off, nobody knows
         return rename({new: old for old, new in self.names.items()}, optional=self.optional)
+
+    def _cure(self) -> str:
+        return "Name the fields one by one: rename({old: new, ...})."
 
     def columns(self, columns: Columns, count: int) -> Columns:
         if any("/" in name for name in self.names):
