@@ -8,9 +8,12 @@ import importlib.util
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from persist.errors import PersistError
-from persist.registry import Registry, default_registry
+
+if TYPE_CHECKING:  # imported when it is needed, so that `--help` is quick
+    from persist.registry import Registry
 
 __all__ = ["add", "registry_of"]
 
@@ -40,6 +43,8 @@ def registry_of(args: argparse.Namespace) -> Registry:
     Raises:
         PersistError: a module or folder cannot be imported.
     """
+    from persist.registry import Registry, default_registry
+
     here = os.getcwd()
     if args.imports and here not in sys.path:
         sys.path.insert(0, here)
@@ -58,6 +63,8 @@ def registry_of(args: argparse.Namespace) -> Registry:
 
 
 def _packs_in(folder: Path) -> list[Registry]:
+    from persist.registry import Registry
+
     if not folder.is_dir():
         raise PersistError(
             f"--migrations {folder}: there is no such folder.",
