@@ -7,6 +7,7 @@ dict keeps in ``_metadata``.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from persist._wire.storages import Storage, Tensor
 from persist.tree import ABSENT, Global, Record
 
-__all__ = ["is_module", "module_parts", "outline"]
+__all__ = ["fields_of", "is_module", "module_parts", "outline", "simple"]
 
 _MOST = 200_000  # values that are looked at
 _HELD = ("_parameters", "_buffers", "_modules")
@@ -80,7 +81,7 @@ def outline(tree: Any) -> dict[str, Any]:
             sharing.setdefault(id(value.blob), []).append(path)
         elif isinstance(value, OrderedDict) and isinstance(vars(value).get("_metadata"), dict):
             metadata[path] = {
-                _step(name): _simple(told) for name, told in vars(value)["_metadata"].items()
+                _step(name): simple(told) for name, told in vars(value)["_metadata"].items()
             }
         elif is_module(value):
             modules[path] = {"class": value.qualname, **_attributes(value)}
@@ -118,25 +119,29 @@ def _is_whole(tensor: Tensor) -> bool:
 def _attributes(record: Record) -> dict[str, Any]:
     fields = fields_of(record)
     told = {
-        name: _simple(value)
+        name: simple(value)
         for name, value in fields.items()
         if isinstance(name, str) and not name.startswith("_") and _is_simple(value)
     }
     return {"attributes": told} if told else {}
 
 
-def _is_simple(value: Any) -> bool:
+def _is_simple(value: Any, depth: int = 4) -> bool:
     if isinstance(value, tuple | list):
-        return len(value) <= 16 and all(_is_simple(item) for item in value if item is not value)
+        return depth > 0 and len(value) <= 16 and all(_is_simple(item, depth - 1) for item in value)
     return value is None or isinstance(value, bool | int | float | str | Global)
 
 
-def _simple(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {_step(name): _simple(item) for name, item in value.items() if _is_simple(item)}
+def simple(value: Any, depth: int = 4) -> Any:
+    """Return a value as JSON has it; what is not simple is left out of dicts, elsewhere named."""
+    if isinstance(value, dict) and depth:
+        items = ((_step(name), simple(item, depth - 1)) for name, item in value.items())
+        return {name: item for name, item in items if item is not ABSENT}
+    if not _is_simple(value):
+        return ABSENT if depth < 4 else f"<{type(value).__name__}>"
     if isinstance(value, tuple | list):
-        return [_simple(item) for item in value]
-    if isinstance(value, float) and (value != value or value in (float("inf"), -float("inf"))):
+        return [simple(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value.qualname if isinstance(value, Global) else value
 

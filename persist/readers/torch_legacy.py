@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from persist._wire.outline import outline
+from persist._wire.outline import outline, simple
 from persist._wire.pickle import Machine
 from persist._wire.rebuilds import Origin, machine_for, text_of
 from persist._wire.source import Cursor, Source
@@ -119,7 +119,7 @@ def _structure(tree: Any, machine: Machine, origin: Origin, told: Any) -> dict[s
     return {
         "container": "legacy stream",
         "protocol": machine.protocol,
-        "system": told if isinstance(told, dict) else {},
+        "system": simple(told) if isinstance(told, dict) else {},
         "globals": sorted(f"{ref.module} {ref.name}" for ref in machine.globals.values()),
         **({"sources": origin.sources} if origin.sources else {}),
         **outline(tree),
