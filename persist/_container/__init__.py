@@ -12,7 +12,7 @@ from persist._container.atomic import replacing
 from persist._container.decode import decode
 from persist._container.store import Store, claim
 from persist._container.writer import write
-from persist._wire.source import open_source
+from persist._wire.source import open_source as open_source
 from persist.errors import DamagedFileError
 
 __all__ = ["Store", "claim", "decode", "read", "replacing", "verify", "write"]

@@ -638,7 +638,7 @@ def _array_array(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
 @_opens(*(kind for kind in np.sctypeDict.values() if kind is not np.object_))
 def _scalar(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
     if isinstance(value, np.str_):
-        return _Frame(frame, ["str_"], iter((str(value),)), _through)
+        return _Frame(frame, ["str_"], iter((str.__str__(value),)), _through)
     if isinstance(value, np.bytes_):
         encoder.add(frame, value, ["bytes_", bytes(value).hex()])
         return None

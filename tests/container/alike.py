@@ -32,7 +32,7 @@ def assert_alike(one: Any, other: Any) -> None:
         assert type(a) is type(b), (path, type(a), type(b))
         if isinstance(a, list | dict | set | tuple | frozenset | Record | np.ndarray | deque):
             # Python shares the empty tuple and frozenset, and may share equal constants.
-            if a != () and not (isinstance(a, frozenset) and not a):
+            if not (isinstance(a, tuple | frozenset) and not a):
                 if id(a) in there:
                     assert there[id(a)] == id(b), path
                     continue

@@ -33,7 +33,7 @@ def again(tree: Any, verify: str | None = None, **options: Any) -> Any:
 
 
 @RELAXED
-@given(trees())
+@given(tree=trees())
 def test_a_tree_is_itself_after_writing_and_reading(tree: Any) -> None:
     data = saved(tree)
     assert _container.verify(data) == []
@@ -42,13 +42,13 @@ def test_a_tree_is_itself_after_writing_and_reading(tree: Any) -> None:
 
 
 @RELAXED
-@given(trees())
+@given(tree=trees())
 def test_sixty_lines_read_every_tree(tree: Any, plain_reader: Any) -> None:
     assert_plain(tree, plain_reader(io.BytesIO(saved(tree))))
 
 
 @RELAXED
-@given(trees())
+@given(tree=trees())
 def test_zip_tools_and_numpy_find_no_fault(tree: Any) -> None:
     data = saved(tree)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:

@@ -108,7 +108,7 @@ arrays = st.one_of(
     st.builds(lambda a: np.ma.MaskedArray([1, 2, 3], mask=a), st.lists(st.booleans(), min_size=3, max_size=3)),
     st.just(np.ma.MaskedArray([1.5, 2.5])),
     st.just(np.ma.MaskedArray([b"a"], mask=[True], fill_value=b"z", hard_mask=True)),
-    st.builds(lambda: np.matrix([[1, 2], [3, 4]])),
+    st.builds(lambda: np.array([[1, 2], [3, 4]]).view(np.matrix)),
     st.builds(lambda: np.rec.array([(1, 2.0)], dtype=[("a", "i4"), ("b", "f8")])),
     st.builds(lambda: array.array("d", [1.0, float("nan")])),
     st.builds(lambda: array.array("u", "aé")),
@@ -179,7 +179,7 @@ def entangled(tree: Any, dice: random.Random) -> Any:
         elif isinstance(value, dict):
             todo += value.values()
         elif isinstance(value, Record):
-            todo += [value.args, value.listitems] + ([] if value.state is ABSENT else [value.state])
+            todo += [*value.args, *value.listitems] + ([] if value.state is ABSENT else [value.state])
     mutable = [v for v in found if type(v) in (list, dict)] or [[tree]]
     if tree is not mutable[0] and not isinstance(tree, list | dict | Record | tuple):
         tree = mutable[0]
