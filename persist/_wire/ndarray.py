@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from persist._wire.dtypes import extended
 from persist._wire.pickle import INERT, Finisher, Machine, Rebuilder
 from persist._wire.source import is_text_valid
 from persist.tree import Global, Record
@@ -48,6 +49,8 @@ def _finish_dtype(machine: Machine, record: Record) -> Any:
     and datetime metadata)."""
     base = _code_of(machine, record.args)
     state = record.state
+    if record.args and isinstance(record.args[0], Global) and record.args[0].module in _EXTENDED:
+        return base
     if not isinstance(state, tuple) or len(state) < 5 or base is INERT:
         return INERT
     # Version 0 and 1 (NumPy before 1.0) have no names beside the fields.
@@ -73,6 +76,8 @@ def _code_of(machine: Machine, args: tuple[Any, ...]) -> Any:
     """The dtype that a type code means; "O8", "O4", "f8", "V16", "b1", or a scalar class."""
     code = args[0] if args else None
     if isinstance(code, Global):
+        if code.module in _EXTENDED:
+            return extended(code.name)
         if code.name in ("record", "void") and code.module.partition(".")[0] == "numpy":
             return np.dtype(np.void)
         known = _SCALARS.get(code.name)
@@ -94,6 +99,9 @@ def _code_of(machine: Machine, args: tuple[Any, ...]) -> Any:
         return np.dtype(code) if code in ("?", "b", "B") else INERT
     return np.dtype(code)
 
+
+# Where the types are at home that NumPy lacks (jaxlib's releases had them before ml_dtypes).
+_EXTENDED = frozenset(("ml_dtypes", "jaxlib.xla_extension"))
 
 _SCALARS = {
     name: getattr(np, name)
