@@ -102,12 +102,24 @@ def fill(
         )
     last = values[-1:] if len(values) else np.zeros(1, values.dtype)
     if len(values) <= 1:
-        return np.broadcast_to(last, shape)
+        return _spread(last, shape, source, where)
     source.spend(count * values.dtype.itemsize)
     whole = np.empty(count, values.dtype)
     whole[: len(values)] = values
     whole[len(values) :] = last
     return whole.reshape(shape)
+
+
+def _spread(
+    value: np.ndarray[Any, Any], shape: tuple[int, ...], source: Source, where: str
+) -> np.ndarray[Any, Any]:
+    """One value everywhere, without taking memory for it."""
+    if not shape:
+        return value.reshape(())
+    try:
+        return np.broadcast_to(value, shape)
+    except ValueError as error:
+        raise _damaged(f"its shape {list(shape)} cannot be: {error}.", source, where) from error
 
 
 def tensor(
@@ -182,7 +194,8 @@ def _values(
             integers.astype(np.int8).astype(dtype) if dtype.kind == "V" else integers.astype(dtype)
         )
     if dtype.kind == "b":
-        return np.not_equal(integers, 0)
+        truths: np.ndarray[Any, Any] = np.not_equal(integers, 0)
+        return truths
     return integers.astype(dtype)
 
 

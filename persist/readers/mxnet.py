@@ -165,7 +165,7 @@ def _with_symbol(
 def _graph(source: Source) -> dict[str, Any]:
     source.spend(8 * source.size)
     try:
-        graph: dict[str, Any] = json.loads(source.read(0, source.size))
+        graph: Any = json.loads(source.read(0, source.size))
     except (ValueError, RecursionError) as error:
         raise DamagedFileError(
             f"the symbol is no JSON: {error}.",
@@ -175,7 +175,8 @@ def _graph(source: Source) -> dict[str, Any]:
     nodes = graph.get("nodes") if isinstance(graph, dict) else None
     if not isinstance(nodes, list) or not all(isinstance(node, dict) for node in nodes):
         raise DamagedFileError("the symbol has no nodes.", file=source.name)
-    return graph
+    found: dict[str, Any] = graph
+    return found
 
 
 def _described(graph: dict[str, Any], tree: Any) -> dict[str, Any]:
