@@ -266,8 +266,9 @@ class _Run:
         finally:
             for array in self._frozen.values():
                 array.flags.writeable = True
+        roots = roots_of(self._frozen)
         for record in self.plan._migrated.values():
-            thaw(record.state, self._frozen)
+            thaw(record.state, roots)
         self._warn()
         return result
 
@@ -497,12 +498,17 @@ def freeze(value: Any, frozen: dict[int, Any]) -> None:
             frozen[id(array)] = array
 
 
-def thaw(value: Any, frozen: dict[int, Any]) -> None:
+def roots_of(frozen: dict[int, Any]) -> set[int]:
+    """Return the ids of what views of frozen arrays have as their base."""
+    return {id(one) for array in frozen.values() for one in (array, array.base)}
+
+
+def thaw(value: Any, roots: set[int]) -> None:
     """Make arrays writable again that a step made as views of what was read-only for it alone."""
     for _, _, array in arrays_in([value]):
         if not isinstance(array, np.ndarray) or array.flags.writeable:
             continue
-        if id(array.base) in frozen:
+        if array.base is not None and id(array.base) in roots:
             array.flags.writeable = True
 
 

@@ -44,6 +44,7 @@ from persist._migrate import (
     Downgraded,
     downgrade_record,
     freeze,
+    roots_of,
     take_array,
     thaw,
     today_state,
@@ -806,8 +807,9 @@ class _Road:
             finally:
                 for array in frozen.values():
                     array.flags.writeable = True
+            roots = roots_of(frozen)
             for _, own in case.states:
-                thaw(own, frozen)
+                thaw(own, roots)
         except PersistError as error:
             raise error.at(where=f"record {dotted(self.cls)!r}") from error.__cause__
         if case.instead is not ABSENT:

@@ -235,8 +235,7 @@ def test_references_from_a_cycle_follow_too(registry):
         return ops.Instead({"ring": state["others"]})
 
     ring = Record("lab.Ring", {})
-    inside = [ring, (ring,), {"k": (1, (ring,))}, {ring: 1}, {ring}] if False else [ring, (ring,), {"k": (1, (ring,))}]
-    ring["others"] = inside
+    ring["others"] = [ring, (ring,), {"k": (1, (ring,))}]
     tree = up(ring, registry)
     assert tree["ring"][0] is tree
     assert tree["ring"][1][0] is tree
@@ -345,7 +344,7 @@ def test_arrays_are_read_only_while_steps_run(registry):
     done = up(Record("lab.Turned", {"w": array}), registry)
     assert array.flags.writeable
     assert done.state["w"].flags.writeable
-    assert done.state["w"].base is array
+    assert np.shares_memory(done.state["w"], array)
 
     @registry.migration("lab.Rude", 1)
     def rude(state):
@@ -527,7 +526,7 @@ def test_up_and_down_is_the_identity(registry):
 
 def test_a_downgrade_tells_what_is_lost(registry):
     record = Record("lab.Layer", {"weights": 1, "activation": "relu"}, version=3)
-    older, losses = persist.downgrade(record, to=2) if False else downgrade_record(record, 2, registry)
+    older, losses = downgrade_record(record, 2, registry)
     assert losses == ["lab.Layer 3→2: activation = 'relu'"]
     assert older.state == {"weights": 1}
 
