@@ -60,12 +60,11 @@ class _Reading:
 
     def array(self, cursor: Cursor) -> Any:
         """Return the array that comes next, of a cut one its whole rows where salvage is asked."""
-        header = read_header(Cursor(cursor.source, cursor.offset))
+        header = read_header(cursor)
         self.headers.append(header)
-        left = cursor.left - header.length
+        left = cursor.left
         if header.dtype.hasobject or header.nbytes <= left or not self.options.salvage:
-            return read_array(cursor, self.machine)
-        cursor.offset += header.length
+            return read_array(cursor, self.machine, header)
         row = header.nbytes // header.shape[0] if header.shape else 0
         if header.is_fortran or not row:
             cursor.view(header.nbytes)  # raises with the place

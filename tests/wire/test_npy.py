@@ -7,6 +7,7 @@ import random
 import struct
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -16,7 +17,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from persist._wire.npy import dtype_of, header_bytes, read_array, read_header
+from persist._wire.npy import (
+    _checked,
+    _literal,
+    _usual,
+    dtype_of,
+    header_bytes,
+    read_array,
+    read_header,
+)
 from persist._wire.source import open_source
 from persist.errors import DamagedFileError
 from persist.tree import LazyArray, Record
@@ -132,6 +141,25 @@ def test_how_others_spelt_the_header(header: str, shape: tuple[int, ...]) -> Non
     assert found.dtype == "<i2"
     assert found.shape == shape
     assert found.ravel().tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "shape", ["", "3,", "3, 4", "3L,", "3L, 4L", "3", "0, ", "3,4,", ",", "3,,"]
+)
+@pytest.mark.parametrize("descr", ["<f4", "|O", ">M8", "|S12", "<q", "|b1", "<f3", "|V99999999999"])
+@pytest.mark.parametrize("end", ["", "  \n", "\n\n", " x"])
+def test_the_short_way_and_the_grammar_agree(shape: str, descr: str, end: str) -> None:
+    text = f"{{'descr': '{descr}', 'fortran_order': True, 'shape': ({shape}), }}{end}"
+
+    def outcome(read: Callable[[str], Any]) -> Any:
+        try:
+            return read(text)
+        except (ValueError, TypeError) as error:
+            return type(error)
+
+    short = outcome(_usual)
+    if short is not None:
+        assert short == outcome(lambda text: _checked(_literal(text)))
 
 
 def test_python_2s_object_dtypes_and_strings() -> None:
