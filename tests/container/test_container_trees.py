@@ -96,7 +96,12 @@ def assert_plain(one: Any, other: Any) -> None:
 
 def test_arrays_that_overlap_are_stored_once_and_share_again() -> None:
     base = np.arange(1000.0)
-    tree = {"view": base[10:20], "all": base, "turned": base.reshape(10, 100).T, "every": base[::-7]}
+    tree = {
+        "view": base[10:20],
+        "all": base,
+        "turned": base.reshape(10, 100).T,
+        "every": base[::-7],
+    }
     data = saved(tree)
     made = _container.read(data)[0]
     assert_alike(tree, made)
@@ -254,7 +259,11 @@ def test_members_are_named_by_path_and_escaped(path: str, name: str) -> None:
 
 
 def test_numpy_reads_every_stored_array_under_its_path() -> None:
-    tree = {"layers": [{"weights": np.eye(3), "bias": np.zeros(3)}], "x.npy": np.arange(2), "x": np.ones(2)}
+    tree = {
+        "layers": [{"weights": np.eye(3), "bias": np.zeros(3)}],
+        "x.npy": np.arange(2),
+        "x": np.ones(2),
+    }
     with np.load(io.BytesIO(saved(tree))) as arrays:
         assert np.array_equal(arrays["layers/0/weights"], np.eye(3))
         assert np.array_equal(arrays["x"], np.ones(2))
@@ -353,8 +362,13 @@ def test_metadata_that_is_no_json_is_refused() -> None:
 
 def test_manifest() -> None:
     schemas = [{"name": "lab.Net", "version": 3, "fields": ["w"], "fingerprint": "0" * 8}]
-    tree = {"net": Record("lab.Net", {"f": Global("numpy", "tanh")}, version=3), "p": PersistentRef("x")}
-    data = saved(tree, metadata={"run": 7}, schemas=schemas, writer={"persist": "0.1"}, digest="sha256")
+    tree = {
+        "net": Record("lab.Net", {"f": Global("numpy", "tanh")}, version=3),
+        "p": PersistentRef("x"),
+    }
+    data = saved(
+        tree, metadata={"run": 7}, schemas=schemas, writer={"persist": "0.1"}, digest="sha256"
+    )
     manifest = _container.read(data)[1]
     assert manifest["version"] == 1
     assert manifest["metadata"] == {"run": 7}

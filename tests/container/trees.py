@@ -151,7 +151,9 @@ def objects(items: list[Any]) -> Any:
     return array
 
 
-def record(name: str, state: Any, kind: str, args: Any, listitems: Any, pairs: Any, version: Any) -> Record:
+def record(
+    name: str, state: Any, kind: str, args: Any, listitems: Any, pairs: Any, version: Any
+) -> Record:
     maker = Global("copyreg", "rebuild") if kind == "reduce" else None
     return Record(
         name, state, kind=kind, args=args, listitems=listitems, dictitems=pairs,
@@ -179,7 +181,9 @@ def entangled(tree: Any, dice: random.Random) -> Any:
         elif isinstance(value, dict):
             todo += value.values()
         elif isinstance(value, Record):
-            todo += [*value.args, *value.listitems] + ([] if value.state is ABSENT else [value.state])
+            todo += [*value.args, *value.listitems] + (
+                [] if value.state is ABSENT else [value.state]
+            )
     mutable = [v for v in found if type(v) in (list, dict)] or [[tree]]
     if tree is not mutable[0] and not isinstance(tree, list | dict | Record | tuple):
         tree = mutable[0]
