@@ -17,9 +17,7 @@ import functools
 import struct
 import zlib
 from collections.abc import Callable
-from typing import Any, NoReturn
-
-import attrs
+from typing import Any, NamedTuple, NoReturn
 
 from persist._wire import streams
 from persist._wire.source import Source
@@ -38,7 +36,7 @@ _METHODS = {
 _END = struct.Struct("<4s4H2LH")  # end of central directory
 _END64 = struct.Struct("<4sQ2H2L4Q")  # ZIP64 end of central directory
 _LOCATOR = struct.Struct("<4sLQL")  # ZIP64 end of central directory locator
-_ENTRY = struct.Struct("<4s6H3L5H2L")  # central directory entry
+_ENTRY = struct.Struct("<4s4x2H4x3L4H6xL")  # central directory entry, what is used of it
 _LOCAL = struct.Struct("<4s5H3L2H")  # local file header
 
 _FULL16, _FULL32 = 0xFFFF, 0xFFFFFFFF
@@ -51,8 +49,7 @@ _DEFLATE_MOST = 1032  # the best that deflate can do: 258 bytes from two bits (z
 _COMMENT = 1 << 16
 
 
-@attrs.define
-class Member:
+class Member(NamedTuple):
     """One entry of the directory.
 
     Attributes:
@@ -64,7 +61,6 @@ class Member:
         offset: where its local header stands in the source.
         flags: general purpose bits.
         raw: the name's bytes.
-        limit: where the next member or the directory begins.
     """
 
     name: str
@@ -75,7 +71,6 @@ class Member:
     offset: int
     flags: int
     raw: bytes
-    limit: int = 0
 
     @property
     def is_folder(self) -> bool:
@@ -94,12 +89,18 @@ class ZipDirectory:
     """
 
     def __init__(
-        self, source: Source, members: list[Member], prefix: int = 0, comment: bytes = b""
+        self,
+        source: Source,
+        members: list[Member],
+        limits: dict[int, int],
+        prefix: int = 0,
+        comment: bytes = b"",
     ) -> None:
         self.source = source
         self.members = members
         self.prefix = prefix
         self.comment = comment
+        self._limits = limits  # where a member begins -> where the next or the directory does
 
     @classmethod
     def of(cls, source: Source) -> ZipDirectory | None:
@@ -149,8 +150,7 @@ class ZipDirectory:
                 where,
                 f"{count:,} members are claimed, but the directory holds {len(members):,}.",
             )
-        _bound(source, members, start)
-        return cls(source, members, prefix, comment)
+        return cls(source, members, _limits(source, members, start), prefix, comment)
 
     @classmethod
     def salvage(cls, source: Source) -> ZipDirectory:
@@ -159,14 +159,15 @@ class ZipDirectory:
         Local headers are followed from the first on, as far as they tell sizes.
         """
         members: list[Member] = []
+        limits: dict[int, int] = {}
         at = 0
         while at + _LOCAL.size <= source.size:
-            member = _from_local(source, at)
-            if member is None or member.limit > source.size:
+            member, end = _from_local(source, at)
+            if member is None or end > source.size:
                 break
             members.append(member)
-            at = member.limit
-        return cls(source, members)
+            limits[at] = at = end
+        return cls(source, members, limits)
 
     @functools.cached_property
     def _by_name(self) -> dict[str, Member]:
@@ -237,7 +238,7 @@ class ZipDirectory:
                 remedy="Unpack it with its password, and open what is inside.",
             )
         start: int = member.offset + _LOCAL.size + names + extras
-        if start + member.compressed > member.limit:
+        if start + member.compressed > self._limits[member.offset]:
             self._damaged(member, "it overlaps the next member.")
         raw = source.read(member.offset + _LOCAL.size, names)
         if raw != member.raw:
@@ -386,8 +387,9 @@ def _members(source: Source, data: bytes, start: int, prefix: int) -> list[Membe
     while at < end:
         if at + step > end:
             _refuse(source, start + at, "the directory breaks off inside an entry.")
-        (magic, _, _, flags, method, _, _, crc, packed, size,
-         names, extras, notes, disk, _, _, offset) = unpack(data, at)  # fmt: skip
+        (magic, flags, method, crc, packed, size, names, extras, notes, disk, offset) = unpack(
+            data, at
+        )
         if magic != b"PK\1\2":
             _refuse(source, start + at, f"a directory entry begins with {magic!r}.")
         body = at + step
@@ -395,12 +397,18 @@ def _members(source: Source, data: bytes, start: int, prefix: int) -> list[Membe
         if at > end:
             _refuse(source, start + body, "the directory breaks off inside an entry.")
         raw = data[body : body + names]
-        extra = data[body + names : body + names + extras] if extras else b""
-        if extra and (_FULL32 in (size, packed, offset) or disk == _FULL16):
-            size, packed, offset, disk = _wide(extra, [size, packed, offset, disk])
-        if disk and disk != _FULL16:
-            _refuse(source, start + body, f"member {raw!r} is said to be in another file.")
-        name = _name_of(source, raw, flags, extra, start + body)
+        if extras or disk:
+            extra = data[body + names : body + names + extras]
+            if _FULL32 in (size, packed, offset) or disk == _FULL16:
+                size, packed, offset, disk = _wide(extra, [size, packed, offset, disk])
+            if disk and disk != _FULL16:
+                _refuse(source, start + body, f"member {raw!r} is said to be in another file.")
+        else:
+            extra = b""
+        if raw.isascii() and b"\0" not in raw:
+            name = raw.decode("ascii")
+        else:
+            name = _name_of(source, raw, flags, extra, start + body)
         members.append(Member(name, size, packed, method, crc, prefix + offset, flags, raw))
     return members
 
@@ -454,42 +462,45 @@ def _unicode_name(extra: bytes, raw: bytes) -> str | None:
     return None
 
 
-def _from_local(source: Source, at: int) -> Member | None:
-    """The member whose local header stands at ``at``; None where it does not tell its size."""
+def _from_local(source: Source, at: int) -> tuple[Member | None, int]:
+    """The member whose local header stands at ``at``, and its end; None if it tells no size."""
     magic, _, flags, method, _, _, crc, packed, size, names, extras = _LOCAL.unpack(
         source.view(at, _LOCAL.size)
     )
     start = at + _LOCAL.size
     if magic != b"PK\3\4" or start + names + extras > source.size:
-        return None
+        return None, 0
     raw = source.read(start, names)
     extra = source.read(start + names, extras)
     if _FULL32 in (packed, size):
         size, packed = _wide(extra, [size, packed])
     if flags & _HAS_DESCRIPTOR and not packed:
-        return None
+        return None, 0
     try:
         name = _name_of(source, raw, flags, extra, at)
     except DamagedFileError:
-        return None
-    limit = start + names + extras + packed
-    return Member(name, size, packed, method, crc, at, flags, raw, limit)
+        return None, 0
+    member = Member(name, size, packed, method, crc, at, flags, raw)
+    return member, start + names + extras + packed
 
 
-def _bound(source: Source, members: list[Member], start: int) -> None:
-    """Give each member the place where the next begins, and refuse those that overlap."""
+def _limits(source: Source, members: list[Member], start: int) -> dict[int, int]:
+    """Return for each place where a member begins where the next does; refuse those that overlap."""
+    limits: dict[int, int] = {}
     limit = start
     for member in sorted(members, key=lambda member: member.offset, reverse=True):
-        member.limit = limit
-        if member.offset + _LOCAL.size + len(member.raw) + member.compressed > limit:
+        offset = member.offset
+        if offset + _LOCAL.size + len(member.raw) + member.compressed > limit:
             raise DamagedFileError(
-                f"a member of {member.compressed:,} bytes at offset {member.offset:,} overlaps "
+                f"a member of {member.compressed:,} bytes at offset {offset:,} overlaps "
                 f"what begins at {limit:,}.",
                 file=source.name,
                 where=f"member {member.name!r}",
                 remedy="The archive is damaged, or made to explode when it is unpacked.",
             )
-        limit = member.offset
+        limits[offset] = limit
+        limit = offset
+    return limits
 
 
 # Decompression.
