@@ -147,11 +147,16 @@ def simple(value: Any, depth: int = 4) -> Any:
 
 
 def _walk(tree: Any) -> Iterator[tuple[str, Any]]:
-    """Yield each object once, under the first path that leads to it."""
+    """Yield each object once, under the first path that leads to it; a tensor under each."""
     seen: set[int] = set()
     todo: deque[tuple[str, Any]] = deque([("", tree)])
-    while todo and len(seen) < _MOST:
+    visited = 0
+    while todo and visited < _MOST:
         path, value = todo.popleft()
+        visited += 1
+        if isinstance(value, Tensor | Storage):
+            yield path, value
+            continue
         if id(value) in seen:
             continue
         steps = _steps(value)
@@ -164,13 +169,11 @@ def _walk(tree: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _steps(value: Any) -> Iterator[tuple[str, Any]] | None:
-    """What lies below a value; None of what is neither a container nor a tensor."""
+    """What lies below a value; None of what is no container."""
     if isinstance(value, dict):
         return ((_step(key), item) for key, item in value.items() if not isinstance(key, tuple))
     if isinstance(value, list | tuple):
         return ((str(index), item) for index, item in enumerate(value))
-    if isinstance(value, Tensor | Storage):
-        return iter(())
     if isinstance(value, Record):
         fields = fields_of(value)
         parts = module_parts(fields)

@@ -21,7 +21,7 @@ from persist._wire import ndarray, plain
 from persist._wire.pickle import INERT, Finisher, Machine, Rebuilder
 from persist._wire.source import Source
 from persist._wire.storages import Blob, Storage, Tensor, dtype_of, kind_of
-from persist.errors import DamagedFileError
+from persist.errors import DamagedFileError, PersistError
 from persist.tree import ABSENT, Global, Record
 
 __all__ = ["FINISH", "REBUILD", "Origin", "machine_for", "rebuilt", "storage_of", "text_of"]
@@ -100,6 +100,8 @@ def rebuilt(name: str, args: tuple[Any, ...]) -> Any:
     rebuilder = _REBUILDERS.get(name)
     try:
         return INERT if rebuilder is None else rebuilder(*args)
+    except PersistError:  # a ValueError, too
+        raise
     except (TypeError, ValueError, IndexError, AttributeError, OverflowError):
         return INERT
 
