@@ -9,7 +9,6 @@ readers may be holding.
 
 from __future__ import annotations
 
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -19,10 +18,9 @@ import attrs
 import numpy as np
 
 from persist import ops as _ops
+from persist._steps import Alias, Migration, Stamp, arrows, caller, gap, origin_of, shortest
 from persist.errors import (
     DuplicateMigrationError,
-    IrreversibleError,
-    MissingMigrationError,
     SchemaError,
     UnknownSchemaError,
 )
@@ -43,197 +41,6 @@ __all__ = [
 ]
 
 Plain = Callable[[Any, Any], Any]
-
-
-class Migration:
-    """One declared step of one schema from a version to a later one.
-
-    Calling it calls the function that it decorates.
-
-    Attributes:
-        schema: the schema's name.
-        start: the version that it takes.
-        to: the version that it gives.
-        function: the function, or None where it is made of ready-made steps.
-        ops: the ready-made steps, or ().
-        module: where it was written.
-        where: ``file:line``.
-        backward: the function that goes the other way, or None.
-    """
-
-    def __init__(
-        self,
-        schema: str,
-        start: int,
-        to: int,
-        function: Callable[..., Any] | None,
-        ops: tuple[_ops.Op, ...],
-        origin: _Origin,
-    ) -> None:
-        self.schema = schema
-        self.start = start
-        self.to = to
-        self.function = function
-        self.ops = ops
-        self.origin = origin
-        self.backward: Callable[..., Any] | None = None
-        self.__doc__ = function.__doc__ if function is not None else None
-        self.__name__ = origin.qualname
-        self.__wrapped__ = function
-
-    @property
-    def module(self) -> str:
-        """The module in which it was written."""
-        return self.origin.module
-
-    @property
-    def where(self) -> str:
-        """The file and line in which it was written."""
-        return f"{self.origin.file}:{self.origin.line}"
-
-    @property
-    def text(self) -> str:
-        """What it does, for a plan: the ready-made steps, or the function and where it stands."""
-        if self.ops:
-            return "; ".join(map(str, self.ops))
-        return f"{self.origin.qualname} ({self.where})"
-
-    @property
-    def is_reversible(self) -> bool:
-        """Whether it can also go the other way."""
-        if self.backward is not None:
-            return True
-        return bool(self.ops) and all(op.is_reversible for op in self.ops)
-
-    def downgrade(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Declare the function that takes the newer state and gives the older one."""
-        self.backward = function
-        return function
-
-    def __call__(self, *args: Any) -> Any:
-        if self.function is None:
-            raise TypeError(f"{self} is made of ready-made steps; it is no function.")
-        return self.function(*args)
-
-    def up(self, state: Any, record: Any = None, memo: dict[Any, Any] | None = None) -> Any:
-        """Return the newer state; the older one is the caller's own copy, and may be changed."""
-        if self.function is not None:
-            return (
-                self.function(state, record)
-                if _takes_record(self.function)
-                else self.function(state)
-            )
-        memo = {} if memo is None else memo
-        for op in self.ops:
-            state = op.apply(state, memo)
-        return state
-
-    def down(self, state: Any, record: Any = None) -> tuple[Any, list[str]]:
-        """Return the older state and what it cannot hold.
-
-        Raises:
-            IrreversibleError: nobody says how to go back.
-        """
-        losses: list[str] = []
-        if self.backward is not None:
-            given = (
-                self.backward(state, record)
-                if _takes_record(self.backward)
-                else self.backward(state)
-            )
-            return given, losses
-        if not self.ops:
-            raise IrreversibleError(
-                f"the step {self} goes one way only.",
-                remedy=f"Write the way back with @{self.origin.qualname}.downgrade.",
-                schema=self.schema,
-                step=(self.start, self.to),
-            )
-        memo: dict[Any, Any] = {}
-        for op in reversed(self.ops):
-            losses += op.losses(state)
-            state = op.inverse().apply(state, memo)
-        return state, losses
-
-    def __str__(self) -> str:
-        return f"{self.schema} {self.start}→{self.to}: {self.text}"
-
-    def __repr__(self) -> str:
-        return f"<migration {self}>"
-
-
-@attrs.frozen
-class _Origin:
-    """Where something was registered; the same module and name again replaces it."""
-
-    module: str
-    qualname: str
-    file: str
-    line: int
-    spec: Any = attrs.field(default=None, eq=False, repr=False)
-
-    def replaces(self, other: _Origin, is_function: bool) -> bool:
-        """Whether this is the same place again: a reload, or a notebook's cell."""
-        if self.module != other.module or self.qualname != other.qualname:
-            return False
-        if is_function:
-            return True
-        reloaded = self.spec is not other.spec
-        return reloaded or self.file != other.file or self.line == other.line
-
-
-def _takes_record(function: Callable[..., Any]) -> bool:
-    code = getattr(function, "__code__", None)
-    return code is not None and code.co_argcount - len(function.__defaults__ or ()) == 2  # type: ignore[attr-defined]
-
-
-def _origin_of(function: Callable[..., Any]) -> _Origin:
-    code = getattr(function, "__code__", None)
-    module = getattr(function, "__module__", "") or ""
-    return _Origin(
-        module,
-        getattr(function, "__qualname__", repr(function)),
-        getattr(code, "co_filename", "?"),
-        getattr(code, "co_firstlineno", 0),
-        getattr(sys.modules.get(module), "__spec__", None),
-    )
-
-
-def _caller(qualname: str) -> _Origin:
-    """The first frame outside this file."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename == __file__:
-        frame = frame.f_back
-    said = frame.f_globals
-    return _Origin(
-        str(said.get("__name__", "")), qualname, frame.f_code.co_filename, frame.f_lineno,
-        said.get("__spec__"),
-    )  # fmt: skip
-
-
-@attrs.frozen
-class Alias:
-    """An old dotted name, or a prefix of names, that stands for today's."""
-
-    old: str
-    new: str
-    since: str = ""
-    evidence: str = ""
-
-
-@attrs.frozen
-class Stamp:
-    """A function that tells the version of a state which bears none."""
-
-    schema: str
-    function: Callable[[Any], int | None]
-    origin: _Origin
-    key: str | None = None
-
-    def __str__(self) -> str:
-        if self.key is not None:
-            return f"the state's own {self.key!r}"
-        return f"{self.origin.qualname} ({self.origin.file}:{self.origin.line})"
 
 
 class Registry:
@@ -603,14 +410,14 @@ class Registry:
                     f"@migration({name!r}, {version})."
                 )
         if ops:
-            origin = _caller(f"<steps of {name} {version}→{to}>")
+            origin = caller(f"<steps of {name} {version}→{to}>", __file__)
             return self._add(Migration(name, version, to, None, ops, origin))
 
         def decorate(function: Callable[..., Any]) -> Migration:
             written = function.function if isinstance(function, Migration) else function
             if written is None or not callable(written):
                 raise TypeError(f"{function!r} is no function.")
-            return self._add(Migration(name, version, to, written, (), _origin_of(written)))
+            return self._add(Migration(name, version, to, written, (), origin_of(written)))
 
         return decorate
 
@@ -650,11 +457,11 @@ class Registry:
         name = self._name_of(schema)
         steps = self.migrations(name)
         low, high = min(start, to), max(start, to)
-        found = _shortest(steps.values(), low, high)
+        found = shortest(steps.values(), low, high)
         if found is None:
-            raise _gap(name, start, to, steps)
+            raise gap(name, start, to, steps)
         if len(found) > 1:
-            ways = " or ".join(_arrows(way) for way in found)
+            ways = " or ".join(arrows(way) for way in found)
             raise SchemaError(
                 f"two ways lead from version {low} to {high} of {name!r}, as short as each other: {ways}.",
                 remedy="Remove one step, or register the jump that you mean with to=.",
@@ -680,12 +487,12 @@ class Registry:
         """
         name = self._name_of(schema)
         if key is not None:
-            origin = _caller(f"<key {key!r}>")
+            origin = caller(f"<key {key!r}>", __file__)
             self._add_stamp(Stamp(name, lambda state: _keyed(state, key), origin, key))
             return None
 
         def decorate(function: Callable[[Any], int | None]) -> Callable[[Any], int | None]:
-            self._add_stamp(Stamp(name, function, _origin_of(function)))
+            self._add_stamp(Stamp(name, function, origin_of(function)))
             return function
 
         return decorate
@@ -934,53 +741,6 @@ def _check_version(version: Any, what: str) -> None:
             f"the version of {what} is {version!r}.",
             remedy="A version is a positive integer that counts the changes of the state.",
         )
-
-
-def _shortest(steps: Iterable[Migration], start: int, to: int) -> list[list[Migration]] | None:
-    """Up to two shortest ways; None where there is none."""
-    if start == to:
-        return [[]]
-    leaving: dict[int, list[Migration]] = {}
-    for step in steps:
-        leaving.setdefault(step.start, []).append(step)
-    ways: dict[int, list[list[Migration]]] = {start: [[]]}
-    front = [start]
-    while front and to not in ways:
-        reached: dict[int, list[list[Migration]]] = {}
-        for version in front:
-            for step in leaving.get(version, ()):
-                if step.to not in ways and step.to <= to:
-                    more = [[*way, step] for way in ways[version]]
-                    reached[step.to] = [*reached.get(step.to, []), *more][:2]
-        ways.update(reached)
-        front = list(reached)
-    return ways.get(to)
-
-
-def _arrows(way: list[Migration]) -> str:
-    return ", ".join(f"{step.start}→{step.to}" for step in way)
-
-
-def _gap(
-    name: str, start: int, to: int, steps: dict[tuple[int, int], Migration]
-) -> MissingMigrationError:
-    low, high = min(start, to), max(start, to)
-    reached, goal = {low}, high
-    for first, last in sorted(steps):
-        if first in reached and last <= goal:
-            reached.add(last)
-    stuck = max(reached)
-    known = ", ".join(f"{first}→{last}" for first, last in sorted(steps)) or "none"
-    return MissingMigrationError(
-        f"no migration leads from version {stuck} to {stuck + 1}.",
-        remedy=f"The file holds version {start}, this program wants {to}; registered steps are {known}. "
-        f'Register the missing one with @migration("{name}", {stuck}), or look at the raw state '
-        "with `persist inspect`.",
-        schema=name,
-        found=start,
-        wanted=to,
-        steps=sorted(steps),
-    )
 
 
 default_registry = Registry("default")

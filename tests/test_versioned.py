@@ -23,7 +23,8 @@ import persist
 from persist.errors import FutureVersionError, SchemaError, UnknownFieldWarning
 from persist.registry import Registry
 from persist.schema import Field
-from persist.versioned import _road_of, fill, finish, flatten_state, make, restore_state, unpacked
+from persist._road import road_of
+from persist.versioned import fill, finish, flatten_state, make, restore_state, unpacked
 
 CORPUS = Path(__file__).parent / "corpus" / "pickle"
 V = persist.Versioned
@@ -415,9 +416,9 @@ def test_a_base_that_says_nothing_is_not_guessed_at():
     obj = Lists()
     obj.w = 2
     with pytest.raises(SchemaError, match=r"nobody declares its attributes 'mystery'.*persistent = "):
-        _road_of(Lists)._values(obj)
+        road_of(Lists)._values(obj)
     del obj.mystery
-    _road_of(Lists)._values(obj)
+    road_of(Lists)._values(obj)
 
 
 # Codecs.
@@ -453,9 +454,9 @@ def test_a_codec_without_a_way_back_says_so():
 def flatten_state_unrefused(obj):
     from persist._migrate import today_state
     from persist._course import Case
-    from persist.versioned import _road_of
+    from persist._road import road_of
 
-    road = _road_of(type(obj))
+    road = road_of(type(obj))
     _, values = road._values(obj)
     return today_state(Case(road.target, states=list(zip(road.target.parts, values, strict=True))))
 

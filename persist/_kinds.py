@@ -1,0 +1,202 @@
+"""Kinds of classes: what an heir of a builtin holds beside its state, and how one is made.
+
+The four functions that builders of trees use are in `persist.versioned`; those
+that need no registry are written here.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import attrs
+import numpy as np
+
+from persist import schema as _schema
+from persist.errors import SchemaError
+from persist.schema import dotted
+from persist.tree import Record
+
+__all__ = [
+    "Contents",
+    "attributes_of",
+    "builtin_of",
+    "fill",
+    "has",
+    "make",
+    "make_array",
+    "unpacked",
+]
+
+
+class Contents(NamedTuple):
+    """What a record holds beside its state, however its pickle spelled that."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    listitems: list[Any]
+    dictitems: list[tuple[Any, Any]]
+    array: Any
+
+
+_HELD = (
+    object, list, dict, OrderedDict, defaultdict, set, frozenset, tuple, int, float, complex, str, bytes, np.ndarray,
+)  # fmt: skip
+
+
+def builtin_of(cls: type) -> type:
+    """The class of the MRO that was written in C and holds contents of its own."""
+    for base in cls.__mro__:
+        in_c = not base.__flags__ & (1 << 9) or base.__flags__ & (
+            1 << 8
+        )  # no heap type, or immutable
+        if in_c or base is np.ndarray:
+            if base in _HELD or issubclass(base, BaseException):
+                if not issubclass(cls, np.ma.MaskedArray):
+                    return base
+            raise SchemaError(
+                f"heirs of {dotted(base)} cannot be declared.",
+                where=f"class {dotted(cls)}",
+                remedy="Hold one in a field instead of inheriting it.",
+                schema=dotted(cls),
+            )
+    return object
+
+
+def written_names(cls: type) -> set[str]:
+    return {name for base in cls.__mro__ if base is not object for name in vars(base)}
+
+
+def converters_of(cls: type) -> dict[str, Callable[[Any, Any], Any]]:
+    """Attribute -> (instance, value) -> value, of an attrs class."""
+    found: dict[str, Callable[[Any, Any], Any]] = {}
+    for attribute in getattr(cls, "__attrs_attrs__", ()):
+        converter = attribute.converter
+        if converter is None:
+            continue
+        if isinstance(converter, getattr(attrs, "Converter", ())):
+            found[attribute.name] = functools.partial(_call_converter, converter, attribute)
+        else:
+            found[attribute.name] = functools.partial(_call_plain, converter)
+    return found
+
+
+def _call_converter(converter: Any, attribute: Any, obj: Any, value: Any) -> Any:
+    return converter(value, obj, attribute)
+
+
+def _call_plain(converter: Any, obj: Any, value: Any) -> Any:
+    return converter(value)
+
+
+def validators_of(cls: type) -> list[Any]:
+    return [
+        attribute
+        for attribute in getattr(cls, "__attrs_attrs__", ())
+        if attribute.validator is not None
+    ]
+
+
+def has(obj: Any, attribute: str) -> bool:
+    try:
+        object.__getattribute__(obj, attribute)
+    except AttributeError:
+        return False
+    return True
+
+
+def attributes_of(obj: Any) -> Iterator[tuple[str, Any]]:
+    """Yield every attribute that an instance has, in its ``__dict__`` and in slots."""
+    yield from list(getattr(obj, "__dict__", {}).items())
+    for base in type(obj).__mro__:
+        slots = vars(base).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else tuple(slots):
+            if name in ("__dict__", "__weakref__"):
+                continue
+            attribute = _schema.mangled(name, base)
+            if has(obj, attribute):
+                yield attribute, object.__getattribute__(obj, attribute)
+
+
+def make_array(cls: type, array: np.ndarray[Any, Any]) -> Any:
+    """Make an instance of an ndarray's heir that shares the memory of an array."""
+    return np.ndarray.view(np.asarray(array), cls)
+
+
+# Its name in files (docs/envelope.md).
+make_array.__module__, make_array.__qualname__ = "persist.versioned", "_array"
+make_array.__name__ = "_array"
+
+
+def unpacked(cls: type, record: Record) -> Contents:
+    """Return what a record of a class holds beside its state, however its pickle spelled it."""
+    base = builtin_of(cls)
+    args, listitems, dictitems = record.args, list(record.listitems), list(record.dictitems)
+    array = None
+    if record.kind == "reconstructor":
+        value = args[1] if len(args) > 1 else None
+        args = ()
+        if isinstance(value, dict):
+            dictitems = [*value.items(), *dictitems]
+        elif base in (list, set) and isinstance(value, list | set):
+            listitems = [*value, *listitems]
+        elif value is not None:
+            args = (value,)
+    elif record.kind == "reduce" and base is np.ndarray:
+        array = next((item for item in args if isinstance(item, np.ndarray)), None)
+        args = ()
+    elif base is set and len(args) == 1:
+        listitems, args = [*args[0], *listitems], ()
+    elif base is object and record.kind in ("inst", "obj", "reduce"):
+        args = ()
+    return Contents(args, dict(record.kwargs), listitems, dictitems, array)
+
+
+def make(
+    cls: type,
+    args: tuple[Any, ...] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    array: Any = None,
+) -> Any:
+    """Make an instance without calling ``__init__``; it has no state yet.
+
+    Args:
+        cls: a class that is declared.
+        args: what `Contents` gives.
+        kwargs: likewise.
+        array: of an heir of ndarray, whose memory the instance shares.
+    """
+    base = builtin_of(cls)
+    if base is np.ndarray and array is not None:
+        return make_array(cls, array)
+    chosen = {"__getnewargs__", "__getnewargs_ex__"} & {
+        name
+        for owner in cls.__mro__
+        for name, value in vars(owner).items()
+        if isinstance(value, types.FunctionType)
+    }
+    if chosen:
+        return cls.__new__(cls, *args, **(kwargs or {}))
+    if base in (object, list, set) or issubclass(base, dict):
+        return base.__new__(cls)
+    made = base.__new__(cls, *args, **(kwargs or {}))
+    if issubclass(base, BaseException) and base not in (BaseException, Exception):
+        base.__init__(made, *args)
+    return made
+
+
+def fill(
+    obj: Any, listitems: Iterable[Any] = (), dictitems: Iterable[tuple[Any, Any]] = ()
+) -> None:
+    """Give an heir of list, set or dict its items, by the builtin's own methods."""
+    base = builtin_of(type(obj))
+    if base is list:
+        list.extend(obj, listitems)
+    elif base is set:
+        set.update(obj, listitems)
+    elif issubclass(base, dict):
+        for name, value in dictitems:
+            base.__setitem__(obj, name, value)

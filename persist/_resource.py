@@ -1,0 +1,150 @@
+"""What is not saved with an instance but opened again when it is loaded."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import functools
+import os
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from persist.errors import SchemaError
+from persist.schema import dotted
+from persist.tree import ABSENT
+
+__all__ = ["Resource", "loading_from", "resource", "stored"]
+
+
+class Resource:
+    """What is not saved with an instance but opened again: see `resource`."""
+
+    _persist_resource = True
+
+    def __init__(self, field: str, open: Callable[[Any], Any], missing: str | None) -> None:
+        self.field = field
+        self.open = open
+        self.missing = missing
+        self.name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, obj: Any, owner: type | None = None) -> Any:
+        if obj is None:
+            return self
+        value = stored(obj, self.name)
+        if value is ABSENT:
+            value = self.opened(obj)
+            self.__set__(obj, value)
+        return value
+
+    def __set__(self, obj: Any, value: Any) -> None:
+        if hasattr(obj, "__dict__"):
+            obj.__dict__[self.name] = value
+        else:
+            try:
+                reference = weakref.ref(obj, functools.partial(_forget, id(obj)))
+            except TypeError:
+                raise SchemaError(
+                    f"the resource {self.name!r} has no place on an instance.",
+                    where=f"class {dotted(type(obj))}",
+                    remedy="Add '__weakref__' or '__dict__' to its __slots__.",
+                ) from None
+            _aside.setdefault(id(obj), (reference, {}))[1][self.name] = value
+
+    def __delete__(self, obj: Any) -> None:
+        if hasattr(obj, "__dict__"):
+            obj.__dict__.pop(self.name, None)
+        elif id(obj) in _aside:
+            _aside[id(obj)][1].pop(self.name, None)
+
+    def opened(self, obj: Any) -> Any:
+        """Open it, beside the file that is being loaded if the path is relative to that.
+
+        Raises:
+            SchemaError: it is not there, and the policy is "error" or "lazy".
+        """
+        path = getattr(obj, self.field)
+        if path is None:
+            return None
+        try:
+            return self.open(_beside(path))
+        except OSError as error:
+            if self.missing is None:
+                return None
+            raise SchemaError(
+                f"the resource {self.name!r} of {dotted(type(obj))} cannot be opened from "
+                f"{path!r}: {type(error).__name__}: {error}.",
+                remedy=f"Put the file there, set {self.field!r} to where it is, or declare it with "
+                'missing=None or missing="lazy".',
+                resource=self.name,
+                path=path,
+            ) from error
+
+    def reopen(self, obj: Any) -> None:
+        """Open it after a load, as its policy says."""
+        if self.missing == "lazy":
+            self.__delete__(obj)
+        else:
+            self.__set__(obj, self.opened(obj))
+
+
+_aside: dict[int, tuple[Any, dict[str, Any]]] = {}
+
+
+def _forget(key: int, reference: Any) -> None:
+    _aside.pop(key, None)
+
+
+def stored(obj: Any, name: str) -> Any:
+    if hasattr(obj, "__dict__"):
+        return obj.__dict__.get(name, ABSENT)
+    return _aside.get(id(obj), (None, {}))[1].get(name, ABSENT)
+
+
+def resource(field: str, *, open: Callable[[Any], Any], missing: str | None = "error") -> Any:
+    """Declare what is not saved with an instance, but opened again when it is loaded.
+
+        class Trainer(persist.Versioned):
+            persistent = ("epoch", "training_set_file")
+            training_set = persist.resource("training_set_file", open=load_data)
+
+    A relative path is looked for beside the file that is loaded, then as it stands.
+
+    Args:
+        field: the attribute that holds the path; where it is None, so is the resource.
+        open: path -> the resource.
+        missing: what happens where ``open`` raises an ``OSError``: "error", None
+            (the resource is None), or "lazy" (it is opened at first use only).
+    """
+    if missing not in ("error", "lazy", None):
+        raise ValueError(f"missing={missing!r}: one of 'error', 'lazy', None is meant.")
+    return Resource(field, open, missing)
+
+
+_folder: contextvars.ContextVar[str | None] = contextvars.ContextVar("persist_folder", default=None)
+
+
+@contextlib.contextmanager
+def loading_from(file: str | os.PathLike[str] | None) -> Iterator[None]:
+    """Let resources be looked for beside this file while it is loaded."""
+    folder = None if file is None else os.path.dirname(os.path.abspath(os.fspath(file)))
+    token = _folder.set(folder)
+    try:
+        yield
+    finally:
+        _folder.reset(token)
+
+
+def _beside(path: Any) -> Any:
+    folder = _folder.get()
+    if folder is None or not isinstance(path, str | os.PathLike):
+        return path
+    text = os.fspath(path)
+    if isinstance(text, str) and not os.path.isabs(text):
+        there = os.path.join(folder, text)
+        if os.path.exists(there):
+            return type(path)(there) if isinstance(path, os.PathLike) else there  # type: ignore[call-arg]
+    return path

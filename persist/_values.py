@@ -1,0 +1,77 @@
+"""Functions, classes and sentinels as values: refused, or saved by the name of a constant."""
+
+from __future__ import annotations
+
+import types
+from typing import Any
+
+import numpy as np
+
+from persist.registry import Registry, default_registry
+from persist.tree import ABSENT, Record
+
+__all__ = ["NAMED", "ConstantRef", "constant_of", "make_constant", "refusal"]
+
+# Constants that a pickle named and nobody had registered yet; they are looked for again when set.
+UNRESOLVED: list[str] = []
+
+
+def make_constant(name: str) -> Any:
+    """Return what `persist.constant` named."""
+    value = default_registry.constant_named(name)
+    if value is ABSENT:
+        UNRESOLVED.append(name)
+        return ConstantRef(name)
+    return value
+
+
+# Its name in files (docs/envelope.md).
+make_constant.__module__, make_constant.__qualname__ = "persist.versioned", "_constant"
+make_constant.__name__ = "_constant"
+
+
+class ConstantRef:
+    """Stands for a constant in a pickle, and for one that is not registered here."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return make_constant, (self.name,)
+
+    def __repr__(self) -> str:
+        return f"<constant {self.name}>"
+
+
+def constant_of(record: Record) -> Any:
+    """Return what stands for a constant where a record does, else None."""
+    named = record.cls.qualname == "persist.versioned._constant" and len(record.args) == 1
+    return ConstantRef(str(record.args[0])) if named else None
+
+
+NAMED = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, type, np.ufunc)
+
+
+def refusal(value: Any, registry: Registry | None = None) -> str:
+    """Say why a function or class cannot be saved as a value; nothing where it can.
+
+    One that `persist.constant` names can be.
+    """
+    if not isinstance(value, NAMED):
+        return ""
+    registry = default_registry if registry is None else registry
+    if registry.constant_name(value) is not None:
+        return ""
+    name = getattr(value, "__qualname__", getattr(value, "__name__", "?"))
+    kind = "class" if isinstance(value, type) else "function"
+    if name == "<lambda>":
+        return (
+            "a lambda cannot be saved. Write it as a function and name that with "
+            "persist.constant(name, function), or save what it computes."
+        )
+    return (
+        f"the {kind} {name} cannot be saved as a value, since its code may be elsewhere tomorrow. "
+        f"Give it a name that stays: persist.constant({name!r}, {name})."
+    )
