@@ -46,6 +46,7 @@ class ScriptReader(Reader):
 
     name = "torchscript"
     suffixes = (".pt", ".ptl", ".pth")
+    refines = ("pickle",)  # "PK" and a line end are a persistent id
 
     def claims(self, source: Source) -> str | None:
         archive = Archive.of(source, "constants.pkl")

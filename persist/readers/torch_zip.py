@@ -31,6 +31,7 @@ class ZipReader(Reader):
 
     name = "torch"
     suffixes = (".pt", ".pth", ".ckpt", ".bin")
+    refines = ("pickle",)  # "PK" and a line end are a persistent id
     writes = True
 
     def claims(self, source: Source) -> str | None:
