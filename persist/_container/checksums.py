@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib
@@ -18,10 +19,8 @@ __all__ = ["Digest", "crc32", "default_digest", "digest_named"]
 CHUNK = 1 << 20  # what is summed and written at once: fits a second-level cache
 
 crc32: Callable[..., int] = zlib.crc32
-try:
+with contextlib.suppress(ImportError):  # the extra "fast"
     crc32 = importlib.import_module("isal.isal_zlib").crc32
-except ImportError:  # the extra "fast" is not installed
-    pass
 
 
 @attrs.frozen

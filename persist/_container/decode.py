@@ -349,7 +349,7 @@ def _frozenset(decoder: _Decoder, node: list[Any]) -> Any:
     return frozenset(decoder.hashable(decoder.cells(node, 1)))
 
 
-@_fills(lambda decoder, node: deque((), node[1]), "deque")
+@_fills(lambda decoder, node: deque(maxlen=node[1]), "deque")
 def _fill_deque(decoder: _Decoder, value: Any, node: list[Any]) -> None:
     value.extend(decoder.cells(node, 2))
 
@@ -478,7 +478,8 @@ def _date(decoder: _Decoder, node: list[Any]) -> Any:
 
 @_makes("time", "datetime")
 def _time(decoder: _Decoder, node: list[Any]) -> Any:
-    kind = datetime.time if node[0] == "time" else datetime.datetime
+    kind: Any = datetime.time if node[0] == "time" else datetime.datetime
+    parts: list[Any]
     *parts, fold, zone = decoder.cells(node, 1)
     if type(zone) is Record:  # a zone that this machine does not know
         return Record(f"datetime.{node[0]}", kind="reduce", args=(*parts, zone))
@@ -495,7 +496,7 @@ def _timezone(decoder: _Decoder, node: list[Any]) -> Any:
     days, seconds, micros, name = decoder.cells(node, 1)
     delta = datetime.timedelta(days, seconds, micros)
     if name is None:
-        return datetime.timezone(delta) if delta else datetime.timezone.utc
+        return datetime.timezone(delta) if delta else datetime.UTC
     return datetime.timezone(delta, name)
 
 

@@ -97,7 +97,8 @@ def _named(name: str) -> np.dtype[Any]:
     module, _, last = name.partition(".")
     if module != "ml_dtypes" or not last.replace("_", "").isalnum():
         raise ValueError(f"the dtype {name!r} is not known")
-    return np.dtype(getattr(importlib.import_module("ml_dtypes"), last))
+    dtype: np.dtype[Any] = np.dtype(getattr(importlib.import_module("ml_dtypes"), last))
+    return dtype
 
 
 def _strings(what: dict[str, Any]) -> np.dtype[Any]:
@@ -121,8 +122,9 @@ def _fields(what: dict[str, Any], depth: int) -> np.dtype[Any]:
     }
     if any(field[3] is not None for field in fields):
         spec["titles"] = [field[3] for field in fields]
+    make: Any = np.dtype
     dtype = (
-        np.dtype(spec, align=bool(what["aligned"])) if fields else np.dtype(f"V{spec['itemsize']}")
+        make(spec, align=bool(what["aligned"])) if fields else np.dtype(f"V{spec['itemsize']}")
     )
     return np.dtype((np.record, dtype)) if what["record"] else dtype
 

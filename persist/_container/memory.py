@@ -133,7 +133,8 @@ def _share(one: _Extent, other: _Extent) -> bool:
     if one.low >= other.high or other.low >= one.high:
         return False
     try:
-        return np.shares_memory(one.array, other.array, max_work=_WORK)
+        work: Any = _WORK
+        return np.shares_memory(one.array, other.array, max_work=work)
     except RuntimeError:  # TooHardError: sharing what need not be shared is no fault
         return True
 
@@ -155,9 +156,9 @@ def _block(part: list[_Extent]) -> Block:
     size = count * width if pitch > width else top - base
     for extent, window in zip(part, windows, strict=True):
         array = extent.array
-        if array.nbytes == size and not window.offset and pitch <= width:
-            if array.flags.c_contiguous or array.flags.f_contiguous:
-                return Block(array, extent.number, windows)
+        is_packed = array.flags.c_contiguous or array.flags.f_contiguous
+        if is_packed and array.nbytes == size and not window.offset and pitch <= width:
+            return Block(array, extent.number, windows)
     data = _memory(base, top, pitch, width, count)
     for extent, window in zip(part, windows, strict=True):
         whole = _as_whole(data, extent.array, window, size)
@@ -202,7 +203,8 @@ def _cells(part: list[_Extent], base: int, top: int) -> tuple[int, int, int]:
 def _memory(base: int, top: int, pitch: int, width: int, count: int) -> np.ndarray[Any, Any]:
     """The bytes from ``base`` to ``top``, cut; the arrays keep them alive while this runs."""
     size = top - base
-    raw = np.frombuffer((ctypes.c_ubyte * size).from_address(base), np.uint8)
+    memory: Any = (ctypes.c_ubyte * size).from_address(base)
+    raw: np.ndarray[Any, Any] = np.frombuffer(memory, np.uint8)
     if pitch <= width:
         return raw
     cells = np.zeros((count, width), np.uint8)

@@ -401,7 +401,8 @@ def _chunks(array: np.ndarray[Any, Any]) -> Iterator[Any]:
         return
     size = max(CHUNK // array.itemsize, 1)
     flags: Any = ["external_loop", "buffered", "zerosize_ok"]
-    for part in np.nditer(array, flags=flags, buffersize=size, order="C"):
+    parts: Any = np.nditer(array, flags=flags, buffersize=size, order="C")
+    for part in parts:
         yield part.tobytes()
 
 

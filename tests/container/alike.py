@@ -5,7 +5,7 @@ from __future__ import annotations
 import array
 import datetime
 import struct
-from collections import Counter, OrderedDict, defaultdict, deque
+from collections import OrderedDict, defaultdict, deque
 from typing import Any
 
 import numpy as np
