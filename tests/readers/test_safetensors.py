@@ -20,7 +20,7 @@ from hypothesis.extra import numpy as hnp
 import persist
 from persist._wire import dtypes
 from persist.errors import DamagedFileError, FormatError
-from persist.readers.safetensors import SafetensorsReader
+from persist.readers.safetensors import SafetensorsReader, _dtype_of
 from persist.tree import LazyArray
 
 CORPUS = Path(__file__).parents[1] / "corpus" / "safetensors"
@@ -76,6 +76,7 @@ def test_the_order_of_the_header_is_the_order_of_the_names() -> None:
 def test_without_ml_dtypes_the_bits_are_unsigned_integers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ml_dtypes", None)
     dtypes.extended.cache_clear()
+    _dtype_of.cache_clear()
     try:
         header = {"b": tensor("BF16", [2], 0, 4), "f": tensor("F8_E5M2", [3], 4, 7)}
         with persist.open(laid(header, b"\x80\x3f\0\0abc")) as file:
@@ -85,6 +86,7 @@ def test_without_ml_dtypes_the_bits_are_unsigned_integers(monkeypatch: pytest.Mo
             assert file.structure["tensors"]["b"] == {"dtype": "BF16", "shape": [2]}
     finally:
         dtypes.extended.cache_clear()
+        _dtype_of.cache_clear()
 
 
 def test_types_below_a_byte_are_the_packed_bytes_of_each_row() -> None:
