@@ -131,7 +131,11 @@ class Machine:
         self._escaped: set[int] = set()  # those that were used before they were finished
         self._replaced: dict[int, tuple[Record, Any]] = {}
         self._table = _table(self)
-        # The window of bytes that is at hand; all of a mapped source.
+        self._window()
+
+    def _window(self) -> None:
+        """Take the bytes that are at hand: all of a mapped source, else the first 64 KiB."""
+        source = self.source
         self._data = source.view(0, source.size if source.is_mapped else min(source.size, 1 << 16))
         self._end = len(self._data)
         self._pos = 0
@@ -259,13 +263,25 @@ class Machine:
         self.skip(array.nbytes)
         return array
 
-    def inner(self) -> Machine:
-        """Return a machine of the same settings for another pickle in the same stream."""
+    def inner(
+        self, source: Source | None = None, finish: Mapping[str, Finisher] | None = None
+    ) -> Machine:
+        """Return a machine of the same settings for another pickle.
+
+        Args:
+            source: where it stands; None is the same stream.
+            finish: in place of this machine's own.
+        """
         other = Machine.__new__(Machine)
         other.__dict__.update(self.__dict__)
         other._memo, other._earlier = {}, {}
         other._waiting, other._escaped, other._replaced = {}, set(), {}
         other._table = _table(other)
+        if finish is not None:
+            other._finish = finish
+        if source is not None:
+            other.source = source
+            other._window()
         return other
 
     def raw(self, value: Any) -> bytes | None:

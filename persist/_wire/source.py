@@ -125,7 +125,7 @@ class Source:
         base: int = 0,
         limits: Limits | None = None,
         budget: _Budget | None = None,
-        home: _Home | None = None,
+        home: _Home | _RemoteHome | _Given | None = None,
         writable: bool = False,
         owned: Callable[[], None] | None = None,
         level: int = 0,
@@ -322,6 +322,16 @@ class Source:
             found._level = self._level + 1
         return found
 
+    def among(self, basename: str, files: Mapping[str, Callable[[], Source]]) -> Source:
+        """Give it neighbours that lie in no folder: the other members of an archive, say.
+
+        Args:
+            basename: its own name among them.
+            files: name -> what opens it.
+        """
+        self._home = _Given(basename, files)
+        return self
+
     def close(self) -> None:
         """Let go of the file; arrays that are mapped stay valid."""
         if self._ranged is not None:
@@ -494,6 +504,20 @@ def _is_step(name: str) -> bool:
         and "\0" not in name
         and not (len(name) > 1 and name[1] == ":" and os.name == "nt")
     )
+
+
+class _Given:
+    """Neighbours that are given by name."""
+
+    def __init__(self, basename: str, files: Mapping[str, Callable[[], Source]]) -> None:
+        self.basename = basename
+        self.files = files
+
+    def children(self, inside: bool) -> list[str]:
+        return [] if inside else sorted(self.files)
+
+    def open(self, name: str, inside: bool, near: Source) -> Source | None:
+        return self.files[name]() if not inside and name in self.files else None
 
 
 class _Home:

@@ -7,19 +7,23 @@ Evidence    CPython's ``Lib/pickle.py``, ``Lib/pickletools.py``, Python 2's
             ``Modules/cPickle.c``; files written by 2.7, 3.6, 3.8.
 Traps       Protocols 0 and 1 have no magic: they are claimed when their first
             opcodes execute. A transfer in text mode turns LF into CR LF.
-            ``str`` of Python 2 is text and binary alike. joblib's and torch's
-            files are pickles too, with raw data in or behind them.
+            ``str`` of Python 2 is text and binary alike. torch's files are
+            pickles too, with raw data behind them; joblib's are read here
+            (`persist.readers.joblib` tells of them), since their raw data may
+            first stand anywhere between the opcodes.
 Gives       The one object; a list of them where there are several.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import IO, Any
 
 from persist._wire import ndarray, plain
-from persist._wire.pickle import CarriageReturnError, Machine
+from persist._wire.pickle import CarriageReturnError, Finisher, Machine
 from persist._wire.pickle_writer import PickleWriter
 from persist._wire.source import Cursor, Source
+from persist._wire.wrappers import INLINE, SATELLITE, Wrappers, inline
 from persist.errors import DamagedFileError, FormatError, LimitError, PersistError
 from persist.readers.base import Content, Options, Reader
 from persist.tree import ABSENT, Global
@@ -82,7 +86,9 @@ class PickleReader(Reader):
         PickleWriter(target.write, protocol).dump(tree)
 
 
-def machine_for(source: Source, options: Options) -> Machine:
+def machine_for(
+    source: Source, options: Options, finish: Mapping[str, Finisher] = FINISH
+) -> Machine:
     """Return a machine that knows the plain values and the neighbours of a file."""
     neighbours: dict[str, Any] = {}
 
@@ -103,16 +109,17 @@ def machine_for(source: Source, options: Options) -> Machine:
         return neighbours[pid]
 
     machine = Machine(
-        source, py2_str=options.py2_str, persistent=neighbour, rebuild=REBUILD, finish=FINISH
+        source, py2_str=options.py2_str, persistent=neighbour, rebuild=REBUILD, finish=finish
     )
     return machine
 
 
 def _read_all(source: Source, options: Options) -> Content:
-    machine = machine_for(source, options)
+    wrappers = Wrappers(source)
+    machine = machine_for(source, options, {**FINISH, **wrappers.finish})
     cursor = source.cursor()
     values: list[Any] = []
-    damage: list[str] = []
+    damage = wrappers.damage
     while cursor.left > 0:
         start = cursor.offset
         if values and not _goes_on(source, start):
@@ -132,13 +139,18 @@ def _read_all(source: Source, options: Options) -> Content:
             values.append(machine.unfinished())
             break
     tree = values[0] if len(values) == 1 else values
+    structure: dict[str, Any] = {
+        "protocol": machine.protocol,
+        "pickles": len(values),
+        "globals": sorted(f"{ref.module} {ref.name}" for ref in machine.globals.values()),
+    }
+    if wrappers.files:
+        structure["satellites"] = wrappers.files
+    is_wrapped = not machine.globals.keys().isdisjoint(INLINE | SATELLITE)
     return Content(
         tree,
-        structure={
-            "protocol": machine.protocol,
-            "pickles": len(values),
-            "globals": sorted(f"{ref.module} {ref.name}" for ref in machine.globals.values()),
-        },
+        format="joblib" if is_wrapped else None,
+        structure=structure,
         writer=_writer(machine),
         damage=damage,
         globals=set(machine.globals),
@@ -186,7 +198,8 @@ def _begins_as_text(source: Source) -> bool:
     probe = source.window(0, min(source.size, 4096))
     if b"\r\n" in probe.head(256):
         probe = source.nested(probe.head(4096).replace(b"\r\n", b"\n"), "")
-    machine = Machine(probe, most=_PROBED, rebuild=REBUILD, finish=FINISH)
+    finish = {**FINISH, **dict.fromkeys(INLINE, inline)}
+    machine = Machine(probe, most=_PROBED, rebuild=REBUILD, finish=finish)
     try:
         machine.load(Cursor(probe))
     except LimitError:

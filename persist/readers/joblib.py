@@ -1,0 +1,215 @@
+"""joblib's dumps of five generations, and the folders of its ``Memory``.
+
+Written by  ``joblib.dump`` since 2009, scikit-learn's tutorials, and
+            ``joblib.Memory``. 0.3 to 0.9: a pickle, each array of it in an NPY
+            file beside it (``model.pkl_01.npy``). 0.5, compressed: a ZIP of
+            those files. 0.6 to 0.9, compressed: ``ZF``, a length, zlib; with
+            ``cache_size=0`` also the arrays beside it (``.npy.z``). Since 0.10:
+            one file, the raw arrays between the opcodes, as a whole perhaps
+            compressed by zlib, gzip, bz2, lzma, xz or lz4; since 1.2 aligned.
+Evidence    joblib's ``numpy_pickle.py`` and ``numpy_pickle_compat.py`` of 0.3 to
+            1.4 (``NumpyArrayWrapper``, ``NDArrayWrapper``, ``ZNDArrayWrapper``,
+            ``read_zfile``), ``memory.py`` and ``_store_backends.py``; files
+            written by 0.3.6 to 1.4.2.
+Traps       The files with arrays in or beside them are pickles to look at, and
+            the first array may stand anywhere: `persist.readers.pickles` reads
+            them with the same machine, and calls them ``joblib`` too. A ZIP may
+            be named ``.jl``, a bare zlib stream ``.pkl``. An array of objects
+            is a pickle of its own. The names of files beside it stand in the
+            pickle, as they were when it was saved. Python 2 pads the length
+            after ``ZF`` by one more. A ``.npy.z`` alone has neither dtype nor
+            shape.
+Gives       What was dumped. A file beside it that is missing is told in
+            ``damage``, its array stays a record. Of a folder of ``Memory``:
+            dicts by folder, down to what ``output.pkl`` holds.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from persist._wire.source import Source
+from persist._wire.wrappers import is_packed, unpacked
+from persist._wire.zip import Member, ZipDirectory
+from persist.errors import DamagedFileError, FormatError, LimitError, UnknownFormatError
+from persist.readers.base import Content, Options, Reader
+
+__all__ = ["JoblibReader"]
+
+_DUMP = "joblib_dump.pkl"  # in a ZIP, in the folder dump_file
+_OUTPUT = "output.pkl"  # of one call, in a folder of Memory
+_DEPTH = 64  # folders inside folders: joblib/<module>/<function>/<hash>
+_GLANCE = 200  # folders looked into before a folder is somebody else's
+_MOST = 100_000  # folders looked into to read one
+_NOTES = ("metadata.json", "input_args.json")  # beside output.pkl; the second until 0.8
+_NOTE_SIZE = 1 << 20
+
+
+class JoblibReader(Reader):
+    """joblib's ZIP, its ``ZF`` files, and the folders of its Memory."""
+
+    name = "joblib"
+    suffixes = (".joblib", ".jl")
+    refines = ("npz",)
+
+    def claims(self, source: Source) -> str | None:
+        if source.kind == "folder":
+            found = next(_outputs(source, _GLANCE), None)
+            return None if found is None else f"a folder with {'/'.join((*found[0], _OUTPUT))!r}"
+        if source.kind != "file":
+            return None
+        if is_packed(source):
+            return "begins with ZF, a length and a zlib stream"
+        found_in = _zipped(source)
+        return None if found_in is None else f"ZIP with {found_in[1].name!r}"
+
+    def read(self, source: Source, options: Options) -> Content:
+        if source.kind == "folder":
+            return _read_folder(source, options)
+        zipped = _zipped(source)
+        content = _read_packed(source, options) if zipped is None else _read_zip(*zipped, options)
+        content.format = self.name
+        return content
+
+
+def _opened(source: Source, options: Options) -> Content:
+    if options.open_nested is None:
+        raise FormatError("what is inside cannot be opened here.", file=source.name)
+    return options.open_nested(source)
+
+
+# ZF.
+
+
+def _read_packed(source: Source, options: Options) -> Content:
+    inner = unpacked(source)
+    try:
+        return _opened(inner, options)
+    except UnknownFormatError as error:
+        raise UnknownFormatError(
+            f"the {inner.size:,} bytes inside are no pickle.",
+            file=source.name,
+            remedy="It looks like the raw data of one array, whose dtype and shape stand in the "
+            "pickle beside it: open that (the name before _01.npy.z).",
+        ) from error
+
+
+# ZIP.
+
+
+def _zipped(source: Source) -> tuple[ZipDirectory, Member] | None:
+    directory = ZipDirectory.of(source)
+    for member in directory.members if directory is not None else ():
+        if member.name.rpartition("/")[2] == _DUMP:
+            assert directory is not None
+            return directory, member
+    return None
+
+
+def _read_zip(directory: ZipDirectory, member: Member, options: Options) -> Content:
+    """The pickle in the archive, whose neighbours are the members of its folder."""
+    folder = member.name.removesuffix(_DUMP)
+    verify = options.verify == "always"
+    beside = {
+        other.name.removeprefix(folder): functools.partial(directory.open, other, verify)
+        for other in directory.members
+        if other.name.startswith(folder) and not other.is_folder
+    }
+    pickle = directory.open(member, verify).among(_DUMP, beside)
+    content = _opened(pickle, options)
+    inner = content.structure
+    members = [other.name for other in directory.members]
+    content.structure = lambda: {"members": members, **(inner() if callable(inner) else inner)}
+    return content
+
+
+# A folder of Memory.
+
+
+def _outputs(source: Source, most: int) -> Iterator[tuple[tuple[str, ...], Source]]:
+    """Yield the folders that hold an output, with the way to them.
+
+    Names with a dot are no folders of Memory: it makes a folder of each part of a module's name.
+    """
+    todo: list[tuple[tuple[str, ...], Source]] = [((), source)]
+    looked = 0
+    while todo and looked < most:
+        way, folder = todo.pop()
+        looked += 1
+        names = folder.children()
+        if _OUTPUT in names:
+            yield way, folder
+        elif len(way) < _DEPTH:
+            below = (name for name in reversed(names[:most]) if "." not in name)
+            todo += [((*way, name), child) for name in below if (child := _folder(folder, name))]
+    if todo and most == _MOST:
+        raise LimitError(
+            f"more than {most:,} folders are in it.",
+            file=source.name,
+            remedy="Open one of the folders in it.",
+        )
+
+
+def _folder(source: Source, name: str) -> Source | None:
+    child = source.child(name)
+    return child if child is not None and child.kind == "folder" else None
+
+
+def _read_folder(source: Source, options: Options) -> Content:
+    result = Content({}, format="joblib-memory")
+    entries: dict[str, Any] = {}
+    first: FormatError | None = None
+    for way, folder in _outputs(source, _MOST):
+        name = "/".join(way)
+        output = folder.child(_OUTPUT)
+        if output is None:
+            continue
+        try:
+            content = _opened(output, options)
+        except LimitError:
+            raise
+        except FormatError as error:
+            first = first or error
+            result.damage.append(f"{name}: {error}")
+            continue
+        entries[name] = _notes(folder)
+        result.tree = _placed(result.tree, way, content.tree)
+        result.damage += [f"{name}: {what}" for what in content.damage]
+        result.globals |= content.globals
+        result.writer.update(content.writer)
+    if not entries:
+        raise first or DamagedFileError(f"no {_OUTPUT} is in it any more.", file=source.name)
+    result.structure = {"entries": entries}
+    return result
+
+
+def _placed(tree: Any, way: tuple[str, ...], value: Any) -> Any:
+    """Put a value into dicts by folder; at the root where there is no folder on the way."""
+    if not way:
+        return value
+    place = tree
+    for step in way[:-1]:
+        place = place.setdefault(step, {})
+    place[way[-1]] = value
+    return tree
+
+
+def _notes(folder: Source) -> Any:
+    """What joblib noted of the call: its arguments as text, how long it took."""
+    notes: dict[str, Any] = {}
+    for name in _NOTES:
+        note = folder.child(name)
+        if note is None or note.kind != "file" or note.size > _NOTE_SIZE:
+            continue
+        try:
+            told = json.loads(note.read(0, note.size))
+        except (ValueError, RecursionError):
+            continue
+        if name == _NOTES[0] and isinstance(told, dict):
+            notes.update(told)
+        else:
+            notes.setdefault("input_args", told)
+    return notes
