@@ -43,6 +43,10 @@ _LOOKED_AT = 16  # members that are looked into when none is called .npy
 _SINCE = {(2, 0): "1.9 or later", (3, 0): "1.17 or later"}  # NPY version -> the NumPy that has it
 
 
+_PROTOCOLS = {3: "3", 4: "3.4 or later", 5: "3.8 or later"}
+_PYTHON_2 = re.compile(r"\d+L\b(?=[,) ])")  # its long integers, in a shape
+
+
 class _Reading:
     """What is learnt on the way through one file: machines, headers, damage."""
 
@@ -91,8 +95,13 @@ class _Reading:
         version = max((header.version for header in self.headers), default=(1, 0))
         if version in _SINCE:
             told["numpy"] = _SINCE[version]
-        if any(machine.has_py2_str for machine in self.machines):
+        protocol = max((machine.protocol for machine in self.machines), default=0)
+        if any(machine.has_py2_str for machine in self.machines) or any(
+            _PYTHON_2.search(header.text) for header in self.headers
+        ):
             told["python"] = "2"
+        elif protocol in _PROTOCOLS:
+            told["python"] = _PROTOCOLS[protocol]
         return told
 
 

@@ -77,6 +77,12 @@ def test_what_the_file_tells_of_its_writer() -> None:
     with persist.open(CORPUS / "numpy-1.17.5-py37-npy-v3-unicode-fields" / "mesures.npy") as file:
         assert file.writer == {"numpy": "1.17 or later"}
         assert file.structure["npy_version"] == [3, 0]
+    with persist.open(saved(np.ones(2)).replace(b"(2,), }  ", b"(2L,), } ")) as file:
+        assert file.writer == {"python": "2"}
+        assert file.arrays[""].tolist() == [1, 1]
+    objects = zipped(np.savez, o=np.array([None]), w=np.ones(2))
+    with persist.open(objects) as file:
+        assert file.writer["python"].startswith("3")
 
 
 def test_python_2_strings_in_object_arrays_obey_py2_str() -> None:
