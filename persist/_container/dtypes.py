@@ -15,8 +15,16 @@ import numpy as np
 from persist._wire.npy import dtype_of
 from persist.errors import FormatError
 
-__all__ = ["describe", "from_description", "is_long_double", "is_strings", "member_dtype"]
+__all__ = [
+    "SAID_BY_NPY",
+    "describe",
+    "from_description",
+    "is_long_double",
+    "is_strings",
+    "member_dtype",
+]
 
+SAID_BY_NPY = frozenset("?bBhHiIlLqQefdFDSUMm")  # type characters: all of it, on any machine
 _DEPTH = 60
 _StringDType: Any = getattr(getattr(np, "dtypes", None), "StringDType", None)
 
@@ -123,9 +131,7 @@ def _fields(what: dict[str, Any], depth: int) -> np.dtype[Any]:
     if any(field[3] is not None for field in fields):
         spec["titles"] = [field[3] for field in fields]
     make: Any = np.dtype
-    dtype = (
-        make(spec, align=bool(what["aligned"])) if fields else np.dtype(f"V{spec['itemsize']}")
-    )
+    dtype = make(spec, align=bool(what["aligned"])) if fields else np.dtype(f"V{spec['itemsize']}")
     return np.dtype((np.record, dtype)) if what["record"] else dtype
 
 

@@ -11,13 +11,10 @@ from __future__ import annotations
 import array as array_module
 import datetime
 import fractions
-import json
-import math
-import struct
 import uuid
 import zoneinfo
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from itertools import chain
 from pathlib import PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
@@ -27,17 +24,17 @@ import attrs
 import numpy as np
 
 from persist._container import dtypes
-from persist._container.memory import blocks_of
-from persist._container.names import distinct, member_name
+from persist._container.members import Item, Members, place
+from persist._container.names import distinct
+from persist._container.text import bits, graph_text
 from persist.errors import FormatError
 from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record, is_slots_pair, step_of
 
-__all__ = ["Graph", "Member", "encode"]
+__all__ = ["FACTORIES", "Graph", "encode"]
 
 ATOMS = frozenset({str, int, float, bool, type(None)})
 _TEXT = frozenset({str})
 _IN_LINE = 1024  # bytes from which on they are a member
-_DIGITS = 2126  # bits of 640 digits, the least that CPython can be told to read
 FACTORIES: dict[Any, str] = {
     kind: kind.__name__
     for kind in (list, dict, int, float, set, str, tuple, bool, bytes, frozenset, complex)
@@ -48,47 +45,22 @@ Stepper = Callable[["_Frame", int], "str | None"]
 
 
 @attrs.define
-class Member:
-    """One array that is stored.
-
-    Attributes:
-        path: its natural path.
-        name: of the member.
-        array: an ndarray, or a `LazyArray`.
-        dtype: of the member's NPY header.
-    """
-
-    path: str
-    name: str
-    array: Any
-    dtype: np.dtype[Any]
-
-
-@attrs.define
 class Graph:
     """A tree as it is written.
 
     Attributes:
         text: of ``graph.json``.
-        members: the arrays, as they follow each other in the file.
+        members: the arrays that are stored.
+        kept: what must live until all is written.
         globals: dotted names that the tree mentions.
         has_long_double: whether an array or scalar is bound to a machine.
     """
 
     text: bytes
-    members: list[Member]
+    members: Members
+    kept: list[Any]
     globals: set[str]
     has_long_double: bool
-
-
-@attrs.define(eq=False)
-class _Item:
-    """An array that was met: its node and path, and what the node says beside it."""
-
-    node: int
-    path: str
-    array: Any
-    head: list[Any] | None = None
 
 
 class _Frame:
@@ -196,7 +168,7 @@ class _Encoder:
         self.shape_list: list[dict[str, Any]] = []
         self.pending: set[int] = set()  # nodes that a reader cannot make when it meets them
         self.late: set[int] = set()
-        self.items: list[_Item] = []
+        self.items: list[Item] = []
         self.globals: set[str] = set()
         self.dtypes: dict[Any, Any] = {}
         self.has_long_double = False
@@ -360,7 +332,7 @@ class _Encoder:
 
     def say(self, dtype: np.dtype[Any]) -> None:
         """Describe a dtype before what refers to it, if it may be referred to."""
-        if dtype.char not in _SAID_BY_NPY:
+        if dtype.char not in dtypes.SAID_BY_NPY:
             self.dtype_text(dtype)
 
     def fresh(self, value: Any) -> Any:
@@ -533,16 +505,12 @@ def _persistent(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
 
 # Arrays.
 
-_SAID_BY_NPY = frozenset("?bBhHiIlLqQefdFDSUMm")  # dtypes of which NPY says all, on any machine
 
-
-def _item(encoder: _Encoder, frame: _Frame, array: Any, head: list[Any] | None = None) -> _Item:
+def _item(encoder: _Encoder, frame: _Frame, array: Any, head: list[Any] | None = None) -> None:
     path = encoder.path(frame, len(frame.cells) - frame.skip)
     if array.dtype.isbuiltin != 1:
         encoder.dtype_text(array.dtype)  # its node, if it needs one, comes before the array's
-    item = _Item(len(encoder.nodes), path, array, head)
-    encoder.items.append(item)
-    return item
+    encoder.items.append(Item(len(encoder.nodes), path, array, head))
 
 
 @_opens(np.ndarray)
@@ -680,11 +648,7 @@ def _leaf(*kinds: Any) -> Callable[[Callable[[Any], list[Any]]], Callable[[Any],
 
 @_leaf(complex)
 def _complex(value: Any) -> list[Any]:
-    return ["complex", _bits(value.real), _bits(value.imag)]
-
-
-def _bits(value: float) -> str:
-    return struct.pack(">d", value).hex()
+    return ["complex", bits(value.real), bits(value.imag)]
 
 
 @_leaf(range)
@@ -769,139 +733,11 @@ def encode(tree: Any, name: str = "") -> Graph:
     """
     encoder = _Encoder(name)
     root = encoder.walk(tree)
-    members = _place(encoder)
-    return Graph(_text(encoder, root), members, encoder.globals, encoder.has_long_double)
-
-
-def _place(encoder: _Encoder) -> list[Member]:
-    """Decide what is stored for each array, and fill in their nodes."""
-    nodes, items = encoder.nodes, encoder.items
-    raw = [
-        (index, item.array)
-        for index, item in enumerate(items)
-        if item.head is None and type(item.array) is not LazyArray
-    ]
-    shared: dict[int, tuple[Any, Any]] = {}
-    for block in blocks_of(raw):
-        for window in block.windows:
-            shared[window.number] = (block, window)
-    members: list[Member] = []
-    names: set[str] = set()
-    placed: dict[int, int] = {}
-    for index, item in enumerate(items):
-        array = item.array
-        if index not in shared:
-            nodes[item.node] = _alone(encoder, item, _member(members, names, item.path, array))
-            continue
-        block, window = shared[index]
-        number = placed.get(id(block))
-        if number is None:
-            owner = item.path if block.whole is None else items[block.whole].path
-            path = f"{owner}~memory" if block.whole is None else owner
-            number = placed[id(block)] = _member(members, names, path, block.array)
-        stored = members[number]
-        if index == block.whole and array.dtype is stored.dtype:
-            nodes[item.node] = number
-        else:
-            dtype = encoder.dtype_text(array.dtype)
-            shape, strides = list(array.shape), list(window.strides)
-            nodes[item.node] = ["view", number, dtype, shape, strides, window.offset]
-    return members
-
-
-def _alone(encoder: _Encoder, item: _Item, number: int) -> Any:
-    if item.head is not None:
-        return [*item.head, number]
-    dtype = item.array.dtype
-    if dtypes.member_dtype(dtype) is dtype:
-        return number
-    return ["view", number, encoder.dtype_text(dtype), None, None, 0]
-
-
-def _member(members: list[Member], names: set[str], path: str, array: Any) -> int:
-    number = len(members)
-    name = member_name(path, number)
-    if name in names:
-        count = 2
-        while (name := member_name(f"{path}~{count}", number)) in names:
-            count += 1
-        path = f"{path}~{count}"
-    names.add(name)
-    members.append(Member(path, name, array, dtypes.member_dtype(array.dtype)))
-    return number
-
-
-def _text(encoder: _Encoder, root: Any) -> bytes:
-    """The graph as JSON; what JSON cannot say becomes a node of its own."""
-    graph = {
-        "layouts": encoder.layout_list,
-        "shapes": encoder.shape_list,
-        "nodes": encoder.nodes,
-        "root": root,
-    }
-    try:
-        return _dump(graph).encode()
-    except ValueError:  # nan, text with lone surrogates, an int beyond what Python prints
-        graph["nodes"], graph["root"] = _repaired(encoder, root)
-    text = _dump(graph)
-    try:
-        return text.encode()
-    except UnicodeEncodeError:  # in the name of a class or a field of a dtype
-        return json.dumps(graph, check_circular=False, separators=(",", ":")).encode()
-
-
-def _dump(graph: Any) -> str:
-    return _ENCODER.encode(graph)
-
-
-_ENCODER = json.JSONEncoder(
-    check_circular=False, allow_nan=False, ensure_ascii=False, separators=(",", ":")
-)
-
-
-def _repaired(encoder: _Encoder, root: Any) -> tuple[list[Any], Any]:
-    """Put what JSON cannot say into nodes at the front; all numbers move up."""
-    front: list[Any] = []
-    known: dict[Any, list[Any]] = {}
-
-    def mended(cell: Any) -> Any:
-        node = _node_of_atom(cell)
-        if node is None:
-            return cell
-        key = tuple(node)
-        if key not in known:
-            known[key] = [len(front)]
-            front.append(node)
-        return known[key]
-
-    body = [
-        [node[0], *map(mended, node[1:])] if type(node) is list and node[0] != "dtype" else node
-        for node in encoder.nodes
-    ]
-    root = mended(root)
-    own = {id(ref) for ref in known.values()}
-    refs = {id(ref): ref for ref in encoder.memo.values() if type(ref) is list}
-    refs |= {id(ref): ref for ref in encoder.dtypes.values() if type(ref) is list}
-    for ref in refs.values():
-        if id(ref) not in own:
-            ref[0] += len(front)
-    return front + body, root
-
-
-def _node_of_atom(cell: Any) -> list[Any] | None:
-    kind = type(cell)
-    if kind is float and not math.isfinite(cell):
-        return ["float", _bits(cell)]
-    if kind is int and cell.bit_length() > _DIGITS:
-        return ["int", hex(cell)]
-    if kind is str:
-        try:
-            cell.encode()
-        except UnicodeEncodeError:
-            return ["str", cell.encode("utf-8", "surrogatepass").hex()]
-    return None
-
-
-def members_paths(members: Iterable[Member]) -> dict[str, str]:
-    """Return the true paths of the members whose names are escaped."""
-    return {member.name: member.path for member in members if member.name != f"{member.path}.npy"}
+    members = place(encoder.items, encoder.nodes, encoder.dtype_text)
+    refs = [*encoder.memo.values(), *encoder.dtypes.values()]
+    text = graph_text(
+        encoder.layout_list, encoder.shape_list, encoder.nodes, root,
+        [ref for ref in refs if type(ref) is list],
+    )  # fmt: skip
+    kept = [encoder.items, encoder.kept]
+    return Graph(text, members, kept, encoder.globals, encoder.has_long_double)

@@ -6,7 +6,7 @@ import re
 
 from persist._container.layout import GRAPH, MANIFEST
 
-__all__ = ["distinct", "member_name"]
+__all__ = ["are_plain", "distinct", "member_name"]
 
 _LONGEST = 4096
 _PLAIN = re.compile(r"[\w ()*+,:;<=>@\[\]^{|}~!#$&'?\"-][^%\\\x00\ud800-\udfff]*")
@@ -31,6 +31,20 @@ def member_name(path: str, number: int = 0) -> str:
     ):
         path = _escaped(path, number)
     return f"{path}.npy"
+
+
+def are_plain(paths: list[str]) -> bool:
+    """Whether all paths are their members' names as they are; asked of many at once."""
+    if max(map(len, paths), default=0) >= _LONGEST // 4:
+        return False
+    text = "\n".join(["", *paths, ""])
+    return (
+        _AWKWARD.search(text) is None
+        and text.count("\n") == len(paths) + 1
+        and not any(part in text for part in ("\n\n", "\n/", "\n.", "/.", ".npy\n"))
+        and f"\n{MANIFEST}\n" not in text
+        and f"\n{GRAPH}\n" not in text
+    )
 
 
 def _escaped(path: str, number: int) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 
 from persist._container.atomic import replacing
 from persist._container.checksums import CHUNK, Digest, crc32, default_digest, digest_named
-from persist._container.encode import Graph, Member, encode, members_paths
+from persist._container.encode import Graph, encode
 from persist._container.layout import (
     DIGESTS,
     GRAPH,
@@ -148,8 +148,8 @@ def _manifest(
         "metadata": metadata,
         "schemas": [_schema(schema) for schema in schemas],
         "arrays": len(graph.members),
-        "bytes": sum(member.array.nbytes for member in graph.members),
-        "paths": members_paths(graph.members),
+        "bytes": sum([array.nbytes for array in graph.members.arrays]),
+        "paths": graph.members.paths,
         "globals": sorted(graph.globals),
         "digest": None,
     }
@@ -191,8 +191,9 @@ class _Writer:
         self.kept: list[Any] = []
 
     def write(self, graph: Graph, manifest: dict[str, Any]) -> None:
-        for member in graph.members:
-            self.array(member)
+        members = graph.members
+        for name, array, dtype in zip(members.names, members.arrays, members.dtypes, strict=True):
+            self.array(name, array, dtype)
         names = [entry[0] for entry in self.entries]
         directory = [central_entry(*entry) for entry in self.entries]
         digests: dict[str, str] = {}
@@ -225,14 +226,13 @@ class _Writer:
             method, packed = METHODS["deflate"], _deflate([data])
         self.member(name.encode(), method, crc32(data), packed, len(data))
 
-    def array(self, member: Member) -> None:
-        array = member.array
+    def array(self, member: str, array: Any, dtype: np.dtype[Any] | None) -> None:
         if type(array) is LazyArray:
             array = array._fetch() if array._whole is None else array._whole
-        if array.dtype is not member.dtype:
-            array = _as_void(array, member.dtype)
+        if dtype is not None:
+            array = _as_void(array, dtype)
         header = self.header(array)
-        name = member.name.encode()
+        name = member.encode()
         if array.nbytes <= CHUNK and self.pack is None:
             data = b"".join((header, _bytes_of(array)))
             if self.digest is not None:

@@ -12,9 +12,7 @@ import numpy as np
 
 from persist.tree import Global, LazyArray, PersistentRef, Record
 
-LEAVES = (
-    int, str, bytes, bool, type(None), range, datetime.date, datetime.time, datetime.timedelta,
-)  # fmt: skip
+KEPT = (list, dict, set, tuple, frozenset, Record, np.ndarray, deque)  # whose identity counts
 
 
 def assert_alike(one: Any, other: Any) -> None:
@@ -30,15 +28,14 @@ def assert_alike(one: Any, other: Any) -> None:
         if isinstance(a, LazyArray):
             a = a.read()
         assert type(a) is type(b), (path, type(a), type(b))
-        if isinstance(a, list | dict | set | tuple | frozenset | Record | np.ndarray | deque):
-            # Python shares the empty tuple and frozenset, and may share equal constants.
-            if not (isinstance(a, tuple | frozenset) and not a):
-                if id(a) in there:
-                    assert there[id(a)] == id(b), path
-                    continue
-                assert id(b) not in back, path
-                there[id(a)], back[id(b)] = id(b), id(a)
-                kept += [a, b]
+        # Python shares the empty tuple and the empty frozenset.
+        if isinstance(a, KEPT) and (a.__class__ not in (tuple, frozenset) or len(a)):
+            if id(a) in there:
+                assert there[id(a)] == id(b), path
+                continue
+            assert id(b) not in back, path
+            there[id(a)], back[id(b)] = id(b), id(a)
+            kept += [a, b]
         todo += [(f"{path}/{step}", x, y) for step, x, y in parts(path, a, b)]
 
 
@@ -96,8 +93,17 @@ def paired(path: str, a: Any, b: Any) -> list[tuple[Any, Any, Any]]:
 def sets(path: str, a: Any, b: Any) -> list[tuple[Any, Any, Any]]:
     """Items have no order: paired by what they print, which the tests keep distinct."""
     assert len(a) == len(b), path
-    order = {"key": lambda item: (type(item).__name__, repr(item))}
-    return [("item", x, y) for x, y in zip(sorted(a, **order), sorted(b, **order), strict=True)]
+    return [
+        ("item", x, y) for x, y in zip(sorted(a, key=printed), sorted(b, key=printed), strict=True)
+    ]
+
+
+def printed(item: Any) -> str:
+    """What an item of a set prints, in whatever order its own items are."""
+    if isinstance(item, tuple | frozenset):
+        inner = [printed(part) for part in item]
+        return f"{type(item).__name__}{inner if isinstance(item, tuple) else sorted(inner)}"
+    return f"{type(item).__name__} {item!r}"
 
 
 def arrays(path: str, a: Any, b: Any) -> list[tuple[Any, Any, Any]]:

@@ -47,6 +47,11 @@ def touch_all(data: bytes, verify: str) -> Any:
     }
 
 
+def touched(data: bytes) -> Any:
+    tree, _ = _container.read(data, verify="lazy")
+    return np.asarray(tree["w"])
+
+
 @pytest.mark.parametrize("digest", [False, "sha256"])
 def test_every_flipped_bit_is_damage(digest: Any) -> None:
     data = saved({"w": np.arange(3, dtype="u1"), "n": [1]}, digest=digest)
@@ -54,10 +59,8 @@ def test_every_flipped_bit_is_damage(digest: Any) -> None:
     for bit in range(0, 8 * len(data), step):
         broken = bytearray(data)
         broken[bit // 8] ^= 1 << bit % 8
-        with pytest.raises((DamagedFileError, FutureVersionError)) as caught:
-            tree, _ = _container.read(bytes(broken), verify="lazy")
-            np.asarray(tree["w"])
-        assert caught.value.what, bit
+        with pytest.raises((DamagedFileError, FutureVersionError)):
+            touched(bytes(broken))
 
 
 def test_every_flipped_bit_is_found_by_verify() -> None:

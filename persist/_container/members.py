@@ -1,0 +1,133 @@
+"""From the arrays of a tree to the members that hold them: which are stored, and under what names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from persist._container import dtypes
+from persist._container.memory import Block, Window, blocks_of
+from persist._container.names import are_plain, member_name
+from persist.tree import LazyArray
+
+__all__ = ["Item", "Members", "place"]
+
+
+class Item(NamedTuple):
+    """An array that was met on the way.
+
+    Attributes:
+        node: the number of its node.
+        path: its natural path.
+        array: an ndarray, or a `LazyArray`.
+        head: what its node says before the member's number, where it is no array in the tree.
+    """
+
+    node: int
+    path: str
+    array: Any
+    head: list[Any] | None = None
+
+
+class Members:
+    """The arrays that are stored, in their order in the file.
+
+    Attributes:
+        names: of the members.
+        arrays: ndarrays, or `LazyArray`s.
+        dtypes: of the NPY headers, None for the array's own.
+        paths: member name -> true path, where they differ.
+    """
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.arrays: list[Any] = []
+        self.dtypes: list[np.dtype[Any] | None] = []
+        self.paths: dict[str, str] = {}
+        self._taken: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def add(self, path: str, array: Any) -> int:
+        """Store an array under the first name that is free; return its number."""
+        number = len(self.names)
+        name = member_name(path, number)
+        if name in self._taken:
+            count = 2
+            while (name := member_name(f"{path}~{count}", number)) in self._taken:
+                count += 1
+            path = f"{path}~{count}"
+        self._taken.add(name)
+        if name != f"{path}.npy":
+            self.paths[name] = path
+        dtype = array.dtype
+        stored = dtype if dtype.char in dtypes.SAID_BY_NPY else dtypes.member_dtype(dtype)
+        self.names.append(name)
+        self.arrays.append(array)
+        self.dtypes.append(None if stored is dtype else stored)
+        return number
+
+    def add_plain(self, items: list[Item]) -> bool:
+        """Store many at once, where all names are free and as plain as their paths."""
+        paths = [item.path for item in items]
+        if len(set(paths)) != len(paths) or not are_plain(paths):
+            return False
+        arrays = [item.array for item in items]
+        if not dtypes.SAID_BY_NPY.issuperset([array.dtype.char for array in arrays]):
+            return False
+        self.names += [f"{path}.npy" for path in paths]
+        self.arrays += arrays
+        self.dtypes += [None] * len(items)
+        return True
+
+
+def place(items: list[Item], nodes: list[Any], dtype_text: Callable[[Any], Any]) -> Members:
+    """Decide what is stored for each array, and fill in their nodes.
+
+    Args:
+        items: the arrays, as they were met.
+        nodes: of the graph.
+        dtype_text: returns what stands for a dtype inside a node.
+    """
+    raw = [
+        (index, item.array)
+        for index, item in enumerate(items)
+        if item.head is None and type(item.array) is not LazyArray
+    ]
+    blocks = blocks_of(raw)
+    members = Members()
+    if not blocks and len(raw) == len(items) and members.add_plain(items):
+        for number, item in enumerate(items):
+            nodes[item.node] = number
+        return members
+    shared: dict[int, tuple[Block, Window]] = {}
+    for block in blocks:
+        shared |= {window.number: (block, window) for window in block.windows}
+    placed: dict[int, int] = {}
+    for index, item in enumerate(items):
+        if index not in shared:
+            number = members.add(item.path, item.array)
+            nodes[item.node] = _alone(item, number, members.dtypes[number], dtype_text)
+            continue
+        block, window = shared[index]
+        known = placed.get(id(block))
+        if known is None:
+            path = f"{item.path}~memory" if block.whole is None else items[block.whole].path
+            known = placed[id(block)] = members.add(path, block.array)
+        if index == block.whole and members.dtypes[known] is None:
+            nodes[item.node] = known
+        else:
+            dtype, shape = dtype_text(item.array.dtype), list(item.array.shape)
+            nodes[item.node] = ["view", known, dtype, shape, list(window.strides), window.offset]
+    return members
+
+
+def _alone(item: Item, number: int, stored: Any, dtype_text: Callable[[Any], Any]) -> Any:
+    if item.head is not None:
+        return [*item.head, number]
+    if stored is None:
+        return number
+    return ["view", number, dtype_text(item.array.dtype), None, None, 0]

@@ -1,0 +1,86 @@
+"""The graph as JSON text, fast where JSON can say it, right where it cannot."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from typing import Any
+
+__all__ = ["bits", "graph_text"]
+
+_DIGITS = 2126  # bits of 640 digits, the least that CPython can be told to read
+
+
+def bits(value: float) -> str:
+    """Return the eight bytes of a float, big-endian, in hexadecimal."""
+    return struct.pack(">d", value).hex()
+
+
+def graph_text(
+    layouts: list[Any], shapes: list[Any], nodes: list[Any], root: Any, refs: list[list[int]]
+) -> bytes:
+    """Return the graph as JSON; what JSON cannot say becomes a node of its own.
+
+    Args:
+        layouts, shapes, nodes, root: the keys of ``graph.json``.
+        refs: every cell that refers to a node.
+    """
+    graph = {"layouts": layouts, "shapes": shapes, "nodes": nodes, "root": root}
+    try:
+        return _dump(graph).encode()
+    except ValueError:  # nan, text with lone surrogates, an int beyond what Python prints
+        graph["nodes"], graph["root"] = _repaired(nodes, root, refs)
+    text = _dump(graph)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # in the name of a class or a field of a dtype
+        return json.dumps(graph, check_circular=False, separators=(",", ":")).encode()
+
+
+def _dump(graph: Any) -> str:
+    return _ENCODER.encode(graph)
+
+
+_ENCODER = json.JSONEncoder(
+    check_circular=False, allow_nan=False, ensure_ascii=False, separators=(",", ":")
+)
+
+
+def _repaired(nodes: list[Any], root: Any, refs: list[list[int]]) -> tuple[list[Any], Any]:
+    """Put what JSON cannot say into nodes at the front; all numbers move up."""
+    front: list[Any] = []
+    known: dict[Any, list[Any]] = {}
+
+    def mended(cell: Any) -> Any:
+        node = _node_of_atom(cell)
+        if node is None:
+            return cell
+        key = tuple(node)
+        if key not in known:
+            known[key] = [len(front)]
+            front.append(node)
+        return known[key]
+
+    body = [
+        [node[0], *map(mended, node[1:])] if type(node) is list and node[0] != "dtype" else node
+        for node in nodes
+    ]
+    root = mended(root)
+    for ref in {id(ref): ref for ref in refs}.values():
+        ref[0] += len(front)
+    return front + body, root
+
+
+def _node_of_atom(cell: Any) -> list[Any] | None:
+    kind = type(cell)
+    if kind is float and not math.isfinite(cell):
+        return ["float", bits(cell)]
+    if kind is int and cell.bit_length() > _DIGITS:
+        return ["int", hex(cell)]
+    if kind is str:
+        try:
+            cell.encode()
+        except UnicodeEncodeError:
+            return ["str", cell.encode("utf-8", "surrogatepass").hex()]
+    return None
