@@ -103,7 +103,7 @@ def test_the_face_lists_what_it_has_and_nothing_else() -> None:
     try:
         persist.no_such_name  # noqa: B018
     except AttributeError as error:
-        assert "no_such_name" in str(error)  # noqa: PT017
+        assert "no_such_name" in str(error)
 
 
 def test_errors_import_nothing() -> None:

@@ -195,7 +195,7 @@ def test_a_url_gives_the_same_and_lazy_arrays_say_when_it_is_closed(name: str) -
             try:
                 np.asarray(array)
             except DamagedFileError as error:
-                assert "closed" in str(error)  # noqa: PT017
+                assert "closed" in str(error)
     finally:
         files.rm(root, recursive=True)
 
@@ -239,7 +239,7 @@ def test_a_trailing_byte_and_a_renamed_neighbour_are_no_crash(tmp_path: Path) ->
             try:
                 persist.open(path.read_bytes() + b"\n").close()
             except FormatError as error:
-                assert error.what  # noqa: PT017
+                assert error.what
         elif path.is_file():
             alone = tmp_path / case.replace("/", "-")
             alone.mkdir()
@@ -247,4 +247,4 @@ def test_a_trailing_byte_and_a_renamed_neighbour_are_no_crash(tmp_path: Path) ->
             try:
                 told(persist.open(alone / path.name))
             except (FormatError, FileNotFoundError) as error:
-                assert str(error)  # noqa: PT017
+                assert str(error)

@@ -190,7 +190,7 @@ def looked_at(data: bytes) -> None:
     try:
         file = persist.open(data)
     except FormatError as error:
-        assert error.what.endswith("."), "a message is whole sentences"  # noqa: PT017
+        assert error.what.endswith("."), "a message is whole sentences"
         return
     assert str(file).startswith(file.name)
     for name in (*file.arrays, *file.scalars):
