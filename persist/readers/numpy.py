@@ -17,6 +17,7 @@ Gives       The array, or a list of what stands one after the other; of a ZIP a
 
 from __future__ import annotations
 
+import re
 import zipfile
 from typing import IO, Any
 
