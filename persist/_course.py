@@ -305,7 +305,7 @@ def _bare(
     has_codec = any(part.kind == CODEC for part in target.parts)
     value = _plain_state(state, has_codec)
     if isinstance(value, dict) and any(
-        type(name) is str and _MANGLED.match(name) for name in value
+        type(name) is str and name[:1] == "_" and _MANGLED.match(name) for name in value
     ):
         names = (*target.owners, *owners())
         value = {demangled(name, names): item for name, item in value.items()}
@@ -528,9 +528,12 @@ def _run_shared(
     if piece.part is not None:
         hidden -= piece.part.names
     rest = {name: item for name, item in whole.items() if name in hidden}
-    mine = {name: item for name, item in whole.items() if name not in hidden}
+    mine: Any = {name: item for name, item in whole.items() if name not in hidden}
     assert piece.course is not None
     for step in piece.course.steps:
+        if not isinstance(mine, dict):
+            mine = _step(step, mine, record, memo)
+            continue
         watched = _Watched(mine)
         result = _step(step, watched, record, memo)
         if isinstance(result, Instead | Record):

@@ -54,9 +54,9 @@ def builtin_of(cls: type) -> type:
             1 << 8
         )  # no heap type, or immutable
         if in_c or base is np.ndarray:
-            if base in _HELD or issubclass(base, BaseException):
-                if not issubclass(cls, np.ma.MaskedArray):
-                    return base
+            held = base in _HELD or issubclass(base, BaseException)
+            if held and not issubclass(cls, np.ma.MaskedArray):
+                return base
             raise SchemaError(
                 f"heirs of {dotted(base)} cannot be declared.",
                 where=f"class {dotted(cls)}",
@@ -182,7 +182,7 @@ def make(
         return cls.__new__(cls, *args, **(kwargs or {}))
     if base in (object, list, set) or issubclass(base, dict):
         return base.__new__(cls)
-    made = base.__new__(cls, *args, **(kwargs or {}))
+    made: Any = base.__new__(cls, *args, **(kwargs or {}))
     if issubclass(base, BaseException) and base not in (BaseException, Exception):
         base.__init__(made, *args)
     return made

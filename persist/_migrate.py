@@ -22,6 +22,7 @@ nothing is known is as it was, but for names that an alias moved.
 from __future__ import annotations
 
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -40,7 +41,7 @@ from persist.errors import (
 )
 from persist.registry import Registry, default_registry
 from persist.schema import Schema
-from persist.tree import ABSENT, Global, LazyArray, Record
+from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record
 
 __all__ = ["Downgraded", "Entry", "Plan", "downgrade_record", "plan", "state_of", "upgrade"]
 
@@ -417,17 +418,16 @@ class _Run:
         )
         if case.instead is not ABSENT:
             return self._instead(record, case.instead, path)
+        assert known.schema is not None
         if case.unknown:
-            assert known.schema is not None
             self._unknown.setdefault(known.schema.name, {}).update(dict.fromkeys(case.unknown))
-        heir = known.target.leaf.schema.cls or object
+        heir = known.schema.cls or object
         if case.items is not None and not issubclass(heir, BaseException):
             record.listitems = [*record.listitems, *case.items]
         if record.state is ABSENT and state_of(record, known.schema) is not ABSENT:
             record.args = ()  # the arguments of its rebuilding function were its state
         _rename(record, named, known.today)
         record.state = today_state(case)
-        assert known.schema is not None
         record.version = known.schema.version
         if case.is_migrated:
             self.plan._migrated[id(record)] = record
@@ -568,7 +568,7 @@ def take_array(record: Record) -> None:
     if rest is ABSENT and len(state) > 5:
         rest = state[5] if len(state) == 6 else state[5:]
     _, shape, dtype, fortran, data = state[:5]
-    if isinstance(data, list) and dtype == object:
+    if isinstance(data, list) and dtype.kind == "O":
         array: np.ndarray[Any, Any] = np.empty(len(data), object)
         array[:] = data
     elif isinstance(data, bytes) and not dtype.hasobject:
@@ -615,6 +615,76 @@ def today_state(case: Case) -> Any:
 
 
 # Planning.
+
+
+def is_today(tree: Any, registry: Registry) -> bool:
+    """Whether `upgrade` would find nothing to do: every record is of a declared class, at today's
+    version, with today's fields and no other.
+
+    Only looks, and gives up at the first doubt: False may also mean that it was too odd to say.
+    """
+    verdicts: dict[Any, bool] = {}
+    stack, seen = [tree], set()
+    while stack:
+        value = stack.pop()
+        kind = type(value)
+        if kind in _LEAVES:
+            continue
+        if kind is Global:
+            below: Iterable[Any] = ()
+            key: Any = value
+            verdict = verdicts.get(key)
+            if verdict is None:
+                verdict = verdicts[key] = registry.resolve(value.qualname) == value.qualname
+        elif id(value) in seen:
+            continue
+        elif kind is Record:
+            state = value.state
+            if type(state) is not dict or value.args or value.listitems or value.dictitems:
+                return False
+            key = (value.cls, value.version, *state)
+            verdict = verdicts.get(key)
+            if verdict is None:
+                verdict = verdicts[key] = _is_of_today(value, registry)
+            below = state.values()
+        else:
+            verdict = True
+            below = _below(value)
+        if not verdict:
+            return False
+        seen.add(id(value))
+        if not _LEAVES.issuperset(map(type, below)):
+            stack.extend(below)
+    return True
+
+
+_LEAVES = frozenset(
+    (type(None), bool, int, float, complex, str, bytes, bytearray, LazyArray, PersistentRef)
+)
+
+
+def _below(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return [*value, *value.values()]
+    if isinstance(value, list | tuple | set | frozenset | deque):
+        return list(value)
+    if isinstance(value, np.ndarray) and value.dtype.hasobject:
+        return value.reshape(-1).tolist() if value.dtype == object else [Global("", "odd")]
+    return ()
+
+
+def _is_of_today(record: Record, registry: Registry) -> bool:
+    schema = registry.schema_for(record.qualname)
+    if schema is None or schema.cls is None or schema.codec or schema.fields is None:
+        return False
+    if registry.resolve(record.qualname) != record.qualname:
+        return False
+    target = target_of(schema, registry)
+    return (
+        len(target.parts) == 1
+        and record.version == schema.version
+        and set(record.state) == set(schema.names)
+    )
 
 
 def plan(

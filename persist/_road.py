@@ -16,7 +16,7 @@ import types
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import attrs
 import numpy as np
@@ -46,13 +46,19 @@ from persist.tree import ABSENT, Global, Record, is_slots_pair
 __all__ = [
     "Flat",
     "Road",
+    "Short",
     "default_setstate",
     "finish",
     "flatten_state",
     "is_busy",
     "restore_state",
+    "refuse_class",
     "road_of",
 ]
+
+
+NEWOBJ: Any = vars(copyreg)["__newobj__"]
+NEWOBJ_EX: Any = vars(copyreg)["__newobj_ex__"]
 
 
 class _Busy(threading.local):
@@ -117,11 +123,27 @@ class Flat(NamedTuple):
     array: Any
 
 
+class Short(NamedTuple):
+    """The short way of a class whose state is its declared fields and nothing else.
+
+    Attributes:
+        names: of the fields.
+        attributes: where they are on an instance.
+        fetch: instance -> their values (the value itself where there is one field).
+        sets: whether a state of today is loaded by setting them, and nothing else is to be done.
+    """
+
+    names: tuple[str, ...]
+    attributes: tuple[str, ...]
+    fetch: Callable[[Any], Any]
+    sets: bool
+
+
 def road_of(cls: type, registry: Registry | None = None) -> Road:
     """The road of a class: of its own registry, or of the one that registered it from outside."""
     road = vars(cls).get("_persist_road")
     if road is not None and road.cls is cls:
-        return road  # type: ignore[no-any-return]
+        return cast(Road, road)
     declared = vars(cls).get(_schema.DECLARED)
     if isinstance(declared, Declared):
         road = Road(cls, declared.registry)
@@ -131,7 +153,7 @@ def road_of(cls: type, registry: Registry | None = None) -> Road:
     road = home._roads.get(cls)
     if road is None:
         road = home._roads[cls] = Road(cls, home)
-    return road  # type: ignore[no-any-return]
+    return cast(Road, road)
 
 
 class Road:
@@ -189,6 +211,26 @@ class Road:
             and "__getnewargs_ex__" not in written_names(cls)
         )
 
+        self.short = self._short()
+
+    def _short(self) -> Short | None:
+        """How the state is taken and set at one go, where nothing else is to be minded."""
+        parts = self.layout.parts
+        if len(parts) != 1 or not self.simple or not self.plain or self.checked:
+            return None
+        if self.layout.doubtful is not None or hasattr(self.cls, "__getattr__"):
+            return None
+        fields = parts[0].fields
+        if not fields or self.own_reduce is not None:
+            return None
+        attributes = tuple(field.attribute for field in fields)
+        return Short(
+            tuple(field.name for field in fields),
+            attributes,
+            operator.attrgetter(*attributes),
+            not self.completes and not self.layout.resources and self.loaded is None,
+        )
+
     # Taking apart.
 
     def reduce(self, obj: Any) -> Any:
@@ -196,7 +238,7 @@ class Road:
         if self.own_reduce is not None:
             return self.own_reduce(obj)
         if "<locals>" in self.cls.__qualname__ or self.cls.__module__ == "__main__":
-            _refuse_class(self.cls, self.schema)
+            refuse_class(self.cls, self.schema)
         names, values = self._values(obj)
         for value in values:
             if type(value) is tuple:
@@ -206,7 +248,7 @@ class Road:
                         break
         header = self._header(names)
         if self.plain:
-            return copyreg.__newobj__, (self.cls,), (header, *values)
+            return NEWOBJ, (self.cls,), (header, *values)
         return self._reduced(obj, header, values)
 
     def _reduced(self, obj: Any, header: tuple[Any, ...], values: list[Any]) -> tuple[Any, ...]:
@@ -219,9 +261,9 @@ class Road:
         if array is not None:
             return make_array, (self.cls, array), state
         if kwargs:
-            made: tuple[Any, ...] = (copyreg.__newobj_ex__, (self.cls, args, kwargs))  # type: ignore[attr-defined]
+            made: tuple[Any, ...] = (NEWOBJ_EX, (self.cls, args, kwargs))  # type: ignore[attr-defined]
         else:
-            made = (copyreg.__newobj__, (self.cls, *args))  # type: ignore[attr-defined]
+            made = (NEWOBJ, (self.cls, *args))
         return (
             *made,
             state,
@@ -254,7 +296,7 @@ class Road:
         elif base is frozenset:
             args = (frozenset(obj),)
         elif issubclass(base, BaseException):
-            args = base.__reduce__(obj)[1]  # type: ignore[assignment, misc]
+            args = base.__reduce__(obj)[1]  # type: ignore[assignment]
         listitems = list(list.__iter__(obj)) if base is list else None
         if base is set:
             listitems = list(set.__iter__(obj))
@@ -284,7 +326,7 @@ class Road:
     def _coded(self, part: Part, obj: Any) -> Any:
         if part.getstate is not None:
             return part.getstate(obj)
-        state = object.__getstate__(obj)  # type: ignore[attr-defined]
+        state = object.__getstate__(obj)
         if isinstance(state, dict):
             return {
                 name: value for name, value in state.items() if name not in self.layout.resources
@@ -365,7 +407,7 @@ class Road:
 
     def flat(self, obj: Any) -> Flat:
         """Take an instance apart."""
-        _refuse_class(self.cls, self.schema)
+        refuse_class(self.cls, self.schema)
         names, values = self._values(obj)
         case = Case(self.target)
         states: list[Any] = []
@@ -652,7 +694,8 @@ def _array_state(obj: Any, state: Any) -> Any:
         data = (
             array.reshape(-1, order="A").tolist() if array.dtype == object else array.tobytes("A")
         )
-        np.ndarray.__setstate__(obj, (1, array.shape, array.dtype, order, data))
+        parts: Any = (1, array.shape, array.dtype, order, data)
+        np.ndarray.__setstate__(obj, parts)
     return record.state
 
 
@@ -712,7 +755,7 @@ def _open_values(owner: type, cls: type, obj: Any) -> tuple[Any, Any]:
     return (*there, *names), (*values, *found.values())
 
 
-def _refuse_class(cls: type, schema: Schema) -> None:
+def refuse_class(cls: type, schema: Schema) -> None:
     """Refuse a class that no program could find again."""
     declared = vars(cls).get(_schema.DECLARED)
     named = isinstance(declared, Declared) and declared.schema is not None

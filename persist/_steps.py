@@ -163,7 +163,8 @@ class Origin:
 
 def _takes_record(function: Callable[..., Any]) -> bool:
     code = getattr(function, "__code__", None)
-    return code is not None and code.co_argcount - len(function.__defaults__ or ()) == 2  # type: ignore[attr-defined]
+    defaults = getattr(function, "__defaults__", None) or ()
+    return code is not None and code.co_argcount - len(defaults) == 2
 
 
 def origin_of(function: Callable[..., Any]) -> Origin:

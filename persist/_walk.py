@@ -417,5 +417,8 @@ class _Mender:
                 for index in np.ndindex(view.shape):
                     view[index] = of(view[index])
         else:
-            for index, item in enumerate(holder):
-                holder[index] = of(item)
+            holder[:] = [of(item) for item in holder] if type(holder) is list else holder
+            if type(holder) is deque:
+                items = [of(item) for item in holder]
+                holder.clear()
+                holder.extend(items)

@@ -208,7 +208,7 @@ def _items(holder: Any, step: str, inside: str) -> Iterator[Any]:
 
 def _has(holder: Any, key: Any) -> bool:
     if isinstance(holder, list | tuple):
-        return -len(holder) <= key < len(holder)
+        return bool(-len(holder) <= key < len(holder))
     return key in holder
 
 

@@ -9,6 +9,7 @@ readers may be holding.
 
 from __future__ import annotations
 
+import operator
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -71,6 +72,7 @@ class Registry:
         self._schemas: weakref.WeakKeyDictionary[type, Schema] = weakref.WeakKeyDictionary()
         self._layouts: weakref.WeakKeyDictionary[type, Layout] = weakref.WeakKeyDictionary()
         self._clashes: list[SchemaError] = []
+        self._ways: dict[tuple[str, int, int], tuple[tuple[Any, ...], list[Migration]]] = {}
         self._roads: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
 
     def __repr__(self) -> str:
@@ -130,7 +132,7 @@ class Registry:
         """Whether it can still learn."""
         return self._frozen
 
-    def _changing(self) -> threading.RLock:  # type: ignore[valid-type]
+    def _changing(self) -> Any:
         if self._frozen:
             raise SchemaError(
                 f"the registry {self.name!r} is frozen.",
@@ -361,6 +363,8 @@ class Registry:
     def _name_of(self, schema: type | str) -> str:
         """The schema name that a class or a text means."""
         if isinstance(schema, str):
+            if schema in self._by_name and not self._pending:
+                return schema
             cls = self.class_for(schema)
             declared = self.declared(cls) if cls is not None else None
             if cls is None or declared is None:
@@ -455,6 +459,14 @@ class Registry:
             SchemaError: two paths are as short as each other.
         """
         name = self._name_of(schema)
+        known = tuple(registry._migrations for registry in self._line())
+        found = self._ways.get((name, start, to))
+        if found is None or not all(map(operator.is_, found[0], known)):
+            found = (known, self._way(name, start, to))
+            self._ways[name, start, to] = found
+        return list(found[1])
+
+    def _way(self, name: str, start: int, to: int) -> list[Migration]:
         steps = self.migrations(name)
         low, high = min(start, to), max(start, to)
         found = shortest(steps.values(), low, high)
@@ -508,7 +520,10 @@ class Registry:
 
     def stamps(self, schema: str) -> list[Stamp]:
         """Return the stamps of a schema, its own before its parents'."""
-        return [stamp for registry in self._line() for stamp in registry._stamps.get(schema, ())]
+        found = list(self._stamps.get(schema, ()))
+        for parent in self.parents:
+            found += parent.stamps(schema)
+        return found
 
     def stamp_of(self, schema: type | str, state: Any) -> tuple[int, str]:
         """Return the version of a state that bears none, and how that is known.
@@ -517,9 +532,12 @@ class Registry:
             SchemaError: several stamps answer differently, with what each says;
                 or one answers with something that is no version.
         """
-        name = self._name_of(schema)
+        name = schema if isinstance(schema, str) else self._name_of(schema)
+        stamps = self.stamps(name)
+        if not stamps:
+            return 1, "unstamped = 1"
         answers: dict[int, list[Stamp]] = {}
-        for stamp in self.stamps(name):
+        for stamp in stamps:
             try:
                 version = stamp.function(state)
             except Exception as error:  # whatever a stranger's function raises
@@ -539,8 +557,8 @@ class Registry:
             answers.setdefault(version, []).append(stamp)
         if len(answers) > 1:
             said = "; ".join(
-                f"version {version} by {', '.join(map(str, stamps))}"
-                for version, stamps in sorted(answers.items())
+                f"version {version} by {', '.join(map(str, sayers))}"
+                for version, sayers in sorted(answers.items())
             )
             raise SchemaError(
                 f"its stamps disagree: {said}.",
@@ -550,8 +568,8 @@ class Registry:
             )
         if not answers:
             return 1, "unstamped = 1"
-        ((version, stamps),) = answers.items()
-        return version, f"stamp by {', '.join(map(str, stamps))}"
+        ((version, agreed),) = answers.items()
+        return version, f"stamp by {', '.join(map(str, agreed))}"
 
     # Aliases.
 
@@ -595,7 +613,8 @@ class Registry:
 
     def aliases_from(self, qualname: str) -> tuple[str, list[Alias]]:
         """Return today's dotted name, and the aliases that led to it, in order."""
-        name, taken = qualname, []
+        name = qualname
+        taken: list[Alias] = []
         used: set[Alias] = set()
         while True:
             found = self._next_alias(name, used)
@@ -715,15 +734,14 @@ def _applied(alias: Alias, rest: str) -> str:
     return f"{alias.new}*" if alias.new.endswith(".") else alias.new
 
 
-def _keyed(state: Any, key: str) -> int | None:
+def _keyed(state: Any, key: str) -> Any:
     """The version that a state carries under a key."""
     parts = state if type(state) is tuple else (state,)
     for part in parts:
         if isinstance(part, dict) and key in part:
             value = part[key]
-            return (
-                int(value) if hasattr(value, "__index__") and not isinstance(value, bool) else value
-            )  # type: ignore[no-any-return]
+            whole = hasattr(value, "__index__") and not isinstance(value, bool)
+            return int(value) if whole else value
     return None
 
 

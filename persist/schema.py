@@ -390,8 +390,10 @@ def _declaration(cls: type, word: str) -> Any:
 
 def _entries(cls: type, said: Any, word: str) -> Iterator[tuple[str, Field]]:
     """Names and fields of a list of names and `Field`s, or of a mapping to `Field`s or defaults."""
+    pairs: Iterable[tuple[Any, Any]]
     pairs = said.items() if isinstance(said, Mapping) else ((entry, ABSENT) for entry in said)
     for key, value in pairs:
+        name: Any
         if isinstance(key, Field):
             name, field = key.name, key
         elif isinstance(value, Field):
@@ -513,7 +515,7 @@ def mangled(name: str, cls: type) -> str:
 
 def plain_name(attribute: str, cls: type) -> str:
     """Return an attribute's name as the body of its class has it."""
-    return demangled(attribute, (cls.__name__,))
+    return str(demangled(attribute, (cls.__name__,)))
 
 
 def demangled(attribute: Any, owners: Iterable[str]) -> Any:

@@ -134,7 +134,7 @@ def _declare(cls: type, version: int | None, schema: str | None, registry: Regis
                 where=f"class {cls.__module__}.{cls.__qualname__}",
                 remedy="A version is a positive integer that counts the changes of the state.",
             )
-        if schema is not None and (not isinstance(schema, str) or not schema):
+        if schema is not None and not (type(schema) is str and schema):
             raise SchemaError(
                 f"its schema is {schema!r}.",
                 where=f"class {cls.__module__}.{cls.__qualname__}",
