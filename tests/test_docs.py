@@ -1,8 +1,8 @@
 """Every example of the docs runs: Python blocks as one script a page, commands as a user types them.
 
 A page's blocks run in a process and a folder of their own, in which the genuine files of ``tests/corpus`` lie
-under ``corpus/``. In a ``python`` block, ``# prints`` after a line, or a following ``text`` block,
-says what was printed. In a ``console`` block a line that begins with ``$`` is run, and what
+under ``corpus/``, and four generations of one class under ``runs/``. A ``text`` block after a
+``python`` block says what was printed. In a ``console`` block a line that begins with ``$`` is run, and what
 follows is its output; ``...`` stands for anything.
 """
 
@@ -13,6 +13,7 @@ import io
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -108,6 +109,9 @@ def test_the_examples_of_a_page_run(page: Path, tmp_path: Path) -> None:
     import persist
 
     os.symlink(CORPUS, tmp_path / "corpus")
+    (tmp_path / "runs").mkdir()
+    for path in CORPUS.glob("pickle/pickle-evolution-gen*/*.pkl"):
+        shutil.copy(path, tmp_path / "runs")
     found = [str(Path(persist.__file__).parents[1])]
     run = subprocess.run(
         [sys.executable, "-W", "error", __file__, str(page)],
