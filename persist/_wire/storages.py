@@ -17,8 +17,9 @@ Source of the names: ``torch/storage.py`` (``_dtype_to_storage_type_map``),
 from __future__ import annotations
 
 import functools
+import importlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,17 @@ from persist._wire.source import Source
 from persist.errors import DamagedFileError, MissingExtraError
 from persist.tree import LazyArray
 
-__all__ = ["STORAGES", "Blob", "Storage", "Tensor", "as_torch", "dtype_of", "kind_of", "span_of"]
+__all__ = [
+    "STORAGES",
+    "Blob",
+    "Storage",
+    "Tensor",
+    "Tensors",
+    "as_torch",
+    "dtype_of",
+    "kind_of",
+    "span_of",
+]
 
 # The dtype's own name -> NumPy's code for it, or the name of a dtype of ml_dtypes.
 DTYPES = {
@@ -351,6 +362,43 @@ def _conjugate(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return turned
 
 
+class Tensors(Mapping[str, Any]):
+    """Arrays by name as tensors of torch, each made when it is first asked for.
+
+    Raises:
+        MissingExtraError: torch is not installed.
+    """
+
+    def __init__(self, arrays: Mapping[str, Any]) -> None:
+        _torch()
+        self._arrays = arrays
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            self._made[name] = as_torch(self._arrays[name])
+        return self._made[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._arrays
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+
+def _torch() -> Any:
+    try:
+        return importlib.import_module("torch")
+    except ImportError as error:
+        raise MissingExtraError(
+            'arrays="torch" hands out tensors, and torch is not installed.',
+            remedy="Install it with: pip install torch. Without it arrays are NumPy's.",
+        ) from error
+
+
 def as_torch(array: Any) -> Any:
     """Return a tensor over the same memory as an array of a tree, without a copy.
 
@@ -361,13 +409,7 @@ def as_torch(array: Any) -> Any:
     Raises:
         MissingExtraError: torch is not installed.
     """
-    try:
-        import torch  # type: ignore[import-not-found, unused-ignore]
-    except ImportError as error:
-        raise MissingExtraError(
-            'arrays="torch" hands out tensors, and torch is not installed.',
-            remedy="Install it (pip install torch), or open the file without it: arrays are NumPy's.",
-        ) from error
+    torch = _torch()
     values = np.asarray(array)
     if not values.dtype.isnative:
         values = values.astype(values.dtype.newbyteorder("="))
