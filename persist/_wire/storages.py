@@ -418,11 +418,8 @@ def as_torch(array: Any) -> Any:
     wanted = getattr(torch, kind, None)
     if not isinstance(wanted, torch.dtype):
         return array
-    if (
-        values.dtype.name not in ("bool", "complex64", "complex128")
-        and values.dtype.kind not in "iuf"
-    ):
-        values = values.view(f"u{values.dtype.itemsize}" if values.dtype.names is None else "<u4")
+    if _is_foreign(values.dtype) or values.dtype.names is not None:
+        values = values.view(f"u{values.dtype.itemsize}")
     if any(step < 0 for step in values.strides):
         values = values.copy()
     if not values.flags.writeable:  # torch knows no memory that is read only
