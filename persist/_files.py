@@ -24,12 +24,13 @@ from persist import _container, _migrate, _packs, _restore, _show
 from persist._container.atomic import replacing
 from persist._migrate import Plan
 from persist._objects import build, flatten
-from persist._paths import Looker, Names, is_array
+from persist._paths import Looker, Names, described, is_array
 from persist._restore import Report
 from persist._walk import Copier
 from persist._wire.compress import peel
 from persist._wire.diagnosis import diagnose
 from persist._wire.source import Limits, Source, create, open_source
+from persist._wire.storages import Tensors
 from persist.errors import AmbiguousFormatError, FormatError, PersistError, UnknownFormatError
 from persist.readers.base import Content, Options, Reader
 from persist.registry import Registry, default_registry
@@ -64,6 +65,7 @@ class File:
         self.writer = content.writer
         self.damage = content.damage
         self.tree = content.tree
+        self._as_torch = False
 
     @property
     def path(self) -> str | None:
@@ -95,7 +97,8 @@ class File:
     @functools.cached_property
     def arrays(self) -> Mapping[str, Any]:
         """Natural path -> array-like: ``shape``, ``dtype``, ``nbytes``, ``numpy.asarray()``, ``[i:j]``."""
-        return self._names(is_array)
+        names = self._names(is_array)
+        return Tensors(names) if self._as_torch else names
 
     @functools.cached_property
     def scalars(self) -> Mapping[str, Any]:
@@ -109,7 +112,9 @@ class File:
     def structure(self) -> dict[str, Any]:
         """JSON-able description of what is no array: a config, graph nodes, the globals named."""
         structure = self._content.structure
-        return structure() if callable(structure) else structure
+        structure = structure() if callable(structure) else structure
+        seen = described(self.tree, self.looker, self._source.limits.paths)
+        return {**structure, "objects": seen} if seen else structure
 
     def close(self) -> None:
         """Let go of the file; mapped arrays stay valid."""
@@ -167,9 +172,19 @@ def open(
         FormatError: the file cannot be read, with the place and the reason.
         FileNotFoundError: there is no such file.
     """
-    opened = open_source(source, map=mmap, limits=limits, storage_options=storage_options)
+    if arrays not in ("numpy", "torch"):
+        raise PersistError(f"arrays={arrays!r} is no kind of array.", remedy='"numpy" or "torch".')
+    opened = open_source(
+        source,
+        map=mmap,
+        limits=limits,
+        storage_options=storage_options,
+        writable=arrays == "torch",  # torch knows no memory that is read only: its own, then
+    )
     options = Options(py2_str=py2_str, verify=verify, salvage=salvage, step=step, arrays=arrays)
-    return _open(opened, options, default_registry if registry is None else registry)
+    file = _open(opened, options, default_registry if registry is None else registry)
+    file._as_torch = arrays == "torch"
+    return file
 
 
 def load(
@@ -236,14 +251,16 @@ def load(
                 is_known=file.is_known,
             )
         trusted = {trust} if isinstance(trust, str) else set(trust)
-        tree, plan = _migrate.upgrade(
-            file.tree,
-            knowledge,
-            file=file.name,
-            unknown=unknown,
-            strict=strict,
-            see=functools.partial(_plain_value, file.looker, trusted),
-        )
+        tree, plan = file.tree, None
+        if not _migrate.is_today(tree, knowledge):
+            tree, plan = _migrate.upgrade(
+                tree,
+                knowledge,
+                file=file.name,
+                unknown=unknown,
+                strict=strict,
+                see=functools.partial(_plain_value, file.looker, trusted),
+            )
         return build(
             tree,
             knowledge,
@@ -400,7 +417,7 @@ def save(
     writer = _writer_of(format)
     wanted: dict[str, Any] = {"metadata": metadata, "compress": compress, "protocol": protocol}
     options = {name: value for name, value in wanted.items() if value is not None}
-    if format == "pickle" and not versions:
+    if writer.is_pickle and not versions:
         tree = obj  # objects pickle themselves, their envelopes with them
     else:
         tree = _older(tree_of(obj, registry), versions, registry, is_bare=format == "pickle")
@@ -412,18 +429,20 @@ def save(
 
 def tree_of(obj: Any, registry: Registry | None = None, *, snapshot: bool = False) -> Any:
     """Return the tree of an object, as `save` writes it."""
-    return flatten(obj, default_registry if registry is None else registry, snapshot=snapshot)
+    with _collector_paused():
+        return flatten(obj, default_registry if registry is None else registry, snapshot=snapshot)
 
 
 def save_tree(tree: Any, target: Any, *, registry: Registry | None = None, **options: Any) -> None:
     """Write a tree into a container."""
     registry = default_registry if registry is None else registry
     options["schemas"] = registry.schemas()
-    if _is_url(target):
-        with _writing(target, False) as file:
-            _container.write(tree, file, **options)
-    else:
-        _container.write(tree, target, **options)
+    with _collector_paused():
+        if _is_url(target):
+            with _writing(target, False) as file:
+                _container.write(tree, file, **options)
+        else:
+            _container.write(tree, target, **options)
 
 
 def _is_url(target: Any) -> bool:

@@ -17,19 +17,21 @@ import fnmatch
 import fractions
 import functools
 import importlib
+import operator
 import pathlib
 import sys
 import uuid
 import warnings
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Generator, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from persist import versioned
 from persist._migrate import Plan
 from persist._paths import step_of
+from persist._road import Road, refuse_class, road_of
 from persist.errors import (
     OpaqueWarning,
     PersistError,
@@ -53,6 +55,7 @@ _ATOMS = frozenset(
         *(getattr(pathlib, name) for name in ("PurePosixPath", "PureWindowsPath")),
     )
 )  # fmt: skip
+_set = object.__setattr__
 _CONSTANT = "persist.versioned._constant"  # how a plain pickle of ours spells a constant
 
 
@@ -98,6 +101,43 @@ class _Road:
     def path(self) -> str:
         """The natural path of what is being done."""
         return "/".join(step for step in self.trail if step)
+
+
+# The short way.
+
+
+class Short(NamedTuple):
+    """The short way of a class whose state is its declared fields and nothing else.
+
+    Attributes:
+        names: of the fields.
+        attributes: where they are on an instance.
+        fetch: instance -> their values (the value itself where there is one field).
+        sets: whether a state of today is loaded by setting them, and nothing else is to be done.
+    """
+
+    names: tuple[str, ...]
+    attributes: tuple[str, ...]
+    fetch: Callable[[Any], Any]
+    sets: bool
+
+
+def _short_way(road: Road) -> Short | None:
+    """How a state is taken and set at one go, where nothing else is to be minded."""
+    layout = road.layout
+    odd = layout.codec or layout.leaf.open or layout.doubtful is not None
+    if len(layout.parts) != 1 or odd or not road.plain or road.checked:
+        return None
+    fields = layout.leaf.fields
+    if not fields or road.own_reduce is not None or hasattr(road.cls, "__getattr__"):
+        return None
+    attributes = tuple(field.attribute for field in fields)
+    return Short(
+        tuple(field.name for field in fields),
+        attributes,
+        operator.attrgetter(*attributes),
+        not road.completes and not layout.resources and road.loaded is None,
+    )
 
 
 # Tree to objects.
@@ -160,6 +200,7 @@ class _Builder(_Road):
         self._done: dict[int, tuple[Any, Any]] = {}
         self._entered: Counter[int] = Counter()
         self._classes: dict[Global, Any] = {}
+        self._shorts: dict[Global, tuple[Any, Any]] = {}
         self._whole: list[tuple[Any, str]] = []  # declared objects, in the order they were made
         self._opaque: dict[str, tuple[Record, str, int, bool]] = {}
         self._migrated = {
@@ -173,6 +214,12 @@ class _Builder(_Road):
         known = self._done.get(id(value))
         if known is not None:
             return known[1], None
+        if kind is Record:
+            made = self._at_once(value)
+            if made is not None:
+                if made[1] is not None:
+                    self._entered[id(value)] += 1
+                return made
         if isinstance(value, np.ndarray):
             return self._array(value)
         if isinstance(value, LazyArray):
@@ -285,6 +332,44 @@ class _Builder(_Road):
             record.state = yield "", record.state
         self._inside -= known
         return record
+
+    def _at_once(self, record: Record) -> tuple[Any, Parts | None] | None:
+        """Make an instance whose state is today's fields and nothing else; None of any other."""
+        cls, short = self._shorts.get(record.cls, (None, False))
+        if short is False:
+            short = None
+            cls, how = self._find(record)
+            if how == "declared":
+                short = _short_way(road_of(cls, self._registry))
+                short = short if short is not None and short.sets else None
+            self._shorts[record.cls] = (cls, short)
+        state = record.state
+        if short is None or type(state) is not dict or record.version is None:
+            return None
+        if record.args or record.kwargs or record.listitems or record.dictitems:
+            return None
+        if tuple(state) != short.names:
+            return None
+        values = list(state.values())
+        whole = _ATOMS.issuperset(map(type, values)) or all(map(_needs_no_making, values))
+        obj = object.__new__(cls)
+        self._done[id(record)] = (record, obj)
+        try:
+            for attribute, value in zip(short.attributes, values, strict=True):
+                _set(obj, attribute, value)
+        except (AttributeError, TypeError):  # a property in its place: told on the long way
+            del self._done[id(record)]
+            return None
+        return (obj, None) if whole else (None, self._parts_of(obj, short, values))
+
+    def _parts_of(self, obj: Any, short: Short, values: list[Any]) -> Parts:
+        """Put what values become in their place."""
+        for name, attribute, value in zip(short.names, short.attributes, values, strict=True):
+            if type(value) not in _ATOMS:
+                made = yield name, value
+                if made is not value:
+                    _set(obj, attribute, made)
+        return obj
 
     def _class_of(self, record: Record) -> tuple[Any, str]:
         known = self._classes.get(record.cls)
@@ -454,6 +539,15 @@ class _Builder(_Road):
             )
 
 
+def _needs_no_making(value: Any) -> bool:
+    kind = type(value)
+    if kind in _ATOMS:
+        return True
+    if kind is tuple:
+        return _ATOMS.issuperset(map(type, value))
+    return kind is np.ndarray and value.flags.writeable and not value.dtype.hasobject
+
+
 def _private(array: Any) -> Any:
     return array if array.flags.writeable else array.copy()
 
@@ -591,6 +685,7 @@ class _Flattener(_Road):
         self._snapshot = snapshot
         self._done: dict[int, tuple[Any, Any]] = {}
         self._copies: dict[int, tuple[Any, Any]] = {}
+        self._shorts: dict[type, Any] = {}
 
     def enter(self, value: Any) -> tuple[Any, Parts | None]:
         kind = type(value)
@@ -602,7 +697,49 @@ class _Flattener(_Road):
         maker = _FLATTENERS.get(kind)
         if maker is not None:
             return None, maker(self, value)
+        short = self._shorts.get(kind)
+        if short is None:
+            short = self._shorts[kind] = self._short_of(kind)
+        if short:
+            return self._quickly(value, *short)
         return self._other(value)
+
+    def _short_of(self, kind: type) -> Any:
+        """What the short way of a class needs, or () where there is none."""
+        if self._registry.declared(kind) is None:
+            return ()
+        road = road_of(kind, self._registry)
+        short = _short_way(road)
+        if short is None:
+            return ()
+        try:
+            refuse_class(kind, road.schema)
+        except SchemaError:  # told with its path on the long way
+            return ()
+        module, _, name = road.schema.name.rpartition(".")
+        return Global(module, name), road.schema.version, short
+
+    def _quickly(
+        self, obj: Any, cls: Global, version: int, short: Short
+    ) -> tuple[Any, Parts | None]:
+        """The record of an instance whose state is its declared fields and nothing else."""
+        try:
+            found = short.fetch(obj)
+        except AttributeError:  # one is missing
+            return self._other(obj)
+        values = found if len(short.names) > 1 else (found,)
+        state = dict(zip(short.names, values, strict=True))
+        record = Record(cls, state, kind="newobj", version=version)
+        self._done[id(obj)] = (obj, record)
+        if _ATOMS.issuperset(map(type, values)):
+            return record, None
+        return None, self._fields(record, state)
+
+    def _fields(self, record: Record, state: dict[str, Any]) -> Parts:
+        for name, value in state.items():
+            if type(value) not in _ATOMS:
+                state[name] = yield name, value
+        return record
 
     def _keep(self, old: Any, new: Any) -> Any:
         self._done[id(old)] = (old, new)
