@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, cast
 import attrs
 import numpy as np
 
+from persist import _short
 from persist import schema as _schema
 from persist._course import Case, Target, bring_up, survey, target_of
 from persist._envelope import CODEC, FIELDS, INSIDE, ITEMS, Layer, seal, unwrap
@@ -46,13 +47,12 @@ from persist.tree import ABSENT, Global, Record, is_slots_pair
 __all__ = [
     "Flat",
     "Road",
-    "Short",
     "default_setstate",
     "finish",
     "flatten_state",
     "is_busy",
-    "restore_state",
     "refuse_class",
+    "restore_state",
     "road_of",
 ]
 
@@ -123,22 +123,6 @@ class Flat(NamedTuple):
     array: Any
 
 
-class Short(NamedTuple):
-    """The short way of a class whose state is its declared fields and nothing else.
-
-    Attributes:
-        names: of the fields.
-        attributes: where they are on an instance.
-        fetch: instance -> their values (the value itself where there is one field).
-        sets: whether a state of today is loaded by setting them, and nothing else is to be done.
-    """
-
-    names: tuple[str, ...]
-    attributes: tuple[str, ...]
-    fetch: Callable[[Any], Any]
-    sets: bool
-
-
 def road_of(cls: type, registry: Registry | None = None) -> Road:
     """The road of a class: of its own registry, or of the one that registered it from outside."""
     road = vars(cls).get("_persist_road")
@@ -178,11 +162,11 @@ class Road:
         self.known: Any = None  # the header of the file that was read last, equal to ours
         self.last: Any = None  # the header that was written last, and its names
         self.target: Target = target_of(schema, home)
-        self.simple = (
-            not self.layout.codec
-            and not self.layout.leaf.open
-            and not any(part.kind == INSIDE for part in self.layout.parts)
+        # A state of today is told by its header alone.
+        self.is_simple = not self.layout.leaf.open and (
+            self.layout.codec or not any(part.kind == INSIDE for part in self.layout.parts)
         )
+        self.arities: dict[int | None, tuple[Any, ...]] = {}  # of a codec's tuple -> header
         self.converters = converters_of(cls)
         self.validators = validators_of(cls)
         self.caches_hash = hasattr(cls, "_attrs_cached_hash")
@@ -210,26 +194,10 @@ class Road:
             and "__getnewargs__" not in written_names(cls)
             and "__getnewargs_ex__" not in written_names(cls)
         )
-
-        self.short = self._short()
-
-    def _short(self) -> Short | None:
-        """How the state is taken and set at one go, where nothing else is to be minded."""
-        parts = self.layout.parts
-        if len(parts) != 1 or not self.simple or not self.plain or self.checked:
-            return None
-        if self.layout.doubtful is not None or hasattr(self.cls, "__getattr__"):
-            return None
-        fields = parts[0].fields
-        if not fields or self.own_reduce is not None:
-            return None
-        attributes = tuple(field.attribute for field in fields)
-        return Short(
-            tuple(field.name for field in fields),
-            attributes,
-            operator.attrgetter(*attributes),
-            not self.completes and not self.layout.resources and self.loaded is None,
+        self.is_bare = self.is_simple and not (
+            self.completes or self.layout.resources or self.loaded is not None
         )
+        _short.install(self, _busy, NEWOBJ)
 
     # Taking apart.
 
@@ -341,6 +309,8 @@ class Road:
         if header is None:
             header = seal(self._layers(names))
             header = self.header if header == self.header else header
+            if self.layout.leaf.kind == CODEC:
+                self.arities[names[-1]] = header
             if len(self.headers) < 1000:
                 self.headers[key] = header
         self.last = (names, header)
@@ -428,10 +398,10 @@ class Road:
             state = _array_state(obj, state)
         if type(state) is tuple and state and type(state[0]) is tuple:
             header = state[0]
-            if header is self.known and self.known is not None:
+            if header is self.known and header is not None:
                 self._set_current(obj, state)
                 return
-            if header == self.header and self.simple:
+            if self._is_today(header, state):
                 self.known = header
                 self._set_current(obj, state)
                 return
@@ -439,14 +409,40 @@ class Road:
         if case.items is not None and self.builtin is set:
             set.update(obj, case.items)
         elif case.items is not None and self.reads_args:
-            self.builtin.__init__(obj, *case.items)  # type: ignore[misc]
+            self.builtin.__init__(obj, *case.items)
         self._apply(obj, case.states, case.extra, case.migrated, True)
         finish(obj)
+
+    def _is_today(self, header: Any, state: Any) -> bool:
+        """Whether a header says today's versions and all fields, so that nothing is to be decided."""
+        if not self.is_simple or len(state) != len(self.layout.parts) + 1:
+            return False
+        if header == self.header:
+            return all(
+                type(value) is tuple and len(value) == len(part.fields)
+                for part, value in zip(self.layout.parts, state[1:], strict=True)
+                if part.kind == FIELDS
+            )
+        envelope = unwrap(state) if self.layout.codec else None
+        if envelope is None or len(envelope.layers) != len(self.layout.parts):
+            return False
+        ours = [Layer(*layer) for layer in self.header[2]]
+        return all(
+            mine[:2] == other[:2]
+            and mine.kind == other.kind
+            and (mine.kind == CODEC or mine.names == other.names)
+            for mine, other in zip(ours, envelope.layers, strict=True)
+        )
 
     def _set_current(self, obj: Any, state: tuple[Any, ...]) -> None:
         """The state is today's, every field is there: set them."""
         put = object.__setattr__
         for part, values in zip(self.layout.parts, state[1:], strict=True):
+            if part.kind == CODEC:
+                self._decode(obj, part, values)
+                continue
+            if part.kind == INSIDE:
+                continue
             for field, value in zip(part.fields, values, strict=True):
                 if type(value) is ConstantRef:
                     value = self._resolved(value)

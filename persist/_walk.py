@@ -29,6 +29,8 @@ _PLAIN = frozenset(
     (type(None), bool, int, float, complex, str, bytes, bytearray, LazyArray, PersistentRef)
 )
 
+_SCALAR = _PLAIN - {LazyArray}
+
 
 def is_holder(value: Any) -> bool:
     """Whether a value holds others."""
@@ -319,8 +321,9 @@ def arrays_in(value: Any) -> Iterator[tuple[Any, Any, Any]]:
         seen.add(id(node))
         pairs: Any = ()
         if isinstance(node, dict):
-            pairs = list(node.items())
-        elif isinstance(node, list | tuple | deque):
+            if not _SCALAR.issuperset(map(type, node.values())):
+                pairs = list(node.items())
+        elif isinstance(node, list | tuple | deque) and not _SCALAR.issuperset(map(type, node)):
             pairs = enumerate(node)
         for key, item in pairs:
             if isinstance(item, np.ndarray | LazyArray):
@@ -417,8 +420,6 @@ class _Mender:
                 for index in np.ndindex(view.shape):
                     view[index] = of(view[index])
         else:
-            holder[:] = [of(item) for item in holder] if type(holder) is list else holder
-            if type(holder) is deque:
-                items = [of(item) for item in holder]
-                holder.clear()
-                holder.extend(items)
+            items = [of(item) for item in holder]
+            holder.clear()
+            holder.extend(items)

@@ -8,6 +8,7 @@ Nothing is read from a class before its first use: decorators such as
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import inspect
 import json
@@ -112,7 +113,7 @@ def _type_text(kind: Any) -> str:
     return str(getattr(kind, "__qualname__", kind))
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, slots=False)
 class Schema:
     """The named shape of one class's own state.
 
@@ -138,7 +139,7 @@ class Schema:
         """Names of its own fields."""
         return tuple(field.name for field in self.fields or ())
 
-    @property
+    @functools.cached_property
     def fingerprint(self) -> str:
         """Short hash of the declared layout (`docs/envelope.md`)."""
         return "" if self.codec or self.fields is None else fingerprint(self.fields)
@@ -248,6 +249,8 @@ def read_layout(
     owners = _owners(cls, classes, said)
     parts = _parts(cls, classes, said, owners, schema_of)
     _let_codecs_cover(parts)
+    for part in parts:
+        part.open = part.open and part.kind != "codec"
     doubtful = None
     if not parts[-1].open:
         silent = [

@@ -106,6 +106,8 @@ class Versioned:
     def __reduce_ex__(self, protocol: Any) -> Any:
         return road_of(type(self)).reduce(self)
 
+    __reduce_ex__._persist_own = True  # type: ignore[attr-defined]
+
     def __setstate__(self, state: Any) -> None:
         if is_busy(self):
             default_setstate(self, state)

@@ -83,8 +83,14 @@ def test_what_nothing_is_known_of_passes_unchanged(registry):
 def test_aliases_move_records_and_globals(registry):
     registry.alias("old.Layer", "lab.Layer")
     registry.alias("sk.*", "sklearn.*")
-    tree = up([Record("old.Layer", {"W": 1}), Global("sk.tree", "Tree"), Record("sk.X", {})], registry)
-    assert [tree[0].qualname, tree[1].qualname, tree[2].qualname] == ["lab.Layer", "sklearn.tree.Tree", "sklearn.X"]
+    tree = up(
+        [Record("old.Layer", {"W": 1}), Global("sk.tree", "Tree"), Record("sk.X", {})], registry
+    )
+    assert [tree[0].qualname, tree[1].qualname, tree[2].qualname] == [
+        "lab.Layer",
+        "sklearn.tree.Tree",
+        "sklearn.X",
+    ]
 
 
 def test_a_function_that_rebuilt_objects_is_an_alias_too(registry):
@@ -101,13 +107,21 @@ def test_a_function_that_rebuilt_objects_is_an_alias_too(registry):
     registry.alias("lab._rebuild", "lab.Rebuilt")
     other = Global("lab", "_rebuild")
     rebuilt = up(Record(other, ABSENT, maker=other, kind="reduce", args=([1.0],)), registry)
-    assert (rebuilt.qualname, rebuilt.state, rebuilt.args, rebuilt.maker) == ("lab.Rebuilt", {"weights": [1.0]}, (), None)
+    assert (rebuilt.qualname, rebuilt.state, rebuilt.args, rebuilt.maker) == (
+        "lab.Rebuilt",
+        {"weights": [1.0]},
+        (),
+        None,
+    )
     with pytest.raises(MigrationFailedError, match="_rebuild_layer"):
         up(source, registry)
 
 
 def test_the_pair_of_attributes_and_slots_is_merged(registry):
-    assert up(Record("lab.Layer", ({"x": 1}, {"W": 2})), registry, unknown="drop").state["weights"] == 2
+    assert (
+        up(Record("lab.Layer", ({"x": 1}, {"W": 2})), registry, unknown="drop").state["weights"]
+        == 2
+    )
     assert up(Record("lab.Layer", (None, {"W": 2})), registry).state["weights"] == 2
 
 
@@ -276,7 +290,10 @@ def test_records_that_a_migration_makes_inside_are_upgraded(registry):
     @registry.migration("lab.Pair", 1)
     def split(state):
         left, right = state["both"]
-        return {"left": Record("lab.Layer", {"W": left}, version=1), "more": [Record("lab.Layer", {"W": right}, version=1)]}
+        return {
+            "left": Record("lab.Layer", {"W": left}, version=1),
+            "more": [Record("lab.Layer", {"W": right}, version=1)],
+        }
 
     pair = up(Record("lab.Pair", {"both": (1, 2)}), registry)
     assert pair.state["left"].state == {"weights": 1, "activation": "tanh"}
@@ -290,7 +307,9 @@ def test_a_made_record_says_its_version(registry):
     def careless(state):
         return Record("lab.Layer", {"weights": 1})
 
-    with pytest.raises(MigrationFailedError, match=r"does not say its version.*version=\.\.\.\); today's is 3"):
+    with pytest.raises(
+        MigrationFailedError, match=r"does not say its version.*version=\.\.\.\); today's is 3"
+    ):
         up(Record("lab.Hidden", {}), registry)
 
 
@@ -399,7 +418,9 @@ def test_a_step_that_forgets_to_return_is_told(registry):
 
 
 def test_a_newer_version_is_refused(registry):
-    with pytest.raises(FutureVersionError, match=r"at 'net': .*version 9 of 'lab.Layer'.*knows version 3"):
+    with pytest.raises(
+        FutureVersionError, match=r"at 'net': .*version 9 of 'lab.Layer'.*knows version 3"
+    ):
         up({"net": Record("lab.Layer", {}, version=9)}, registry)
 
 
@@ -420,7 +441,9 @@ def test_a_gap_is_told_with_its_place(registry):
 def test_unknown_fields(registry):
     """Dropped with one warning a class, or kept, or refused."""
     source = [Record("lab.Layer", {"W": 1, "junk": 2}), Record("lab.Layer", {"W": 1, "more": 2})]
-    with pytest.warns(UnknownFieldWarning, match=r"run.pkl: old states of 'lab.Layer' .*: junk, more\.") as caught:
+    with pytest.warns(
+        UnknownFieldWarning, match=r"run.pkl: old states of 'lab.Layer' .*: junk, more\."
+    ) as caught:
         tree, _ = upgrade(source, registry, file="run.pkl")
     assert len(caught) == 1
     assert "junk" not in tree[0].state
@@ -433,19 +456,26 @@ def test_unknown_fields(registry):
 
 
 def test_missing_fields_are_named(registry):
-    with pytest.raises(SchemaError, match=r"lacks the field 'weights' of 'lab.Layer' \(there are: activation\)"):
+    with pytest.raises(
+        SchemaError, match=r"lacks the field 'weights' of 'lab.Layer' \(there are: activation\)"
+    ):
         up(Record("lab.Layer", {"activation": "tanh"}, version=3), registry)
 
 
 def test_a_bare_tuple_that_nobody_named_is_refused(registry):
     """Arity never shifts values silently."""
     registry.register("lab.Bare", version=1, fields=("a", "b"))
-    with pytest.raises(SchemaError, match=r"version 1 is a tuple of 2, and the fields of 'lab.Bare' are a, b.*unpack"):
+    with pytest.raises(
+        SchemaError,
+        match=r"version 1 is a tuple of 2, and the fields of 'lab.Bare' are a, b.*unpack",
+    ):
         up(Record("lab.Bare", (np.ones(2), 1)), registry)
 
 
 def test_strict_refuses_to_guess_a_version(registry):
-    with pytest.raises(SchemaError, match="nothing tells the version of its state of 'lab.Layer'.*stamp"):
+    with pytest.raises(
+        SchemaError, match="nothing tells the version of its state of 'lab.Layer'.*stamp"
+    ):
         up(layer(), registry, strict=True)
     registry.stamp("lab.Layer")(lambda state: 1 if "W" in state else None)
     assert up(layer(), registry, strict=True).version == 3
@@ -545,7 +575,9 @@ def test_a_function_step_has_its_way_back_beside_it(registry):
     def bare(state):
         return (state["a"], state["b"])
 
-    assert downgrade_record(Record("lab.Pair", {"a": 1, "b": 2}, version=2), 1, registry).value.state == (1, 2)
+    assert downgrade_record(
+        Record("lab.Pair", {"a": 1, "b": 2}, version=2), 1, registry
+    ).value.state == (1, 2)
     assert named((1, 2)) == {"a": 1, "b": 2}
 
 
@@ -578,7 +610,10 @@ def test_an_object_is_downgraded_class_by_class():
     assert losses == []
     from persist._envelope import unwrap
 
-    assert list(unwrap(older.state).states()) == [("down.Down", 1, {"W": [1]}), ("down.Heir", 1, {"N": 4})]
+    assert list(unwrap(older.state).states()) == [
+        ("down.Down", 1, {"W": [1]}),
+        ("down.Heir", 1, {"N": 4}),
+    ]
     assert up(older, None).state == {"w": [1], "n": 8}
     plain, _ = persist.downgrade(obj, to=2)
     assert plain.version == 2

@@ -15,7 +15,11 @@ from persist.tree import LazyArray, Record
 def same(one, other):
     """Equal, arrays and all."""
     if isinstance(one, dict):
-        return isinstance(other, dict) and one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
+        return (
+            isinstance(other, dict)
+            and one.keys() == other.keys()
+            and all(same(one[k], other[k]) for k in one)
+        )
     if isinstance(one, list | tuple):
         return type(one) is type(other) and len(one) == len(other) and all(map(same, one, other))
     return ops._equal(one, other)
@@ -164,7 +168,11 @@ def test_what_two_share_is_changed_once():
     shared, tied = {"rate": 1}, np.ones((2, 3))
     one, two = {"opt": shared, "W": tied}, {"opt": shared, "W": tied}
     memo: dict = {}
-    for op in (ops.rename("opt/rate", "opt/lr"), ops.convert("opt/lr", lambda x: x + 1), ops.transpose("W")):
+    for op in (
+        ops.rename("opt/rate", "opt/lr"),
+        ops.convert("opt/lr", lambda x: x + 1),
+        ops.transpose("W"),
+    ):
         one, two = op.apply(one, memo), op.apply(two, memo)
     assert one["opt"] is two["opt"]
     assert shared == {"lr": 2}

@@ -50,7 +50,9 @@ def test_a_tie_is_an_error(registry):
     net = declared(registry, version=4)
     for start, to in ((1, 2), (2, 4), (1, 3), (3, 4)):
         registry.migration(net, start, ops.rename(f"a{start}", f"b{to}"), to=to)
-    with pytest.raises(SchemaError, match="two ways lead from version 1 to 4.*1→2, 2→4 or 1→3, 3→4"):
+    with pytest.raises(
+        SchemaError, match="two ways lead from version 1 to 4.*1→2, 2→4 or 1→3, 3→4"
+    ):
         registry.path(net, 1, 4)
     assert any("two ways" in str(fault) for fault in registry.faults())
 
@@ -90,7 +92,9 @@ def test_another_place_cannot_register_the_same_step(registry):
     def one(state):
         return state
 
-    with pytest.raises(DuplicateMigrationError, match=r"1 to 2 of 'lab.Net': .*one.*test_registry.py:\d+.*two"):
+    with pytest.raises(
+        DuplicateMigrationError, match=r"1 to 2 of 'lab.Net': .*one.*test_registry.py:\d+.*two"
+    ):
 
         @registry.migration("lab.Net", 1)
         def two(state):
@@ -148,7 +152,9 @@ def test_two_classes_cannot_share_a_schema_name(registry, tmp_path, monkeypatch)
     net = declared(registry)
     other = declared(registry)
     net.__qualname__, other.__qualname__ = "Net", "Other"
-    with pytest.raises(SchemaError, match=r"'lab.Net' is claimed by .*\.Net and .*\.Other.*persist.alias"):
+    with pytest.raises(
+        SchemaError, match=r"'lab.Net' is claimed by .*\.Net and .*\.Other.*persist.alias"
+    ):
         registry.schema_for(other)
     with pytest.raises(ExceptionGroup):
         registry.check()
@@ -179,7 +185,9 @@ def test_stamps_that_disagree_are_an_error_with_the_evidence(registry):
     def by_field(state):
         return 1
 
-    with pytest.raises(SchemaError, match=r"disagree: version 1 by .*by_field.*; version 3 by the state's own"):
+    with pytest.raises(
+        SchemaError, match=r"disagree: version 1 by .*by_field.*; version 3 by the state's own"
+    ):
         registry.stamp_of("lab.Net", {"version": 3})
     assert registry.stamp_of("lab.Net", {"version": 1})[0] == 1
 
@@ -214,7 +222,10 @@ def test_aliases_chain_and_prefixes_apply(registry):
     assert registry.resolve("ancient.Net") == today
     assert registry.resolve("oldlab.other.Thing") == "lab.v2.other.Thing"
     assert registry.resolve("unknown.Thing") == "unknown.Thing"
-    assert [one.old for one in registry.aliases_from("oldlab.nets.Net")[1]] == ["oldlab.nets.", "lab.nets.Net"]
+    assert [one.old for one in registry.aliases_from("oldlab.nets.Net")[1]] == [
+        "oldlab.nets.",
+        "lab.nets.Net",
+    ]
     registry.alias("by.schema", "lab.Net")
     assert registry.resolve("by.schema") == today
     assert registry.old_names(today) == {"ancient.Net", "lab.nets.Net", "by.schema"}
@@ -258,7 +269,10 @@ def test_parents_are_asked_after_oneself():
     own.migration("lab.Net", 1, ops.drop("own"))
     assert own.resolve("a.A") == "own.A"
     assert own.resolve("b.B") == "pack.B"
-    assert [str(step.ops[0]) for step in own.path("lab.Net", 1, 3)] == ["drop('own')", "drop('pack')"]
+    assert [str(step.ops[0]) for step in own.path("lab.Net", 1, 3)] == [
+        "drop('own')",
+        "drop('pack')",
+    ]
     assert own.constant_named("c") == 1
     assert own.plain_for("x.X") is pack.plain_for("x.X")
     assert own.schema_for("lab.Net").version == 3

@@ -20,10 +20,10 @@ import numpy as np
 import pytest
 
 import persist
+from persist._road import road_of
 from persist.errors import FutureVersionError, SchemaError, UnknownFieldWarning
 from persist.registry import Registry
 from persist.schema import Field
-from persist._road import road_of
 from persist.versioned import fill, finish, flatten_state, make, restore_state, unpacked
 
 CORPUS = Path(__file__).parent / "corpus" / "pickle"
@@ -240,7 +240,17 @@ def said(obj):
     """Everything that can be seen of an instance."""
     seen = {
         name: getattr(obj, name)
-        for name in ("w", "b", "args", "errno", "filename", "default_factory", "_c", "_Open__p", "_Slots__p")
+        for name in (
+            "w",
+            "b",
+            "args",
+            "errno",
+            "filename",
+            "default_factory",
+            "_c",
+            "_Open__p",
+            "_Slots__p",
+        )
         if hasattr(obj, name)
     }
     if isinstance(obj, dict):
@@ -374,7 +384,9 @@ def test_two_bases_that_own_one_name_are_an_error():
     class Both(One, Two, registry=registry):
         persistent = ()
 
-    with pytest.raises(SchemaError, match=r"One.*and.*Two.*both declare the field 'w'|Two.*and.*One"):
+    with pytest.raises(
+        SchemaError, match=r"One.*and.*Two.*both declare the field 'w'|Two.*and.*One"
+    ):
         flatten_state(Both())
     with pytest.raises(ExceptionGroup) as caught:
         registry.check()
@@ -415,7 +427,9 @@ def test_a_base_that_says_nothing_is_not_guessed_at():
 
     obj = Lists()
     obj.w = 2
-    with pytest.raises(SchemaError, match=r"nobody declares its attributes 'mystery'.*persistent = "):
+    with pytest.raises(
+        SchemaError, match=r"nobody declares its attributes 'mystery'.*persistent = "
+    ):
         road_of(Lists)._values(obj)
     del obj.mystery
     road_of(Lists)._values(obj)
@@ -452,8 +466,8 @@ def test_a_codec_without_a_way_back_says_so():
 
 
 def flatten_state_unrefused(obj):
-    from persist._migrate import today_state
     from persist._course import Case
+    from persist._migrate import today_state
     from persist._road import road_of
 
     road = road_of(type(obj))
@@ -575,7 +589,9 @@ def test_a_resource_is_opened_again(tmp_path):
     assert b"in memory" not in data
     assert [one.training_set for one in pickle.loads(data)] == ["numbers"] * 3
     path.unlink()
-    with pytest.raises(SchemaError, match="resource 'training_set'.*cannot be opened.*FileNotFoundError"):
+    with pytest.raises(
+        SchemaError, match="resource 'training_set'.*cannot be opened.*FileNotFoundError"
+    ):
         pickle.loads(pickle.dumps(strict))
     assert pickle.loads(pickle.dumps(lax)).training_set is None
     again = pickle.loads(pickle.dumps(lazy))
@@ -797,7 +813,12 @@ def test_four_generations_load_in_plain_pickle(generation, module):
     name, cls = (
         ("logreg", "LogReg") if generation < 4 else ("mylab.models.linear", "SoftmaxClassifier")
     )
-    module(name, CLASSIFIER.replace("Classifier(persist", f"{cls}(persist").replace("(Classifier", f"({cls}"))
+    module(
+        name,
+        CLASSIFIER.replace("Classifier(persist", f"{cls}(persist").replace(
+            "(Classifier", f"({cls}"
+        ),
+    )
     case = CORPUS / f"pickle-evolution-gen{generation}"
     data = (case / f"logreg_v{generation}.pkl").read_bytes()
     if generation < 4:
@@ -869,7 +890,9 @@ class Trouble(persist.Versioned, Exception, registry=registry): pass
 """
 
 
-@pytest.mark.parametrize("file", sorted((CORPUS / "versioned").glob("*.pkl")), ids=lambda file: file.stem)
+@pytest.mark.parametrize(
+    "file", sorted((CORPUS / "versioned").glob("*.pkl")), ids=lambda file: file.stem
+)
 def test_pickles_of_python_2_and_3_from_before(file, module):
     """Old-style classes, tuples, private names, slots, list and dict heirs, circles, exceptions."""
     lab = module("lab_of_old", LAB)
@@ -891,7 +914,9 @@ def test_pickles_of_python_2_and_3_from_before(file, module):
     assert things["trouble"].code == 5
 
 
-@pytest.mark.parametrize("file", sorted((CORPUS / "versioned").glob("*.pkl")), ids=lambda file: file.stem)
+@pytest.mark.parametrize(
+    "file", sorted((CORPUS / "versioned").glob("*.pkl")), ids=lambda file: file.stem
+)
 def test_the_same_by_way_of_the_tree(file, module):
     """The inert tree comes to the same states, without any of the classes' code."""
     from persist._migrate import upgrade
@@ -977,7 +1002,11 @@ def test_objects_cross_process_borders(tmp_path):
     """multiprocessing pickles both ways."""
     (tmp_path / "crossing.py").write_text(CROSSING)
     done = subprocess.run(
-        [sys.executable, "-W", "error", "crossing.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        [sys.executable, "-W", "error", "crossing.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.stdout.strip() == "Data(w=[1])"
 
@@ -1092,7 +1121,9 @@ def test_an_undeclared_field_is_dropped_with_one_warning():
     made = make(Plain)
     registry = Plain._persist_declared.registry
     registry.migration(Plain, 1, persist.ops.rename("W", "w"))
-    with pytest.warns(UnknownFieldWarning, match=r"'.*Plain' have fields .*: colour, size\.") as caught:
+    with pytest.warns(
+        UnknownFieldWarning, match=r"'.*Plain' have fields .*: colour, size\."
+    ) as caught:
         made.__setstate__({"W": 1, "b": 2, "colour": 3, "size": 4})
     assert len(caught) == 1
     assert vars(made) == {"w": 1, "b": 2}
@@ -1104,12 +1135,23 @@ def test_importing_versioned_imports_no_reader():
         "import sys, persist; persist.Versioned; "
         "print([name for name in sys.modules if name.startswith(('persist.readers', 'persist._wire', 'persist._container'))])"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+    )
     assert done.stdout.strip() == "[]"
 
 
 def test_the_face_names_what_it_offers():
     """Lazy, and each at its home."""
-    for name in ("Versioned", "resource", "downgrade", "alias", "constant", "migration", "register", "stamp"):
+    for name in (
+        "Versioned",
+        "resource",
+        "downgrade",
+        "alias",
+        "constant",
+        "migration",
+        "register",
+        "stamp",
+    ):
         assert callable(getattr(persist, name))
     assert importlib.import_module("persist.versioned").Versioned is persist.Versioned

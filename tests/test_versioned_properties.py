@@ -65,7 +65,14 @@ class Heir(Plain, version=2, schema="graph.Heir"):
 
 
 KINDS = [Plain, Open, Slots, Attrs, Data, Stack, Table, Coded, Heir]
-LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5) | st.binary(max_size=5)
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(max_size=5)
+    | st.binary(max_size=5)
+)
 
 
 @st.composite
@@ -138,7 +145,11 @@ def built(tree):
                 kind = kinds[value.qualname]
                 contents = unpacked(kind, value)
                 made[id(value)] = obj = make(kind, build(contents.args))
-                fill(obj, build(contents.listitems), [(build(k), build(v)) for k, v in contents.dictitems])
+                fill(
+                    obj,
+                    build(contents.listitems),
+                    [(build(k), build(v)) for k, v in contents.dictitems],
+                )
                 restore_state(obj, build(value.state))
                 order.append((value, obj))
             return made[id(value)]
