@@ -13,7 +13,7 @@ import pytest
 
 import persist
 
-pytestmark = pytest.mark.interop
+pytestmark = [pytest.mark.interop, pytest.mark.filterwarnings("ignore")]  # torch warns of itself
 
 torch = pytest.importorskip("torch")
 
