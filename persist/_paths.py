@@ -23,7 +23,7 @@ from persist._envelope import unwrap
 from persist.errors import FormatError, LimitError
 from persist.tree import ABSENT, LazyArray, PersistentRef, Record, View, is_slots_pair, step_of
 
-__all__ = ["Looker", "Names", "is_array", "step_of"]
+__all__ = ["Looker", "Names", "described", "is_array", "step_of"]
 
 Steps = list[tuple[str, Any]]
 
@@ -123,7 +123,7 @@ class Looker:
         if view.whole:
             return view.value, list(view.parts.items())
         leaf, steps = self.look(view.value)
-        return leaf, [*steps, *view.parts.items()]
+        return leaf, _distinct([*steps, *view.parts.items()])
 
     def _array(self, array: np.ndarray[Any, Any]) -> tuple[Any, Steps]:
         if isinstance(array, np.ma.MaskedArray):
@@ -277,7 +277,7 @@ class Names(Mapping[str, Any]):
         limit: int = 1_000_000,
         file: str | None = None,
     ) -> None:
-        self._tree = tree
+        self._tree = _as_root(tree, looker)
         self._looker = looker
         self._wanted = wanted
         self._limit = limit
@@ -416,7 +416,7 @@ class Names(Mapping[str, Any]):
         if self._hoisted is None and not self._looker.has_views:
             self._hoisted = {}
         if self._hoisted is None:
-            found: dict[str, Any] = {}
+            found: dict[int, tuple[str, Any]] = {}
             seen: set[int] = set()
             todo = [self._tree]
             while todo:
@@ -425,15 +425,53 @@ class Names(Mapping[str, Any]):
                     continue
                 seen.add(id(value))
                 if isinstance(value, View):
-                    for own, item in value.hoisted:
-                        found.setdefault(own, item)
-                todo += [item for _, item in self._looker.look(value)[1]]
-            self._hoisted = {
-                own: item
-                for own, item in found.items()
-                if id(self._looker.through(item)) not in seen
-            }
+                    items = value.hoisted() if callable(value.hoisted) else value.hoisted
+                    for own, item in items:
+                        found.setdefault(id(item), (own, item))
+                todo += [item for _, item in reversed(self._looker.look(value)[1])]
+            self._hoisted = {}
+            for own, item in found.values():
+                if id(self._looker.through(item)) not in seen:
+                    self._hoisted[_free(self._hoisted, own)] = item
         return self._hoisted
+
+
+def _as_root(tree: Any, looker: Looker) -> Any:
+    """The root as it is named: of one value with parts beside it, that too may want a name."""
+    seen = looker.through(tree)
+    if not isinstance(seen, View) or not seen.alone or seen.value is ABSENT:
+        return tree
+    return View(
+        parts={seen.alone: seen.value, **seen.parts},
+        hoisted=seen.hoisted,
+        structure=seen.structure,
+    )
+
+
+def described(tree: Any, looker: Looker, most: int) -> dict[str, Any]:
+    """Return what views tell of their structure, each once, under the first path that leads there.
+
+    Args:
+        tree: the tree.
+        looker: says what stands where.
+        most: values that are looked at.
+    """
+    told: dict[str, Any] = {}
+    if not looker.has_views:
+        return told
+    seen: set[int] = set()
+    todo: list[tuple[str, Any]] = [("", tree)]
+    while todo and len(seen) < most:
+        path, value = todo.pop()
+        value = looker.through(value)
+        if isinstance(value, _SCALARS) or id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, View) and value.structure is not None:
+            told[path] = value.structure() if callable(value.structure) else value.structure
+        prefix = f"{path}/" if path else ""
+        todo += [(prefix + step, item) for step, item in reversed(looker.look(value)[1])]
+    return told
 
 
 def _free(taken: Mapping[str, Any], path: str) -> str:

@@ -327,24 +327,30 @@ class View:
             tree value), or ABSENT.
         parts: step -> tree value, named beside it (``<path>/<step>``).
         hoisted: (name, tree value) pairs that go by their own name from the
-            root, where no path leads to them (shared variables in a graph).
-        structure: JSON-able description of what is no array, or None.
+            root, where no path leads to them (shared variables in a graph);
+            or what returns them, asked only when names are looked for.
+        structure: JSON-able description of what is no array, what returns it,
+            or None.
         whole: the value ends a path, even where it is a list or a tuple
             (a ``torch.Size`` is one thing).
+        alone: the name that the value goes by, beside its parts, where it is
+            all that the file holds; "" leaves it the root's own.
     """
 
-    __slots__ = ("hoisted", "parts", "structure", "value", "whole")
+    __slots__ = ("alone", "hoisted", "parts", "structure", "value", "whole")
 
     def __init__(
         self,
         value: Any = ABSENT,
         parts: dict[str, Any] | None = None,
-        hoisted: list[tuple[str, Any]] | None = None,
+        hoisted: list[tuple[str, Any]] | Callable[[], list[tuple[str, Any]]] | None = None,
         structure: Any = None,
         whole: bool = False,
+        alone: str = "",
     ) -> None:
         self.value = value
         self.whole = whole
+        self.alone = alone
         self.parts = {} if parts is None else parts
         self.hoisted = [] if hoisted is None else hoisted
         self.structure = structure

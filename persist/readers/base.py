@@ -75,6 +75,7 @@ class Reader:
         refines: names of readers whose claim gives way to this one's.
         writes: whether `write` is there.
         is_flat: whether `write` takes nothing but names and arrays.
+        is_pickle: whether `write` takes live objects, which pickle themselves.
         is_many: whether what it opens is a folder of files that also stand each for itself.
     """
 
@@ -83,6 +84,7 @@ class Reader:
     refines: ClassVar[tuple[str, ...]] = ()
     writes: ClassVar[bool] = False
     is_flat: ClassVar[bool] = False
+    is_pickle: ClassVar[bool] = False
     is_many: ClassVar[bool] = False
 
     def claims(self, source: Source) -> str | None:

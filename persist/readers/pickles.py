@@ -44,6 +44,7 @@ class PickleReader(Reader):
     name = "pickle"
     suffixes = (".pkl", ".pickle", ".p", ".pck", ".save")
     writes = True
+    is_pickle = True
 
     def claims(self, source: Source) -> str | None:
         if source.kind != "file" or not source.size:
