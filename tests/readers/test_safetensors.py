@@ -19,6 +19,7 @@ from hypothesis.extra import numpy as hnp
 
 import persist
 from persist._wire import dtypes
+from persist._wire.source import open_source
 from persist.errors import DamagedFileError, FormatError
 from persist.readers.safetensors import SafetensorsReader, _dtype_of
 from persist.tree import LazyArray
@@ -160,7 +161,7 @@ def test_a_file_that_breaks_a_rule_is_refused_and_the_rule_named(rule: str) -> N
 def test_a_header_must_begin_with_a_brace() -> None:
     reader = SafetensorsReader()
     for header in (b' {"a":1}', b"[]      ", b"{]"):
-        assert reader.claims(persist._files.open_source(laid(header))) is None
+        assert reader.claims(open_source(laid(header))) is None
 
 
 def test_an_empty_file_of_today_and_the_broken_one_of_0_3() -> None:
