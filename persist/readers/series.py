@@ -45,6 +45,7 @@ class SeriesReader(Reader):
     """Numbered checkpoints of one run in one folder."""
 
     name = "series"
+    is_many = True
 
     def claims(self, source: Source) -> str | None:
         if source.kind != "folder":
