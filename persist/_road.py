@@ -229,7 +229,7 @@ class Road:
         if array is not None:
             return make_array, (self.cls, array), state
         if kwargs:
-            made: tuple[Any, ...] = (NEWOBJ_EX, (self.cls, args, kwargs))  # type: ignore[attr-defined]
+            made: tuple[Any, ...] = (NEWOBJ_EX, (self.cls, args, kwargs))
         else:
             made = (NEWOBJ, (self.cls, *args))
         return (
@@ -409,7 +409,7 @@ class Road:
         if case.items is not None and self.builtin is set:
             set.update(obj, case.items)
         elif case.items is not None and self.reads_args:
-            self.builtin.__init__(obj, *case.items)
+            self.builtin.__init__(obj, *case.items)  # type: ignore[misc]
         self._apply(obj, case.states, case.extra, case.migrated, True)
         finish(obj)
 

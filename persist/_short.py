@@ -156,7 +156,8 @@ def _setstate(road: Road, space: dict[str, Any]) -> str:
     names = _names(road)
     if names is None:
         return ""
-    if road.cls.__setattr__ is object.__setattr__:
+    setter: Any = road.cls.__setattr__
+    if setter is object.__setattr__:
         targets = ", ".join(_tuple([f"self.{name}" for name in own]) for own in names)
         return _SET.format(body=f"_, {targets} = state")
     flat = [name for own in names for name in own]

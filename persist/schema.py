@@ -352,8 +352,8 @@ def said_fields(cls: type, declared: Declared | None) -> tuple[dict[str, Field],
     inherent = _inherent(cls)
     said = declared.fields if declared is not None else None
     if said is None:
-        said = _declaration(cls, "persistent")
-    transient = dict(_entries(cls, _declaration(cls, "transient") or (), "transient"))
+        said = _declaration(cls, "persistent", inherent)
+    transient = dict(_entries(cls, _declaration(cls, "transient", inherent) or (), "transient"))
     names: dict[str, Field] = {}
     if said is not None:
         listed = dict(_entries(cls, said, "persistent"))
@@ -377,10 +377,10 @@ def said_fields(cls: type, declared: Declared | None) -> tuple[dict[str, Field],
     return {field.attribute: field for field in names.values()}, is_open
 
 
-def _declaration(cls: type, word: str) -> Any:
+def _declaration(cls: type, word: str, inherent: dict[str, Field] | None) -> Any:
     """The class's own ``persistent`` or ``transient``, unless it is a field of that name."""
     value = vars(cls).get(word)
-    if value is None or word in vars(cls).get("__annotations__", {}):
+    if value is None or word in (inherent or {}):
         return None
     if isinstance(value, str):
         raise SchemaError(
