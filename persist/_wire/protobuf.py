@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from persist._wire.source import Source
-from persist.errors import DamagedFileError
+from persist.errors import DamagedFileError, PersistError
 
 __all__ = ["Message", "Schema", "Schemas", "varints"]
 
@@ -165,6 +165,8 @@ class Message:
             return self._fixed(field, [raw], _FORMS[kind]).astype(np.uint64)
         try:
             return varints(raw, self.source)
+        except PersistError:
+            raise
         except ValueError as error:
             raise self.damaged(f"its packed {field} are broken: {error}.", raw) from error
 
@@ -339,6 +341,8 @@ def _walk(data: memoryview, owner: Message) -> dict[int, list[Any]]:
             raise ValueError(f"group {groups[-1]} has no end")
     except IndexError:
         raise owner.damaged(f"it breaks off after {end:,} bytes.", data) from None
+    except PersistError:  # a limit; some are ValueErrors, too
+        raise
     except ValueError as error:
         raise owner.damaged(f"{error}.", data[min(position, end - 1) :]) from None
     return found

@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from persist._wire.crc32c import crc32c, mask
 from persist._wire.snappy import decompress
 from persist._wire.source import Source
-from persist.errors import DamagedFileError
+from persist.errors import DamagedFileError, PersistError
 
 __all__ = ["MAGIC", "Table", "key_text", "varint"]
 
@@ -192,6 +192,8 @@ class Table:
                 position += own
                 yield key, data[position : position + length]
                 position += length
+        except PersistError:  # a limit; some are ValueErrors, too
+            raise
         except ValueError as error:
             raise self._damaged(
                 f"a block is broken {position:,} bytes in: {error}.", offset, "The file is damaged."

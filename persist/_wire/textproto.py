@@ -28,6 +28,7 @@ _TOKEN = re.compile(
     rb"|(?P<end>\Z))",
     re.DOTALL,
 )
+_SPACE = re.compile(rb"(?:\s++|#[^\n]*+)*+")
 _ESCAPE = re.compile(
     rb"\\(?:([0-7]{1,3})|[xX]([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))", re.DOTALL
 )
@@ -229,7 +230,8 @@ class _Parser:
         return b"".join(parts)
 
     def wrong(self, what: str) -> DamagedFileError:
-        line = bytes(self.data[: self.position]).count(b"\n") + 1
+        start = _SPACE.match(self.data, self.position)
+        line = bytes(self.data[: start.end() if start else 0]).count(b"\n") + 1
         return DamagedFileError(
             f"{what}.",
             file=self.source.name,
