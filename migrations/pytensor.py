@@ -1,0 +1,12 @@
+"""PyTensor: Aesara's heir since 2022, which writes the same objects under other module names.
+
+What the records mean is told in `persist.migrations.theano`.
+"""
+
+from __future__ import annotations
+
+from persist.migrations.theano import teach
+
+__all__ = ["pack"]
+
+pack = teach("pytensor")

@@ -1,0 +1,336 @@
+"""Theano and its heirs: a shared variable is its value, a graph is looked at and never built.
+
+A shared variable keeps its value in ``container.storage[0]``, a list of one; its name is beside it.
+Arrays of the GPU are pickled as calls with a NumPy array in them. Symbolic variables and compiled
+functions hold graphs that lead in circles: they are not descended into, but the shared variables in
+them go by their own name, and ``file.structure["objects"]`` tells of their nodes.
+
+Classes moved between modules at nearly every release, and users derive their own. So what a record
+is shows by its fields, whatever its class is called: a variable has a type and an owner, a node an
+op, inputs and outputs.
+
+Evidence: ``theano/compile/sharedvalue.py``, ``gof/link.py`` (Container), ``gof/graph.py``,
+``compile/function_module.py`` (``_pickle_Function``), ``compile/io.py``,
+``sandbox/cuda/type.py`` and ``gpuarray/type.py`` (the unpicklers) of Theano 0.3 to 1.0.5;
+``aesara/graph/basic.py``, ``pytensor/graph/basic.py`` (``_owner`` since Aesara 2.5.3, ``_index``
+since 2.8.9); files of 0.3.1 to PyTensor 2.17.
+"""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import attrs
+import numpy as np
+
+from persist.registry import Registry
+from persist.tree import ABSENT, Global, LazyArray, Record, View
+
+__all__ = ["pack", "teach"]
+
+_FROM_GPU = ("CudaNdarray_unpickler", "GpuArray_unpickler")
+_FUNCTIONS = ("_constructor_Function", "Function")
+_MAKERS = ("_constructor_FunctionMaker", "FunctionMaker")
+_SLOTS = ("In", "Out", "Param", "SymbolicInput", "SymbolicInputKit", "SymbolicOutput")
+_TOLD = 10_000  # nodes of all graphs of a file that are described
+
+
+def teach(library: str) -> Registry:
+    """Return the pack of Theano, or of an heir that writes the same objects."""
+    taught = Registry(library)
+    taught.plain(f"{library}.*")(look)
+    taught.plain_like(look_like)
+    return taught
+
+
+def look(record: Record, looker: Any) -> Any:
+    """A record of a class of the library; None where it is an instance as any other."""
+    name = record.cls.name
+    if name in _FROM_GPU:
+        return _from_gpu(record, looker)
+    if name in _FUNCTIONS:
+        return _graph(record, looker, lambda most: _function(record, most))
+    if name in _MAKERS or name in _SLOTS:
+        return _graph(record, looker, lambda most: {"class": record.qualname})
+    fields = record.fields()
+    if name == "Container" and _storage(fields) is not None:
+        return _value(fields, fields, looker)
+    if {"inputs", "outputs"} <= fields.keys() and {"op", "clients", "apply_nodes"} & fields.keys():
+        return _graph(record, looker, lambda most: _whole(record, most))
+    if "type" in fields and not {"owner", "_owner", "container", "data"}.isdisjoint(fields):
+        return _variable(record, looker)
+    return None
+
+
+def look_like(record: Record, looker: Any) -> Any:
+    """A variable of a class of one's own (PyMC3's random variables are)."""
+    fields = record.fields()
+    if "owner" not in fields and "_owner" not in fields:
+        return None
+    if not isinstance(fields.get("type"), Record) or not isinstance(fields.get("tag"), Record):
+        return None
+    return _variable(record, looker)
+
+
+def _variable(record: Record, looker: Any) -> View:
+    """A shared variable by its value, any other as a graph."""
+    fields = record.fields()
+    container = fields.get("container")
+    if isinstance(container, Record):
+        held = container.fields()
+        if _storage(held) is not None:
+            return _value(held, fields, looker)
+    return _graph(record, looker, lambda most: {**_facts(record), **_whole(record, most)})
+
+
+# What has a value.
+
+
+def _storage(container: dict[Any, Any]) -> list[Any] | None:
+    storage = container.get("storage")
+    return storage if isinstance(storage, list) and len(storage) == 1 else None
+
+
+def _value(container: dict[Any, Any], fields: dict[Any, Any], looker: Any) -> View:
+    """A shared variable: its value, its name beside it."""
+    value = _bare(container["storage"][0], looker)
+    told = {"name": _text(fields.get("name")), **_type(fields.get("type"))}
+    return View(value, {"name": fields.get("name")}, structure={"shared": told}, alone="value")
+
+
+def _bare(value: Any, looker: Any) -> Any:
+    """A value as a pack sees it; of an array of the GPU, the array itself."""
+    seen = looker.through(value)
+    if isinstance(seen, View) and seen.value is not ABSENT and not seen.parts:
+        return seen.value
+    return value
+
+
+def _from_gpu(record: Record, looker: Any) -> Any:
+    """(array), or since 0.8 (array, name of its context)."""
+    if not record.args or len(record.args) > 2:
+        return None
+    array = _bare(record.args[0], looker)
+    if not isinstance(array, np.ndarray | LazyArray):
+        return None
+    return View(array, alone="value")
+
+
+# Graphs.
+
+
+@attrs.define
+class _Passed:
+    """What was told of the graphs of one tree already; they share most of what they hold.
+
+    Attributes:
+        parts: by identity, the parts that were walked through.
+        unnamed: shared variables without a name so far.
+        nodes: nodes that may still be described.
+    """
+
+    parts: dict[int, Any] = attrs.Factory(dict)
+    unnamed: int = 0
+    nodes: int = _TOLD
+
+
+_PASSED: weakref.WeakKeyDictionary[Any, _Passed] = weakref.WeakKeyDictionary()
+
+
+def _graph(record: Record, looker: Any, tell: Callable[[int], dict[str, Any]]) -> View:
+    """Something symbolic: nothing at its path, the shared variables in it by their own names."""
+    passed = _PASSED.setdefault(looker, _Passed())
+
+    @functools.cache
+    def hoisted() -> list[tuple[str, Any]]:
+        found = []
+        for shared in _shared_in(record, passed.parts):
+            name = _text(shared.fields().get("name"))
+            if not name:
+                name = f"shared_{passed.unnamed}"
+                passed.unnamed += 1
+            found.append((name, shared))
+        return found
+
+    @functools.cache
+    def structure() -> dict[str, Any]:
+        told = tell(passed.nodes)
+        passed.nodes -= len(told.get("nodes", ()))
+        return told
+
+    return View(hoisted=hoisted, structure=structure)
+
+
+def _shared_in(root: Record, passed: dict[int, Any]) -> Iterator[Record]:
+    """Yield the shared variables in a graph, in the order of the file, none of them twice."""
+    todo: list[Any] = [root]
+    while todo:
+        value = todo.pop()
+        if not isinstance(value, Record | dict | list | tuple | set | frozenset):
+            continue
+        if id(value) in passed:
+            continue
+        passed[id(value)] = value
+        if not isinstance(value, Record):
+            items = [*value, *value.values()] if isinstance(value, dict) else [*value]
+            todo += reversed(items)
+            continue
+        below = [*value.args, value.kwargs, *value.listitems, value.dictitems, value.state]
+        container = value.fields().get("container")
+        if isinstance(container, Record) and _storage(container.fields()) is not None:
+            passed[id(container)] = container
+            yield value
+        if value.cls.name != "Container":  # its value is that of a variable, or of a default
+            todo += reversed(below)
+
+
+# What is told of them.
+
+
+def _text(name: Any) -> Any:
+    if isinstance(name, bytes):
+        return name.decode("utf-8", "replace")
+    return str(name) if isinstance(name, str) else None
+
+
+def _type(kind: Any) -> dict[str, Any]:
+    """dtype and which axes are of length one, of a tensor's type."""
+    fields = kind.fields() if isinstance(kind, Record) else {}
+    told: dict[str, Any] = {}
+    dtype = fields.get("dtype")
+    if isinstance(dtype, str):
+        told["dtype"] = str(dtype)
+    broadcastable = fields.get("broadcastable")
+    shape = fields.get("shape")
+    if isinstance(broadcastable, tuple | list):
+        told["broadcastable"] = [bool(flag) for flag in broadcastable]
+    elif isinstance(shape, tuple | list):
+        told["shape"] = [size if isinstance(size, int) else None for size in shape]
+    return told
+
+
+def _facts(record: Record) -> dict[str, Any]:
+    fields = record.fields()
+    told = {"class": record.qualname, "name": _text(fields.get("name"))}
+    told.update(_type(fields.get("type")))
+    owner = _owner(record)
+    if owner is not None:
+        told.update(_op(owner.fields().get("op")))
+    return told
+
+
+def _owner(record: Record) -> Record | None:
+    fields = record.fields()
+    owner = fields.get("owner", fields.get("_owner"))
+    return owner if isinstance(owner, Record) else None
+
+
+def _op(op: Any) -> dict[str, Any]:
+    """An op by its class, and by what it does where that is an op of its own (``Elemwise{add}``)."""
+    if isinstance(op, Global):
+        return {"op": op.name, "op_class": op.qualname}
+    if not isinstance(op, Record):
+        return {"op": type(op).__name__}
+    fields = op.fields()
+    name = _text(fields.get("name"))
+    inner = fields.get("scalar_op")
+    if not name and isinstance(inner, Record):
+        name = _text(inner.fields().get("name")) or inner.cls.name
+        return {"op": f"{op.cls.name}{{{name}}}", "op_class": op.qualname}
+    return {"op": name or op.cls.name, "op_class": op.qualname}
+
+
+def _function(record: Record, most: int) -> dict[str, Any]:
+    """A compiled function: the names of its inputs and shared variables, its graph."""
+    inputs, outputs = _ends(record)
+    named = [_text(item.fields().get("name")) for item in inputs]
+    return {"class": record.qualname, "inputs": named, **_nodes([*inputs, *outputs], most)}
+
+
+def _ends(record: Record) -> tuple[list[Record], list[Record]]:
+    """The inputs and outputs in what a function's maker is made with."""
+    maker = record.args[0] if record.args else None
+    parts = maker.args[0] if isinstance(maker, Record) and maker.args else None
+    if not isinstance(parts, dict):
+        return [], []
+    found = []
+    for name in ("inputs", "outputs"):
+        items = parts.get(name)
+        items = items if isinstance(items, list | tuple) else [items]
+        found.append([item for item in items if isinstance(item, Record)])
+    return found[0], found[1]
+
+
+def _whole(record: Record, most: int) -> dict[str, Any]:
+    """A graph from what it is reached by: a variable, a node, or a graph with outputs."""
+    fields = record.fields()
+    outputs = fields.get("outputs")
+    if isinstance(outputs, list | tuple) and "op" not in fields:
+        inputs = fields.get("inputs")
+        inputs = inputs if isinstance(inputs, list | tuple) else []
+        return {"class": record.qualname, **_nodes([*inputs, *outputs], most)}
+    return _nodes([record], most)
+
+
+def _nodes(ends: list[Any], most: int) -> dict[str, Any]:
+    """The nodes above some variables: each op with its inputs and outputs, inputs first.
+
+    Variables without a name are numbered.
+    """
+    labels: dict[int, str] = {}
+
+    def label(variable: Any) -> str:
+        if not isinstance(variable, Record):
+            return type(variable).__name__
+        known = labels.get(id(variable))
+        if known is None:
+            name = _text(variable.fields().get("name"))
+            known = labels[id(variable)] = name or f"<{variable.cls.name} {len(labels)}>"
+        return known
+
+    nodes = []
+    for node in _in_order(ends):
+        if len(nodes) >= most:
+            return {"nodes": nodes, "nodes_left_out": True}
+        fields = node.fields()
+        told = _op(fields.get("op"))
+        told["inputs"] = [label(item) for item in _items(fields.get("inputs"))]
+        told["outputs"] = [label(item) for item in _items(fields.get("outputs"))]
+        nodes.append(told)
+    return {"nodes": nodes} if nodes else {}
+
+
+def _items(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else []
+
+
+def _in_order(ends: list[Any]) -> Iterator[Record]:
+    """Yield the nodes above some variables, each after those that its inputs come from."""
+    seen: set[int] = set()
+    todo: list[tuple[Any, bool]] = [(end, False) for end in reversed(ends)]
+    while todo:
+        value, is_above = todo.pop()
+        if not isinstance(value, Record):
+            continue
+        if is_above:
+            yield value
+            continue
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        fields = value.fields()
+        if "op" in fields and "inputs" in fields:  # a node
+            todo.append((value, True))
+            todo += [(item, False) for item in reversed(_items(fields["inputs"]))]
+            continue
+        owner = _owner(value)
+        if owner is not None:
+            todo.append((owner, False))
+        elif isinstance(fields.get("variable"), Record):  # an input or output of a function
+            todo += [(fields.get("update"), False), (fields["variable"], False)]
+
+
+pack = teach("theano")
