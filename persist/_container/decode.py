@@ -44,6 +44,9 @@ class Arrays(Protocol):
 
     def __len__(self) -> int: ...
 
+    def wholes(self) -> list[Any] | None:
+        """Return the arrays of all members, or None where they are better made one by one."""
+
     def whole(self, number: int) -> Any:
         """Return the array of a member."""
 
@@ -106,14 +109,16 @@ class _Decoder:
 
     def table(self, nodes: list[Any]) -> None:
         built, makers = self.built, _MAKERS
-        arrays, count = self.arrays, len(self.arrays)
+        count = len(self.arrays)
+        wholes = self.arrays.wholes() if len(nodes) > count // 2 else None
+        whole = self.arrays.whole if wholes is None else wholes.__getitem__
         late: list[tuple[int, Any, Any]] = []
         waiting: dict[int, list[Any]] = {}
         for node in nodes:
             if type(node) is int:
                 if not 0 <= node < count:
                     raise ValueError(f"there is no member {node}")
-                built.append(arrays.whole(node))
+                built.append(whole(node))
                 continue
             kind = node[0]
             if kind != "late":

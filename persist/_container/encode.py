@@ -34,6 +34,8 @@ __all__ = ["FACTORIES", "Graph", "encode"]
 
 ATOMS = frozenset({str, int, float, bool, type(None)})
 _TEXT = frozenset({str})
+_PLAIN = frozenset({np.ndarray})
+_MANY = 8  # arrays from which on they are looked at together
 _IN_LINE = 1024  # bytes from which on they are a member
 FACTORIES: dict[Any, str] = {
     kind: kind.__name__
@@ -229,6 +231,26 @@ class _Encoder:
         self.nodes.append(node)
         frame.cells.append(ref)
 
+    def add_arrays(
+        self, frame: _Frame, value: Any, head: list[Any], steps: Any, arrays: list[Any]
+    ) -> bool:
+        """Add a container of nothing but arrays, none of them met before, all at once."""
+        ids = list(map(id, arrays))
+        if len(set(ids)) != len(ids) or not self.memo.keys().isdisjoint(ids):
+            return False
+        if not dtypes.SAID_BY_NPY.issuperset([array.dtype.char for array in arrays]):
+            return False
+        prefix = self.path(frame, len(frame.cells) - frame.skip)
+        paths = [f"{prefix}/{step}" for step in steps] if prefix else list(map(str, steps))
+        first = len(self.nodes)
+        numbers = range(first, first + len(arrays))
+        refs: list[Any] = [[number] for number in numbers]
+        self.memo.update(zip(ids, refs, strict=True))
+        self.items += map(Item, numbers, paths, arrays)
+        self.nodes += [None] * len(arrays)  # filled in when all arrays are known
+        self.add(frame, value, [*head, *refs])
+        return True
+
     def state_node(self, state: Any, mark: _StateOf) -> list[Any]:
         ref = self.memo[id(state)] = [len(self.nodes)]
         number = mark.record[0]
@@ -361,6 +383,12 @@ def _list(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
     if ATOMS.issuperset(map(type, value)):
         encoder.add(frame, value, ["list", *value])
         return None
+    if (
+        len(value) >= _MANY
+        and _PLAIN.issuperset(map(type, value))
+        and encoder.add_arrays(frame, value, ["list"], range(len(value)), value)
+    ):
+        return None
     return _Frame(frame, ["list"], iter(value), _by_index)
 
 
@@ -384,6 +412,12 @@ def _dict(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
         return _Frame(frame, ["map"], chain.from_iterable(value.items()), _by_pair, keys)
     if ATOMS.issuperset(map(type, value.values())):
         encoder.add(frame, value, ["dict", layout, *value.values()])
+        return None
+    if (
+        len(value) >= _MANY
+        and _PLAIN.issuperset(map(type, value.values()))
+        and encoder.add_arrays(frame, value, ["dict", layout], keys, list(value.values()))
+    ):
         return None
     return _Frame(frame, ["dict", layout], iter(value.values()), _by_key, keys)
 

@@ -8,6 +8,9 @@ that the reader checks one by making it again.
 from __future__ import annotations
 
 import struct
+from typing import Any
+
+import numpy as np
 
 __all__ = [
     "ALIGNMENT",
@@ -18,9 +21,12 @@ __all__ = [
     "METHODS",
     "READABLE",
     "VERSION",
+    "central_entries",
     "central_entry",
+    "constant_columns",
     "end_of_directory",
     "local_header",
+    "local_members",
     "manifest_tail",
 ]
 
@@ -132,6 +138,100 @@ def central_entry(
         + name
         + extra
     )
+
+
+# LOCAL and CENTRAL in columns.
+LOCALS = np.dtype("<u4,<u2,<u2,<u2,<u2,<u2,<u4,<u4,<u4,<u2,<u2")
+CENTRALS = np.dtype("<u4,<u2,<u2,<u2,<u2,<u2,<u2,<u4,<u4,<u4,<u2,<u2,<u2,<u2,<u2,<u4,<u4")
+_LOCAL_CONSTANTS = {
+    "f0": int.from_bytes(LOCAL_MAGIC, "little"), "f1": 20, "f2": UTF8, "f3": 0, "f4": 0, "f5": DATE,
+}  # fmt: skip
+_CENTRAL_CONSTANTS = {
+    "f0": int.from_bytes(CENTRAL_MAGIC, "little"), "f1": MADE_BY, "f2": 20, "f3": UTF8, "f4": 0,
+    "f5": 0, "f6": DATE, "f11": 0, "f12": 0, "f13": 0, "f14": 0, "f15": ATTRIBUTES,
+}  # fmt: skip
+_PADS = [struct.pack("<2H", MARK, pad) + bytes(pad) for pad in range(ALIGNMENT)]
+
+Columns = tuple[list[int], "np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]
+
+
+def local_members(
+    names: list[bytes], crcs: list[int], data: list[bytes], offset: int
+) -> tuple[bytes, Columns, int]:
+    """Return many stored members as they follow each other in the file.
+
+    The same bytes as `local_header` and the data of each, made in columns.
+
+    Args:
+        names: UTF-8.
+        crcs: of the data.
+        data: of each, less than 4 GiB.
+        offset: where the first one begins.
+
+    Returns:
+        The bytes; CRCs, sizes and offsets of the headers; where the next one begins.
+    """
+    count = len(names)
+    lengths = np.fromiter(map(len, names), np.int64, count)
+    sizes = np.fromiter(map(len, data), np.int64, count)
+    heads = lengths + (LOCAL.size + 4)  # a header without padding
+    # Data begin at multiples of ALIGNMENT; so does what a header and the data before it take.
+    spans = np.empty(count, np.int64)
+    spans[0] = offset + heads[0]
+    spans[1:] = heads[1:] + sizes[:-1]
+    starts = np.cumsum(-(-spans // ALIGNMENT) * ALIGNMENT)
+    ends = starts + sizes
+    offsets = np.empty(count, np.int64)
+    offsets[0] = offset
+    offsets[1:] = ends[:-1]
+    pads = starts - offsets - heads
+    table = np.zeros(count, LOCALS)
+    for field, value in _LOCAL_CONSTANTS.items():
+        table[field] = value
+    table["f6"] = crcs
+    table["f7"] = table["f8"] = sizes
+    table["f9"] = lengths
+    table["f10"] = pads + 4
+    fixed, width = table.tobytes(), LOCAL.size
+    parts: list[bytes] = [b""] * (4 * count)
+    parts[0::4] = [fixed[at : at + width] for at in range(0, width * count, width)]
+    parts[1::4] = names
+    parts[2::4] = [_PADS[pad] for pad in pads.tolist()]
+    parts[3::4] = data
+    return b"".join(parts), (crcs, sizes, offsets), int(ends[-1])
+
+
+def constant_columns(table: np.ndarray[Any, Any]) -> bool:
+    """Whether headers in columns have in all rows what is the same for all small stored members."""
+    constants = _LOCAL_CONSTANTS if table.dtype == LOCALS else _CENTRAL_CONSTANTS
+    return all(bool((table[field] == value).all()) for field, value in constants.items())
+
+
+def central_entries(
+    names: list[bytes], crcs: list[int], sizes: np.ndarray[Any, Any], offsets: np.ndarray[Any, Any]
+) -> tuple[bytes, np.ndarray[Any, Any]]:
+    """Return the entries of many stored members, and the bytes of each.
+
+    The same bytes as `central_entry` of each, made in columns.
+    """
+    if int(offsets[-1]) >= FULL:
+        rows = zip(names, crcs, sizes.tolist(), offsets.tolist(), strict=True)
+        entries = [central_entry(name, 0, crc, size, size, at) for name, crc, size, at in rows]
+        return b"".join(entries), np.fromiter(map(len, entries), np.int64, len(entries))
+    count = len(names)
+    lengths = np.fromiter(map(len, names), np.int64, count)
+    table = np.zeros(count, CENTRALS)
+    for field, value in _CENTRAL_CONSTANTS.items():
+        table[field] = value
+    table["f7"] = crcs
+    table["f8"] = table["f9"] = sizes
+    table["f10"] = lengths
+    table["f16"] = offsets
+    fixed, width = table.tobytes(), CENTRAL.size
+    parts: list[bytes] = [b""] * (2 * count)
+    parts[0::2] = [fixed[at : at + width] for at in range(0, width * count, width)]
+    parts[1::2] = names
+    return b"".join(parts), lengths + width
 
 
 def manifest_tail(first: int) -> bytes:

@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 import numpy as np
 
+from persist._container.bulk import whole_arrays
 from persist._container.checksums import CHUNK, Digest, crc32, digest_named
 from persist._container.layout import (
     CENTRAL,
@@ -49,6 +50,7 @@ from persist.tree import LazyArray
 __all__ = ["Entry", "Store", "claim"]
 
 _REMEDY = "Copy the file again from where it came from."
+_MANY = 32  # members from which on all are made together
 _HEADERS = 128  # bytes of an NPY header by which like ones are known
 
 
@@ -473,6 +475,18 @@ class Store:
             known = data if self.source.writable else bytes(data)
             self._blocks[number] = known
         return known
+
+    def wholes(self) -> list[Any] | None:
+        """Return all arrays at once where they are mapped, unverified and small; else None."""
+        if self.verify != "never" or not self.source.is_mapped or self._count < _MANY:
+            return None
+        source = self.source
+
+        def header_at(start: int, length: int) -> Header:
+            return read_header(source.window(start, length).cursor())
+
+        data = source.view(0, source.size)
+        return whole_arrays(data, self._directory, self._directory_size, self._index[0], header_at)
 
     def whole(self, number: int) -> Any:
         """Return the array of a member: a view of the map, or lazy where it is to be verified."""

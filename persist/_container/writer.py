@@ -7,6 +7,8 @@ filled in after its data, which spares a pass over it.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import os
 import platform
@@ -28,9 +30,11 @@ from persist._container.layout import (
     MANIFEST,
     METHODS,
     VERSION,
+    central_entries,
     central_entry,
     end_of_directory,
     local_header,
+    local_members,
     manifest_tail,
 )
 from persist._wire.npy import header_bytes
@@ -39,6 +43,8 @@ from persist.tree import LazyArray
 
 __all__ = ["write"]
 
+_SMALL = 1 << 16  # bytes of an array up to which it is written together with others
+_TOGETHER = 1 << 21  # bytes of them that are
 Entry = tuple[bytes, int, int, int, int, int]  # name, method, crc, packed, size, offset
 
 
@@ -71,15 +77,25 @@ def write(
         FormatError: the tree holds what a container cannot, with its path.
     """
     name = str(target) if isinstance(target, str | os.PathLike) else ""
-    graph = encode(tree, name)
     algorithm = _algorithm(digest)
     pack = _packer(compress)
-    manifest = _manifest(graph, metadata, schemas, writer, name)
-    if isinstance(target, str | os.PathLike):
+    with _collector_paused():
+        graph = encode(tree, name)
+        manifest = _manifest(graph, metadata, schemas, writer, name)
         with replacing(target, durable) as file:
             _Writer(file, algorithm, pack).write(graph, manifest)
-    else:
-        _Writer(target, algorithm, pack).write(graph, manifest)
+
+
+@contextlib.contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Make many small lists without the garbage collector looking at them again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _algorithm(digest: str | bool | None) -> Digest | None:
@@ -185,20 +201,34 @@ class _Writer:
         self.start = _start(file)
         self.parts: list[Any] = []
         self.waiting = 0
-        self.entries: list[Entry] = []
+        self.entries: list[Any] = []  # an Entry, or columns of many: [names, columns]
         self.digests: list[bytes] = []
         self.headers: dict[Any, bytes] = {}
         self.kept: list[Any] = []
 
     def write(self, graph: Graph, manifest: dict[str, Any]) -> None:
         members = graph.members
-        for name, array, dtype in zip(members.names, members.arrays, members.dtypes, strict=True):
+        names = [name.encode() for name in members.names]
+        arrays = iter(zip(names, members.arrays, members.dtypes, strict=True))
+        small: list[tuple[bytes, Any]] = []
+        waiting = 0
+        for name, array, dtype in arrays:
+            if self.pack is None and dtype is None and type(array) is np.ndarray:
+                size = array.nbytes
+                if size <= _SMALL:
+                    small.append((name, array))
+                    waiting += size
+                    if waiting >= _TOGETHER:
+                        self.many(small)
+                        waiting = 0
+                    continue
+            self.many(small)
             self.array(name, array, dtype)
-        names = [entry[0] for entry in self.entries]
-        directory = [central_entry(*entry) for entry in self.entries]
+        self.many(small)
+        directory, ends = self.directory()
         digests: dict[str, str] = {}
         self.control(GRAPH, graph.text, digests)
-        self.control(INDEX, _index(names, directory), digests)
+        self.control(INDEX, _index(names, ends), digests)
         if self.digest is not None:
             width = self.digest.width
             table = np.frombuffer(b"".join(self.digests), np.uint8).reshape(-1, width)
@@ -206,15 +236,31 @@ class _Writer:
             manifest["digest"] = {"algorithm": self.digest.name, "members": digests}
         text = json.dumps(manifest, ensure_ascii=True, indent=1).encode()
         self.control(MANIFEST, text, {})
-        first = sum(map(len, directory))
-        *middle, last = self.entries[len(names) :]
+        *middle, last = self.entries
         directory += [central_entry(*entry) for entry in middle]
-        directory.append(central_entry(*last, tail=manifest_tail(first)))
+        directory.append(central_entry(*last, tail=manifest_tail(ends[-1])))
         whole = b"".join(directory)
         at = self.offset
         self.put(whole)
-        self.put(end_of_directory(len(directory), len(whole), at))
+        self.put(end_of_directory(len(names) + len(self.entries), len(whole), at))
         self.flush()
+
+    def directory(self) -> tuple[list[bytes], list[int]]:
+        """The arrays' entries, and where each ends; what was gathered of them is let go."""
+        entries, ends, at = [], [0], 0
+        for entry in self.entries:
+            if type(entry) is not list:
+                entries.append(central_entry(*entry))
+                at += len(entries[-1])
+                ends.append(at)
+                continue
+            names, columns = entry
+            made, lengths = central_entries(names, *columns)
+            entries.append(made)
+            ends += (at + np.cumsum(lengths)).tolist()
+            at += len(made)
+        self.entries = []
+        return entries, ends
 
     # Members.
 
@@ -226,13 +272,31 @@ class _Writer:
             method, packed = METHODS["deflate"], _deflate([data])
         self.member(name.encode(), method, crc32(data), packed, len(data))
 
-    def array(self, member: str, array: Any, dtype: np.dtype[Any] | None) -> None:
+    def many(self, small: list[tuple[bytes, Any]]) -> None:
+        """Write small arrays together: headers are made in columns."""
+        if not small:
+            return
+        header, once = self.header, None if self.digest is None else self.digest.once
+        names = [name for name, _ in small]
+        data = [header(array) + array.tobytes() for _, array in small]
+        for at, (_, array) in enumerate(small):
+            if array.ndim > 1 and array.flags.fnc:
+                data[at] = header(array) + array.tobytes("F")
+        small.clear()
+        if once is not None:
+            self.digests += map(once, data)
+        crcs = list(map(crc32, data))
+        made, columns, self.offset = local_members(names, crcs, data, self.offset)
+        self.entries.append([names, columns])
+        self.flush()
+        _write_all(self.file, made)
+
+    def array(self, name: bytes, array: Any, dtype: np.dtype[Any] | None) -> None:
         if type(array) is LazyArray:
             array = array._fetch() if array._whole is None else array._whole
         if dtype is not None:
             array = _as_void(array, dtype)
         header = self.header(array)
-        name = member.encode()
         if array.nbytes <= CHUNK and self.pack is None:
             data = b"".join((header, _bytes_of(array)))
             if self.digest is not None:
@@ -244,8 +308,7 @@ class _Writer:
             self.large(name, header, array)
 
     def header(self, array: np.ndarray[Any, Any]) -> bytes:
-        flags = array.flags
-        is_fortran = flags.f_contiguous and not flags.c_contiguous
+        is_fortran = array.ndim > 1 and array.flags.fnc
         key = (id(array.dtype), array.shape, is_fortran)
         known = self.headers.get(key)
         if known is None:
@@ -406,11 +469,11 @@ def _chunks(array: np.ndarray[Any, Any]) -> Iterator[Any]:
         yield part.tobytes()
 
 
-def _index(names: list[bytes], directory: list[bytes]) -> bytes:
+def _index(names: list[bytes], ends: list[int]) -> bytes:
     """``.persist/index.npy``: where each entry is, and the sorted CRCs of the names."""
     table = np.zeros((2, len(names)), "<u8")
     if names:
-        np.cumsum([len(entry) for entry in directory[:-1]], out=table[0, 1:])
+        table[0] = ends[:-1]
         table[1] = np.fromiter(map(crc32, names), np.uint64, len(names)) << np.uint64(32)
         table[1] += np.arange(len(names), dtype=np.uint64)
         table[1].sort()
