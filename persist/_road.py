@@ -753,15 +753,14 @@ def _open_values(owner: type, cls: type, obj: Any) -> tuple[Any, Any]:
 
 def refuse_class(cls: type, schema: Schema) -> None:
     """Refuse a class that no program could find again."""
-    declared = vars(cls).get(_schema.DECLARED)
-    named = isinstance(declared, Declared) and declared.schema is not None
+    is_named = schema.name != dotted(cls)
     if "<locals>" in cls.__qualname__:
         raise SchemaError(
             f"instances of the local class {dotted(cls)} cannot be saved.",
             remedy="Nobody could find the class again: define it at the top of a module.",
             schema=schema.name,
         )
-    if cls.__module__ == "__main__" and not named:
+    if cls.__module__ == "__main__" and not is_named:
         raise SchemaError(
             f"instances of {dotted(cls)} cannot be saved: its module is the script that runs.",
             remedy=f"Another script could not find it: move it to a module, or give it a name of its "
