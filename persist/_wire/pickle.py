@@ -164,6 +164,7 @@ class Machine:
         self._pos = cursor.offset
         self._stack: list[Any] = []
         self._marked: list[list[Any]] = []
+        self._due = 0  # where the last frame ends, as it says
         table = self._table
         try:
             while True:
@@ -178,6 +179,8 @@ class Machine:
                 if self.steps > self._most:
                     self._too_much(f"more than {self._most:,} opcodes are executed.", "opcodes")
                 table[code]()
+            if self._due > self.source.size:
+                self._need(self._due - self._pos)
             value = self._stack.pop()
         except (PersistError, _EarlierMemo):
             raise
@@ -189,11 +192,10 @@ class Machine:
         return value
 
     def unfinished(self) -> Any:
-        """Return the outermost object of a pickle that broke off, as far as it was built."""
-        for stack in (*self._marked, self._stack):
-            if stack:
-                return stack[0]
-        return ABSENT
+        """Return what was built of a pickle that broke off: the one object, or the list of what
+        was still to be put together, outermost first."""
+        parts = [item for stack in (*self._marked, self._stack) for item in stack]
+        return parts[0] if len(parts) == 1 else parts or ABSENT
 
     def _broken(self, error: BaseException) -> NoReturn:
         code = self._data[self._at]
@@ -327,8 +329,9 @@ class Machine:
         self._need(8)
         (length,) = _U8(self._data, self._pos)
         self._pos += 8
-        if length > self.source.size - self._pos:
-            self._need(length)
+        self._due = max(
+            self._due, self._pos + length
+        )  # a broken-off frame is read as far as it goes
 
     def _none(self) -> None:
         self._stack.append(None)
