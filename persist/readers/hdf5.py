@@ -1,0 +1,71 @@
+"""HDF5: groups of named arrays, read without its library; PyTables' files are of this kind.
+
+Written by  The HDF Group's library since 1999 and all that uses it: h5py,
+            PyTables, pandas' ``HDFStore``, netCDF 4, MATLAB since 7.3, Caffe,
+            Julia, AnnData.
+Evidence    the "HDF5 File Format Specification Version 3.0"; the library's
+            source where that leaves a size open (see ``persist/_wire/hdf5*.py``);
+            files of 1.4 to 2.0 in every layout.
+Traps       The signature may stand at 512, 1024, 2048 ... (a user block). Names
+            may lead to one object from several places, and back to where they
+            came from. Strings are padded with NULs, with spaces, or end at the
+            first NUL. A file can name other files in three ways; none is followed.
+Gives       Groups as dicts, datasets as arrays. Attributes stand beside what
+            they belong to: ``@name`` of a group in the group, ``dataset@name`` of
+            a dataset in the group that holds it. References are paths.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from persist._wire.hdf5 import Hdf5, Walk, begins_at
+from persist._wire.source import Source
+from persist.readers.base import Content, Options, Reader
+
+__all__ = ["Hdf5Reader"]
+
+
+class Hdf5Reader(Reader):
+    """Plain HDF5."""
+
+    name = "hdf5"
+    suffixes = (".h5", ".hdf5", ".hdf", ".he5", ".h5ad", ".nc4")
+
+    def claims(self, source: Source) -> str | None:
+        begin = begins_at(source)
+        if begin is None:
+            return None
+        return "HDF5's signature" if not begin else f"HDF5's signature at offset {begin:,}"
+
+    def read(self, source: Source, options: Options) -> Content:
+        file = Hdf5(source, verify=options.verify != "never", salvage=options.salvage)
+        walk = file.walk()
+        writer: dict[str, str] = {}
+        kind = "hdf5"
+        for path, attribute in list(walk.attributes()):
+            value = walk.value(path, attribute)
+            if not path and attribute.name == "PYTABLES_FORMAT_VERSION":
+                writer["pytables_format"], kind = str(value), "pytables"
+            _beside(walk, path, attribute.name, value)
+        return Content(
+            walk.tree, structure=walk.described, writer=writer, damage=file.damage, format=kind
+        )
+
+
+def _beside(walk: Walk, path: str, name: str, value: Any) -> None:
+    """Put an attribute beside what it belongs to."""
+    if walk.nodes[path].kind == "group":
+        group, key = _group_at(walk, path), f"@{name}"
+    else:
+        above, _, own = path.rpartition("/")
+        group, key = _group_at(walk, above), f"{own}@{name}"
+    number = 2
+    while key in group:
+        key, number = f"{key.partition('~')[0]}~{number}", number + 1
+    group[key] = value
+
+
+def _group_at(walk: Walk, path: str) -> dict[str, Any]:
+    group: dict[str, Any] = walk.value_at(path)
+    return group
