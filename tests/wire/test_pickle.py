@@ -138,7 +138,7 @@ WORKS = st.sampled_from(
     [
         b"(", b"0", b"1", b"2", b"a", b"e", b"l", b"t", b"\x85", b"\x86", b"\x87", b"d", b"s", b"u",
         b"\x90", b"\x91", b"\x94", b"q\x00", b"q\x01", b"r\x02\0\0\0", b"p3\n", b"h\x00", b"h\x01",
-        b"j\x02\0\0\0", b"g3\n", b"\x80\x04", b"\x98",
+        b"j\x02\0\0\0", b"g3\n", b"\x80\x04",
     ]
 )  # fmt: skip
 programs = st.lists(st.one_of(PUSHES, PUSHES, WORKS), max_size=30).map(
@@ -345,6 +345,12 @@ def test_out_of_band_buffers_come_in_order_and_absent_ones_are_references() -> N
     got = loaded(data)
     assert [type(item) for item in got] == [PersistentRef, PersistentRef]
     assert got[1].pid == "out-of-band buffer 1"
+
+
+def test_a_read_only_buffer_is_the_buffer() -> None:
+    assert loaded(b"\x80\x05\x97\x98.", buffers=[b"one"]) == b"one"
+    with pytest.raises(DamagedFileError, match="READONLY_BUFFER"):
+        loaded(b"\x80\x05\x98.")
 
 
 def test_a_second_state_keeps_the_first_below_it() -> None:
