@@ -11,6 +11,7 @@ has section II (the superblock, versions 0 to 3), the others have theirs.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -206,15 +207,16 @@ class Walk:
         while todo:
             node, path = todo.pop()
             group = self._made[node.address]
-            below = []
+            below: list[tuple[Node, str]] = []
             for link in self._passing(node.links, path, []):
                 where = f"{path}/{link.name}" if path else link.name
-                value = self._passing(lambda link=link, where=where: self._leads(link, where, below),
-                                      where, None)  # fmt: skip
-                if link.address is None and link.file is None:
+                leads = functools.partial(self._leads, link, where, below)
+                value = self._passing(leads, where, None)
+                if value is _SOFT:
                     self._waiting.append(_Soft(group, link.name, link.path, where))
-                if value is not None:
-                    group[link.name] = None if value is _SOFT else value
+                    group[link.name] = None
+                elif value is not None:
+                    group[link.name] = value
             todo += reversed(below)
 
     def _leads(self, link: Link, where: str, below: list[tuple[Node, str]]) -> Any:

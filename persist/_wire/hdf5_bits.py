@@ -24,8 +24,8 @@ def nbit(data: Any, values: tuple[int, ...], most: int) -> bytes:
     if values[1]:  # nothing to pack: stored as it was
         return bytes(data)
     count = values[2]
-    leaves, at = [], 3
-    size, at = _leaves(values, at, 0, leaves, 0)
+    leaves: list[_Leaf] = []
+    size, _ = _leaves(values, 3, 0, leaves, 0)
     if count * size > most:
         raise ValueError(f"{count:,} elements of {size} bytes are claimed")
     bits = sum(leaf[3] for leaf in leaves)
@@ -82,7 +82,7 @@ def _leaves(
 
 def scaleoffset(data: Any, values: tuple[int, ...], most: int) -> bytes:
     """Undo the scale-offset filter."""
-    scale, factor, count, kind, size, signed, order, has_fill = values[:8]
+    scale, factor, count, kind, size, _, order, has_fill = values[:8]
     if size not in (1, 2, 4, 8) or count * size > most:
         raise ValueError(f"{count:,} elements of {size} bytes are claimed")
     head = bytes(data[:_HEADER])
@@ -99,7 +99,7 @@ def scaleoffset(data: Any, values: tuple[int, ...], most: int) -> bytes:
         made = (numbers + least).astype(f"u{size}")
         if has_fill:
             made[full] = np.frombuffer(fill, f"<u{size}")[0]
-        return made.astype(f"{end}u{size}").tobytes()
+        return bytes(made.astype(f"{end}u{size}").tobytes())
     if scale != 0:
         raise ValueError("its scaling by exponent was never defined")
     factor -= (factor >> 31) << 32  # a signed number in an unsigned place
@@ -108,7 +108,7 @@ def scaleoffset(data: Any, values: tuple[int, ...], most: int) -> bytes:
         real = (numbers.view(f"i{size}") / np.float64(10.0) ** factor).astype(f"f{size}") + base
     if has_fill:
         real[full] = np.frombuffer(fill, f"<f{size}")[0]
-    return real.astype(f"{end}f{size}").tobytes()
+    return bytes(real.astype(f"{end}f{size}").tobytes())
 
 
 def _numbers(data: Any, count: int, bits: int, size: int) -> np.ndarray[Any, Any]:

@@ -224,6 +224,9 @@ def width_of(limit: int) -> int:
 def lookup3(data: memoryview | bytes) -> int:
     """Return Jenkins' checksum of the data."""
     size = len(data)
+    a: int
+    b: int
+    c: int
     a = b = c = (0xDEADBEEF + size) & _MASK
     if not size:
         return c
@@ -252,7 +255,7 @@ def lookup3(data: memoryview | bytes) -> int:
     a &= _MASK
     for x, y, turn in (("c", "b", 14), ("a", "c", 11), ("b", "a", 25), ("c", "b", 16),
                        ("a", "c", 4), ("b", "a", 14), ("c", "b", 24)):  # fmt: skip
-        values = {"a": a, "b": b, "c": c}
+        values: dict[str, int] = {"a": a, "b": b, "c": c}
         other = values[y]
         turned = ((other << turn) | (other >> (32 - turn))) & _MASK
         values[x] = ((values[x] ^ other) - turned) & _MASK

@@ -134,7 +134,7 @@ def _old_layout(fields: Fields) -> Layout:
         return Layout("contiguous", address)
     if kind == 2:
         return Layout("chunked", address, chunk=_extents(fields, rank, 4))
-    fields.damaged(f"there is no layout {kind}")
+    return fields.damaged(f"there is no layout {kind}")
 
 
 def _extents(fields: Fields, rank: int, width: int) -> tuple[int, ...]:

@@ -64,7 +64,7 @@ def messages_of(frame: Frame, address: int) -> list[Message]:
         else:
             frame.damaged(f"no object header stands there, but {head[:4]!r}", f"offset {address}")
         frame.known["header", address] = known
-    return known  # type: ignore[no-any-return]
+    return known
 
 
 def _first(frame: Frame, address: int) -> list[Message]:
@@ -143,7 +143,7 @@ def shared(fields: Fields, kind: int) -> Fields:
     for message in messages_of(frame, address):
         if message.kind == kind and not message.flags & _SHARED:
             return message.fields()
-    fields.damaged(f"the object at offset {address} has no message {kind:#04x} to share")
+    return fields.damaged(f"the object at offset {address} has no message {kind:#04x} to share")
 
 
 def heaped(frame: Frame, key: bytes, kind: int, fields: Fields) -> Fields:

@@ -162,7 +162,7 @@ class FractalHeap:
             if self.key > 18:  # long identifiers hold the length in twelve bits
                 length = length << 8 | fields.byte()
             return fields.view(length + 1)
-        fields.damaged("it is of an unknown kind")
+        return fields.damaged("it is of an unknown kind")
 
     def _managed(self, offset: int, length: int) -> memoryview:
         """The block that covers an offset of the heap's own space, and the bytes in it."""
@@ -184,7 +184,7 @@ class FractalHeap:
             if row < self.direct_rows:
                 return self._piece(child, size, begin, packed, offset, length, mask)
             address, rows = child, log2(size) - log2(self.start * self.table_width) + 1
-        self.frame.damaged("its blocks are nested too deeply", "a fractal heap")
+        return self.frame.damaged("its blocks are nested too deeply", "a fractal heap")
 
     def _row_of(self, offset: int) -> tuple[int, int, int]:
         """The row of the doubling table at an offset, its blocks' size, and where it begins."""
@@ -246,7 +246,7 @@ class FractalHeap:
             at = len(record.data) - frame.long
             if int.from_bytes(record.data[at:], "little") == number:
                 return self._unpacked(record)
-        fields.damaged(f"the heap has no huge object {number}")
+        return fields.damaged(f"the heap has no huge object {number}")
 
     def _unpacked(self, fields: Fields) -> memoryview:
         address, length = fields.there(), fields.length()

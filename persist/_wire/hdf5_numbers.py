@@ -104,7 +104,8 @@ class Float:
         if self.norm == 2 and self.order != "v":
             special = np.where(mantissa == 0, np.inf, np.nan)
             value = np.where(exponent == highest, special, value)
-        return np.where(whole >> self.sign & 1, -value, value)
+        signed: Array = np.where(whole >> self.sign & 1, -value, value)
+        return signed
 
 
 def integers(

@@ -84,7 +84,7 @@ class Attribute:
         array = self.array()
         if array is None or not self.is_scalar:
             return array
-        value = array[()]
+        value: Any = array[()]
         return text_of(value) if isinstance(value, bytes) else value
 
     def texts(self) -> list[str]:
@@ -215,7 +215,7 @@ def node_at(frame: Frame, address: int) -> Node:
     node = frame.known.get(("node", address))
     if node is None:
         node = frame.known["node", address] = Node(frame, address)
-    return node  # type: ignore[no-any-return]
+    return node
 
 
 def _old_links(frame: Frame, tree: int, heap_address: int) -> list[Link]:
@@ -268,7 +268,7 @@ def _link(fields: Fields) -> Link:
             file=file.decode("utf-8", "surrogateescape"),
             order=order,
         )
-    fields.damaged(f"link {name!r} is of an unknown kind {kind}")
+    return fields.damaged(f"link {name!r} is of an unknown kind {kind}")
 
 
 def _dense_links(frame: Frame, heap_address: int, tree: int) -> list[Link]:

@@ -57,7 +57,7 @@ def heap_of(frame: Frame) -> GlobalHeap:
     heap = frame.known.get("global heap")
     if heap is None:
         heap = frame.known["global heap"] = GlobalHeap(frame)
-    return heap  # type: ignore[no-any-return]
+    return heap
 
 
 def _each(elements: Array, frame: Frame, make: Callable[[int, int, int], Any]) -> Array:
