@@ -291,7 +291,7 @@ def _nodes(ends: list[Any], most: int) -> dict[str, Any]:
             known = labels[id(variable)] = name or f"<{variable.cls.name} {len(labels)}>"
         return known
 
-    nodes = []
+    nodes: list[dict[str, Any]] = []
     for node in _in_order(ends):
         if len(nodes) >= most:
             return {"nodes": nodes, "nodes_left_out": True}
