@@ -98,6 +98,13 @@ _OWN = frozenset(
 )
 
 
+# What a record has where its maker said nothing; a reader that makes many leaves it unsaid.
+_UNSET: dict[str, Any] = {
+    "args": tuple, "kwargs": dict, "listitems": list, "dictitems": list,
+    "maker": lambda: None, "version": lambda: None,
+}  # fmt: skip
+
+
 class Record:
     """An instance of a class as a value: everything its pickle said, nothing made.
 
@@ -232,6 +239,10 @@ class Record:
         return iter(self.fields())
 
     def __getattr__(self, name: str) -> Any:
+        if name in _UNSET:  # one of its own that nobody has asked for yet
+            value = _UNSET[name]()
+            object.__setattr__(self, name, value)
+            return value
         if name in Record.__slots__ or (name.startswith("__") and name.endswith("__")):
             raise AttributeError(name)
         try:
