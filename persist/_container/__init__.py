@@ -11,7 +11,7 @@ from typing import Any
 from persist._container.atomic import replacing
 from persist._container.decode import decode
 from persist._container.store import Store, claim
-from persist._container.writer import write
+from persist._container.writer import collector_paused, write
 from persist._wire.source import open_source as open_source
 from persist.errors import DamagedFileError
 
@@ -33,7 +33,8 @@ def read(
         FutureVersionError: its version is newer than this program.
     """
     store = Store(open_source(source, writable=writable), verify)
-    tree = decode(store.graph(), store, store.source.limits, store.source.name)
+    with collector_paused():
+        tree = decode(store.graph(), store, store.source.limits, store.source.name)
     return tree, store.manifest
 
 

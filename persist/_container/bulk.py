@@ -88,7 +88,7 @@ class _Kind:
         room = len(data) - self.size
         if header.shape and header.nbytes and room >= 0 and len(header.shape) < 32:
             # An array at every multiple of ALIGNMENT: indexing cuts one out faster than making it.
-            strides = np.ndarray(header.shape, header.dtype, data, 0, None, header.order).strides  # type: ignore[call-overload]
+            strides = _at(header, data, 0).strides
             self.windows = np.ndarray(
                 (room // ALIGNMENT + 1, *header.shape),
                 header.dtype,
@@ -101,8 +101,12 @@ class _Kind:
         header = self.header
         if not header.nbytes:
             return np.zeros(header.shape, header.dtype)
-        at = start + header.length
-        return np.ndarray(header.shape, header.dtype, self.data, at, None, header.order)  # type: ignore[call-overload,no-any-return]
+        return _at(header, self.data, start + header.length)
+
+
+def _at(header: Header, data: memoryview, offset: int) -> np.ndarray[Any, Any]:
+    order: Any = header.order
+    return np.ndarray(header.shape, header.dtype, data, offset, None, order)
 
 
 def _starts(

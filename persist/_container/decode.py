@@ -108,7 +108,9 @@ class _Decoder:
         return DamagedFileError(what, file=self.file, where=where, remedy=remedy)
 
     def table(self, nodes: list[Any]) -> None:
-        built, makers = self.built, _MAKERS
+        built, makers, shapes, new = self.built, _MAKERS, self.shapes, Record.__new__
+        slots: Any = vars(Record)
+        set_cls, set_kind, set_state = (slots[name].__set__ for name in ("cls", "kind", "state"))
         count = len(self.arrays)
         wholes = self.arrays.wholes() if len(nodes) > count // 2 else None
         whole = self.arrays.whole if wholes is None else wholes.__getitem__
@@ -121,6 +123,23 @@ class _Decoder:
                 built.append(whole(node))
                 continue
             kind = node[0]
+            if kind == "record":  # as below, without the calls
+                shape = shapes[node[1]]
+                cells = [built[c[0]] if c.__class__ is list else c for c in node[2:]]
+                record = new(Record)
+                set_cls(record, shape.cls)
+                set_kind(record, shape.kind)
+                set_state(record, dict(zip(shape.fields, cells, strict=True)))
+                if shape.is_rare:
+                    record.maker, record.version = shape.maker, shape.version
+                built.append(record)
+                continue
+            if kind == "tuple":
+                built.append(tuple([built[c[0]] if c.__class__ is list else c for c in node[1:]]))
+                continue
+            if kind == "list":
+                built.append([built[c[0]] if c.__class__ is list else c for c in node[1:]])
+                continue
             if kind != "late":
                 built.append(makers[kind](self, node))
                 continue
@@ -239,7 +258,7 @@ def _layout(layout: Any) -> list[str]:
 class _Shape:
     """What like records have in common."""
 
-    __slots__ = ("cls", "fields", "kind", "maker", "version")
+    __slots__ = ("cls", "fields", "is_rare", "kind", "maker", "version")
 
     def __init__(self, shape: Any, layouts: list[list[str]]) -> None:
         self.cls = _global(shape["class"])
@@ -249,6 +268,7 @@ class _Shape:
         self.version = shape["version"]
         if not (self.version is None or type(self.version) is int):
             raise TypeError(f"a version is {self.version!r}")
+        self.is_rare = self.maker is not None or self.version is not None
         fields = shape.get("fields")
         self.fields = () if fields is None else layouts[_number(fields, len(layouts))]
 

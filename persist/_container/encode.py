@@ -68,10 +68,10 @@ class Graph:
 class _Frame:
     """A container whose parts are being encoded."""
 
-    __slots__ = (
-        "cells", "hint", "immutable", "is_late", "keys", "parent", "parts", "prefix", "ref",
-        "skip", "stepper",
-    )  # fmt: skip
+    # What few frames need; an instance has it when it is set.
+    is_late = False
+    prefix: str | None = None
+    hint: tuple[int, Stepper] | None = None
 
     def __init__(
         self,
@@ -89,9 +89,6 @@ class _Frame:
         self.stepper = stepper
         self.keys = keys
         self.immutable = immutable
-        self.is_late = False
-        self.prefix: str | None = None
-        self.hint: tuple[int, Stepper] | None = None
         self.ref: list[Any] = [None]
 
 

@@ -41,7 +41,7 @@ from persist._wire.npy import header_bytes
 from persist.errors import FormatError, MissingExtraError, PersistError
 from persist.tree import LazyArray
 
-__all__ = ["write"]
+__all__ = ["collector_paused", "write"]
 
 _SMALL = 1 << 16  # bytes of an array up to which it is written together with others
 _TOGETHER = 1 << 21  # bytes of them that are
@@ -79,7 +79,7 @@ def write(
     name = str(target) if isinstance(target, str | os.PathLike) else ""
     algorithm = _algorithm(digest)
     pack = _packer(compress)
-    with _collector_paused():
+    with collector_paused():
         graph = encode(tree, name)
         manifest = _manifest(graph, metadata, schemas, writer, name)
         with replacing(target, durable) as file:
@@ -87,7 +87,7 @@ def write(
 
 
 @contextlib.contextmanager
-def _collector_paused() -> Iterator[None]:
+def collector_paused() -> Iterator[None]:
     """Make many small lists without the garbage collector looking at them again and again."""
     enabled = gc.isenabled()
     gc.disable()
@@ -238,7 +238,7 @@ class _Writer:
         self.control(MANIFEST, text, {})
         *middle, last = self.entries
         directory += [central_entry(*entry) for entry in middle]
-        directory.append(central_entry(*last, tail=manifest_tail(ends[-1])))
+        directory.append(central_entry(*last, manifest_tail(ends[-1])))
         whole = b"".join(directory)
         at = self.offset
         self.put(whole)
