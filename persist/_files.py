@@ -23,7 +23,7 @@ import numpy as np
 from persist import _container, _migrate, _packs, _restore, _show
 from persist._container.atomic import replacing
 from persist._migrate import Plan
-from persist._objects import build, flatten
+from persist._objects import build, flatten, reduced
 from persist._paths import Looker, Names, described, is_array
 from persist._restore import Report
 from persist._walk import Copier
@@ -419,6 +419,7 @@ def save(
     options = {name: value for name, value in wanted.items() if value is not None}
     if writer.is_pickle and not versions:
         tree = obj  # objects pickle themselves, their envelopes with them
+        options["reducer"] = functools.partial(reduced, registry)
     else:
         tree = _older(tree_of(obj, registry), versions, registry, is_bare=format == "pickle")
     if writer.is_flat:

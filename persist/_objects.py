@@ -32,6 +32,7 @@ from persist import versioned
 from persist._migrate import Plan
 from persist._paths import step_of
 from persist._road import Road, refuse_class, road_of
+from persist._wire.storages import Blob, of_torch
 from persist.errors import (
     OpaqueWarning,
     PersistError,
@@ -43,7 +44,7 @@ from persist.errors import (
 from persist.registry import Registry
 from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record, is_slots_pair
 
-__all__ = ["build", "flatten"]
+__all__ = ["build", "flatten", "reduced"]
 
 Parts = Generator[tuple[str, Any], Any, Any]
 
@@ -678,6 +679,17 @@ def flatten(root: Any, registry: Registry, *, snapshot: bool = False) -> Any:
     return _Flattener(registry, snapshot).run(root)
 
 
+def reduced(registry: Registry, obj: Any) -> Any:
+    """What a pickle writes of an instance of a class that is registered and does not inherit
+    `Versioned`: its envelope, applied by a function of ours; None of any other value.
+    """
+    cls = type(obj)
+    if issubclass(cls, versioned.Versioned) or registry.declared(cls) is None:
+        return None
+    parts = (*road_of(cls, registry).reduce(obj), None, None)
+    return (*parts[:5], versioned._set_state)
+
+
 class _Flattener(_Road):
     def __init__(self, registry: Registry, snapshot: bool) -> None:
         super().__init__()
@@ -685,6 +697,7 @@ class _Flattener(_Road):
         self._snapshot = snapshot
         self._done: dict[int, tuple[Any, Any]] = {}
         self._copies: dict[int, tuple[Any, Any]] = {}
+        self._storages: dict[int, Blob] = {}  # of torch's tensors
         self._shorts: dict[type, Any] = {}
 
     def enter(self, value: Any) -> tuple[Any, Parts | None]:
@@ -761,6 +774,10 @@ class _Flattener(_Road):
         if name is not None:
             module, _, last = name.rpartition(".")
             return self._keep(value, Global(module, last)), None
+        if kind.__module__.partition(".")[0] == "torch":
+            tensor = of_torch(value, self._storages)
+            if tensor is not None:
+                return self._keep(value, tensor), None
         refused = versioned.refusal(value, self._registry)
         if refused:
             raise SchemaError(refused[:1].upper() + refused[1:], where=self.path or None)

@@ -365,3 +365,15 @@ def test_what_is_loaded_from_old_files_and_saved_has_the_same_inside(
             assert found.name == value.name, name
         else:
             assert found == value or repr(found) == repr(value), name
+
+
+def test_a_registered_class_has_its_version_in_a_pickle_of_ours(tmp_path: Path) -> None:
+    data = [Foreign([1, 2])] * 2
+    for protocol in range(6):
+        path = tmp_path / f"{protocol}.pkl"
+        persist.save(data, path, format="pickle", protocol=protocol, registry=LAB)
+        one, other = persist.load(path, registry=LAB)
+        assert one is other
+        assert (type(one), one.a) == (Foreign, [1, 2])
+        (entry,) = persist.explain(path, registry=LAB)
+        assert (entry.found, entry.how) == (1, "envelope")

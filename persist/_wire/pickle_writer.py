@@ -40,10 +40,18 @@ class PickleWriter:
     Args:
         write: takes bytes.
         protocol: 0 to 5; 2 is the newest that Python 2 reads.
+        reducer: what a value is reduced to (as ``copyreg`` has it), or None: by its own
+            ``__reduce_ex__``.
         name: of what is written, for errors.
     """
 
-    def __init__(self, write: Callable[[Any], Any], protocol: int = 4, name: str = "") -> None:
+    def __init__(
+        self,
+        write: Callable[[Any], Any],
+        protocol: int = 4,
+        reducer: Callable[[Any], Any] | None = None,
+        name: str = "",
+    ) -> None:
         if not 0 <= protocol <= _HIGHEST:
             raise FormatError(
                 f"there is no pickle protocol {protocol}.",
@@ -52,6 +60,7 @@ class PickleWriter:
             )
         self._write = write
         self._protocol = protocol
+        self._reducer = reducer
         self._name = name
         self._memo: dict[int, tuple[int, Any]] = {}
         self._globals: dict[tuple[str, str], int] = {}
@@ -434,7 +443,9 @@ class PickleWriter:
     def _reduced(self, value: Any) -> Parts:
         """Any other value, by what it says of itself."""
         try:
-            reduced = _reduce(value, self._protocol)
+            reduced = None if self._reducer is None else self._reducer(value)
+            if reduced is None:
+                reduced = _reduce(value, self._protocol)
         except (TypeError, opcodes.PicklingError, AttributeError) as error:
             raise FormatError(
                 f"a {type(value).__module__}.{type(value).__qualname__} cannot be pickled: {error}.",

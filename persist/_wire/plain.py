@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from persist._wire.pickle import INERT, Finisher, Machine, Rebuilder
-from persist.tree import Global, Record
+from persist.tree import ABSENT, Global, Record
 
 __all__ = ["FINISH", "REBUILD"]
 
@@ -418,3 +418,16 @@ def _getattr(machine: Machine, args: tuple[Any, ...]) -> Any:
 def _type_of_none(machine: Machine, args: tuple[Any, ...]) -> Any:
     """``type(None)``, ``type(...)`` and ``type(NotImplemented)``, as Python 3 pickles those types."""
     return Global("builtins", "NoneType") if args == (None,) else INERT
+
+
+# What `persist` itself writes into pickles (docs/envelope.md).
+
+
+@_rebuilds("persist.versioned._set_state")
+def _set_state(machine: Machine, args: tuple[Any, ...]) -> Any:
+    """The envelope of an instance of a registered class, applied by a call of its own."""
+    record, state = _pair(args)
+    if not isinstance(record, Record) or record.state is not ABSENT:
+        return INERT
+    record.state = state
+    return record

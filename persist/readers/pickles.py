@@ -74,17 +74,18 @@ class PickleReader(Reader):
         Args:
             tree: any tree, also one that holds live objects.
             target: an open binary file.
-            options: ``protocol``, 0 to 5; 4 by default, and 2 is the newest that Python 2 reads.
+            options: ``protocol``, 0 to 5; 4 by default, and 2 is the newest that Python 2 reads;
+                ``reducer``, see `PickleWriter`.
 
         Raises:
             FormatError: a value that no pickle can hold.
         """
-        protocol = options.pop("protocol", 4)
+        protocol, reducer = options.pop("protocol", 4), options.pop("reducer", None)
         if options:
             raise FormatError(
                 f"pickle knows no option {sorted(options)[0]!r}.", remedy="There is protocol=."
             )
-        PickleWriter(target.write, protocol).dump(tree)
+        PickleWriter(target.write, protocol, reducer).dump(tree)
 
 
 def machine_for(
