@@ -19,6 +19,7 @@ from __future__ import annotations
 import functools
 import importlib
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -426,3 +427,34 @@ def as_torch(array: Any) -> Any:
         values = values.copy()
     tensor = torch.from_numpy(values)
     return tensor if tensor.dtype == wanted else tensor.view(wanted)
+
+
+def of_torch(value: Any, known: dict[int, Blob]) -> Tensor | None:
+    """Return a tensor of a program as one of a tree, over the same memory, or None: it is none.
+
+    Args:
+        value: a ``torch.Tensor`` or parameter, dense and in memory.
+        known: storages that were met before, by their address; tensors of one share its blob.
+    """
+    torch: Any = sys.modules.get("torch")
+    if torch is None or not isinstance(value, torch.Tensor):
+        return None
+    kind = str(value.dtype).removeprefix("torch.")
+    if value.layout != torch.strided or value.is_quantized or value.is_meta or kind not in DTYPES:
+        return None
+    plain = value.detach().cpu()
+    storage = plain.untyped_storage()
+    memory = torch.empty(0, dtype=torch.uint8).set_(storage).numpy()
+    blob = known.setdefault(storage.data_ptr() or -len(known) - 1, Blob.of(memory))
+    if blob.nbytes != memory.nbytes:
+        blob = Blob.of(memory)
+    return Tensor(
+        Storage(blob, kind, blob.nbytes // dtype_of(kind).itemsize),
+        plain.storage_offset(),
+        tuple(plain.shape),
+        tuple(plain.stride()),
+        requires_grad=value.requires_grad,
+        is_parameter=isinstance(value, torch.nn.Parameter),
+        is_conj=plain.is_conj(),
+        is_neg=plain.is_neg(),
+    )
