@@ -184,7 +184,8 @@ class Looker:
 def _dict(value: dict[Any, Any]) -> tuple[Any, Steps]:
     steps = [(step_of(key), item) for key, item in value.items()]
     if isinstance(value, OrderedDict) and vars(value):
-        steps += list(vars(value).items())
+        # A state dict's versions of its modules (`_metadata`) are told in the structure.
+        steps += [(name, item) for name, item in vars(value).items() if name != "_metadata"]
     return (value, []) if not steps else (ABSENT, _distinct(steps))
 
 
