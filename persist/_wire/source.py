@@ -588,7 +588,7 @@ class _Ranged:
     """
 
     BLOCK = 64 << 10
-    KEPT = 4
+    KEPT = 16
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file

@@ -181,7 +181,7 @@ def test_metadata_may_be_null_and_unknown_keys_are_let_pass() -> None:
 
 
 def test_tensors_are_views_of_the_map_or_lazy() -> None:
-    data = written({"w": np.arange(100_000, dtype="f4")})
+    data = written({"w": np.arange(2_000_000, dtype="f4")})
     with persist.open(data) as file:
         assert isinstance(file.arrays["w"], np.ndarray)
         assert not file.arrays["w"].flags.owndata
@@ -206,7 +206,7 @@ def test_tensors_are_views_of_the_map_or_lazy() -> None:
         lazy = file.arrays["w"]
         assert isinstance(lazy, LazyArray)
         assert lazy[5:7].tolist() == [5, 6]
-        assert ranged.given < 200_000
+        assert ranged.given < 2_000_000  # of eight; what claims read is in it
 
 
 KINDS = [
