@@ -12,6 +12,7 @@ from collections.abc import Callable
 from persist._wire.source import Source
 from persist._wire.zip import Member, ZipDirectory
 from persist.errors import DamagedFileError
+from persist.tree import ABSENT
 
 __all__ = ["Archive"]
 
@@ -43,11 +44,15 @@ class Archive:
         directory = ZipDirectory.of(source) if source.kind == "file" else None
         if directory is None:
             return None
-        for name in directory.names:
-            folder, _, last = name.rpartition("/")
-            if last == record and "/" not in folder:
-                return cls(directory, f"{folder}/" if folder else "")
-        return None
+        folders: dict[str, str] | None = source.memo.get("archive")
+        if folders is None:  # of each record in a folder, or in none, the first place
+            folders = source.memo["archive"] = {}
+            for name in directory.names:
+                folder, _, last = name.rpartition("/")
+                if "/" not in folder:
+                    folders.setdefault(last, f"{folder}/" if folder else "")
+        folder = folders.get(record, ABSENT)
+        return None if folder is ABSENT else cls(directory, folder)
 
     @classmethod
     def need(cls, source: Source, record: str) -> Archive:
