@@ -328,10 +328,7 @@ def meta_structure(meta: Message) -> dict[str, Any]:
         },
         "graph_nodes": 0 if graph is None else graph.count("node"),
         "functions": 0 if library is None else library.count("function"),
-        "assets": [
-            {"filename": asset.text("filename"), "tensor": _name_of(asset.message("tensor_info"))}
-            for asset in meta.messages("asset_file_def")
-        ],
+        "assets": _assets(meta),
         "collections": {
             name: _collection(name, item) for name, item in meta.map("collection_def").items()
         },
@@ -347,6 +344,20 @@ def meta_structure(meta: Message) -> dict[str, Any]:
     if objects is not None:
         result["objects"] = _objects(objects)
     return result
+
+
+def _assets(meta: Message) -> list[dict[str, Any]]:
+    """The files that a graph reads: of 1.x they stand in a collection."""
+    found = list(meta.messages("asset_file_def"))
+    collection = meta.map("collection_def").get("saved_model_assets")
+    listed = None if collection is None else collection.message("any_list")
+    for item in listed.messages("value") if listed is not None else []:
+        found.append(SCHEMAS.read("AssetFileDef", item.data("value"), meta.source))
+    told = (
+        {"filename": asset.text("filename"), "tensor": _name_of(asset.message("tensor_info"))}
+        for asset in found
+    )
+    return list({asset["filename"]: asset for asset in told}.values())
 
 
 def _name_of(info: Message | None) -> str | None:
@@ -395,10 +406,10 @@ def _collection(name: str, item: Message | None) -> Any:
             if field == "int64_list":
                 return [int(value) for value in values.integers("value")]
             return [float(value) for value in values.floats("value")]
-    values = item.message("bytes_list")
+    values = item.message("bytes_list") or item.message("any_list")
     if values is None:
         return []
-    if name == "variables" or name.endswith("_variables"):
+    if item.has("bytes_list") and (name == "variables" or name.endswith("_variables")):
         # The first field of a VariableDef is the variable's name, as it is of the lists here.
         try:
             return [

@@ -19,7 +19,6 @@ Gives       Name of the variable, or key of the object -> lazy array; partitione
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -46,11 +45,12 @@ __all__ = ["TensorFlowCheckpointReader"]
 
 @attrs.frozen
 class _Found:
-    """A checkpoint: what it is called, of which kind, and the files to read."""
+    """A checkpoint: what it is called, of which kind, the files to read, and those not there."""
 
     prefix: str
     kind: str  # "bundle" or "table"
     files: list[Source]
+    missing: list[str] = attrs.Factory(list)
 
 
 class TensorFlowCheckpointReader(Reader):
@@ -70,10 +70,10 @@ class TensorFlowCheckpointReader(Reader):
         series = _series(source, state)
         if series:
             step = _choose(series, state, options.step, source.name)
-            found = _by_prefix(step.name, _opener(source))
+            found = _by_prefix(step.name, source)
         else:
             step = None
-            found = _find(source)
+            found = None if is_state(source) else _find(source)
         if found is None:
             raise DamagedFileError(
                 f"the state file names {state.latest!r}, which is not beside it."
@@ -133,16 +133,12 @@ def _claims_table(source: Source) -> str | None:
 # Which checkpoint is meant.
 
 
-def _opener(source: Source) -> Callable[[str], Source | None]:
-    return source.child if source.kind == "folder" else source.sibling
-
-
 def _state_near(source: Source) -> State | None:
     """The state file: the source itself, or the one in the folder."""
     try:
         if is_state(source):
             return read_state(source)
-        near = _opener(source)(STATE)
+        near = _near(source, STATE)
         return read_state(near) if near is not None and is_state(near) else None
     except FormatError:
         if source.kind == "file" and is_state(source):
@@ -153,12 +149,12 @@ def _state_near(source: Source) -> State | None:
 def _find(source: Source) -> _Found | None:
     """The one checkpoint that a file or a prefix belongs to."""
     if source.kind == "prefix":
-        return _by_prefix(source.basename, source.sibling)
+        return _by_prefix(source.basename, source)
     if source.kind != "file":
         return None
     shard = split_shard(source.basename)
     if shard is not None and shard[1] == "data":
-        return _by_prefix(shard[0], source.sibling)
+        return _by_prefix(shard[0], source)
     if source.tail(8) != MAGIC:
         # Cut short: reading it says where.
         return _Found(source.basename.removesuffix(".index"), "bundle", [source])
@@ -166,45 +162,35 @@ def _find(source: Source) -> _Found | None:
     if first is not None and is_bundle_header(first[1]):
         return _Found(source.basename.removesuffix(".index"), "bundle", [source])
     if shard is not None:
-        return _by_prefix(shard[0], source.sibling) or _Found(source.basename, "table", [source])
+        return _by_prefix(shard[0], source) or _Found(source.basename, "table", [source])
     return _Found(source.basename, "table", [source])
 
 
-def _by_prefix(prefix: str, opened: Callable[[str], Source | None]) -> _Found | None:
+def _near(source: Source, name: str) -> Source | None:
+    """A file in the folder, or beside the file or prefix."""
+    found = source.child(name) if source.kind == "folder" else source.sibling(name)
+    return found if found is not None and found.kind == "file" else None
+
+
+def _by_prefix(prefix: str, source: Source) -> _Found | None:
     """The checkpoint of a prefix, by the names of its files."""
-    index = opened(f"{prefix}.index")
-    if index is not None and index.kind == "file":
+    index = _near(source, f"{prefix}.index")
+    if index is not None:
         return _Found(prefix, "bundle", [index])
-    first = None
-    single = opened(prefix)
-    if single is not None and single.kind == "file":
-        if single.tail(8) == MAGIC:
-            return _Found(prefix, "table", [single])
-        first = single
-    # The count of the shards stands in each name.
-    beside = first or opened(STATE) or opened(f"{prefix}.meta")
-    names = _names(opened, beside)
-    files = tables(names).get(prefix, [])
-    if not files:
+    single = _near(source, prefix)
+    if single is not None and single.tail(8) == MAGIC:
+        return _Found(prefix, "table", [single])
+    files = tables(source.children()).get(prefix, [])
+    shard = split_shard(files[0]) if files else None
+    if shard is None:
         return None
-    shard = split_shard(files[0])
-    assert shard is not None
-    wanted = [f"{prefix}-{number:05d}-of-{shard[2]:05d}" for number in range(min(shard[2], 99_999))]
-    missing = [name for name in wanted if name not in files]
-    if missing or not wanted:
-        raise DamagedFileError(
-            f"of {shard[2]} shards, {len(missing)} are not there: {', '.join(missing[:4])}.",
-            remedy="They belong into the same folder.",
-        )
-    found = [shard_file for name in wanted if (shard_file := opened(name)) is not None]
-    return _Found(prefix, "table", found)
-
-
-def _names(opened: Callable[[str], Source | None], beside: Source | None) -> list[str]:
-    owner = getattr(opened, "__self__", None)
-    if isinstance(owner, Source):
-        return owner.children()
-    return [] if beside is None else beside.children()
+    # The count of the shards stands in each name.
+    wanted = [f"{prefix}-{number:05d}-of-{shard[2]:05d}" for number in range(shard[2])]
+    present = set(files)
+    found = [file for name in wanted if name in present and (file := _near(source, name))]
+    if not found:
+        return None
+    return _Found(prefix, "table", found, [name for name in wanted if name not in present])
 
 
 def _series(source: Source, state: State | None) -> list[Step]:
@@ -236,7 +222,7 @@ def _series(source: Source, state: State | None) -> list[Step]:
 
 def _is_whole(source: Source) -> bool:
     try:
-        return _by_prefix(source.basename, source.sibling) is not None
+        return _by_prefix(source.basename, source) is not None
     except FormatError:
         return True
 
@@ -263,7 +249,14 @@ def _read(found: _Found, options: Options) -> Content:
             structure=lambda: _bundle_structure(bundle),
             damage=bundle.damage,
         )
+    if found.missing and not options.salvage:
+        raise DamagedFileError(
+            f"{len(found.missing)} of its shards are not there: {', '.join(found.missing[:4])}.",
+            file=found.files[0].name,
+            remedy="They belong beside it; salvage=True gives what the others hold.",
+        )
     table = TensorTable(found.files, verify, options.salvage)
+    table.damage[:0] = [f"shard {name} is not there" for name in found.missing]
     return Content(
         dict(table.tensors),
         structure=lambda: {"format": "V1", "tensors": table.described},

@@ -163,12 +163,11 @@ def saved_model():
             if not text:
                 asset = folder / "vocabulary.txt"
                 asset.write_text("a\nb\n")
-                v1.add_to_collection(
-                    v1.GraphKeys.ASSET_FILEPATHS, tf.constant("vocabulary.txt", name="asset")
-                )
                 os.chdir(folder)
-                builder.add_meta_graph_and_variables(session, ["train"])
-                builder.add_meta_graph(["serve"], signature_def_map={"serving_default": signature})
+                assets = [tf.constant("vocabulary.txt", name="asset")]
+                builder.add_meta_graph_and_variables(session, ["train"], assets_collection=assets)
+                signatures = {"serving_default": signature}
+                builder.add_meta_graph(["serve"], signatures, assets_collection=assets)
                 asset.unlink()
             else:
                 signatures = {"serving_default": signature}
