@@ -5,8 +5,10 @@ What the records mean is told in `persist.migrations.theano`.
 
 from __future__ import annotations
 
+from persist import _renames
 from persist.migrations.theano import teach
 
-__all__ = ["pack"]
+__all__ = ["pack", "renames"]
 
 pack = teach("aesara")
+renames = _renames.teach(pack, __name__)

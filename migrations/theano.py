@@ -9,6 +9,8 @@ Classes moved between modules at nearly every release, and users derive their ow
 is shows by its fields, whatever its class is called: a variable has a type and an owner, a node an
 op, inputs and outputs.
 
+What its classes are called in Aesara and PyTensor is in ``theano.tsv``.
+
 Evidence: ``theano/compile/sharedvalue.py``, ``gof/link.py`` (Container), ``gof/graph.py``,
 ``compile/function_module.py`` (``_pickle_Function``), ``compile/io.py``,
 ``sandbox/cuda/type.py`` and ``gpuarray/type.py`` (the unpicklers) of Theano 0.3 to 1.0.5;
@@ -26,10 +28,11 @@ from typing import Any
 import attrs
 import numpy as np
 
+from persist import _renames
 from persist.registry import Registry
 from persist.tree import ABSENT, Global, LazyArray, Record, View
 
-__all__ = ["pack", "teach"]
+__all__ = ["pack", "renames", "teach"]
 
 _FROM_GPU = ("CudaNdarray_unpickler", "GpuArray_unpickler")
 _FUNCTIONS = ("_constructor_Function", "Function")
@@ -334,3 +337,4 @@ def _in_order(ends: list[Any]) -> Iterator[Record]:
 
 
 pack = teach("theano")
+renames = _renames.teach(pack, __name__)

@@ -155,7 +155,7 @@ def _read_all(source: Source, options: Options) -> Content:
         structure=structure,
         writer=_writer(machine),
         damage=damage,
-        globals=set(machine.globals),
+        globals=set(machine.globals) | ({"joblib.numpy_pickle"} if is_wrapped else set()),
     )
 
 
