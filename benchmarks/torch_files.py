@@ -1,6 +1,6 @@
 """How long a PyTorch file takes to open, to list and to read: here, in torch, in safetensors.
 
-    python benchmarks/torch.py [--mib 256] [--tensors 300] [--small 20000] [--rounds 5]
+    python benchmarks/torch_files.py [--mib 256] [--tensors 300] [--small 20000] [--rounds 5]
 
 All ways take turns in one process, on the same machine in the same minute; what counts is the
 ratio in the last column, of each way's best round to ours. torch and safetensors are measured where
