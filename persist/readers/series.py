@@ -84,20 +84,20 @@ class SeriesReader(Reader):
                 for number in every
             },
         }
-        if len(contents) == 1:
+        if len(series) == 1:
             (content,) = contents.values()
             inner = content.structure
             content.structure = lambda: {"series": told, **(inner() if callable(inner) else inner)}
             content.format = "series"
             return content
-        return _together(contents, told)
+        return _together(contents, list(series), told)
 
 
-def _together(contents: dict[str, Content], told: dict[str, Any]) -> Content:
+def _together(contents: dict[str, Content], patterns: list[str], told: dict[str, Any]) -> Content:
     """Several kinds of file of one step, each under its name without the number."""
-    names = {pattern: _bare(pattern) for pattern in contents}
+    names = {pattern: _bare(pattern) for pattern in patterns}
     if len(set(names.values())) < len(names):
-        names = {pattern: pattern for pattern in contents}
+        names = {pattern: pattern for pattern in patterns}
     result = Content({names[pattern]: content.tree for pattern, content in contents.items()})
 
     def structure() -> dict[str, Any]:
