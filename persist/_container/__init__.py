@@ -15,7 +15,7 @@ from persist._container.writer import collector_paused, write
 from persist._wire.source import open_source as open_source
 from persist.errors import DamagedFileError
 
-__all__ = ["Store", "claim", "decode", "read", "replacing", "verify", "write"]
+__all__ = ["Store", "claim", "collector_paused", "decode", "read", "replacing", "verify", "write"]
 
 
 def read(

@@ -17,6 +17,7 @@ __all__ = [
     "DIGESTS",
     "GRAPH",
     "INDEX",
+    "INDIRECT",
     "MANIFEST",
     "METHODS",
     "READABLE",
@@ -60,6 +61,7 @@ DATE = 0x0021  # 1 January 1980
 MADE_BY = 3 << 8 | 45
 ATTRIBUTES = 0o100644 << 16
 FULL = 0xFFFFFFFF
+INDIRECT = 1 << 63  # in the index, of a member that is not the array at its path as it stands
 TAIL = struct.Struct("<2H7sBQ")
 
 

@@ -39,6 +39,7 @@ class Members:
         arrays: ndarrays, or `LazyArray`s.
         dtypes: of the NPY headers, None for the array's own.
         paths: member name -> true path, where they differ.
+        indirect: numbers of those that are not, as NPY says them, the array at their path.
     """
 
     def __init__(self) -> None:
@@ -46,6 +47,7 @@ class Members:
         self.arrays: list[Any] = []
         self.dtypes: list[np.dtype[Any] | None] = []
         self.paths: dict[str, str] = {}
+        self.indirect: list[int] = []
         self._taken: set[str] = set()
 
     def __len__(self) -> int:
@@ -107,10 +109,13 @@ def place(items: list[Item], nodes: list[Any], dtype_text: Callable[[Any], Any])
     for block in blocks:
         shared |= {window.number: (block, window) for window in block.windows}
     placed: dict[int, int] = {}
+    direct: set[int] = set()
     for index, item in enumerate(items):
         if index not in shared:
             number = members.add(item.path, item.array)
-            nodes[item.node] = _alone(item, number, members.dtypes[number], dtype_text)
+            node = nodes[item.node] = _alone(item, number, members.dtypes[number], dtype_text)
+            if type(node) is int:
+                direct.add(number)
             continue
         block, window = shared[index]
         known = placed.get(id(block))
@@ -119,9 +124,11 @@ def place(items: list[Item], nodes: list[Any], dtype_text: Callable[[Any], Any])
             known = placed[id(block)] = members.add(path, block.array)
         if index == block.whole and members.dtypes[known] is None:
             nodes[item.node] = known
+            direct.add(known)
         else:
             dtype, shape = dtype_text(item.array.dtype), list(item.array.shape)
             nodes[item.node] = ["view", known, dtype, shape, list(window.strides), window.offset]
+    members.indirect = [number for number in range(len(members)) if number not in direct]
     return members
 
 

@@ -27,6 +27,7 @@ from persist._container.layout import (
     FULL,
     GRAPH,
     INDEX,
+    INDIRECT,
     LOCAL,
     LOCAL_MAGIC,
     LOCATOR,
@@ -392,7 +393,7 @@ class Store:
 
     def entry(self, number: int) -> Entry:
         """Return the entry of an array member."""
-        return self._entry(int(self._index[0, number]))
+        return self._entry(int(self._index[0, number]) & ~INDIRECT)
 
     def find(self, path: str) -> int | None:
         """Return the number of the member that holds the array of a path, or None."""
@@ -411,6 +412,10 @@ class Store:
                 return number
             at += 1
         return None
+
+    def is_direct(self, number: int) -> bool:
+        """Whether a member, as NPY says it, is the array at its path."""
+        return not int(self._index[0, number]) & INDIRECT
 
     def _by_manifest(self, path: str) -> int | None:
         for name, true in self.manifest.get("paths", {}).items():
@@ -486,7 +491,13 @@ class Store:
             return read_header(source.window(start, length).cursor())
 
         data = source.view(0, source.size)
-        return whole_arrays(data, self._directory, self._directory_size, self._index[0], header_at)
+        return whole_arrays(
+            data,
+            self._directory,
+            self._directory_size,
+            self._index[0] & np.uint64(INDIRECT - 1),
+            header_at,
+        )
 
     def whole(self, number: int) -> Any:
         """Return the array of a member: a view of the map, or lazy where it is to be verified."""
@@ -614,7 +625,7 @@ class Store:
                 yield error
                 return
             try:
-                if number is not None and int(self._index[0, number]) != at:
+                if number is not None and int(self._index[0, number]) & ~INDIRECT != at:
                     raise self.damaged("the index has it elsewhere.", f"member {entry.text!r}")
                 if name is not None and entry.text != name:
                     raise self.damaged(f"{name!r} was expected.", f"member {entry.text!r}")

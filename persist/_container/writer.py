@@ -26,6 +26,7 @@ from persist._container.layout import (
     DIGESTS,
     GRAPH,
     INDEX,
+    INDIRECT,
     LOCAL,
     MANIFEST,
     METHODS,
@@ -228,7 +229,7 @@ class _Writer:
         directory, ends = self.directory()
         digests: dict[str, str] = {}
         self.control(GRAPH, graph.text, digests)
-        self.control(INDEX, _index(names, ends), digests)
+        self.control(INDEX, _index(names, ends, members.indirect), digests)
         if self.digest is not None:
             width = self.digest.width
             table = np.frombuffer(b"".join(self.digests), np.uint8).reshape(-1, width)
@@ -236,9 +237,11 @@ class _Writer:
             manifest["digest"] = {"algorithm": self.digest.name, "members": digests}
         text = json.dumps(manifest, ensure_ascii=True, indent=1).encode()
         self.control(MANIFEST, text, {})
-        *middle, last = self.entries
+        *middle, (name, *rest) = self.entries
         directory += [central_entry(*entry) for entry in middle]
-        directory.append(central_entry(*last, manifest_tail(ends[-1])))
+        method, crc, packed, size, offset = rest
+        tail = manifest_tail(ends[-1])
+        directory.append(central_entry(name, method, crc, packed, size, offset, tail))
         whole = b"".join(directory)
         at = self.offset
         self.put(whole)
@@ -469,11 +472,12 @@ def _chunks(array: np.ndarray[Any, Any]) -> Iterator[Any]:
         yield part.tobytes()
 
 
-def _index(names: list[bytes], ends: list[int]) -> bytes:
+def _index(names: list[bytes], ends: list[int], indirect: list[int]) -> bytes:
     """``.persist/index.npy``: where each entry is, and the sorted CRCs of the names."""
     table = np.zeros((2, len(names)), "<u8")
     if names:
         table[0] = ends[:-1]
+        table[0, indirect] |= np.uint64(INDIRECT)
         table[1] = np.fromiter(map(crc32, names), np.uint64, len(names)) << np.uint64(32)
         table[1] += np.arange(len(names), dtype=np.uint64)
         table[1].sort()

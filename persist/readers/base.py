@@ -55,6 +55,8 @@ class Content:
         damage: what was wrong and passed over, in words.
         globals: dotted names that the file mentions, by which packs are found.
         format: overrides the reader's name, where one reader knows several.
+        find: returns the array at a natural path without making the tree, or
+            None where only the tree can tell.
     """
 
     tree: Any
@@ -63,6 +65,7 @@ class Content:
     damage: list[str] = attrs.Factory(list)
     globals: set[str] = attrs.Factory(set)
     format: str | None = None
+    find: Callable[[str], Any] | None = None
 
 
 class Reader:

@@ -20,6 +20,22 @@ from persist.readers.base import Content, Options, Reader
 __all__ = ["ContainerReader"]
 
 
+class _Content(Content):
+    """A content whose tree is made when it is first asked for."""
+
+    @property
+    def tree(self) -> Any:
+        made = self.__dict__.get("made", self)
+        if made is self:
+            with _container.collector_paused():
+                made = self.__dict__["made"] = self.__dict__["make"]()
+        return made
+
+    @tree.setter
+    def tree(self, make: Any) -> None:
+        self.__dict__["make"] = make
+
+
 class ContainerReader(Reader):
     """The container, version 1."""
 
@@ -34,11 +50,17 @@ class ContainerReader(Reader):
     def read(self, source: Source, options: Options) -> Content:
         store = _container.Store(source, options.verify)
         manifest = store.manifest
-        return Content(
-            _container.decode(store.graph(), store, source.limits, source.name),
+
+        def find(path: str) -> Any:
+            number = store.find(path)
+            return None if number is None or not store.is_direct(number) else store.whole(number)
+
+        return _Content(
+            lambda: _container.decode(store.graph(), store, source.limits, source.name),
             structure={key: manifest[key] for key in ("metadata", "schemas", "globals", "version")},
             writer={str(name): str(release) for name, release in manifest["writer"].items()},
             globals=set(manifest["globals"]),
+            find=None if manifest["globals"] else find,  # packs may see records otherwise
         )
 
     def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:

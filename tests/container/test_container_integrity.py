@@ -528,3 +528,101 @@ def test_aligned_numbers(tmp_path: Path) -> None:
     _container.write({f"x{n}": np.arange(n, dtype="u1") for n in range(1, 200)}, path)
     for array in persist.open(path).arrays.values():
         assert array.ctypes.data % 64 == 0
+
+
+def test_one_array_of_many_is_found_without_the_graph(tmp_path: Path, monkeypatch: Any) -> None:
+    path = tmp_path / "a.persist"
+    odd = np.zeros(2, np.dtype([("a", "i1"), ("b", "f8")], align=True))
+    _container.write(
+        {**{f"x{n}": np.full(3, n) for n in range(500)}, "odd": odd, "b": bytes(2000)}, path
+    )
+    content = reader_content(path)
+    monkeypatch.setattr(_container.Store, "graph", None)
+    assert content.find is not None
+    assert content.find("x77").tolist() == [77] * 3
+    assert content.find("none") is None
+    assert content.find("odd") is None  # its NPY does not say all of its dtype
+    assert content.find("b") is None  # no array in the tree
+
+
+def reader_content(path: Path) -> Any:
+    from persist.readers.base import Options
+    from persist.readers.container import ContainerReader
+
+    return ContainerReader().read(_container.open_source(path), Options())
+
+
+def test_where_packs_may_see_otherwise_only_the_tree_can_tell(tmp_path: Path) -> None:
+    path = tmp_path / "a.persist"
+    _container.write(TREE, path)
+    assert reader_content(path).find is None
+
+
+def test_numbers_beyond_32_bits_are_read_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ZIP64 forms, with a limit of 3,000 bytes instead of 4 GiB; ZIP tools read them, too."""
+    for module in ("layout", "store"):
+        monkeypatch.setattr(f"persist._container.{module}.FULL", 3000)
+    name, crc = b"x.npy", 7
+    for packed, size, offset in (
+        (5000, 5000, 10),
+        (10, 10, 4000),
+        (5000, 6000, 7000),
+        (10, 5000, 0),
+    ):
+        entry = layout.central_entry(name, 8, crc, packed, size, offset)
+        values = [value for value in (size, packed, offset) if value >= 3000]
+        assert entry.endswith(struct.pack(f"<2H{len(values)}Q", 1, 8 * len(values), *values))
+        local = layout.local_header(name, 8, crc, packed, size, offset)
+        assert (offset + len(local)) % 64 == 0
+        assert (struct.pack("<2Q", size, packed) in local) == (packed >= 3000 or size >= 3000)
+    end = layout.end_of_directory(5, 100, 4000)
+    assert end[56:60] == b"PK\x06\x07"
+    assert struct.unpack("<4Q", end[24:56]) == (5, 5, 100, 4000)
+
+
+@pytest.mark.skipif(
+    "PERSIST_LARGE" not in os.environ, reason="writes 9 GB; set PERSIST_LARGE to run it"
+)
+def test_a_file_of_more_than_4_gib(tmp_path: Path) -> None:
+    path = tmp_path / "a.persist"
+    big = np.zeros(2**32 + 5, "u1")
+    big[-1] = 7
+    tree = {"big": big, **{f"x{n}": np.full(9, n) for n in range(100)}}
+    _container.write(tree, path, durable=False)
+    assert _container.verify(path) == []
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+    made, _ = _container.read(path)
+    assert made["big"][-1] == 7
+    assert made["x99"].tolist() == [99] * 9
+
+
+def test_more_than_65535_members(tmp_path: Path) -> None:
+    path = tmp_path / "a.persist"
+    _container.write([np.full(1, n) for n in range(66_000)], path, durable=False)
+    tree, _ = _container.read(path)
+    assert [int(array[0]) for array in tree[::1000]] == list(range(0, 66_000, 1000))
+    with zipfile.ZipFile(path) as archive:
+        assert len(archive.namelist()) == 66_000 + len(archive.namelist()) % 66_000
+
+
+def test_many_small_members_are_written_as_one_by_one() -> None:
+    names = [f"x{n}".encode() for n in range(50)]
+    data = [bytes([n]) * (n * 37 % 300) for n in range(50)]
+    crcs = [checksums.crc32(part) for part in data]
+    for offset in (0, 64, 1234):
+        made, (_, sizes, offsets), end = layout.local_members(names, crcs, data, offset)
+        expected, at = b"", offset
+        for name, crc, part in zip(names, crcs, data, strict=True):
+            head = layout.local_header(name, 0, crc, len(part), len(part), at)
+            expected += head + part
+            at += len(head) + len(part)
+        assert made == expected
+        assert end == at
+        entries, lengths = layout.central_entries(names, crcs, sizes, offsets)
+        rows = zip(names, crcs, sizes.tolist(), offsets.tolist(), strict=True)
+        singly = [
+            layout.central_entry(name, 0, crc, size, size, at) for name, crc, size, at in rows
+        ]
+        assert entries == b"".join(singly)
+        assert lengths.tolist() == [len(entry) for entry in singly]
