@@ -208,10 +208,10 @@ class Walk:
             node, path = todo.pop()
             group = self._made[node.address]
             below: list[tuple[Node, str]] = []
-            for link in self._passing(node.links, path, []):
+            for link in self.passing(node.links, path, []):
                 where = f"{path}/{link.name}" if path else link.name
                 leads = functools.partial(self._leads, link, where, below)
-                value = self._passing(leads, where, None)
+                value = self.passing(leads, where, None)
                 if value is _SOFT:
                     self._waiting.append(_Soft(group, link.name, link.path, where))
                     group[link.name] = None
@@ -240,7 +240,7 @@ class Walk:
             below.append((node, where))
         return value
 
-    def _passing(self, make: Callable[[], Any], where: str, instead: Any) -> Any:
+    def passing(self, make: Callable[[], Any], where: str, instead: Any) -> Any:
         """Do it; of what is broken, tell it and go on, where that is wanted."""
         try:
             return make()
@@ -280,17 +280,27 @@ class Walk:
         """Return the value of the object that `nodes` has under a path."""
         return self._made[self.nodes[path].address]
 
+    def holder(self, path: str) -> tuple[dict[str, Any], str]:
+        """Return the group that holds an object, and its name there."""
+        above, _, own = path.rpartition("/")
+        return self.value_at(above), own
+
+    def nodes_under(self, path: str) -> bool:
+        """Whether a group stands under a path."""
+        node = self.nodes.get(path)
+        return node is not None and node.kind == "group"
+
     # Attributes.
 
     def attributes(self) -> Iterator[tuple[str, Attribute]]:
         """Yield (path, attribute) of every object."""
         for path, node in self.nodes.items():
-            for attribute in self._passing(node.attributes, f"attributes of {path or '/'!r}", []):
+            for attribute in self.passing(node.attributes, f"attributes of {path or '/'!r}", []):
                 yield path, attribute
 
     def value(self, path: str, attribute: Attribute) -> Any:
         """Return an attribute's value; None of a broken one that is passed over."""
-        return self._passing(
+        return self.passing(
             attribute.value, f"attribute {attribute.name!r} of {path or '/'!r}", None
         )
 

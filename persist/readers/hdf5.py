@@ -56,16 +56,11 @@ class Hdf5Reader(Reader):
 def _beside(walk: Walk, path: str, name: str, value: Any) -> None:
     """Put an attribute beside what it belongs to."""
     if walk.nodes[path].kind == "group":
-        group, key = _group_at(walk, path), f"@{name}"
+        group, key = walk.value_at(path), f"@{name}"
     else:
-        above, _, own = path.rpartition("/")
-        group, key = _group_at(walk, above), f"{own}@{name}"
-    number = 2
-    while key in group:
-        key, number = f"{key.partition('~')[0]}~{number}", number + 1
-    group[key] = value
-
-
-def _group_at(walk: Walk, path: str) -> dict[str, Any]:
-    group: dict[str, Any] = walk.value_at(path)
-    return group
+        group, own = walk.holder(path)
+        key = f"{own}@{name}"
+    free, number = key, 2
+    while free in group:
+        free, number = f"{key}~{number}", number + 1
+    group[free] = value
