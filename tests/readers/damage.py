@@ -76,9 +76,11 @@ def variants(data: bytes, seed: int) -> Iterator[tuple[str, bytes]]:
         changed = bytearray(data)
         told = []
         for _ in range(chance.choice((1, 1, 1, 2, 4))):
+            if not changed:
+                break
             # Headers and directories stand at either end.
             near = chance.choice((256, 2048, len(data)))
-            at = chance.randrange(min(near, len(changed))) if changed else 0
+            at = chance.randrange(min(near, len(changed)))
             at = at if chance.random() < 0.6 else len(changed) - 1 - at
             way = chance.randrange(5)
             if way == 0:
