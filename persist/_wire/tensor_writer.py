@@ -9,6 +9,7 @@ unpickler takes (``torch/_weights_only_unpickler.py`` of 1.13 to 2.13).
 from __future__ import annotations
 
 import io
+import pickle as opcodes
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -19,7 +20,7 @@ from persist._wire.pickle_writer import PickleWriter
 from persist._wire.storages import DTYPES, STORAGES, Blob, Storage, Tensor, dtype_of, span_of
 from persist._wire.stored_zip import StoredZip
 from persist.errors import FormatError
-from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record
+from persist.tree import ABSENT, Global, LazyArray, Record
 
 __all__ = ["write_archive"]
 
@@ -52,6 +53,7 @@ _SCHEMES = frozenset(
     )
 )  # fmt: skip
 
+_STORAGE, _CPU = "storage", "cpu"
 _PLAIN = (str, bytes, bytearray, bool, int, float, complex, type(None))
 
 
@@ -178,6 +180,9 @@ def _shared(
         whole[id(owner)] = owner
         groups.setdefault(id(owner), []).append(array)
     for members in groups.values():
+        if len(members) == 1 and members[0].flags.c_contiguous:
+            yield _copied(members[0])  # nothing to be copied, nor to be shared
+            continue
         for together in _clusters(members):
             yield from _in_one(together)
 
@@ -366,45 +371,74 @@ class _TensorPickle(PickleWriter):
     def _save(self, value: Any) -> Any:
         place = self._plan.places.get(id(value))
         if place is not None and id(value) not in self._memo:
-            return self._tensor(value, place[0], place[1])
+            self._put_tensor(place[0], place[1])
+            self._memoize(value)
+            return None
         if isinstance(value, np.generic):
             return super()._save(value.item())
         if type(value) is bytes and not value:  # the strict unpickler knows no bytes()
-            return self._encoded(value)
+            return self._call(Global("_codecs", "encode"), ("", "latin1"))
         return super()._save(value)
 
-    def _encoded(self, value: bytes) -> Iterator[Any]:
-        yield from self._call(Global("_codecs", "encode"), ("", "latin1"))
-        self._memoize(value)
+    # A file of many small tensors is made of these: written at once, without a part of a part.
 
-    def _tensor(self, value: Any, run: _Run, seen: Tensor | Storage) -> Iterator[Any]:
+    def _put_tensor(self, run: _Run, seen: Tensor | Storage) -> None:
         if isinstance(seen, Storage):
-            yield self._reference_to(run)
-            self._memoize(value)
+            self._put_storage(run)
             return
-        size = dtype_of(seen.kind).itemsize
-        offset = seen.offset + seen.storage.start // size
-        args: tuple[Any, ...] = (self._reference_to(run), offset, seen.shape, seen.strides)
-        args = (*args, seen.requires_grad and not seen.is_parameter, OrderedDict())
-        name = "_rebuild_tensor_v2"
-        if run.cls == "UntypedStorage":
-            name = "_rebuild_tensor_v3"
-            args = (*args, Global("torch", seen.kind))
+        write = self._write
+        if seen.is_parameter:
+            self._global("torch._utils", "_rebuild_parameter")
+            write(opcodes.MARK)
+        is_plain = run.cls != "UntypedStorage"
+        self._global("torch._utils", "_rebuild_tensor_v2" if is_plain else "_rebuild_tensor_v3")
+        write(opcodes.MARK)
+        self._put_storage(run)
+        self._int(seen.offset + seen.storage.start // dtype_of(seen.kind).itemsize)
+        self._put_numbers(seen.shape)
+        self._put_numbers(seen.strides)
+        self._bool(seen.requires_grad and not seen.is_parameter)
+        self._put_hooks()
+        if not is_plain:
+            self._global("torch", seen.kind)
         turned = {"conj": seen.is_conj, "neg": seen.is_neg}
         if any(turned.values()):
-            args = (*args, {name: True for name, is_so in turned.items() if is_so})
-        function = Global("torch._utils", name)
+            write(opcodes.EMPTY_DICT + opcodes.MARK)
+            for name in (name for name, is_so in turned.items() if is_so):
+                self._str(name)
+                self._bool(True)
+            write(opcodes.SETITEMS)
+        write(opcodes.TUPLE + opcodes.REDUCE)
         if seen.is_parameter:
-            made = Record(function, kind="reduce", maker=function, args=args)
-            args = (made, seen.requires_grad, OrderedDict())
-            function = Global("torch._utils", "_rebuild_parameter")
-        yield from self._call(function, args)
-        self._memoize(value)
+            self._bool(seen.requires_grad)
+            self._put_hooks()
+            write(opcodes.TUPLE + opcodes.REDUCE)
 
-    def _reference_to(self, run: _Run) -> PersistentRef:
-        cls = run.cls
-        count = run.nbytes
-        module = "torch.storage" if cls == "UntypedStorage" else "torch"
-        if cls != "UntypedStorage":
+    def _put_storage(self, run: _Run) -> None:
+        """``('storage', class, key, location, number of elements)`` as a persistent id."""
+        cls, count = run.cls, run.nbytes
+        self._write(opcodes.MARK)
+        super()._save(_STORAGE)
+        if cls == "UntypedStorage":
+            self._global("torch.storage", cls)
+        else:
+            self._global("torch", cls)
             count //= dtype_of(next(iter(run.kinds))).itemsize
-        return PersistentRef(("storage", Global(module, cls), run.key, "cpu", count))
+        super()._save(run.key)
+        super()._save(_CPU)
+        self._int(count)
+        self._write(opcodes.TUPLE + opcodes.BINPERSID)
+
+    def _put_numbers(self, numbers: tuple[int, ...]) -> None:
+        if not numbers:
+            self._write(opcodes.EMPTY_TUPLE)
+            return
+        self._write(opcodes.MARK)
+        for number in numbers:
+            self._int(number)
+        self._write(opcodes.TUPLE)
+
+    def _put_hooks(self) -> None:
+        """An ``OrderedDict`` of its own for each tensor, which will hold its hooks."""
+        self._global("collections", "OrderedDict")
+        self._write(opcodes.EMPTY_TUPLE + opcodes.REDUCE)
