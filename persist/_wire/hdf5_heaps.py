@@ -116,7 +116,6 @@ class FractalHeap:
         self._plain: dict[int, memoryview] = {}
 
     def _sizes(self, head: Fields) -> None:
-        head.skip(2)
         head.skip(1)  # flags: checksums of direct blocks, which an object need not know
         most = head.number(4)
         head.length()
