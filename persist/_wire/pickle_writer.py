@@ -146,7 +146,7 @@ class PickleWriter:
         elif self._protocol and -(2**31) <= value < 2**31:
             self._write(opcodes.BININT + struct.pack("<i", value))
         elif self._protocol >= 2:
-            data = opcodes.encode_long(value)  # type: ignore[attr-defined]
+            data = opcodes.encode_long(value)
             if len(data) < 256:
                 self._write(opcodes.LONG1 + bytes((len(data),)) + data)
             else:
