@@ -22,7 +22,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python;
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := -m pip --quiet --disable-pip-version-check
+PIP := -m pip -qq --disable-pip-version-check
 EXTRAS := all,blake3
 INTEROP := joblib pandas scikit-learn safetensors
 ARGS ?=
