@@ -98,8 +98,20 @@ def _storage(container: dict[Any, Any]) -> list[Any] | None:
 
 
 def _value(container: dict[Any, Any], fields: dict[Any, Any], looker: Any) -> View:
-    """A shared variable: its value, its name beside it."""
-    value = _bare(container["storage"][0], looker)
+    """A shared variable: its value, its name beside it.
+
+    The graph of a function is a copy, whose variables share their storage with those it is of.
+    """
+    views = _PASSED.setdefault(looker, _Passed()).views
+    storage = container["storage"]
+    known = views.get(id(storage))
+    if known is None:
+        known = views[id(storage)] = (storage, _view(storage[0], fields, looker))
+    return known[1]
+
+
+def _view(stored: Any, fields: dict[Any, Any], looker: Any) -> View:
+    value = _bare(stored, looker)
     told = {"name": _text(fields.get("name")), **_type(fields.get("type"))}
     return View(value, {"name": fields.get("name")}, structure={"shared": told}, alone="value")
 
@@ -131,11 +143,13 @@ class _Passed:
 
     Attributes:
         parts: by identity, the parts that were walked through.
+        views: by identity of its storage, how a shared variable looks.
         unnamed: shared variables without a name so far.
         nodes: nodes that may still be described.
     """
 
     parts: dict[int, Any] = attrs.Factory(dict)
+    views: dict[int, tuple[Any, View]] = attrs.Factory(dict)
     unnamed: int = 0
     nodes: int = _TOLD
 
@@ -183,8 +197,9 @@ def _shared_in(root: Record, passed: dict[int, Any]) -> Iterator[Record]:
             continue
         below = [*value.args, value.kwargs, *value.listitems, value.dictitems, value.state]
         container = value.fields().get("container")
-        if isinstance(container, Record) and _storage(container.fields()) is not None:
-            passed[id(container)] = container
+        storage = _storage(container.fields()) if isinstance(container, Record) else None
+        if storage is not None and id(storage) not in passed:
+            passed[id(storage)] = storage
             yield value
         if value.cls.name != "Container":  # its value is that of a variable, or of a default
             todo += reversed(below)

@@ -195,6 +195,9 @@ class _Arrays:
     def _find(self, name: str) -> Member | None:
         """The member of a name, or of what ``zipfile`` made of it when it was written."""
         raw = name.encode("utf-8", "surrogateescape")
+        if name == _PICKLE:  # a variable of that name, which Theano writes and cannot read again
+            same = [member for member in self.directory.members if member.name == name]
+            return same[-2] if len(same) > 1 else None
         found = self._by_bytes.get(raw) or self.directory.find(name)
         if found is None:
             written = _as_member(name)
