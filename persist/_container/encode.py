@@ -14,7 +14,7 @@ import fractions
 import uuid
 import zoneinfo
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from itertools import chain
 from pathlib import PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
@@ -161,7 +161,7 @@ class _Encoder:
         self.nodes: list[Any] = []
         self.memo: dict[int, Any] = {}
         self.kept: list[Any] = []  # what was made on the way: an id must not be given twice
-        self.layouts: dict[tuple[str, ...], int | None] = {}
+        self.layouts: dict[tuple[str, ...], Any] = {}
         self.layout_list: list[tuple[str, ...]] = []
         self.shapes: dict[Any, int] = {}
         self.shape_list: list[dict[str, Any]] = []
@@ -176,7 +176,7 @@ class _Encoder:
 
     def walk(self, root: Any) -> Cell:
         frame = _Frame(None, [], iter((root,)), _through)
-        memo, pending = self.memo, self.pending
+        memo, pending, openers = self.memo, self.pending, _OPENERS
         while True:
             cells = frame.cells
             for value in frame.parts:
@@ -193,7 +193,8 @@ class _Encoder:
                         frame.is_late = True
                     cells.append(ref)
                     continue
-                inner = self.open(frame, value, kind)
+                opener = openers.get(kind) or self.opener_of(value, frame)
+                inner = opener(self, frame, value)
                 if inner is not None:
                     memo[id(value)] = inner.ref
                     cells.append(inner.ref)
@@ -221,6 +222,28 @@ class _Encoder:
                 self.pending.add(number)
         self.nodes.append(cells)
         frame.ref[0] = number
+
+    def is_quick(self, values: Iterable[Any], cells: list[Any]) -> bool:
+        """Add the cells of values that need no walk: plain ones, and what is complete already.
+
+        Where it stops half way, what it has made is in the memo and no loss.
+        """
+        memo, pending, nodes = self.memo, self.pending, self.nodes
+        for value in values:
+            kind = type(value)
+            if kind in ATOMS:
+                cells.append(value)
+                continue
+            ref = memo.get(id(value))
+            if ref is None:
+                if kind is not tuple or not ATOMS.issuperset(map(type, value)):
+                    return False
+                ref = memo[id(value)] = [len(nodes)]
+                nodes.append(["tuple", *value])
+            elif type(ref) is _StateOf or ref[0] is None or ref[0] in pending:
+                return False
+            cells.append(ref)
+        return True
 
     def add(self, frame: _Frame, value: Any, node: list[Any]) -> None:
         """Add a node that has no parts of its own."""
@@ -271,13 +294,6 @@ class _Encoder:
             return frame.prefix
         return f"{frame.prefix}/{step}" if frame.prefix else step
 
-    def open(self, frame: _Frame, value: Any, kind: type) -> _Frame | None:
-        """Encode a value that has no parts, or return the frame for its parts."""
-        opener = _OPENERS.get(kind)
-        if opener is None:
-            opener = self.opener_of(value, frame)
-        return opener(self, frame, value)
-
     def opener_of(self, value: Any, frame: _Frame) -> Opener:
         if isinstance(value, np.generic):
             return _scalar
@@ -302,8 +318,9 @@ class _Encoder:
         """The number of a list of keys, or None where they are not all plain text."""
         if not _TEXT.issuperset(map(type, keys)):
             return None
-        if keys in self.layouts:
-            return self.layouts[keys]
+        known = self.layouts.get(keys, self)
+        if known is not self:
+            return known  # type: ignore[no-any-return]
         number: int | None = len(self.layout_list)
         try:
             "".join(keys).encode()
@@ -487,6 +504,13 @@ def _record(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
         layout = encoder.layout(keys)
         if layout is not None:
             cells: list[Any] = ["record", encoder.shape(value, layout)]
+            if encoder.is_quick(state.values(), cells):
+                ref = encoder.memo[id(value)] = [len(encoder.nodes)]
+                encoder.memo[id(state)] = _StateOf(ref)
+                encoder.nodes.append(cells)
+                frame.cells.append(ref)
+                return None
+            del cells[2:]
             inner = _Frame(frame, cells, iter(state.values()), _by_key, keys)
             encoder.memo[id(state)] = _StateOf(inner.ref)
             return inner
