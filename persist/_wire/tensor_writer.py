@@ -8,6 +8,7 @@ unpickler takes (``torch/_weights_only_unpickler.py`` of 1.13 to 2.13).
 
 from __future__ import annotations
 
+import functools
 import io
 import pickle as opcodes
 from collections import Counter, OrderedDict, deque
@@ -279,11 +280,16 @@ def _flat(array: np.ndarray[Any, Any], length: int) -> np.ndarray[Any, Any]:
 
 
 def _kind(array: np.ndarray[Any, Any]) -> str:
-    return str(array.dtype.name)
+    return _name_of(array.dtype)
+
+
+@functools.cache
+def _name_of(dtype: np.dtype[Any]) -> str:
+    return str(dtype.name)  # which NumPy makes anew at every call
 
 
 def _check_array(array: np.ndarray[Any, Any], path: str) -> None:
-    if array.dtype.name not in DTYPES:
+    if _kind(array) not in DTYPES:
         raise FormatError(
             f"torch has no dtype for {array.dtype}.",
             where=f"at {path!r}",
