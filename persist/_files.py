@@ -421,7 +421,7 @@ def save(
         tree = obj  # objects pickle themselves, their envelopes with them
         options["reducer"] = functools.partial(reduced, registry)
     else:
-        tree = _older(tree_of(obj, registry), versions, registry, is_bare=format == "pickle")
+        tree = _older(tree_of(obj, registry), versions, registry, is_bare=writer.is_pickle)
     if writer.is_flat:
         tree = _flat(tree, format)
     with _writing(target, durable) as file:
