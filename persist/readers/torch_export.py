@@ -168,7 +168,7 @@ class PackageReader(Reader):
 
     name = "torch-package"
     suffixes = (".pt",)
-    refines = ("pickle", "torch")
+    refines = ("pickle", "torch-zip")
 
     def claims(self, source: Source) -> str | None:
         archive = _package(source)

@@ -29,7 +29,7 @@ __all__ = ["ZipReader"]
 class ZipReader(Reader):
     """torch.save's archive."""
 
-    name = "torch"
+    name = "torch-zip"
     suffixes = (".pt", ".pth", ".ckpt", ".bin")
     refines = ("pickle",)  # "PK" and a line end are a persistent id
     writes = True
@@ -67,7 +67,6 @@ class ZipReader(Reader):
             structure=structure,
             damage=damage,
             globals={*machine.globals, "torch"},
-            format="torch-zip",
         )
 
     def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
