@@ -117,12 +117,14 @@ class TheanoZipReader(Reader):
             tree: any tree, also one that holds live objects.
             target: an open binary file.
             options: ``protocol``, 2 by default, which Python 2 reads too; ``compress="deflate"``,
-                as Theano does; members are stored and aligned otherwise.
+                as Theano does, members are stored and aligned otherwise; ``reducer``, see
+                `PickleWriter`.
 
         Raises:
             FormatError: a value that no pickle can hold.
         """
         protocol, compress = options.pop("protocol", 2), options.pop("compress", None)
+        reducer = options.pop("reducer", None)
         if options or compress not in (None, "deflate"):
             wrong = sorted(options)[0] if options else f"compress={compress!r}"
             raise FormatError(
@@ -130,7 +132,7 @@ class TheanoZipReader(Reader):
                 remedy='There are protocol= and compress="deflate".',
             )
         parts: list[bytes] = []
-        writer = _Writer(parts.append, protocol, _ways(tree))
+        writer = _Writer(parts.append, protocol, reducer, _ways(tree))
         writer.dump(tree)
         data = b"".join(parts)
         if compress:
@@ -290,8 +292,14 @@ class _Writer(PickleWriter):
         members: the arrays by the names of their members, in the order of the pickle.
     """
 
-    def __init__(self, write: Callable[[Any], Any], protocol: int, ways: dict[int, str]) -> None:
-        super().__init__(write, protocol)
+    def __init__(
+        self,
+        write: Callable[[Any], Any],
+        protocol: int,
+        reducer: Callable[[Any], Any] | None,
+        ways: dict[int, str],
+    ) -> None:
+        super().__init__(write, protocol, reducer)
         self.members: dict[str, np.ndarray[Any, Any]] = {}
         self._ways = ways
         self._given: dict[int, tuple[Any, PersistentRef]] = {}
@@ -309,7 +317,7 @@ class _Writer(PickleWriter):
     def _note(self, value: Any) -> None:
         """Remember the name of a shared variable for the array in it."""
         name, storage = _shared(value)
-        if name and storage and id(storage[0]) not in self._given:
+        if isinstance(name, str) and name and storage and id(storage[0]) not in self._given:
             self._ways[id(storage[0])] = name
 
     def _reference_to(self, value: Any) -> PersistentRef:
@@ -352,22 +360,21 @@ def _fits(dtype: np.dtype[Any]) -> bool:
         return False
 
 
-def _shared(value: Any) -> tuple[str, list[Any] | None]:
-    """The name and the storage of a shared variable, whether a record or alive."""
+def _shared(value: Any) -> tuple[Any, list[Any] | None]:
+    """The name and the storage of a shared variable, whether a record or alive; else no storage."""
     if isinstance(value, Record):
         fields = value.fields()
     elif type(value).__module__.partition(".")[0] in ("theano", "aesara", "pytensor"):
         fields = {name: getattr(value, name, None) for name in ("container", "name")}
     else:
-        return "", None
-    container, name = fields.get("container"), fields.get("name")
+        return None, None
+    container = fields.get("container")
     if isinstance(container, Record):
         storage = container.fields().get("storage")
     else:
         storage = getattr(container, "storage", None)
-    if not isinstance(name, str) or not isinstance(storage, list) or len(storage) != 1:
-        return "", None
-    return name, storage
+    is_one = isinstance(storage, list) and len(storage) == 1
+    return fields.get("name"), storage if is_one else None
 
 
 def _ways(tree: Any) -> dict[int, str]:
@@ -379,6 +386,10 @@ def _ways(tree: Any) -> dict[int, str]:
         way, value = todo.pop()
         if isinstance(value, np.ndarray | LazyArray):
             ways.setdefault(id(value), way)
+            continue
+        name, storage = _shared(value)
+        if storage is not None:
+            todo.append((name if isinstance(name, str) and name else way, storage[0]))
             continue
         if isinstance(value, Record):
             items: Any = value.fields().items()
