@@ -196,11 +196,10 @@ class Store:
                 break
         else:
             at = 0
-        _, _, mark, version, first = TAIL.unpack(
-            self.source.read(self._directory + self._directory_size - TAIL.size, TAIL.size)
-        )
+        tail = self.source.read(self._directory + self._directory_size - TAIL.size, TAIL.size)
+        _, _, mark, version, first = TAIL.unpack(tail)
         if mark == b"persist" and version not in READABLE:
-            raise self._future(version)
+            raise self._alien(version, at, tail)
         entry = self._entry(at, manifest_tail(first))
         if entry.name != MANIFEST.encode() or at + entry.length != self._directory_size:
             raise self.damaged("the directory does not end with its manifest.")
@@ -218,6 +217,17 @@ class Store:
         self._count = manifest["arrays"]
         self._control[MANIFEST] = entry
         return manifest
+
+    def _alien(self, version: int, at: int, tail: bytes) -> PersistError:
+        """The error for a version in the directory that is not ours: newer, or damaged."""
+        try:
+            manifest = self._json(self._entry(at, tail), MANIFEST)
+            told = manifest.get("version") if isinstance(manifest, dict) else None
+        except DamagedFileError:  # laid out otherwise: take it at its word
+            told = version
+        if told == version and version > VERSION:
+            return self._future(version)
+        return self.damaged(f"its directory says version {version}, its manifest {told}.")
 
     def _future(self, version: object) -> FutureVersionError:
         return FutureVersionError(
