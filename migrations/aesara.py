@@ -5,8 +5,9 @@ What the records mean is told in `persist.migrations.theano`.
 
 from __future__ import annotations
 
+from persist.migrations.theano import teach  # type: ignore[import-not-found, unused-ignore]
+
 from persist import _renames
-from persist.migrations.theano import teach
 
 __all__ = ["pack", "renames"]
 

@@ -5,7 +5,7 @@ What the records mean is told in `persist.migrations.theano`.
 
 from __future__ import annotations
 
-from persist.migrations.theano import teach
+from persist.migrations.theano import teach  # type: ignore[import-not-found, unused-ignore]
 
 __all__ = ["pack"]
 

@@ -1,0 +1,35 @@
+"""PyMC3: the samples of a pickled trace by chain and variable, beside its attributes.
+
+A ``MultiTrace`` keeps a trace for each chain in ``_straces``; one in memory (``NDArray``) has
+``samples``, a dict of arrays, and ``draw_idx``, how many draws of them were made: what was
+interrupted has room for more. Random variables of a model are symbolic, and told so by Theano's
+pack, whatever their class is.
+
+Evidence: ``pymc3/backends/base.py`` (``MultiTrace``), ``backends/ndarray.py`` of 3.0 to 3.11.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from persist.registry import Registry
+from persist.tree import Record, View
+
+__all__ = ["pack"]
+
+pack = Registry("pymc3")
+
+
+@pack.plain("pymc3.backends.base.MultiTrace")
+def traces(record: Record, looker: Any) -> Any:
+    """The attributes as they are, and ``<chain>/<variable>`` as in a folder of a trace."""
+    fields = record.fields()
+    chains = fields.get("_straces")
+    if not isinstance(chains, dict):
+        return None
+    parts = {str(name): value for name, value in fields.items()}
+    for chain, trace in chains.items():
+        samples = trace.fields().get("samples") if isinstance(trace, Record) else None
+        if isinstance(samples, dict):
+            parts.setdefault(str(chain), samples)
+    return View(parts=parts, structure={"chains": [str(chain) for chain in chains]})
