@@ -1,361 +1,527 @@
-"""Torch7's ``.t7``: Lua values as ``torch.save`` wrote them, binary or ASCII.
+"""Torch7's ``.t7``: Lua's tables, strings and tensors, binary or as text.
 
-Written by  Lua Torch7 (2011 to 2017), also by its nn, nngraph, cutorch, tds.
-Evidence    ``torch7/File.lua`` (``writeObject`` and ``readObject``, the numbers of the types),
-            ``torch7/Tensor.lua``, ``generic/Tensor.c`` (``torch_Tensor_(read)``),
-            ``generic/Storage.c``, ``tds/vec.lua`` and ``hash.lua``; files of 64-bit Linux.
-Traps       No magic: a file begins with the number of a type. Numbers are doubles, integral
-            keys of a table too. A class is preceded by a version ("V 1") except in files before
-            it was introduced. Functions are Lua bytecode, and stay bytes. Sizes are C ``long``,
-            8 bytes in all files that are met. Offsets count from 1.
-Gives       Tables as dicts (integral keys as ints), tensors and storages as arrays that share
-            memory where they did, any other class as a record with its table as state.
+Written by  Lua Torch 5 to 7 (2011 to 2017), ``torch.save(name, object, "binary")``
+            or ``"ascii"``; by ``torch.saveobj``, fb.resnet.torch, OpenFace.
+Evidence    ``File.lua`` (``writeObject``, ``readObject``), ``generic/Tensor.c`` and
+            ``generic/Storage.c`` (``read``) and ``lib/TH/THDiskFile.c`` of torch7;
+            ``hash.lua`` and ``vec.lua`` of tds.
+Traps       There is no magic number. A tensor counts its offset from 1, and shares
+            its storage with others. ``long`` takes 8 bytes, on machines of 32 bits 4.
+            Objects of before 2013 have no version. A table may hold itself.
+Gives       Tables as dicts (numbers that are whole as int keys, from 1 as Lua counts),
+            tensors as arrays that look into the file, objects of Lua classes as
+            records, functions as records of their dumped code, which nobody loads.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
+import re
+import struct
+from collections.abc import Callable
 from typing import Any
 
+import attrs
 import numpy as np
 
 from persist._wire.source import Cursor, Source
-from persist.errors import DamagedFileError
+from persist.errors import DamagedFileError, FormatError, LimitError
 from persist.readers.base import Content, Options, Reader
-from persist.tree import ABSENT, Record
+from persist.tree import ABSENT, LazyArray, Record
 
 __all__ = ["Torch7Reader"]
 
-NIL, NUMBER, STRING, TABLE, TORCH, BOOLEAN, FUNCTION, OLD_RECURSIVE, RECURSIVE = range(9)
+NIL, NUMBER, STRING, TABLE, OBJECT, BOOLEAN, FUNCTION, LEGACY, RECURSIVE = range(9)
 
-_DTYPES = {
-    "Byte": "u1", "Char": "i1", "Short": "i2", "Int": "i4", "Long": "i8",
-    "Half": "f2", "Float": "f4", "Double": "f8",
-    "Cuda": "f4", "CudaByte": "u1", "CudaChar": "i1", "CudaShort": "i2", "CudaInt": "i4",
-    "CudaLong": "i8", "CudaHalf": "f2", "CudaDouble": "f8", "Cl": "f4",
+_ELEMENTS = {
+    "Byte": "u1", "Char": "i1", "Short": "<i2", "Int": "<i4", "Long": "<i8", "Float": "<f4",
+    "Double": "<f8", "Half": "<f2",
 }  # fmt: skip
-_LUA = (b"\x1bLua", b"\x1bLJ")
-_DEEPEST = 64  # axes of a tensor
+_DEEPEST = 1 << 20  # objects that are open at a time
 
-Step = Generator[None, Any, Any]
+_TEXT_OBJECT = re.compile(rb"4\s+\d+\s+\d+\s+V \d+\s+\d+\s+[\w.]+")
+_TEXT_TABLE = re.compile(rb"3\n\d+\n\d+\n[1-5]\n")
 
 
 class Torch7Reader(Reader):
-    """Lua Torch7's serialized objects."""
+    """Files of Lua Torch."""
 
     name = "torch7"
-    suffixes = (".t7",)
+    suffixes = (".t7", ".th")
+    refines = ("pickle",)  # a number's type may by chance be a pickle opcode
 
     def claims(self, source: Source) -> str | None:
-        if source.kind != "file" or source.size < 12:
+        if source.kind != "file" or source.size < 8:
             return None
-        head = source.head(64)
-        if head[:1].isdigit():
-            return _claims_text(head)
-        kind, index = (int.from_bytes(head[at : at + 4], "little") for at in (0, 4))
-        if index != 1 or kind not in (TABLE, TORCH, OLD_RECURSIVE, RECURSIVE):
-            return None
-        count = int.from_bytes(head[8:12], "little")
-        if kind == TABLE:
-            first = int.from_bytes(head[12:16], "little")
-            fits = count <= source.size // 8 and (first in (NUMBER, STRING, TABLE, TORCH, BOOLEAN))
-            return (
-                "begins as a table of Torch7" if fits or (not count and source.size == 12) else None
-            )
-        if kind == TORCH:
-            name = head[12 : 12 + count]
-            is_name = 0 < count < 256 and (name.startswith(b"V ") or b"." in name)
-            return "begins as an object of Torch7" if is_name and name.isascii() else None
-        return "begins as a Lua function" if head[12:].startswith(_LUA) else None
+        head = source.head(512)
+        if _TEXT_OBJECT.match(head):
+            return "Torch7's text of an object"
+        if _TEXT_TABLE.match(head) and source.size <= 1 << 20 and _reads_as_text(source):
+            return "Torch7's text of a table"
+        what = _binary_claim(source, head)
+        return None if what is None else f"Torch7's {what}"
 
     def read(self, source: Source, options: Options) -> Content:
-        cursor = source.cursor()
-        tokens: _Tokens = _Text(cursor) if source.head(1).isdigit() else _Binary(cursor)
-        reading = _Reading(tokens, source)
+        if source.head(2)[1:] in (b"\n", b" ", b"\r"):
+            reading = _Reading(_Text(source))
+            tree = reading.read()
+            return _content(reading, tree, "ascii")
+        reading = _Reading(_Binary(source, 8))
         try:
-            tree = reading.run()
-        except (ValueError, OverflowError, TypeError, KeyError) as error:
-            raise DamagedFileError(
-                f"an object cannot be understood ({error}).",
-                file=source.name,
-                where=f"offset {cursor.offset}",
-                remedy="The file is damaged, or of another kind.",
-            ) from error
-        damage = []
-        if cursor.left and tokens.rest().strip():
-            damage.append(f"{cursor.left:,} bytes follow the object, and nothing begins there")
-        return Content(
-            tree,
-            structure={"classes": sorted(reading.classes), "encoding": tokens.encoding},
-            damage=damage,
-        )
+            tree = reading.read()
+        except FormatError as error:
+            reading = _Reading(_Binary(source, 4))  # written by a machine of 32 bits
+            try:
+                tree = reading.read()
+            except FormatError:
+                raise error from None
+        return _content(reading, tree, "binary")
 
 
-def _claims_text(head: bytes) -> str | None:
-    words = head.split()
-    if len(words) < 3 or words[0] not in (b"3", b"4") or words[1] != b"1":
-        return None
-    if words[0] == b"4":
-        is_object = words[2].isdigit() and (b"V" in words[3:4] or b"." in b"".join(words[3:4]))
-        return "begins as an object of Torch7, in ASCII" if is_object else None
-    return "begins as a table of Torch7, in ASCII" if words[2].isdigit() else None
+def _content(reading: _Reading, tree: Any, form: str) -> Content:
+    damage = []
+    if reading.tokens.left:
+        damage.append(f"{reading.tokens.left:,} bytes stand behind the object and were not read")
+    structure = {"form": form, "classes": sorted(reading.classes), "functions": reading.functions}
+    return Content(tree, structure=structure, damage=damage)
 
 
-class _Tokens:
-    """The scalars of one of the two encodings."""
+def _binary_claim(source: Source, head: bytes) -> str | None:
+    """What a binary file begins with, if its first numbers fit each other."""
+    kind, index, count = struct.unpack("<3i", head[:12].ljust(12, b"\xff"))
+    if kind == NUMBER and source.size == 12:
+        return "number"
+    if kind == BOOLEAN and source.size == 8 and index in (0, 1):
+        return "boolean"
+    if kind == STRING and index == source.size - 8:
+        return "string"
+    if kind in (LEGACY, RECURSIVE) and 0 < index < 1 << 24 and 0 < count <= source.size:
+        return "function" if head[12:15] in (b"\x1bLJ", b"\x1bLu") else None
+    if kind == OBJECT and 0 < index < 1 << 24 and 0 < count <= 256:
+        name = head[12 : 12 + count]
+        is_new = re.fullmatch(rb"V \d{1,3}", name) is not None
+        is_old = re.fullmatch(rb"[A-Za-z_][\w.]*\.[\w.]+", name) is not None
+        return f"object {name.decode('ascii')!r}" if is_new or is_old else None
+    if kind == TABLE and 0 < index < 1 << 24 and 0 <= count <= source.size // 4:
+        return _table_claim(source, head, count)
+    return None
 
-    encoding = ""
 
-    def __init__(self, cursor: Cursor) -> None:
-        self.cursor = cursor
+def _table_claim(source: Source, head: bytes, count: int) -> str | None:
+    if not count:
+        return "empty table" if source.size == 12 else None
+    kind, length = struct.unpack("<2i", head[12:20].ljust(8, b"\xff"))
+    if kind == NUMBER and len(head) >= 28:
+        value = struct.unpack("<d", head[16:24])[0]
+        beyond = int.from_bytes(head[24:28], "little")
+        fits = math.isfinite(value) and value == int(value) and abs(value) < 1 << 53
+        return "table" if fits and beyond <= RECURSIVE else None
+    if kind == STRING and 0 <= length <= source.size - 20:
+        text = head[20 : 20 + min(length, 400)]
+        tail = head[20 + length : 24 + length]
+        fits = len(tail) < 4 or int.from_bytes(tail, "little") <= RECURSIVE
+        return "table" if fits and (text.isascii() and b"\0" not in text) else None
+    if kind in (OBJECT, TABLE) and length == int.from_bytes(head[4:8], "little"):
+        return "table" if int.from_bytes(head[20:24], "little") <= RECURSIVE else None
+    if kind in (OBJECT, TABLE, BOOLEAN) and 0 <= length < 1 << 24:
+        inner = _binary_claim(source, head[12:]) if kind != BOOLEAN else "boolean"
+        return "table" if inner and "empty" not in inner else None
+    return None
 
-    def integer(self) -> int:
-        raise NotImplementedError
+
+def _reads_as_text(source: Source) -> bool:
+    """Whether a text of numbers, which anything may be, is a whole table."""
+    try:
+        reading = _Reading(_Text(source))
+        reading.read()
+    except FormatError:
+        return False
+    return not reading.tokens.left
+
+
+# Tokens.
+
+
+class _Binary:
+    """Numbers and strings of a binary file."""
+
+    def __init__(self, source: Source, long: int) -> None:
+        self.source = source
+        self.cursor = Cursor(source)
+        self.wide = long
+
+    @property
+    def left(self) -> int:
+        return self.cursor.left
+
+    def where(self) -> str:
+        return f"offset {self.cursor.offset}"
+
+    def whole(self) -> int:
+        return int.from_bytes(self.cursor.view(4), "little", signed=True)
 
     def long(self) -> int:
-        raise NotImplementedError
+        return int.from_bytes(self.cursor.view(self.wide), "little", signed=True)
+
+    def longs(self, count: int) -> list[int]:
+        data = self.cursor.view(count * self.wide)
+        return [int(value) for value in np.frombuffer(bytes(data), f"<i{self.wide}")]
 
     def double(self) -> float:
-        raise NotImplementedError
+        value: float = struct.unpack("<d", self.cursor.view(8))[0]
+        return value
 
-    def data(self, count: int) -> bytes:
-        raise NotImplementedError
-
-    def array(self, dtype: np.dtype[Any], count: int) -> Any:
-        raise NotImplementedError
-
-    def rest(self) -> bytes:
-        """What follows, as far as it is looked at."""
-        return self.cursor.source.read(self.cursor.offset, min(self.cursor.left, 64))
-
-
-class _Binary(_Tokens):
-    encoding = "binary"
-
-    def integer(self) -> int:
-        return self.cursor.i32()
-
-    def long(self) -> int:
-        return self.cursor.i64()
-
-    def double(self) -> float:
-        return float(self.cursor.number("<d"))
-
-    def data(self, count: int) -> bytes:
+    def chars(self, count: int) -> bytes:
         return self.cursor.read(count)
 
-    def array(self, dtype: np.dtype[Any], count: int) -> Any:
-        return np.asarray(self.cursor.array(dtype, (count,)))
+    def elements(self, dtype: np.dtype[Any], count: int) -> np.ndarray[Any, Any] | LazyArray:
+        if dtype.kind == "i" and dtype.itemsize == 8:
+            dtype = np.dtype(f"<i{self.wide}")
+        offset = self.cursor.offset
+        array = self.source.array(offset, dtype, (count,))
+        self.cursor.offset += count * dtype.itemsize
+        return array
 
 
-class _Text(_Tokens):
-    """Words between blanks; a string is its length, a line end, and its bytes."""
+class _Text:
+    """The same of a file of text: numbers behind each other, strings as they are."""
 
-    encoding = "ascii"
+    _GAP = re.compile(rb"\s*")
+    _WORD = re.compile(rb"\s*(\S+)")
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.data = bytes(source.view(0, source.size))
+        self.at = 0
+
+    @property
+    def left(self) -> int:
+        return len(self.data[self.at :].strip())
+
+    def where(self) -> str:
+        return f"offset {self.at}"
 
     def _word(self) -> bytes:
-        source, cursor = self.cursor.source, self.cursor
-        word = b""
-        while cursor.left:
-            part = source.read(cursor.offset, min(cursor.left, 64))
-            if not word:
-                blank = len(part) - len(part.lstrip())
-                cursor.offset += blank
-                part = part[blank:]
-                if not part:
-                    continue
-            end = next((at for at, code in enumerate(part) if code in b" \t\r\n"), len(part))
-            word += part[:end]
-            cursor.offset += end
-            if end < len(part) or len(word) > 64:
-                break
-        if not word or len(word) > 64:
-            raise self.cursor.damaged(f"a number is expected, found {word[:20]!r}.")
-        return word
+        found = self._WORD.match(self.data, self.at)
+        if found is None:
+            raise DamagedFileError(
+                "it ends where a number should stand.", file=self.source.name, where=self.where()
+            )
+        self.at = found.end()
+        if self.data[self.at : self.at + 1] == b"\n":  # what THDiskFile eats behind a number
+            self.at += 1
+        return found[1][:64]
 
-    def integer(self) -> int:
-        return int(self._word())
+    def whole(self) -> int:
+        word = self._word()
+        try:
+            return int(word)
+        except ValueError as error:
+            raise DamagedFileError(
+                f"{word!r} is no whole number.", file=self.source.name, where=self.where()
+            ) from error
 
-    def long(self) -> int:
-        return int(self._word())
+    long = whole
+
+    def longs(self, count: int) -> list[int]:
+        self._room(count, 1)
+        return [self.whole() for _ in range(count)]
 
     def double(self) -> float:
-        return float(self._word())
+        word = self._word()
+        try:
+            return float(word)
+        except ValueError as error:
+            raise DamagedFileError(
+                f"{word!r} is no number.", file=self.source.name, where=self.where()
+            ) from error
 
-    def data(self, count: int) -> bytes:
-        self.cursor.read(1)  # the line end behind the length
-        return self.cursor.read(count)
+    def chars(self, count: int) -> bytes:
+        self._room(count, 1)
+        found = self.data[self.at : self.at + count]
+        self.at += count
+        if self.data[self.at : self.at + 1] == b"\n":
+            self.at += 1
+        return found
 
-    def array(self, dtype: np.dtype[Any], count: int) -> Any:
-        self.cursor.count(count, 2, "numbers")
-        self.cursor.source.spend(count * dtype.itemsize)
-        words = (self._word() for _ in range(count))
-        return np.array([float(word) if dtype.kind == "f" else int(word) for word in words], dtype)
+    def _room(self, count: int, width: int) -> None:
+        if count < 0 or self.at + count * width > len(self.data):
+            raise DamagedFileError(
+                f"{count:,} items are claimed, {len(self.data) - self.at:,} bytes are left.",
+                file=self.source.name,
+                where=self.where(),
+            )
+
+    def elements(self, dtype: np.dtype[Any], count: int) -> np.ndarray[Any, Any] | LazyArray:
+        self._room(count, 1)
+        if dtype.itemsize == 1:
+            return np.frombuffer(bytearray(self.chars(count)), dtype)
+        self.source.spend(count * dtype.itemsize)
+        read = self.double if dtype.kind == "f" else self.whole
+        try:
+            return np.array([read() for _ in range(count)], dtype)
+        except OverflowError as error:
+            raise DamagedFileError(
+                f"a number does not fit {dtype}.", file=self.source.name, where=self.where()
+            ) from error
+
+
+# Objects.
+
+
+@attrs.define(eq=False)
+class _Frame:
+    """An object that waits for others: how many, and what becomes of them."""
+
+    wanted: int
+    take: Callable[[Any], None]
+    finish: Callable[[], Any]
+
+
+@attrs.frozen(eq=False)
+class _Storage:
+    """A storage, told apart from a tensor."""
+
+    array: Any
 
 
 class _Reading:
-    """Reads one object; each value is a generator that asks for the objects in it."""
+    """One pass over a file; what is nested waits on a stack of its own."""
 
-    def __init__(self, tokens: _Tokens, source: Source) -> None:
+    def __init__(self, tokens: _Binary | _Text) -> None:
         self.tokens = tokens
-        self.source = source
+        self.known: dict[int, Any] = {}
+        self.frames: list[_Frame] = []
         self.classes: set[str] = set()
-        self._known: dict[int, Any] = {}
+        self.functions = 0
+        self._last: Any = None
 
-    def run(self) -> Any:
-        stack: list[Step] = [self._object()]
-        value: Any = None
-        while stack:
-            try:
-                stack[-1].send(value)
-            except StopIteration as stop:
-                stack.pop()
-                value = stop.value
-                continue
-            stack.append(self._object())
-            value = None
-        return value
+    def read(self) -> Any:
+        while True:
+            value = self._one()
+            if value is _OPENED:
+                value = self._closed()
+            elif self.frames:
+                self.frames[-1].take(value)
+                self.frames[-1].wanted -= 1
+                value = self._closed()
+            if value is not _OPENED:
+                return _plain(value)
 
-    def _object(self) -> Step:
-        tokens = self.tokens
-        kind = tokens.integer()
+    def _closed(self) -> Any:
+        """Finish what waits for nothing more; the value of the outermost when that is done."""
+        while self.frames and not self.frames[-1].wanted:
+            value = self.frames.pop().finish()
+            if not self.frames:
+                return value
+            self.frames[-1].take(value)
+            self.frames[-1].wanted -= 1
+        return _OPENED
+
+    def _damaged(self, what: str) -> DamagedFileError:
+        return DamagedFileError(
+            f"{what}.",
+            file=self.tokens.source.name,
+            where=self.tokens.where(),
+            remedy="The file is damaged, or no file of Torch7.",
+        )
+
+    def _one(self) -> Any:
+        kind = self.tokens.whole()
         if kind == NIL:
             return None
         if kind == NUMBER:
-            return _number(tokens.double())
-        if kind == STRING:
-            return _text(self._string())
+            return self.tokens.double()
         if kind == BOOLEAN:
-            return tokens.integer() == 1
+            value = self.tokens.whole()
+            if value not in (0, 1):
+                raise self._damaged(f"a boolean is {value}")
+            return bool(value)
+        if kind == STRING:
+            return _text(self._chars())
         if kind == FUNCTION:
-            return (yield from self._function())
-        if kind not in (TABLE, TORCH, OLD_RECURSIVE, RECURSIVE):
-            raise tokens.cursor.damaged(f"{kind} is no type of Torch7.")
-        index = tokens.integer()
-        if index in self._known:
-            return self._known[index]
+            return self._function(None)
+        if kind not in (TABLE, OBJECT, LEGACY, RECURSIVE):
+            raise self._damaged(f"there is no type {kind}")
+        index = self.tokens.whole()
+        if index in self.known:
+            known = self.known[index]
+            if known is ABSENT:
+                raise self._damaged(f"object {index} holds itself")
+            return known
         if kind == TABLE:
-            return (yield from self._table(index))
-        if kind == TORCH:
-            return (yield from self._torch(index))
-        return (yield from self._function(index))
+            return self._table(index)
+        return self._object(index) if kind == OBJECT else self._function(index)
 
-    def _string(self) -> bytes:
-        return self.tokens.data(self.tokens.integer())
+    def _chars(self) -> bytes:
+        count = self.tokens.whole()
+        if count < 0:
+            raise self._damaged(f"a string of {count} bytes cannot be")
+        return self.tokens.chars(count)
 
-    def _table(self, index: int) -> Step:
+    def _open(self, wanted: int, take: Callable[[Any], None], finish: Callable[[], Any]) -> Any:
+        if len(self.frames) >= _DEEPEST:
+            raise LimitError("it is nested too deeply.", file=self.tokens.source.name)
+        self.frames.append(_Frame(wanted, take, finish))
+        return _OPENED
+
+    def _table(self, index: int) -> Any:
+        count = self.tokens.whole()
+        if not 0 <= count <= self.tokens.left:
+            raise self._damaged(f"a table of {count:,} items is claimed")
         table: dict[Any, Any] = {}
-        self._known[index] = table
-        count = self.tokens.cursor.count(self.tokens.integer(), 4, "pairs of a table")
-        for _ in range(count):
-            key = yield
-            value = yield
-            table[key if _is_key(key) else f"<{type(key).__name__} {len(table)}>"] = value
-        return table
+        self.known[index] = table
+        return self._pairs(table, count)
 
-    def _function(self, index: int | None = None) -> Step:
-        """Lua bytecode and what it closes over: bytes, never run."""
-        record = Record("lua.function", {"bytecode": self._string()})
-        if index is not None:
-            self._known[index] = record
-        record["upvalues"] = yield
-        return record
+    def _pairs(self, table: dict[Any, Any], count: int) -> Any:
+        keys: list[Any] = []
 
-    def _torch(self, index: int) -> Step:
-        name = self._string()
-        if name.startswith(b"V "):
-            name = self._string()
-        qualname = name.decode("utf-8", "replace")
-        self.classes.add(qualname)
-        module, _, last = qualname.rpartition(".")
-        kind = last.removesuffix("Tensor").removesuffix("Storage")
-        if module == "torch" and kind in _DTYPES and last != kind:
-            dtype = np.dtype(_DTYPES[kind]).newbyteorder("<")
-            if last.endswith("Storage"):
-                count = self.tokens.long()
-                self.tokens.cursor.count(count, 0, "elements")
-                self._known[index] = self.tokens.array(dtype, count)
-                return self._known[index]
-            return (yield from self._tensor(index, dtype))
-        if module == "tds" and last in ("Vec", "Hash"):
-            return (yield from self._tds(index, last))
-        record = Record(qualname)
-        self._known[index] = record
-        state = yield
-        record.state = ABSENT if state is None else state
-        return record
-
-    def _tensor(self, index: int, dtype: np.dtype[Any]) -> Step:
-        tokens = self.tokens
-        ndim = tokens.integer()
-        if not 0 <= ndim <= _DEEPEST:
-            raise tokens.cursor.damaged(f"a tensor has {ndim} axes.")
-        shape = tuple(tokens.long() for _ in range(ndim))
-        strides = tuple(tokens.long() for _ in range(ndim))
-        offset = tokens.long() - 1
-        storage = yield
-        tensor = _view(storage, dtype, shape, strides, offset)
-        if tensor is None:
-            raise tokens.cursor.damaged(
-                f"a tensor of shape {shape}, strides {strides} and offset {offset} passes its storage."
-            )
-        self._known[index] = tensor
-        return tensor
-
-    def _tds(self, index: int, kind: str) -> Step:
-        """A vector or hash of the library tds: a count, then its items."""
-        count = self.tokens.cursor.count(self.tokens.integer(), 4, "items")
-        made: Any = [] if kind == "Vec" else {}
-        self._known[index] = made
-        if kind == "Vec":
-            yield  # its writer begins with the item at 0, which is nil
-        for _ in range(count):
-            if kind == "Vec":
-                made.append((yield))
+        def take(value: Any) -> None:
+            if keys:
+                key = keys.pop()
+                table[_key(key, table)] = _plain(value)
             else:
-                key = yield
-                made[key if _is_key(key) else f"<{type(key).__name__} {len(made)}>"] = yield
-        return made
+                keys.append(value)
+
+        return self._open(2 * count, take, lambda: table)
+
+    def _function(self, index: int | None) -> Any:
+        record = Record("lua.function", {"code": self._chars()})
+        self.functions += 1
+        if index is not None:
+            self.known[index] = record
+
+        def take(value: Any) -> None:
+            record["upvalues"] = _plain(value)
+
+        return self._open(1, take, lambda: record)
+
+    def _object(self, index: int) -> Any:
+        name = self._chars()
+        version = None
+        if name.startswith(b"V ") and name[2:].isdigit() and len(name) < 8:
+            version, name = int(name[2:]), self._chars()
+        title = name.decode("utf-8", "replace")
+        if not title.isprintable() or not 0 < len(title) < 200:
+            raise self._damaged(f"a class is named {title[:60]!r}")
+        self.classes.add(title)
+        home, _, last = title.rpartition(".")
+        if home in ("torch", "cutorch", "cltorch"):
+            last = re.sub(r"^(Cuda|Cl)(Tensor|Storage)$", r"\1Float\2", last)
+            found = re.fullmatch(r"(?:Cuda|Cl)?([A-Z][a-z]+)(Tensor|Storage)", last)
+            if found and found[1] in _ELEMENTS:
+                dtype = np.dtype(_ELEMENTS[found[1]])
+                if found[2] == "Storage":
+                    return self._storage(index, dtype)
+                return self._tensor(index, dtype)
+        if title == "tds.Vec" or title == "tds.Hash":
+            return self._container(index, title == "tds.Hash")
+        record = Record(title, version=None if version in (None, 0) else version)
+        self.known[index] = record
+
+        def take(value: Any) -> None:
+            object.__setattr__(record, "state", _plain(value))
+
+        return self._open(1, take, lambda: record)
+
+    def _container(self, index: int, is_hash: bool) -> Any:
+        count = self.tokens.long()
+        if not 0 <= count <= self.tokens.left:
+            raise self._damaged(f"{count:,} items are claimed")
+        if is_hash:
+            table: dict[Any, Any] = {}
+            self.known[index] = table
+            return self._pairs(table, count)
+        items: list[Any] = []
+        self.known[index] = items
+        return self._open(count, lambda value: items.append(_plain(value)), lambda: items)
+
+    def _storage(self, index: int, dtype: np.dtype[Any]) -> Any:
+        count = self.tokens.long()
+        if count < 0:
+            raise self._damaged(f"a storage of {count:,} elements cannot be")
+        storage = self.known[index] = _Storage(self.tokens.elements(dtype, count))
+        return storage
+
+    def _tensor(self, index: int, dtype: np.dtype[Any]) -> Any:
+        rank = self.tokens.whole()
+        if not 0 <= rank <= 64:
+            raise self._damaged(f"a tensor of {rank} axes cannot be")
+        shape, steps = self.tokens.longs(rank), self.tokens.longs(rank)
+        offset = self.tokens.long() - 1
+        self.known[index] = ABSENT
+        found: list[Any] = []
+
+        def finish() -> Any:
+            array = self._strided(found[0], dtype, shape, steps, offset)
+            self.known[index] = array
+            return array
+
+        return self._open(1, found.append, finish)
+
+    def _strided(
+        self, storage: Any, dtype: np.dtype[Any], shape: list[int], steps: list[int], offset: int
+    ) -> Any:
+        if storage is None or not shape:
+            return np.empty((0,), dtype)
+        if not isinstance(storage, _Storage):
+            raise self._damaged(f"a tensor's storage is a {type(storage).__name__}")
+        flat = storage.array
+        if any(extent < 0 for extent in shape) or len(shape) > 32:
+            raise self._damaged(f"a tensor of shape {tuple(shape)} cannot be")
+        if 0 in shape:
+            return np.empty(shape, flat.dtype)
+        reach = [(extent - 1) * step for extent, step in zip(shape, steps, strict=True)]
+        low = offset + sum(min(0, far) for far in reach)
+        high = offset + sum(max(0, far) for far in reach)
+        if low < 0 or high >= flat.size:
+            raise self._damaged(
+                f"a tensor of shape {tuple(shape)}, strides {tuple(steps)} and offset {offset} "
+                f"passes its storage of {flat.size:,} elements"
+            )
+        size = flat.dtype.itemsize
+        source = self.tokens.source
+        if math.prod(shape) * size > source.limits.total_for(source.size):
+            raise LimitError(
+                f"a tensor of shape {tuple(shape)} repeats its elements too often.",
+                file=source.name,
+                remedy='If the file is honest, raise limits={"total": ...}.',
+            )
+
+        def view(whole: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+            return np.lib.stride_tricks.as_strided(
+                whole[offset:],
+                shape,
+                [size * step for step in steps],
+                writeable=whole.flags.writeable,
+            )
+
+        if isinstance(flat, LazyArray):
+            return LazyArray(flat.dtype, tuple(shape), lambda: view(flat.read()))
+        return view(flat)
 
 
-def _number(value: float) -> Any:
-    return (
-        int(value) if math.isfinite(value) and value.is_integer() and abs(value) < 2**53 else value
-    )
+_OPENED: Any = object()
 
 
-def _text(data: bytes) -> Any:
+def _plain(value: Any) -> Any:
+    return value.array if isinstance(value, _Storage) else value
+
+
+def _text(data: bytes) -> str | bytes:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
         return data
 
 
-def _is_key(value: Any) -> bool:
-    return isinstance(value, int | float | str | bytes | bool)
-
-
-def _view(
-    storage: Any,
-    dtype: np.dtype[Any],
-    shape: tuple[int, ...],
-    strides: tuple[int, ...],
-    offset: int,
-) -> Any:
-    """The elements of a storage that a tensor names, or None where they pass its end."""
-    if not shape or 0 in shape or storage is None:
-        return np.empty(shape if 0 in shape else (0,), dtype)
-    if not isinstance(storage, np.ndarray) or storage.dtype != dtype:
-        return None
-    if min(shape) < 0 or min(strides) < 0 or offset < 0:
-        return None
-    last = offset + sum(
-        (extent - 1) * stride for extent, stride in zip(shape, strides, strict=True)
-    )
-    if last >= storage.size:
-        return None
-    steps = tuple(stride * dtype.itemsize for stride in strides)
-    return np.lib.stride_tricks.as_strided(
-        storage[offset:], shape, steps, writeable=storage.flags.writeable
-    )
+def _key(key: Any, table: dict[Any, Any]) -> Any:
+    """A table's key as a dict's: whole numbers as int; what cannot be hashed in a record."""
+    key = _plain(key)
+    if isinstance(key, float) and key.is_integer() and abs(key) < 1 << 53:
+        key = int(key)
+    if isinstance(key, dict | list | np.ndarray | LazyArray):
+        return Record("lua.key", key)
+    if key in table:  # 1 and true are one key in Python and two in Lua
+        return Record("lua.key", key)
+    return key
