@@ -147,17 +147,20 @@ def quantized(record: Record, looker: Any) -> Any:
     """(storage, offset, shape, strides, quantizer, requires_grad, hooks): the stored integers.
 
     The quantizer is (scheme, scale, zero point), or (scheme, scales, zero points, axis), whose
-    scales were lists in 1.3 and 1.4.
+    scales were lists in 1.3 and 1.4; before 1.3 scale and zero point stood in its place.
     """
-    if len(record.args) < 5 or not isinstance(record.args[4], tuple):
+    if len(record.args) < 6:
         return None
+    quantizer = record.args[4]
+    if isinstance(quantizer, float):
+        quantizer = ("torch.per_tensor_affine", *record.args[4:6])
     storage = _tensor(record.args[0], looker)
-    if not isinstance(storage, Storage):
+    if not isinstance(storage, Storage) or not isinstance(quantizer, tuple):
         return None
     value = rebuilt(f"{_UTILS}._rebuild_tensor", _in_bytes(storage, record.args[1:4]))
     if value is INERT:
         return None
-    return View(value, _quantizer(record.args[4], looker))
+    return View(value, _quantizer(quantizer, looker))
 
 
 def _in_bytes(storage: Storage, place: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -188,6 +188,14 @@ def test_quantized_tensors_are_their_integers_and_scales() -> None:
     assert scalars == {"q/qscheme": "torch.per_channel_affine", "q/q_per_channel_axis": 0}
 
 
+def test_before_1_3_scale_and_zero_point_stand_in_place_of_the_quantizer() -> None:
+    place = (storage("QUInt8", "3", 6), 0, (2, 3), (3, 1))
+    old = call("torch._utils._rebuild_qtensor", *place, 0.5, 3, False, OrderedDict())
+    arrays, scalars = names(old)
+    assert arrays == {"": [[0, 1, 2], [3, 4, 5]]}
+    assert scalars == {"qscheme": "torch.per_tensor_affine", "q_scale": 0.5, "q_zero_point": 3}
+
+
 def test_elements_that_share_a_byte_are_given_by_bytes() -> None:
     scheme = "per_channel_affine_float_qparams"
     four = quantized("QUInt4x2", scheme, [0.5], [0.0], 0, shape=(3, 3))
