@@ -81,6 +81,11 @@ def write(tree: Any, path: Path, **options: Any) -> None:
     _container.write(tree, path, durable=False, **options)
 
 
+def pickled(tree: Any, path: Path) -> None:
+    with path.open("wb") as file:
+        pickle.dump(tree, file, 5)
+
+
 def with_zlib(tree: Any, path: Path) -> None:
     """As without the extra ``fast``."""
     import zlib
@@ -134,7 +139,7 @@ def big_rows(folder: Path, sizes: list[int], what: str) -> list[Row]:
         "persist, CRC and XXH3": lambda: write(tree, own),
         "persist without `fast`": lambda: with_zlib(tree, own),
         "np.savez": lambda: np.savez(npz, **tree),
-        "pickle 5": lambda: pkl.write_bytes(pickle.dumps(tree, 5)),
+        "pickle 5": lambda: pickled(tree, pkl),
     }
     other = safetensors()
     if other:
@@ -175,7 +180,7 @@ def many_rows(folder: Path, count: int) -> list[Row]:
     save: Variants = {
         "np.savez": lambda: np.savez(npz, **tree),
         "persist": lambda: write(tree, own),
-        "pickle 5": lambda: pkl.write_bytes(pickle.dumps(tree, 5)),
+        "pickle 5": lambda: pickled(tree, pkl),
     }
 
     def load_npz() -> Any:
@@ -241,7 +246,7 @@ def object_rows(folder: Path, count: int) -> list[Row]:
             records[-1].state["near"], made.near = records[near], objects[near]
     own, pkl = folder / "objects.persist", folder / "objects.pkl"
     save: Variants = {
-        "pickle 5": lambda: pkl.write_bytes(pickle.dumps(objects, 5)),
+        "pickle 5": lambda: pickled(objects, pkl),
         "persist, the tree": lambda: write(records, own),
     }
     load: Variants = {

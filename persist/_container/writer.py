@@ -38,6 +38,7 @@ from persist._container.layout import (
     local_members,
     manifest_tail,
 )
+from persist._container.members import Members
 from persist._wire.npy import header_bytes
 from persist.errors import FormatError, MissingExtraError, PersistError
 from persist.tree import LazyArray
@@ -45,6 +46,7 @@ from persist.tree import LazyArray
 __all__ = ["collector_paused", "write"]
 
 _SMALL = 1 << 16  # bytes of an array up to which it is written together with others
+_TWICE = 4 << 20  # bytes of an array up to which a second pass finds it in the cache
 _TOGETHER = 1 << 21  # bytes of them that are
 Entry = tuple[bytes, int, int, int, int, int]  # name, method, crc, packed, size, offset
 
@@ -210,22 +212,7 @@ class _Writer:
     def write(self, graph: Graph, manifest: dict[str, Any]) -> None:
         members = graph.members
         names = [name.encode() for name in members.names]
-        arrays = iter(zip(names, members.arrays, members.dtypes, strict=True))
-        small: list[tuple[bytes, Any]] = []
-        waiting = 0
-        for name, array, dtype in arrays:
-            if self.pack is None and dtype is None and type(array) is np.ndarray:
-                size = array.nbytes
-                if size <= _SMALL:
-                    small.append((name, array))
-                    waiting += size
-                    if waiting >= _TOGETHER:
-                        self.many(small)
-                        waiting = 0
-                    continue
-            self.many(small)
-            self.array(name, array, dtype)
-        self.many(small)
+        self.members(names, members)
         directory, ends = self.directory()
         digests: dict[str, str] = {}
         self.control(GRAPH, graph.text, digests)
@@ -247,6 +234,28 @@ class _Writer:
         self.put(whole)
         self.put(end_of_directory(len(names) + len(self.entries), len(whole), at))
         self.flush()
+
+    def members(self, names: list[bytes], members: Members) -> None:
+        """Write the arrays, runs of small ones together."""
+        small: list[tuple[bytes, Any]] = []
+        waiting = 0
+        if self.pack is not None:
+            sizes = [_SMALL + 1] * len(names)
+        else:
+            sizes = [array.nbytes for array in members.arrays]
+        rows = zip(names, members.arrays, members.dtypes, sizes, strict=True)
+        for name, array, dtype, size in rows:
+            if size <= _SMALL and dtype is None and type(array) is np.ndarray:
+                small.append((name, array))
+                waiting += size
+                if waiting >= _TOGETHER:
+                    self.many(small)
+                    waiting = 0
+            else:
+                self.many(small)
+                waiting = 0
+                self.array(name, array, dtype)
+        self.many(small)
 
     def directory(self) -> tuple[list[bytes], list[int]]:
         """The arrays' entries, and where each ends; what was gathered of them is let go."""
@@ -281,10 +290,13 @@ class _Writer:
             return
         header, once = self.header, None if self.digest is None else self.digest.once
         names = [name for name, _ in small]
-        data = [header(array) + array.tobytes() for _, array in small]
-        for at, (_, array) in enumerate(small):
+        known, data = self.headers, []
+        for _, array in small:
             if array.ndim > 1 and array.flags.fnc:
-                data[at] = header(array) + array.tobytes("F")
+                data.append(header(array) + array.tobytes("F"))
+                continue
+            start = known.get((id(array.dtype), array.shape, False))
+            data.append((start or header(array)) + array.tobytes())
         small.clear()
         if once is not None:
             self.digests += map(once, data)
@@ -300,7 +312,7 @@ class _Writer:
         if dtype is not None:
             array = _as_void(array, dtype)
         header = self.header(array)
-        if array.nbytes <= CHUNK and self.pack is None:
+        if array.nbytes <= _SMALL and self.pack is None:
             data = b"".join((header, _bytes_of(array)))
             if self.digest is not None:
                 self.digests.append(self.digest.once(data))
@@ -343,7 +355,7 @@ class _Writer:
         size = len(header) + array.nbytes
         begin = self.offset
         summed = _Sum(self.digest)
-        if self.start is None:
+        if self.start is None or size <= _TWICE:
             for _ in summed.over(header, array):
                 pass
             self.digests += summed.digests()
