@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from persist._wire.npy import dtype_of
-from persist.errors import FormatError
+from persist.errors import FormatError, MissingExtraError
 
 __all__ = [
     "SAID_BY_NPY",
@@ -84,7 +84,7 @@ def from_description(what: Any, depth: int = 0) -> np.dtype[Any]:
     """Return the dtype that `describe` described.
 
     Raises:
-        ImportError: it is one of a library that is not installed.
+        MissingExtraError: it is one of a library that is not installed.
         TypeError, ValueError, KeyError: it describes none.
     """
     if depth > _DEPTH:
@@ -105,13 +105,24 @@ def _named(name: str) -> np.dtype[Any]:
     module, _, last = name.partition(".")
     if module != "ml_dtypes" or not last.replace("_", "").isalnum():
         raise ValueError(f"the dtype {name!r} is not known")
-    dtype: np.dtype[Any] = np.dtype(getattr(importlib.import_module("ml_dtypes"), last))
+    try:
+        library = importlib.import_module("ml_dtypes")
+    except ImportError as error:
+        raise MissingExtraError(
+            f"an array is of the dtype {name}, whose library is not installed.",
+            remedy="Install it with: pip install 'persist-state[torch]'; "
+            "NumPy alone shows the bits (numpy.load of the same file).",
+        ) from error
+    dtype: np.dtype[Any] = np.dtype(getattr(library, last))
     return dtype
 
 
 def _strings(what: dict[str, Any]) -> np.dtype[Any]:
     if _StringDType is None:
-        raise ImportError("NumPy 2 is needed for its StringDType")
+        raise MissingExtraError(
+            "an array is of NumPy 2's StringDType.",
+            remedy="Install it with: pip install 'numpy>=2'",
+        )
     coerce = bool(what["string"])
     if "missing" not in what:
         return _StringDType(coerce=coerce)  # type: ignore[no-any-return]

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from trees import trees
 
 from persist import _container
-from persist.errors import FormatError
+from persist.errors import FormatError, MissingExtraError
 from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record
 
 RELAXED = settings(
@@ -393,3 +393,11 @@ def test_an_int_of_more_digits_than_python_prints() -> None:
     tree = [10**5000, -(2**20_000), {10**4500: 1}, range(10**5000), (nan := float("nan"), nan)]
     made = again(tree)
     assert made[:4] == tree[:4]
+
+
+def test_a_dtype_whose_library_is_missing_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    data = saved(np.zeros(3, ml_dtypes.bfloat16))
+    monkeypatch.setitem(__import__("sys").modules, "ml_dtypes", None)
+    with pytest.raises(MissingExtraError, match="bfloat16"):
+        _container.read(data)
