@@ -25,7 +25,7 @@ def module_parts(fields: Any) -> dict[str, Any] | None:
     """Return what a module holds under the names that a person uses, or None: it is no module.
 
     Public attributes, parameters, buffers, and modules; what a name with an underscore in
-    front holds (hooks, caches) is left out.
+    front holds (hooks, caches) is left out, but the packed weights of quantized layers.
 
     Args:
         fields: the state of an instance.
@@ -39,11 +39,16 @@ def module_parts(fields: Any) -> dict[str, Any] | None:
     parts = {
         name: value
         for name, value in fields.items()
-        if isinstance(name, str) and not name.startswith("_")
+        if isinstance(name, str) and (not name.startswith("_") or _is_packed(value))
     }
     for held in _HELD:
         parts.update({_step(name): value for name, value in fields.get(held, {}).items()})
     return parts
+
+
+def _is_packed(value: Any) -> bool:
+    """Whether a value is a C++ object: quantized layers keep their weights in one, and only there."""
+    return isinstance(value, Record) and value.cls.name == "ScriptObject"
 
 
 def is_module(value: Any) -> bool:

@@ -196,6 +196,14 @@ def test_before_1_3_scale_and_zero_point_stand_in_place_of_the_quantizer() -> No
     assert scalars == {"qscheme": "torch.per_tensor_affine", "q_scale": 0.5, "q_zero_point": 3}
 
 
+def test_the_packed_weights_of_a_quantized_layer_are_found() -> None:
+    packed = Record("torch.ScriptObject", (quantized("QInt8", "per_tensor_affine", 0.5, 0), None))
+    arrays, scalars = names(module(_packed_params=packed, _other=Record("lab.Other", {"a": 1})))
+    assert arrays == {"_packed_params/state/0": [[0, 1, 2], [3, 4, 5]]}
+    assert scalars["_packed_params/state/0/q_scale"] == 0.5
+    assert "_other/a" not in scalars
+
+
 def test_elements_that_share_a_byte_are_given_by_bytes() -> None:
     scheme = "per_channel_affine_float_qparams"
     four = quantized("QUInt4x2", scheme, [0.5], [0.0], 0, shape=(3, 3))
