@@ -165,7 +165,8 @@ class Bundle:
                 found = entries.get(slice_key(key, extents))
                 if found is None:
                     raise self._damaged("it is listed, but has no entry.", inner)
-                place = self._place(found, inner)
+                piece_shape = shape_checked(shape_of(found.message("shape")), self.index, inner)
+                place = self._place(found, inner, found.integer("dtype"), piece_shape)
                 if place.number % 100 != number % 100 or place.shape != shape_in(box):
                     raise self._damaged(
                         f"its shape is {list(place.shape)}, {list(shape_in(box))} is wanted.", inner
@@ -175,18 +176,18 @@ class Bundle:
             told["slices"] = cuts
             tensor = joined(name, dtype, shape, parts, self.index)
         else:
-            place = self._place(entry, where)
+            place = self._place(entry, where, number, shape)
             told["shard"] = place.shard
             tensor = LazyArray(dtype, shape, *self._ways(place))
         self.tensors[name] = tensor
         self.described[name] = told
 
-    def _place(self, entry: Message, where: str) -> _Entry:
+    def _place(self, entry: Message, where: str, number: int, shape: tuple[int, ...]) -> _Entry:
         """Where an entry's bytes lie, held against its shape and its shard."""
         place = _Entry(
             where,
-            entry.integer("dtype"),
-            shape_checked(shape_of(entry.message("shape")), self.index, where),
+            number,
+            shape,
             entry.integer("shard_id"),
             entry.integer("offset"),
             entry.integer("size"),

@@ -11,6 +11,7 @@ here needs are left out: they are passed over.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from persist._wire.protobuf import Message, Schemas
@@ -31,6 +32,7 @@ _REFERENCE = 100  # added for a reference to a tensor of that type
 _NAMES = {"DT_FLOAT": "float32", "DT_DOUBLE": "float64", "DT_HALF": "float16"}
 
 
+@functools.lru_cache(maxsize=256)
 def dtype_name(number: int) -> str:
     """Return the name that people use of a data type: ``float32``, ``bfloat16``, ``string``."""
     name = DTYPES.get(number % _REFERENCE if number > _REFERENCE else number, f"DT_{number}")
