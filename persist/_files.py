@@ -47,7 +47,6 @@ class File:
         format: the name of the reader that took it.
         claim: why it took it.
         writer: what the file itself tells of its writer; never guessed.
-        tree: the file as written (see `persist.tree`).
         arrays: natural path -> array, lazy where the format allows.
         scalars: natural path -> every other leaf.
         damage: what was wrong and passed over, in words; empty as a rule.
@@ -64,13 +63,17 @@ class File:
         self.claim = claim
         self.writer = content.writer
         self.damage = content.damage
-        self.tree = content.tree
         self._as_torch = False
 
     @property
     def path(self) -> str | None:
         """The path or URL as text; None for bytes and open files."""
         return self._source.path
+
+    @functools.cached_property
+    def tree(self) -> Any:
+        """The file as written; of a container it is made when it is asked for."""
+        return self._content.tree
 
     @functools.cached_property
     def evidence(self) -> list[str]:
@@ -97,7 +100,7 @@ class File:
     @functools.cached_property
     def arrays(self) -> Mapping[str, Any]:
         """Natural path -> array-like: ``shape``, ``dtype``, ``nbytes``, ``numpy.asarray()``, ``[i:j]``."""
-        names = self._names(is_array)
+        names = self._names(is_array, self._content.find)
         return Tensors(names) if self._as_torch else names
 
     @functools.cached_property
@@ -105,14 +108,19 @@ class File:
         """Natural path -> every leaf that is no array."""
         return self._names(lambda leaf: not is_array(leaf))
 
-    def _names(self, wanted: Callable[[Any], bool]) -> Names:
-        return Names(self.tree, self.looker, wanted, self._source.limits.paths, self.name)
+    def _names(
+        self, wanted: Callable[[Any], bool], find: Callable[[str], Any] | None = None
+    ) -> Names:
+        most = self._source.limits.paths
+        return Names(lambda: self.tree, self.looker, wanted, most, self.name, find)
 
     @functools.cached_property
     def structure(self) -> dict[str, Any]:
         """JSON-able description of what is no array: a config, graph nodes, the globals named."""
         structure = self._content.structure
-        structure = structure() if callable(structure) else structure
+        if callable(structure):
+            with _collector_paused():
+                structure = structure()
         seen = described(self.tree, self.looker, self._source.limits.paths)
         return {**structure, "objects": seen} if seen else structure
 
@@ -389,8 +397,9 @@ def save(
         metadata: JSON-able, kept beside the object.
         compress: "zstd" or "deflate", for each array; none by default.
         digest: "xxh3-128", "sha256", "blake3": a digest of each array beside its CRC-32.
-        columns: store many records of one class as columns.
-        pack: store many small arrays of one shape as a block.
+        columns: for containers to come, which store many records of one class as columns; those
+            of version 1 have none.
+        pack: likewise, many small arrays of one shape as a block.
         versions: schema name -> version: write those records as that older version had them, in
             their bare state, for yesterday's code.
         protocol: of ``format="pickle"``; 4 by default, 2 for Python 2.
@@ -474,8 +483,10 @@ def _flat(tree: Any, format: str) -> dict[str, Any]:
         FormatError: there is something that is no array, with its path.
     """
     most = Limits().paths
-    names: dict[str, Any] = dict(Names(tree, Looker(), is_array, most, format))
-    for path, value in Names(tree, Looker(), lambda leaf: not is_array(leaf), most, format).items():
+    names: dict[str, Any] = dict(Names(lambda: tree, Looker(), is_array, most, format))
+    for path, value in Names(
+        lambda: tree, Looker(), lambda leaf: not is_array(leaf), most, format
+    ).items():
         if format != "npz" or not isinstance(
             value, bool | int | float | complex | str | np.generic
         ):
