@@ -157,23 +157,7 @@ class Bundle:
             raise self._damaged(f"its data type is {number}, which none has.", where)
         told: dict[str, Any] = {"dtype": dtype_name(number), "shape": list(shape)}
         if entry.has("slices"):
-            parts, cuts = [], []
-            for piece in entry.messages("slices"):
-                extents = extents_of(piece)
-                box = box_of(extents, shape, self.index, where)
-                inner = f"{where}, part {shown(extents)}"
-                found = entries.get(slice_key(key, extents))
-                if found is None:
-                    raise self._damaged("it is listed, but has no entry.", inner)
-                piece_shape = shape_checked(shape_of(found.message("shape")), self.index, inner)
-                place = self._place(found, inner, found.integer("dtype"), piece_shape)
-                if place.number % 100 != number % 100 or place.shape != shape_in(box):
-                    raise self._damaged(
-                        f"its shape is {list(place.shape)}, {list(shape_in(box))} is wanted.", inner
-                    )
-                parts.append(Part(box, *self._ways(place)))
-                cuts.append(shown(extents))
-            told["slices"] = cuts
+            parts, told["slices"] = self._parts(key, entry, shape, entries)
             tensor = joined(name, dtype, shape, parts, self.index)
         else:
             place = self._place(entry, where, number, shape)
@@ -181,6 +165,30 @@ class Bundle:
             tensor = LazyArray(dtype, shape, *self._ways(place))
         self.tensors[name] = tensor
         self.described[name] = told
+
+    def _parts(
+        self, key: bytes, entry: Message, shape: tuple[int, ...], entries: dict[bytes, Message]
+    ) -> tuple[list[Part], list[str]]:
+        """The parts of a tensor, each of which has an entry of its own."""
+        where = f"tensor {key_text(key)!r}"
+        number = entry.integer("dtype")
+        parts, cuts = [], []
+        for piece in entry.messages("slices"):
+            extents = extents_of(piece)
+            box = box_of(extents, shape, self.index, where)
+            inner = f"{where}, part {shown(extents)}"
+            found = entries.get(slice_key(key, extents))
+            if found is None:
+                raise self._damaged("it is listed, but has no entry.", inner)
+            own = shape_checked(shape_of(found.message("shape")), self.index, inner)
+            if found.integer("dtype") % 100 != number % 100 or own != shape_in(box):
+                raise self._damaged(
+                    f"its shape is {list(own)}, {list(shape_in(box))} is wanted.", inner
+                )
+            place = self._place(found, inner, number, own)
+            parts.append(Part(box, *self._ways(place)))
+            cuts.append(shown(extents))
+        return parts, cuts
 
     def _place(self, entry: Message, where: str, number: int, shape: tuple[int, ...]) -> _Entry:
         """Where an entry's bytes lie, held against its shape and its shard."""

@@ -19,6 +19,16 @@ from persist.errors import DamagedFileError, FormatError, LimitError
 
 CORPUS = Path(__file__).parents[1] / "corpus" / "mxnet"
 CASES = sorted(path for path in CORPUS.iterdir() if (path / "expected.json").exists())
+# Records of MXNet's classes, which its pack looks through.
+SEEN_THROUGH = ("sparse", "trainer", "pickle")
+MARKED = [
+    pytest.param(
+        case,
+        marks=[pytest.mark.packs] if any(word in case.name for word in SEEN_THROUGH) else [],
+        id=case.name,
+    )
+    for case in CASES
+]
 MODULE = CORPUS / "mxnet-0.9.5.post2-py27-module-checkpoint"
 SERIES = CORPUS / "made-1.9.1-py38-module-series"
 
@@ -50,7 +60,7 @@ def digest(array: Any) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)
+@pytest.mark.parametrize("case", MARKED)
 def test_genuine_files(case: Path) -> None:
     expected = json.loads((case / "expected.json").read_text())
     with persist.open(case / expected["file"]) as file:
@@ -126,6 +136,7 @@ def sparse(stype: int, extents: tuple[int, ...], data: Any, *aux: Any) -> bytes:
     return head + CPU + struct.pack("<i", 0) + told + body
 
 
+@pytest.mark.packs
 @pytest.mark.parametrize(
     ("stype", "extents", "aux"),
     [
@@ -151,6 +162,7 @@ def test_indices_that_point_out_are_refused(
         assert np.asarray(file.arrays["s/data"]).shape == data.shape
 
 
+@pytest.mark.packs
 def test_a_sparse_array_of_a_giant_shape_costs_nothing_until_it_is_wanted() -> None:
     rows = sparse(1, (1 << 40, 2), np.ones((1, 2), "f4"), np.array([5], "i8"))
     with persist.open(listed(rows, names=(b"s",))) as file:
@@ -269,6 +281,7 @@ def test_mxnet_2_exports_npz_under_the_same_name(tmp_path: Path) -> None:
 # Trainer states.
 
 
+@pytest.mark.packs
 @pytest.mark.parametrize(
     "case", [case for case in CASES if "trainer" in case.name], ids=lambda path: path.name
 )

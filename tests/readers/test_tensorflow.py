@@ -23,6 +23,15 @@ from persist.errors import DamagedFileError, FormatError, LimitError, UnknownFor
 
 CORPUS = Path(__file__).parents[1] / "corpus" / "tensorflow"
 CASES = sorted(path for path in CORPUS.iterdir() if (path / "expected.json").exists())
+MARKED = [
+    pytest.param(
+        case,
+        # Pickled tensors, which the pack looks through.
+        marks=[pytest.mark.packs] if "pickle" in case.name or "np-save" in case.name else [],
+        id=case.name,
+    )
+    for case in CASES
+]
 MLP = CORPUS / "tf-1.4.1-py36-saver-mlp"
 V1 = CORPUS / "tf-0.12.1-py27-saver-v1-mlp"
 V1_SHARDED = CORPUS / "made-2.15.1-py311-saver-v1-sharded"
@@ -66,7 +75,7 @@ def values(file: Any) -> dict[str, Any]:
 
 @pytest.mark.extra("ml_dtypes")
 @pytest.mark.parametrize("verify", ["lazy", "always", "never"])
-@pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)
+@pytest.mark.parametrize("case", MARKED)
 def test_genuine_files(case: Path, verify: str) -> None:
     expected = json.loads((case / "expected.json").read_text())
     with persist.open(case / expected["file"], verify=verify) as file:
