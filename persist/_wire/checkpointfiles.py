@@ -23,7 +23,7 @@ from persist.errors import FormatError
 __all__ = ["STATE", "State", "bundles", "is_state", "read_state", "split_shard", "tables"]
 
 STATE = "checkpoint"
-_DATA = re.compile(r"(?P<prefix>.+)\.data-(?P<number>\d{5})-of-(?P<count>\d{5})\Z", re.DOTALL)
+_DATA = re.compile(r"(?P<prefix>.*)\.data-(?P<number>\d{5})-of-(?P<count>\d{5})\Z", re.DOTALL)
 _SHARD = re.compile(r"(?P<prefix>.+)-(?P<number>[\d?]{5})-of-(?P<count>\d{5})\Z", re.DOTALL)
 _STATE_FIRST = re.compile(
     rb"(?:\s|#[^\n]*\n)*(?:model_checkpoint_path|all_model_checkpoint_paths"

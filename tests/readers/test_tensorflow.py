@@ -23,11 +23,15 @@ from persist.errors import DamagedFileError, FormatError, LimitError, UnknownFor
 
 CORPUS = Path(__file__).parents[1] / "corpus" / "tensorflow"
 CASES = sorted(path for path in CORPUS.iterdir() if (path / "expected.json").exists())
+MARKS = (
+    # Pickled tensors, which the pack looks through; types that NumPy does not have.
+    (("pickle", "np-save"), pytest.mark.packs),
+    (("bfloat16", "types", "graph-pb", "eager"), pytest.mark.extra("ml_dtypes")),
+)
 MARKED = [
     pytest.param(
         case,
-        # Pickled tensors, which the pack looks through.
-        marks=[pytest.mark.packs] if "pickle" in case.name or "np-save" in case.name else [],
+        marks=[mark for words, mark in MARKS if any(word in case.name for word in words)],
         id=case.name,
     )
     for case in CASES
@@ -73,7 +77,6 @@ def values(file: Any) -> dict[str, Any]:
     }
 
 
-@pytest.mark.extra("ml_dtypes")
 @pytest.mark.parametrize("verify", ["lazy", "always", "never"])
 @pytest.mark.parametrize("case", MARKED)
 def test_genuine_files(case: Path, verify: str) -> None:
@@ -156,6 +159,15 @@ def test_steps_are_numbers_not_text(folder: Path) -> None:
     with persist.open(folder) as file:
         assert file.structure["series"]["steps"] == [10, 200]
         assert file.structure["series"]["step"] == 200
+
+
+def test_a_prefix_may_be_empty(tmp_path: Path) -> None:
+    """``save_weights("weights/")`` names its files by their suffixes alone."""
+    for part in MLP.glob("model.ckpt-3.*"):
+        shutil.copy(part, tmp_path / part.name.removeprefix("model.ckpt-3"))
+    for name in ("", ".index", ".data-00000-of-00001"):
+        with persist.open(tmp_path / name) as file, persist.open(MLP / "model.ckpt-3") as own:
+            assert values(file) == values(own)
 
 
 def test_a_missing_shard_is_named_and_the_others_can_be_had(tmp_path: Path) -> None:
