@@ -586,9 +586,9 @@ def choose(source: Source, layers: tuple[str, ...] = ()) -> tuple[Reader, Source
         UnknownFormatError: nobody claims it; with what it is instead, if that shows.
         AmbiguousFormatError: two unrelated readers claim it.
     """
-    claims = {
-        reader.name: (reader, reason) for reader in readers() if (reason := reader.claims(source))
-    }
+    claims = _claims(source, [reader for reader in readers() if reader.is_sure])
+    if len(claims) != 1:
+        claims = _claims(source, readers())
     for reader, _ in list(claims.values()):
         for name in reader.refines:
             claims.pop(name, None)
@@ -612,6 +612,10 @@ def choose(source: Source, layers: tuple[str, ...] = ()) -> tuple[Reader, Source
     what, cure = diagnose(source)
     inside = f"inside its {', '.join(layers)} layer, " if layers else ""
     raise UnknownFormatError(f"{inside}{what}", file=source.name, remedy=cure)
+
+
+def _claims(source: Source, asked: Iterable[Reader]) -> dict[str, tuple[Reader, str]]:
+    return {reader.name: (reader, reason) for reader in asked if (reason := reader.claims(source))}
 
 
 @functools.cache

@@ -101,6 +101,7 @@ def validators_of(cls: type) -> list[Any]:
 
 
 def has(obj: Any, attribute: str) -> bool:
+    """Whether an instance has an attribute, without asking its ``__getattr__``."""
     try:
         object.__getattribute__(obj, attribute)
     except AttributeError:

@@ -13,6 +13,7 @@ values they held.
 from __future__ import annotations
 
 import array as array_module
+import functools
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -263,22 +264,25 @@ class Names(Mapping[str, Any]):
     all, at most ``limit`` of them.
 
     Args:
-        tree: the tree.
+        tree: returns the tree; asked when it is needed.
         looker: says what stands where.
         wanted: which leaves belong here.
         limit: paths listed before `LimitError`.
         file: the file's name, for errors.
+        find: returns what stands at a path without the tree, or None where only that can tell.
     """
 
     def __init__(
         self,
-        tree: Any,
+        tree: Callable[[], Any],
         looker: Looker,
         wanted: Callable[[Any], bool],
         limit: int = 1_000_000,
         file: str | None = None,
+        find: Callable[[str], Any] | None = None,
     ) -> None:
-        self._tree = _as_root(tree, looker)
+        self._make = tree
+        self._quick = find
         self._looker = looker
         self._wanted = wanted
         self._limit = limit
@@ -286,15 +290,26 @@ class Names(Mapping[str, Any]):
         self._listed: dict[str, Any] | None = None
         self._hoisted: dict[str, Any] | None = None
 
+    @functools.cached_property
+    def _tree(self) -> Any:
+        return _as_root(self._make(), self._looker)
+
     def __getitem__(self, name: str) -> Any:
         if not isinstance(name, str):
             raise KeyError(name)
+        quick = None if self._quick is None else self._quick(name)
+        if quick is not None:
+            return quick
         for leaf in self._find(name):
             return leaf
         raise KeyError(name)
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and any(True for _ in self._find(name))
+        if not isinstance(name, str):
+            return False
+        if self._quick is not None and self._quick(name) is not None:
+            return True
+        return any(True for _ in self._find(name))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._list())

@@ -99,6 +99,7 @@ def _forget(key: int, reference: Any) -> None:
 
 
 def stored(obj: Any, name: str) -> Any:
+    """Return what is kept of a resource for an instance, or ABSENT where it is not open."""
     if hasattr(obj, "__dict__"):
         return obj.__dict__.get(name, ABSENT)
     return _aside.get(id(obj), (None, {}))[1].get(name, ABSENT)

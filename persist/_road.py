@@ -72,6 +72,7 @@ _busy = _Busy()
 
 
 def is_busy(obj: Any) -> bool:
+    """Whether the instance's own ``__setstate__`` is running, in this thread."""
     return id(obj) in _busy.ids
 
 

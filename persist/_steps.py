@@ -168,6 +168,7 @@ def _takes_record(function: Callable[..., Any]) -> bool:
 
 
 def origin_of(function: Callable[..., Any]) -> Origin:
+    """Return where a function was written."""
     code = getattr(function, "__code__", None)
     module = getattr(function, "__module__", "") or ""
     return Origin(
@@ -238,12 +239,14 @@ def shortest(steps: Iterable[Migration], start: int, to: int) -> list[list[Migra
 
 
 def arrows(way: list[Migration]) -> str:
+    """Return the steps of a way as text: ``1→2, 2→3``."""
     return ", ".join(f"{step.start}→{step.to}" for step in way)
 
 
 def gap(
     name: str, start: int, to: int, steps: dict[tuple[int, int], Migration]
 ) -> MissingMigrationError:
+    """Return the error that says which step is missing on the way, and which there are."""
     low, high = min(start, to), max(start, to)
     reached, goal = {low}, high
     for first, last in sorted(steps):

@@ -19,7 +19,7 @@ from persist.tree import ABSENT, Global, PersistentRef, Record, View
 
 
 def named(tree: Any, **settings: Any) -> dict[str, Any]:
-    return dict(Names(tree, Looker(), lambda leaf: True, **settings))
+    return dict(Names(lambda: tree, Looker(), lambda leaf: True, **settings))
 
 
 @pytest.mark.parametrize(
@@ -92,9 +92,9 @@ def test_arrays() -> None:
 
 def test_two_things_of_one_path_are_both_there() -> None:
     tree = {1: "int", "1": "text", "a": {"b": "deep"}, "a/b": "flat"}
-    names = Names(tree, Looker(), lambda leaf: True)
+    names = Names(lambda: tree, Looker(), lambda leaf: True)
     assert dict(names) == {"1": "int", "1~2": "text", "a/b": "deep", "a/b~2": "flat"}
-    fresh = Names(tree, Looker(), lambda leaf: True)
+    fresh = Names(lambda: tree, Looker(), lambda leaf: True)
     for name, value in names.items():
         assert name in fresh
         assert fresh["1~2"] == "text"
@@ -106,7 +106,7 @@ def test_what_is_reached_twice_is_named_twice_and_a_cycle_stops() -> None:
     tree: dict[str, Any] = {"a": shared, "b": shared}
     tree["me"] = tree
     shared.append(shared)
-    names = Names(tree, Looker(), lambda leaf: True)
+    names = Names(lambda: tree, Looker(), lambda leaf: True)
     assert dict(names) == {"a/0": 1, "b/0": 1}
     assert "a/1/0" not in names
     assert "me/a/0" not in names
@@ -116,7 +116,7 @@ def test_paths_that_are_too_many_to_list_can_still_be_asked_for() -> None:
     tree: Any = [1]
     for _ in range(60):
         tree = [tree, tree]
-    names = Names(tree, Looker(), lambda leaf: True, file="bomb.pkl")
+    names = Names(lambda: tree, Looker(), lambda leaf: True, file="bomb.pkl")
     path = "/".join("01" * 30) + "/0"
     assert path in names
     assert names[path] == 1
@@ -133,7 +133,7 @@ def test_a_limit_of_paths_can_be_raised() -> None:
 
 
 def test_what_is_no_name_is_not_there() -> None:
-    names = Names({"a": 1}, Looker(), lambda leaf: True, file="f")
+    names = Names(lambda: {"a": 1}, Looker(), lambda leaf: True, file="f")
     assert 5 not in names
     assert "b" not in names
     assert "a/b" not in names
@@ -159,14 +159,14 @@ trees = st.recursive(
 
 @given(tree=trees)
 def test_every_listed_name_answers_and_nothing_is_lost(tree: Any) -> None:
-    listed = Names(tree, Looker(), lambda leaf: True)
+    listed = Names(lambda: tree, Looker(), lambda leaf: True)
     leaves = list(listed.walk())
     assert len(listed) == len(leaves)
     for name in listed:
         assert name in listed
     # Asked for without listing: every name that is no second of its kind leads to its leaf.
     for path, leaf in leaves:
-        fresh = Names(tree, Looker(), lambda found, leaf=leaf: found is leaf)
+        fresh = Names(lambda: tree, Looker(), lambda found, leaf=leaf: found is leaf)
         assert path in fresh
 
 
@@ -181,11 +181,11 @@ def test_packs_say_how_a_record_looks() -> None:
     var = Record("lab.Shared", {"value": np.zeros(2), "name": "W"})
     looker = Looker(views)
     tree = {"layer": var, "graph": Record("lab.Graph", {"var": var})}
-    assert sorted(Names(tree, looker, lambda leaf: True)) == ["layer", "layer/name"]
+    assert sorted(Names(lambda: tree, looker, lambda leaf: True)) == ["layer", "layer/name"]
     lone = Record("lab.Graph", {"var": var})
-    names = Names([lone], Looker(views), lambda leaf: True)
+    names = Names(lambda: [lone], Looker(views), lambda leaf: True)
     assert sorted(names) == ["W", "W/name"]
-    assert "W/name" in Names([lone], Looker(views), lambda leaf: True)
+    assert "W/name" in Names(lambda: [lone], Looker(views), lambda leaf: True)
 
 
 def test_a_looker_without_an_opener_says_so() -> None:

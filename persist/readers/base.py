@@ -76,6 +76,8 @@ class Reader:
         suffixes: of files that users give this format, for ``save`` and the docs;
             never needed for reading.
         refines: names of readers whose claim gives way to this one's.
+        is_sure: whether its claim rests on marks of its own that no other format
+            bears, so that nobody else need be asked.
         writes: whether `write` is there.
         is_flat: whether `write` takes nothing but names and arrays.
         is_pickle: whether `write` takes live objects, which pickle themselves.
@@ -85,6 +87,7 @@ class Reader:
     name: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]] = ()
     refines: ClassVar[tuple[str, ...]] = ()
+    is_sure: ClassVar[bool] = False
     writes: ClassVar[bool] = False
     is_flat: ClassVar[bool] = False
     is_pickle: ClassVar[bool] = False

@@ -42,6 +42,7 @@ class ContainerReader(Reader):
     name = "persist"
     suffixes = (".persist",)
     refines = ("npz",)
+    is_sure = True
     writes = True
 
     def claims(self, source: Source) -> str | None:

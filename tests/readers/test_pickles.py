@@ -259,3 +259,15 @@ def test_nothing_of_a_gadget_is_imported() -> None:
     assert isinstance(file.tree, Record)
     assert file.tree.maker == Global("this_module_does_not_exist.at_all", "f")
     assert not [name for name in sys.modules if name.startswith("this_module_does_not")]
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_each_pickle_of_a_file_counts_its_memo_anew(protocol: int) -> None:
+    """MEMOIZE says no number: a memo that went on would fetch another value, and say nothing."""
+    parts = [["first", "a", "a"], {"second": ["b", "b"]}, [("c",), ("c",)]]
+    shared = ["x", "y"]
+    parts.append([shared, shared])
+    data = b"".join(pickle.dumps(part, protocol) for part in parts)
+    tree = persist.open(data).tree
+    assert tree == parts
+    assert tree[3][0] is tree[3][1]
