@@ -70,7 +70,7 @@ class Bundle:
     Args:
         index: the ``.index`` file; its neighbours are the shards.
         prefix: what the shards' names begin with.
-        verify: "lazy" checks a tensor's sum when all of it is read, "always"
+        verify: "lazy" checks a tensor's sum when all of it is read (not of some rows), "always"
             all of them now, "never" none.
         salvage: leave out what cannot be read, and tell it in ``damage``.
 
