@@ -40,7 +40,7 @@ test-interop: .venv-interop/.made
 	@.venv-interop/bin/python -m pytest -m interop $(ARGS)
 
 bench: $(VENV)/.test
-	@$(BIN)/python bench/bench.py $(ARGS)
+	@$(BIN)/python benchmarks/container.py --page docs/performance.md $(ARGS)
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check
