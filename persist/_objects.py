@@ -766,6 +766,9 @@ class _Flattener(_Road):
             if value.dtype.hasobject and kind is np.ndarray:
                 return None, self._object_array(value)
             return self._keep(value, self._copied(value) if self._snapshot else value), None
+        if isinstance(value, np.ndarray) and kind.__module__.partition(".")[0] == "numpy":
+            plain = value.view(np.ndarray)  # memmap and the like: what they hold
+            return self._keep(value, self._copied(plain) if self._snapshot else plain), None
         if isinstance(value, LazyArray | np.generic | np.dtype | Global):
             return value, None
         if isinstance(value, datetime.tzinfo | pathlib.PurePath):

@@ -377,3 +377,12 @@ def test_a_registered_class_has_its_version_in_a_pickle_of_ours(tmp_path: Path) 
         assert (type(one), one.a) == (Foreign, [1, 2])
         (entry,) = persist.explain(path, registry=LAB)
         assert (entry.found, entry.how) == (1, "envelope")
+
+
+def test_a_memory_map_is_saved_as_what_it_holds(tmp_path: Path) -> None:
+    mapped = np.memmap(tmp_path / "raw", "f8", "w+", shape=(3, 2))
+    mapped[:] = 7
+    persist.save({"m": mapped}, tmp_path / "x.persist")
+    again = persist.load(tmp_path / "x.persist")["m"]
+    assert type(again) is np.ndarray
+    assert again.tolist() == [[7, 7]] * 3

@@ -687,7 +687,6 @@ def _masked(decoder: _Decoder, node: list[Any]) -> Any:
 _CLASSES: dict[str, Any] = {
     "matrix": np.matrix,
     "recarray": np.recarray,
-    "chararray": np.char.chararray,
 }
 
 

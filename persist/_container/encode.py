@@ -621,7 +621,7 @@ def _masked(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
     return _Frame(frame, ["masked"], iter(parts), _by_mask)
 
 
-@_opens(np.matrix, np.recarray, np.char.chararray)
+@_opens(np.matrix, np.recarray)
 def _seen_as(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
     plain = encoder.fresh(value.view(np.ndarray))
     return _Frame(frame, [type(value).__name__], iter((plain,)), _through)

@@ -194,8 +194,8 @@ def _broken_off(source: Source, start: int, whole: int, error: DamagedFileError)
 
 def _begins_as_text(source: Source) -> bool:
     """Whether the first opcodes execute as a pickle without PROTO."""
-    head = source.head(1)
-    if head not in _FIRST:
+    head = source.head(4)
+    if head[:1] not in _FIRST or head == b"PK\3\4":  # a ZIP may execute, as a persistent id
         return False
     probe = source.window(0, min(source.size, 4096))
     if b"\r\n" in probe.head(256):
