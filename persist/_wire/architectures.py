@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -127,7 +128,8 @@ def kernel_order(
         known_by: how.
         version: of the library, where the file tells it.
     """
-    major = int(version.partition(".")[0]) if version and version[0].isdigit() else None
+    found = re.match(r"(\d{1,3})\.", version or "")
+    major = int(found[1]) if found else None
     axes: dict[str, dict[str, str]] = {}
     for layer in layers:
         ordering = layer.config.get("dim_ordering")
