@@ -264,19 +264,33 @@ def _op(op: Any) -> dict[str, Any]:
 def _function(record: Record, most: int) -> dict[str, Any]:
     """A compiled function: the names of its inputs and shared variables, its graph."""
     inputs, outputs = _ends(record)
-    named = [_text(item.fields().get("name")) for item in inputs]
+    named = [_name_of(item) for item in inputs]
     return {"class": record.qualname, "inputs": named, **_nodes([*inputs, *outputs], most)}
 
 
+def _name_of(end: Record) -> Any:
+    """The name of an input, or of the variable in it."""
+    fields = end.fields()
+    inner = fields.get("variable")
+    name = _text(fields.get("name"))
+    return _text(inner.fields().get("name")) if not name and isinstance(inner, Record) else name
+
+
 def _ends(record: Record) -> tuple[list[Record], list[Record]]:
-    """The inputs and outputs in what a function's maker is made with."""
+    """The inputs and outputs of a function's maker, or of its graph.
+
+    A maker is made with a dict of them; since 0.9 it may also be pickled as any instance.
+    """
     maker = record.args[0] if record.args else None
-    parts = maker.args[0] if isinstance(maker, Record) and maker.args else None
-    if not isinstance(parts, dict):
+    if not isinstance(maker, Record):
         return [], []
+    parts = maker.args[0] if maker.args and isinstance(maker.args[0], dict) else maker.fields()
+    graph = parts.get("fgraph")
     found = []
     for name in ("inputs", "outputs"):
         items = parts.get(name)
+        if items is None and isinstance(graph, Record):
+            items = graph.fields().get(name)
         items = items if isinstance(items, list | tuple) else [items]
         found.append([item for item in items if isinstance(item, Record)])
     return found[0], found[1]
