@@ -75,6 +75,8 @@ class Torch7Reader(Reader):
                 tree = reading.read()
             except FormatError:
                 raise error from None
+            if reading.tokens.left:
+                raise
         return _content(reading, tree, "binary")
 
 
@@ -82,7 +84,7 @@ def _content(reading: _Reading, tree: Any, form: str) -> Content:
     damage = []
     if reading.tokens.left:
         damage.append(f"{reading.tokens.left:,} bytes stand behind the object and were not read")
-    structure = {"form": form, "classes": sorted(reading.classes), "functions": reading.functions}
+    structure = {"encoding": form, "classes": sorted(reading.classes)}
     return Content(tree, structure=structure, damage=damage)
 
 
@@ -293,7 +295,6 @@ class _Reading:
         self.known: dict[int, Any] = {}
         self.frames: list[_Frame] = []
         self.classes: set[str] = set()
-        self.functions = 0
         self._last: Any = None
 
     def read(self) -> Any:
@@ -386,8 +387,7 @@ class _Reading:
         return self._open(2 * count, take, lambda: table)
 
     def _function(self, index: int | None) -> Any:
-        record = Record("lua.function", {"code": self._chars()})
-        self.functions += 1
+        record = Record("lua.function", {"bytecode": self._chars()})
         if index is not None:
             self.known[index] = record
 
