@@ -228,6 +228,10 @@ class _Decoder:
         return LimitError(what, file=self.file, where="graph.json", remedy=remedy)
 
     def hashable(self, items: Sequence[Any]) -> Sequence[Any]:
+        if any(
+            type(item) is np.ndarray for item in items
+        ):  # tensors were keys; no array has a hash
+            items = [_keyed(item) for item in items]
         for item in items:
             if type(item) not in _CHEAP:
                 self.check_key(item)
@@ -236,6 +240,10 @@ class _Decoder:
             if most > _COLLISIONS:
                 raise self.damaged(f"{most:,} keys of one container have the same hash.")
         return items
+
+
+def _keyed(item: Any) -> Any:
+    return LazyArray(item.dtype, item.shape, lambda: item) if type(item) is np.ndarray else item
 
 
 def _brief(error: BaseException) -> str:
