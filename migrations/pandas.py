@@ -29,6 +29,7 @@ import numpy as np
 
 from persist._renames import teach
 from persist._wire.ndarray import array_of_parts
+from persist._wire.zones import zone_of
 from persist.registry import Registry
 from persist.tree import Global, LazyArray, Record, View
 
@@ -678,8 +679,9 @@ def _timestamp(record: Record, name: str) -> Any:
     try:
         nanoseconds = int(record.args[0]) * _UNITS[unit]
         moment = _EPOCH + datetime.timedelta(microseconds=nanoseconds // 1000)
-        if isinstance(tz, datetime.tzinfo):
-            return moment.replace(tzinfo=datetime.UTC).astimezone(tz)
+        zone = zone_of(tz)
+        if zone is not None:
+            return moment.replace(tzinfo=datetime.UTC).astimezone(zone)
     except (OverflowError, KeyError, TypeError, ValueError):
         return None
     return moment if tz is None else moment.replace(tzinfo=datetime.UTC)

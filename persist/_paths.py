@@ -13,6 +13,7 @@ values they held.
 from __future__ import annotations
 
 import array as array_module
+import datetime
 import functools
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
@@ -112,11 +113,11 @@ class Looker:
             return _dict(value)
         if isinstance(value, list | tuple | deque):
             if not len(value):
-                return value, []
+                return [] if isinstance(value, deque) else value, []
             return ABSENT, [(str(index), item) for index, item in enumerate(value)]
         if isinstance(value, PersistentRef):
             return ABSENT, []
-        return value, []
+        return value, _zone_steps(value) if isinstance(value, datetime.tzinfo) else []
 
     def _view(self, view: View) -> tuple[Any, Steps]:
         if view.value is ABSENT:
@@ -131,9 +132,11 @@ class Looker:
             steps: Steps = [("mask", np.ma.getmaskarray(array))]
             if array._fill_value is not None:  # type: ignore[attr-defined]
                 steps.append(("fill_value", np.asarray(array._fill_value)[()]))  # type: ignore[attr-defined]
-            return array.data, steps
-        if not array.dtype.hasobject:
+            leaf, items = self._array(np.asarray(array.data))
+            return leaf, _distinct([*items, *steps])
+        if not array.dtype.hasobject or array.dtype.kind == "T":
             return array, []
+        array = np.asarray(array)  # the rows of a matrix are matrices, which have no end
         if array.dtype.names is not None:
             return self._object_fields(array)
         if array.ndim == 0:  # transparent: what it holds stands in its place
@@ -168,6 +171,9 @@ class Looker:
         array = _subclass_array(record)
         if array is not None:
             leaf, rest, prefix = array
+            if leaf.dtype.hasobject:
+                leaf, steps = self._array(leaf)
+            steps = [*steps, *_mask_steps(record)]
             steps += [(f"{prefix}/{index}" if prefix else index, item) for index, item in rest]
             state = ABSENT
         steps += _state_steps(record, state)
@@ -210,7 +216,7 @@ def _state_steps(record: Record, state: Any) -> Steps:
         return [(step_of(name), item) for name, item in envelope.fields().items()]
     if isinstance(state, dict):
         return [(step_of(name), item) for name, item in state.items()]
-    if is_slots_pair(state):
+    if is_slots_pair(state) and state[1] is not None:  # a class's own pair may end with None
         return [(step_of(name), item) for name, item in record.fields().items()]
     if isinstance(state, tuple | list):
         return [(f"state/{index}", item) for index, item in enumerate(state)]
@@ -230,8 +236,39 @@ def _argument_steps(record: Record) -> Steps:
             items = value.items() if isinstance(value, dict) else enumerate(value)
             return [(step_of(key), item) for key, item in items]
         return [("args/0", value)]
+    if record.kind == "called" and len(args) == 2 and isinstance(args[1], tuple):
+        called = [(f"args/{index}", item) for index, item in enumerate(args[1])]
+        return [*called, ("callable", args[0])]
     steps = [(f"args/{index}", item) for index, item in enumerate(args)]
     return steps + [(f"kwargs/{step_of(key)}", item) for key, item in record.kwargs.items()]
+
+
+def _zone_steps(zone: datetime.tzinfo) -> Steps:
+    """What a zone that stands alone was made with."""
+    key = getattr(zone, "key", None)
+    if key is not None:
+        return [("args/0", key)]
+    made = zone.__getinitargs__() if isinstance(zone, datetime.timezone) else ()  # type: ignore[attr-defined]
+    return [(f"args/{index}", item) for index, item in enumerate(made)]
+
+
+_MASKED_MAKERS = ("_mareconstruct", "_mrreconstruct")
+_MAKERS = ("_reconstruct", *_MASKED_MAKERS)
+
+
+def _mask_steps(record: Record) -> Steps:
+    """Of a subclass of masked array: its mask, and its fill value where the file has one."""
+    if record.maker is None or record.maker.name not in _MASKED_MAKERS:
+        return []
+    from persist._wire.ndarray import mask_of_parts
+
+    state = record.state
+    inner = state[0] if isinstance(state, tuple) and isinstance(state[0], tuple) else state
+    mask = mask_of_parts(inner)
+    steps: Steps = [] if mask is None else [("mask", mask)]
+    if mask is not None and inner[6] is not None:
+        steps.append(("fill_value", np.asarray(inner[6])[()]))
+    return steps
 
 
 def _subclass_array(record: Record) -> tuple[Any, Steps, str] | None:
@@ -239,7 +276,7 @@ def _subclass_array(record: Record) -> tuple[Any, Steps, str] | None:
     maker = record.maker
     if maker is not None and maker.qualname == "persist.versioned._array" and len(record.args) == 2:
         return record.args[1], _state_steps(record, record.state), ""
-    if maker is None or maker.name not in ("_reconstruct", "_mareconstruct"):
+    if maker is None or maker.name not in _MAKERS:
         return None
     state = record.state
     nested = isinstance(state, tuple) and bool(state) and isinstance(state[0], tuple)
@@ -356,8 +393,10 @@ class Names(Mapping[str, Any]):
             if not steps:
                 continue
             table = self._table(value, steps)
+            found: list[tuple[Any, str, tuple[int, ...]]] = []
+            if not passed and rest and "" in table:  # an empty key of the root adds no slash
+                found.append((table[""], rest, (id(value),)))
             passed = (*passed, id(value))
-            found = []
             if rest in table:
                 found.append((table[rest], "", passed))
             cut = rest.find("/")

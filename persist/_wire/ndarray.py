@@ -335,7 +335,10 @@ def _finish_masked(machine: Machine, record: Record) -> Any:
     return array
 
 
-_MASKED = ("numpy.ma.core.MaskedArray", "numpy.ma.MaskedArray", "numpy.core.ma.MaskedArray")
+_MASKED = (
+    "numpy.ma.core.MaskedArray", "numpy.ma.MaskedArray", "numpy.core.ma.MaskedArray",
+    "numpy.ma.mrecords.MaskedRecords",
+)  # fmt: skip
 
 
 # Functions by name.
@@ -366,11 +369,35 @@ for _name in (
     "numpy.ma.core._mareconstruct",
     "numpy.ma._mareconstruct",
     "numpy.core.ma._mareconstruct",
+    "numpy.ma.mrecords._mrreconstruct",
 ):
     REBUILD[_name] = _named_reconstruct(_name)
     FINISH[_name] = _finish_masked
 # What `Versioned` writes for an ndarray's heir (docs/envelope.md): (class, array).
 REBUILD["persist.versioned._array"] = _named_reconstruct("persist.versioned._array")
+
+
+def _string_dtype(machine: Machine, args: tuple[Any, ...]) -> Any:
+    """NumPy 2's ``StringDType(coerce[, na_object])``; before NumPy 2, such arrays hold objects."""
+    made = getattr(getattr(np, "dtypes", None), "StringDType", None)
+    if made is None:
+        return np.dtype(object)
+    missing = args[1:2]
+    if len(args) not in (1, 2) or any(
+        type(item) not in (type(None), float, str) for item in missing
+    ):
+        return INERT
+    return made(coerce=bool(args[0]), **({"na_object": missing[0]} if missing else {}))
+
+
+REBUILD["numpy._core._internal._convert_to_stringdtype_kwargs"] = _string_dtype
+
+
+def mask_of_parts(state: tuple[Any, ...]) -> np.ndarray[Any, Any] | None:
+    """Return the mask in the state of a subclass of masked array that is not here, or None."""
+    if len(state) < 7 or not isinstance(state[2], np.dtype):
+        return None
+    return array_of_parts((*state[:2], np.ma.make_mask_descr(state[2]), state[3], state[5]))
 
 
 def array_of_parts(state: Any) -> np.ndarray[Any, Any] | None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import array as array_module
 import datetime
 import fractions
-import re
 import uuid
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from persist._wire.pickle import INERT, Finisher, Machine, Rebuilder
+from persist._wire.zones import named, zone_of
 from persist.tree import ABSENT, Global, Record
 
 __all__ = ["FINISH", "REBUILD"]
@@ -283,12 +283,16 @@ def _datetime(machine: Machine, args: tuple[Any, ...]) -> Any:
     if len(args) not in (1, 2):
         return datetime.datetime(*args) if _all_ints(args) else INERT
     data = machine.raw(args[0])
-    if data is None or len(data) != 10 or not (zone is None or isinstance(zone, datetime.tzinfo)):
+    if data is None or len(data) != 10:
         return INERT
     year, month, fold = data[0] * 256 + data[1], data[2] & 127, data[2] >> 7
     day, hour, minute, second = data[3:7]
     micro = int.from_bytes(data[7:10], "big")
-    return datetime.datetime(year, month, day, hour, minute, second, micro, zone, fold=fold)
+    moment = datetime.datetime(year, month, day, hour, minute, second, micro, fold=fold)
+    if zone is None:
+        return moment
+    known = zone_of(zone, moment)
+    return INERT if known is None else moment.replace(tzinfo=known)
 
 
 @_rebuilds("datetime.date")
@@ -303,9 +307,10 @@ def _date(machine: Machine, args: tuple[Any, ...]) -> Any:
 
 @_rebuilds("datetime.time")
 def _time(machine: Machine, args: tuple[Any, ...]) -> Any:
-    zone = args[1] if len(args) == 2 else None
+    lost = args[1] if len(args) == 2 else None
+    zone = zone_of(lost)
     data = machine.raw(args[0]) if args else None
-    if data is None or len(data) != 6 or not (zone is None or isinstance(zone, datetime.tzinfo)):
+    if data is None or len(data) != 6 or (zone is None and lost is not None):
         return INERT
     micro = int.from_bytes(data[3:6], "big")
     return datetime.time(data[0] & 127, data[1], data[2], micro, tzinfo=zone, fold=data[0] >> 7)
@@ -330,28 +335,11 @@ def _pytz_utc(machine: Machine, args: tuple[Any, ...]) -> Any:
     return datetime.UTC
 
 
-@_rebuilds("pytz._p")
-def _pytz_zone(machine: Machine, args: tuple[Any, ...]) -> Any:
-    """pytz: (name, seconds east of UTC, seconds of summer time, abbreviation); the offset is what counts."""
-    if len(args) == 4 and _all_ints(args[1:3]):
-        return datetime.timezone(datetime.timedelta(seconds=args[1]), str(args[0]))
-    return INERT
-
-
-_ZONE = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,3}")
-
-
 @_rebuilds("zoneinfo.ZoneInfo._unpickle")
 def _zoneinfo(machine: Machine, args: tuple[Any, ...]) -> Any:
     """A zone by its key; one that this machine's table lacks stays a record."""
-    import zoneinfo
-
-    if not isinstance(args[0], str) or not _ZONE.fullmatch(args[0]):
-        return INERT
-    try:
-        return zoneinfo.ZoneInfo(args[0])
-    except (zoneinfo.ZoneInfoNotFoundError, OSError):  # a folder of zones is an OSError
-        return INERT
+    zone = named(args[0])
+    return INERT if zone is None else zone
 
 
 def _all_ints(parts: tuple[Any, ...]) -> bool:
@@ -417,7 +405,15 @@ def _getattr(machine: Machine, args: tuple[Any, ...]) -> Any:
 @_builtin("NoneType", "type")
 def _type_of_none(machine: Machine, args: tuple[Any, ...]) -> Any:
     """``type(None)``, ``type(...)`` and ``type(NotImplemented)``, as Python 3 pickles those types."""
-    return Global("builtins", "NoneType") if args == (None,) else INERT
+    if args == (None,):
+        return Global("builtins", "NoneType")
+    if len(args) == 1 and isinstance(args[0], Global):
+        name = _TYPES_OF.get(args[0].name)
+        return Global("builtins", name) if name else INERT
+    return INERT
+
+
+_TYPES_OF = {"Ellipsis": "ellipsis", "NotImplemented": "NotImplementedType"}
 
 
 # What `persist` itself writes into pickles (docs/envelope.md).
