@@ -59,8 +59,6 @@ def look(record: Record, looker: Any) -> Any:
     if name in _MAKERS or name in _SLOTS:
         return _graph(record, looker, lambda most: {"class": record.qualname})
     fields = record.fields()
-    if name == "Container" and _storage(fields) is not None:
-        return _value(fields, fields, looker)
     if {"inputs", "outputs"} <= fields.keys() and {"op", "clients", "apply_nodes"} & fields.keys():
         return _graph(record, looker, lambda most: _whole(record, most))
     if "type" in fields and not {"owner", "_owner", "container", "data"}.isdisjoint(fields):
@@ -312,6 +310,8 @@ def _nodes(ends: list[Any], most: int) -> dict[str, Any]:
 
     Variables without a name are numbered.
     """
+    if most <= 0:
+        return {"nodes_left_out": True}
     labels: dict[int, str] = {}
 
     def label(variable: Any) -> str:
