@@ -31,6 +31,7 @@ class Frame:
         long: bytes of a length.
         verify: whether checksums of metadata are compared.
         known: what has been parsed, by kind and address.
+        allowance: bytes that the rows now being read may still make; None otherwise.
     """
 
     def __init__(self, source: Source, wide: int, long: int, verify: bool = True) -> None:
@@ -40,6 +41,7 @@ class Frame:
         self.verify = verify
         self.nowhere = (1 << 8 * wide) - 1
         self.known: dict[Any, Any] = {}
+        self.allowance: int | None = None
         self._left = _WORK + source.size
 
     def work(self, count: int = 1) -> None:
@@ -54,6 +56,23 @@ class Frame:
                 "its tables lead through more entries than its bytes can hold.",
                 file=self.source.name,
                 remedy="The file is damaged or made to keep a reader busy.",
+            )
+
+    def spend(self, count: int) -> None:
+        """Count bytes that are about to be made: for this read alone, where rows are read.
+
+        Raises:
+            LimitError: more than one file may make.
+        """
+        if self.allowance is None:
+            self.source.spend(count)
+            return
+        self.allowance -= count
+        if self.allowance < 0:
+            raise LimitError(
+                "these rows would make more bytes than one file may.",
+                file=self.source.name,
+                remedy='Read fewer, or raise limits={"total": ...}.',
             )
 
     def fields(self, address: int, length: int, what: str) -> Fields:

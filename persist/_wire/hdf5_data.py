@@ -256,6 +256,7 @@ class Dataset:
     # Reading.
 
     def _whole(self) -> Array:
+        self._affordable()  # before it is counted: what is refused costs the others nothing
         cost = self.nbytes
         if self.grid is not None and self.pipeline.filters:
             cost = max(cost, self.grid.nbytes * sum(map(len, self._by_row().values())))
@@ -264,8 +265,14 @@ class Dataset:
         return self._settled(self.type.given(self._raw_rows(0, stop), self.frame))
 
     def _given_rows(self, start: int, stop: int) -> Array:
+        """Rows that are read again and again are counted each time anew."""
         self._affordable(stop - start)
-        return self._settled(self.type.given(self._raw_rows(start, stop), self.frame))
+        source = self.frame.source
+        self.frame.allowance = source.limits.total_for(source.size)
+        try:
+            return self._settled(self.type.given(self._raw_rows(start, stop), self.frame))
+        finally:
+            self.frame.allowance = None
 
     def _settled(self, array: Array) -> Array:
         if self.frame.source.writable:

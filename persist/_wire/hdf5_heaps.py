@@ -73,13 +73,15 @@ class GlobalHeap:
         head.version(1)
         head.skip(3)
         fields = frame.fields(address, head.length(), "a global heap")
-        fields.skip(8 + frame.long)
+        width = (8 + frame.long + 7) // 8 * 8  # of every header, on multiples of 8
+        fields.skip(width)
         found: dict[int, memoryview] = {}
-        while fields.left >= 8 + frame.long:
+        while fields.left >= width:
             frame.work()
             index = fields.number(2)
             fields.skip(6)
             size = fields.length()
+            fields.skip(width - 8 - frame.long)
             if not index:  # free space, to the end
                 break
             found[index] = fields.view(size)

@@ -64,7 +64,7 @@ def _each(elements: Array, frame: Frame, make: Callable[[int, int, int], Any]) -
     made = np.empty(elements.size, object)
     flat = elements.reshape(-1)
     columns = (flat["count"].tolist(), flat["address"].tolist(), flat["index"].tolist())
-    frame.source.spend(64 * elements.size)
+    frame.spend(64 * elements.size)
     for number, (count, address, index) in enumerate(zip(*columns, strict=True)):
         made[number] = make(count, address, index)
     return made.reshape(elements.shape)
@@ -80,7 +80,7 @@ def texts(elements: Array, frame: Frame) -> Array:
         data = heap.get(address, index)
         if count > len(data):
             _short(frame, count, len(data), address)
-        frame.source.spend(count)
+        frame.spend(count)
         return text_of(bytes(data[:count]).partition(b"\0")[0])
 
     return _each(elements, frame, make)
@@ -103,7 +103,7 @@ def sequences(
         items = count * int(np.prod(shape, dtype=object))
         if items * raw.itemsize > len(data):
             _short(frame, items * raw.itemsize, len(data), address)
-        frame.source.spend(items * raw.itemsize)
+        frame.spend(items * raw.itemsize)
         found = np.frombuffer(data, raw, items).reshape((count, *shape))
         return given(found.copy(), frame)
 
@@ -120,7 +120,7 @@ def _short(frame: Frame, wanted: int, there: int, address: int) -> None:
 def objects(elements: Array, frame: Frame) -> Array:
     """References to objects, as the path of what they point to; None where they point nowhere."""
     made = np.empty(elements.size, object)
-    frame.source.spend(64 * elements.size)
+    frame.spend(64 * elements.size)
     for number, address in enumerate(elements.reshape(-1).tolist()):
         made[number] = path_of(frame, address)
     return made.reshape(elements.shape)
@@ -130,14 +130,14 @@ def regions(elements: Array, frame: Frame) -> Array:
     """References to parts of datasets: the path, and the selection as it is stored."""
     made = np.empty(elements.size, object)
     heap = heap_of(frame)
-    frame.source.spend(64 * elements.size)
+    frame.spend(64 * elements.size)
     pairs = elements.reshape(-1)
     columns = zip(pairs["address"].tolist(), pairs["index"].tolist(), strict=True)
     for number, (address, index) in enumerate(columns):
         made[number] = None
         if address not in (0, frame.nowhere):
             data = bytes(heap.get(address, index))
-            frame.source.spend(len(data))
+            frame.spend(len(data))
             target = int.from_bytes(data[: frame.wide], "little")
             made[number] = {"object": path_of(frame, target), "selection": data[frame.wide :]}
     return made.reshape(elements.shape)

@@ -263,15 +263,20 @@ class _Network:
         return {name: group[name] for name in order}
 
     def _narrow(self) -> None:
-        """Two opaque bytes that an attribute calls bfloat16 are that."""
+        """Opaque bytes whose attribute ``dtype`` names a type that HDF5 lacks are of that type."""
         for path, dataset in self.walk.datasets.items():
-            if dataset.type.dtype != np.dtype("V2"):
+            kind = dataset.type.dtype
+            if kind.kind != "V" or kind.names is not None or kind.itemsize > 2:
                 continue
             told = self._attributes(path).get("dtype")
-            if told is not None and self.walk.value(path, told) == "bfloat16":
-                group, own = self.walk.holder(path)
-                if own in group:
-                    group[own] = _as_type(group[own], extended("bfloat16"))
+            name = None if told is None else self.walk.value(path, told)
+            try:
+                dtype = extended(name) if isinstance(name, str) else None
+            except KeyError:
+                continue
+            group, own = self.walk.holder(path)
+            if dtype is not None and dtype.itemsize == kind.itemsize and own in group:
+                group[own] = _as_type(group[own], dtype)
 
     # Structure.
 
