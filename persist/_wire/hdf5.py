@@ -23,13 +23,15 @@ from persist._wire.hdf5_data import Dataset
 from persist._wire.hdf5_headers import SHARED_TABLE, messages_of, read_shared_table
 from persist._wire.hdf5_objects import Attribute, Link, Node, node_at
 from persist._wire.source import Source
-from persist.errors import DamagedFileError, FormatError, MissingExtraError
+from persist.errors import DamagedFileError, FormatError, LimitError, MissingExtraError
 from persist.tree import LazyArray
 
 __all__ = ["Attribute", "Hdf5", "Walk", "attribute_json", "begins_at"]
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 
+_SPELLED = 1 << 27  # characters of all paths: a deep file has long ones
+_TOLD = 1000  # pieces of damage that are told
 _HOPS = 16  # soft links behind soft links
 
 
@@ -178,6 +180,7 @@ class Walk:
         self.soft: dict[str, str] = {}
         self._made: dict[int, Any] = {}
         self._waiting: list[_Soft] = []
+        self._spelled = 0
         file.frame.known["paths"] = self.paths
         self.tree: dict[str, Any] = self._object(root, "")
         self._links(root)
@@ -185,6 +188,14 @@ class Walk:
 
     def _object(self, node: Node, path: str) -> Any:
         """The value of an object that is met for the first time; a group is still empty."""
+        self._spelled += len(path)
+        if self._spelled > _SPELLED:
+            raise LimitError(
+                f"the paths of its {len(self.nodes):,} objects take more than {_SPELLED:,} "
+                "characters.",
+                file=self.file.frame.source.name,
+                remedy="The file is made to fill memory, or nested far deeper than any.",
+            )
         self.paths[node.address] = path or "/"
         self.nodes[path] = node
         if node.kind == "group":
@@ -245,9 +256,10 @@ class Walk:
         try:
             return make()
         except (FormatError, MissingExtraError) as error:
-            if not self.file.salvage:
+            if not self.file.salvage or isinstance(error, LimitError):
                 raise
-            self.file.damage.append(f"{where or '/'}: {error.what}")
+            if len(self.file.damage) < _TOLD:
+                self.file.damage.append(f"{where[:200] or '/'}: {error.what}")
             return instead
 
     def _settle(self) -> None:

@@ -497,12 +497,12 @@ def test_groups_that_all_name_one_table_keep_nobody_busy(tmp_path: Path) -> None
 def test_a_deep_file_ends(tmp_path: Path) -> None:
     def fill(file: Any) -> None:
         group = file
-        for _ in range(3000):
+        for _ in range(1000):
             group = group.create_group("g")
         group["x"] = 1
 
     with persist.open(write(tmp_path / "deep.h5", fill)) as file:
-        assert file.arrays["g/" * 3000 + "x"] == 1
+        assert file.arrays["g/" * 1000 + "x"] == 1
 
 
 def test_lookup3_is_that_of_its_author() -> None:
