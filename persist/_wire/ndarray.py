@@ -304,6 +304,25 @@ def _scalar(machine: Machine, args: tuple[Any, ...]) -> Any:
     return value[()] if is_text_valid(value) else INERT
 
 
+def _created(machine: Machine, args: tuple[Any, ...]) -> Any:
+    """dill's ``_create_array(function, arguments, state, attributes)``: what REDUCE and BUILD say
+    elsewhere, in one call. The attributes are of use to subclasses of one's own only; with them,
+    those stay as they are.
+
+    Source: ``dill/_dill.py`` (``Pickler.save``, ``_create_array``), since 0.2.
+    """
+    function, made_with, state = args[:3]
+    name = function.qualname if isinstance(function, Global) else ""
+    if name not in FINISH or name not in REBUILD or not isinstance(made_with, tuple):
+        return INERT
+    record = REBUILD[name](machine, made_with)
+    if not isinstance(record, Record):
+        return INERT
+    record.state = state
+    value = FINISH[name](machine, record)
+    return record if value is INERT and not any(args[3:]) else value
+
+
 # Masked arrays.
 
 
@@ -357,6 +376,8 @@ for _name in ("numpy.dtype", "numpy.dtypes.dtype", *_core("multiarray", "dtype")
     FINISH[_name] = _finish_dtype
 for _name in _core("multiarray", "scalar"):
     REBUILD[_name] = _scalar
+for _name in ("dill._dill._create_array", "dill.dill._create_array"):
+    REBUILD[_name] = _created
 for _name in _core("numeric", "_frombuffer"):
     REBUILD[_name] = _frombuffer
 for _name in (
