@@ -624,6 +624,7 @@ def is_today(tree: Any, registry: Registry) -> bool:
     Only looks, and gives up at the first doubt: False may also mean that it was too odd to say.
     """
     verdicts: dict[Any, bool] = {}
+    kept: dict[int, Global] = {}
     stack, seen = [tree], set()
     while stack:
         value = stack.pop()
@@ -640,9 +641,11 @@ def is_today(tree: Any, registry: Registry) -> bool:
             continue
         elif kind is Record:
             state = value.state
-            if type(state) is not dict or value.args or value.listitems or value.dictitems:
+            if type(state) is not dict or not value.is_bare:
                 return False
-            key = (value.cls, value.version, *state)
+            named = value.cls
+            kept[id(named)] = named
+            key = (id(named), value.version, *state)
             verdict = verdicts.get(key)
             if verdict is None:
                 verdict = verdicts[key] = _is_of_today(value, registry)

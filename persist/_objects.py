@@ -57,6 +57,7 @@ _ATOMS = frozenset(
     )
 )  # fmt: skip
 _set = object.__setattr__
+_UNKNOWN = (None, False, None)
 _CONSTANT = "persist.versioned._constant"  # how a plain pickle of ours spells a constant
 
 
@@ -201,7 +202,7 @@ class _Builder(_Road):
         self._done: dict[int, tuple[Any, Any]] = {}
         self._entered: Counter[int] = Counter()
         self._classes: dict[Global, Any] = {}
-        self._shorts: dict[Global, tuple[Any, Any]] = {}
+        self._shorts: dict[int, tuple[Any, Any, Any]] = {}
         self._whole: list[tuple[Any, str]] = []  # declared objects, in the order they were made
         self._opaque: dict[str, tuple[Record, str, int, bool]] = {}
         self._migrated = {
@@ -336,18 +337,17 @@ class _Builder(_Road):
 
     def _at_once(self, record: Record) -> tuple[Any, Parts | None] | None:
         """Make an instance whose state is today's fields and nothing else; None of any other."""
-        cls, short = self._shorts.get(record.cls, (None, False))
+        named = record.cls
+        cls, short, _ = self._shorts.get(id(named), _UNKNOWN)
         if short is False:
             short = None
             cls, how = self._find(record)
             if how == "declared":
                 short = _short_way(road_of(cls, self._registry))
                 short = short if short is not None and short.sets else None
-            self._shorts[record.cls] = (cls, short)
+            self._shorts[id(named)] = (cls, short, named)
         state = record.state
-        if short is None or type(state) is not dict or record.version is None:
-            return None
-        if record.args or record.kwargs or record.listitems or record.dictitems:
+        if short is None or type(state) is not dict or record.version is None or not record.is_bare:
             return None
         if tuple(state) != short.names:
             return None

@@ -99,6 +99,7 @@ _OWN = frozenset(
 
 
 # What a record has where its maker said nothing; a reader that makes many leaves it unsaid.
+_BESIDE = frozenset(("args", "kwargs", "listitems", "dictitems"))  # the state
 _UNSET: dict[str, Any] = {
     "args": tuple, "kwargs": dict, "listitems": list, "dictitems": list,
     "maker": lambda: None, "version": lambda: None,
@@ -129,6 +130,7 @@ class Record:
 
     __slots__ = (
         "__weakref__",
+        "_touched",
         "args",
         "cls",
         "dictitems",
@@ -176,6 +178,16 @@ class Record:
         put(self, "listitems", [] if listitems is None else listitems)
         put(self, "dictitems", [] if dictitems is None else dictitems)
         put(self, "version", version)
+        put(self, "_touched", True)
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether there is a state and nothing beside it: no arguments, no items."""
+        try:
+            _touched(self)
+        except AttributeError:  # made without them, and nobody has asked for them yet
+            return True
+        return not (self.args or self.kwargs or self.listitems or self.dictitems)
 
     @property
     def qualname(self) -> str:
@@ -242,6 +254,8 @@ class Record:
         if name in _UNSET:  # one of its own that nobody has asked for yet
             value = _UNSET[name]()
             object.__setattr__(self, name, value)
+            if name in _BESIDE:
+                object.__setattr__(self, "_touched", True)
             return value
         if name in Record.__slots__ or (name.startswith("__") and name.endswith("__")):
             raise AttributeError(name)
@@ -253,6 +267,8 @@ class Record:
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _OWN:
             object.__setattr__(self, name, value)
+            if name in _BESIDE:
+                object.__setattr__(self, "_touched", True)
         else:
             self[name] = value
 
@@ -264,7 +280,7 @@ class Record:
 
     def __dir__(self) -> list[str]:
         names = [str(name) for name in self.fields()]
-        return sorted({*names, *_OWN, "qualname", "fields"})
+        return sorted({*names, *_OWN, "qualname", "fields", "is_bare"})
 
     def __repr__(self) -> str:
         version = "" if self.version is None else f" version {self.version}"
@@ -284,6 +300,9 @@ class Record:
     def __setstate__(self, own: dict[str, Any]) -> None:
         for name in _OWN & own.keys():
             object.__setattr__(self, name, own[name])
+
+
+_touched = Record._touched.__get__  # type: ignore[attr-defined]
 
 
 def is_slots_pair(state: object) -> bool:
