@@ -132,8 +132,8 @@ class Looker:
             steps: Steps = [("mask", np.ma.getmaskarray(array))]
             if array._fill_value is not None:  # type: ignore[attr-defined]
                 steps.append(("fill_value", np.asarray(array._fill_value)[()]))  # type: ignore[attr-defined]
-            leaf, items = self._array(np.asarray(array.data))
-            return leaf, _distinct([*items, *steps])
+            _, items = self._array(np.asarray(array.data))  # objects have names of their own, too
+            return array.data, _distinct([*items, *steps])
         if not array.dtype.hasobject or array.dtype.kind == "T":
             return array, []
         array = np.asarray(array)  # the rows of a matrix are matrices, which have no end

@@ -799,6 +799,10 @@ class Machine:
         """REDUCE of what is itself an instance (a partial, a class made by a call)."""
         if not isinstance(function, Record):
             raise TypeError(f"a {type(function).__name__} is called")
+        new = None if args else _partial_new(function)
+        if new is not None:
+            self._made(new)
+            return
         record = Record(function.cls, kind="called", args=(function, args))
         self._stack.append(record)
 
@@ -935,6 +939,29 @@ class _Mender:
                 continue
             for index, item in enumerate(part.flat):
                 part.flat[index] = self.swap(item)
+
+
+def _partial_new(function: Record) -> Record | None:
+    """NEWOBJ_EX as protocols 2 and 3 spell it: ``partial(cls.__new__, cls, *args, **kwargs)()``.
+
+    Source: ``save_reduce`` in ``Lib/pickle.py`` and ``Modules/_pickle.c`` since Python 3.4.
+    """
+    state = function.state
+    if function.cls.qualname != "functools.partial" or not isinstance(state, tuple):
+        return None
+    if len(state) < 3 or not isinstance(state[1], tuple) or not isinstance(state[2], dict):
+        return None
+    new, bound, kwargs = state[:3]
+    cls = bound[0] if bound else None
+    if not isinstance(new, Global) or not isinstance(cls, Global):
+        return None
+    if new.qualname not in (
+        f"{cls.qualname}.__new__",
+        "__builtin__.object.__new__",
+        "builtins.object.__new__",
+    ):
+        return None
+    return Record(cls, kind="newobj_ex", args=bound[1:], kwargs=kwargs)
 
 
 def _is_newobj_ex(args: tuple[Any, ...]) -> bool:
