@@ -88,7 +88,13 @@ class TheanoZipReader(Reader):
         )
         arrays.machine = machine
         cursor = pickle.cursor()
-        tree = machine.load(cursor)
+        try:
+            tree = machine.load(cursor)
+        except DamagedFileError as error:
+            if not options.salvage:
+                raise
+            arrays.damage.append(str(error))
+            tree, cursor.offset = machine.unfinished(), pickle.size
         if cursor.left:
             arrays.damage.append(f"{cursor.left:,} bytes follow the pickle in its member")
         structure = {

@@ -152,6 +152,20 @@ def test_a_broken_member_is_refused_or_told() -> None:
         assert "member 'W'" in file.damage[0]
 
 
+def test_of_a_pickle_that_breaks_off_salvage_gives_what_was_built() -> None:
+    tree = {"W": reference("W"), "b": reference("b")}
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as file:
+        file.writestr("W", npy([1, 2]))
+        file.writestr("b", npy([3]))
+        file.writestr("pkl", pickled([tree, "x" * 50])[:-40])
+    with pytest.raises(DamagedFileError, match="goes on"):
+        persist.open(out.getvalue())
+    with persist.open(out.getvalue(), salvage=True) as opened:
+        assert len(opened.damage) == 1
+        assert isinstance(opened.tree, list)
+
+
 def test_ids_in_the_pickle_of_an_object_array_mean_nothing() -> None:
     """Else a member that names itself would never end."""
     head = io.BytesIO()
