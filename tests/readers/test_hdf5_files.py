@@ -1,0 +1,90 @@
+"""Plain HDF5 and PyTables through the public surface."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import persist
+from persist.errors import FormatError
+
+CORPUS = Path(__file__).parents[1] / "corpus" / "hdf5"
+CASES = sorted(path.parent.name for path in CORPUS.glob("*/net.h5"))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_attributes_stand_beside_what_they_belong_to(case: str) -> None:
+    with persist.open(CORPUS / case / "net.h5") as file:
+        assert file.format == "hdf5"
+        assert file.scalars["@epoch"] == 12
+        assert file.scalars["@comment"] == "second run, Säure"
+        assert file.scalars["net/dense/W@units"] == "1"
+        assert file.arrays["same"] is file.arrays["net/dense/W"]
+        told = json.loads(json.dumps(file.structure))
+        assert told["attributes"]["/"] == {"epoch": 12, "comment": "second run, Säure"}
+        assert told["datasets"]["net/dense/mask"]["filters"] == ["shuffle", "deflate"]
+
+
+def test_the_two_eras_hold_the_same() -> None:
+    old, new = (persist.open(CORPUS / case / "net.h5") for case in CASES)
+    assert set(old.arrays) == set(new.arrays)
+    for name in old.arrays:
+        assert np.array_equal(old.arrays[name], new.arrays[name])
+        assert old.arrays[name].dtype == new.arrays[name].dtype
+
+
+def test_a_user_block_is_no_obstacle_and_a_zip_is_no_user_block() -> None:
+    data = (CORPUS / "h5py-3.16-as-of-1.6" / "net.h5").read_bytes()
+    with persist.open(bytes(2048) + data) as file:
+        assert file.claim == "HDF5's signature at offset 2,048"
+        assert file.structure["user_block"] == 2048
+        assert "net/dense/W" in file.arrays
+    with pytest.raises(FormatError):
+        persist.open(b"PK\3\4" + bytes(508) + data)
+    with pytest.raises(FormatError):
+        persist.open(bytes(2000) + data)
+
+
+def write(path: Path, fill: Any) -> Path:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path, "w") as file:
+        fill(file)
+    return path
+
+
+def test_pytables_is_named(tmp_path: Path) -> None:
+    def fill(file: Any) -> None:
+        file.attrs["PYTABLES_FORMAT_VERSION"] = np.bytes_(b"2.1")
+        file["table"] = np.zeros(3, [("a", "i4"), ("b", "S2")])
+
+    with persist.open(write(tmp_path / "t.h5", fill)) as file:
+        assert file.format == "pytables"
+        assert file.writer == {"pytables_format": "2.1"}
+        assert file.arrays["table"].dtype.names == ("a", "b")
+
+
+def test_an_attribute_and_a_dataset_of_one_name_are_both_kept(tmp_path: Path) -> None:
+    def fill(file: Any) -> None:
+        file["@a"] = np.arange(2)
+        file.attrs["a"] = 5
+
+    with persist.open(write(tmp_path / "x.h5", fill)) as file:
+        assert file.arrays["@a"].tolist() == [0, 1]
+        assert file.scalars["@a~2"] == 5
+
+
+def test_loading_gives_plain_arrays(tmp_path: Path) -> None:
+    loaded = persist.load(CORPUS / "h5py-3.16-latest" / "net.h5")
+    mask = loaded["net"]["dense"]["mask"]
+    assert isinstance(mask, np.ndarray)
+    assert mask.dtype == bool
+    loaded["net"]["dense"]["W"][:] = 0
+
+
+def test_a_matlab_file_of_version_5_is_named_with_the_way_out() -> None:
+    with pytest.raises(FormatError, match=r"MATLAB file of version 5\. .*scipy.io.loadmat"):
+        persist.open(b"MATLAB 5.0 MAT-file, Platform: GLNXA64".ljust(124) + b"\0\1IM" + bytes(40))
