@@ -167,9 +167,11 @@ def _pickled(machine: Machine) -> Any:
     """An array of objects: a whole pickle by the plain pickler, without wrappers in it."""
     inner = machine.inner(finish=_PLAIN)
     cursor = Cursor(machine.source, machine.tell())
-    value = inner.load(cursor)
+    try:
+        value = inner.load(cursor)
+    finally:  # who probes a file asks how far it came
+        _account(machine, inner)
     machine.skip(cursor.offset - machine.tell())
-    _account(machine, inner)
     return value
 
 

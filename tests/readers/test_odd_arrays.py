@@ -73,3 +73,32 @@ def test_a_time_with_a_zone_keeps_it() -> None:
     moment = datetime.time(1, 2, tzinfo=datetime.timezone(datetime.timedelta(hours=2)))
     with persist.open(pickle.dumps(moment, 2)) as file:
         assert file.tree == moment
+
+
+def test_keywords_of_a_class_are_its_own_at_every_protocol() -> None:
+    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+        with persist.open(pickle.dumps(Made(7, unit="m"), protocol)) as file:
+            assert file.tree.cls.name == "Made"
+            assert (file.scalars["args/0"], file.scalars["kwargs/unit"]) == (7, "m")
+            assert file.scalars["made"] is True
+
+
+class Made:
+    """Pickled by ``__getnewargs_ex__``: before protocol 4 as a partial of ``__new__``, called."""
+
+    def __new__(cls, *args: object, **kwargs: object) -> Made:
+        return super().__new__(cls)
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        self.made = True
+
+    def __getnewargs_ex__(self) -> tuple[tuple[object, ...], dict[str, object]]:
+        return (7,), {"unit": "m"}
+
+
+def test_one_object_behind_a_wrapper_of_protocol_0_is_claimed() -> None:
+    with persist.open(
+        CORPUS.parents[1] / "joblib" / "joblib-0.11-py27-p0-object" / "none.pkl"
+    ) as file:
+        assert file.format == "joblib"
+        assert file.scalars[""] is None
