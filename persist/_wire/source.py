@@ -79,13 +79,27 @@ class Limits:
         return self.opcodes or min(50_000_000, max(1_000_000, 64 * size))
 
 
-class _Budget:
-    """Bytes that may still be made while reading one file, shared by all its parts."""
+# A map keeps a descriptor of its file, of which a process has about a thousand, and an old forest
+# lies in thousands of files: of one file's neighbours the small are read, and so many are mapped.
+# Python 3.13 can map without.
+_SMALL = 64 << 10
+_MAPS = 128
+_UNTRACKED: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
 
-    __slots__ = ("left", "whole")
+
+class _Budget:
+    """What may still be made while reading one file, shared by all its parts: bytes, maps."""
+
+    __slots__ = ("left", "maps", "whole")
 
     def __init__(self, whole: int) -> None:
         self.whole = self.left = whole
+        self.maps = _MAPS
+
+    def may_map(self) -> bool:
+        """Count one more neighbour that is mapped, if it may be."""
+        self.maps -= 1
+        return self.maps >= 0
 
     def spend(self, count: int, source: Source) -> None:
         self.left -= count
@@ -717,16 +731,36 @@ def _local(
         return Source(shown, kind="prefix", budget=budget, **common)
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
-        if not map or not size:
+        is_small = not map or not size or (budget is not None and size <= _SMALL)
+        if not is_small and budget is not None and not _UNTRACKED and not budget.may_map():
+            ranged = _Ranged(_Reopened(path))  # type: ignore[arg-type]
+            return Source(shown, ranged=ranged, size=size, budget=budget, **common)
+        if is_small:
             data: Any = file.read()
             data = bytearray(data) if writable else data
         else:
             access = mmap.ACCESS_COPY if writable else mmap.ACCESS_READ
             try:
-                data = mmap.mmap(file.fileno(), size, access=access)
+                data = mmap.mmap(file.fileno(), size, access=access, **_UNTRACKED)
             except (OSError, ValueError):  # a pipe, or a file system that cannot map
                 data = file.read()
     return Source(shown, buffer=memoryview(data), budget=budget, **common)
+
+
+class _Reopened:
+    """A file that is opened for each read, and so takes no descriptor in between."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._at = 0
+
+    def seek(self, offset: int) -> None:
+        self._at = offset
+
+    def read(self, length: int) -> bytes:
+        with open(self._path, "rb") as file:
+            file.seek(self._at)
+            return file.read(length)
 
 
 def _is_prefix(path: Path) -> bool:

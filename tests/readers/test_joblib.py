@@ -22,6 +22,11 @@ from persist._wire.pickle_writer import PickleWriter
 from persist.errors import DamagedFileError, FormatError, LimitError, UnknownFormatError
 from persist.tree import Global, LazyArray, Record
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 CORPUS = Path(__file__).parents[1] / "corpus" / "joblib"
 SATELLITES = CORPUS / "joblib-0.8.4-py27-satellites"
 COMPRESSED = CORPUS / "joblib-0.8.4-py27-znd-satellites"
@@ -225,6 +230,30 @@ def test_a_missing_satellite_is_named_and_the_rest_is_readable(tmp_path: Path) -
         assert len(lost) == 1
         assert file.scalars[f"{lost.pop()}/missing"] == "model.pkl_03.npy"
         assert file.scalars["name"] == "run7"
+
+
+@pytest.mark.skipif(resource is None, reason="it counts POSIX descriptors")
+def test_thousands_of_satellites_take_few_descriptors(tmp_path: Path) -> None:
+    """A forest of 2014 lies in more files than a process may have open."""
+    names = [f"m.pkl_{number:02d}.npy" for number in range(1, 401)]
+    wrappers = [Record("joblib.numpy_pickle.NDArrayWrapper", {"filename": name}) for name in names]
+    out = io.BytesIO()
+    PickleWriter(out.write, 2).dump(wrappers)
+    (tmp_path / "m.pkl").write_bytes(out.getvalue())
+    for number, name in enumerate(names):
+        np.save(tmp_path / name, np.full(20_000 if number % 2 else 2, float(number)))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+    try:
+        with persist.open(tmp_path / "m.pkl") as file:
+            assert not file.damage
+            assert len(file.arrays) == 400
+        assert [np.asarray(file.tree[number])[-1] for number in (0, 1, 399)] == [0, 1, 399]
+        loaded = persist.load(tmp_path / "m.pkl")
+        loaded[399][0] = -1
+        assert loaded[399][1] == 399
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_satellite_of_no_npy_is_named(tmp_path: Path) -> None:
