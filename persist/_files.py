@@ -26,6 +26,7 @@ from persist._migrate import Plan
 from persist._objects import build, flatten, reduced
 from persist._paths import Looker, Names, described, is_array
 from persist._restore import Report
+from persist._targets import target_of
 from persist._walk import Copier
 from persist._wire.compress import peel
 from persist._wire.diagnosis import diagnose
@@ -318,9 +319,10 @@ def restore(
         into: a mapping of arrays, an instance whose attributes hold arrays, a torch module, a
             Keras model; or a declared class, of which an instance is made from the fields.
         match: "name", "shape", "order", or rules from names in the file to names in ``into``: a
-            function, or regular expressions with their replacement.
+            function, or regular expressions with their replacement; None instead of a name leaves
+            an array out.
         only: patterns of names in ``into`` (``hidden/*``); everything else is left alone.
-        strict: nothing is touched unless everything fits.
+        strict: nothing is touched unless everything fits, in its precision, too.
         registry: as for `open`.
         options: those of `open`.
 
@@ -335,7 +337,7 @@ def restore(
             return _restored_class(file, into, match, only, strict)
         report = _restore.fill(
             file.arrays,
-            _restore.slots_of(into),
+            target_of(into, file.format, lambda: file.structure),
             match=match,
             only=only,
             strict=strict,
@@ -360,7 +362,12 @@ def _restored_class(
         if field.name in file.arrays or not field.has_default
     ]
     report = _restore.fill(
-        file.arrays, slots, match=match, only=only, strict=strict, file=file.name
+        file.arrays,
+        _restore.Target(slots),
+        match=match,
+        only=only,
+        strict=strict,
+        file=file.name,
     )
     if schema is not None and not report.missing:
         own = {name: np.array(array) for name, array in found.items()}

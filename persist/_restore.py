@@ -9,18 +9,17 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import attrs
 import numpy as np
 
-from persist._paths import step_of
 from persist.errors import RestoreError
 
-__all__ = ["Report", "Slot", "fill", "slots_of"]
+__all__ = ["Report", "Slot", "Target", "fill", "slashed"]
 
-Rules = str | Mapping[str, str] | Callable[[str], str]
+Rules = str | Mapping[str, str | None] | Callable[[str], str | None]
 
 _NEAREST = 3  # names offered for one that is missing
 
@@ -34,12 +33,73 @@ class Slot:
         shape: that the array must have, None where any will do.
         dtype: that the array must have, None where any will do.
         assign: takes the array.
+        known_as: other names of it, which ``only=`` may use.
+        twin: what slots of the same memory have in common; None where nobody else has it.
+        optional: why a file may lack it; empty where it may not.
     """
 
     name: str
     shape: tuple[int, ...] | None
     dtype: np.dtype[Any] | None
     assign: Callable[[np.ndarray[Any, Any]], None]
+    known_as: tuple[str, ...] = ()
+    twin: Any = None
+    optional: str = ""
+
+
+class Target:
+    """An object that is filled: its slots, and how names and arrays of files come to fit them.
+
+    This one takes names as they are; other kinds of objects know more of the files that hold
+    what they want (`persist._targets`).
+
+    Args:
+        slots: what wants to be filled.
+    """
+
+    def __init__(self, slots: Iterable[Slot]) -> None:
+        self.slots = list(slots)
+
+    def ordered(self, names: list[str]) -> list[str]:
+        """Names of arrays in the file, in the order of what they belong to."""
+        return names
+
+    def is_foreign(self, name: str) -> bool:
+        """Whether an array of the file is nothing that such an object ever wants."""
+        return False
+
+    def extended(self, arrays: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The arrays, and what can be put together from them."""
+        return arrays
+
+    def parts(self, name: str) -> list[str]:
+        """The names in the file behind a name of `extended`."""
+        return [name]
+
+    def paired(self, names: Mapping[str, str], slots: list[Slot]) -> dict[str, str]:
+        """Match by name.
+
+        Args:
+            names: name after the rules -> name in the file.
+            slots: those that are wanted.
+
+        Returns:
+            Name of a slot -> name in the file.
+        """
+        alike: dict[str, str] = {}
+        for name, original in names.items():
+            alike.setdefault(slashed(name), original)
+        found = {slot.name: names.get(slot.name, alike.get(slashed(slot.name))) for slot in slots}
+        return {name: original for name, original in found.items() if original is not None}
+
+    def fitted(self, slot: Slot, name: str, array: Any) -> tuple[Any, str]:
+        """The array as the slot wants it, and what was done to it."""
+        return array, ""
+
+    def apply(self, arrays: list[tuple[Slot, np.ndarray[Any, Any]]]) -> None:
+        """Put the arrays in."""
+        for slot, array in arrays:
+            slot.assign(array)
 
 
 @attrs.define
@@ -53,6 +113,8 @@ class Report:
         misfits: name in the object -> what is wrong (another shape or dtype).
         file: the file.
         value: the object that was filled; of a class, its new instance.
+        notes: name in the object -> what was done to its array on the way (another precision, a
+            kernel turned), or why it was left as it is.
     """
 
     filled: dict[str, str] = attrs.Factory(dict)
@@ -61,6 +123,7 @@ class Report:
     misfits: dict[str, str] = attrs.Factory(dict)
     file: str = ""
     value: Any = attrs.field(default=None, repr=False)
+    notes: dict[str, str] = attrs.Factory(dict)
 
     @property
     def is_complete(self) -> bool:
@@ -70,18 +133,25 @@ class Report:
     def __str__(self) -> str:
         lines = [f"{self.file}: {len(self.filled)} filled"]
         for name, source in self.filled.items():
-            lines.append(f"  filled      {name}" + (f"  from {source}" if source != name else ""))
+            came = f"  from {source}" if source != name else ""
+            note = f"  ({self.notes[name]})" if name in self.notes else ""
+            lines.append(f"  filled      {name or '(root)'}{came}{note}")
         for name, nearest in self.missing.items():
             hint = f"  (the file has {', '.join(nearest)})" if nearest else ""
             lines.append(f"  missing     {name or '(root)'}{hint}")
         lines += [f"  unexpected  {name or '(root)'}" for name in self.unexpected]
         lines += [f"  misfit      {name or '(root)'}: {why}" for name, why in self.misfits.items()]
+        lines += [
+            f"  left        {name}: {why}"
+            for name, why in self.notes.items()
+            if name not in self.filled and name not in self.misfits
+        ]
         return "\n".join(lines)
 
 
 def fill(
     arrays: Mapping[str, Any],
-    slots: Iterable[Slot],
+    target: Target,
     *,
     match: Rules = "name",
     only: Iterable[str] | None = None,
@@ -92,11 +162,11 @@ def fill(
 
     Args:
         arrays: name in the file -> array.
-        slots: what wants to be filled.
+        target: what wants to be filled.
         match: "name" (``.`` and ``/`` between steps are the same), "shape" (the n-th array of a
             shape goes where the n-th of that shape is wanted), "order" (the n-th to the n-th); or
             rules from names in the file to names in the object: a function, or regular
-            expressions with their replacement.
+            expressions with their replacement. None instead of a name leaves an array out.
         only: patterns of names in the object (``hidden/*``); everything else is left alone.
         strict: nothing is filled unless everything fits.
         file: for the report.
@@ -105,91 +175,94 @@ def fill(
         RestoreError: strict, and something is missing, unexpected or misfits; with the `Report`.
     """
     patterns = None if only is None else [only] if isinstance(only, str) else list(only)
-    wanted = [slot for slot in slots if _is_wanted(slot.name, patterns)]
-    pairs, left = _matched(arrays, wanted, match)
+    wanted = [
+        slot
+        for slot in target.slots
+        if any(_is_wanted(name, patterns) for name in (slot.name, *slot.known_as))
+    ]
+    arrays = target.extended(arrays)
+    pairs, left = _matched(arrays, target, wanted, match)
+    _add_twins(pairs, wanted)
     report = Report(file=file)
+    fitted: dict[str, Any] = {}
     for slot in wanted:
         name = pairs.get(slot.name)
         if name is None:
-            report.missing[slot.name] = _nearest(slot.name, left or list(arrays))
+            _tell_missing(report, slot, left or dict.fromkeys(arrays, ""))
             continue
-        fault = _misfit(slot, arrays[name])
-        if fault:
-            report.misfits[slot.name] = fault
-        if not fault or (not strict and _can_cast(slot, arrays[name])):
-            report.filled[slot.name] = name
-    report.unexpected = [name for name in left if _is_wanted(_slashed(name), patterns)]
+        fitted[slot.name], note = target.fitted(slot, name, arrays[name])
+        _judge(report, slot, name, fitted[slot.name], note, strict)
+    report.unexpected = [
+        name for name, renamed in left.items() if _is_wanted(slashed(renamed), patterns)
+    ]
     if strict and not report.is_complete:
         raise RestoreError(
-            _summary(report, len(wanted)),
-            file=file,
-            remedy="Nothing was changed. Choose with only=[...] or match=, or fill what fits with "
-            "strict=False.",
-            report=report,
+            _summary(report, len(wanted)), file=file, remedy=_remedy(report), report=report
         )
-    for slot in wanted:
-        if slot.name in report.filled:
-            slot.assign(np.asarray(arrays[report.filled[slot.name]]))
+    target.apply(
+        [(slot, np.asarray(fitted[slot.name])) for slot in wanted if slot.name in report.filled]
+    )
     return report
+
+
+def slashed(name: str) -> str:
+    """A name with ``/`` between its steps, whichever of ``.`` and ``/`` it has."""
+    return name.replace(".", "/")
 
 
 def _is_wanted(name: str, patterns: list[str] | None) -> bool:
     return patterns is None or any(
-        fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(_slashed(name), _slashed(pattern))
+        fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(slashed(name), slashed(pattern))
         for pattern in patterns
     )
 
 
-def _slashed(name: str) -> str:
-    return name.replace(".", "/")
-
-
 def _matched(
-    arrays: Mapping[str, Any], slots: list[Slot], match: Rules
-) -> tuple[dict[str, str], list[str]]:
-    """Return slot -> name in the file, and the names in the file that are left."""
-    if match == "order":
-        names = list(arrays)
-        pairs = {slot.name: name for slot, name in zip(slots, names, strict=False)}
-        return pairs, names[len(slots) :]
-    if match == "shape":
-        return _by_shape(arrays, slots)
-    rename = _renaming(match)
-    exact = {rename(name): name for name in arrays}
-    alike: dict[str, str] = {}
-    for name, original in exact.items():
-        alike.setdefault(_slashed(name), original)
-    pairs = {}
-    for slot in slots:
-        found = exact.get(slot.name, alike.get(_slashed(slot.name)))
-        if found is not None:
-            pairs[slot.name] = found
-    taken = set(pairs.values())
-    return pairs, [name for name in arrays if name not in taken]
+    arrays: Mapping[str, Any], target: Target, slots: list[Slot], match: Rules
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return slot -> name in the file; and what is left: name in the file -> after the rules."""
+    names = [name for name in target.ordered(list(arrays)) if not target.is_foreign(name)]
+    own = [name for name in names if target.parts(name) == [name]]  # not put together
+    if match in ("order", "shape"):
+        pairs = _by_order(own, slots) if match == "order" else _by_shape(arrays, own, slots)
+        renamed: dict[str, str | None] = {name: name for name in own}
+    else:
+        rename = _renaming(match)
+        renamed = {name: rename(name) for name in names}
+        kept = {new: name for name, new in renamed.items() if new is not None}
+        pairs = target.paired(kept, slots)
+    taken = {part for name in pairs.values() for part in target.parts(name)}
+    left = {name: new for name in own if name not in taken and (new := renamed[name]) is not None}
+    return pairs, left
 
 
-def _by_shape(arrays: Mapping[str, Any], slots: list[Slot]) -> tuple[dict[str, str], list[str]]:
+def _by_order(names: list[str], slots: list[Slot]) -> dict[str, str]:
+    return {slot.name: name for slot, name in zip(slots, names, strict=False)}
+
+
+def _by_shape(arrays: Mapping[str, Any], names: list[str], slots: list[Slot]) -> dict[str, str]:
     queues: dict[tuple[int, ...], list[str]] = {}
-    for name, array in arrays.items():
-        queues.setdefault(_shape(array), []).append(name)
+    for name in names:
+        queues.setdefault(_shape(arrays[name]), []).append(name)
     pairs: dict[str, str] = {}
     for slot in slots:
         queue = queues.get(slot.shape) if slot.shape is not None else None
         if queue:
             pairs[slot.name] = queue.pop(0)
-    taken = set(pairs.values())
-    return pairs, [name for name in arrays if name not in taken]
+    return pairs
 
 
-def _renaming(match: Rules) -> Callable[[str], str]:
+def _renaming(match: Rules) -> Callable[[str], str | None]:
     if callable(match):
         return match
     if isinstance(match, Mapping):
         rules = [(re.compile(pattern), to) for pattern, to in match.items()]
 
-        def rename(name: str) -> str:
+        def rename(name: str) -> str | None:
             for pattern, to in rules:
-                name = pattern.sub(to, name)
+                if to is None and pattern.search(name):
+                    return None
+                name = name if to is None else pattern.sub(to, name)
             return name
 
         return rename
@@ -198,6 +271,35 @@ def _renaming(match: Rules) -> Callable[[str], str]:
     raise ValueError(
         f"match={match!r} is none of 'name', 'shape', 'order', a mapping of patterns, a function"
     )
+
+
+def _add_twins(pairs: dict[str, str], slots: list[Slot]) -> None:
+    """What is the same memory as a slot that has its array needs none of its own."""
+    known = {slot.twin: pairs[slot.name] for slot in slots if slot.twin and slot.name in pairs}
+    for slot in slots:
+        if slot.name not in pairs and slot.twin in known:
+            pairs[slot.name] = known[slot.twin]
+
+
+def _tell_missing(report: Report, slot: Slot, left: Mapping[str, str]) -> None:
+    if slot.optional:
+        report.notes[slot.name] = slot.optional
+    else:
+        report.missing[slot.name] = _nearest(slot.name, list(left))
+
+
+def _judge(report: Report, slot: Slot, name: str, array: Any, note: str, strict: bool) -> None:
+    """Tell whether an array goes in, and how."""
+    fault = _misfit(slot, array)
+    if fault and not strict and _can_cast(slot, array):
+        fault, cast = "", f"{_dtype(array)} became {slot.dtype}"
+        note = f"{note}, {cast}" if note else cast
+    if fault:
+        report.misfits[slot.name] = fault
+    else:
+        report.filled[slot.name] = name
+    if note:
+        report.notes[slot.name] = note
 
 
 def _shape(array: Any) -> tuple[int, ...]:
@@ -221,18 +323,43 @@ def _misfit(slot: Slot, array: Any) -> str:
 
 def _can_cast(slot: Slot, array: Any) -> bool:
     """Whether an array of the right shape goes in by a change of precision alone."""
-    return slot.shape in (None, _shape(array)) and (
-        slot.dtype is None or np.can_cast(_dtype(array), slot.dtype, "same_kind")
-    )
+    if slot.shape not in (None, _shape(array)):
+        return False
+    if slot.dtype is None or np.can_cast(_dtype(array), slot.dtype, "same_kind"):
+        return True
+    # NumPy knows no order among the narrow floats of ml_dtypes and its own.
+    return all("float" in dtype.name for dtype in (_dtype(array), slot.dtype))
 
 
 def _nearest(name: str, names: list[str]) -> list[str]:
-    last = name.rpartition("/")[2]
-    same = [
-        other for other in names if _slashed(other).rpartition("/")[2] == last and other != name
-    ]
+    steps = slashed(name)
+    ends = [other for other in names if slashed(other).endswith(f"/{steps}")]
+    last = steps.rpartition("/")[2]
+    same = [other for other in names if slashed(other).rpartition("/")[2] == last and other != name]
     near = difflib.get_close_matches(name, names, _NEAREST, 0.5)
-    return list(dict.fromkeys([*near, *same]))[:_NEAREST]
+    return list(dict.fromkeys([*ends, *near, *same]))[:_NEAREST]
+
+
+def _remedy(report: Report) -> str:
+    """What to do; where a prefix is all that parts the names, which."""
+    told = "Nothing was changed. "
+    prefix = _prefix(report)
+    if prefix:
+        told += f"With match={{{'^' + re.escape(prefix)!r}: ''}} the names would fit. "
+    elif not (report.missing or report.unexpected):
+        told += "A change of precision alone is made with strict=False. "
+    return told + "Choose with only=[...] or match=, or fill what fits with strict=False."
+
+
+def _prefix(report: Report) -> str:
+    """What stands before every missing name in the file, if it is one and the same."""
+    found: set[str] = set()
+    for name, nearest in report.missing.items():
+        ends = [other for other in nearest if slashed(other).endswith(f"/{slashed(name)}")]
+        if not ends:
+            return ""
+        found.add(ends[0][: len(ends[0]) - len(name)])
+    return found.pop() if len(found) == 1 else ""
 
 
 def _summary(report: Report, wanted: int) -> str:
@@ -255,107 +382,3 @@ def _cut(items: Iterable[str], most: int = 5) -> str:
     items = list(items)
     more = f", ... {len(items) - most} more" if len(items) > most else ""
     return ", ".join(items[:most]) + more
-
-
-# What an object wants to be filled with.
-
-
-def slots_of(target: Any) -> list[Slot]:
-    """Return the slots of an object, by natural path.
-
-    A torch module (anything with ``state_dict`` and ``load_state_dict``) by the keys of its state
-    dict; a Keras model (``layers`` and ``weights``) by the paths of its weights; anything else by
-    the arrays in its items and attributes.
-    """
-    if hasattr(target, "state_dict") and hasattr(target, "load_state_dict"):
-        return [_tensor_slot(name, tensor) for name, tensor in target.state_dict().items()]
-    if hasattr(target, "weights") and hasattr(target, "layers"):
-        return [_variable_slot(variable) for variable in target.weights]
-    return list(_array_slots(target))
-
-
-def _tensor_slot(name: str, tensor: Any) -> Slot:
-    def assign(array: np.ndarray[Any, Any]) -> None:
-        # torch takes no foreign byte order, no read-only array without a warning.
-        own = np.array(array, dtype=array.dtype.newbyteorder("="))
-        tensor.copy_(_torch_of(own))
-
-    return Slot(name, tuple(tensor.shape), _dtype_of_tensor(tensor), assign)
-
-
-def _torch_of(array: np.ndarray[Any, Any]) -> Any:
-    import torch  # type: ignore[import-not-found,unused-ignore]
-
-    if array.dtype.name == "bfloat16":
-        return torch.from_numpy(array.view(np.uint16)).view(torch.bfloat16)
-    return torch.from_numpy(array)
-
-
-def _dtype_of_tensor(tensor: Any) -> np.dtype[Any] | None:
-    name = str(tensor.dtype).rpartition(".")[2]
-    try:
-        return np.dtype(name)
-    except TypeError:  # bfloat16 and its like, that NumPy lacks: torch converts
-        return None
-
-
-def _variable_slot(variable: Any) -> Slot:
-    name = getattr(variable, "path", None) or variable.name
-    dtype = getattr(variable.dtype, "as_numpy_dtype", variable.dtype)
-    try:
-        wanted: np.dtype[Any] | None = np.dtype(dtype)
-    except TypeError:
-        wanted = None
-    return Slot(name, tuple(variable.shape), wanted, variable.assign)
-
-
-def _array_slots(root: Any) -> Iterator[Slot]:
-    """Walk items and attributes, each object once; iterative, since objects may be deep."""
-    seen: set[int] = set()
-    stack: list[tuple[str, Any, Any, Any]] = [("", root, None, None)]
-    while stack:
-        path, value, holder, key = stack.pop()
-        if isinstance(value, np.ndarray) and not value.dtype.hasobject:
-            yield _array_slot(path, value, holder, key)
-            continue
-        if id(value) in seen or isinstance(value, str | bytes | int | float | type | None):
-            continue
-        seen.add(id(value))
-        below = [
-            (f"{path}/{step}" if path else step, item, value, key)
-            for step, item, key in _below(value)
-        ]
-        stack.extend(reversed(below))
-
-
-def _below(value: Any) -> list[tuple[str, Any, Any]]:
-    if isinstance(value, Mapping):
-        items = [(step_of(key), item, key) for key, item in value.items()]
-    elif isinstance(value, list | tuple):
-        items = [(str(index), item, index) for index, item in enumerate(value)]
-    else:
-        items = []
-    names = list(getattr(value, "__dict__", ()))
-    for cls in type(value).__mro__:
-        slots = vars(cls).get("__slots__", ())
-        names += [slots] if isinstance(slots, str) else list(slots)
-    return items + [
-        (name, getattr(value, name), None)
-        for name in dict.fromkeys(names)
-        if not name.startswith("__") and hasattr(value, name)
-    ]
-
-
-def _array_slot(path: str, array: np.ndarray[Any, Any], holder: Any, key: Any) -> Slot:
-    def assign(new: np.ndarray[Any, Any]) -> None:
-        if array.flags.writeable:
-            np.copyto(array, new, casting="same_kind")
-        elif isinstance(holder, dict | list):
-            holder[key] = np.array(new, dtype=array.dtype)
-        else:
-            raise RestoreError(
-                f"the array at {path!r} is read-only, and nothing that could take another holds it.",
-                remedy="Give it a writable copy first.",
-            )
-
-    return Slot(path, array.shape, array.dtype, assign)

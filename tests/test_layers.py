@@ -97,7 +97,7 @@ def test_a_module_imports_only_from_rooms_below(module: str) -> None:
 
 
 # What a user hands over may be a tensor or a module of torch; then torch is there.
-HANDED_OVER = {"persist._restore": {"torch"}, "persist._wire.storages": {"torch"}}
+HANDED_OVER = {"persist._wire.storages": {"torch"}}
 
 
 @pytest.mark.parametrize("module", sorted(modules()))

@@ -1,0 +1,595 @@
+"""The weights of a Keras model under the names that files of all releases have for them.
+
+A weight is known by its layer and its role. Files write the two in many ways:
+
+    0.3              layer_0/param_0                     by order alone
+    1.x              dense_1/dense_1_W
+    2.x, tf.keras    dense_1/dense_1/kernel:0
+    3.x, ``.h5``     dense_1/sequential/dense_1/kernel
+    3.x, ``.keras``  layers/dense/vars/0                 by class and number
+    tf.train         layer_with_weights-0/kernel/.ATTRIBUTES/VARIABLE_VALUE
+
+Names are brought to ``dense_1/kernel`` on both sides; those by class and number are made from the
+model by the same walk that writes them. What 1.x kept apart (gates of LSTM and GRU) is joined, and
+kernels of convolutions are turned and their axes moved, where the file tells that they must be.
+
+Evidence: ``preprocess_weights_for_loading`` of ``keras/engine/saving.py`` 2.2.4 (gates, axes,
+turning), ``keras/utils/conv_utils.py`` (``convert_kernel``), ``_save_state`` and
+``_save_container_state`` of ``keras/src/saving/saving_lib.py`` 3.x.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+
+from persist._restore import Slot, Target
+from persist._wire.dtypes import extended
+
+__all__ = ["NetworkTarget", "is_network"]
+
+# Role in a file -> role today.
+_ROLES = {
+    **dict.fromkeys(("W", "weights", "embeddings"), "kernel"),
+    **dict.fromkeys(("b", "biases"), "bias"),
+    "U": "recurrent_kernel",
+    "running_mean": "moving_mean",
+    "running_std": "moving_variance",  # it always held the variance
+    "alphas": "alpha",
+}
+_OF_1 = re.compile(
+    r"(.+?)_(running_mean|running_std|gamma|beta|alphas|depthwise_kernel|pointwise_kernel"
+    r"|[WUb]_[ifcozrh]|[WUb])"
+)
+_CELL = re.compile(r"(\w*_)?cell(_\d+)?")
+_GATES = {"icfo": "ifco", "zrh": "zrh"}  # as 1.x has them -> as they are joined
+_JOINED = {"W": "kernel", "U": "recurrent_kernel", "b": "bias"}
+
+_OWN = (
+    ("_trainable_variables", "_non_trainable_variables"),  # Keras 3
+    ("_trainable_weights", "_non_trainable_weights"),  # tf.keras
+)
+_DEEPEST = 12  # attributes below a model
+_VISITS = 4  # ways to one layer that are followed
+
+_CONVOLUTIONS = {
+    *("Conv1D", "Conv2D", "Conv3D", "ConvLSTM2D"),
+    *("Convolution1D", "Convolution2D", "Convolution3D", "AtrousConvolution2D"),
+}
+_TRANSPOSED = {"Conv2DTranspose", "Conv3DTranspose", "Conv1DTranspose", "Deconvolution2D"}
+_FIRST, _LAST = "out, in, rows, columns", "rows, columns, in, out"
+
+
+def is_network(value: Any) -> bool:
+    """Whether something is a model of Keras, or looks like one."""
+    if isinstance(value, Mapping) or not hasattr(value, "layers"):
+        return False
+    weights = getattr(value, "weights", None)
+    return isinstance(weights, list | tuple) and all(
+        hasattr(one, "assign") or hasattr(one, "set_value") for one in weights
+    )
+
+
+@attrs.frozen
+class _Weight:
+    """A weight of the model."""
+
+    variable: Any
+    layer: str  # of the model itself
+    name: str  # layer/role
+    raw: str
+    kind: str  # "", "conv", "transposed": how its kernel may have to be turned
+    is_first: bool  # its axes: out, in, rows, columns
+    saved: tuple[str, ...]  # names by class and number
+
+
+class NetworkTarget(Target):
+    """A model of Keras, of whatever release, with what the file tells of its own.
+
+    Args:
+        model: with ``layers`` and ``weights``.
+        format: that of the file.
+        structure: gives the file's structure.
+    """
+
+    def __init__(
+        self, model: Any, format: str = "", structure: Callable[[], Any] | None = None
+    ) -> None:
+        self._model = model
+        self._is_keras = format.startswith("keras")
+        self._tell = structure
+        self._weights = {weight.name: weight for weight in _weights_of(model)}
+        self._joined: dict[str, _Joined] = {}
+        super().__init__(_slot(weight) for weight in self._weights.values())
+
+    @functools.cached_property
+    def _told(self) -> dict[str, Any]:
+        told = self._tell() if self._is_keras and self._tell is not None else None
+        return told if isinstance(told, dict) else {}
+
+    @functools.cached_property
+    def _layer_of(self) -> dict[str, tuple[str, str]]:
+        """Name in the file -> (layer, name of the weight), as the file itself tells it."""
+        told = self._told.get("weight_names") or {}
+        return {f"{layer}/{one}": (layer, one) for layer, own in told.items() for one in own}
+
+    # Which arrays.
+
+    def is_foreign(self, name: str) -> bool:
+        """Whether an array is of the optimizer, or of what makes random numbers."""
+        if name.startswith("_CHECKPOINTABLE_OBJECT_GRAPH") or "/.OPTIMIZER_SLOT/" in name:
+            return True
+        if not self._is_keras:
+            return False
+        steps = name.split("/")
+        known = any(name.startswith(f"{layer}/") for layer in self._told.get("layer_names") or ())
+        return not known and (
+            steps[0] in ("optimizer_weights", "optimizer", "save_counter", "@code", "assets")
+            or (steps[-2:-1] == ["vars"] and "seed_generator" in steps)
+        )
+
+    def ordered(self, names: list[str]) -> list[str]:
+        """The names by layers and, in a layer, by its weights; a file's tree has its own order."""
+        ranks = {name: rank for rank, name in enumerate(self._told.get("weights") or ())}
+        return sorted(names, key=lambda name: ranks.get(name, len(ranks)))
+
+    def extended(self, arrays: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The arrays, and the gates of 1.x joined."""
+        if not self._is_keras:
+            return arrays
+        gates: dict[tuple[str, str, str], dict[str, str]] = {}
+        for name in arrays:
+            layer, weight = self._layer_of.get(name, ("", ""))
+            found = re.fullmatch(r"(.+)_([WUb])_([ifcozrh])(:\d+)?", weight)
+            if found and len(arrays[name].shape) <= 2:
+                gates.setdefault((layer, found[1], found[2]), {})[found[3]] = name
+        for (layer, prefix, kind), parts in gates.items():
+            for theirs, ours in _GATES.items():
+                if set(parts) == set(theirs):
+                    joined = _Joined([arrays[parts[gate]] for gate in ours],
+                                     [parts[gate] for gate in ours])  # fmt: skip
+                    name = f"{layer}/{prefix}_{kind}_{{{','.join(ours)}}}"
+                    self._joined[name] = joined
+                    self._layer_of[name] = (layer, f"{prefix}_{kind}")
+        return {**arrays, **self._joined}
+
+    def parts(self, name: str) -> list[str]:
+        """The names behind joined gates."""
+        joined = self._joined.get(name)
+        return [name] if joined is None else joined.names
+
+    # By name.
+
+    def paired(self, names: Mapping[str, str], slots: list[Slot]) -> dict[str, str]:
+        """Match by layer and role, the surest way first.
+
+        A name is taken only if it is the only one that fits, on both sides.
+        """
+        weights = [self._weights[slot.name] for slot in slots]
+        theirs = {original: self._keys_of(name, original) for name, original in names.items()}
+        ours = {weight.name: _keys(weight.layer, weight.name) for weight in weights}
+        pairs: dict[str, str] = {}
+        _pair(pairs, {w.name: w.raw for w in weights}, {o: n for n, o in names.items()})
+        for one, other in ((0, 0), (1, 1), (1, 3), (3, 1), (3, 3), (4, 4)):
+            _pair(
+                pairs,
+                {name: keys[one] for name, keys in ours.items()},
+                {name: keys[other] for name, keys in theirs.items()},
+            )
+        self._pair_numbered(pairs, weights, names)
+        return pairs
+
+    def _keys_of(self, name: str, original: str) -> Sequence[str]:
+        """What a name after the rules may be; the file's own division only where none changed it."""
+        layer, weight = self._layer_of.get(original, ("", "")) if name == original else ("", "")
+        if not layer:
+            layer, _, weight = name.partition("/")
+        if not weight:
+            layer, weight = "", layer
+        return _keys(layer, _canonical(layer, weight))
+
+    def _pair_numbered(
+        self, pairs: dict[str, str], weights: list[_Weight], names: Mapping[str, str]
+    ) -> None:
+        """Match names by class and number: by the layers that the file lists, else by place."""
+        numbered = {original: _bare(name) for name, original in names.items() if _is_numbered(name)}
+        named = self._names_of_groups()
+        known: dict[str, str] = {}
+        for original, name in numbered.items():
+            group, _, rest = name.removeprefix("layers/").partition("/")
+            if name.startswith("layers/") and group in named:
+                known[original] = f"{named[group]}/{rest}"
+        ours = {}
+        for weight in weights:
+            for saved in weight.saved:
+                _, _, rest = saved.removeprefix("layers/").partition("/")
+                if saved.startswith("layers/"):
+                    ours[weight.name] = f"{weight.layer}/{rest}"
+                    break
+        _pair(pairs, ours, known)
+        # A name that somebody chose is not passed over for a place.
+        chosen = {
+            original
+            for original in known
+            if not re.fullmatch(rf"{re.escape(_group(numbered[original]))}(_\d+)?",
+                                known[original].partition("/")[0])
+        }  # fmt: skip
+        rest_of = {one: name for one, name in numbered.items() if one not in chosen}
+        for turn in range(_VISITS):
+            _pair(
+                pairs,
+                {w.name: w.saved[turn] for w in weights if turn < len(w.saved)},
+                rest_of,
+            )
+
+    def _names_of_groups(self) -> dict[str, str]:
+        """Group by class and number -> name of the layer, from the configuration."""
+        counts: Counter[str] = Counter()
+        found = {}
+        for layer in self._told.get("layers") or ():
+            if not layer["within"]:
+                found[_numbered(layer["class_name"], counts)] = layer["name"]
+        return found
+
+    # Kernels.
+
+    def fitted(self, slot: Slot, name: str, array: Any) -> tuple[Any, str]:
+        """The array with the kernel of a convolution as this model has it."""
+        weight = self._weights[slot.name]
+        if not weight.kind or len(array.shape) < 3:
+            return array, ""
+        layer = self._layer_of.get(name, (name.partition("/")[0], ""))[0]
+        order = self._told.get("kernel_order") or {}
+        inner = slot.name.split("/")[-2:-1]
+        axes = (order.get("layers") or {}).get(layer) or (order.get("layers") or {}).get(
+            inner[0] if inner else "", {}
+        )
+        turned = order.get("turned")
+        must_turn = turned is not None and turned != _is_of_theano(weight.variable)
+        notes = []
+        layout = _layout(weight, tuple(array.shape), slot.shape, axes)
+        if layout is None:
+            return array, ""
+        if must_turn:
+            notes.append("turned by half a circle")
+        elif turned is None and self._is_keras and self._could_be_of_theano():
+            notes.append("taken as it stands: the file does not tell which library convolved")
+        if layout.moves:
+            notes.append(f"axes were {layout.name}")
+        kernel = _Kernel(array, layout, must_turn)
+        return (kernel if must_turn or layout.moves else array), ", ".join(notes)
+
+    def _could_be_of_theano(self) -> bool:
+        """Whether a file that tells no backend may have been written with Theano's."""
+        version = self._told.get("keras_version")
+        names = [one for own in (self._told.get("weight_names") or {}).values() for one in own]
+        return version is None and bool(names) and not any(":" in name for name in names)
+
+
+# Names.
+
+
+def _bare(name: str) -> str:
+    """A name without the underscores that begin steps: some releases write them."""
+    return "/".join(step.lstrip("_") for step in name.split("/")).replace(
+        "layer_checkpoint_dependencies/", "layers/"
+    )
+
+
+def _is_numbered(name: str) -> bool:
+    return re.search(r"(^|/)vars/\d+$", name) is not None or "layer_with_weights-" in name
+
+
+def _group(name: str) -> str:
+    return re.sub(r"_\d+$", "", name.removeprefix("layers/").partition("/")[0])
+
+
+def _numbered(class_name: str, counts: Counter[str]) -> str:
+    """A group's name by class and number (``to_snake_case`` of ``keras/src/utils/naming.py``)."""
+    name = re.sub(r"\W+", "", class_name)
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
+    name = re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+    counts[name] += 1
+    return name if counts[name] == 1 else f"{name}_{counts[name] - 1}"
+
+
+def _canonical(layer: str, weight: str) -> str:
+    """``layer/role``, from a layer and what any release calls a weight of it."""
+    weight = re.sub(r":\d+$", "", weight).removesuffix("/.ATTRIBUTES/VARIABLE_VALUE")
+    if layer and f"/{layer}/" in f"/{weight}":
+        weight = f"/{weight}".partition(f"/{layer}/")[2]
+    way, _, last = weight.rpartition("/")
+    old = _OF_1.fullmatch(last) if last not in _ROLES.values() else None
+    if old and (old[1] == layer or not way):
+        way, last = ("" if old[1] == layer else old[1]), old[2]
+    last = _ROLES.get(last, last)
+    return "/".join(step for step in (layer, way, last) if step)
+
+
+def _keys(layer: str, name: str) -> Sequence[str]:
+    """What a weight may go by, the fullest first; "" where there is no such name."""
+    steps = name.split("/")
+    without = [step for step in steps[:-1] if not _CELL.fullmatch(step)] + steps[-1:]
+    below = name.removeprefix(f"{layer}/")
+    rest = below if "/" in below else ""
+    plain = "/".join(step for step in below.split("/")[:-1] if not _CELL.fullmatch(step))
+    plain = f"{plain}/{steps[-1]}" if plain else ""
+    return name, "/".join(without), rest, plain or "/".join(without), "/".join(without[-2:])
+
+
+def _pair(pairs: dict[str, str], ours: Mapping[str, str], theirs: Mapping[str, str]) -> None:
+    """Add the pairs whose keys agree, each being the only one of its key on both sides."""
+    taken = set(pairs.values())
+    keys: dict[str, list[str]] = {}
+    for name, key in theirs.items():
+        if key and name not in taken:
+            keys.setdefault(key, []).append(name)
+    wanted = Counter(key for name, key in ours.items() if name not in pairs)
+    for name, key in ours.items():
+        if name not in pairs and wanted[key] == 1 and len(keys.get(key, ())) == 1:
+            pairs[name] = keys[key][0]
+
+
+# The model.
+
+
+def _weights_of(model: Any) -> Iterator[_Weight]:
+    """Each weight once: by layers, in a layer what is trained first, as files have them."""
+    holders = _holders(model)
+    names: Counter[str] = Counter()
+    seen: set[int] = set()
+    groups = [(_text(getattr(layer, "name", "")), layer) for layer in model.layers]
+    for layer_name, holder in [*groups, ("", model)]:
+        for variable in _in_order(holder):
+            if id(variable) in seen:
+                continue
+            seen.add(id(variable))
+            raw = _text(getattr(variable, "path", None) or variable.name)
+            name = _canonical(layer_name, raw)
+            if layer_name == "" and "/" in name:
+                layer_name_of, _, below = name.partition("/")
+                name = _canonical(layer_name_of, below)
+            names[name] += 1
+            owner, saved = holders.get(id(variable), (holder, ()))
+            yield _Weight(
+                variable,
+                layer_name or name.partition("/")[0],
+                name if names[name] == 1 else f"{name}~{names[name]}",
+                raw,
+                _kind(owner, name),
+                getattr(owner, "dim_ordering", None) == "th",
+                tuple(saved),
+            )
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else str(value)
+
+
+def _in_order(holder: Any) -> Iterable[Any]:
+    """The weights of a layer as files have them (``_legacy_weights``)."""
+    trained = getattr(holder, "trainable_weights", None)
+    others = getattr(holder, "non_trainable_weights", None)
+    every = list(getattr(holder, "weights", ()))
+    if isinstance(trained, list) and isinstance(others, list):
+        first = [*trained, *others]
+        if {id(one) for one in first} == {id(one) for one in every}:
+            return first
+    return every
+
+
+def _holders(model: Any) -> dict[int, tuple[Any, list[str]]]:
+    """id of a weight -> (the layer that holds it, names by class and number)."""
+    found: dict[int, tuple[Any, list[str]]] = {}
+    visits: Counter[int] = Counter()
+    todo: deque[tuple[Any, str, int]] = deque([(model, "", 0)])
+    while todo:
+        holder, path, depth = todo.popleft()
+        visits[id(holder)] += 1
+        if visits[id(holder)] > _VISITS or depth > _DEEPEST:
+            continue
+        children = list(_children(holder))
+        for index, variable in enumerate(_own(holder, [child for _, child in children])):
+            _, saved = found.setdefault(id(variable), (holder, []))
+            saved.append(f"{path}vars/{index}")
+        todo += [(child, f"{path}{name}/", depth + 1) for name, child in children]
+        if depth == 0:
+            _add_objects(found, model)
+    return found
+
+
+def _add_objects(found: dict[int, tuple[Any, list[str]]], model: Any) -> None:
+    """The names of TensorFlow's object checkpoints: the n-th layer that has weights."""
+    with_weights = [layer for layer in model.layers if getattr(layer, "weights", None)]
+    for index, layer in enumerate(with_weights):
+        for variable in _own(layer, []):
+            raw = _text(getattr(variable, "path", None) or variable.name)
+            role = re.sub(r":\d+$", "", raw).rpartition("/")[2]
+            _, saved = found.setdefault(id(variable), (layer, []))
+            saved.append(f"layer_with_weights-{index}/{role}")
+
+
+def _own(holder: Any, children: list[Any]) -> list[Any]:
+    """The weights that a layer holds itself, in the order in which they are saved."""
+    for names in _OWN:
+        lists = [getattr(holder, name, None) for name in names]
+        if all(isinstance(one, list | tuple) for one in lists):
+            return [variable for one in lists if one is not None for variable in one]
+    below = {id(one) for child in children for one in getattr(child, "weights", ())}
+    return [one for one in getattr(holder, "weights", ()) if id(one) not in below]
+
+
+def _children(holder: Any) -> Iterator[tuple[str, Any]]:
+    """The layers in a layer's attributes, by name, or by class and number in a list."""
+    layers = getattr(holder, "layers", None)
+    if isinstance(layers, list | tuple):
+        yield from _listed("layers", layers)
+    for name, value in sorted(getattr(holder, "__dict__", {}).items()):
+        bare = name.lstrip("_")
+        if isinstance(value, Mapping):
+            value = list(value.values())
+        if isinstance(value, list | tuple):
+            if bare != "layers":
+                yield from _listed(bare, value)
+        elif _is_layer(value):
+            yield bare, value
+
+
+def _listed(name: str, values: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+    counts: Counter[str] = Counter()
+    for value in values:
+        if _is_layer(value):
+            yield f"{name}/{_numbered(type(value).__name__, counts)}", value
+
+
+def _is_layer(value: Any) -> bool:
+    if isinstance(value, type) or hasattr(value, "assign"):
+        return False
+    return isinstance(getattr(value, "weights", None), list | tuple)
+
+
+def _kind(owner: Any, name: str) -> str:
+    classes = {cls.__name__ for cls in type(owner).__mro__}
+    role = name.rpartition("/")[2]
+    if any(part in one for one in classes for part in ("Depthwise", "Separable")):
+        return ""
+    if classes & _TRANSPOSED and role == "kernel":
+        return "transposed"
+    is_recurrent = role == "recurrent_kernel" and "ConvLSTM2D" in classes
+    return "conv" if classes & _CONVOLUTIONS and (role == "kernel" or is_recurrent) else ""
+
+
+def _slot(weight: _Weight) -> Slot:
+    variable = weight.variable
+    take = getattr(variable, "assign", None) or variable.set_value
+    shape = getattr(variable, "shape", None)
+    if shape is None:  # a shared variable of Theano
+        shape = variable.get_value(borrow=True).shape
+    return Slot(
+        weight.name,
+        tuple(int(one) for one in shape),
+        _dtype_of(variable),
+        lambda array: _give(take, array),
+        known_as=(weight.raw, re.sub(r":\d+$", "", weight.raw)),
+    )
+
+
+def _give(take: Callable[[Any], Any], array: np.ndarray[Any, Any]) -> None:
+    take(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")).reshape(array.shape))
+
+
+def _dtype_of(variable: Any) -> np.dtype[Any] | None:
+    dtype = getattr(variable.dtype, "as_numpy_dtype", variable.dtype)
+    try:
+        found: np.dtype[Any] = np.dtype(dtype)
+        return found
+    except TypeError:
+        pass
+    try:
+        return extended(str(dtype).rpartition(".")[2])
+    except KeyError:
+        return None
+
+
+def _is_of_theano(variable: Any) -> bool:
+    return any(cls.__module__.partition(".")[0] == "theano" for cls in type(variable).__mro__)
+
+
+# Arrays that are not as the file has them, made when they are asked for.
+
+
+class _Joined:
+    """Gates of 1.x, one beside the other."""
+
+    def __init__(self, arrays: list[Any], names: list[str]) -> None:
+        self.names = names
+        self._arrays = arrays
+        self.dtype = arrays[0].dtype
+        self.shape = (*arrays[0].shape[:-1], sum(array.shape[-1] for array in arrays))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        joined = np.concatenate([np.asarray(array) for array in self._arrays], axis=-1)
+        return joined if dtype is None else joined.astype(dtype)
+
+
+@attrs.frozen
+class _Layout:
+    """How the axes of a file's kernel lie, and how they come to lie as the model has them."""
+
+    name: str
+    axes: tuple[int, ...]
+    spatial: tuple[int, ...]  # in the file
+    shape: tuple[int, ...]  # afterwards
+
+    @property
+    def moves(self) -> bool:
+        return self.axes != tuple(range(len(self.axes))) or len(self.axes) != len(self.shape)
+
+
+class _Kernel:
+    """A kernel with its axes moved, and turned."""
+
+    def __init__(self, array: Any, layout: _Layout, turned: bool) -> None:
+        self._array, self._layout, self._turned = array, layout, turned
+        self.dtype = array.dtype
+        self.shape = layout.shape
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        kernel = np.asarray(self._array)
+        if self._turned:
+            kernel = np.flip(kernel, self._layout.spatial)
+        kernel = kernel.transpose(self._layout.axes).reshape(self._layout.shape)
+        return np.array(kernel, dtype=dtype)
+
+
+def _layout(
+    weight: _Weight,
+    shape: tuple[int, ...],
+    wanted: tuple[int, ...] | None,
+    told: Mapping[str, str],
+) -> _Layout | None:
+    """How a file's kernel lies: as the file tells it, else as its shape does; None: it fits not."""
+    found = [
+        layout
+        for layout in _layouts(weight.kind, weight.is_first, shape, told)
+        if layout.shape == wanted
+    ]
+    for layout in found:
+        if layout.name == told.get("axes"):
+            return layout
+    return found[0] if found else None
+
+
+def _layouts(
+    kind: str, is_first: bool, shape: tuple[int, ...], told: Mapping[str, str]
+) -> Iterator[_Layout]:
+    """The ways in which a kernel may lie, the likeliest first."""
+    count = len(shape)
+    middle = tuple(range(count - 2))
+    same = tuple(range(count))
+    if kind == "transposed":
+        ways = [
+            (_LAST, same, middle),
+            (_LAST, (*middle, count - 1, count - 2), middle),
+            (_FIRST, (*range(2, count), 0, 1), tuple(range(2, count))),
+        ]
+        if "dim_ordering" in told.get("known_by", ""):  # 1.x: in and out the other way round
+            ways = [ways[1], ways[2], ways[0]]
+    elif is_first:
+        ways = [
+            (_FIRST, same, tuple(range(2, count))),
+            (_LAST, (count - 1, count - 2, *middle), middle),
+        ]
+    else:
+        ways = [(_LAST, same, middle), (_FIRST, (*range(2, count), 1, 0), tuple(range(2, count)))]
+    for name, axes, spatial in ways:
+        after = tuple(shape[axis] for axis in axes)
+        yield _Layout(name, axes, spatial, after)
+        if kind == "conv" and count == 4 and after[1] == 1:  # Convolution1D of 1.x
+            yield _Layout(name, axes, spatial, (after[0], *after[2:]))

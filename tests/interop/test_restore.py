@@ -1,0 +1,261 @@
+"""`restore` with a genuine torch and a genuine Keras: their models take what files hold."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import persist
+from persist.errors import RestoreError
+
+pytestmark = [pytest.mark.interop, pytest.mark.filterwarnings("ignore")]
+
+CORPUS = Path(__file__).parents[1] / "corpus"
+
+torch = pytest.importorskip("torch")
+os.environ.setdefault("KERAS_BACKEND", "torch")
+
+
+# torch
+
+
+class Mlp(torch.nn.Module):  # type: ignore[misc,name-defined,unused-ignore]
+    def __init__(self, outputs: int = 10) -> None:
+        super().__init__()
+        self.hidden = torch.nn.Linear(20, 8)
+        self.output = torch.nn.Linear(8, outputs)
+
+
+def test_a_module_takes_the_weights_of_an_old_file() -> None:
+    path = CORPUS / "torch" / "torch-1.0.0-py27-mlp-params" / "mlp.params"
+    net = Mlp()
+    weight = net.hidden.weight
+    report = persist.restore(path, net)
+    assert report.is_complete
+    assert report.value is net
+    assert net.hidden.weight is weight
+    assert weight.requires_grad
+    for name, array in persist.open(path).arrays.items():
+        assert np.array_equal(net.state_dict()[name].numpy(), array)
+
+
+def test_a_module_takes_the_model_of_a_checkpoint_without_the_optimizer() -> None:
+    path = CORPUS / "torch" / "torch-1.4.0-py36-checkpoint" / "checkpoint-3.pth"
+    net = Mlp()
+    before = net.hidden.weight.detach().clone()
+    with pytest.raises(RestoreError, match="model/") as caught:
+        persist.restore(path, net)
+    assert "match=" in str(caught.value)
+    assert torch.equal(net.hidden.weight, before)
+    report = persist.restore(path, net, match={r"^model/": "", r"^(?!hidden|output)": None})
+    assert report.is_complete
+    with persist.open(path) as file:
+        assert np.array_equal(net.output.bias.detach().numpy(), file.arrays["model/output.bias"])
+
+
+def test_a_part_of_a_module() -> None:
+    path = CORPUS / "torch" / "torch-1.0.0-py27-mlp-params" / "mlp.params"
+    net = Mlp(outputs=3)
+    report = persist.restore(path, net, only=["hidden.*"])
+    assert sorted(report.filled) == ["hidden.bias", "hidden.weight"]
+    with pytest.raises(RestoreError, match="shape"):
+        persist.restore(path, net)
+
+
+def test_buffers_tied_weights_and_counters(tmp_path: Path) -> None:
+    class Net(torch.nn.Module):  # type: ignore[misc,name-defined,unused-ignore]
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed = torch.nn.Embedding(5, 4)
+            self.norm = torch.nn.BatchNorm1d(4)
+            self.head = torch.nn.Linear(4, 5, bias=False)
+            self.head.weight = self.embed.weight
+            self.register_buffer("table", torch.zeros(3, dtype=torch.int64))
+
+    source = Net()
+    source.table += torch.arange(3)
+    source.norm.running_mean += 2
+    state = source.state_dict()
+    del state["head.weight"], state["norm.num_batches_tracked"]
+    torch.save(state, tmp_path / "old.pt")
+    net = Net()
+    report = persist.restore(tmp_path / "old.pt", net)
+    assert report.filled["head.weight"] == "embed.weight"
+    assert "0.4.1" in report.notes["norm.num_batches_tracked"]
+    assert net.head.weight is net.embed.weight
+    assert net.table.tolist() == [0, 1, 2]
+    assert torch.equal(net.norm.running_mean, source.norm.running_mean)
+    assert torch.equal(net.embed.weight, source.embed.weight)
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "float16", "float64", "float8_e4m3fn"])
+def test_a_change_of_precision_is_told(kind: str, tmp_path: Path) -> None:
+    dtype = getattr(torch, kind)
+    torch.save({"weight": torch.ones(2, 3).to(dtype)}, tmp_path / "w.pt")
+    net = torch.nn.Linear(3, 2, bias=False)
+    with pytest.raises(RestoreError, match="precision"):
+        persist.restore(tmp_path / "w.pt", net)
+    report = persist.restore(tmp_path / "w.pt", net, strict=False)
+    assert report.notes == {"weight": f"{kind} became float32"}
+    assert net.weight.sum() == 6
+    narrow = torch.nn.Linear(3, 2, bias=False)
+    narrow.weight = torch.nn.Parameter(torch.zeros(2, 3).to(dtype), requires_grad=False)
+    assert persist.restore(tmp_path / "w.pt", narrow).is_complete
+    assert torch.equal(narrow.weight.float(), torch.ones(2, 3))
+
+
+def test_lazy_modules_get_their_shape(tmp_path: Path) -> None:
+    persist.save({"weight": np.ones((2, 3), "f4"), "bias": np.ones(2, "f4")}, tmp_path / "a.persist")
+    net = torch.nn.LazyLinear(2)
+    persist.restore(tmp_path / "a.persist", net)
+    assert net.weight.shape == (2, 3)
+    assert net.weight.sum() == 6
+
+
+def test_every_format_fills_a_module(tmp_path: Path) -> None:
+    source = {"hidden": {"weight": np.ones((8, 20), "f4"), "bias": np.ones(8, "f4")},
+              "output": {"weight": np.ones((10, 8), ">f4"), "bias": np.ones(10, "f4")}}  # fmt: skip
+    persist.save(source, tmp_path / "a.persist")
+    flat = {f"{a}.{b}": one for a, inner in source.items() for b, one in inner.items()}
+    persist.save(flat, tmp_path / "a.safetensors", format="safetensors")
+    persist.save(flat, tmp_path / "a.pt", format="torch")
+    for path in tmp_path.iterdir():
+        net = Mlp()
+        assert persist.restore(path, net).is_complete
+        assert net.output.weight.sum() == 80
+
+
+def test_an_optimizer_is_told_what_takes_it() -> None:
+    path = CORPUS / "torch" / "torch-1.0.0-py27-mlp-params" / "mlp.params"
+    with pytest.raises(RestoreError, match="load_state_dict"):
+        persist.restore(path, torch.optim.SGD(Mlp().parameters(), lr=0.1))
+
+
+# Keras
+
+
+@pytest.fixture(scope="module")
+def keras() -> Any:
+    return pytest.importorskip("keras")
+
+
+def same(model: Any, other: Any) -> bool:
+    return all(
+        np.array_equal(np.asarray(one), np.asarray(two))
+        for one, two in zip(model.get_weights(), other.get_weights(), strict=True)
+    )
+
+
+def cnn(keras: Any, channels: int, outputs: int = 2) -> Any:
+    layers = keras.layers
+    return keras.Sequential([
+        keras.Input((8, 8, 1) if channels == 4 else (6, 6, 1)),
+        layers.Conv2D(channels, 3, name="conv_a"),
+        layers.BatchNormalization(name="bn_a"),
+        layers.MaxPooling2D(name="pool"),
+        layers.Dropout(0.5),
+        layers.Flatten(name="flat"),
+        layers.Dense(outputs, name="head"),
+    ])  # fmt: skip
+
+
+def recurrent(keras: Any) -> Any:
+    layers = keras.layers
+    inside = keras.Sequential([keras.Input((8,)), layers.Dense(3, name="enc")], name="encoder")
+    start = keras.Input((5,), dtype="int32")
+    hidden = layers.Embedding(11, 3, name="words")(start)
+    hidden = layers.Bidirectional(layers.LSTM(4), name="both")(hidden)
+    return keras.Model(start, layers.Dense(1, name="out")(inside(hidden)))
+
+
+def attention(keras: Any) -> Any:
+    start = keras.Input((5, 3))
+    return keras.Model(start, keras.layers.MultiHeadAttention(2, 4, name="mha")(start, start))
+
+
+MODELS = {"cnn": lambda keras: cnn(keras, 3), "recurrent": recurrent, "attention": attention}
+
+
+@pytest.mark.parametrize("suffix", [".weights.h5", ".keras", ".h5"])
+@pytest.mark.parametrize("kind", MODELS)
+def test_what_keras_writes_fills_a_fresh_model(
+    kind: str, suffix: str, keras: Any, tmp_path: Path
+) -> None:
+    source, target = MODELS[kind](keras), MODELS[kind](keras)
+    path = str(tmp_path / f"model{suffix}")
+    source.compile(optimizer="adam", loss="mse")
+    source.optimizer.build(source.trainable_variables)
+    source.save_weights(path) if "weights" in suffix else source.save(path)
+    assert not same(source, target)
+    report = persist.restore(path, target)
+    assert report.is_complete, report
+    assert same(source, target)
+
+
+@pytest.mark.parametrize(
+    ("case", "channels", "size"),
+    [("keras-2.0.9-py36-cnn-bn/cnn.h5", 3, 8), ("tfkeras-2.3.4-py38-cnn-weights/w.h5", 4, 6),
+     ("keras-3.0.5-py311-legacy-h5/legacy.h5", 2, 6), ("keras-1.2.2-py27-cnn-weights/weights.h5", 3, 8)],
+)  # fmt: skip
+def test_genuine_old_files_fill_a_model_of_today(
+    case: str, channels: int, size: int, keras: Any
+) -> None:
+    path = CORPUS / "keras" / case
+    layers = keras.layers
+    model = keras.Sequential([
+        keras.Input((size, size, 1)), layers.Conv2D(channels, 3, name="conv_a"),
+        layers.BatchNormalization(name="bn_a"), layers.MaxPooling2D(name="pool"),
+        layers.Flatten(name="flat"), layers.Dense(2, name="head"),
+    ])  # fmt: skip
+    report = persist.restore(path, model)
+    assert report.is_complete, report
+    with persist.open(path) as file:
+        for name, source in report.filled.items():
+            variable = next(w for w in model.weights if w.path.endswith(name))
+            assert np.array_equal(np.asarray(variable.numpy()), file.arrays[source])
+
+
+def test_a_new_head_on_an_old_network(keras: Any) -> None:
+    path = CORPUS / "keras" / "keras-2.0.9-py36-cnn-bn" / "cnn.h5"
+    layers = keras.layers
+    model = keras.Sequential([
+        keras.Input((8, 8, 1)), layers.Conv2D(3, 3, name="conv_a"),
+        layers.BatchNormalization(name="bn_a"), layers.MaxPooling2D(name="pool"),
+        layers.Flatten(name="flat"), layers.Dense(7, name="top"),
+    ])  # fmt: skip
+    with pytest.raises(RestoreError, match="top/kernel"):
+        persist.restore(path, model)
+    report = persist.restore(path, model, only=["conv_a/*", "bn_a/*"])
+    assert sorted(report.filled) == [
+        "bn_a/beta", "bn_a/gamma", "bn_a/moving_mean", "bn_a/moving_variance", "conv_a/bias",
+        "conv_a/kernel",
+    ]  # fmt: skip
+
+
+def test_by_order_where_the_names_say_nothing(keras: Any) -> None:
+    path = CORPUS / "keras" / "keras-0.3.3-py27-save-weights" / "my_model_weights.h5"
+    layers = keras.layers
+    model = keras.Sequential([keras.Input((5,)), layers.Dense(8), layers.Dense(3)])
+    assert persist.restore(path, model, match="order").is_complete
+    with persist.open(path) as file:
+        assert np.array_equal(model.get_weights()[2], file.arrays["layer_2/param_0"])
+
+
+def test_a_numbered_archive_by_the_names_of_its_layers(keras: Any, tmp_path: Path) -> None:
+    layers = keras.layers
+
+    def stack(*names: str) -> Any:
+        return keras.Sequential([keras.Input((4,)), *(layers.Dense(4, name=one) for one in names)])
+
+    source, target = stack("first", "second"), stack("new", "first")
+    source.save(tmp_path / "a.keras")
+    before = target.get_layer("new").get_weights()[0]
+    persist.restore(tmp_path / "a.keras", target, strict=False)
+    assert np.array_equal(
+        target.get_layer("first").get_weights()[0], source.get_layer("first").get_weights()[0]
+    )
+    assert np.array_equal(target.get_layer("new").get_weights()[0], before)
