@@ -16,7 +16,7 @@ import copyreg
 import pickle as opcodes
 import struct
 from collections.abc import Callable, Iterator
-from types import BuiltinFunctionType, FunctionType
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -98,7 +98,10 @@ class PickleWriter:
         container = _CONTAINERS.get(kind)
         if container is not None:
             return container(self, value)
-        if isinstance(value, type | FunctionType | BuiltinFunctionType):
+        if isinstance(value, type | FunctionType | BuiltinFunctionType | MethodType):
+            owner = getattr(value, "__self__", None)
+            if isinstance(owner, type):
+                return self._method(owner, value)
             self._named(value)
             return None
         return self._reduced(value)
@@ -213,6 +216,14 @@ class PickleWriter:
             else:
                 module = _compat_pickle.REVERSE_IMPORT_MAPPING.get(module, module)
         self._global(module, name)
+
+    def _method(self, owner: type, value: Any) -> Parts:
+        """A method of a class, such as ``ZoneInfo._unpickle``: by a name with a dot, or by getattr."""
+        if self._protocol >= 4:
+            self._global(owner.__module__, f"{owner.__qualname__}.{value.__name__}")
+            return
+        yield from self._call(Global(self._builtins, "getattr"), (owner, value.__name__))
+        self._memoize(value)
 
     def _singleton_class(self, value: Any) -> None:
         """``type(None)`` and its like have no name of their own: ``type(None)`` is called."""
@@ -407,6 +418,8 @@ class PickleWriter:
             yield from self._call(Global(module, "_reconstructor"), (record.cls, base, value))
         elif kind == "built":
             yield record.args[0]
+        elif kind == "called" and len(record.args) == 2:  # what was called is an instance itself
+            yield from self._call(record.args[0], record.args[1])
         else:
             yield from self._call(record.maker or record.cls, record.args)
 

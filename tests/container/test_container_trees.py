@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from alike import assert_alike
+from alike import assert_alike, contents
 from hypothesis import HealthCheck, given, settings
 from trees import trees
 
@@ -88,7 +88,7 @@ def assert_plain(one: Any, other: Any) -> None:
                 todo.append((a.state, b["state"]))
         elif type(a) is np.ndarray and not a.dtype.hasobject:
             assert a.shape == b.shape
-            assert a.tobytes() == b.tobytes()
+            assert contents(a) == contents(b)
 
 
 # What is shared, and what is alone.
