@@ -125,9 +125,11 @@ class NetworkTarget(Target):
         """Whether an array is of the optimizer, or of what makes random numbers."""
         if name.startswith("_CHECKPOINTABLE_OBJECT_GRAPH") or "/.OPTIMIZER_SLOT/" in name:
             return True
+        steps = name.split("/")
+        if steps[-2:] == [".ATTRIBUTES", "VARIABLE_VALUE"]:
+            return steps[0] in ("optimizer", "save_counter")
         if not self._is_keras:
             return False
-        steps = name.split("/")
         known = any(name.startswith(f"{layer}/") for layer in self._told.get("layer_names") or ())
         return not known and (
             steps[0] in ("optimizer_weights", "optimizer", "save_counter", "@code", "assets")
@@ -183,7 +185,29 @@ class NetworkTarget(Target):
                 {name: keys[other] for name, keys in theirs.items()},
             )
         self._pair_numbered(pairs, weights, names)
+        self._pair_in_layers(pairs, weights, names)
         return pairs
+
+    def _pair_in_layers(
+        self, pairs: dict[str, str], weights: list[_Weight], names: Mapping[str, str]
+    ) -> None:
+        """Match the weights of a layer by their order, where it has as many in the file.
+
+        Names inside a layer change with the release, and with the number of layers made before.
+        """
+        every = Counter(weight.layer for weight in self._weights.values())
+        taken = set(pairs.values())
+        for layer, own in (self._told.get("weight_names") or {}).items():
+            theirs = [f"{layer}/{one}" for one in own]
+            ours = [weight.name for weight in weights if weight.layer == layer]
+            if len(ours) != every[layer] or len(ours) != len(theirs):
+                continue
+            if not taken & set(theirs) and not pairs.keys() & set(ours):
+                pairs.update(
+                    (one, other)
+                    for one, other in zip(ours, theirs, strict=True)
+                    if names.get(other) == other
+                )
 
     def _keys_of(self, name: str, original: str) -> Sequence[str]:
         """What a name after the rules may be; the file's own division only where none changed it."""
@@ -220,13 +244,9 @@ class NetworkTarget(Target):
             if not re.fullmatch(rf"{re.escape(_group(numbered[original]))}(_\d+)?",
                                 known[original].partition("/")[0])
         }  # fmt: skip
-        rest_of = {one: name for one, name in numbered.items() if one not in chosen}
-        for turn in range(_VISITS):
-            _pair(
-                pairs,
-                {w.name: w.saved[turn] for w in weights if turn < len(w.saved)},
-                rest_of,
-            )
+        _pair_places(
+            pairs, weights, {one: name for one, name in numbered.items() if one not in chosen}
+        )
 
     def _names_of_groups(self) -> dict[str, str]:
         """Group by class and number -> name of the layer, from the configuration."""
@@ -236,6 +256,15 @@ class NetworkTarget(Target):
             if not layer["within"]:
                 found[_numbered(layer["class_name"], counts)] = layer["name"]
         return found
+
+    def in_order(self, names: list[str], slots: list[Slot]) -> dict[str, str]:
+        """Match by place; that of names by class and number is in their numbers."""
+        if not all(_is_numbered(name) for name in names):
+            return super().in_order(names, slots)
+        pairs: dict[str, str] = {}
+        weights = [self._weights[slot.name] for slot in slots]
+        _pair_places(pairs, weights, {name: _bare(name) for name in names})
+        return pairs
 
     # Kernels.
 
@@ -276,10 +305,12 @@ class NetworkTarget(Target):
 
 
 def _bare(name: str) -> str:
-    """A name without the underscores that begin steps: some releases write them."""
-    return "/".join(step.lstrip("_") for step in name.split("/")).replace(
-        "layer_checkpoint_dependencies/", "layers/"
-    )
+    """A name by number as it is made here: without the underscores of some releases' steps."""
+    if "layer_with_weights-" in name:
+        name = name.removesuffix("/.ATTRIBUTES/VARIABLE_VALUE")
+        return re.sub(r"^.*?(?=layer_with_weights-)", "", name)
+    bare = "/".join(step.lstrip("_") for step in name.split("/"))
+    return bare.replace("layer_checkpoint_dependencies/", "layers/")
 
 
 def _is_numbered(name: str) -> bool:
@@ -336,6 +367,15 @@ def _pair(pairs: dict[str, str], ours: Mapping[str, str], theirs: Mapping[str, s
             pairs[name] = keys[key][0]
 
 
+def _pair_places(
+    pairs: dict[str, str], weights: list[_Weight], numbered: Mapping[str, str]
+) -> None:
+    """Add the pairs of what is saved under the same class and number."""
+    for turn in range(_VISITS + 1):
+        ours = {weight.name: weight.saved[turn] for weight in weights if turn < len(weight.saved)}
+        _pair(pairs, ours, numbered)
+
+
 # The model.
 
 
@@ -344,13 +384,13 @@ def _weights_of(model: Any) -> Iterator[_Weight]:
     holders = _holders(model)
     names: Counter[str] = Counter()
     seen: set[int] = set()
-    groups = [(_text(getattr(layer, "name", "")), layer) for layer in model.layers]
+    groups = [(str(getattr(layer, "name", "")), layer) for layer in model.layers]
     for layer_name, holder in [*groups, ("", model)]:
         for variable in _in_order(holder):
             if id(variable) in seen:
                 continue
             seen.add(id(variable))
-            raw = _text(getattr(variable, "path", None) or variable.name)
+            raw = _raw(variable)
             name = _canonical(layer_name, raw)
             if layer_name == "" and "/" in name:
                 layer_name_of, _, below = name.partition("/")
@@ -366,10 +406,6 @@ def _weights_of(model: Any) -> Iterator[_Weight]:
                 getattr(owner, "dim_ordering", None) == "th",
                 tuple(saved),
             )
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else str(value)
 
 
 def _in_order(holder: Any) -> Iterable[Any]:
@@ -399,20 +435,27 @@ def _holders(model: Any) -> dict[int, tuple[Any, list[str]]]:
             _, saved = found.setdefault(id(variable), (holder, []))
             saved.append(f"{path}vars/{index}")
         todo += [(child, f"{path}{name}/", depth + 1) for name, child in children]
-        if depth == 0:
-            _add_objects(found, model)
+    _add_objects(found, model)
     return found
 
 
 def _add_objects(found: dict[int, tuple[Any, list[str]]], model: Any) -> None:
     """The names of TensorFlow's object checkpoints: the n-th layer that has weights."""
-    with_weights = [layer for layer in model.layers if getattr(layer, "weights", None)]
-    for index, layer in enumerate(with_weights):
-        for variable in _own(layer, []):
-            raw = _text(getattr(variable, "path", None) or variable.name)
-            role = re.sub(r":\d+$", "", raw).rpartition("/")[2]
-            _, saved = found.setdefault(id(variable), (layer, []))
-            saved.append(f"layer_with_weights-{index}/{role}")
+    index = -1
+    for path, layer in _listed("layers", model.layers):
+        weights = list(layer.weights)
+        index += bool(weights)
+        for variable in weights:
+            _, saved = found.get(id(variable), (layer, []))
+            ways = [one.removeprefix(path) for one in saved if one.startswith(f"{path}/")]
+            role = re.sub(r":\d+$", "", _raw(variable)).rpartition("/")[2]
+            if ways:
+                below = re.sub(r"vars/\d+$", "", ways[0])
+                saved.append(f"layer_with_weights-{index}{below}{role}")
+
+
+def _raw(variable: Any) -> str:
+    return str(getattr(variable, "path", None) or variable.name)
 
 
 def _own(holder: Any, children: list[Any]) -> list[Any]:
@@ -432,6 +475,11 @@ def _children(holder: Any) -> Iterator[tuple[str, Any]]:
         yield from _listed("layers", layers)
     for name, value in sorted(getattr(holder, "__dict__", {}).items()):
         bare = name.lstrip("_")
+        if name == "_modules" and isinstance(value, Mapping):  # on torch's backend: attributes
+            yield from (
+                (one.lstrip("_"), layer) for one, layer in value.items() if _is_layer(layer)
+            )
+            continue
         if isinstance(value, Mapping):
             value = list(value.values())
         if isinstance(value, list | tuple):

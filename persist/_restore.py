@@ -22,6 +22,7 @@ __all__ = ["Report", "Slot", "Target", "fill", "slashed"]
 Rules = str | Mapping[str, str | None] | Callable[[str], str | None]
 
 _NEAREST = 3  # names offered for one that is missing
+_PRECISION = "the file has dtype"
 
 
 @attrs.frozen
@@ -91,6 +92,10 @@ class Target:
             alike.setdefault(slashed(name), original)
         found = {slot.name: names.get(slot.name, alike.get(slashed(slot.name))) for slot in slots}
         return {name: original for name, original in found.items() if original is not None}
+
+    def in_order(self, names: list[str], slots: list[Slot]) -> dict[str, str]:
+        """Match the n-th with the n-th: name of a slot -> name in the file."""
+        return {slot.name: name for slot, name in zip(slots, names, strict=False)}
 
     def fitted(self, slot: Slot, name: str, array: Any) -> tuple[Any, str]:
         """The array as the slot wants it, and what was done to it."""
@@ -224,7 +229,7 @@ def _matched(
     names = [name for name in target.ordered(list(arrays)) if not target.is_foreign(name)]
     own = [name for name in names if target.parts(name) == [name]]  # not put together
     if match in ("order", "shape"):
-        pairs = _by_order(own, slots) if match == "order" else _by_shape(arrays, own, slots)
+        pairs = target.in_order(own, slots) if match == "order" else _by_shape(arrays, own, slots)
         renamed: dict[str, str | None] = {name: name for name in own}
     else:
         rename = _renaming(match)
@@ -234,10 +239,6 @@ def _matched(
     taken = {part for name in pairs.values() for part in target.parts(name)}
     left = {name: new for name in own if name not in taken and (new := renamed[name]) is not None}
     return pairs, left
-
-
-def _by_order(names: list[str], slots: list[Slot]) -> dict[str, str]:
-    return {slot.name: name for slot, name in zip(slots, names, strict=False)}
 
 
 def _by_shape(arrays: Mapping[str, Any], names: list[str], slots: list[Slot]) -> dict[str, str]:
@@ -317,7 +318,7 @@ def _misfit(slot: Slot, array: Any) -> str:
         return f"the file has shape {_shape(array)}, wanted is {slot.shape}"
     dtype = _dtype(array)
     if slot.dtype is not None and dtype.newbyteorder("=") != slot.dtype.newbyteorder("="):
-        return f"the file has dtype {dtype}, wanted is {slot.dtype}"
+        return f"{_PRECISION} {dtype}, wanted is {slot.dtype}"
     return ""
 
 
@@ -346,7 +347,11 @@ def _remedy(report: Report) -> str:
     prefix = _prefix(report)
     if prefix:
         told += f"With match={{{'^' + re.escape(prefix)!r}: ''}} the names would fit. "
-    elif not (report.missing or report.unexpected):
+    elif report.missing and len(report.missing) == len(report.unexpected) and not report.filled:
+        told += "There are as many in the file: match='order' takes them one after another. "
+    elif not (report.missing or report.unexpected) and _PRECISION in "".join(
+        report.misfits.values()
+    ):
         told += "A change of precision alone is made with strict=False. "
     return told + "Choose with only=[...] or match=, or fill what fits with strict=False."
 

@@ -62,7 +62,7 @@ class ModuleTarget(Target):
         slots = [
             _tensor_slot(name, tensor)
             for name, tensor in self._state.items()
-            if hasattr(tensor, "shape") and hasattr(tensor, "dtype")
+            if hasattr(type(tensor), "shape") and hasattr(type(tensor), "dtype")
         ]
         if self._state and not slots:
             raise RestoreError(

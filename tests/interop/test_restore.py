@@ -109,7 +109,9 @@ def test_a_change_of_precision_is_told(kind: str, tmp_path: Path) -> None:
 
 
 def test_lazy_modules_get_their_shape(tmp_path: Path) -> None:
-    persist.save({"weight": np.ones((2, 3), "f4"), "bias": np.ones(2, "f4")}, tmp_path / "a.persist")
+    persist.save(
+        {"weight": np.ones((2, 3), "f4"), "bias": np.ones(2, "f4")}, tmp_path / "a.persist"
+    )
     net = torch.nn.LazyLinear(2)
     persist.restore(tmp_path / "a.persist", net)
     assert net.weight.shape == (2, 3)
