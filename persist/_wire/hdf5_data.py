@@ -301,6 +301,8 @@ class Dataset:
         """Rows as they stand in the file; all of a dataset without axes."""
         raw, layout = self.type.raw, self.layout
         shape = (stop - start, *self.shape[1:]) if self.extents else self.shape
+        if not self.size:
+            return np.zeros(shape, raw)
         if layout.kind == "compact":
             if len(layout.data) < self.nbytes:
                 self.frame.damaged(

@@ -174,9 +174,10 @@ def test_every_layout_and_fill(tmp_path: Path, era: dict[str, Any]) -> None:
         file["scalar"] = np.float32(3.5)
         file["word"] = "Säure"
         file.create_dataset("none", (0, 3), "f4")
+        file.create_dataset("no text", (0, 3), h5py.string_dtype())
         file.create_dataset("none packed", (0, 3), "f4", chunks=(2, 2), maxshape=(None, 3))
 
-    assert agree(write(tmp_path / "layouts.h5", fill, **era)) == 9
+    assert agree(write(tmp_path / "layouts.h5", fill, **era)) == 10
 
 
 def test_filters_that_pack_bits(tmp_path: Path) -> None:
