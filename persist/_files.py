@@ -14,6 +14,7 @@ import importlib.metadata
 import io
 import os
 import pkgutil
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import IO, Any
 
@@ -32,7 +33,13 @@ from persist._wire.compress import peel
 from persist._wire.diagnosis import diagnose
 from persist._wire.source import Limits, Source, create, open_source
 from persist._wire.storages import Tensors
-from persist.errors import AmbiguousFormatError, FormatError, PersistError, UnknownFormatError
+from persist.errors import (
+    AmbiguousFormatError,
+    DamageWarning,
+    FormatError,
+    PersistError,
+    UnknownFormatError,
+)
 from persist.readers.base import Content, Options, Reader
 from persist.registry import Registry, default_registry
 from persist.tree import ABSENT, Global, Record, View
@@ -242,6 +249,7 @@ def load(
 
     Warns:
         OpaqueWarning: once for each class that stayed a record, with the cure.
+        DamageWarning: once for each thing that was wrong with the file and passed over.
     """
     registry = default_registry if registry is None else registry
     opened = open_source(
@@ -249,6 +257,7 @@ def load(
     )
     options = Options(py2_str=py2_str, verify=verify, salvage=salvage, step=step)
     with _open(opened, options, registry) as file, _collector_paused():
+        _tell_damage(file)
         knowledge = file.knowledge
         if not migrate:
             return build(
@@ -333,6 +342,7 @@ def restore(
         RestoreError: strict, and something does not fit; it carries the `Report`.
     """
     with open(source, registry=registry, **options) as file:
+        _tell_damage(file)
         if isinstance(into, type):
             return _restored_class(file, into, match, only, strict)
         report = _restore.fill(
@@ -460,6 +470,11 @@ def save_tree(tree: Any, target: Any, *, registry: Registry | None = None, **opt
                 _container.write(tree, file, **options)
         else:
             _container.write(tree, target, **options)
+
+
+def _tell_damage(file: File) -> None:
+    for note in file.damage:
+        warnings.warn(f"{file.name}: {note}", DamageWarning, stacklevel=3)
 
 
 def _is_url(target: Any) -> bool:

@@ -13,6 +13,7 @@ since bulk runs cross process borders.
 
 __all__ = [
     "AmbiguousFormatError",
+    "DamageWarning",
     "DamagedFileError",
     "DuplicateMigrationError",
     "FormatError",
@@ -152,6 +153,10 @@ class MissingExtraError(PersistError, ImportError):
 
     __str__ = PersistError.__str__
     __reduce__ = PersistError.__reduce__
+
+
+class DamageWarning(UserWarning):
+    """Something was wrong with a file, and was passed over; what is whole was loaded."""
 
 
 class OpaqueWarning(UserWarning):

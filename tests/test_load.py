@@ -20,6 +20,7 @@ import pytest
 import persist
 from persist._wire.pickle_writer import PickleWriter
 from persist.errors import (
+    DamageWarning,
     OpaqueWarning,
     RestoreError,
     SchemaError,
@@ -369,3 +370,13 @@ def test_a_field_without_default_is_named(classifier: Any, registry: persist.Reg
     data = written(Record("logreg.LogReg", {"weights": np.ones(2), "classes": []}, kind="newobj"))
     with pytest.raises(SchemaError, match="bias"):
         persist.load(data, registry=registry)
+
+
+def test_damage_that_was_passed_over_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "log.pkl"
+    path.write_bytes(pickle.dumps([1, 2], 2) + pickle.dumps({"a": 1}, 2)[:-3])
+    with pytest.warns(DamageWarning, match="breaks off") as told:
+        assert persist.load(path) == [1, 2]
+    assert told[0].filename == __file__
+    with pytest.warns(DamageWarning, match="breaks off"):
+        persist.restore(path, into={}, strict=False)
