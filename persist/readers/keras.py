@@ -299,6 +299,7 @@ class _Network:
             "layer_names": [name for name, _ in layers],
             "weight_names": dict(layers),
             "weights": self._paths(layers),
+            "named": self._named(),
             "optimizer_weight_names": self._names(
                 self._attributes("optimizer_weights"), "weight_names"
             ),
@@ -327,6 +328,17 @@ class _Network:
                 group = self.walk.value_at(path)
                 own = sorted(group, key=_number_in) if isinstance(group, dict) else []
             yield name, own
+
+    def _named(self) -> dict[str, str]:
+        """What releases from 3.8 on note beside numbered weights: path of ``vars`` -> layer's name."""
+        found: dict[str, str] = {}
+        for path, node in self.walk.nodes.items():
+            if node.kind == "group" and path.rpartition("/")[2] == "vars":
+                told = self._attributes(path).get("name")
+                name = None if told is None else self.walk.value(path, told)
+                if isinstance(name, str):
+                    found[path] = name
+        return found
 
     def _paths(self, layers: list[tuple[str, list[str]]]) -> list[str]:
         """Natural paths of all weights, in order."""
@@ -420,6 +432,7 @@ def _archived_weights(
     ]  # fmt: skip
     tree: dict[str, Any] = {}
     weights: list[str] = []
+    named: dict[str, str] = {}
     for member in files:
         network = _Network(_hdf5(directory, member, options, verify))
         for name, value in network.tree().items():
@@ -427,14 +440,16 @@ def _archived_weights(
                 tree[name].update(value)
             elif name not in tree:
                 tree[name] = value
-        weights += network.structure()["weights"]
+        told = network.structure()
+        weights += told["weights"]
+        named |= told["named"]
         damage += network.file.damage
     if not files and (member := directory.find("model.weights.npz")) is not None:
         if options.open_nested is None:
-            return tree, {"weights": weights}
+            return tree, {"weights": weights, "named": named}
         content = options.open_nested(directory.open(member, verify))
         tree = dict(content.tree) if isinstance(content.tree, dict) else {"": content.tree}
-    return tree, {"weights": weights}
+    return tree, {"weights": weights, "named": named}
 
 
 def _hdf5(directory: ZipDirectory, member: Member, options: Options, verify: bool) -> Hdf5:

@@ -175,10 +175,12 @@ def test_bfloat16_that_hdf5_lacks(tmp_path: Path) -> None:
         for name, how in (("0", {}), ("1", {"chunks": (1, 3), "compression": "gzip"})):
             made = file.create_dataset(f"layers/dense/vars/{name}", data=values.view("V2"), **how)
             made.attrs["dtype"] = "bfloat16"
+        file["layers/dense/vars"].attrs["name"] = "head"
         file.create_group("vars")
 
     with persist.open(write(tmp_path / "x.weights.h5", fill)) as file:
         assert file.format == "keras-weights-h5"
+        assert file.structure["named"] == {"layers/dense/vars": "head"}
         for name in "01":
             array = file.arrays[f"layers/dense/vars/{name}"]
             assert array.dtype == extended("bfloat16")
