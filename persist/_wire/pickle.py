@@ -955,11 +955,7 @@ def _partial_new(function: Record) -> Record | None:
     cls = bound[0] if bound else None
     if not isinstance(new, Global) or not isinstance(cls, Global):
         return None
-    if new.qualname not in (
-        f"{cls.qualname}.__new__",
-        "__builtin__.object.__new__",
-        "builtins.object.__new__",
-    ):
+    if new.name.rpartition(".")[2] != "__new__":  # its own, or the one of a base
         return None
     return Record(cls, kind="newobj_ex", args=bound[1:], kwargs=kwargs)
 
