@@ -176,7 +176,7 @@ def _shuffle(data: Any, values: tuple[int, ...], most: int) -> bytes | memoryvie
         for plane in planes[-2::-1]:
             words <<= 8
             words |= plane
-        return words.view(np.uint8).data
+        return memoryview(words.view(np.uint8))  # type: ignore[arg-type,unused-ignore]
     made = np.empty((count, size), np.uint8)
     for place, plane in enumerate(planes):
         made[:, place] = plane
