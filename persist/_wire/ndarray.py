@@ -20,7 +20,7 @@ import numpy as np
 
 from persist._wire.dtypes import extended
 from persist._wire.pickle import INERT, Finisher, Machine, Rebuilder
-from persist._wire.source import is_text_valid
+from persist._wire.source import MIB, is_text_valid
 from persist.tree import Global, Record
 
 __all__ = ["FINISH", "REBUILD", "array_of_state"]
@@ -61,9 +61,9 @@ def _finish_dtype(machine: Machine, record: Record) -> Any:
     if subarray is not None:
         inner, shape = subarray
         shape = shape if isinstance(shape, tuple) else (shape,)
-        return np.dtype((_checked(inner), _shape_of(shape)))
+        return _bounded(machine, np.dtype((_checked(inner), _shape_of(shape))))
     if names is not None:
-        return _structured(names, fields, state, base)
+        return _bounded(machine, _structured(names, fields, state, base))
     if len(state) > 8 and base.kind in "mM" and state[8] is not None:
         base = _with_unit(base.kind, state[8])
     if base.kind in "USV" and isinstance(state[5], int) and state[5] >= 0:
@@ -148,6 +148,23 @@ def _structured(names: Any, fields: Any, state: tuple[Any, ...], base: np.dtype[
     flags = state[7] if len(state) > 7 and isinstance(state[7], int) else 0
     dtype: np.dtype[Any] = np.dtype(spec, align=bool(flags & 0x80) and _is_aligned(spec))  # type: ignore[call-overload]
     return np.dtype((np.record, dtype)) if base.type is np.record else dtype
+
+
+def _bounded(machine: Machine, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """A dtype of dtypes, if they are not nested too deep (NumPy walks them by recursion) or many."""
+    todo = [(dtype, 0)]
+    count = 0
+    while todo:
+        part, depth = todo.pop()
+        count += 1
+        if depth > 32 or count > 100_000:
+            raise ValueError("a dtype of too many dtypes")
+        if part.subdtype is not None:
+            todo.append((part.subdtype[0], depth + 1))
+        elif part.names is not None and part.fields is not None:
+            todo += [(part.fields[name][0], depth + 1) for name in part.names]
+    machine.steps += count
+    return dtype
 
 
 def _is_aligned(spec: dict[str, Any]) -> bool:
@@ -258,11 +275,20 @@ def _raw_array(
     if raw is None or math.prod(shape) * dtype.itemsize != len(raw):
         return INERT
     if not dtype.itemsize or not len(raw):
-        return np.zeros(shape, dtype, order=order)
+        return _of_nothing(shape, dtype, order)
     if machine.source.writable:
         raw = bytearray(raw)
     array = np.ndarray(shape, dtype, raw, order=order)
     return array if is_text_valid(array) else INERT
+
+
+_ROW = 1 << 12  # bytes of a row with objects; wider ones are few, or a lie
+_EMPTY = 1 << 24  # items without bytes: a claim that costs the file nothing, but us work
+
+
+def _of_nothing(shape: tuple[int, ...], dtype: np.dtype[Any], order: Any) -> Any:
+    """An array without data: no items, or items of no bytes (of which NumPy makes some of one)."""
+    return np.zeros(shape, dtype, order=order) if math.prod(shape) <= _EMPTY else INERT
 
 
 def _object_array(shape: tuple[int, ...], dtype: np.dtype[Any], order: Any, data: Any) -> Any:
@@ -271,6 +297,8 @@ def _object_array(shape: tuple[int, ...], dtype: np.dtype[Any], order: Any, data
     Source: ``_getlist_pkl`` and ``_setlist_pkl`` in ``methods.c``, which iterate in C order.
     """
     if not isinstance(data, list) or math.prod(shape) != len(data):
+        return INERT
+    if dtype.itemsize > _ROW and dtype.itemsize * len(data) > 64 * MIB:
         return INERT
     flat = np.empty(len(data), dtype)
     for index, item in enumerate(data):
@@ -294,6 +322,7 @@ def _scalar(machine: Machine, args: tuple[Any, ...]) -> Any:
         return args[1] if len(args) == 2 and dtype.names is None else INERT
     data = machine.raw(args[1]) if len(args) == 2 else None
     if len(args) == 1:
+        machine.source.spend_copies(dtype.itemsize)
         return np.zeros((), dtype)[()]
     if data is None or len(data) != dtype.itemsize:
         if data is not None and dtype.itemsize == 0:
@@ -350,8 +379,23 @@ def _finish_masked(machine: Machine, record: Record) -> Any:
     if mask is INERT:
         return INERT
     array = np.ma.MaskedArray(data, mask=mask)
-    array._fill_value = None if fill is None else np.array(fill, dtype=array.dtype)  # type: ignore[attr-defined]
+    array._fill_value = _fill_of(fill, array.dtype)  # type: ignore[attr-defined]
     return array
+
+
+def _fill_of(fill: Any, dtype: np.dtype[Any]) -> Any:
+    """The fill value as an array without axes; whatever else the file has there cannot be one."""
+    if fill is None:
+        return None
+    if dtype.kind == "O":
+        value = np.empty((), object)
+        value[()] = fill
+        return value
+    if isinstance(fill, np.ndarray) and fill.size == 1:
+        return np.array(fill.reshape(()), dtype=dtype)
+    if (isinstance(fill, tuple) and dtype.names is None) or isinstance(fill, list | np.ndarray):
+        raise TypeError("a fill value of many items")
+    return np.array(fill, dtype=dtype)
 
 
 _MASKED = (
@@ -365,7 +409,9 @@ _MASKED = (
 
 def _ufunc(machine: Machine, args: tuple[Any, ...]) -> Any:
     module, name = args
-    return Global(module, name) if isinstance(module, str) and isinstance(name, str) else INERT
+    if not isinstance(module, str) or not isinstance(name, str) or len(module) + len(name) > 4096:
+        return INERT
+    return Global(module, name)
 
 
 for _name in _core("multiarray", "_reconstruct"):
@@ -434,7 +480,11 @@ def array_of_parts(state: Any) -> np.ndarray[Any, Any] | None:
         if dtype.hasobject:
             array = _object_array(shape, dtype, order, data)
         elif isinstance(data, bytes | bytearray) and math.prod(shape) * dtype.itemsize == len(data):
-            array = np.ndarray(shape, dtype, data, order=order) if data else np.zeros(shape, dtype)
+            array = (
+                np.ndarray(shape, dtype, data, order=order)
+                if data
+                else _of_nothing(shape, dtype, "C")
+            )
         else:
             return None
     except (TypeError, ValueError):

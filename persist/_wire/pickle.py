@@ -25,8 +25,8 @@ import codecs
 import copyreg
 import re
 import struct
-from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Mapping
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
 import numpy as np
@@ -57,6 +57,12 @@ _FAULTS = (
 )
 
 _CHEAP_KEYS = frozenset((str, bytes, int, float, bool, type(None)))
+_HOLDERS = frozenset((list, tuple, set, frozenset, dict, OrderedDict, Counter, deque))
+_RAW = frozenset((str, bytes, bytearray))
+_NAME = 4096  # characters of a module's and a global's name; genuine ones are far shorter
+_LONG = 1 << 12  # bits of an integer that is no longer hashed for nothing
+_BARE = frozenset((deque, defaultdict, np.ndarray))  # CPython and NumPy free them by recursion
+_BARE_DEPTH = 200
 _COLLISION_CHECK = 4096  # a dict is looked over for equal hashes at this size and each doubling
 _COLLISIONS = 1000  # so many keys of one hash are no accident
 
@@ -130,6 +136,8 @@ class Machine:
         self._waiting: dict[int, list[int]] = {}  # records to be finished -> their memo slots
         self._escaped: set[int] = set()  # those that were used before they were finished
         self._replaced: dict[int, tuple[Record, Any]] = {}
+        self._cheap = _CHEAP_KEYS
+        self._bare: list[Any] = []  # of `_BARE`, which hold others of them
         self._table = _table(self)
         self._window()
 
@@ -155,10 +163,14 @@ class Machine:
         """
         self._earlier, self._memo = self._memo, {}
         try:
-            return self._load(cursor)
-        except _EarlierMemo:
-            self._memo, self._earlier = self._earlier, {}
-            return self._load(cursor)
+            try:
+                return self._load(cursor)
+            except _EarlierMemo:
+                self._memo, self._earlier = self._earlier, {}
+                return self._load(cursor)
+        finally:
+            if len(self._bare) > _BARE_DEPTH:
+                self._refuse_deep()
 
     def _load(self, cursor: Cursor) -> Any:
         self._pos = cursor.offset
@@ -278,6 +290,7 @@ class Machine:
         other.__dict__.update(self.__dict__)
         other._memo, other._earlier = {}, {}
         other._waiting, other._escaped, other._replaced = {}, set(), {}
+        other._bare = []
         other._table = _table(other)
         if finish is not None:
             other._finish = finish
@@ -363,14 +376,20 @@ class Machine:
         if len(text) > self.source.limits.digits:
             self._too_much(f"an integer of {len(text):,} digits stands here.", "digits")
         self.steps += (len(text) // 100) ** 2 // 100  # its cost, as opcodes
+        self._cheap = _CHEAP_KEYS - {int}
         negative, digits = text.startswith(b"-"), text.lstrip(b"+-")
         if not digits.isdigit():
             raise ValueError("no decimal digits")
-        number = 0
-        for start in range(0, len(digits), 4000):
-            part = digits[start : start + 4000]
-            number = number * 10 ** len(part) + int(part)
-        return -number if negative else number
+        first = len(digits) % 4000
+        parts = [int(digits[:first] or b"0")]
+        parts += [int(digits[at : at + 4000]) for at in range(first, len(digits), 4000)]
+        power = 10**4000
+        while len(parts) > 1:  # neighbours are joined, so that the factors are of one length
+            if len(parts) % 2:
+                parts.insert(0, 0)
+            parts = [high * power + low for high, low in zip(parts[::2], parts[1::2], strict=True)]
+            power *= power
+        return -parts[0] if negative else parts[0]
 
     def _binint(self) -> None:
         self._need(4)
@@ -394,6 +413,8 @@ class Machine:
         length = _I4(self.take(4))[0]
         if length < 0:
             raise ValueError(f"a length of {length}")
+        if 8 * length > _LONG:
+            self._cheap = _CHEAP_KEYS - {int}
         self._stack.append(int.from_bytes(self.take(length), "little", signed=True))
 
     def _float(self) -> None:
@@ -596,6 +617,8 @@ class Machine:
             target.listitems.extend(items)
         elif isinstance(target, list | deque):
             target.extend(items)
+            if type(target) is deque:
+                self._holds_bare(target, items)
         else:
             raise TypeError(f"items are appended to a {type(target).__name__}")
 
@@ -627,18 +650,20 @@ class Machine:
             raise TypeError(f"items are set on a {type(target).__name__}")
         for index in range(0, len(items), 2):
             key = items[index]
-            if type(key) not in _CHEAP_KEYS:
+            if type(key) not in self._cheap:
                 self._check_key(key)
             size = len(target)
             target[key] = items[index + 1]
             if size >= _COLLISION_CHECK and not size & (size - 1) and len(target) > size:
                 self._check_collisions(target)
+        if type(target) is defaultdict:
+            self._holds_bare(target, items[1::2])
 
     def hashable_set(self, items: list[Any]) -> set[Any]:
         """Return the items as a set, refusing what cannot or must not be hashed."""
         result: set[Any] = set()
         for item in items:
-            if type(item) not in _CHEAP_KEYS:
+            if type(item) not in self._cheap:
                 self._check_key(item)
             size = len(result)
             result.add(item)
@@ -663,6 +688,8 @@ class Machine:
                     if len(item) + visited + len(below) > limits.hashed:
                         self._too_much(f"a key holds more than {limits.hashed:,} values.", "hashed")
                     below.extend(item)
+                elif type(item) is int:
+                    self.steps += item.bit_length() // _LONG
                 elif isinstance(item, list | dict | set | bytearray | np.ndarray | deque):
                     raise TypeError(f"a {type(item).__name__} is used as a key")
             level = below
@@ -681,6 +708,13 @@ class Machine:
     # Globals and instances.
 
     def _named(self, module: str, name: str) -> Global:
+        if len(module) + len(name) > _NAME:
+            raise DamagedFileError(
+                f"a name of {len(module) + len(name):,} characters stands here.",
+                file=self.source.name,
+                where=f"offset {self._at}",
+                remedy=f"No module has one of more than {_NAME:,}; the file is damaged.",
+            )
         qualname = f"{module}.{name}"
         known = self.globals.get(qualname)
         if known is None or known.module != module:
@@ -779,7 +813,10 @@ class Machine:
         name = function.qualname
         handler = self._rebuild.get(name)
         if handler is not None:
+            self._charge(args)
             value = self._plain(handler, args)
+            if type(value) in _BARE:
+                self._made_bare(value)
             if type(value) is Record:  # named by its class rather than by the function
                 self._made(value)
                 return
@@ -815,6 +852,48 @@ class Machine:
         except _FAULTS:
             return INERT
 
+    def _charge(self, parts: tuple[Any, ...]) -> None:
+        """Count what a handler may copy; the same parts can be handed to it again and again."""
+        for part in parts:
+            kind = type(part)
+            if kind in _HOLDERS:
+                if len(part) > 16:
+                    self.source.spend_copies(16 * len(part))
+            elif kind in _RAW and len(part) > 16:
+                self.source.spend_copies(len(part))
+
+    # `deque`, `defaultdict` and arrays of objects are freed by recursion on the C stack where one
+    # holds the next (lists, tuples and dicts are not, see CPython's "trashcan"). So those of them
+    # that hold others are noted, and put an end to where they are nested too deep.
+
+    def _made_bare(self, value: Any) -> None:
+        if isinstance(value, np.ndarray):
+            if value.dtype.names is not None and value.dtype.hasobject:
+                self._bare.append(value)
+            elif value.dtype.hasobject:
+                self._holds_bare(value, value.ravel(order="K").tolist())
+        else:
+            self._holds_bare(value, value.values() if isinstance(value, defaultdict) else value)
+
+    def _holds_bare(self, holder: Any, items: Iterable[Any]) -> None:
+        if not _BARE.isdisjoint(map(type, items)):
+            self._bare.append(holder)
+
+    def _refuse_deep(self) -> None:
+        holders = {id(holder): holder for holder in self._bare}
+        if _depth_of(holders) > _BARE_DEPTH:
+            for holder in holders.values():
+                if isinstance(holder, np.ndarray):
+                    holder[...] = np.zeros((), holder.dtype)
+                else:
+                    holder.clear()
+            raise LimitError(
+                "arrays of objects, deques or defaultdicts hold each other more than "
+                f"{_BARE_DEPTH:,} deep.",
+                file=self.source.name,
+                remedy="Python itself would crash when it frees them.",
+            )
+
     def _build(self) -> None:
         state = self._stack.pop()
         target = self._stack[-1]
@@ -840,9 +919,13 @@ class Machine:
         finisher = self._finish.get(record.cls.qualname)
         if finisher is None and record.maker is not None:
             finisher = self._finish.get(record.maker.qualname)
+        if finisher is not None and isinstance(state, tuple):
+            self._charge(state)
         value = INERT if finisher is None else self._plain(finisher, record)
         if value is INERT:
             return
+        if type(value) in _BARE:
+            self._made_bare(value)
         self._stack[-1] = value
         for slot in slots:
             if self._memo[slot] is record:
@@ -855,7 +938,9 @@ class Machine:
     def _mend(self, root: Any) -> Any:
         """Put finished values where their records were used before they were finished."""
         mended = _Mender({key: value for key, (_, value) in self._replaced.items()})
-        return mended.walk(root)
+        root = mended.walk(root)
+        self._bare += mended.bare
+        return root
 
 
 class _Mender:
@@ -866,6 +951,7 @@ class _Mender:
         self.seen: set[int] = set()
         self.todo: list[Any] = []
         self.tuples: dict[int, tuple[Any, tuple[Any, ...]]] = {}
+        self.bare: list[Any] = []
 
     def walk(self, root: Any) -> Any:
         """Return the root, with everything below it mended in place."""
@@ -891,16 +977,19 @@ class _Mender:
     def swap_tuple(self, value: tuple[Any, ...]) -> tuple[Any, ...]:
         """Rebuild a tuple from the leaves up, without recursion, if anything in it changes."""
         stack = [value]
+        entered: set[int] = set()
         while stack:
             top = stack[-1]
-            below = [
-                item
-                for item in top
-                if isinstance(item, tuple) and item and id(item) not in self.tuples
-            ]
-            if below and len(stack) < 1_000_000:
-                stack.extend(below)
-                continue
+            if id(top) not in entered and id(top) not in self.tuples:
+                entered.add(id(top))
+                below = [
+                    item
+                    for item in top
+                    if isinstance(item, tuple) and item and id(item) not in self.tuples
+                ]
+                if below:
+                    stack.extend(below)
+                    continue
             stack.pop()
             if id(top) not in self.tuples:
                 items = tuple(
@@ -913,6 +1002,8 @@ class _Mender:
 
     def mend(self, holder: Any) -> None:
         """Mend the items of one container in place."""
+        if type(holder) in _BARE:
+            self.bare.append(holder)
         if isinstance(holder, Record):
             for name in ("args", "state"):
                 setattr(holder, name, self.swap(getattr(holder, name)))
@@ -958,6 +1049,38 @@ def _partial_new(function: Record) -> Record | None:
     if new.name.rpartition(".")[2] != "__new__":  # its own, or the one of a base
         return None
     return Record(cls, kind="newobj_ex", args=bound[1:], kwargs=kwargs)
+
+
+def _depth_of(holders: dict[int, Any]) -> int:
+    """How deep these values hold each other directly; a way that closes on itself counts once."""
+    depths: dict[int, int] = {}
+    entered: set[int] = set()
+    for root in holders:
+        todo = [root]
+        while todo:
+            key = todo[-1]
+            below = [id(item) for item in _items_of(holders[key]) if id(item) in holders]
+            if key not in entered:
+                entered.add(key)
+                fresh = [item for item in below if item not in entered]
+                if fresh:
+                    todo += fresh
+                    continue
+            todo.pop()
+            if key not in depths:
+                depths[key] = 1 + max((depths.get(item, 0) for item in below), default=0)
+    return max(depths.values(), default=0)
+
+
+def _items_of(holder: Any) -> Iterable[Any]:
+    if isinstance(holder, defaultdict):
+        return holder.values()
+    if not isinstance(holder, np.ndarray):
+        return holder  # type: ignore[no-any-return]
+    if holder.dtype.names is None:
+        return holder.ravel(order="K").tolist()  # type: ignore[no-any-return]
+    names = [name for name in holder.dtype.names if holder.dtype[name].hasobject]
+    return (item for name in names for item in _items_of(np.asarray(holder[name])))
 
 
 def _is_newobj_ex(args: tuple[Any, ...]) -> bool:

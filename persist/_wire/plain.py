@@ -145,7 +145,11 @@ def _tuple(machine: Machine, args: tuple[Any, ...]) -> Any:
 
 @_builtin("slice")
 def _slice(machine: Machine, args: tuple[Any, ...]) -> Any:
-    return slice(*args) if len(args) == 3 else INERT
+    # CPython frees (and 3.12 hashes) a slice of slices by recursion; numbers and names are genuine.
+    parts = (slice, list, tuple, dict, set, frozenset, deque, np.ndarray, Record)
+    if len(args) != 3 or any(isinstance(part, parts) for part in args):
+        return INERT
+    return slice(*args)
 
 
 @_builtin("range", "xrange")
@@ -360,7 +364,9 @@ def _fraction(machine: Machine, args: tuple[Any, ...]) -> Any:
     if len(args) == 1 and isinstance(args[0], str):
         top, _, below = args[0].partition("/")
         return fractions.Fraction(int(top), int(below or "1"))
-    return fractions.Fraction(*args) if len(args) == 2 and _all_ints(args) else INERT
+    if len(args) != 2 or not _all_ints(args) or any(part.bit_length() > 1 << 17 for part in args):
+        return INERT  # of longer ones it takes long to find the common divisor
+    return fractions.Fraction(*args)
 
 
 @_finishes("uuid.UUID")
@@ -398,6 +404,8 @@ def _windows_path(machine: Machine, args: tuple[Any, ...]) -> Any:
 def _getattr(machine: Machine, args: tuple[Any, ...]) -> Any:
     """``getattr(class, name)`` is how a nested class or a method is named: a longer name."""
     if len(args) == 2 and isinstance(args[0], Global) and isinstance(args[1], str):
+        if len(args[0].name) + len(args[1]) > 4096:  # links of a chain of such calls
+            return INERT
         return Global(args[0].module, f"{args[0].name}.{args[1]}")
     return INERT
 

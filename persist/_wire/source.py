@@ -90,10 +90,12 @@ _UNTRACKED: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) e
 class _Budget:
     """What may still be made while reading one file, shared by all its parts: bytes, maps."""
 
-    __slots__ = ("left", "maps", "whole")
+    __slots__ = ("copied", "left", "maps", "size", "whole")
 
-    def __init__(self, whole: int) -> None:
+    def __init__(self, whole: int, size: int = 0) -> None:
         self.whole = self.left = whole
+        self.size = size
+        self.copied = 0
         self.maps = _MAPS
 
     def may_map(self) -> bool:
@@ -106,6 +108,16 @@ class _Budget:
         if self.left < 0:
             raise LimitError(
                 f"reading it would make more than {self.whole:,} bytes.",
+                file=source.name,
+                remedy='If the file is honest, raise limits={"total": ...}.',
+            )
+
+    def copy(self, count: int, source: Source) -> None:
+        self.copied += count
+        most = max(64 * MIB, 10 * (self.size + self.whole - self.left), source.limits.total)
+        if self.copied > most:
+            raise LimitError(
+                f"what it holds would be copied again and again, beyond {most:,} bytes.",
                 file=source.name,
                 remedy='If the file is honest, raise limits={"total": ...}.',
             )
@@ -154,7 +166,7 @@ class Source:
             size = 0 if buffer is None else len(buffer) - base
         self.size = size
         self.limits = limits or Limits()
-        self._budget = budget or _Budget(self.limits.total_for(size))
+        self._budget = budget or _Budget(self.limits.total_for(size), size)
         self._home = home
         self.writable = writable
         self._owned = owned
@@ -254,6 +266,18 @@ class Source:
                 return _shape(part, dtype, (stop - start, *shape[1:]), "C", self, offset)
 
         return LazyArray(dtype, shape, fetch, rows)
+
+    def spend_copies(self, count: int) -> None:
+        """Count ``count`` bytes that are made of values which are in memory already.
+
+        An honest file asks for a value once, where it stands; a hostile one can ask for the copy of a
+        long list with every few bytes. So ten times the bytes of the file, and of what was
+        unpacked from it, may be made this way, at least 64 MiB.
+
+        Raises:
+            LimitError: the file would make more.
+        """
+        self._budget.copy(count, self)
 
     # Parts and neighbours.
 
