@@ -106,6 +106,8 @@ class NetworkTarget(Target):
         self._tell = structure
         self._weights = {weight.name: weight for weight in _weights_of(model)}
         self._joined: dict[str, _Joined] = {}
+        self._arrays: Mapping[str, Any] = {}
+        self._pairs: dict[str, str] = {}
         super().__init__(_slot(weight) for weight in self._weights.values())
 
     @functools.cached_property
@@ -143,6 +145,7 @@ class NetworkTarget(Target):
 
     def extended(self, arrays: Mapping[str, Any]) -> Mapping[str, Any]:
         """The arrays, and the gates of 1.x joined."""
+        self._arrays = arrays
         if not self._is_keras:
             return arrays
         gates: dict[tuple[str, str, str], dict[str, str]] = {}
@@ -186,6 +189,7 @@ class NetworkTarget(Target):
             )
         self._pair_numbered(pairs, weights, names)
         self._pair_in_layers(pairs, weights, names)
+        self._pairs = pairs
         return pairs
 
     def _pair_in_layers(
@@ -198,7 +202,10 @@ class NetworkTarget(Target):
         every = Counter(weight.layer for weight in self._weights.values())
         taken = set(pairs.values())
         for layer, own in (self._told.get("weight_names") or {}).items():
-            theirs = [f"{layer}/{one}" for one in own]
+            whole = {part: name for name, joined in self._joined.items() for part in joined.names}
+            theirs = list(
+                dict.fromkeys(whole.get(one, one) for one in (f"{layer}/{w}" for w in own))
+            )
             ours = [weight.name for weight in weights if weight.layer == layer]
             if len(ours) != every[layer] or len(ours) != len(theirs):
                 continue
@@ -274,25 +281,52 @@ class NetworkTarget(Target):
         if not weight.kind or len(array.shape) < 3:
             return array, ""
         layer = self._layer_of.get(name, (name.partition("/")[0], ""))[0]
-        order = self._told.get("kernel_order") or {}
-        inner = slot.name.split("/")[-2:-1]
-        axes = (order.get("layers") or {}).get(layer) or (order.get("layers") or {}).get(
-            inner[0] if inner else "", {}
-        )
-        turned = order.get("turned")
-        must_turn = turned is not None and turned != _is_of_theano(weight.variable)
-        notes = []
-        layout = _layout(weight, tuple(array.shape), slot.shape, axes)
-        if layout is None:
+        found = self._layouts_of(slot, layer, tuple(array.shape))
+        if not found:
             return array, ""
+        layout, is_sure = found[0], len({one.name for one in found}) == 1
+        notes = []
+        if not is_sure and self._is_keras:
+            layout = next((one for one in found if one.name in self._order_elsewhere), layout)
+            notes.append(f"taken as {layout.name}: its shape fits either order")
+        turned = (self._told.get("kernel_order") or {}).get("turned")
+        must_turn = turned is not None and turned != _is_of_theano(weight.variable)
         if must_turn:
             notes.append("turned by half a circle")
         elif turned is None and self._is_keras and self._could_be_of_theano():
-            notes.append("taken as it stands: the file does not tell which library convolved")
+            notes.append("not turned: the file does not tell which library convolved")
         if layout.moves:
-            notes.append(f"axes were {layout.name}")
+            notes.append(layout.note)
         kernel = _Kernel(array, layout, must_turn)
         return (kernel if must_turn or layout.moves else array), ", ".join(notes)
+
+    def _layouts_of(self, slot: Slot, layer: str, shape: tuple[int, ...]) -> list[_Layout]:
+        """How a kernel may lie: as the file tells it; where it does not, all that its shape allows."""
+        weight = self._weights[slot.name]
+        told = (self._told.get("kernel_order") or {}).get("layers") or {}
+        axes = told.get(layer) or told.get("".join(slot.name.split("/")[-2:-1])) or {}
+        found = [
+            layout
+            for layout in _layouts(weight.kind, weight.is_first, shape, axes)
+            if layout.shape == slot.shape
+        ]
+        best = [layout for layout in found if layout.name == axes.get("axes")]
+        if best or not self._could_be_of_theano():
+            return (best or found)[:1]
+        return found
+
+    @functools.cached_property
+    def _order_elsewhere(self) -> set[str]:
+        """The orders of the kernels of this file that leave no doubt."""
+        sure = set()
+        for slot in self.slots:
+            name = self._pairs.get(slot.name)
+            array = self._arrays.get(name) if name is not None else None
+            if self._weights[slot.name].kind and array is not None:
+                found = self._layouts_of(slot, "", tuple(array.shape))
+                names = {layout.name for layout in found}
+                sure |= names if len(names) == 1 else set()
+        return sure if len(sure) == 1 else set()
 
     def _could_be_of_theano(self) -> bool:
         """Whether a file that tells no backend may have been written with Theano's."""
@@ -579,6 +613,12 @@ class _Layout:
     def moves(self) -> bool:
         return self.axes != tuple(range(len(self.axes))) or len(self.axes) != len(self.shape)
 
+    @property
+    def note(self) -> str:
+        if len(self.axes) != len(self.shape):
+            return "an axis of length 1 went"
+        return f"axes were {self.name}" if self.name == _FIRST else "axes moved"
+
 
 class _Kernel:
     """A kernel with its axes moved, and turned."""
@@ -594,24 +634,6 @@ class _Kernel:
             kernel = np.flip(kernel, self._layout.spatial)
         kernel = kernel.transpose(self._layout.axes).reshape(self._layout.shape)
         return np.array(kernel, dtype=dtype)
-
-
-def _layout(
-    weight: _Weight,
-    shape: tuple[int, ...],
-    wanted: tuple[int, ...] | None,
-    told: Mapping[str, str],
-) -> _Layout | None:
-    """How a file's kernel lies: as the file tells it, else as its shape does; None: it fits not."""
-    found = [
-        layout
-        for layout in _layouts(weight.kind, weight.is_first, shape, told)
-        if layout.shape == wanted
-    ]
-    for layout in found:
-        if layout.name == told.get("axes"):
-            return layout
-    return found[0] if found else None
 
 
 def _layouts(
