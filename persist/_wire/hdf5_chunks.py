@@ -190,13 +190,14 @@ class _Array:
                 yield number, (address, size, mask)
 
     def pages(
-        self, address: int, bitmap: bytes, page: int, count: int, first: int
+        self, address: int, bitmap: bytes, page: int, count: int, first: int, bit: int = 0
     ) -> Iterator[tuple[int, _Entry]]:
         """Yield the elements of pages that stand one behind the other; unwritten ones hold none."""
         whole = page * self.width + 4
         for number in range(-(-count // page)):
             here = min(page, count - number * page)
-            if bitmap[number // 8] & 0x80 >> number % 8:
+            place = bit + number
+            if bitmap[place // 8] & 0x80 >> place % 8:
                 length = here * self.width + 4
                 fields = self.frame.fields(address + number * whole, length, "a page of chunks")
                 self.frame.check(fields.data, fields)
@@ -288,15 +289,16 @@ def _upper(
     length = 6 + frame.wide + tree.offset + count * (each + frame.wide) + 4
     fields = frame.checked(address, length, b"EASB", "an extensible array's secondary block")
     fields.skip(2 + frame.wide + tree.offset)
-    bitmaps = [fields.take(each) for _ in range(count)]
-    for bitmap in bitmaps:
-        yield from _data_block(frame, tree, fields.address(), size, first, bitmap)
+    bitmap = fields.take(count * each)  # one row of bits for all data blocks, not one for each
+    for number in range(count):
+        written = bitmap, number * pages
+        yield from _data_block(frame, tree, fields.address(), size, first, written)
         first += size
 
 
 def _data_block(
     frame: Frame, tree: _Extensible, address: int | None, size: int, first: int,
-    bitmap: bytes | None,
+    written: tuple[bytes, int] | None,
 ) -> Iterator[tuple[int, _Entry]]:  # fmt: skip
     if address is None:
         return
@@ -308,5 +310,5 @@ def _data_block(
         yield from tree.array.elements(fields, size, first)
         return
     frame.checked(address, prefix + 4, b"EADB", "an extensible array's block")
-    written = b"\xff" * (size // tree.page // 8 + 1) if bitmap is None else bitmap
-    yield from tree.array.pages(address + prefix + 4, written, tree.page, size, first)
+    bits, bit = written or (b"\xff" * (size // tree.page // 8 + 1), 0)
+    yield from tree.array.pages(address + prefix + 4, bits, tree.page, size, first, bit)

@@ -146,6 +146,26 @@ def test_every_index_of_chunks(tmp_path: Path, era: dict[str, Any]) -> None:
     assert agree(write(tmp_path / "chunks.h5", fill, **era)) == 29
 
 
+@pytest.mark.parametrize("packed", [None, "gzip"])
+def test_indexes_of_many_chunks_of_which_few_were_written(
+    tmp_path: Path, packed: str | None
+) -> None:
+    def fill(file: Any) -> None:
+        for name, most in (("fixed", (300_000,)), ("extensible", (None,))):
+            made = file.create_dataset(name, (300_000,), "u1", maxshape=most, chunks=(1,), fillvalue=9,
+                                       compression=packed)  # fmt: skip
+            for start in (0, 1500, 150_000, 290_000):
+                made[start : start + 40] = np.arange(40)
+        tree = file.create_dataset("tree", (90, 90), "u1", maxshape=(None, None), chunks=(1, 1),
+                                   compression=packed)  # fmt: skip
+        tree[...] = np.arange(8100).reshape(90, 90) % 251
+
+    path = write(tmp_path / "few.h5", fill, libver="latest")
+    with persist.open(path) as file, h5py.File(path) as rival:
+        for name in ("fixed", "extensible", "tree"):
+            assert np.array_equal(np.asarray(file.arrays[name]), rival[name][()]), name
+
+
 def raw_dataset(
     file: Any, name: str, shape: tuple[int, ...], values: Any = None, type: Any = None, **how: Any
 ) -> None:
