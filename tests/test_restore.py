@@ -383,6 +383,40 @@ def test_axes_of_theano_are_moved_where_the_shape_says_so(tmp_path: Path) -> Non
     assert np.array_equal(model["c/kernel"], kernel[:, :, ::-1, ::-1].transpose(2, 3, 1, 0))
 
 
+def test_a_genuine_network_of_theano_is_turned_into_todays_order() -> None:
+    path = KERAS / "keras-1.2.2-py27-theano-cnn-th" / "model.h5"
+    each = (3,)
+    model = Model(
+        Conv2D("conv_a", kernel=(3, 2, 2, 3), bias=each),
+        BatchNormalization("bn_a", gamma=each, beta=each, moving_mean=each, moving_variance=each),
+        Conv2D("conv_b", kernel=(3, 3, 3, 3), bias=each),
+        dense("head", 3, 2),
+    )
+    report = persist.restore(path, model)
+    assert report.is_complete, report
+    with persist.open(path) as file:
+        for name in ("conv_a", "conv_b"):  # b is square: only the file's configuration tells
+            kernel = file.arrays[f"{name}/{name}_W"][()]
+            wanted = kernel[:, :, ::-1, ::-1].transpose(2, 3, 1, 0)
+            assert np.array_equal(model[f"{name}/kernel"], wanted)
+
+
+def test_a_genuine_network_of_gates_goes_in_layer_by_layer() -> None:
+    path = KERAS / "keras-1.2.2-py27-theano-gates" / "model.h5"
+    both = Layer("both")
+    both.weights = [
+        Variable(f"both/{way}_gru/gru_cell/{role}", shape)
+        for way in ("forward", "backward")
+        for role, shape in {"kernel": (5, 9), "recurrent_kernel": (3, 9), "bias": (9,)}.items()
+    ]
+    model = Model(LSTM("lstm", kernel=(4, 20), recurrent_kernel=(5, 20), bias=(20,)), both)
+    report = persist.restore(path, model, only=["lstm/*", "both/*"])
+    assert len(report.filled) == 9
+    with persist.open(path) as file:
+        forget = file.arrays["lstm/lstm_b_f"][()]
+    assert np.array_equal(model["lstm/bias"][5:10], forget)
+
+
 def test_a_model_in_theanos_order_gets_it(tmp_path: Path) -> None:
     kernel = numbered(3, 5, 2, 4)
     path = written(tmp_path / "a.h5", {"c": {"c/kernel:0": kernel}}, backend="tensorflow")

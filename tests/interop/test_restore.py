@@ -261,3 +261,37 @@ def test_a_numbered_archive_by_the_names_of_its_layers(keras: Any, tmp_path: Pat
         target.get_layer("first").get_weights()[0], source.get_layer("first").get_weights()[0]
     )
     assert np.array_equal(target.get_layer("new").get_weights()[0], before)
+
+
+def theanos_cnn(keras: Any) -> Any:
+    layers = keras.layers
+    return keras.Sequential([
+        keras.Input((8, 7, 2)), layers.Conv2D(3, (3, 2), activation="tanh", name="conv_a"),
+        layers.BatchNormalization(name="bn_a"), layers.Conv2D(3, 3, name="conv_b"),
+        layers.GlobalAveragePooling2D(), layers.Dense(2, name="head"),
+    ])  # fmt: skip
+
+
+def theanos_gates(keras: Any) -> Any:
+    layers = keras.layers
+    gru = layers.GRU(3, return_sequences=True, reset_after=False)
+    return keras.Sequential([
+        keras.Input((6,)), layers.Embedding(11, 3, name="words"), layers.Conv1D(4, 3, name="line"),
+        layers.LSTM(5, return_sequences=True, name="lstm"), layers.Bidirectional(gru, name="both"),
+        layers.TimeDistributed(layers.Dense(3), name="each"), layers.Flatten(),
+        layers.Dense(2, name="head"),
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("case", "make"),
+    [("keras-1.2.2-py27-theano-cnn-th", theanos_cnn), ("keras-1.2.2-py27-theano-gates", theanos_gates)],
+)  # fmt: skip
+def test_a_network_of_theano_predicts_what_it_did(case: str, make: Any, keras: Any) -> None:
+    model = make(keras)
+    report = persist.restore(CORPUS / "keras" / case / "model.h5", model)
+    assert report.is_complete, report
+    assert any("turned" in note for note in report.notes.values())
+    with np.load(CORPUS / "keras" / case / "predicted.npz") as told:
+        x = told["x"].transpose(0, 2, 3, 1) if told["x"].ndim == 4 else told["x"]
+        assert np.allclose(model.predict(x, verbose=0), told["y"], atol=1e-5)
