@@ -700,4 +700,4 @@ def _timedelta(record: Record, name: str) -> Any:
 
 @_of("__nat_unpickle", "_nat_unpickle")
 def _not_a_time(record: Record, name: str) -> Any:
-    return np.datetime64("NaT")
+    return np.datetime64("NaT", "ns")

@@ -17,6 +17,8 @@ or calls what a name in the file points to.
 
 from __future__ import annotations
 
+import array as array_module
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,7 +26,16 @@ import numpy as np
 
 from persist.errors import PersistError
 
-__all__ = ["ABSENT", "Global", "LazyArray", "PersistentRef", "Record", "View", "step_of"]
+__all__ = [
+    "ABSENT",
+    "Global",
+    "LazyArray",
+    "PersistentRef",
+    "Record",
+    "View",
+    "step_of",
+    "typed_array",
+]
 
 
 class _Absent:
@@ -303,6 +314,15 @@ class Record:
 
 
 _touched = Record._touched.__get__  # type: ignore[attr-defined]
+
+
+def typed_array(code: str, items: Any = ()) -> array_module.array[Any]:
+    """Return an ``array.array``; of text ("u"), too, which Python 3.13 warns of."""
+    if code != "u":
+        return array_module.array(code, items)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return array_module.array("u", items)
 
 
 def is_slots_pair(state: object) -> bool:

@@ -26,7 +26,7 @@ from persist._container import dtypes
 from persist._container.encode import FACTORIES
 from persist._wire.source import Limits
 from persist.errors import DamagedFileError, LimitError, PersistError
-from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record
+from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record, typed_array
 
 __all__ = ["Arrays", "decode"]
 
@@ -476,11 +476,11 @@ def _bytes(decoder: _Decoder, node: list[Any]) -> Any:
 def _array_array(decoder: _Decoder, node: list[Any]) -> Any:
     code = node[1]
     if type(node[2]) is not int:
-        return array_module.array(code, decoder.cell(node[2]))
+        return typed_array(code, decoder.cell(node[2]))
     values = decoder.raw(node)
     if values.ndim != 1 or values.dtype.kind not in "iuf":
         raise TypeError(f"an array.array is an array of {values.dtype}")
-    result = array_module.array(code)
+    result = typed_array(code)
     if np.dtype(code) == values.dtype:
         result.frombytes(values.tobytes())
         return result

@@ -22,7 +22,7 @@ import numpy as np
 
 from persist._wire.pickle import INERT, Finisher, Machine, Rebuilder
 from persist._wire.zones import named, zone_of
-from persist.tree import ABSENT, Global, Record
+from persist.tree import ABSENT, Global, Record, typed_array
 
 __all__ = ["FINISH", "REBUILD"]
 
@@ -228,7 +228,7 @@ def _array_rebuilt(machine: Machine, args: tuple[Any, ...]) -> Any:
         return INERT
     if form in (18, 19, 20, 21):
         encoding = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")[form - 18]
-        return array_module.array("u", data.decode(encoding))
+        return typed_array("u", data.decode(encoding))
     dtype = np.dtype(_MACHINE_FORMATS[form])
     return _array_of(code, np.frombuffer(data, dtype))
 
@@ -249,9 +249,9 @@ def _array(machine: Machine, args: tuple[Any, ...]) -> Any:
         )
         return np.frombuffer(data or b"", "S1")
     if code == "u" and isinstance(items, list | str):
-        return array_module.array("u", "".join(items))
+        return typed_array("u", "".join(items))
     if isinstance(items, list):
-        return array_module.array(code, items)
+        return typed_array(code, items)
     data = machine.raw(items)
     if data is None or code not in _NATIVE:
         return INERT

@@ -10,7 +10,7 @@ import pytest
 
 import persist
 from persist._wire.pickle_writer import PickleWriter
-from persist.errors import OpaqueWarning, UnknownSchemaError
+from persist.errors import DamageWarning, OpaqueWarning, UnknownSchemaError
 from persist.tree import Record
 
 CASE = Path(__file__).parents[1] / "corpus" / "joblib" / "joblib-0.8.4-py27-znd-satellites"
@@ -40,10 +40,13 @@ def test_so_does_the_copy_in_scikit_learn(copy: str) -> None:
 
 def test_loading_says_that_an_array_is_not_there(tmp_path: Path) -> None:
     shutil.copy(CASE / "model.pkl", tmp_path / "model.pkl")
-    with pytest.warns(OpaqueWarning) as caught:
+    with pytest.warns(OpaqueWarning) as caught, pytest.warns(DamageWarning, match="is missing"):
         persist.load(tmp_path / "model.pkl")
     assert any("NDArrayWrapper" in str(warning.message) for warning in caught)
-    with pytest.raises(UnknownSchemaError, match="NDArrayWrapper"):
+    with (
+        pytest.warns(DamageWarning, match="is missing"),
+        pytest.raises(UnknownSchemaError, match="NDArrayWrapper"),
+    ):
         persist.load(tmp_path / "model.pkl", strict=True)
 
 

@@ -66,7 +66,7 @@ def table(entries: dict[bytes, bytes], size: int = 3, squeeze: object = None) ->
         kind = 0
         if callable(squeeze):
             plain, kind = squeeze(plain), 1
-        handles.append((part[-1] + b"\0", varint(len(out)) + varint(len(plain))))
+        handles.append((part[-1], varint(len(out)) + varint(len(plain))))
         out += sealed(plain, kind)
     meta = varint(len(out)) + varint(8)
     out += sealed(block([]))
