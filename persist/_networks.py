@@ -47,6 +47,7 @@ _OF_1 = re.compile(
     r"(.+?)_(running_mean|running_std|gamma|beta|alphas|depthwise_kernel|pointwise_kernel"
     r"|[WUb]_[ifcozrh]|[WUb])"
 )
+_VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _CELL = re.compile(r"(\w*_)?cell(_\d+)?")
 _GATES = {"icfo": "ifco", "zrh": "zrh"}  # as 1.x has them -> as they are joined
 _JOINED = {"W": "kernel", "U": "recurrent_kernel", "b": "bias"}
@@ -56,6 +57,10 @@ _OWN = (
     ("_trainable_weights", "_non_trainable_weights"),  # tf.keras
 )
 _DEEPEST = 12  # attributes below a model
+_BOOKKEEPING = {  # attributes in which the libraries keep layers once more
+    *("layers", "_layers", "_operations", "_modules", "_functional", "_metrics"),
+    *("_self_tracked_trackables", "_input_layers", "_output_layers", "_flattened_layers"),
+}
 _VISITS = 4  # ways to one layer that are followed
 
 _CONVOLUTIONS = {
@@ -339,16 +344,15 @@ class NetworkTarget(Target):
 
 
 def _bare(name: str) -> str:
-    """A name by number as it is made here: without the underscores of some releases' steps."""
-    if "layer_with_weights-" in name:
-        name = name.removesuffix("/.ATTRIBUTES/VARIABLE_VALUE")
-        return re.sub(r"^.*?(?=layer_with_weights-)", "", name)
+    """A name by place as it is made here: without what releases and callers write around it."""
+    if name.endswith(_VALUE):
+        return re.sub(r"^(model|net)/|^.*?(?=layer_with_weights-)", "", name.removesuffix(_VALUE))
     bare = "/".join(step.lstrip("_") for step in name.split("/"))
     return bare.replace("layer_checkpoint_dependencies/", "layers/")
 
 
 def _is_numbered(name: str) -> bool:
-    return re.search(r"(^|/)vars/\d+$", name) is not None or "layer_with_weights-" in name
+    return re.search(r"(^|/)vars/\d+$", name) is not None or name.endswith(_VALUE)
 
 
 def _group(name: str) -> str:
@@ -366,7 +370,7 @@ def _numbered(class_name: str, counts: Counter[str]) -> str:
 
 def _canonical(layer: str, weight: str) -> str:
     """``layer/role``, from a layer and what any release calls a weight of it."""
-    weight = re.sub(r":\d+$", "", weight).removesuffix("/.ATTRIBUTES/VARIABLE_VALUE")
+    weight = re.sub(r":\d+$", "", weight).removesuffix(_VALUE)
     if layer and f"/{layer}/" in f"/{weight}":
         weight = f"/{weight}".partition(f"/{layer}/")[2]
     way, _, last = weight.rpartition("/")
@@ -405,7 +409,7 @@ def _pair_places(
     pairs: dict[str, str], weights: list[_Weight], numbered: Mapping[str, str]
 ) -> None:
     """Add the pairs of what is saved under the same class and number."""
-    for turn in range(_VISITS + 1):
+    for turn in range(2 * _VISITS):
         ours = {weight.name: weight.saved[turn] for weight in weights if turn < len(weight.saved)}
         _pair(pairs, ours, numbered)
 
@@ -455,37 +459,28 @@ def _in_order(holder: Any) -> Iterable[Any]:
 
 
 def _holders(model: Any) -> dict[int, tuple[Any, list[str]]]:
-    """id of a weight -> (the layer that holds it, names by class and number)."""
+    """id of a weight -> (the layer that holds it, its names by place).
+
+    Two kinds of those: by class and number (Keras), and by attribute and index (TensorFlow's
+    object checkpoints).
+    """
     found: dict[int, tuple[Any, list[str]]] = {}
     visits: Counter[int] = Counter()
-    todo: deque[tuple[Any, str, int]] = deque([(model, "", 0)])
+    todo: deque[tuple[Any, str, str, int]] = deque([(model, "", "", 0)])
     while todo:
-        holder, path, depth = todo.popleft()
+        holder, path, way, depth = todo.popleft()
         visits[id(holder)] += 1
         if visits[id(holder)] > _VISITS or depth > _DEEPEST:
             continue
         children = list(_children(holder))
-        for index, variable in enumerate(_own(holder, [child for _, child in children])):
+        for index, variable in enumerate(_own(holder, [child for _, _, child in children])):
             _, saved = found.setdefault(id(variable), (holder, []))
-            saved.append(f"{path}vars/{index}")
-        todo += [(child, f"{path}{name}/", depth + 1) for name, child in children]
-    _add_objects(found, model)
-    return found
-
-
-def _add_objects(found: dict[int, tuple[Any, list[str]]], model: Any) -> None:
-    """The names of TensorFlow's object checkpoints: the n-th layer that has weights."""
-    index = -1
-    for path, layer in _listed("layers", model.layers):
-        weights = list(layer.weights)
-        index += bool(weights)
-        for variable in weights:
-            _, saved = found.get(id(variable), (layer, []))
-            ways = [one.removeprefix(path) for one in saved if one.startswith(f"{path}/")]
             role = re.sub(r":\d+$", "", _raw(variable)).rpartition("/")[2]
-            if ways:
-                below = re.sub(r"vars/\d+$", "", ways[0])
-                saved.append(f"layer_with_weights-{index}{below}{role}")
+            saved += [f"{path}vars/{index}", f"{way}{role}"]
+        todo += [
+            (child, f"{path}{one}/", f"{way}{two}/", depth + 1) for one, two, child in children
+        ]
+    return found
 
 
 def _raw(variable: Any) -> str:
@@ -502,32 +497,33 @@ def _own(holder: Any, children: list[Any]) -> list[Any]:
     return [one for one in getattr(holder, "weights", ()) if id(one) not in below]
 
 
-def _children(holder: Any) -> Iterator[tuple[str, Any]]:
-    """The layers in a layer's attributes, by name, or by class and number in a list."""
+def _children(holder: Any) -> Iterator[tuple[str, str, Any]]:
+    """The layers in a layer's attributes: (by class and number, by index, layer)."""
     layers = getattr(holder, "layers", None)
     if isinstance(layers, list | tuple):
         yield from _listed("layers", layers)
-    for name, value in sorted(getattr(holder, "__dict__", {}).items()):
+    held = dict(getattr(holder, "__dict__", {}))
+    inner = held.get("_modules")  # on torch's backend, layers are kept here
+    for name, value in sorted({**(inner if isinstance(inner, dict) else {}), **held}.items()):
         bare = name.lstrip("_")
-        if name == "_modules" and isinstance(value, Mapping):  # on torch's backend: attributes
-            yield from (
-                (one.lstrip("_"), layer) for one, layer in value.items() if _is_layer(layer)
-            )
+        if name in _BOOKKEEPING:
             continue
         if isinstance(value, Mapping):
             value = list(value.values())
         if isinstance(value, list | tuple):
-            if bare != "layers":
-                yield from _listed(bare, value)
+            yield from _listed(bare, value)
         elif _is_layer(value):
-            yield bare, value
+            yield bare, bare, value
 
 
-def _listed(name: str, values: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+def _listed(name: str, values: Iterable[Any]) -> Iterator[tuple[str, str, Any]]:
     counts: Counter[str] = Counter()
-    for value in values:
+    heavy = 0
+    for index, value in enumerate(values):
         if _is_layer(value):
-            yield f"{name}/{_numbered(type(value).__name__, counts)}", value
+            way = f"layer_with_weights-{heavy}" if name == "layers" else f"{name}/{index}"
+            heavy += bool(value.weights)
+            yield f"{name}/{_numbered(type(value).__name__, counts)}", way, value
 
 
 def _is_layer(value: Any) -> bool:
