@@ -59,7 +59,7 @@ _OWN = (
 _DEEPEST = 12  # attributes below a model
 _BOOKKEEPING = {  # attributes in which the libraries keep layers once more
     *("layers", "_layers", "_operations", "_modules", "_functional", "_metrics"),
-    *("_self_tracked_trackables", "_input_layers", "_output_layers", "_flattened_layers"),
+    *("_input_layers", "_output_layers", "_flattened_layers"),
 }
 _VISITS = 4  # ways to one layer that are followed
 
@@ -241,14 +241,14 @@ class NetworkTarget(Target):
             group, _, rest = name.removeprefix("layers/").partition("/")
             if name.startswith("layers/") and group in named:
                 known[original] = f"{named[group]}/{rest}"
-        ours = {}
-        for weight in weights:
-            for saved in weight.saved:
-                _, _, rest = saved.removeprefix("layers/").partition("/")
+        for turn in range(2 * _VISITS):
+            ours = {}
+            for weight in weights:
+                saved = weight.saved[turn] if turn < len(weight.saved) else ""
                 if saved.startswith("layers/"):
+                    _, _, rest = saved.removeprefix("layers/").partition("/")
                     ours[weight.name] = f"{weight.layer}/{rest}"
-                    break
-        _pair(pairs, ours, known)
+            _pair(pairs, ours, known)
         # A name that somebody chose is not passed over for a place.
         chosen = {
             original
@@ -346,7 +346,9 @@ class NetworkTarget(Target):
 def _bare(name: str) -> str:
     """A name by place as it is made here: without what releases and callers write around it."""
     if name.endswith(_VALUE):
-        return re.sub(r"^(model|net)/|^.*?(?=layer_with_weights-)", "", name.removesuffix(_VALUE))
+        name = name.removesuffix(_VALUE)
+        start = name.find("layer_with_weights-")
+        return name[start:] if start >= 0 else re.sub(r"^(model|net)/", "", name)
     bare = "/".join(step.lstrip("_") for step in name.split("/"))
     return bare.replace("layer_checkpoint_dependencies/", "layers/")
 
@@ -506,7 +508,7 @@ def _children(holder: Any) -> Iterator[tuple[str, str, Any]]:
     inner = held.get("_modules")  # on torch's backend, layers are kept here
     for name, value in sorted({**(inner if isinstance(inner, dict) else {}), **held}.items()):
         bare = name.lstrip("_")
-        if name in _BOOKKEEPING:
+        if name in _BOOKKEEPING or name.startswith("_self_"):
             continue
         if isinstance(value, Mapping):
             value = list(value.values())
