@@ -24,7 +24,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := -m pip -qq --disable-pip-version-check
 EXTRAS := all,blake3
-INTEROP := joblib pandas scikit-learn safetensors torch
+INTEROP := joblib keras pandas scikit-learn safetensors torch
 ARGS ?=
 
 help:

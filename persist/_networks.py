@@ -29,6 +29,7 @@ from typing import Any
 import attrs
 import numpy as np
 
+from persist._kernels import Joined, Kernel, Layout, kind_of, layouts
 from persist._restore import Slot, Target
 from persist._wire.dtypes import extended
 
@@ -50,7 +51,6 @@ _OF_1 = re.compile(
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _CELL = re.compile(r"(\w*_)?cell(_\d+)?")
 _GATES = {"icfo": "ifco", "zrh": "zrh"}  # as 1.x has them -> as they are joined
-_JOINED = {"W": "kernel", "U": "recurrent_kernel", "b": "bias"}
 
 _OWN = (
     ("_trainable_variables", "_non_trainable_variables"),  # Keras 3
@@ -62,13 +62,6 @@ _BOOKKEEPING = {  # attributes in which the libraries keep layers once more
     *("_input_layers", "_output_layers", "_flattened_layers"),
 }
 _VISITS = 4  # ways to one layer that are followed
-
-_CONVOLUTIONS = {
-    *("Conv1D", "Conv2D", "Conv3D", "ConvLSTM2D"),
-    *("Convolution1D", "Convolution2D", "Convolution3D", "AtrousConvolution2D"),
-}
-_TRANSPOSED = {"Conv2DTranspose", "Conv3DTranspose", "Conv1DTranspose", "Deconvolution2D"}
-_FIRST, _LAST = "out, in, rows, columns", "rows, columns, in, out"
 
 
 def is_network(value: Any) -> bool:
@@ -110,7 +103,7 @@ class NetworkTarget(Target):
         self._is_keras = format.startswith("keras")
         self._tell = structure
         self._weights = {weight.name: weight for weight in _weights_of(model)}
-        self._joined: dict[str, _Joined] = {}
+        self._joined: dict[str, Joined] = {}
         self._arrays: Mapping[str, Any] = {}
         self._pairs: dict[str, str] = {}
         super().__init__(_slot(weight) for weight in self._weights.values())
@@ -162,7 +155,7 @@ class NetworkTarget(Target):
         for (layer, prefix, kind), parts in gates.items():
             for theirs, ours in _GATES.items():
                 if set(parts) == set(theirs):
-                    joined = _Joined([arrays[parts[gate]] for gate in ours],
+                    joined = Joined([arrays[parts[gate]] for gate in ours],
                                      [parts[gate] for gate in ours])  # fmt: skip
                     name = f"{layer}/{prefix}_{kind}_{{{','.join(ours)}}}"
                     self._joined[name] = joined
@@ -302,17 +295,17 @@ class NetworkTarget(Target):
             notes.append("not turned: the file does not tell which library convolved")
         if layout.moves:
             notes.append(layout.note)
-        kernel = _Kernel(array, layout, must_turn)
+        kernel = Kernel(array, layout, must_turn)
         return (kernel if must_turn or layout.moves else array), ", ".join(notes)
 
-    def _layouts_of(self, slot: Slot, layer: str, shape: tuple[int, ...]) -> list[_Layout]:
+    def _layouts_of(self, slot: Slot, layer: str, shape: tuple[int, ...]) -> list[Layout]:
         """How a kernel may lie: as the file tells it; where it does not, all that its shape allows."""
         weight = self._weights[slot.name]
         told = (self._told.get("kernel_order") or {}).get("layers") or {}
         axes = told.get(layer) or told.get("".join(slot.name.split("/")[-2:-1])) or {}
         found = [
             layout
-            for layout in _layouts(weight.kind, weight.is_first, shape, axes)
+            for layout in layouts(weight.kind, weight.is_first, shape, axes)
             if layout.shape == slot.shape
         ]
         best = [layout for layout in found if layout.name == axes.get("axes")]
@@ -442,7 +435,7 @@ def _weights_of(model: Any) -> Iterator[_Weight]:
                 layer_name or name.partition("/")[0],
                 name if names[name] == 1 else f"{name}~{names[name]}",
                 raw,
-                _kind(owner, name),
+                kind_of(owner, name),
                 getattr(owner, "dim_ordering", None) == "th",
                 tuple(saved),
             )
@@ -534,17 +527,6 @@ def _is_layer(value: Any) -> bool:
     return isinstance(getattr(value, "weights", None), list | tuple)
 
 
-def _kind(owner: Any, name: str) -> str:
-    classes = {cls.__name__ for cls in type(owner).__mro__}
-    role = name.rpartition("/")[2]
-    if any(part in one for one in classes for part in ("Depthwise", "Separable")):
-        return ""
-    if classes & _TRANSPOSED and role == "kernel":
-        return "transposed"
-    is_recurrent = role == "recurrent_kernel" and "ConvLSTM2D" in classes
-    return "conv" if classes & _CONVOLUTIONS and (role == "kernel" or is_recurrent) else ""
-
-
 def _slot(weight: _Weight) -> Slot:
     variable = weight.variable
     take = getattr(variable, "assign", None) or variable.set_value
@@ -579,85 +561,3 @@ def _dtype_of(variable: Any) -> np.dtype[Any] | None:
 
 def _is_of_theano(variable: Any) -> bool:
     return any(cls.__module__.partition(".")[0] == "theano" for cls in type(variable).__mro__)
-
-
-# Arrays that are not as the file has them, made when they are asked for.
-
-
-class _Joined:
-    """Gates of 1.x, one beside the other."""
-
-    def __init__(self, arrays: list[Any], names: list[str]) -> None:
-        self.names = names
-        self._arrays = arrays
-        self.dtype = arrays[0].dtype
-        self.shape = (*arrays[0].shape[:-1], sum(array.shape[-1] for array in arrays))
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        joined = np.concatenate([np.asarray(array) for array in self._arrays], axis=-1)
-        return joined if dtype is None else joined.astype(dtype)
-
-
-@attrs.frozen
-class _Layout:
-    """How the axes of a file's kernel lie, and how they come to lie as the model has them."""
-
-    name: str
-    axes: tuple[int, ...]
-    spatial: tuple[int, ...]  # in the file
-    shape: tuple[int, ...]  # afterwards
-
-    @property
-    def moves(self) -> bool:
-        return self.axes != tuple(range(len(self.axes))) or len(self.axes) != len(self.shape)
-
-    @property
-    def note(self) -> str:
-        if len(self.axes) != len(self.shape):
-            return "an axis of length 1 went"
-        return f"axes were {self.name}" if self.name == _FIRST else "axes moved"
-
-
-class _Kernel:
-    """A kernel with its axes moved, and turned."""
-
-    def __init__(self, array: Any, layout: _Layout, turned: bool) -> None:
-        self._array, self._layout, self._turned = array, layout, turned
-        self.dtype = array.dtype
-        self.shape = layout.shape
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        kernel = np.asarray(self._array)
-        if self._turned:
-            kernel = np.flip(kernel, self._layout.spatial)
-        kernel = kernel.transpose(self._layout.axes).reshape(self._layout.shape)
-        return np.array(kernel, dtype=dtype)
-
-
-def _layouts(
-    kind: str, is_first: bool, shape: tuple[int, ...], told: Mapping[str, str]
-) -> Iterator[_Layout]:
-    """The ways in which a kernel may lie, the likeliest first."""
-    count = len(shape)
-    middle = tuple(range(count - 2))
-    same = tuple(range(count))
-    if kind == "transposed":
-        ways = [
-            (_LAST, same, middle),
-            (_LAST, (*middle, count - 1, count - 2), middle),
-            (_FIRST, (*range(2, count), 0, 1), tuple(range(2, count))),
-        ]
-        if "dim_ordering" in told.get("known_by", ""):  # 1.x: in and out the other way round
-            ways = [ways[1], ways[2], ways[0]]
-    elif is_first:
-        ways = [
-            (_FIRST, same, tuple(range(2, count))),
-            (_LAST, (count - 1, count - 2, *middle), middle),
-        ]
-    else:
-        ways = [(_LAST, same, middle), (_FIRST, (*range(2, count), 1, 0), tuple(range(2, count)))]
-    for name, axes, spatial in ways:
-        after = tuple(shape[axis] for axis in axes)
-        yield _Layout(name, axes, spatial, after)
-        if kind == "conv" and count == 4 and after[1] == 1:  # Convolution1D of 1.x
-            yield _Layout(name, axes, spatial, (after[0], *after[2:]))
