@@ -57,6 +57,7 @@ _ATOMS = frozenset(
     )
 )  # fmt: skip
 _set = object.__setattr__
+_DEEP = 1000  # steps of a path that is told
 _UNKNOWN = (None, False, None)
 _CONSTANT = "persist.versioned._constant"  # how a plain pickle of ours spells a constant
 
@@ -101,8 +102,10 @@ class _Road:
 
     @property
     def path(self) -> str:
-        """The natural path of what is being done."""
-        return "/".join(step for step in self.trail if step)
+        """The natural path of what is being done; of what lies very deep, the end of it."""
+        deep = len(self.trail) > _DEEP
+        trail = ["...", *self.trail[-_DEEP:]] if deep else self.trail
+        return "/".join(step for step in trail if step)
 
 
 # The short way.

@@ -29,6 +29,7 @@ __all__ = ["Looker", "Names", "described", "is_array", "step_of"]
 
 Steps = list[tuple[str, Any]]
 
+_DOUBTFUL = 1 << 17  # values visited when it is asked whether the walk has an end
 _SPELLED = 1 << 28  # characters of all paths that are listed: a deep file has long ones
 _SCALARS = (str, bytes, bytearray, int, float, complex, bool, type(None), np.generic)
 
@@ -267,7 +268,10 @@ def _mask_steps(record: Record) -> Steps:
     mask = mask_of_parts(inner)
     steps: Steps = [] if mask is None else [("mask", mask)]
     if mask is not None and inner[6] is not None:
-        steps.append(("fill_value", np.asarray(inner[6])[()]))
+        fill = inner[6]  # lists of lists are no fill value, and may be endless as an array
+        steps.append(
+            ("fill_value", fill if isinstance(fill, list | tuple) else np.asarray(fill)[()])
+        )
     return steps
 
 
@@ -447,10 +451,11 @@ class Names(Mapping[str, Any]):
                 continue
             visited += 1
             spelled += len(path)
-            if visited > 4 * self._limit or spelled > _SPELLED:
+            endless = visited == _DOUBTFUL and self._is_endless(root)
+            if visited > 4 * self._limit or spelled > _SPELLED or endless:
                 raise LimitError(
-                    f"more than {visited - 1:,} values would be visited, whose paths take more "
-                    f"than {spelled - len(path):,} characters.",
+                    f"more than {4 * self._limit if endless else visited - 1:,} values would be "
+                    f"visited, whose paths take more than {spelled - len(path):,} characters.",
                     file=self._file,
                     remedy='Ask for the paths you want, or raise limits={"paths": ...}.',
                 )
@@ -465,6 +470,40 @@ class Names(Mapping[str, Any]):
                 todo.append((None, value))
                 prefix = f"{path}/" if path else ""
                 todo += [(prefix + step, item) for step, item in reversed(steps)]
+
+    def _is_endless(self, root: Any) -> bool:
+        """Whether more paths than may be listed lead through what is shared, before all are walked.
+
+        Each value is counted once. Where a way closes on itself that is no count: the walk tells.
+        """
+        most = 4 * self._limit
+        counts: dict[int, int] = {}
+        entered: set[int] = set()
+        todo = [self._looker.through(root)]
+        while todo:
+            value = todo[-1]
+            key = id(value)
+            leaf, steps = self._looker.look(value)
+            below = [
+                through
+                for _, item in steps
+                if not isinstance(through := self._looker.through(item), _SCALARS)
+            ]
+            if key not in entered:
+                entered.add(key)
+                fresh = [item for item in below if id(item) not in counts]
+                if any(id(item) in entered for item in fresh):
+                    return False  # perhaps a circle
+                if fresh:
+                    todo += {id(item): item for item in fresh}.values()
+                    continue
+            todo.pop()
+            if key not in counts:
+                own = len(steps) - len(below) + (leaf is not ABSENT)
+                counts[key] = own + sum(counts.get(id(item), 0) for item in below)
+                if counts[key] > most:
+                    return True
+        return False
 
     def _all_hoisted(self) -> dict[str, Any]:
         """Values that go by their own name from the root: found once, by a walk over all objects."""
@@ -515,18 +554,33 @@ def described(tree: Any, looker: Looker, most: int) -> dict[str, Any]:
     if not looker.has_views:
         return told
     seen: set[int] = set()
-    todo: list[tuple[str, Any]] = [("", tree)]
+    todo: list[tuple[tuple[Any, str] | None, Any]] = [
+        (None, tree)
+    ]  # the way: (the way above, step)
     while todo and len(seen) < most:
-        path, value = todo.pop()
+        way, value = todo.pop()
         value = looker.through(value)
         if isinstance(value, _SCALARS) or id(value) in seen:
             continue
         seen.add(id(value))
         if isinstance(value, View) and value.structure is not None:
-            told[path] = value.structure() if callable(value.structure) else value.structure
-        prefix = f"{path}/" if path else ""
-        todo += [(prefix + step, item) for step, item in reversed(looker.look(value)[1])]
+            told[_spelled(way)] = (
+                value.structure() if callable(value.structure) else value.structure
+            )
+        todo += [((way, step), item) for step, item in reversed(looker.look(value)[1])]
     return told
+
+
+def _spelled(way: tuple[Any, str] | None) -> str:
+    """A way as a path: only what is told is spelled, since that of a deep value is long."""
+    path: str | None = None
+    steps: list[str] = []
+    while way is not None:
+        way, step = way
+        steps.append(step)
+    for step in reversed(steps):
+        path = f"{path}/{step}" if path else step
+    return path or ""
 
 
 def _free(taken: Mapping[str, Any], path: str) -> str:

@@ -30,6 +30,8 @@ _PLAIN = frozenset(
 )
 
 _SCALAR = _PLAIN - {LazyArray}
+_TOLD = 2_000_000  # steps of all paths that are told whole
+_DEEP = 16  # steps of a path that is told after those
 
 
 def is_holder(value: Any) -> bool:
@@ -78,6 +80,7 @@ class Copier:
         self._parents: dict[int, tuple[int, str]] = {}
         self._pendings: dict[int, _Pending] = {}
         self._names: dict[int, Any] = {}  # an envelope's tuples of values -> their names
+        self._told = 0  # steps of the paths that were told
 
     def copy(self, root: Any) -> Any:
         """Return the copy of a root, everything in it finished."""
@@ -120,14 +123,24 @@ class Copier:
         return children
 
     def path(self, old: Any) -> str:
-        """Return the natural path on which the walk first reached a value."""
+        """Return the natural path on which the walk first reached a value.
+
+        Of values beyond number that lie very deep, the end of it: all of it for each would take
+        the square of the time.
+        """
         steps: list[str] = []
-        key, seen = id(old), set()
+        key = id(old)
+        seen: set[int] = set()
+        most = _DEEP if self._told > _TOLD else _TOLD
         while key in self._parents and key not in seen:
+            if len(seen) >= most:
+                steps.append("...")
+                break
             seen.add(key)
             key, step = self._parents[key]
             if step:
                 steps.append(step)
+        self._told += len(steps)
         return "/".join(reversed(steps))
 
     def replace(self, old: Any, new: Any) -> None:

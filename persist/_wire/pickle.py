@@ -60,7 +60,7 @@ _CHEAP_KEYS = frozenset((str, bytes, int, float, bool, type(None)))
 _HOLDERS = frozenset((list, tuple, set, frozenset, dict, OrderedDict, Counter, deque))
 _RAW = frozenset((str, bytes, bytearray))
 _NAME = 4096  # characters of a module's and a global's name; genuine ones are far shorter
-_LONG = 1 << 12  # bits of an integer that is no longer hashed for nothing
+_LONG = 1 << 10  # bits of an integer that is no longer hashed for nothing
 _BARE = frozenset((deque, defaultdict, np.ndarray))  # CPython and NumPy free them by recursion
 _BARE_DEPTH = 200
 _COLLISION_CHECK = 4096  # a dict is looked over for equal hashes at this size and each doubling
@@ -690,6 +690,8 @@ class Machine:
                     below.extend(item)
                 elif type(item) is int:
                     self.steps += item.bit_length() // _LONG
+                    if self.steps > self._most:
+                        self._too_much("long integers are hashed again and again.", "opcodes")
                 elif isinstance(item, list | dict | set | bytearray | np.ndarray | deque):
                     raise TypeError(f"a {type(item).__name__} is used as a key")
             level = below
@@ -1076,7 +1078,7 @@ def _items_of(holder: Any) -> Iterable[Any]:
     if isinstance(holder, defaultdict):
         return holder.values()
     if not isinstance(holder, np.ndarray):
-        return holder  # type: ignore[no-any-return]
+        return iter(holder)
     if holder.dtype.names is None:
         return holder.ravel(order="K").tolist()  # type: ignore[no-any-return]
     names = [name for name in holder.dtype.names if holder.dtype[name].hasobject]
