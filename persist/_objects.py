@@ -395,9 +395,14 @@ class _Builder(_Road):
         if any(_is_pattern(name) and fnmatch.fnmatchcase(qualname, name) for name in self._trust):
             module = sys.modules.get(record.cls.module)
             found = None if module is None else _attribute(module, record.cls.name)
-            if isinstance(found, type):
+            if isinstance(found, type) and self._is_trusted(found):
                 return found, "trusted"
         return None, "opaque"
+
+    def _is_trusted(self, cls: type) -> bool:
+        """Whether a pattern names a class where it is at home, too: a module imports others'."""
+        home = f"{cls.__module__}.{cls.__qualname__}"
+        return any(_is_pattern(name) and fnmatch.fnmatchcase(home, name) for name in self._trust)
 
     def _imported(self, named: Global) -> type:
         """Import the class that ``trust`` names exactly."""
@@ -509,7 +514,8 @@ class _Builder(_Road):
         if self._inside:
             return False
         known = self._is_known(record)
-        first, path, count, _ = self._opaque.get(record.qualname, (record, self.path, 0, known))
+        noted = self._opaque.get(record.qualname)
+        first, path, count, _ = noted or (record, self.path, 0, known)
         self._opaque[record.qualname] = (first, path, count + 1, known)
         return known
 
@@ -580,7 +586,7 @@ def _attribute(module: Any, name: str) -> Any:
 
 
 def _is_made_by_its_class(record: Record) -> bool:
-    return record.kind != "called" and (
+    return record.kind not in ("called", "built") and (
         record.kind != "reduce" or record.maker is None or record.maker == record.cls
     )
 

@@ -1078,9 +1078,10 @@ def _items_of(holder: Any) -> Iterable[Any]:
     if isinstance(holder, defaultdict):
         return holder.values()
     if not isinstance(holder, np.ndarray):
-        return iter(holder)
+        items: Iterable[Any] = holder
+        return items
     if holder.dtype.names is None:
-        return holder.ravel(order="K").tolist()  # type: ignore[no-any-return]
+        return list(holder.flat)
     names = [name for name in holder.dtype.names if holder.dtype[name].hasobject]
     return (item for name in names for item in _items_of(np.asarray(holder[name])))
 

@@ -31,6 +31,7 @@ from persist.tree import LazyArray
 __all__ = ["Cursor", "Limits", "Source", "create", "is_text_valid", "open_source"]
 
 MIB = 1 << 20
+_EMPTY = 1 << 24  # items without bytes, whose number costs a file nothing
 
 
 @attrs.frozen
@@ -242,7 +243,8 @@ class Source:
                 shape or dtype cannot be.
         """
         count = math.prod(shape)
-        if any(extent < 0 for extent in shape) or len(shape) > 64 or dtype.hasobject:
+        is_endless = not dtype.itemsize and count > _EMPTY
+        if any(extent < 0 for extent in shape) or len(shape) > 64 or dtype.hasobject or is_endless:
             raise DamagedFileError(
                 f"an array of dtype {dtype} and shape {shape} cannot be read from raw bytes.",
                 file=self.name,
@@ -580,7 +582,7 @@ class _Home:
 
     def open(self, name: str, inside: bool, near: Source) -> Source | None:
         path = self._folder(inside) / name
-        if not path.exists():
+        if not path.is_file() and not path.is_dir():  # a pipe has no end, and a device neither
             return None
         shown = os.path.join(self.shown if inside else os.path.dirname(self.shown), name)
         return _local(path, shown, near.limits, near.writable, near._budget, True, near._level)
@@ -754,7 +756,14 @@ def _local(
     if not path.exists() and _is_prefix(path):
         return Source(shown, kind="prefix", budget=budget, **common)
     with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
+        found = os.fstat(file.fileno())
+        if stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode):
+            raise DamagedFileError(
+                "it is a device, of which no end is known.",
+                file=shown,
+                remedy="Name a file, or open the device yourself and give what you read of it.",
+            )
+        size = found.st_size
         is_small = not map or not size or (budget is not None and size <= _SMALL)
         if not is_small and budget is not None and not _UNTRACKED and not budget.may_map():
             ranged = _Ranged(_Reopened(path))  # type: ignore[arg-type]
