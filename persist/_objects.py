@@ -408,7 +408,7 @@ class _Builder(_Road):
         """Import the class that ``trust`` names exactly."""
         try:
             module = importlib.import_module(named.module)
-        except ImportError as error:
+        except (ImportError, TypeError, ValueError) as error:  # no name of a module
             raise UnknownSchemaError(
                 f"trust= names {named.qualname!r}, and its module cannot be imported: {error}.",
                 file=self._file,
@@ -471,11 +471,11 @@ class _Builder(_Road):
         self._keep(record, obj)
         listitems = yield "", record.listitems
         for item in listitems:
-            self._guarded(record, path, functools.partial(obj.append, item))
+            self._guarded(record, path, functools.partial(_append, obj, item))
         for key, item in record.dictitems:
             key = yield "key", key
             item = yield step_of(key), item
-            self._guarded(record, path, functools.partial(obj.__setitem__, key, item))
+            self._guarded(record, path, functools.partial(operator.setitem, obj, key, item))
         if record.state is not ABSENT:
             state = yield "", record.state
             self._guarded(record, path, lambda: _set_state(obj, state))
@@ -614,6 +614,10 @@ def _made(cls: Any, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     if kind in ("inst", "obj"):
         return cls.__new__(cls)
     return cls.__new__(cls, *args, **kwargs)
+
+
+def _append(obj: Any, item: Any) -> None:
+    obj.append(item)
 
 
 def _set_state(obj: Any, state: Any) -> None:
