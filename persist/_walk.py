@@ -194,6 +194,11 @@ class Copier:
             shell = self._pendings.setdefault(key, _Pending(old))
         return shell
 
+    def _key(self, old: Any) -> Any:
+        """What stands for a key; one that became something without a hash stays what it was."""
+        new = self._new(old)
+        return new if type(new) in _PLAIN or _has_hash(new) else self._shells.get(id(old), old)
+
     def _fill(self, node: Any, shell: Any) -> Any:
         new = self._new
         kind = type(node)
@@ -202,16 +207,16 @@ class Copier:
                 node if _PLAIN.issuperset(map(type, node)) else tuple([new(item) for item in node])
             )
         if kind is frozenset:
-            return frozenset([new(item) for item in node])
+            return frozenset([self._key(item) for item in node])
         if kind in _LISTS:
             shell.extend(
                 node if _PLAIN.issuperset(map(type, node)) else [new(item) for item in node]
             )
         elif kind is set:
-            shell.update([new(item) for item in node])
+            shell.update([self._key(item) for item in node])
         elif kind in _DICTS:
             for name, item in node.items():
-                shell[new(name)] = new(item)
+                shell[self._key(name)] = new(item)
             if kind is OrderedDict and vars(node):
                 vars(shell).update(vars(node))
         elif kind is Record:
@@ -235,6 +240,14 @@ class Copier:
         shell.state = new(node.state)
         shell.listitems = [new(item) for item in node.listitems]
         shell.dictitems = [(new(name), new(item)) for name, item in node.dictitems]
+
+
+def _has_hash(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
 
 
 def _shell(node: Any) -> Any:
@@ -411,6 +424,10 @@ class _Mender:
     def _of_flat(self, item: Any) -> Any:
         return item if type(item) in (tuple, frozenset) else self._of(item)
 
+    def _key(self, old: Any) -> Any:
+        new = self._of(old)
+        return new if _has_hash(new) else old
+
     def _mend(self, holder: Any) -> None:
         of = self._of
         if type(holder) is Record:
@@ -420,12 +437,12 @@ class _Mender:
             holder.listitems = [of(item) for item in holder.listitems]
             holder.dictitems = [(of(name), of(item)) for name, item in holder.dictitems]
         elif isinstance(holder, dict):
-            pairs = [(of(name), of(item)) for name, item in holder.items()]
+            pairs = [(self._key(name), of(item)) for name, item in holder.items()]
             holder.clear()
             for name, item in pairs:
                 holder[name] = item
         elif isinstance(holder, set):
-            items = [of(item) for item in holder]
+            items = [self._key(item) for item in holder]
             holder.clear()
             holder.update(items)
         elif isinstance(holder, np.ndarray):

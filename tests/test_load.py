@@ -380,3 +380,22 @@ def test_damage_that_was_passed_over_is_told(tmp_path: Path) -> None:
     assert told[0].filename == __file__
     with pytest.warns(DamageWarning, match="breaks off"):
         persist.restore(path, into={}, strict=False)
+
+
+@pytest.mark.packs
+def test_what_becomes_an_array_may_have_been_a_key() -> None:
+    """A graph of Theano's has dicts keyed by shared variables, and no array has a hash."""
+    stamp = Record("pandas.tslib.Timestamp", kind="reduce", args=(0, None, None))
+    stamp.maker = stamp.cls
+    codes = Record(
+        "pandas.core.base.FrozenNDArray", (1, (2,), np.dtype("i1"), False, b"\0\1"), kind="reduce"
+    )
+    codes.maker, codes.args = (
+        Global("numpy.core.multiarray", "_reconstruct"),
+        (codes.cls, (0,), b"b"),
+    )
+    with pytest.warns(OpaqueWarning, match="FrozenNDArray"):
+        loaded = persist.load(written([{stamp: 1, codes: 2}, {codes}, codes]))
+    kinds = {type(key).__name__ for key in loaded[0]}
+    assert kinds == {"datetime", "Record"}
+    assert loaded[2].tolist() == [0, 1]
