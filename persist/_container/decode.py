@@ -11,6 +11,7 @@ import array as array_module
 import datetime
 import fractions
 import math
+import re
 import struct
 import uuid
 import zoneinfo
@@ -24,7 +25,8 @@ import numpy as np
 
 from persist._container import dtypes
 from persist._container.encode import FACTORIES
-from persist._wire.source import Limits
+from persist._wire.nesting import BARE, MOST, holds_bare, is_too_deep
+from persist._wire.source import MIB, Limits
 from persist.errors import DamagedFileError, LimitError, PersistError
 from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record, typed_array
 
@@ -32,10 +34,14 @@ __all__ = ["Arrays", "decode"]
 
 _FAULTS = (
     TypeError, ValueError, LookupError, OverflowError, RecursionError, AttributeError, ArithmeticError,
+    MemoryError, OSError,
 )  # fmt: skip
 _CHEAP = frozenset({str, int, float, bool, bytes, type(None), complex, Global})
 _COLLIDING = 4096  # items from which on equal hashes are counted
 _COLLISIONS = 1000  # so many keys of one hash are no accident
+_LONG = 1 << 14  # bits of an integer that takes time to hash
+_HASHED = 1 << 33  # bits of all such that are hashed
+_ZONE = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,3}")
 _NAMED = {name: kind for kind, name in FACTORIES.items()}
 
 
@@ -88,6 +94,10 @@ class _Decoder:
         self.layouts: list[list[str]] = []
         self.shapes: list[_Shape] = []
         self.dtypes: dict[int, np.dtype[Any]] = {}
+        self.slices: dict[int, int] = {}  # id -> how deep they hold each other
+        self.bits = 0  # of long integers that were hashed
+        self.copied: set[int] = set()  # members of which the bytes were copied
+        self.again = 0  # bytes that were copied more than once
 
     def decode(self, graph: Any) -> Any:
         try:
@@ -102,6 +112,12 @@ class _Decoder:
             raise self.damaged(
                 f"the graph cannot be understood ({_brief(error)}).", where
             ) from error
+        finally:
+            bare = [value for value in self.built if type(value) in BARE and holds_bare(value)]
+            if is_too_deep(bare):
+                raise self.damaged(
+                    f"arrays of objects, deques or defaultdicts hold each other more than {MOST} deep."
+                )
 
     def damaged(self, what: str, where: str = "graph.json") -> DamagedFileError:
         remedy = "Copy the file again from where it came from."
@@ -197,7 +213,17 @@ class _Decoder:
     def raw(self, node: list[Any]) -> Any:
         """The bytes of the member at the end of a node."""
         number = _number(node[-1], len(self.arrays))
-        return np.asarray(self.arrays.whole(number))
+        array = np.asarray(self.arrays.whole(number))
+        if number in self.copied:
+            self.copies(array.nbytes)
+        self.copied.add(number)
+        return array
+
+    def copies(self, count: int) -> None:
+        """Count bytes that are made of what is in memory already."""
+        self.again += count
+        if self.again > max(256 * MIB, self.limits.total):
+            raise self.too_much(f"copies take more than {256 * MIB:,} bytes.", "total")
 
     # What is hashed.
 
@@ -221,7 +247,15 @@ class _Decoder:
                         below = [None] * (self.limits.hashed + 1)
                         break
                     below.extend(item)
+                elif type(item) is int and item.bit_length() > _LONG:
+                    self.hash_long(item)
             level = below
+
+    def hash_long(self, number: int) -> None:
+        """Count what hashing a long integer takes; unlike text, it does not keep its hash."""
+        self.bits += number.bit_length()
+        if self.bits > _HASHED:
+            raise self.damaged("long integers are keys again and again.")
 
     def too_much(self, what: str, limit: str) -> LimitError:
         remedy = f'If the file is honest, raise limits={{"{limit}": ...}}.'
@@ -235,6 +269,8 @@ class _Decoder:
         for item in items:
             if type(item) not in _CHEAP:
                 self.check_key(item)
+            elif type(item) is int and item.bit_length() > _LONG:
+                self.hash_long(item)
         if len(items) >= _COLLIDING:
             ((_, most),) = Counter(map(hash, items)).most_common(1)
             if most > _COLLISIONS:
@@ -498,7 +534,12 @@ def _range(decoder: _Decoder, node: list[Any]) -> Any:
 @_makes("slice")
 def _slice(decoder: _Decoder, node: list[Any]) -> Any:
     start, stop, step = decoder.cells(node, 1)
-    return slice(start, stop, step)
+    depth = 1 + max(decoder.slices.get(id(part), 0) for part in (start, stop, step))
+    if depth > MOST:  # which CPython frees by recursion
+        raise ValueError(f"slices of slices, more than {MOST} deep")
+    made = slice(start, stop, step)
+    decoder.slices[id(made)] = depth
+    return made
 
 
 # The standard library's values.
@@ -535,9 +576,11 @@ def _timezone(decoder: _Decoder, node: list[Any]) -> Any:
 
 @_makes("ZoneInfo")
 def _zone_info(decoder: _Decoder, node: list[Any]) -> Any:
+    if not isinstance(node[1], str) or not _ZONE.fullmatch(node[1]):
+        raise ValueError(f"a zone named {node[1]!r}")
     try:
         return zoneinfo.ZoneInfo(node[1])
-    except zoneinfo.ZoneInfoNotFoundError:
+    except (zoneinfo.ZoneInfoNotFoundError, OSError):  # a folder of zones is an OSError
         return Record("zoneinfo.ZoneInfo", kind="reduce", args=(node[1],))
 
 
@@ -596,7 +639,10 @@ def _scalar(decoder: _Decoder, node: list[Any]) -> Any:
 
 @_makes("str_")
 def _str_(decoder: _Decoder, node: list[Any]) -> Any:
-    return np.str_(decoder.cell(node[1]))
+    text = decoder.cell(node[1])
+    if not isinstance(text, str):
+        raise TypeError(f"a {type(text).__name__} stands for text")
+    return np.str_(text)
 
 
 @_makes("bytes_")
@@ -660,6 +706,8 @@ def _strings(decoder: _Decoder, node: list[Any]) -> Any:
     dtype, shape, cells = decoder.dtype(node[1]), _shape_of(node[2]), decoder.cells(node, 3)
     if not dtypes.is_strings(dtype) or math.prod(shape) != len(cells):
         raise ValueError(f"{len(cells)} cells stand for an array of {dtype} and shape {shape}")
+    if any(isinstance(cell, list | tuple | np.ndarray | Record) for cell in cells):
+        raise TypeError("what is no text stands in an array of text")
     return np.array(cells, dtype).reshape(shape)
 
 
@@ -667,6 +715,8 @@ def _empty_fields(decoder: _Decoder, node: list[Any]) -> Any:
     dtype, shape, columns = decoder.dtype(node[1]), _shape_of(node[2]), decoder.cells(node, 3)
     if not all(column.shape[: len(shape)] == shape for column in columns) or not columns:
         raise ValueError(f"the fields of an array are not of its shape {shape}")
+    if any(0 in getattr(column, "strides", (0,)) for column in columns):  # columns from nothing
+        decoder.copies(math.prod(shape) * dtype.itemsize)
     return np.empty(shape, dtype)
 
 
@@ -687,6 +737,8 @@ def _masked(decoder: _Decoder, node: list[Any]) -> Any:
         if mask.shape != data.shape:
             raise ValueError("a mask is of another shape than its data")
         array._mask = mask  # type: ignore[attr-defined]  # itself, where the constructor may copy
+    if isinstance(fill, list | tuple):
+        raise TypeError("a fill value of many items")
     if fill is not None:
         array._fill_value = np.asarray(fill)  # type: ignore[attr-defined]
     return array

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bisect
 import json
+import math
 import zlib
 from collections.abc import Iterator
 from typing import Any
@@ -50,6 +51,7 @@ from persist.tree import LazyArray
 
 __all__ = ["Entry", "Store", "claim"]
 
+_EMPTY = 1 << 24  # items without bytes, whose number costs a file nothing
 _REMEDY = "Copy the file again from where it came from."
 _MANY = 32  # members from which on all are made together
 _HEADERS = 128  # bytes of an NPY header by which like ones are known
@@ -569,6 +571,8 @@ class Store:
         """The array must lie within the member."""
         if dtype.hasobject:
             raise self.damaged("an array of objects has no bytes.", f"member {place.entry.text!r}")
+        if not dtype.itemsize and math.prod(shape) > _EMPTY:
+            raise self.damaged(f"{math.prod(shape):,} items of no bytes are claimed.")
         low, high = offset, offset + dtype.itemsize
         if strides is None:
             count = 1

@@ -31,6 +31,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from persist._wire.nesting import BARE, MOST, holds_bare, is_too_deep
 from persist._wire.source import Cursor, Source
 from persist.errors import DamagedFileError, FormatError, LimitError, PersistError
 from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record
@@ -61,8 +62,6 @@ _HOLDERS = frozenset((list, tuple, set, frozenset, dict, OrderedDict, Counter, d
 _RAW = frozenset((str, bytes, bytearray))
 _NAME = 4096  # characters of a module's and a global's name; genuine ones are far shorter
 _LONG = 1 << 10  # bits of an integer that is no longer hashed for nothing
-_BARE = frozenset((deque, defaultdict, np.ndarray))  # CPython and NumPy free them by recursion
-_BARE_DEPTH = 200
 _COLLISION_CHECK = 4096  # a dict is looked over for equal hashes at this size and each doubling
 _COLLISIONS = 1000  # so many keys of one hash are no accident
 
@@ -137,7 +136,7 @@ class Machine:
         self._escaped: set[int] = set()  # those that were used before they were finished
         self._replaced: dict[int, tuple[Record, Any]] = {}
         self._cheap = _CHEAP_KEYS
-        self._bare: list[Any] = []  # of `_BARE`, which hold others of them
+        self._bare: list[Any] = []  # of `BARE`, which hold others of them
         self._table = _table(self)
         self._window()
 
@@ -169,7 +168,7 @@ class Machine:
                 self._memo, self._earlier = self._earlier, {}
                 return self._load(cursor)
         finally:
-            if len(self._bare) > _BARE_DEPTH:
+            if len(self._bare) > MOST:
                 self._refuse_deep()
 
     def _load(self, cursor: Cursor) -> Any:
@@ -817,8 +816,8 @@ class Machine:
         if handler is not None:
             self._charge(args)
             value = self._plain(handler, args)
-            if type(value) in _BARE:
-                self._made_bare(value)
+            if type(value) in BARE and holds_bare(value):
+                self._bare.append(value)
             if type(value) is Record:  # named by its class rather than by the function
                 self._made(value)
                 return
@@ -864,34 +863,17 @@ class Machine:
             elif kind in _RAW and len(part) > 16:
                 self.source.spend_copies(len(part))
 
-    # `deque`, `defaultdict` and arrays of objects are freed by recursion on the C stack where one
-    # holds the next (lists, tuples and dicts are not, see CPython's "trashcan"). So those of them
-    # that hold others are noted, and put an end to where they are nested too deep.
-
-    def _made_bare(self, value: Any) -> None:
-        if isinstance(value, np.ndarray):
-            if value.dtype.names is not None and value.dtype.hasobject:
-                self._bare.append(value)
-            elif value.dtype.hasobject:
-                self._holds_bare(value, value.ravel(order="K").tolist())
-        else:
-            self._holds_bare(value, value.values() if isinstance(value, defaultdict) else value)
+    # What is freed by recursion on the C stack is noted where one holds the next (`nesting`).
 
     def _holds_bare(self, holder: Any, items: Iterable[Any]) -> None:
-        if not _BARE.isdisjoint(map(type, items)):
+        if not BARE.isdisjoint(map(type, items)):
             self._bare.append(holder)
 
     def _refuse_deep(self) -> None:
-        holders = {id(holder): holder for holder in self._bare}
-        if _depth_of(holders) > _BARE_DEPTH:
-            for holder in holders.values():
-                if isinstance(holder, np.ndarray):
-                    holder[...] = np.zeros((), holder.dtype)
-                else:
-                    holder.clear()
+        if is_too_deep(self._bare):
             raise LimitError(
                 "arrays of objects, deques or defaultdicts hold each other more than "
-                f"{_BARE_DEPTH:,} deep.",
+                f"{MOST:,} deep.",
                 file=self.source.name,
                 remedy="Python itself would crash when it frees them.",
             )
@@ -926,8 +908,8 @@ class Machine:
         value = INERT if finisher is None else self._plain(finisher, record)
         if value is INERT:
             return
-        if type(value) in _BARE:
-            self._made_bare(value)
+        if type(value) in BARE and holds_bare(value):
+            self._bare.append(value)
         self._stack[-1] = value
         for slot in slots:
             if self._memo[slot] is record:
@@ -1004,7 +986,7 @@ class _Mender:
 
     def mend(self, holder: Any) -> None:
         """Mend the items of one container in place."""
-        if type(holder) in _BARE:
+        if type(holder) in BARE:
             self.bare.append(holder)
         if isinstance(holder, Record):
             for name in ("args", "state"):
@@ -1051,39 +1033,6 @@ def _partial_new(function: Record) -> Record | None:
     if new.name.rpartition(".")[2] != "__new__":  # its own, or the one of a base
         return None
     return Record(cls, kind="newobj_ex", args=bound[1:], kwargs=kwargs)
-
-
-def _depth_of(holders: dict[int, Any]) -> int:
-    """How deep these values hold each other directly; a way that closes on itself counts once."""
-    depths: dict[int, int] = {}
-    entered: set[int] = set()
-    for root in holders:
-        todo = [root]
-        while todo:
-            key = todo[-1]
-            below = [id(item) for item in _items_of(holders[key]) if id(item) in holders]
-            if key not in entered:
-                entered.add(key)
-                fresh = [item for item in below if item not in entered]
-                if fresh:
-                    todo += fresh
-                    continue
-            todo.pop()
-            if key not in depths:
-                depths[key] = 1 + max((depths.get(item, 0) for item in below), default=0)
-    return max(depths.values(), default=0)
-
-
-def _items_of(holder: Any) -> Iterable[Any]:
-    if isinstance(holder, defaultdict):
-        return holder.values()
-    if not isinstance(holder, np.ndarray):
-        items: Iterable[Any] = holder
-        return items
-    if holder.dtype.names is None:
-        return list(holder.flat)
-    names = [name for name in holder.dtype.names if holder.dtype[name].hasobject]
-    return (item for name in names for item in _items_of(np.asarray(holder[name])))
 
 
 def _is_newobj_ex(args: tuple[Any, ...]) -> bool:
