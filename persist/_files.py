@@ -37,6 +37,7 @@ from persist.errors import (
     AmbiguousFormatError,
     DamageWarning,
     FormatError,
+    LimitError,
     PersistError,
     UnknownFormatError,
 )
@@ -597,6 +598,12 @@ def read(source: Source, options: Options, layers: tuple[str, ...]) -> tuple[Rea
     except PersistError as error:
         error.at(file=source.name)
         raise
+    except MemoryError as error:
+        raise LimitError(
+            "there is not enough memory for what it holds.",
+            file=source.name,
+            remedy="If the file is honest, read it on a larger machine.",
+        ) from error
 
 
 def choose(source: Source, layers: tuple[str, ...] = ()) -> tuple[Reader, Source, str]:

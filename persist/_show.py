@@ -134,6 +134,8 @@ def leaf_text(leaf: Any) -> str:
         return f"{leaf[:_WIDTH]!r}... ({len(leaf):,} characters)"
     if isinstance(leaf, list | tuple | dict | set | frozenset):
         return _container_text(leaf)
+    if isinstance(leaf, slice):  # its parts can be anything, also without an end
+        return f"slice({', '.join(map(leaf_text, (leaf.start, leaf.stop, leaf.step)))})"
     text = repr(leaf.item()) if isinstance(leaf, np.number | np.bool_) else repr(leaf)
     return text if len(text) <= _WIDTH else f"{text[:_WIDTH]}..."
 

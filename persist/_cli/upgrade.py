@@ -127,7 +127,8 @@ def _found(source: Path) -> Iterator[tuple[Path, Path]]:
         whole = [name for name in folders if _is_one(here / name)]
         folders[:] = sorted(name for name in folders if name not in whole and name[0] != ".")
         for name in sorted([*whole, *files]):
-            if not name.startswith("."):
+            is_one = name in whole or (here / name).is_file()  # a pipe or a device has no end
+            if is_one and not name.startswith("."):
                 yield here / name, (here / name).relative_to(source)
 
 
