@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+from persist._cli._out import plain
 from persist.errors import PersistError
 
 __all__ = ["each", "told", "warnings_told"]
@@ -53,7 +54,7 @@ def warnings_told() -> Iterator[None]:
     """Tell a warning as a sentence, without the line of ours that raised it."""
 
     def show(message: Warning | str, *rest: object, **more: object) -> None:
-        print(f"warning: {message}", file=sys.stderr)
+        print(f"warning: {plain(str(message))}", file=sys.stderr)
 
     with warnings.catch_warnings():
         if not sys.warnoptions and "PYTHONWARNINGS" not in os.environ:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-__all__ = ["progress", "show"]
+__all__ = ["plain", "progress", "show"]
 
 # What is coloured: the first line of a page, the words that begin its lines, paths, damage.
 _STYLES = (
@@ -20,7 +20,8 @@ _STYLES = (
 
 
 def show(text: str) -> None:
-    """Print a page."""
+    """Print a page; what a terminal would take for a command is escaped."""
+    text = plain(text)
     console = _console(sys.stdout)
     if console is None:
         print(text)
@@ -31,6 +32,12 @@ def show(text: str) -> None:
     for pattern, style in _STYLES:
         page.highlight_regex(f"(?m){pattern}", style)
     console.print(page, soft_wrap=True)
+
+
+def plain(text: str) -> str:
+    """Return text whose every line is printable: names in a file can hold anything."""
+    lines = (line if line.isprintable() else repr(line)[1:-1] for line in text.split("\n"))
+    return "\n".join(lines)
 
 
 def progress(files: Iterable[Any], total: int, what: str) -> Iterator[Any]:
