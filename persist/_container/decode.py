@@ -715,7 +715,8 @@ def _empty_fields(decoder: _Decoder, node: list[Any]) -> Any:
     dtype, shape, columns = decoder.dtype(node[1]), _shape_of(node[2]), decoder.cells(node, 3)
     if not all(column.shape[: len(shape)] == shape for column in columns) or not columns:
         raise ValueError(f"the fields of an array are not of its shape {shape}")
-    if any(0 in getattr(column, "strides", (0,)) for column in columns):  # columns from nothing
+    is_wide = dtype.itemsize > 1 << 16  # more than the columns are, perhaps
+    if is_wide or any(0 in getattr(column, "strides", (0,)) for column in columns):
         decoder.copies(math.prod(shape) * dtype.itemsize)
     return np.empty(shape, dtype)
 
