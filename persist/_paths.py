@@ -29,6 +29,7 @@ __all__ = ["Looker", "Names", "described", "is_array", "step_of"]
 
 Steps = list[tuple[str, Any]]
 
+_BUILT = 32  # states given to one value, one after the other
 _DOUBTFUL = 1 << 17  # values visited when it is asked whether the walk has an end
 _SPELLED = 1 << 28  # characters of all paths that are listed: a deep file has long ones
 _SCALARS = (str, bytes, bytearray, int, float, complex, bool, type(None), np.generic)
@@ -185,6 +186,12 @@ class Looker:
 
     def _built(self, record: Record) -> tuple[Any, Steps]:
         """A value that BUILD gave a state it cannot hold: the value, the state beside it."""
+        below, depth = record.args[0], 0
+        while isinstance(below, Record) and below.kind == "built" and depth < _BUILT:
+            below, depth = below.args[0], depth + 1
+        if depth == _BUILT:  # no writer's doing: one inside the other, as what it is made of
+            steps = [("args/0", record.args[0])]
+            return ABSENT, _distinct([*steps, *_state_steps(record, record.state)])
         leaf, steps = self.look(record.args[0])
         return leaf, _distinct([*steps, *_state_steps(record, record.state)])
 

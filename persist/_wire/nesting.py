@@ -20,7 +20,7 @@ import numpy as np
 __all__ = ["BARE", "MOST", "holds_bare", "is_too_deep"]
 
 BARE = frozenset((deque, defaultdict, slice, np.ndarray))
-MOST = 200
+MOST = 100
 
 
 def holds_bare(holder: Any) -> bool:
