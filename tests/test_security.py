@@ -39,7 +39,11 @@ def warm(data):  # what is imported on first use, by whatever file
     persist.load(data)
 
 persist._files.readers()
-import zoneinfo, yaml
+import zoneinfo
+try:
+    import yaml
+except ImportError:  # an extra
+    pass
 warm(pickle.dumps({"a": np.zeros(3), "b": np.array([None])}))
 seen, is_watched = [], False
 
@@ -106,7 +110,9 @@ def told_of(*paths: Path) -> dict[str, str]:
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     lines = dict(line.split(" | ", 1) for line in done.stdout.splitlines())
     result = {name.removesuffix(".bytes"): text for name, text in lines.items()}
-    assert len(result) == len(paths), f"it died (status {done.returncode}) after {lines}"
+    assert len(result) == len(paths), (
+        f"it died (status {done.returncode}) after {lines}: {done.stderr[-2000:]}"
+    )
     for name, text in result.items():
         assert "BAD" not in text, f"{name}: {text}"
         assert text.endswith("| []"), f"{name} reached beyond: {text}"

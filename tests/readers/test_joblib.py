@@ -209,6 +209,7 @@ def test_wrappers_in_the_pickle_of_objects_in_a_wrapper_do_not_descend() -> None
 # Satellites.
 
 
+@pytest.mark.packs
 def test_satellites_are_mapped(tmp_path: Path) -> None:
     with persist.open(SATELLITES / "model.pkl") as file:
         assert file.format == "joblib"
