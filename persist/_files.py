@@ -415,9 +415,8 @@ def save(
         metadata: JSON-able, kept beside the object.
         compress: "zstd" or "deflate", for each array; none by default.
         digest: "xxh3-128", "sha256", "blake3": a digest of each array beside its CRC-32.
-        columns: for containers to come, which store many records of one class as columns; those
-            of version 1 have none.
-        pack: likewise, many small arrays of one shape as a block.
+        columns: store 1,000 or more records of one class and version as columns.
+        pack: store 1,000 or more small arrays of one dtype and shape as a block.
         versions: schema name -> version: write those records as that older version had them, in
             their bare state, for yesterday's code.
         protocol: of ``format="pickle"``; 4 by default, 2 for Python 2.
@@ -430,14 +429,16 @@ def save(
     _refuse_suffix(target, format)
     registry = default_registry if registry is None else registry
     if format == "persist":
-        tree = _older(tree_of(obj, registry), versions, registry)
+        tree = tree_of(obj, registry, columns=columns and not versions)
         save_tree(
-            tree,
+            _older(tree, versions, registry),
             target,
             metadata=metadata,
             compress=compress,
             digest=digest,
             durable=durable,
+            columns=columns,
+            pack=pack,
             registry=registry,
         )
         return
@@ -455,10 +456,17 @@ def save(
         writer.write(tree, file, **options)
 
 
-def tree_of(obj: Any, registry: Registry | None = None, *, snapshot: bool = False) -> Any:
-    """Return the tree of an object, as `save` writes it."""
+def tree_of(
+    obj: Any,
+    registry: Registry | None = None,
+    *,
+    snapshot: bool = False,
+    columns: bool = False,
+) -> Any:
+    """Return the tree of an object, as `save` writes it; with columns, only a container can hold it."""
+    registry = default_registry if registry is None else registry
     with _collector_paused():
-        return flatten(obj, default_registry if registry is None else registry, snapshot=snapshot)
+        return flatten(obj, registry, snapshot=snapshot, columns=columns)
 
 
 def save_tree(tree: Any, target: Any, *, registry: Registry | None = None, **options: Any) -> None:

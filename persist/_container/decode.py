@@ -25,12 +25,13 @@ import numpy as np
 
 from persist._container import dtypes
 from persist._container.encode import FACTORIES
+from persist._container.records import Table, as_records, columns_of, row_of, run_of
 from persist._wire.nesting import BARE, MOST, holds_bare, is_too_deep
 from persist._wire.source import MIB, Limits
 from persist.errors import DamagedFileError, LimitError, PersistError
 from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record, typed_array
 
-__all__ = ["Arrays", "decode"]
+__all__ = ["Arrays", "Rows", "Shape", "decode"]
 
 _FAULTS = (
     TypeError, ValueError, LookupError, OverflowError, RecursionError, AttributeError, ArithmeticError,
@@ -43,6 +44,7 @@ _LONG = 1 << 14  # bits of an integer that takes time to hash
 _HASHED = 1 << 33  # bits of all such that are hashed
 _ZONE = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,3}")
 _NAMED = {name: kind for kind, name in FACTORIES.items()}
+_ROW = 64  # bytes that a row is counted for
 
 
 class Arrays(Protocol):
@@ -67,8 +69,25 @@ class Arrays(Protocol):
         """Return an array upon the data of a member."""
 
 
+class Rows(Protocol):
+    """What makes the rows of tables, where they are not to be records."""
+
+    def begin(self, shapes: Sequence[Shape], tables: Sequence[Table]) -> bool:
+        """Look at what the graph has; False: all of it is to be records."""
+
+    def shells(self, table: Table) -> list[Any]:
+        """Return the rows of a table, to be filled when all that they refer to is there."""
+
+    def fill(self, table: Table, rows: list[Any], columns: list[Any]) -> None:
+        """Give rows what is in their columns: an array of numbers or text, or a list."""
+
+
 def decode(
-    graph: Any, arrays: Arrays, limits: Limits | None = None, file: str | None = None
+    graph: Any,
+    arrays: Arrays,
+    limits: Limits | None = None,
+    file: str | None = None,
+    rows: Rows | None = None,
 ) -> Any:
     """Return the tree that a graph means.
 
@@ -77,12 +96,13 @@ def decode(
         arrays: the stored arrays.
         limits: what hashing may cost.
         file: for errors.
+        rows: makes the rows of tables; None, or where it will not: records.
 
     Raises:
         DamagedFileError: it is no graph.
         LimitError: a key is nested too deep.
     """
-    return _Decoder(arrays, limits or Limits(), file).decode(graph)
+    return _Decoder(arrays, limits or Limits(), file).decode(graph, rows)
 
 
 class _Decoder:
@@ -92,18 +112,27 @@ class _Decoder:
         self.file = file
         self.built: list[Any] = []
         self.layouts: list[list[str]] = []
-        self.shapes: list[_Shape] = []
+        self.shapes: list[Shape] = []
         self.dtypes: dict[int, np.dtype[Any]] = {}
         self.slices: dict[int, int] = {}  # id -> how deep they hold each other
         self.bits = 0  # of long integers that were hashed
         self.copied: set[int] = set()  # members of which the bytes were copied
         self.again = 0  # bytes that were copied more than once
 
-    def decode(self, graph: Any) -> Any:
+    def decode(self, graph: Any, rows: Rows | None) -> Any:
         try:
             self.layouts = [_layout(layout) for layout in graph["layouts"]]
-            self.shapes = [_Shape(shape, self.layouts) for shape in graph["shapes"]]
+            self.shapes = [Shape(shape, self.layouts) for shape in graph["shapes"]]
+            tables = [Table(one, self.shapes) for one in graph.get("tables", ())]
+            if rows is not None and not rows.begin(self.shapes, tables):
+                rows = None
+            made = [self.shells(table, rows) for table in tables]
+            for number, count in graph.get("blocks", ()):
+                self.block(number, count)
             self.table(graph["nodes"])
+            for table, own in zip(tables, made, strict=True):
+                columns = columns_of(self, table, is_raw=rows is not None)
+                (as_records if rows is None else rows.fill)(table, own, columns)
             return self.cell(graph["root"])
         except PersistError:
             raise
@@ -122,6 +151,24 @@ class _Decoder:
     def damaged(self, what: str, where: str = "graph.json") -> DamagedFileError:
         remedy = "Copy the file again from where it came from."
         return DamagedFileError(what, file=self.file, where=where, remedy=remedy)
+
+    def shells(self, table: Table, rows: Rows | None) -> list[Any]:
+        """The rows of a table, still without what is in them."""
+        if not table.is_backed:  # rows that cost the file nothing
+            self.copies(_ROW * table.count)
+        made = table.records() if rows is None else rows.shells(table)
+        self.built += made
+        return made
+
+    def block(self, number: Any, count: Any) -> None:
+        """The arrays along the first axis of a member."""
+        block = self.arrays.whole(_number(number, len(self.arrays)))
+        if not block.shape or block.shape[0] != count or not block.nbytes:
+            raise ValueError(f"{count!r} arrays are an array of {block.dtype} {block.shape}")
+        if type(block) is np.ndarray and block.ndim > 1:
+            self.built += list(block)
+        else:
+            self.built += [row_of(block, at) for at in range(count)]
 
     def table(self, nodes: list[Any]) -> None:
         built, makers, shapes, new = self.built, _MAKERS, self.shapes, Record.__new__
@@ -299,10 +346,16 @@ def _layout(layout: Any) -> list[str]:
     return list(layout)
 
 
-class _Shape:
-    """What like records have in common."""
+class Shape:
+    """What like records have in common.
 
-    __slots__ = ("cls", "fields", "is_rare", "kind", "maker", "version")
+    Attributes:
+        cls, kind, maker, version: as `Record` has them.
+        fields: of the state.
+        has_fields: whether the state is a dict of them, and there is nothing else.
+    """
+
+    __slots__ = ("cls", "fields", "has_fields", "is_rare", "kind", "maker", "version")
 
     def __init__(self, shape: Any, layouts: list[list[str]]) -> None:
         self.cls = _global(shape["class"])
@@ -314,7 +367,10 @@ class _Shape:
             raise TypeError(f"a version is {self.version!r}")
         self.is_rare = self.maker is not None or self.version is not None
         fields = shape.get("fields")
-        self.fields = () if fields is None else layouts[_number(fields, len(layouts))]
+        self.has_fields = fields is not None
+        self.fields: Sequence[str] = (
+            () if fields is None else layouts[_number(fields, len(layouts))]
+        )
 
     def record(self, state: Any) -> Record:
         return Record(self.cls, state, maker=self.maker, kind=self.kind, version=self.version)
@@ -365,6 +421,18 @@ def _fills(shell: Maker, *kinds: str) -> Callable[[Any], Any]:
 @_fills(lambda decoder, node: [], "list")
 def _fill_list(decoder: _Decoder, value: list[Any], node: list[Any]) -> None:
     value.extend(decoder.cells(node, 1))
+
+
+@_makes("listrun")
+def _list_run(decoder: _Decoder, node: list[Any]) -> Any:
+    _, first, count = node
+    return run_of(decoder, first, count)
+
+
+@_makes("dictrun")
+def _dict_run(decoder: _Decoder, node: list[Any]) -> Any:
+    _, layout, first, count = node
+    return dict(zip(decoder.layouts[layout], run_of(decoder, first, count), strict=True))
 
 
 @_makes("tuple")

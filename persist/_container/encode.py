@@ -20,17 +20,17 @@ from itertools import chain
 from pathlib import PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
 from typing import Any
 
-import attrs
 import numpy as np
 
 from persist._container import dtypes
-from persist._container.members import Item, Members, place
+from persist._container.members import Item
 from persist._container.names import distinct
-from persist._container.text import bits, graph_text
+from persist._container.packs import Band
+from persist._container.text import bits
 from persist.errors import FormatError
 from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record, is_slots_pair, step_of
 
-__all__ = ["FACTORIES", "Graph", "encode"]
+__all__ = ["ATOMS", "FACTORIES", "Encoder", "Frame", "by_index", "by_key", "opens", "through"]
 
 ATOMS = frozenset({str, int, float, bool, type(None)})
 _TEXT = frozenset({str})
@@ -43,29 +43,10 @@ FACTORIES: dict[Any, str] = {
 }
 
 Cell = Any
-Stepper = Callable[["_Frame", int], "str | None"]
+Stepper = Callable[["Frame", int], "str | None"]
 
 
-@attrs.define
-class Graph:
-    """A tree as it is written.
-
-    Attributes:
-        text: of ``graph.json``.
-        members: the arrays that are stored.
-        kept: what must live until all is written.
-        globals: dotted names that the tree mentions.
-        has_long_double: whether an array or scalar is bound to a machine.
-    """
-
-    text: bytes
-    members: Members
-    kept: list[Any]
-    globals: set[str]
-    has_long_double: bool
-
-
-class _Frame:
+class Frame:
     """A container whose parts are being encoded."""
 
     # What few frames need; an instance has it when it is set.
@@ -75,7 +56,7 @@ class _Frame:
 
     def __init__(
         self,
-        parent: _Frame | None,
+        parent: Frame | None,
         cells: list[Any],
         parts: Iterator[Any],
         stepper: Stepper,
@@ -83,6 +64,7 @@ class _Frame:
         immutable: bool = False,
     ) -> None:
         self.parent = parent
+        self.at = 0 if parent is None else len(parent.cells) - parent.skip  # its place there
         self.cells = cells
         self.skip = len(cells)
         self.parts = parts
@@ -104,15 +86,15 @@ class _StateOf:
 # Steps from a container to a part, by the part's place among its cells.
 
 
-def _by_index(frame: _Frame, place: int) -> str | None:
+def by_index(frame: Frame, place: int) -> str | None:
     return str(place)
 
 
-def _by_key(frame: _Frame, place: int) -> str | None:
+def by_key(frame: Frame, place: int) -> str | None:
     return frame.keys[place]  # type: ignore[no-any-return]
 
 
-def _by_pair(frame: _Frame, place: int) -> str | None:
+def _by_pair(frame: Frame, place: int) -> str | None:
     if not isinstance(frame.keys, _Steps):
         frame.keys = _Steps(distinct([step_of(key) for key in frame.keys]))
     step: str = frame.keys[place // 2]
@@ -123,11 +105,11 @@ class _Steps(list[str]):
     """Keys that were made steps already."""
 
 
-def _through(frame: _Frame, place: int) -> str | None:
+def through(frame: Frame, place: int) -> str | None:
     return None
 
 
-def _by_record(frame: _Frame, place: int) -> str | None:
+def _by_record(frame: Frame, place: int) -> str | None:
     record: Record = frame.keys
     if place == 0:
         return None if record.kind == "reconstructor" else "args"
@@ -138,12 +120,12 @@ def _by_record(frame: _Frame, place: int) -> str | None:
     return "state"
 
 
-def _by_base(frame: _Frame, place: int) -> str | None:
+def _by_base(frame: Frame, place: int) -> str | None:
     """``copyreg._reconstructor``'s arguments: a base class, and what it holds."""
     return None if place and type(frame.keys[1]) in (list, dict) else f"args/{max(place - 1, 0)}"
 
 
-def _by_place(frame: _Frame, place: int) -> str | None:
+def _by_place(frame: Frame, place: int) -> str | None:
     if not isinstance(frame.keys, _Steps):
         frame.keys = _Steps(
             "/".join(map(str, at)) for at in np.ndindex(*frame.keys)
@@ -151,11 +133,17 @@ def _by_place(frame: _Frame, place: int) -> str | None:
     return frame.keys[place] or None
 
 
-def _by_mask(frame: _Frame, place: int) -> str | None:
+def _by_mask(frame: Frame, place: int) -> str | None:
     return (None, "mask", "fill_value")[place]
 
 
-class _Encoder:
+class Encoder:
+    """The walk over one tree.
+
+    Args:
+        name: of the target, for errors.
+    """
+
     def __init__(self, name: str) -> None:
         self.name = name
         self.nodes: list[Any] = []
@@ -168,6 +156,8 @@ class _Encoder:
         self.pending: set[int] = set()  # nodes that a reader cannot make when it meets them
         self.late: set[int] = set()
         self.items: list[Item] = []
+        self.bands: list[Band] = []
+        self.places: dict[int, tuple[Frame, int]] = {}  # shape -> where its first record stands
         self.globals: set[str] = set()
         self.dtypes: dict[Any, Any] = {}
         self.has_long_double = False
@@ -175,7 +165,10 @@ class _Encoder:
     # The walk.
 
     def walk(self, root: Any) -> Cell:
-        frame = _Frame(None, [], iter((root,)), _through)
+        return self.cells_of(Frame(None, [], iter((root,)), through))[0]
+
+    def cells_of(self, frame: Frame) -> list[Cell]:
+        """Encode the parts of a frame, and return their cells."""
         memo, pending, openers = self.memo, self.pending, _OPENERS
         while True:
             cells = frame.cells
@@ -203,13 +196,13 @@ class _Encoder:
             else:
                 outer = frame.parent
                 if outer is None:
-                    return cells[0]
+                    return cells
                 self.complete(frame)
                 if frame.ref[0] in pending:
                     outer.is_late = True
                 frame = outer
 
-    def complete(self, frame: _Frame) -> None:
+    def complete(self, frame: Frame) -> None:
         """All parts are there: the node gets its number."""
         number = len(self.nodes)
         cells = frame.cells
@@ -245,14 +238,14 @@ class _Encoder:
             cells.append(ref)
         return True
 
-    def add(self, frame: _Frame, value: Any, node: list[Any]) -> None:
+    def add(self, frame: Frame, value: Any, node: list[Any]) -> None:
         """Add a node that has no parts of its own."""
         ref = self.memo[id(value)] = [len(self.nodes)]
         self.nodes.append(node)
         frame.cells.append(ref)
 
     def add_arrays(
-        self, frame: _Frame, value: Any, head: list[Any], steps: Any, arrays: list[Any]
+        self, frame: Frame, value: Any, head: list[Any], steps: Any, arrays: list[Any]
     ) -> bool:
         """Add a container of nothing but arrays, none of them met before, all at once."""
         ids = list(map(id, arrays))
@@ -282,19 +275,39 @@ class _Encoder:
             self.nodes.append(["stateof", mark.record])
         return ref
 
-    def path(self, frame: _Frame, place: int) -> str:
-        """The path of a part, by its place in the frame."""
-        if frame.prefix is None:
-            outer = frame.parent
-            frame.prefix = (
-                "" if outer is None else self.path(outer, len(outer.cells) - outer.skip - 1)
-            )
-        step = frame.stepper(frame, place)
-        if step is None:
-            return frame.prefix
-        return f"{frame.prefix}/{step}" if frame.prefix else step
+    def open(self, frame: Frame, value: Any) -> Frame | None:
+        """Begin a value that was not met before; None where that is all of it."""
+        opener = _OPENERS.get(type(value)) or self.opener_of(value, frame)
+        inner = opener(self, frame, value)
+        if inner is not None:
+            self.memo[id(value)] = inner.ref
+        return inner
 
-    def opener_of(self, value: Any, frame: _Frame) -> Opener:
+    def path(self, frame: Frame, place: int) -> str:
+        """The path of a part, by its place in the frame."""
+        step = frame.stepper(frame, place)
+        prefix = self.prefix(frame)
+        if step is None:
+            return prefix
+        return f"{prefix}/{step}" if prefix else step
+
+    def prefix(self, frame: Frame) -> str:
+        """The path of the container whose parts a frame encodes."""
+        unknown = []
+        outer: Frame | None = frame
+        while outer is not None and outer.prefix is None:
+            unknown.append(outer)
+            outer = outer.parent
+        prefix = "" if outer is None else outer.prefix or ""
+        for inner in reversed(unknown):
+            if inner.parent is not None:
+                step = inner.parent.stepper(inner.parent, inner.at)
+                if step is not None:
+                    prefix = f"{prefix}/{step}" if prefix else step
+            inner.prefix = prefix
+        return prefix
+
+    def opener_of(self, value: Any, frame: Frame) -> Opener:
         if isinstance(value, np.generic):
             return _scalar
         if isinstance(value, np.dtype):
@@ -331,7 +344,7 @@ class _Encoder:
         self.layouts[keys] = number
         return number
 
-    def shape(self, record: Record, fields: int | None) -> int:
+    def shape(self, frame: Frame, record: Record, fields: int | None) -> int:
         cls, maker = record.cls, record.maker
         key: tuple[Any, ...] = (cls.module, cls.name, record.kind, record.version, fields)
         if maker is not None:
@@ -339,6 +352,7 @@ class _Encoder:
         number = self.shapes.get(key)
         if number is None:
             number = self.shapes[key] = len(self.shape_list)
+            self.places[number] = (frame, len(frame.cells) - frame.skip)
             shape: dict[str, Any] = {
                 "class": [cls.module, cls.name],
                 "kind": record.kind,
@@ -377,11 +391,11 @@ class _Encoder:
         return value
 
 
-Opener = Callable[[_Encoder, _Frame, Any], "_Frame | None"]
+Opener = Callable[[Encoder, Frame, Any], "Frame | None"]
 _OPENERS: dict[Any, Opener] = {}
 
 
-def _opens(*kinds: Any) -> Callable[[Opener], Opener]:
+def opens(*kinds: Any) -> Callable[[Opener], Opener]:
     def register(opener: Opener) -> Opener:
         _OPENERS.update(dict.fromkeys(kinds, opener))
         return opener
@@ -392,8 +406,8 @@ def _opens(*kinds: Any) -> Callable[[Opener], Opener]:
 # Containers.
 
 
-@_opens(list)
-def _list(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+@opens(list)
+def _list(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
     if ATOMS.issuperset(map(type, value)):
         encoder.add(frame, value, ["list", *value])
         return None
@@ -403,27 +417,27 @@ def _list(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
         and encoder.add_arrays(frame, value, ["list"], range(len(value)), value)
     ):
         return None
-    return _Frame(frame, ["list"], iter(value), _by_index)
+    return Frame(frame, ["list"], iter(value), by_index)
 
 
-@_opens(tuple)
-def _tuple(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+@opens(tuple)
+def _tuple(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
     if ATOMS.issuperset(map(type, value)):
         encoder.add(frame, value, ["tuple", *value])
         return None
-    stepper: Stepper = _by_index
+    stepper: Stepper = by_index
     keys = None
     if frame.hint is not None and frame.hint[0] == id(value):
         stepper, keys = frame.hint[1], value
-    return _Frame(frame, ["tuple"], iter(value), stepper, keys, immutable=True)
+    return Frame(frame, ["tuple"], iter(value), stepper, keys, immutable=True)
 
 
-@_opens(dict)
-def _dict(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+@opens(dict)
+def _dict(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
     keys = tuple(value)
     layout = encoder.layout(keys)
     if layout is None:
-        return _Frame(frame, ["map"], chain.from_iterable(value.items()), _by_pair, keys)
+        return Frame(frame, ["map"], chain.from_iterable(value.items()), _by_pair, keys)
     if ATOMS.issuperset(map(type, value.values())):
         encoder.add(frame, value, ["dict", layout, *value.values()])
         return None
@@ -433,32 +447,32 @@ def _dict(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
         and encoder.add_arrays(frame, value, ["dict", layout], keys, list(value.values()))
     ):
         return None
-    return _Frame(frame, ["dict", layout], iter(value.values()), _by_key, keys)
+    return Frame(frame, ["dict", layout], iter(value.values()), by_key, keys)
 
 
-@_opens(set, frozenset)
-def _set(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+@opens(set, frozenset)
+def _set(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
     items = list(value)
     if len(set(map(type, items))) == 1 and type(items[0]) in (int, str, bytes):
         items.sort()  # equal trees give equal bytes
     kind = type(value).__name__
-    return _Frame(frame, [kind], iter(items), _by_index, None, kind == "frozenset")
+    return Frame(frame, [kind], iter(items), by_index, None, kind == "frozenset")
 
 
-@_opens(deque)
-def _deque(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
-    return _Frame(frame, ["deque", value.maxlen], iter(value), _by_index)
+@opens(deque)
+def _deque(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+    return Frame(frame, ["deque", value.maxlen], iter(value), by_index)
 
 
-@_opens(OrderedDict)
-def _ordered_dict(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+@opens(OrderedDict)
+def _ordered_dict(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
     keys = [None, *value]
     attributes = encoder.fresh(dict(vars(value))) if vars(value) else None
     parts = chain((attributes,), chain.from_iterable(OrderedDict.items(value)))
-    return _Frame(frame, ["OrderedDict"], parts, _by_late_pair, keys)
+    return Frame(frame, ["OrderedDict"], parts, _by_late_pair, keys)
 
 
-def _by_late_pair(frame: _Frame, place: int) -> str | None:
+def _by_late_pair(frame: Frame, place: int) -> str | None:
     """Attributes first, then keys and values."""
     if not place:
         return None
@@ -468,14 +482,14 @@ def _by_late_pair(frame: _Frame, place: int) -> str | None:
     return f"{step}/key" if place % 2 else step
 
 
-@_opens(Counter)
-def _counter(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+@opens(Counter)
+def _counter(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
     keys = tuple(value)
-    return _Frame(frame, ["Counter"], chain.from_iterable(dict.items(value)), _by_pair, keys)
+    return Frame(frame, ["Counter"], chain.from_iterable(dict.items(value)), _by_pair, keys)
 
 
-@_opens(defaultdict)
-def _defaultdict(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+@opens(defaultdict)
+def _defaultdict(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
     factory = value.default_factory
     if factory is not None and factory not in FACTORIES:
         raise FormatError(
@@ -486,14 +500,14 @@ def _defaultdict(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
         )
     cells = ["defaultdict", None if factory is None else FACTORIES[factory]]
     parts = chain.from_iterable(value.items())
-    return _Frame(frame, cells, parts, _by_pair, tuple(value))
+    return Frame(frame, cells, parts, _by_pair, tuple(value))
 
 
 # Records and names.
 
 
-@_opens(Record)
-def _record(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+@opens(Record)
+def _record(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
     state = value.state
     if (
         type(state) is dict
@@ -503,7 +517,7 @@ def _record(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
         keys = tuple(state)
         layout = encoder.layout(keys)
         if layout is not None:
-            cells: list[Any] = ["record", encoder.shape(value, layout)]
+            cells: list[Any] = ["record", encoder.shape(frame, value, layout)]
             if encoder.is_quick(state.values(), cells):
                 ref = encoder.memo[id(value)] = [len(encoder.nodes)]
                 encoder.memo[id(state)] = _StateOf(ref)
@@ -511,13 +525,13 @@ def _record(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
                 frame.cells.append(ref)
                 return None
             del cells[2:]
-            inner = _Frame(frame, cells, iter(state.values()), _by_key, keys)
+            inner = Frame(frame, cells, iter(state.values()), by_key, keys)
             encoder.memo[id(state)] = _StateOf(inner.ref)
             return inner
     return _object(encoder, frame, value)
 
 
-def _object(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame:
+def _object(encoder: Encoder, frame: Frame, value: Any) -> Frame:
     state, pairs = value.state, None
     if value.dictitems:
         pairs = encoder.fresh(_PairList(part for pair in value.dictitems for part in pair))
@@ -529,11 +543,13 @@ def _object(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame:
     ]
     if state is not ABSENT:
         parts.append(state)
-    inner = _Frame(frame, ["object", encoder.shape(value, None)], iter(parts), _by_record, value)
+    inner = Frame(
+        frame, ["object", encoder.shape(frame, value, None)], iter(parts), _by_record, value
+    )
     if value.kind == "reconstructor" and len(value.args) == 2:
         inner.hint = (id(value.args), _by_base)
     elif is_slots_pair(state):
-        inner.hint = (id(state), _through)
+        inner.hint = (id(state), through)
     return inner
 
 
@@ -541,35 +557,35 @@ class _PairList(list[Any]):
     """Keys and values, one behind the other, of the items that were set on a record."""
 
 
-@_opens(_PairList)
-def _pair_list(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
-    return _Frame(frame, ["list"], iter(value), _by_pair, value[::2])
+@opens(_PairList)
+def _pair_list(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+    return Frame(frame, ["list"], iter(value), _by_pair, value[::2])
 
 
-@_opens(Global)
-def _global(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+@opens(Global)
+def _global(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
     encoder.globals.add(value.qualname)
     encoder.add(frame, value, ["global", value.module, value.name])
     return None
 
 
-@_opens(PersistentRef)
-def _persistent(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
-    return _Frame(frame, ["persistent"], iter((value.pid,)), _through)
+@opens(PersistentRef)
+def _persistent(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+    return Frame(frame, ["persistent"], iter((value.pid,)), through)
 
 
 # Arrays.
 
 
-def _item(encoder: _Encoder, frame: _Frame, array: Any, head: list[Any] | None = None) -> None:
+def _item(encoder: Encoder, frame: Frame, array: Any, head: list[Any] | None = None) -> None:
     path = encoder.path(frame, len(frame.cells) - frame.skip)
     if array.dtype.isbuiltin != 1:
         encoder.dtype_text(array.dtype)  # its node, if it needs one, comes before the array's
     encoder.items.append(Item(len(encoder.nodes), path, array, head))
 
 
-@_opens(np.ndarray)
-def _array(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+@opens(np.ndarray)
+def _array(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
     if value.dtype.hasobject:
         return _object_array(encoder, frame, value)
     encoder.say(value.dtype)
@@ -578,8 +594,8 @@ def _array(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
     return None
 
 
-@_opens(LazyArray)
-def _lazy(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+@opens(LazyArray)
+def _lazy(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
     if value.dtype.hasobject:
         return _object_array(encoder, frame, encoder.fresh(value.read()))
     encoder.say(value.dtype)
@@ -588,28 +604,28 @@ def _lazy(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
     return None
 
 
-def _read(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+def _read(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
     return _array(encoder, frame, encoder.fresh(value.read()))
 
 
-def _object_array(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+def _object_array(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
     shape = list(value.shape)
     if dtypes.is_strings(value.dtype):
         dtype = encoder.dtype_text(value.dtype)
         parts = iter(value.reshape(-1).tolist())
-        return _Frame(frame, ["strings", dtype, shape], parts, _by_place, value.shape)
+        return Frame(frame, ["strings", dtype, shape], parts, _by_place, value.shape)
     if value.dtype.names is not None:
         dtype = encoder.dtype_text(value.dtype)
         plain = encoder.fresh(value.view(np.ndarray))
         columns = encoder.fresh([plain[name] for name in value.dtype.names])
-        return _Frame(frame, ["fields", dtype, shape], iter(columns), _by_key, value.dtype.names)
+        return Frame(frame, ["fields", dtype, shape], iter(columns), by_key, value.dtype.names)
     order = "F" if value.flags.f_contiguous and not value.flags.c_contiguous else "C"
     parts = iter(encoder.fresh(value.reshape(-1).tolist()))
-    return _Frame(frame, ["objects", shape, order], parts, _by_place, value.shape)
+    return Frame(frame, ["objects", shape, order], parts, _by_place, value.shape)
 
 
-@_opens(np.ma.MaskedArray)
-def _masked(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+@opens(np.ma.MaskedArray)
+def _masked(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
     mask = np.ma.getmask(value)
     fill = value._fill_value
     parts = (
@@ -618,24 +634,24 @@ def _masked(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
         None if fill is None else encoder.fresh(np.array(fill)),
         bool(value.hardmask),
     )
-    return _Frame(frame, ["masked"], iter(parts), _by_mask)
+    return Frame(frame, ["masked"], iter(parts), _by_mask)
 
 
-@_opens(np.matrix, np.recarray)
-def _seen_as(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+@opens(np.matrix, np.recarray)
+def _seen_as(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
     plain = encoder.fresh(value.view(np.ndarray))
-    return _Frame(frame, [type(value).__name__], iter((plain,)), _through)
+    return Frame(frame, [type(value).__name__], iter((plain,)), through)
 
 
-@_opens(np.ma.core.MaskedConstant, type(...), type(NotImplemented))
-def _constant(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+@opens(np.ma.core.MaskedConstant, type(...), type(NotImplemented))
+def _constant(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
     name = "numpy.ma.masked" if value is np.ma.masked else repr(value)
     encoder.add(frame, value, ["constant", name])
     return None
 
 
-@_opens(bytes, bytearray)
-def _bytes(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+@opens(bytes, bytearray)
+def _bytes(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
     kind = type(value).__name__
     if len(value) < _IN_LINE:
         encoder.add(frame, value, [kind, value.hex()])
@@ -645,11 +661,11 @@ def _bytes(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
     return None
 
 
-@_opens(array_module.array)
-def _array_array(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+@opens(array_module.array)
+def _array_array(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
     code = value.typecode
     if code in "uw":
-        return _Frame(frame, ["array.array", code], iter((value.tounicode(),)), _through)
+        return Frame(frame, ["array.array", code], iter((value.tounicode(),)), through)
     _item(encoder, frame, np.array(value, np.dtype(code)), ["array.array", code])
     encoder.add(frame, value, [])
     return None
@@ -658,23 +674,23 @@ def _array_array(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
 # NumPy's scalars and dtypes.
 
 
-@_opens(*(kind for kind in np.sctypeDict.values() if kind is not np.object_))
-def _scalar(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+@opens(*(kind for kind in np.sctypeDict.values() if kind is not np.object_))
+def _scalar(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
     if isinstance(value, np.str_):
-        return _Frame(frame, ["str_"], iter((str.__str__(value),)), _through)
+        return Frame(frame, ["str_"], iter((str.__str__(value),)), through)
     if isinstance(value, np.bytes_):
         encoder.add(frame, value, ["bytes_", bytes(value).hex()])
         return None
     if value.dtype.hasobject:
         array = np.empty((), value.dtype)
         array[()] = value
-        return _Frame(frame, ["void"], iter((encoder.fresh(array),)), _through)
+        return Frame(frame, ["void"], iter((encoder.fresh(array),)), through)
     dtype = encoder.dtype_text(value.dtype)
     encoder.add(frame, value, ["scalar", dtype, value.tobytes().hex()])
     return None
 
 
-def _dtype(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+def _dtype(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
     what = encoder.dtype_text(value)
     if type(what) is list:
         encoder.memo[id(value)] = what
@@ -691,11 +707,11 @@ def _leaf(*kinds: Any) -> Callable[[Callable[[Any], list[Any]]], Callable[[Any],
     """Register what makes the whole node, which has no parts."""
 
     def register(make: Callable[[Any], list[Any]]) -> Callable[[Any], list[Any]]:
-        def opener(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+        def opener(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
             encoder.add(frame, value, make(value))
             return None
 
-        _opens(*kinds)(opener)
+        opens(*kinds)(opener)
         return make
 
     return register
@@ -711,10 +727,10 @@ def _range(value: Any) -> list[Any]:
     return ["range", value.start, value.stop, value.step]
 
 
-@_opens(slice)
-def _slice(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+@opens(slice)
+def _slice(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
     parts = (value.start, value.stop, value.step)
-    return _Frame(frame, ["slice"], iter(parts), _by_index, None, immutable=True)
+    return Frame(frame, ["slice"], iter(parts), by_index, None, immutable=True)
 
 
 @_leaf(datetime.date)
@@ -722,17 +738,17 @@ def _date(value: Any) -> list[Any]:
     return ["date", value.year, value.month, value.day]
 
 
-@_opens(datetime.datetime)
-def _datetime(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+@opens(datetime.datetime)
+def _datetime(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
     date = [value.year, value.month, value.day]
     head = ["datetime", *date, value.hour, value.minute, value.second, value.microsecond]
-    return _Frame(frame, [*head, value.fold], iter((value.tzinfo,)), _through)
+    return Frame(frame, [*head, value.fold], iter((value.tzinfo,)), through)
 
 
-@_opens(datetime.time)
-def _time(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+@opens(datetime.time)
+def _time(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
     head = ["time", value.hour, value.minute, value.second, value.microsecond, value.fold]
-    return _Frame(frame, head, iter((value.tzinfo,)), _through)
+    return Frame(frame, head, iter((value.tzinfo,)), through)
 
 
 @_leaf(datetime.timedelta)
@@ -746,8 +762,8 @@ def _timezone(value: Any) -> list[Any]:
     return ["timezone", delta.days, delta.seconds, delta.microseconds, name[0] if name else None]
 
 
-@_opens(zoneinfo.ZoneInfo)
-def _zone_info(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
+@opens(zoneinfo.ZoneInfo)
+def _zone_info(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
     if value.key is None:
         raise FormatError(
             "a time zone that was read from a file has no name to be stored by.",
@@ -771,28 +787,3 @@ def _uuid(value: Any) -> list[Any]:
 @_leaf(fractions.Fraction)
 def _fraction(value: Any) -> list[Any]:
     return ["Fraction", value.numerator, value.denominator]
-
-
-# From the table to the file.
-
-
-def encode(tree: Any, name: str = "") -> Graph:
-    """Return a tree as the graph and the arrays that a container holds.
-
-    Args:
-        tree: see `persist.tree`.
-        name: of the target, for errors.
-
-    Raises:
-        FormatError: something in it is no value of a tree, with its path.
-    """
-    encoder = _Encoder(name)
-    root = encoder.walk(tree)
-    members = place(encoder.items, encoder.nodes, encoder.dtype_text)
-    refs = [*encoder.memo.values(), *encoder.dtypes.values()]
-    text = graph_text(
-        encoder.layout_list, encoder.shape_list, encoder.nodes, root,
-        [ref for ref in refs if type(ref) is list],
-    )  # fmt: skip
-    kept = [encoder.items, encoder.kept]
-    return Graph(text, members, kept, encoder.globals, encoder.has_long_double)

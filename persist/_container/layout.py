@@ -20,6 +20,7 @@ __all__ = [
     "INDIRECT",
     "MANIFEST",
     "METHODS",
+    "PATHS",
     "READABLE",
     "VERSION",
     "central_entries",
@@ -32,13 +33,14 @@ __all__ = [
 ]
 
 # Before you raise it: the recipe is in docs/container.md, section 10.
-VERSION = 1
-READABLE = frozenset({1})
+VERSION = 2  # the newest; a file is of the oldest that can say what is in it
+READABLE = frozenset({1, 2})
 
 MANIFEST = "manifest.json"
 GRAPH = "graph.json"
 INDEX = ".persist/index.npy"
 DIGESTS = ".persist/digests.npy"
+PATHS = ".persist/paths.npy"
 
 ALIGNMENT = 64  # NumPy aligns the data of an NPY so; a cache line
 MARK = 0x5350  # "PS": our extra field
@@ -236,13 +238,14 @@ def central_entries(
     return b"".join(parts), lengths + width
 
 
-def manifest_tail(first: int) -> bytes:
+def manifest_tail(first: int, version: int) -> bytes:
     """Return the extra field by which the manifest's entry says what file this is.
 
     Args:
         first: offset in the directory of the entry of the graph.
+        version: of the container.
     """
-    return TAIL.pack(MARK, 16, b"persist", VERSION, first)
+    return TAIL.pack(MARK, 16, b"persist", version, first)
 
 
 def end_of_directory(count: int, size: int, offset: int) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,9 +10,10 @@ import numpy as np
 from persist._container import dtypes
 from persist._container.memory import Block, Window, blocks_of
 from persist._container.names import are_plain, member_name
+from persist._container.packs import Band, Pack, Stack, groups_of
 from persist.tree import LazyArray
 
-__all__ = ["Item", "Members", "place"]
+__all__ = ["Item", "Members", "Packed", "place"]
 
 
 class Item(NamedTuple):
@@ -20,13 +21,13 @@ class Item(NamedTuple):
 
     Attributes:
         node: the number of its node.
-        path: its natural path.
+        path: its natural path; None in a `Band`, which knows it.
         array: an ndarray, or a `LazyArray`.
         head: what its node says before the member's number, where it is no array in the tree.
     """
 
     node: int
-    path: str
+    path: Any
     array: Any
     head: list[Any] | None = None
 
@@ -36,10 +37,10 @@ class Members:
 
     Attributes:
         names: of the members.
-        arrays: ndarrays, or `LazyArray`s.
+        arrays: ndarrays, `LazyArray`s, `Stack`s.
         dtypes: of the NPY headers, None for the array's own.
         paths: member name -> true path, where they differ.
-        indirect: numbers of those that are not, as NPY says them, the array at their path.
+        direct: numbers of those that are, as NPY says them, the array at their path; None: all.
     """
 
     def __init__(self) -> None:
@@ -47,11 +48,18 @@ class Members:
         self.arrays: list[Any] = []
         self.dtypes: list[np.dtype[Any] | None] = []
         self.paths: dict[str, str] = {}
-        self.indirect: list[int] = []
+        self.direct: set[int] | None = None
         self._taken: set[str] = set()
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def indirect(self) -> list[int]:
+        """Numbers of those that are not, as NPY says them, the array at their path."""
+        if self.direct is None:
+            return []
+        return [number for number in range(len(self.names)) if number not in self.direct]
 
     def add(self, path: str, array: Any) -> int:
         """Store an array under the first name that is free; return its number."""
@@ -72,6 +80,13 @@ class Members:
         self.dtypes.append(None if stored is dtype else stored)
         return number
 
+    def add_apart(self, path: str, array: Any) -> int:
+        """Store what is not, as NPY says it, the array at its path; return its number."""
+        if self.direct is None:
+            self.direct = set(range(len(self.names)))
+            self._taken.update(self.names)
+        return self.add(path, array)
+
     def add_plain(self, items: list[Item]) -> bool:
         """Store many at once, where all names are free and as plain as their paths."""
         paths = [item.path for item in items]
@@ -86,13 +101,24 @@ class Members:
         return True
 
 
-def place(items: list[Item], nodes: list[Any], dtype_text: Callable[[Any], Any]) -> Members:
+def place(
+    items: list[Item],
+    nodes: list[Any],
+    dtype_text: Callable[[Any], Any],
+    bands: Sequence[Band] = (),
+    pack: bool = True,
+) -> tuple[Members, list[Packed]]:
     """Decide what is stored for each array, and fill in their nodes.
 
     Args:
         items: the arrays, as they were met.
         nodes: of the graph.
         dtype_text: returns what stands for a dtype inside a node.
+        bands: of the items, those that are the fields of a table.
+        pack: whether many small ones of one kind become one block.
+
+    Returns:
+        The members, and the blocks; nodes of arrays in blocks are not filled in.
     """
     raw = [
         (index, item.array)
@@ -101,16 +127,23 @@ def place(items: list[Item], nodes: list[Any], dtype_text: Callable[[Any], Any])
     ]
     blocks = blocks_of(raw)
     members = Members()
-    if not blocks and len(raw) == len(items) and members.add_plain(items):
-        for number, item in enumerate(items):
-            nodes[item.node] = number
-        return members
     shared: dict[int, tuple[Block, Window]] = {}
     for block in blocks:
         shared |= {window.number: (block, window) for window in block.windows}
+    packs = groups_of(items, bands, shared.__contains__) if pack else []
+    packed: set[int] = set()
+    for one in packs:
+        packed.update(one.indices)
+    items = _with_paths(items, bands, packed)
+    if not blocks and len(raw) == len(items) and not packs and members.add_plain(items):
+        for number, item in enumerate(items):
+            nodes[item.node] = number
+        return members, []
     placed: dict[int, int] = {}
     direct: set[int] = set()
     for index, item in enumerate(items):
+        if index in packed:
+            continue
         if index not in shared:
             number = members.add(item.path, item.array)
             node = nodes[item.node] = _alone(item, number, members.dtypes[number], dtype_text)
@@ -128,8 +161,39 @@ def place(items: list[Item], nodes: list[Any], dtype_text: Callable[[Any], Any])
         else:
             dtype, shape = dtype_text(item.array.dtype), list(item.array.shape)
             nodes[item.node] = ["view", known, dtype, shape, list(window.strides), window.offset]
-    members.indirect = [number for number in range(len(members)) if number not in direct]
-    return members
+    members.direct = direct
+    return members, [_stacked(one, items, members) for one in packs]
+
+
+class Packed(NamedTuple):
+    """A block of arrays that has become a member.
+
+    Attributes:
+        number: of the member.
+        nodes: the numbers that the arrays' nodes have, in the order of its first axis.
+        paths: their natural paths, or None where they are not listed.
+    """
+
+    number: int
+    nodes: list[int]
+    paths: list[str] | None
+
+
+def _stacked(pack: Pack, items: list[Item], members: Members) -> Packed:
+    own = [items[index] for index in pack.indices]
+    number = members.add_apart(pack.path, Stack([item.array for item in own]))
+    paths = [item.path for item in own] if pack.is_listed else None
+    return Packed(number, [item.node for item in own], paths)
+
+
+def _with_paths(items: list[Item], bands: Sequence[Band], packed: set[int]) -> list[Item]:
+    """Let the items of bands that did not become blocks know their paths."""
+    for band in bands:
+        if band.first not in packed:
+            for index in range(band.count):
+                item = items[band.first + index]
+                items[band.first + index] = item._replace(path=band.path_of(index))
+    return items
 
 
 def _alone(item: Item, number: int, stored: Any, dtype_text: Callable[[Any], Any]) -> Any:

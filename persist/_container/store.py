@@ -35,6 +35,7 @@ from persist._container.layout import (
     MANIFEST,
     MARK,
     METHODS,
+    PATHS,
     READABLE,
     TAIL,
     VERSION,
@@ -44,6 +45,7 @@ from persist._container.layout import (
     manifest_tail,
 )
 from persist._container.names import member_name
+from persist._container.records import row_of
 from persist._wire.npy import Header, read_header
 from persist._wire.source import Source
 from persist.errors import DamagedFileError, FutureVersionError, MissingExtraError, PersistError
@@ -147,6 +149,7 @@ class Store:
         self._blocks: dict[int, Any] = {}
         self._touched: set[int] = set()
         self._control: dict[str, Entry] = {}
+        self._paths: bytes | None = None
         self._end()
         self.manifest = self._manifest()
         self._check_control()
@@ -202,20 +205,21 @@ class Store:
         _, _, mark, version, first = TAIL.unpack(tail)
         if mark == b"persist" and version not in READABLE:
             raise self._alien(version, at, tail)
-        entry = self._entry(at, manifest_tail(first))
+        entry = self._entry(at, manifest_tail(first, version))
         if entry.name != MANIFEST.encode() or at + entry.length != self._directory_size:
             raise self.damaged("the directory does not end with its manifest.")
         self._first = first
+        self.version = version
         manifest = self._json(entry, MANIFEST)
-        version = manifest.get("version") if isinstance(manifest, dict) else None
-        if type(version) is int and version > VERSION and manifest.get("format") == "persist":
-            raise self._future(version)
+        told = manifest.get("version") if isinstance(manifest, dict) else None
+        if type(told) is int and told > VERSION and manifest.get("format") == "persist":
+            raise self._future(told)
         if (
             not isinstance(manifest, dict)
-            or version != VERSION
+            or told != version
             or type(manifest.get("arrays")) is not int
         ):
-            raise self.damaged(f"the version is {version!r}.", f"member {MANIFEST!r}")
+            raise self.damaged(f"the version is {told!r}.", f"member {MANIFEST!r}")
         self._count = manifest["arrays"]
         self._control[MANIFEST] = entry
         return manifest
@@ -235,7 +239,7 @@ class Store:
         return FutureVersionError(
             f"the container is of version {version}.",
             file=self.source.name,
-            remedy=f"This program reads version {VERSION}. Install a newer persist.",
+            remedy=f"This program reads versions 1 to {VERSION}. Install a newer persist.",
         )
 
     def _check_control(self) -> None:
@@ -249,10 +253,16 @@ class Store:
             self._control[entry.text] = entry
             at += entry.length
             found += 1
-            if found > 3:
+            if found > 4:
                 raise self.damaged("the directory has entries that the manifest does not know of.")
         digest = self.manifest.get("digest")
-        expected = [GRAPH, INDEX, *([DIGESTS] if digest else [])]
+        self._has_paths = PATHS in self._control and self.version > 1
+        expected = [
+            GRAPH,
+            INDEX,
+            *([PATHS] if self._has_paths else []),
+            *([DIGESTS] if digest else []),
+        ]
         if list(self._control)[1:] != expected or self._count + found + 1 != self._entries:
             raise self.damaged(
                 f"the directory has {self._entries} entries, of them {list(self._control)}; "
@@ -424,6 +434,39 @@ class Store:
                 return number
             at += 1
         return None
+
+    def array(self, path: str) -> Any:
+        """Return the array at a natural path, where it shows without the graph; else None."""
+        number = self.find(path)
+        if number is not None and self.is_direct(number):
+            return self.whole(number)
+        at = self._packed(path)
+        for member, count in self.manifest.get("blocks", ()) if at is not None else ():
+            if at < count:
+                return row_of(self.whole(member), at)
+            at -= count
+        return None
+
+    def _packed(self, path: str) -> int | None:
+        """Which of the arrays in blocks has a path, by the list of their names."""
+        if not self._has_paths:
+            return None
+        if self._paths is None:
+            self._paths = self._text(PATHS)
+        name = member_name(path).removesuffix(".npy").encode()
+        at = self._paths.find(b"\0" + name + b"\0")
+        return None if at < 0 else self._paths.count(b"\0", 0, at)
+
+    def _text(self, name: str) -> bytes:
+        """The bytes of a control member that is an NPY of them."""
+        data = self._checked(name)
+        cursor = self.source.nested(data, f"member {name!r}").cursor()
+        header = read_header(cursor)
+        if header.dtype != np.dtype("u1") or header.shape != (cursor.left,):
+            raise self.damaged(
+                f"it is an array of {header.dtype} {header.shape}.", f"member {name!r}"
+            )
+        return data[header.length :]
 
     def is_direct(self, number: int) -> bool:
         """Whether a member, as NPY says it, is the array at its path."""
@@ -628,11 +671,11 @@ class Store:
         at, end = 0, 0
         names: list[bytes] = []
         numbers = iter(range(self._count))
-        control = iter([GRAPH, INDEX, *([DIGESTS] if self._digests is not None else []), MANIFEST])
+        control = iter([*list(self._control)[1:], MANIFEST])
         while at < self._directory_size:
             number = next(numbers, None)
             name = None if number is not None else next(control, "")
-            tail = manifest_tail(self._first) if name == MANIFEST else b""
+            tail = manifest_tail(self._first, self.version) if name == MANIFEST else b""
             try:
                 entry = self._entry(at, tail)
             except DamagedFileError as error:

@@ -18,19 +18,28 @@ def bits(value: float) -> str:
 
 
 def graph_text(
-    layouts: list[Any], shapes: list[Any], nodes: list[Any], root: Any, refs: list[list[int]]
+    layouts: list[Any],
+    shapes: list[Any],
+    nodes: list[Any],
+    root: Any,
+    refs: list[list[int]],
+    extra: dict[str, Any],
+    below: int,
 ) -> bytes:
     """Return the graph as JSON; what JSON cannot say becomes a node of its own.
 
     Args:
         layouts, shapes, nodes, root: the keys of ``graph.json``.
         refs: every cell that refers to a node.
+        extra: what is beside them: "tables", "blocks".
+        below: the number of the first node.
     """
-    graph = {"layouts": layouts, "shapes": shapes, "nodes": nodes, "root": root}
+    graph = {"layouts": layouts, "shapes": shapes, **extra, "nodes": nodes, "root": root}
     try:
         return _dump(graph).encode()
     except ValueError:  # nan, text with lone surrogates, an int beyond what Python prints
-        graph["nodes"], graph["root"] = _repaired(nodes, root, refs)
+        tables = extra.get("tables", [])
+        graph["nodes"], graph["root"] = _repaired(nodes, root, refs, tables, below)
     text = _dump(graph)
     try:
         return text.encode()
@@ -47,8 +56,10 @@ _ENCODER = json.JSONEncoder(
 )
 
 
-def _repaired(nodes: list[Any], root: Any, refs: list[list[int]]) -> tuple[list[Any], Any]:
-    """Put what JSON cannot say into nodes at the front; all numbers move up."""
+def _repaired(
+    nodes: list[Any], root: Any, refs: list[list[int]], tables: list[Any], below: int
+) -> tuple[list[Any], Any]:
+    """Put what JSON cannot say into nodes at the front; all numbers of nodes move up."""
     front: list[Any] = []
     known: dict[Any, list[Any]] = {}
 
@@ -58,17 +69,28 @@ def _repaired(nodes: list[Any], root: Any, refs: list[list[int]]) -> tuple[list[
             return cell
         key = tuple(node)
         if key not in known:
-            known[key] = [len(front)]
+            known[key] = [below + len(front)]
             front.append(node)
         return known[key]
 
+    def mended_column(column: list[Any]) -> list[Any]:
+        if column[0] == "tuples":
+            return [column[0], *map(mended_column, column[1:])]
+        return [column[0], *map(mended, column[1:])] if column[0] in ("cells", "same") else column
+
+    for table in tables:
+        table["columns"] = list(map(mended_column, table["columns"]))
     body = [
         [node[0], *map(mended, node[1:])] if type(node) is list and node[0] != "dtype" else node
         for node in nodes
     ]
     root = mended(root)
-    for ref in {id(ref): ref for ref in refs}.values():
-        ref[0] += len(front)
+    runs = [node for node in body if type(node) is list and node[0] in ("listrun", "dictrun")]
+    runs += [column for table in tables for column in table["columns"] if column[0] == "run"]
+    for run in runs:
+        run[-2] += len(front) if run[-2] >= below else 0
+    for ref in refs:
+        ref[0] += len(front) if ref[0] >= below else 0
     return front + body, root
 
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from persist._container.atomic import replacing
 from persist._container.checksums import CHUNK, Digest, crc32, default_digest, digest_named
-from persist._container.encode import Graph, encode
+from persist._container.graph import Graph, encode
 from persist._container.layout import (
     DIGESTS,
     GRAPH,
@@ -30,7 +30,7 @@ from persist._container.layout import (
     LOCAL,
     MANIFEST,
     METHODS,
-    VERSION,
+    PATHS,
     central_entries,
     central_entry,
     end_of_directory,
@@ -39,6 +39,8 @@ from persist._container.layout import (
     manifest_tail,
 )
 from persist._container.members import Members
+from persist._container.names import member_name
+from persist._container.packs import Stack
 from persist._wire.npy import header_bytes
 from persist.errors import FormatError, MissingExtraError, PersistError
 from persist.tree import LazyArray
@@ -61,6 +63,8 @@ def write(
     schemas: Iterable[Any] = (),
     durable: bool = True,
     writer: Mapping[str, str] | None = None,
+    columns: bool = True,
+    pack: bool = True,
 ) -> None:
     """Write a tree as a container.
 
@@ -75,18 +79,20 @@ def write(
         schemas: `persist.schema.Schema` or dicts, for the manifest.
         durable: a path only: wait until it is on the disk.
         writer: releases to name in the manifest, beside Python's and NumPy's.
+        columns: store many records of one schema and version as columns.
+        pack: store many small arrays of one kind as blocks.
 
     Raises:
         FormatError: the tree holds what a container cannot, with its path.
     """
     name = str(target) if isinstance(target, str | os.PathLike) else ""
     algorithm = _algorithm(digest)
-    pack = _packer(compress)
+    packer = _packer(compress)
     with collector_paused():
-        graph = encode(tree, name)
+        graph = encode(tree, name, columns=columns, pack=pack)
         manifest = _manifest(graph, metadata, schemas, writer, name)
         with replacing(target, durable) as file:
-            _Writer(file, algorithm, pack).write(graph, manifest)
+            _Writer(file, algorithm, packer).write(graph, manifest)
 
 
 @contextlib.contextmanager
@@ -158,7 +164,7 @@ def _manifest(
         ) from error
     manifest: dict[str, Any] = {
         "format": "persist",
-        "version": VERSION,
+        "version": graph.version,
         "writer": {
             **(writer or {}),
             "python": platform.python_version(),
@@ -172,6 +178,8 @@ def _manifest(
         "globals": sorted(graph.globals),
         "digest": None,
     }
+    if graph.blocks:
+        manifest["blocks"] = graph.blocks
     if graph.has_long_double:
         double = np.finfo(np.longdouble)
         size = np.dtype(np.longdouble).itemsize
@@ -217,6 +225,8 @@ class _Writer:
         digests: dict[str, str] = {}
         self.control(GRAPH, graph.text, digests)
         self.control(INDEX, _index(names, ends, members.indirect), digests)
+        if graph.paths:
+            self.control(PATHS, _paths(graph.paths), digests)
         if self.digest is not None:
             width = self.digest.width
             table = np.frombuffer(b"".join(self.digests), np.uint8).reshape(-1, width)
@@ -227,7 +237,7 @@ class _Writer:
         *middle, (name, *rest) = self.entries
         directory += [central_entry(*entry) for entry in middle]
         method, crc, packed, size, offset = rest
-        tail = manifest_tail(ends[-1])
+        tail = manifest_tail(ends[-1], graph.version)
         directory.append(central_entry(name, method, crc, packed, size, offset, tail))
         whole = b"".join(directory)
         at = self.offset
@@ -307,6 +317,10 @@ class _Writer:
         _write_all(self.file, made)
 
     def array(self, name: bytes, array: Any, dtype: np.dtype[Any] | None) -> None:
+        if type(array) is Stack:
+            header = header_bytes(array.dtype, array.shape)
+            (self.large if self.pack is None else self.packed)(name, header, array)
+            return
         if type(array) is LazyArray:
             array = array._fetch() if array._whole is None else array._whole
         if dtype is not None:
@@ -339,7 +353,7 @@ class _Writer:
         for part in packed:
             self.put(part)
 
-    def packed(self, name: bytes, header: bytes, array: np.ndarray[Any, Any]) -> None:
+    def packed(self, name: bytes, header: bytes, array: Any) -> None:
         assert self.pack is not None
         summed = _Sum(self.digest)
         method, pack = self.pack
@@ -350,7 +364,7 @@ class _Writer:
         self.digests += summed.digests()
         self.member(name, method, summed.crc, packed, size)
 
-    def large(self, name: bytes, header: bytes, array: np.ndarray[Any, Any]) -> None:
+    def large(self, name: bytes, header: bytes, array: Any) -> None:
         """Write an array chunk by chunk; its CRC goes into the header before or after."""
         size = len(header) + array.nbytes
         begin = self.offset
@@ -428,7 +442,7 @@ class _Sum:
         self.crc = 0
         self._state = None if digest is None else digest.start()
 
-    def over(self, header: bytes, array: np.ndarray[Any, Any]) -> Iterator[Any]:
+    def over(self, header: bytes, array: Any) -> Iterator[Any]:
         yield self.add(header)
         for chunk in _chunks(array):
             yield self.add(chunk)
@@ -468,7 +482,10 @@ def _bytes_of(array: np.ndarray[Any, Any]) -> bytes:
     return array.tobytes("F" if is_fortran else "C")
 
 
-def _chunks(array: np.ndarray[Any, Any]) -> Iterator[Any]:
+def _chunks(array: Any) -> Iterator[Any]:
+    if type(array) is Stack:
+        yield from array.chunks()
+        return
     if not array.nbytes:
         return
     flat = _flat(array)
@@ -493,4 +510,11 @@ def _index(names: list[bytes], ends: list[int], indirect: list[int]) -> bytes:
         table[1] = np.fromiter(map(crc32, names), np.uint64, len(names)) << np.uint64(32)
         table[1] += np.arange(len(names), dtype=np.uint64)
         table[1].sort()
+    return header_bytes(table.dtype, table.shape) + table.tobytes()
+
+
+def _paths(paths: list[str]) -> bytes:
+    """``.persist/paths.npy``: of the arrays in blocks, as members would be named."""
+    names = [member_name(path).removesuffix(".npy").encode() for path in paths]
+    table = np.frombuffer(b"\0" + b"\0".join(names) + b"\0", np.uint8)
     return header_bytes(table.dtype, table.shape) + table.tobytes()

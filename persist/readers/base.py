@@ -57,6 +57,8 @@ class Content:
         format: overrides the reader's name, where one reader knows several.
         find: returns the array at a natural path without making the tree, or
             None where only the tree can tell.
+        with_rows: makes the tree with the rows of its tables as another makes them, where the
+            format has tables.
     """
 
     tree: Any
@@ -66,6 +68,7 @@ class Content:
     globals: set[str] = attrs.Factory(set)
     format: str | None = None
     find: Callable[[str], Any] | None = None
+    with_rows: Callable[[Any], Any] | None = None
 
 
 class Reader:

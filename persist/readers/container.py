@@ -1,6 +1,6 @@
 """persist's own container: a ZIP of NPY members and a graph in JSON.
 
-Written by  ``persist.save`` (container version 1).
+Written by  ``persist.save`` (container versions 1 and 2).
 Evidence    ``docs/container.md``, which specifies it byte by byte.
 Traps       It is a ZIP of ``.npy`` members, as ``numpy.savez`` writes them, too.
             Members that NumPy alone shows are what is stored: a view upon one,
@@ -37,7 +37,7 @@ class _Content(Content):
 
 
 class ContainerReader(Reader):
-    """The container, version 1."""
+    """The container, of all versions."""
 
     name = "persist"
     suffixes = (".persist",)
@@ -52,16 +52,16 @@ class ContainerReader(Reader):
         store = _container.Store(source, options.verify)
         manifest = store.manifest
 
-        def find(path: str) -> Any:
-            number = store.find(path)
-            return None if number is None or not store.is_direct(number) else store.whole(number)
+        def make(rows: Any = None) -> Any:
+            return _container.decode(store.graph(), store, source.limits, source.name, rows)
 
         return _Content(
-            lambda: _container.decode(store.graph(), store, source.limits, source.name),
+            make,
             structure={key: manifest[key] for key in ("metadata", "schemas", "globals", "version")},
             writer={str(name): str(release) for name, release in manifest["writer"].items()},
             globals=set(manifest["globals"]),
-            find=None if manifest["globals"] else find,  # packs may see records otherwise
+            find=None if manifest["globals"] else store.array,  # packs may see records otherwise
+            with_rows=make,
         )
 
     def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:

@@ -88,6 +88,8 @@ def assert_plain(one: Any, other: Any) -> None:
                 todo.append((a.state, b["state"]))
         elif type(a) is np.ndarray and not a.dtype.hasobject:
             assert a.shape == b.shape
+            if b.dtype.names is None and a.dtype.names is not None:  # what NPY cannot say: the bits
+                b = np.ndarray(a.shape, a.dtype, b.tobytes())
             assert contents(a) == contents(b)
 
 
@@ -387,7 +389,7 @@ def test_equal_trees_give_equal_bytes() -> None:
 def test_the_page_keeps_its_word(sixty_lines: str) -> None:
     assert len(sixty_lines.splitlines()) <= 60
     imports = [line for line in sixty_lines.splitlines() if "import" in line]
-    assert imports == ["import io, json, struct, zipfile", "import numpy as np"]
+    assert imports == ["import functools, io, itertools, json, struct, zipfile", "import numpy as np"]
 
 
 def test_an_int_of_more_digits_than_python_prints() -> None:

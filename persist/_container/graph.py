@@ -1,0 +1,338 @@
+"""From a tree to what a container holds: the graph as text, and the members.
+
+Rows that were taken apart as columns get the first numbers, then records of which there are many,
+then the arrays of blocks, then nodes; ``docs/container.md``, sections 11 and 12, says how they are
+written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import attrs
+import numpy as np
+
+from persist._columns import MANY, Columns, Row, RowDict, RowList
+from persist._container import dtypes
+from persist._container.encode import ATOMS, Encoder, Frame, by_index, by_key, opens
+from persist._container.members import Item, Members, place
+from persist._container.packs import LEAST, Band
+from persist._container.tables import (
+    Later,
+    Table,
+    own_path,
+    plain_column,
+    renumber,
+    settled,
+    shortened,
+    split_tuples,
+)
+from persist._container.text import graph_text
+from persist.tree import Global, Record
+
+__all__ = ["Graph", "encode"]
+
+
+@attrs.define
+class Graph:
+    """A tree as it is written.
+
+    Attributes:
+        version: the least container version that can say it.
+        text: of ``graph.json``.
+        members: the arrays that are stored.
+        kept: what must live until all is written.
+        globals: dotted names that the tree mentions.
+        blocks: number and count of the blocks whose arrays' natural paths are listed.
+        paths: those paths, in their order.
+        has_long_double: whether an array or scalar is bound to a machine.
+    """
+
+    version: int
+    text: bytes
+    members: Members
+    kept: list[Any]
+    globals: set[str]
+    blocks: list[list[int]]
+    paths: list[str]
+    has_long_double: bool
+
+
+def encode(tree: Any, name: str = "", *, columns: bool = True, pack: bool = True) -> Graph:
+    """Return a tree as the graph and the members that a container holds.
+
+    Args:
+        tree: see `persist.tree`, and `persist._columns`.
+        name: of the target, for errors.
+        columns: store many records of one schema and version as columns.
+        pack: store many small arrays of one kind as blocks.
+
+    Raises:
+        FormatError: something in it is no value of a tree, with its path.
+    """
+    return _Grapher(name, columns, pack).graph(tree)
+
+
+class _Made(NamedTuple):
+    """A table as it is written, the path of its columns, and the nodes that became its rows."""
+
+    table: dict[str, Any]
+    path: str
+    nodes: list[int]
+
+
+class _Grapher(Encoder):
+    """The walk, and the tables beside it."""
+
+    def __init__(self, name: str, columns: bool, pack: bool) -> None:
+        super().__init__(name)
+        self.columns = columns
+        self.pack = pack
+        self.tables: dict[int, Table | None] = {}  # id of the columns
+        self.rows = 0  # of tables that were taken apart as columns
+        self.later: list[Later] = []
+
+    def graph(self, tree: Any) -> Graph:
+        root = self.walk(tree)
+        made = self.own_tables()
+        members, packs = place(self.items, self.nodes, self.dtype_text, self.bands, self.pack)
+        made += self.met_tables()
+        known = (*self.memo.values(), *self.dtypes.values())
+        refs = list({id(ref): ref for ref in known if type(ref) is list}.values())
+        below = sum(one.table["count"] for one in made) + sum(len(one.nodes) for one in packs)
+        nodes, extra = self.nodes, {}
+        if below:
+            moved = [one.nodes for one in made] + [one.nodes for one in packs]
+            nodes = [shortened(node) for node in renumber(nodes, refs, self.rows, moved)]
+            for one in self.later:
+                one.column[1] = members.add_apart(one.path, one.array)
+            for table, path, _ in made:
+                names = self.layout_list[self.shape_list[table["shape"]]["fields"]]
+                table["columns"] = settled(table["columns"], path, names, members, below)
+            blocks = [[one.number, len(one.nodes)] for one in packs]
+            extra = {"tables": [one.table for one in made], "blocks": blocks}
+        text = graph_text(self.layout_list, self.shape_list, nodes, root, refs, extra, below)
+        listed = [[one.number, len(one.nodes)] for one in packs if one.paths is not None]
+        paths = [path for one in packs for path in one.paths or ()]
+        kept = [self.items, self.kept]
+        version = 2 if below else 1
+        return Graph(
+            version, text, members, kept, self.globals, listed, paths, self.has_long_double
+        )
+
+    # Rows of columns.
+
+    def table_of(self, frame: Frame, columns: Columns) -> Table | None:
+        """The table of columns; None where they are stored as the records that they are."""
+        key = id(columns)
+        if key not in self.tables:
+            layout = self.layout(columns.fields)
+            if not self.columns or columns.count < MANY or layout is None:
+                self.tables[key] = None
+            else:
+                like = Record(columns.cls, kind="newobj", version=columns.version)
+                shape = self.shape(frame, like, layout)
+                self.tables[key] = Table(columns, self.rows, shape, frame)
+                self.rows += columns.count
+        return self.tables[key]
+
+    def expand(self, frame: Frame, row: Row) -> Frame | None:
+        """Encode a row as the record that it is."""
+        record = row.columns.record(row.index)
+        ref = self.memo.get(id(record))
+        if ref is None:
+            inner = self.open(frame, record)
+            self.memo[id(row)] = self.memo[id(record)]
+            return inner
+        if ref[0] is None or ref[0] in self.pending:
+            frame.is_late = True
+        frame.cells.append(ref)
+        return None
+
+    def own_tables(self) -> list[_Made]:
+        """The tables of columns; their values may lead to more."""
+        made: list[_Made] = []
+        done = 0
+        while done < len(self.tables):
+            table = list(self.tables.values())[done]
+            done += 1
+            if table is None:
+                continue
+            is_alone = table.together == table.columns.count
+            path = own_path(self.container(table.home), is_alone, table.columns.cls)
+            table.path = path
+            columns = [self.column(table, at, path) for at in range(len(table.columns.fields))]
+            said = {"shape": table.shape, "count": table.columns.count, "columns": columns}
+            made.append(_Made(said, path, []))
+        return made
+
+    def column(self, table: Table, at: int, path: str) -> Any:
+        values: Sequence[Any] = table.columns.values[at]
+        field = table.columns.fields[at]
+        path = f"{path}/{field}" if path else field
+        kinds = set(map(type, values))
+        plain = plain_column(values, kinds, path)
+        if plain is not None:
+            return self.stored(plain)
+        if kinds == {tuple}:
+            parts = self.tuples(values)
+            if parts is not None:
+                return ["tuples", *(self.part(part, f"{path}/{i}") for i, part in enumerate(parts))]
+        if kinds == {np.ndarray} and self.pack and len(values) >= LEAST:
+            refs = self.band(table, field, values, path)
+            if refs is not None:
+                return ["cells", *refs]
+        frame = Frame(None, [], iter(values), _by_row, (table, field))
+        return ["cells", *self.cells_of(frame)]
+
+    def stored(self, column: Any) -> Any:
+        if type(column) is Later:
+            self.later.append(column)
+            return column.column
+        return column
+
+    def tuples(self, values: Sequence[Any]) -> list[Sequence[Any]] | None:
+        """Tuples of plain values in columns; those that stand elsewhere, too, are one thing."""
+        ids = set(map(id, values))
+        if len(ids) < len(values) or not self.memo.keys().isdisjoint(ids):
+            return None
+        return split_tuples(values, ATOMS)
+
+    def part(self, values: Sequence[Any], path: str) -> Any:
+        plain = plain_column(values, set(map(type, values)), path)
+        return ["cells", *values] if plain is None else self.stored(plain)
+
+    def band(self, table: Table, field: str, arrays: Sequence[Any], path: str) -> Any:
+        """Cells of arrays that may become a block, met at once; None where they are met singly."""
+        ids = list(map(id, arrays))
+        if len(set(ids)) < len(ids) or not self.memo.keys().isdisjoint(ids):
+            return None
+        if not dtypes.SAID_BY_NPY.issuperset([array.dtype.char for array in arrays]):
+            return None
+
+        def path_of(index: int) -> str:
+            return f"{self.row_path(table, index)}/{field}"
+
+        first, count = len(self.nodes), len(arrays)
+        refs: list[Any] = [[number] for number in range(first, first + count)]
+        self.memo.update(zip(ids, refs, strict=True))
+        self.bands.append(Band(len(self.items), count, path, path_of))
+        self.items += [
+            Item(number, None, array) for number, array in enumerate(arrays, start=first)
+        ]
+        self.nodes += [None] * count
+        return refs
+
+    # Records that were met one by one.
+
+    def met_tables(self) -> list[_Made]:
+        """Tables of the records of which there are many of one shape."""
+        if not self.columns or len(self.nodes) < MANY:
+            return []
+        groups: dict[int, list[int]] = {}
+        for number, node in enumerate(self.nodes):
+            if type(node) is list and node:  # what is empty is an array in a block
+                at = 1 if node[0] == "late" else 0
+                if node[at] == "record":
+                    groups.setdefault(node[at + 1], []).append(number)
+        return [
+            self.met_table(shape, numbers)
+            for shape, numbers in groups.items()
+            if len(numbers) >= MANY and self.layout_list[self.shape_list[shape]["fields"]]
+        ]
+
+    def met_table(self, shape: int, numbers: list[int]) -> _Made:
+        frame, _ = self.places[shape]
+        own = set(numbers)
+        together = sum(type(cell) is list and cell[0] in own for cell in frame.cells)
+        said = self.shape_list[shape]
+        cls = Global(*said["class"])
+        path = own_path(self.container(frame), together == len(numbers), cls)
+        rows = [
+            node[3 if node[0] == "late" else 2 :] for node in map(self.nodes.__getitem__, numbers)
+        ]
+        columns = []
+        for field, cells in zip(
+            self.layout_list[said["fields"]], zip(*rows, strict=True), strict=True
+        ):
+            columns.append(self.part(cells, f"{path}/{field}" if path else field))
+        return _Made({"shape": shape, "count": len(numbers), "columns": columns}, path, numbers)
+
+    # Paths.
+
+    def path(self, frame: Frame, place: int) -> str:
+        """The path of a part; of what is in a column, from its row on."""
+        local = super().path(frame, place)
+        top, at = _top(frame, place)
+        if top.stepper is not _by_row:
+            return local
+        before = self.row_path(top.keys[0], at)
+        return f"{before}/{local}" if before else local
+
+    def row_path(self, table: Table, index: int) -> str:
+        """The natural path of a row; without recursion, however deep rows stand in rows."""
+        parts: list[str] = []
+        while True:
+            frame, place = table.place_of(index)
+            parts.append(super().path(frame, place))
+            top, index = _top(frame, place)
+            if top.stepper is not _by_row:
+                return "/".join(part for part in reversed(parts) if part)
+            table = top.keys[0]
+
+    def container(self, frame: Frame) -> str:
+        """The path of what a frame encodes; of what is in a column, that of the column."""
+        top, _ = _top(frame, 0)
+        if top.stepper is not _by_row:
+            return self.prefix(frame)
+        table, field = top.keys
+        return f"{table.path}/{field}" if table.path else str(field)
+
+
+def _top(frame: Frame, place: int) -> tuple[Frame, int]:
+    """The outermost frame, and the place in it that leads to a part."""
+    while frame.parent is not None:
+        frame, place = frame.parent, frame.at
+    return frame, place
+
+
+def _by_row(frame: Frame, place: int) -> str | None:
+    """The step from a row to what stands in one of its fields."""
+    return str(frame.keys[1])
+
+
+@opens(Row)
+def _row(encoder: Any, frame: Frame, value: Row) -> Frame | None:
+    table = encoder.table_of(frame, value.columns)
+    if table is None:
+        return encoder.expand(frame, value)  # type: ignore[no-any-return]
+    table.met(value.index, frame, len(frame.cells) - frame.skip)
+    frame.cells.append([table.base + value.index])
+    return None
+
+
+@opens(RowList)
+def _row_list(encoder: Any, frame: Frame, value: RowList) -> Frame | None:
+    inner = Frame(frame, ["list"], iter(()), by_index)
+    table = encoder.table_of(inner, value.columns)
+    if table is None:
+        inner.parts = iter(encoder.fresh(value.rows()))
+        return inner
+    table.met_many(value.first, value.count, inner)
+    encoder.add(frame, value, ["listrun", table.base + value.first, value.count])
+    return None
+
+
+@opens(RowDict)
+def _row_dict(encoder: Any, frame: Frame, value: RowDict) -> Frame | None:
+    layout = encoder.layout(value.keys)
+    inner = Frame(frame, ["dict", layout], iter(()), by_key, value.keys)
+    table = None if layout is None else encoder.table_of(inner, value.columns)
+    if table is None:
+        made = encoder.fresh(dict(zip(value.keys, value.rows(), strict=True)))
+        return encoder.open(frame, made)  # type: ignore[no-any-return]
+    table.met_many(value.first, value.count, inner)
+    first = table.base + value.first
+    encoder.add(frame, value, ["dictrun", layout, first, value.count])
+    return None

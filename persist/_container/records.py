@@ -1,0 +1,183 @@
+"""Tables of rows, as they are read: what each column holds, and rows as records.
+
+Specified in ``docs/container.md``, section 11. Rows are made first, empty, so that whatever
+refers to them can be made; they are filled when all else is there.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+
+from persist.tree import LazyArray, Record
+
+__all__ = ["Table", "as_records", "columns_of", "row_of", "run_of"]
+
+_DEEP = 8  # tuples in tuples
+_NUMBERS = frozenset(map(np.dtype, ("<f8", "<i8", "|b1")))
+_BACKED = frozenset(("numbers", "text", "refs", "cells"))
+_slots: Any = vars(Record)
+_set_cls, _set_kind, _set_state, _set_version = (
+    _slots[name].__set__ for name in ("cls", "kind", "state", "version")
+)
+
+
+class Table:
+    """Rows of one shape.
+
+    Attributes:
+        shape: what they have in common.
+        count: of rows.
+        columns: one for each field, as ``graph.json`` has them.
+    """
+
+    __slots__ = ("columns", "count", "shape")
+
+    def __init__(self, said: Any, shapes: Sequence[Any]) -> None:
+        number, self.count, self.columns = said["shape"], said["count"], said["columns"]
+        if type(number) is not int or not 0 <= number < len(shapes):
+            raise ValueError(f"there is no shape {number!r}")
+        self.shape = shapes[number]
+        if type(self.count) is not int or self.count < 0:
+            raise ValueError(f"a table of {self.count!r} rows")
+        if len(self.columns) != len(self.shape.fields) or not self.columns:
+            raise ValueError(
+                f"{len(self.columns)} columns stand for {len(self.shape.fields)} fields"
+            )
+
+    @property
+    def is_backed(self) -> bool:
+        """Whether there is a column that takes room in the file for every row."""
+        return any(column[0] in _BACKED for column in self.columns)
+
+    def records(self) -> list[Record]:
+        """Return its rows as records, their states empty."""
+        new, shape = Record.__new__, self.shape
+        made = [new(Record) for _ in range(self.count)]
+        _run(map(_set_cls, made, repeat(shape.cls)))
+        _run(map(_set_kind, made, repeat(shape.kind)))
+        _run(map(_set_state, made, [{} for _ in range(self.count)]))
+        if shape.is_rare:
+            _run(map(_set_version, made, repeat(shape.version)))
+        if shape.maker is not None:
+            for record in made:
+                record.maker = shape.maker
+        return made
+
+
+def as_records(table: Table, rows: list[Record], columns: list[Any]) -> None:
+    """Fill the states of records."""
+    states = [record.state for record in rows]
+    pairs = map(zip, repeat(table.shape.fields), zip(*columns, strict=True))
+    _run(map(dict.update, states, pairs))
+
+
+def _run(calls: Any) -> None:
+    deque(calls, maxlen=0)
+
+
+def columns_of(decoder: Any, table: Table, *, is_raw: bool) -> list[Any]:
+    """Return what is in each column: a list, or where wanted the array of plain ones as it is."""
+    return [_values(decoder, column, table.count, is_raw) for column in table.columns]
+
+
+def _values(decoder: Any, column: Any, count: int, is_raw: bool, depth: int = 0) -> Any:
+    if depth > _DEEP:
+        raise ValueError(f"tuples of tuples, more than {_DEEP} deep")
+    kind, *rest = column
+    if kind == "tuples":
+        if not rest:
+            raise ValueError("tuples of nothing")
+        parts = [_values(decoder, part, count, False, depth + 1) for part in rest]
+        return list(zip(*parts, strict=True))
+    values = _KINDS[kind](decoder, rest, count)
+    if len(values) != count:
+        raise ValueError(f"{len(values)} values stand for {count} rows")
+    if isinstance(values, np.ndarray) and not is_raw:
+        return values.tolist()
+    return values
+
+
+def _member(decoder: Any, rest: list[Any]) -> Any:
+    (number,) = rest
+    array = decoder.raw([number])
+    if array.ndim != 1:
+        raise TypeError(f"a column is an array of {array.ndim} axes")
+    return array
+
+
+def _numbers(decoder: Any, rest: list[Any], count: int) -> Any:
+    array = _member(decoder, rest)
+    if array.dtype not in _NUMBERS:
+        raise TypeError(f"numbers are an array of {array.dtype}")
+    return array
+
+
+def _text(decoder: Any, rest: list[Any], count: int) -> Any:
+    array = _member(decoder, rest)
+    if array.dtype.kind != "U":
+        raise TypeError(f"text is an array of {array.dtype}")
+    return array
+
+
+def _refs(decoder: Any, rest: list[Any], count: int) -> Any:
+    array, built = _member(decoder, rest), decoder.built
+    if array.dtype != np.dtype("<i8"):
+        raise TypeError(f"references are an array of {array.dtype}")
+    if len(array) and not -1 <= int(array.min()) <= int(array.max()) < len(built):
+        raise ValueError(f"a reference is not from -1 to {len(built) - 1}")
+    return [None if number < 0 else built[number] for number in array.tolist()]
+
+
+def _run_column(decoder: Any, rest: list[Any], count: int) -> Any:
+    first, many = rest
+    return run_of(decoder, first, many)
+
+
+def _same(decoder: Any, rest: list[Any], count: int) -> Any:
+    (cell,) = rest
+    decoder.copies(8 * count)
+    return [decoder.cell(cell)] * count
+
+
+def _cells(decoder: Any, rest: list[Any], count: int) -> Any:
+    built = decoder.built
+    return [built[cell[0]] if cell.__class__ is list else cell for cell in rest]
+
+
+_KINDS: dict[str, Callable[[Any, list[Any], int], Any]] = {
+    "numbers": _numbers,
+    "text": _text,
+    "refs": _refs,
+    "run": _run_column,
+    "same": _same,
+    "cells": _cells,
+}
+
+
+def run_of(decoder: Any, first: Any, count: Any) -> list[Any]:
+    """Return values that are numbered one behind the other."""
+    built = decoder.built
+    if type(first) is not int or type(count) is not int or not 0 <= first <= len(built) - count:
+        raise ValueError(f"there are no values {first!r} and {count!r} from there")
+    if count < 0:
+        raise ValueError(f"{count} values")
+    decoder.copies(8 * count)
+    return built[first : first + count]  # type: ignore[no-any-return]
+
+
+def row_of(block: Any, at: int) -> Any:
+    """Return one array of a block, lazy where the block is."""
+    if type(block) is not LazyArray:
+        return block[at, ...]
+
+    def fetch() -> Any:
+        if block._whole is None and block._rows is not None:
+            return block._rows(at, at + 1)[0, ...]
+        return block.read()[at, ...]
+
+    return LazyArray(block.dtype, block.shape[1:], fetch)
