@@ -23,16 +23,18 @@ class Columns:
         version: of the schema.
         fields: names, in the order of the class.
         values: for each field a list with the value of every record.
+        kinds: for each field the exact types of its values.
         count: of records.
     """
 
-    __slots__ = ("_records", "cls", "count", "fields", "values", "version")
+    __slots__ = ("_records", "cls", "count", "fields", "kinds", "values", "version")
 
     def __init__(self, cls: Global, version: int, fields: tuple[str, ...]) -> None:
         self.cls = cls
         self.version = version
         self.fields = fields
         self.values: list[list[Any]] = [[] for _ in fields]
+        self.kinds: list[set[type]] = [set() for _ in fields]
         self.count = 0
         self._records: dict[int, Record] = {}
 
@@ -50,7 +52,7 @@ class Row(NamedTuple):
     """One record among columns."""
 
     columns: Columns
-    index: int
+    number: int
 
 
 class RowList:
@@ -62,6 +64,9 @@ class RowList:
         self.columns = columns
         self.first = first
         self.count = count
+
+    def __len__(self) -> int:
+        return self.count
 
     def rows(self) -> list[Row]:
         """Return them one by one."""

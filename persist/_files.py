@@ -23,10 +23,12 @@ import numpy as np
 
 from persist import _container, _migrate, _packs, _restore, _show
 from persist._container.atomic import replacing
+from persist._flatten import flatten, reduced
 from persist._migrate import Plan
-from persist._objects import build, flatten, reduced
+from persist._objects import build
 from persist._paths import Looker, Names, described, is_array
 from persist._restore import Report
+from persist._rows import NotByColumns, RowMaker
 from persist._targets import target_of
 from persist._walk import Copier
 from persist._wire.compress import peel
@@ -269,6 +271,10 @@ def load(
                 file=file.path,
                 is_known=file.is_known,
             )
+        quick = functools.partial(build, trust=trust, strict=strict, validate=validate)
+        found = _by_columns(file, quick)
+        if found is not ABSENT:
+            return found
         trusted = {trust} if isinstance(trust, str) else set(trust)
         tree, plan = file.tree, None
         if not _migrate.is_today(tree, knowledge):
@@ -290,6 +296,32 @@ def load(
             file=file.path,
             is_known=file.is_known,
         )
+
+
+def _by_columns(file: File, build: Callable[..., Any]) -> Any:
+    """Make the instances of a container's tables straight from their columns.
+
+    ABSENT where there are none, or where records are to be looked at one by one.
+    """
+    with_rows, knowledge = file._content.with_rows, file.knowledge
+    if with_rows is None or any(knowledge.resolve(name) != name for name in file._content.globals):
+        return ABSENT
+    maker = RowMaker(knowledge)
+    try:
+        tree = with_rows(maker)
+    except NotByColumns:
+        return ABSENT
+    if not maker.has_made:
+        file.__dict__["tree"] = tree  # it is the file's as written
+        return ABSENT
+    return build(
+        tree,
+        knowledge,
+        file=file.path,
+        is_known=file.is_known,
+        loose=maker.loose,
+        done=maker.done,
+    )
 
 
 def explain(

@@ -1,148 +1,45 @@
-"""Tree to objects, objects to tree: the only room that imports user classes.
+"""Tree to objects: the only room that imports user classes.
 
 `build` makes objects of what is registered and of what ``trust=`` names; everything else stays
-what it is in the tree. It happens when the tree is whole and upgraded, never before. `flatten` is
-the way back.
-
-Both are iterative: each value is a generator of its parts, so that depth has no limit, and each
-object is met once, so that sharing and cycles stay.
+what it is in the tree. It happens when the tree is whole and upgraded, never before. The way back
+is `persist._flatten`.
 """
 
 from __future__ import annotations
 
-import array as array_module
-import datetime
-import decimal
 import fnmatch
-import fractions
 import functools
 import importlib
 import operator
-import pathlib
 import sys
-import uuid
 import warnings
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Generator, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
 from persist import versioned
 from persist._migrate import Plan
+from persist._parts import ATOMS, Driver, Parts, object_fields
 from persist._paths import step_of
-from persist._road import Road, refuse_class, road_of
-from persist._wire.storages import Blob, of_torch
+from persist._road import road_of
+from persist._rows import Loose, short_way
 from persist.errors import (
     OpaqueWarning,
     PersistError,
     RestoreError,
-    SchemaError,
     UnknownSchemaError,
     UntrustedError,
 )
 from persist.registry import Registry
-from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record, is_slots_pair
+from persist.tree import ABSENT, Global, LazyArray, Record, is_slots_pair
 
-__all__ = ["build", "flatten", "reduced"]
+__all__ = ["build"]
 
-Parts = Generator[tuple[str, Any], Any, Any]
-
-_ATOMS = frozenset(
-    (
-        type(None), bool, int, float, complex, str, bytes, bytearray, range, slice, type(...),
-        datetime.date, datetime.time, datetime.datetime, datetime.timedelta, datetime.timezone,
-        decimal.Decimal, fractions.Fraction, uuid.UUID, PersistentRef, array_module.array,
-        *(getattr(pathlib, name) for name in ("PurePosixPath", "PureWindowsPath")),
-    )
-)  # fmt: skip
 _set = object.__setattr__
-_DEEP = 1000  # steps of a path that is told
 _UNKNOWN = (None, False, None)
 _CONSTANT = "persist.versioned._constant"  # how a plain pickle of ours spells a constant
-
-
-class _Road:
-    """Drives generators: each yields (step, part) and gets what became of it."""
-
-    def __init__(self) -> None:
-        self.trail: list[str] = []
-
-    def run(self, root: Any) -> Any:
-        result, parts = self.enter(root)
-        if parts is None:
-            return result
-        stack: list[tuple[Parts, Any]] = [(parts, root)]
-        self.trail = []
-        value: Any = None
-        while stack:
-            try:
-                step, part = stack[-1][0].send(value)
-            except StopIteration as stop:
-                self.leave(stack.pop()[1])
-                if self.trail:
-                    self.trail.pop()
-                value = stop.value
-                continue
-            self.trail.append(step)
-            value, parts = self.enter(part)
-            if parts is None:
-                self.trail.pop()
-            else:
-                stack.append((parts, part))
-                value = None
-        return value
-
-    def leave(self, value: Any) -> None:
-        """A value is done that `enter` gave a generator for."""
-
-    def enter(self, value: Any) -> tuple[Any, Parts | None]:
-        """Return what becomes of a value, or the generator that finds out."""
-        raise NotImplementedError
-
-    @property
-    def path(self) -> str:
-        """The natural path of what is being done; of what lies very deep, the end of it."""
-        deep = len(self.trail) > _DEEP
-        trail = ["...", *self.trail[-_DEEP:]] if deep else self.trail
-        return "/".join(step for step in trail if step)
-
-
-# The short way.
-
-
-class Short(NamedTuple):
-    """The short way of a class whose state is its declared fields and nothing else.
-
-    Attributes:
-        names: of the fields.
-        attributes: where they are on an instance.
-        fetch: instance -> their values (the value itself where there is one field).
-        sets: whether a state of today is loaded by setting them, and nothing else is to be done.
-    """
-
-    names: tuple[str, ...]
-    attributes: tuple[str, ...]
-    fetch: Callable[[Any], Any]
-    sets: bool
-
-
-def _short_way(road: Road) -> Short | None:
-    """How a state is taken and set at one go, where nothing else is to be minded."""
-    layout = road.layout
-    odd = layout.codec or layout.leaf.open or layout.doubtful is not None
-    if len(layout.parts) != 1 or odd or not road.plain or road.checked:
-        return None
-    fields = layout.leaf.fields
-    if not fields or road.own_reduce is not None or hasattr(road.cls, "__getattr__"):
-        return None
-    attributes = tuple(field.attribute for field in fields)
-    return Short(
-        tuple(field.name for field in fields),
-        attributes,
-        operator.attrgetter(*attributes),
-        not road.completes and not layout.resources and road.loaded is None,
-    )
 
 
 # Tree to objects.
@@ -158,6 +55,8 @@ def build(
     plan: Plan | None = None,
     file: str | None = None,
     is_known: Callable[[Record], bool] = lambda record: False,
+    loose: Iterable[Loose] = (),
+    done: frozenset[type] = ATOMS,
 ) -> Any:
     """Make the objects of a tree that is up to date; its containers are used, not copied.
 
@@ -171,6 +70,8 @@ def build(
         plan: what the upgrade did.
         file: for messages, and where resources are looked for.
         is_known: whether a pack knows how to look into a record, whatever is inside it.
+        loose: of instances that were made of columns, the attributes whose values are to be made.
+        done: the types of values of which nothing need be made.
 
     Raises:
         UntrustedError: ``trust`` names a function.
@@ -178,14 +79,16 @@ def build(
         SchemaError, RestoreError: an object cannot be made, with its path.
     """
     names = [trust] if isinstance(trust, str) else list(trust)
-    builder = _Builder(registry, names, validate, plan, file, is_known)
+    builder = _Builder(registry, names, validate, plan, file, is_known, done)
     result = builder.run(tree)
+    for rows, attribute, values in loose:
+        builder.tighten(rows, attribute, values)
     builder.complete()
     builder.tell(strict)
     return result
 
 
-class _Builder(_Road):
+class _Builder(Driver):
     def __init__(
         self,
         registry: Registry,
@@ -194,8 +97,10 @@ class _Builder(_Road):
         plan: Plan | None,
         file: str | None,
         is_known: Callable[[Record], bool],
+        done: frozenset[type],
     ) -> None:
         super().__init__()
+        self._plain = done
         self._registry = registry
         self._is_known = is_known
         self._inside = 0  # records of a library that a pack looks into: what is inside is its own
@@ -214,7 +119,7 @@ class _Builder(_Road):
 
     def enter(self, value: Any) -> tuple[Any, Parts | None]:
         kind = type(value)
-        if kind in _ATOMS:
+        if kind in self._plain:
             return value, None
         known = self._done.get(id(value))
         if known is not None:
@@ -243,6 +148,14 @@ class _Builder(_Road):
             )
         return None, maker(self, value)
 
+    def tighten(self, rows: Iterable[Any], attribute: str, values: Iterable[Any]) -> None:
+        """Put what values become in their place on instances that are there already."""
+        for obj, value in zip(rows, values, strict=True):
+            if type(value) not in self._plain:
+                made = self.run(value)
+                if made is not value:
+                    _set(obj, attribute, made)
+
     def leave(self, value: Any) -> None:
         self._entered[id(value)] -= 1
 
@@ -258,24 +171,24 @@ class _Builder(_Road):
     def _object_array(self, array: Any) -> Parts:
         self._keep(array, array)
         flat = array.view(np.ndarray)
-        views = [flat] if flat.dtype == object else _object_fields(flat)
+        views = [flat] if flat.dtype == object else object_fields(flat)
         for view in views:
             for index in np.ndindex(view.shape):
                 item = view[index]
-                if type(item) not in _ATOMS:
+                if type(item) not in self._plain:
                     view[index] = yield "/".join(map(str, index)), item
         return array
 
     def _list(self, items: list[Any]) -> Parts:
         self._keep(items, items)
-        if not _ATOMS.issuperset(map(type, items)):
+        if not self._plain.issuperset(map(type, items)):
             for index, item in enumerate(items):
-                if type(item) not in _ATOMS:
+                if type(item) not in self._plain:
                     items[index] = yield str(index), item
         return items
 
     def _tuple(self, items: tuple[Any, ...]) -> Parts:
-        if _ATOMS.issuperset(map(type, items)):
+        if self._plain.issuperset(map(type, items)):
             return items
         made = []
         for index, item in enumerate(items):
@@ -291,7 +204,7 @@ class _Builder(_Road):
 
     def _set(self, items: set[Any]) -> Parts:
         self._keep(items, items)
-        if not _ATOMS.issuperset(map(type, items)):
+        if not self._plain.issuperset(map(type, items)):
             made = yield "", tuple(items)
             items.clear()
             items.update(made)
@@ -303,10 +216,12 @@ class _Builder(_Road):
             items.default_factory = self._global(items.default_factory)
         keys = {}
         for key in items:
-            if type(key) not in _ATOMS and not isinstance(key, LazyArray):  # no array has a hash
+            if type(key) not in self._plain and not isinstance(
+                key, LazyArray
+            ):  # no array has a hash
                 keys[id(key)] = yield "key", key
         for key, item in list(items.items()):
-            if type(item) not in _ATOMS:
+            if type(item) not in self._plain:
                 items[key] = yield step_of(key), item
         if any(keys[id(key)] is not key for key in items if id(key) in keys):
             pairs = [(keys.get(id(key), key), item) for key, item in items.items()]
@@ -346,7 +261,7 @@ class _Builder(_Road):
             short = None
             cls, how = self._find(record)
             if how == "declared":
-                short = _short_way(road_of(cls, self._registry))
+                short = short_way(road_of(cls, self._registry))
                 short = short if short is not None and short.sets else None
             self._shorts[id(named)] = (cls, short, named)
         state = record.state
@@ -355,7 +270,7 @@ class _Builder(_Road):
         if tuple(state) != short.names:
             return None
         values = list(state.values())
-        whole = _ATOMS.issuperset(map(type, values)) or all(map(_needs_no_making, values))
+        whole = ATOMS.issuperset(map(type, values)) or all(map(_needs_no_making, values))
         obj = object.__new__(cls)
         self._done[id(record)] = (record, obj)
         try:
@@ -366,10 +281,10 @@ class _Builder(_Road):
             return None
         return (obj, None) if whole else (None, self._parts_of(obj, short, values))
 
-    def _parts_of(self, obj: Any, short: Short, values: list[Any]) -> Parts:
+    def _parts_of(self, obj: Any, short: Any, values: list[Any]) -> Parts:
         """Put what values become in their place."""
         for name, attribute, value in zip(short.names, short.attributes, values, strict=True):
-            if type(value) not in _ATOMS:
+            if type(value) not in ATOMS:
                 made = yield name, value
                 if made is not value:
                     _set(obj, attribute, made)
@@ -551,24 +466,15 @@ class _Builder(_Road):
 
 def _needs_no_making(value: Any) -> bool:
     kind = type(value)
-    if kind in _ATOMS:
+    if kind in ATOMS:
         return True
     if kind is tuple:
-        return _ATOMS.issuperset(map(type, value))
+        return ATOMS.issuperset(map(type, value))
     return kind is np.ndarray and value.flags.writeable and not value.dtype.hasobject
 
 
 def _private(array: Any) -> Any:
     return array if array.flags.writeable else array.copy()
-
-
-def _object_fields(array: Any) -> list[Any]:
-    fields = [array[name] for name in array.dtype.names or () if array.dtype[name].hasobject]
-    return [
-        view
-        for field in fields
-        for view in ([field] if field.dtype == object else _object_fields(field))
-    ]
 
 
 def _is_pattern(name: str) -> bool:
@@ -671,261 +577,4 @@ _BUILDERS: dict[type, Callable[[_Builder, Any], Parts]] = {
     defaultdict: _Builder._dict,
     Counter: _Builder._dict,
     Record: _Builder._record,
-}
-
-
-# Objects to tree.
-
-
-def flatten(root: Any, registry: Registry, *, snapshot: bool = False) -> Any:
-    """Take objects apart into a tree; what is passed in is not changed.
-
-    Args:
-        root: plain values, arrays, records, and instances of declared classes.
-        registry: the classes that are declared.
-        snapshot: copy the arrays, so that the tree stays what it is now.
-
-    Raises:
-        UnknownSchemaError: an instance of a class that nobody declared, with its path.
-        SchemaError: what cannot be saved (a lambda, a local class), with its path and the way out.
-    """
-    return _Flattener(registry, snapshot).run(root)
-
-
-def reduced(registry: Registry, obj: Any) -> Any:
-    """What a pickle writes of an instance of a class that is registered and does not inherit
-    `Versioned`: its envelope, applied by a function of ours; None of any other value.
-    """
-    cls = type(obj)
-    if issubclass(cls, versioned.Versioned) or registry.declared(cls) is None:
-        return None
-    parts = (*road_of(cls, registry).reduce(obj), None, None)
-    return (*parts[:5], versioned._set_state)
-
-
-class _Flattener(_Road):
-    def __init__(self, registry: Registry, snapshot: bool) -> None:
-        super().__init__()
-        self._registry = registry
-        self._snapshot = snapshot
-        self._done: dict[int, tuple[Any, Any]] = {}
-        self._copies: dict[int, tuple[Any, Any]] = {}
-        self._storages: dict[int, Blob] = {}  # of torch's tensors
-        self._shorts: dict[type, Any] = {}
-
-    def enter(self, value: Any) -> tuple[Any, Parts | None]:
-        kind = type(value)
-        if kind in _ATOMS:
-            return value, None
-        known = self._done.get(id(value))
-        if known is not None:
-            return known[1], None
-        maker = _FLATTENERS.get(kind)
-        if maker is not None:
-            return None, maker(self, value)
-        short = self._shorts.get(kind)
-        if short is None:
-            short = self._shorts[kind] = self._short_of(kind)
-        if short:
-            return self._quickly(value, *short)
-        return self._other(value)
-
-    def _short_of(self, kind: type) -> Any:
-        """What the short way of a class needs, or () where there is none."""
-        if self._registry.declared(kind) is None:
-            return ()
-        road = road_of(kind, self._registry)
-        short = _short_way(road)
-        if short is None:
-            return ()
-        try:
-            refuse_class(kind, road.schema)
-        except SchemaError:  # told with its path on the long way
-            return ()
-        module, _, name = road.schema.name.rpartition(".")
-        return Global(module, name), road.schema.version, short
-
-    def _quickly(
-        self, obj: Any, cls: Global, version: int, short: Short
-    ) -> tuple[Any, Parts | None]:
-        """The record of an instance whose state is its declared fields and nothing else."""
-        try:
-            found = short.fetch(obj)
-        except AttributeError:  # one is missing
-            return self._other(obj)
-        values = found if len(short.names) > 1 else (found,)
-        state = dict(zip(short.names, values, strict=True))
-        record = Record(cls, state, kind="newobj", version=version)
-        self._done[id(obj)] = (obj, record)
-        if _ATOMS.issuperset(map(type, values)):
-            return record, None
-        return None, self._fields(record, state)
-
-    def _fields(self, record: Record, state: dict[str, Any]) -> Parts:
-        for name, value in state.items():
-            if type(value) not in _ATOMS:
-                state[name] = yield name, value
-        return record
-
-    def _keep(self, old: Any, new: Any) -> Any:
-        self._done[id(old)] = (old, new)
-        return new
-
-    def _other(self, value: Any) -> tuple[Any, Parts | None]:
-        kind = type(value)
-        if self._registry.declared(kind) is not None:
-            return None, self._instance(value)
-        if kind in (np.ndarray, np.ma.MaskedArray, np.matrix, np.recarray):
-            if value.dtype.hasobject and kind is np.ndarray:
-                return None, self._object_array(value)
-            return self._keep(value, self._copied(value) if self._snapshot else value), None
-        if isinstance(value, np.ndarray) and kind.__module__.partition(".")[0] == "numpy":
-            plain = value.view(np.ndarray)  # memmap and the like: what they hold
-            return self._keep(value, self._copied(plain) if self._snapshot else plain), None
-        if isinstance(value, LazyArray | np.generic | np.dtype | Global):
-            return value, None
-        if isinstance(value, datetime.tzinfo | pathlib.PurePath):
-            return value, None
-        name = self._registry.constant_name(value)
-        if name is not None:
-            module, _, last = name.rpartition(".")
-            return self._keep(value, Global(module, last)), None
-        if kind.__module__.partition(".")[0] == "torch":
-            tensor = of_torch(value, self._storages)
-            if tensor is not None:
-                return self._keep(value, tensor), None
-        refused = versioned.refusal(value, self._registry)
-        if refused:
-            raise SchemaError(refused[:1].upper() + refused[1:], where=self.path or None)
-        raise UnknownSchemaError(
-            f"a {kind.__module__}.{kind.__qualname__} cannot be saved: its class is not declared.",
-            where=self.path or None,
-            remedy="Inherit persist.Versioned, or declare it with persist.register(cls, version=1); "
-            "of an enum or a sentinel, name the value with persist.constant(name, value).",
-            names=[f"{kind.__module__}.{kind.__qualname__}"],
-        )
-
-    def _copied(self, array: Any) -> Any:
-        """A copy in which arrays that share memory still share it."""
-        base = array
-        while isinstance(base.base, np.ndarray):
-            base = base.base
-        plain = type(array) is np.ndarray and type(base) is np.ndarray
-        if (
-            base is array
-            or not plain
-            or base.nbytes > 4 * array.nbytes
-            or not base.flags.c_contiguous
-        ):
-            return array.copy()
-        known = self._copies.get(id(base))
-        if known is None:
-            known = self._copies[id(base)] = (base, base.copy())
-        offset = array.__array_interface__["data"][0] - base.__array_interface__["data"][0]
-        return np.ndarray(array.shape, array.dtype, known[1].data.cast("B"), offset, array.strides)
-
-    def _object_array(self, array: Any) -> Parts:
-        made = self._keep(array, array.copy())
-        views = [made] if made.dtype == object else _object_fields(made)
-        for view in views:
-            for index in np.ndindex(view.shape):
-                item = view[index]
-                if type(item) not in _ATOMS:
-                    view[index] = yield "/".join(map(str, index)), item
-        return made
-
-    def _list(self, items: Any) -> Parts:
-        if _ATOMS.issuperset(map(type, items)):
-            return self._keep(items, items.copy())
-        made = self._keep(items, deque(maxlen=items.maxlen) if type(items) is deque else [])
-        for index, item in enumerate(items):
-            made.append(item if type(item) in _ATOMS else (yield str(index), item))
-        return made
-
-    def _tuple(self, items: tuple[Any, ...]) -> Parts:
-        if _ATOMS.issuperset(map(type, items)):
-            return items
-        made = []
-        for index, item in enumerate(items):
-            made.append((yield str(index), item))
-        if id(items) in self._done:
-            return self._done[id(items)][1]
-        return self._keep(items, tuple(made))
-
-    def _set(self, items: Any) -> Parts:
-        if _ATOMS.issuperset(map(type, items)):
-            return self._keep(items, type(items)(items))
-        made = yield "", tuple(items)
-        if id(items) in self._done:
-            return self._done[id(items)][1]
-        return self._keep(items, type(items)(made))
-
-    def _dict(self, items: Any) -> Parts:
-        kind = type(items)
-        if kind is defaultdict:
-            made: Any = defaultdict()
-            factory = items.default_factory
-            if factory is not None and factory not in (list, dict, set, int, float, str, tuple):
-                factory = yield "default_factory", factory
-            made.default_factory = factory
-        else:
-            made = kind()
-        self._keep(items, made)
-        for key, item in items.items():
-            if type(key) not in _ATOMS:
-                key = yield "key", key
-            made[key] = item if type(item) in _ATOMS else (yield step_of(key), item)
-        if kind is OrderedDict and vars(items):
-            for name, item in vars(items).items():
-                vars(made)[name] = yield name, item
-        return made
-
-    def _record(self, record: Record) -> Parts:
-        made = Record(record.cls, maker=record.maker, kind=record.kind, version=record.version)
-        self._keep(record, made)
-        made.args = yield "args", record.args
-        made.kwargs = yield "kwargs", record.kwargs
-        made.listitems = yield "", record.listitems
-        for key, item in record.dictitems:
-            made.dictitems.append(((yield "key", key), (yield step_of(key), item)))
-        if record.state is not ABSENT:
-            made.state = yield "", record.state
-        return made
-
-    def _instance(self, obj: Any) -> Parts:
-        try:
-            flat = versioned.flatten_state(obj, self._registry)
-        except PersistError as error:
-            raise error.at(where=self.path or None) from error.__cause__
-        module, _, name = flat.schema.name.rpartition(".")
-        record = Record(Global(module, name), kind="newobj", version=flat.schema.version)
-        if flat.array is not None:
-            record.kind, record.maker = "reduce", Global("persist.versioned", "_array")
-            array = yield "", flat.array
-            record.args = (record.cls, array)
-        else:
-            record.args = yield "args", flat.args
-            record.kwargs = yield "kwargs", flat.kwargs
-        if id(obj) in self._done:
-            return self._done[id(obj)][1]
-        self._keep(obj, record)
-        record.listitems = (yield "", list(flat.listitems)) if flat.listitems else []
-        for key, item in flat.dictitems or ():
-            record.dictitems.append(((yield "key", key), (yield step_of(key), item)))
-        if flat.state is not ABSENT:
-            record.state = yield "", flat.state
-        return record
-
-
-_FLATTENERS: dict[type, Callable[[_Flattener, Any], Parts]] = {
-    list: _Flattener._list,
-    deque: _Flattener._list,
-    tuple: _Flattener._tuple,
-    set: _Flattener._set,
-    frozenset: _Flattener._set,
-    dict: _Flattener._dict,
-    OrderedDict: _Flattener._dict,
-    defaultdict: _Flattener._dict,
-    Counter: _Flattener._dict,
-    Record: _Flattener._record,
 }

@@ -25,7 +25,15 @@ import numpy as np
 
 from persist._container import dtypes
 from persist._container.encode import FACTORIES
-from persist._container.records import Table, as_records, columns_of, row_of, run_of
+from persist._container.records import (
+    BACKED,
+    Table,
+    as_records,
+    columns_of,
+    fill_lists,
+    row_of,
+    run_of,
+)
 from persist._wire.nesting import BARE, MOST, holds_bare, is_too_deep
 from persist._wire.source import MIB, Limits
 from persist.errors import DamagedFileError, LimitError, PersistError
@@ -78,8 +86,8 @@ class Rows(Protocol):
     def shells(self, table: Table) -> list[Any]:
         """Return the rows of a table, to be filled when all that they refer to is there."""
 
-    def fill(self, table: Table, rows: list[Any], columns: list[Any]) -> None:
-        """Give rows what is in their columns: an array of numbers or text, or a list."""
+    def fill(self, table: Table, rows: list[Any], columns: list[list[Any]]) -> None:
+        """Give rows what is in their columns: the values of one field in all rows, each."""
 
 
 def decode(
@@ -129,9 +137,12 @@ class _Decoder:
             made = [self.shells(table, rows) for table in tables]
             for number, count in graph.get("blocks", ()):
                 self.block(number, count)
+            lists = [self.lists(said) for said in graph.get("lists", ())]
             self.table(graph["nodes"])
+            for said, empty in zip(graph.get("lists", ()), lists, strict=True):
+                fill_lists(self, said, empty)
             for table, own in zip(tables, made, strict=True):
-                columns = columns_of(self, table, is_raw=rows is not None)
+                columns = columns_of(self, table)
                 (as_records if rows is None else rows.fill)(table, own, columns)
             return self.cell(graph["root"])
         except PersistError:
@@ -169,6 +180,17 @@ class _Decoder:
             self.built += list(block)
         else:
             self.built += [row_of(block, at) for at in range(count)]
+
+    def lists(self, said: Any) -> list[list[Any]]:
+        """Lists that are stored together, still empty."""
+        count = said["count"]
+        if type(count) is not int or count < 0:
+            raise ValueError(f"{count!r} lists")
+        if said["lengths"][0] not in BACKED:
+            self.copies(_ROW * count)
+        made: list[list[Any]] = [[] for _ in range(count)]
+        self.built += made
+        return made
 
     def table(self, nodes: list[Any]) -> None:
         built, makers, shapes, new = self.built, _MAKERS, self.shapes, Record.__new__

@@ -30,9 +30,19 @@ from persist._container.text import bits
 from persist.errors import FormatError
 from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record, is_slots_pair, step_of
 
-__all__ = ["ATOMS", "FACTORIES", "Encoder", "Frame", "by_index", "by_key", "opens", "through"]
+__all__ = [
+    "ATOMS",
+    "FACTORIES",
+    "Encoder",
+    "Frame",
+    "by_index",
+    "by_key",
+    "opens",
+    "plain_list",
+    "through",
+]
 
-ATOMS = frozenset({str, int, float, bool, type(None)})
+ATOMS: frozenset[type] = frozenset({str, int, float, bool, type(None)})
 _TEXT = frozenset({str})
 _PLAIN = frozenset({np.ndarray})
 _MANY = 8  # arrays from which on they are looked at together
@@ -53,6 +63,8 @@ class Frame:
     is_late = False
     prefix: str | None = None
     hint: tuple[int, Stepper] | None = None
+    cells: list[Any]
+    skip: int
 
     def __init__(
         self,
@@ -64,7 +76,7 @@ class Frame:
         immutable: bool = False,
     ) -> None:
         self.parent = parent
-        self.at = 0 if parent is None else len(parent.cells) - parent.skip  # its place there
+        self.at: int = 0 if parent is None else len(parent.cells) - parent.skip  # its place there
         self.cells = cells
         self.skip = len(cells)
         self.parts = parts
@@ -87,10 +99,12 @@ class _StateOf:
 
 
 def by_index(frame: Frame, place: int) -> str | None:
+    """The step to an item: its index."""
     return str(place)
 
 
 def by_key(frame: Frame, place: int) -> str | None:
+    """The step to a value: its key."""
     return frame.keys[place]  # type: ignore[no-any-return]
 
 
@@ -106,6 +120,7 @@ class _Steps(list[str]):
 
 
 def through(frame: Frame, place: int) -> str | None:
+    """No step: the part has the path of the whole."""
     return None
 
 
@@ -396,6 +411,8 @@ _OPENERS: dict[Any, Opener] = {}
 
 
 def opens(*kinds: Any) -> Callable[[Opener], Opener]:
+    """Register how values of these exact types are encoded."""
+
     def register(opener: Opener) -> Opener:
         _OPENERS.update(dict.fromkeys(kinds, opener))
         return opener
@@ -407,7 +424,8 @@ def opens(*kinds: Any) -> Callable[[Opener], Opener]:
 
 
 @opens(list)
-def _list(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+def plain_list(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+    """Begin a list; of arrays alone, all at once."""
     if ATOMS.issuperset(map(type, value)):
         encoder.add(frame, value, ["list", *value])
         return None

@@ -8,6 +8,7 @@ written.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain, repeat
 from typing import Any, NamedTuple
 
 import attrs
@@ -15,7 +16,7 @@ import numpy as np
 
 from persist._columns import MANY, Columns, Row, RowDict, RowList
 from persist._container import dtypes
-from persist._container.encode import ATOMS, Encoder, Frame, by_index, by_key, opens
+from persist._container.encode import ATOMS, Encoder, Frame, by_index, by_key, opens, plain_list
 from persist._container.members import Item, Members, place
 from persist._container.packs import LEAST, Band
 from persist._container.tables import (
@@ -82,6 +83,14 @@ class _Made(NamedTuple):
     nodes: list[int]
 
 
+class Lists(NamedTuple):
+    """Lists of one field that are stored together, the path of the field, and their nodes."""
+
+    said: dict[str, Any]
+    path: str
+    nodes: list[int]
+
+
 class _Grapher(Encoder):
     """The walk, and the tables beside it."""
 
@@ -92,6 +101,9 @@ class _Grapher(Encoder):
         self.tables: dict[int, Table | None] = {}  # id of the columns
         self.rows = 0  # of tables that were taken apart as columns
         self.later: list[Later] = []
+        self.lists: list[Lists] = []
+        self.met: list[tuple[Frame, Sequence[Any]]] = []  # frames of rows, and the rows
+        self.found: dict[tuple[int, int], tuple[Frame, int]] = {}  # where a row is in the first
 
     def graph(self, tree: Any) -> Graph:
         root = self.walk(tree)
@@ -100,18 +112,31 @@ class _Grapher(Encoder):
         made += self.met_tables()
         known = (*self.memo.values(), *self.dtypes.values())
         refs = list({id(ref): ref for ref in known if type(ref) is list}.values())
-        below = sum(one.table["count"] for one in made) + sum(len(one.nodes) for one in packs)
+        counted = [
+            *(one.nodes for one in made),
+            *(one.nodes for one in packs),
+            *(one.nodes for one in self.lists),
+        ]
+        below = self.rows + sum(map(len, counted))
         nodes, extra = self.nodes, {}
         if below:
-            moved = [one.nodes for one in made] + [one.nodes for one in packs]
-            nodes = [shortened(node) for node in renumber(nodes, refs, self.rows, moved)]
-            for one in self.later:
-                one.column[1] = members.add_apart(one.path, one.array)
+            nodes = [shortened(node) for node in renumber(nodes, refs, self.rows, counted)]
+            for later in self.later:
+                later.column[1] = members.add_apart(later.path, later.array)
             for table, path, _ in made:
                 names = self.layout_list[self.shape_list[table["shape"]]["fields"]]
-                table["columns"] = settled(table["columns"], path, names, members, below)
+                paths = [f"{path}/{name}" if path else name for name in names]
+                table["columns"] = [
+                    settled(column, path, members, below)
+                    for column, path in zip(table["columns"], paths, strict=True)
+                ]
+            for lists in self.lists:
+                path = f"{lists.path}/*"
+                lists.said["items"] = settled(lists.said["items"], path, members, below)
             blocks = [[one.number, len(one.nodes)] for one in packs]
             extra = {"tables": [one.table for one in made], "blocks": blocks}
+            if self.lists:
+                extra["lists"] = [lists.said for lists in self.lists]
         text = graph_text(self.layout_list, self.shape_list, nodes, root, refs, extra, below)
         listed = [[one.number, len(one.nodes)] for one in packs if one.paths is not None]
         paths = [path for one in packs for path in one.paths or ()]
@@ -139,7 +164,7 @@ class _Grapher(Encoder):
 
     def expand(self, frame: Frame, row: Row) -> Frame | None:
         """Encode a row as the record that it is."""
-        record = row.columns.record(row.index)
+        record = row.columns.record(row.number)
         ref = self.memo.get(id(record))
         if ref is None:
             inner = self.open(frame, record)
@@ -171,14 +196,22 @@ class _Grapher(Encoder):
         values: Sequence[Any] = table.columns.values[at]
         field = table.columns.fields[at]
         path = f"{path}/{field}" if path else field
-        kinds = set(map(type, values))
+        kinds = table.columns.kinds[at]
         plain = plain_column(values, kinds, path)
         if plain is not None:
             return self.stored(plain)
         if kinds == {tuple}:
-            parts = self.tuples(values)
+            parts = split_tuples(values, ATOMS)
             if parts is not None:
                 return ["tuples", *(self.part(part, f"{path}/{i}") for i, part in enumerate(parts))]
+        if kinds <= {Row, type(None)}:
+            refs = self.references(values, Frame(None, [], iter(()), _by_row, (table, field)), path)
+            if refs is not None:
+                return refs
+        if kinds <= {list, RowList} and len(values) >= MANY:
+            refs = self.lists_of(table, at, values, path)
+            if refs is not None:
+                return ["cells", *refs]
         if kinds == {np.ndarray} and self.pack and len(values) >= LEAST:
             refs = self.band(table, field, values, path)
             if refs is not None:
@@ -192,12 +225,83 @@ class _Grapher(Encoder):
             return column.column
         return column
 
-    def tuples(self, values: Sequence[Any]) -> list[Sequence[Any]] | None:
-        """Tuples of plain values in columns; those that stand elsewhere, too, are one thing."""
-        ids = set(map(id, values))
-        if len(ids) < len(values) or not self.memo.keys().isdisjoint(ids):
+    def references(self, values: Sequence[Any], frame: Frame, path: str) -> Any:
+        """The column of rows and None; None where some rows are no rows of tables."""
+        numbers = self.row_numbers(frame, values)
+        if numbers is None:
             return None
-        return split_tuples(values, ATOMS)
+        array = np.array(numbers, "<i8")
+        first, count = numbers[0], len(numbers)
+        if first >= 0 and bool((array == np.arange(first, first + count)).all()):
+            return ["run", first, count]
+        return self.stored(Later(["refs", None], path, array))
+
+    def row_numbers(self, frame: Frame, values: Sequence[Any]) -> list[int] | None:
+        """The numbers of rows, and -1 for None; None where some rows are no rows of tables."""
+        rows = [value for value in values if value is not None]
+        columns = {id(row[0]): row[0] for row in rows}
+        tables = {key: self.table_of(frame, own) for key, own in columns.items()}
+        if None in tables.values():
+            return None
+        bases = {key: table.base for key, table in tables.items() if table is not None}
+        if len(columns) == 1:
+            (table,) = tables.values()
+            if table is not None and table.home is frame:
+                table.together = len({row[1] for row in rows})
+        self.met.append((frame, values))
+        return [-1 if value is None else bases[id(value[0])] + value[1] for value in values]
+
+    def lists_of(self, table: Table, at: int, values: Sequence[Any], path: str) -> Any:
+        """Cells of lists of plain values, or of rows, none of them met before; else None."""
+        ids = set(map(id, values))
+        if len(ids) < len(values) or not _apart(self.memo, ids):
+            return None
+        lengths, frame = list(map(len, values)), Frame(None, [], iter(()), _by_row)
+        frame.keys = (table, table.columns.fields[at])
+        items = self.items_of(values, frame, f"{path}/*")
+        if items is None:
+            return None
+        first = len(self.nodes)
+        refs: list[Any] = [[number] for number in range(first, first + len(values))]
+        self.memo.update(zip(map(id, values), refs, strict=True))
+        self.nodes += [None] * len(values)
+        said = {"count": len(values), "lengths": self.part(lengths, f"{path}/*lengths")}
+        self.lists.append(Lists({**said, "items": items}, path, [ref[0] for ref in refs]))
+        return refs
+
+    def items_of(self, values: Sequence[Any], frame: Frame, path: str) -> Any:
+        """The column of what is in many lists; None where it is neither plain nor rows of one table."""
+        if not any(type(value) is RowList for value in values):
+            items = list(chain.from_iterable(values))
+            if not items:
+                return None
+            if ATOMS.issuperset(map(type, items)):
+                return self.part(items, path)
+        numbers = self.rows_in(values, frame)
+        return None if numbers is None else ["cells", *([number] for number in numbers)]
+
+    def rows_in(self, values: Sequence[Any], frame: Frame) -> list[int] | None:
+        """The numbers of the rows in lists; None where there is something else in them."""
+        whole = next(value for value in values if value)
+        columns = whole.columns if type(whole) is RowList else getattr(whole[0], "columns", None)
+        table = self.table_of(frame, columns) if type(columns) is Columns else None
+        if table is None:
+            return None
+        numbers: list[int] = []
+        for at, value in enumerate(values):
+            if type(value) is RowList:
+                if value.columns is not columns:
+                    return None
+                first, count = value.first, value.count
+                table.met_many(first, count, frame, at)
+                numbers += range(table.base + first, table.base + first + count)
+                continue
+            for place_in, row in enumerate(value):
+                if type(row) is not Row or row.columns is not columns:
+                    return None
+                table.met_many(row.number, 1, frame, at, place_in)
+                numbers.append(table.base + row.number)
+        return numbers
 
     def part(self, values: Sequence[Any], path: str) -> Any:
         plain = plain_column(values, set(map(type, values)), path)
@@ -218,9 +322,9 @@ class _Grapher(Encoder):
         refs: list[Any] = [[number] for number in range(first, first + count)]
         self.memo.update(zip(ids, refs, strict=True))
         self.bands.append(Band(len(self.items), count, path, path_of))
-        self.items += [
-            Item(number, None, array) for number, array in enumerate(arrays, start=first)
-        ]
+        numbers = range(first, first + count)
+        rows = zip(numbers, repeat(None), arrays, repeat(None), strict=False)
+        self.items += map(tuple.__new__, repeat(Item), rows)  # as Item(...) does, in C
         self.nodes += [None] * count
         return refs
 
@@ -274,12 +378,24 @@ class _Grapher(Encoder):
         """The natural path of a row; without recursion, however deep rows stand in rows."""
         parts: list[str] = []
         while True:
-            frame, place = table.place_of(index)
+            frame, place, at = table.place_of(index) or self.place_of(table, index)
+            if at is not None:  # a list that had no frame
+                parts.append(str(place))
+                place = at
             parts.append(super().path(frame, place))
             top, index = _top(frame, place)
             if top.stepper is not _by_row:
                 return "/".join(part for part in reversed(parts) if part)
             table = top.keys[0]
+
+    def place_of(self, table: Table, index: int) -> tuple[Frame, int, None]:
+        """Where a row stands that was met among many; they are looked through when one is asked."""
+        while self.met:
+            frame, values = self.met.pop(0)
+            for place_in, value in enumerate(values):
+                if value is not None:
+                    self.found.setdefault((id(value[0]), value[1]), (frame, place_in))
+        return (*self.found[id(table.columns), index], None)
 
     def container(self, frame: Frame) -> str:
         """The path of what a frame encodes; of what is in a column, that of the column."""
@@ -288,6 +404,11 @@ class _Grapher(Encoder):
             return self.prefix(frame)
         table, field = top.keys
         return f"{table.path}/{field}" if table.path else str(field)
+
+
+def _apart(memo: dict[int, Any], ids: set[int]) -> bool:
+    """Whether none of the ids is known; asked the shorter way round."""
+    return ids.isdisjoint(memo) if len(memo) < len(ids) else memo.keys().isdisjoint(ids)
 
 
 def _top(frame: Frame, place: int) -> tuple[Frame, int]:
@@ -307,9 +428,21 @@ def _row(encoder: Any, frame: Frame, value: Row) -> Frame | None:
     table = encoder.table_of(frame, value.columns)
     if table is None:
         return encoder.expand(frame, value)  # type: ignore[no-any-return]
-    table.met(value.index, frame, len(frame.cells) - frame.skip)
-    frame.cells.append([table.base + value.index])
+    table.met(value.number, frame, len(frame.cells) - frame.skip)
+    frame.cells.append([table.base + value.number])
     return None
+
+
+@opens(list)
+def _list(encoder: Any, frame: Frame, value: list[Any]) -> Frame | None:
+    """As the walk has it; of rows alone, all at once."""
+    if value and type(value[0]) is Row and set(map(type, value)) == {Row}:
+        inner = Frame(frame, ["list"], iter(()), by_index)
+        numbers = encoder.row_numbers(inner, value)
+        if numbers is not None:
+            encoder.add(frame, value, shortened(["list", *([number] for number in numbers)]))
+            return None
+    return plain_list(encoder, frame, value)
 
 
 @opens(RowList)

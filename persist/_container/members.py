@@ -134,7 +134,6 @@ def place(
     packed: set[int] = set()
     for one in packs:
         packed.update(one.indices)
-    items = _with_paths(items, bands, packed)
     if not blocks and len(raw) == len(items) and not packs and members.add_plain(items):
         for number, item in enumerate(items):
             nodes[item.node] = number
@@ -184,16 +183,6 @@ def _stacked(pack: Pack, items: list[Item], members: Members) -> Packed:
     number = members.add_apart(pack.path, Stack([item.array for item in own]))
     paths = [item.path for item in own] if pack.is_listed else None
     return Packed(number, [item.node for item in own], paths)
-
-
-def _with_paths(items: list[Item], bands: Sequence[Band], packed: set[int]) -> list[Item]:
-    """Let the items of bands that did not become blocks know their paths."""
-    for band in bands:
-        if band.first not in packed:
-            for index in range(band.count):
-                item = items[band.first + index]
-                items[band.first + index] = item._replace(path=band.path_of(index))
-    return items
 
 
 def _alone(item: Item, number: int, stored: Any, dtype_text: Callable[[Any], Any]) -> Any:

@@ -77,12 +77,12 @@ class Pack:
 
 
 def groups_of(
-    items: Sequence[Any], bands: Sequence[Band], is_taken: Callable[[int], bool]
+    items: list[Any], bands: Sequence[Band], is_taken: Callable[[int], bool]
 ) -> list[Pack]:
     """Return the packs that arrays make; those whose paths are listed come first.
 
     Args:
-        items: with ``path``, ``array`` and ``head``.
+        items: with ``path``, ``array`` and ``head``; those of a band that is no block get their paths.
         bands: of the items.
         is_taken: whether an item shares memory with others.
     """
@@ -93,11 +93,12 @@ def groups_of(
     for band in bands:
         indices = range(band.first, band.first + band.count)
         banded.update(indices)
-        kinds = {_kind(items[index]) for index in indices}
-        if len(kinds) == 1 and None not in kinds and not any(map(is_taken, indices)):
+        if _are_alike(items, indices) and not any(map(is_taken, indices)):
             result.append(Pack(band.name, indices, False))
         else:
             banded.difference_update(indices)
+            for at, index in enumerate(indices):
+                items[index] = items[index]._replace(path=band.path_of(at))
     groups: dict[Any, list[int]] = {}
     for index, item in enumerate(items):
         if index not in banded:
@@ -108,6 +109,13 @@ def groups_of(
         pack for group in groups.values() if len(group) >= LEAST for pack in _cut(items, group)
     ]
     return [*listed, *result]
+
+
+def _are_alike(items: Sequence[Any], indices: Sequence[int]) -> bool:
+    """Whether arrays are all of one kind; asked of many at once."""
+    arrays = [items[index].array for index in indices]
+    kinds = {(array.dtype, array.shape, array.flags.c_contiguous) for array in arrays}
+    return len(kinds) == 1 and _kind(items[indices[0]]) is not None
 
 
 def _kind(item: Any) -> Any:

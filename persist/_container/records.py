@@ -15,11 +15,11 @@ import numpy as np
 
 from persist.tree import LazyArray, Record
 
-__all__ = ["Table", "as_records", "columns_of", "row_of", "run_of"]
+__all__ = ["BACKED", "Table", "as_records", "columns_of", "fill_lists", "row_of", "run_of"]
 
 _DEEP = 8  # tuples in tuples
 _NUMBERS = frozenset(map(np.dtype, ("<f8", "<i8", "|b1")))
-_BACKED = frozenset(("numbers", "text", "refs", "cells"))
+BACKED = frozenset(("numbers", "text", "refs", "cells"))
 _slots: Any = vars(Record)
 _set_cls, _set_kind, _set_state, _set_version = (
     _slots[name].__set__ for name in ("cls", "kind", "state", "version")
@@ -52,7 +52,7 @@ class Table:
     @property
     def is_backed(self) -> bool:
         """Whether there is a column that takes room in the file for every row."""
-        return any(column[0] in _BACKED for column in self.columns)
+        return any(column[0] in BACKED for column in self.columns)
 
     def records(self) -> list[Record]:
         """Return its rows as records, their states empty."""
@@ -80,26 +80,38 @@ def _run(calls: Any) -> None:
     deque(calls, maxlen=0)
 
 
-def columns_of(decoder: Any, table: Table, *, is_raw: bool) -> list[Any]:
-    """Return what is in each column: a list, or where wanted the array of plain ones as it is."""
-    return [_values(decoder, column, table.count, is_raw) for column in table.columns]
+def columns_of(decoder: Any, table: Table) -> list[list[Any]]:
+    """Return the values in each column."""
+    return [_values(decoder, column, table.count) for column in table.columns]
 
 
-def _values(decoder: Any, column: Any, count: int, is_raw: bool, depth: int = 0) -> Any:
+def _values(decoder: Any, column: Any, count: int, depth: int = 0) -> list[Any]:
     if depth > _DEEP:
         raise ValueError(f"tuples of tuples, more than {_DEEP} deep")
     kind, *rest = column
     if kind == "tuples":
         if not rest:
             raise ValueError("tuples of nothing")
-        parts = [_values(decoder, part, count, False, depth + 1) for part in rest]
+        parts = [_values(decoder, part, count, depth + 1) for part in rest]
+        if count and all(part[0] == "same" for part in rest):
+            return [tuple(part[0] for part in parts)] * count  # one tuple, as it may have been
         return list(zip(*parts, strict=True))
-    values = _KINDS[kind](decoder, rest, count)
+    values: list[Any] = _KINDS[kind](decoder, rest, count)
     if len(values) != count:
         raise ValueError(f"{len(values)} values stand for {count} rows")
-    if isinstance(values, np.ndarray) and not is_raw:
-        return values.tolist()
     return values
+
+
+def fill_lists(decoder: Any, said: Any, lists: list[list[Any]]) -> None:
+    """Give lists that are stored together what is in them."""
+    lengths = _values(decoder, said["lengths"], len(lists))
+    if set(map(type, lengths)) - {int} or min(lengths, default=0) < 0:
+        raise ValueError("the lengths of lists are not whole numbers")
+    items = _values(decoder, said["items"], sum(lengths))
+    start = 0
+    for one, length in zip(lists, lengths, strict=True):
+        one += items[start : start + length]
+        start += length
 
 
 def _member(decoder: Any, rest: list[Any]) -> Any:
@@ -114,14 +126,14 @@ def _numbers(decoder: Any, rest: list[Any], count: int) -> Any:
     array = _member(decoder, rest)
     if array.dtype not in _NUMBERS:
         raise TypeError(f"numbers are an array of {array.dtype}")
-    return array
+    return array.tolist()
 
 
 def _text(decoder: Any, rest: list[Any], count: int) -> Any:
     array = _member(decoder, rest)
     if array.dtype.kind != "U":
         raise TypeError(f"text is an array of {array.dtype}")
-    return array
+    return array.tolist()
 
 
 def _refs(decoder: Any, rest: list[Any], count: int) -> Any:

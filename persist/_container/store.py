@@ -441,11 +441,26 @@ class Store:
         if number is not None and self.is_direct(number):
             return self.whole(number)
         at = self._packed(path)
-        for member, count in self.manifest.get("blocks", ()) if at is not None else ():
+        if at is None:
+            return None
+        for member, count in self._blocks_listed():
             if at < count:
                 return row_of(self.whole(member), at)
             at -= count
         return None
+
+    def _blocks_listed(self) -> list[tuple[int, int]]:
+        """Member and count of the blocks whose arrays' paths are listed."""
+        said = self.manifest.get("blocks", [])
+        try:
+            result = [(member, count) for member, count in said]
+        except (TypeError, ValueError):
+            result = [(-1, -1)]
+        if any(type(one) is not int or not one >= 0 for pair in result for one in pair) or any(
+            member >= self._count for member, _ in result
+        ):
+            raise self.damaged(f"its blocks are {str(said)[:200]}.", f"member {MANIFEST!r}")
+        return result
 
     def _packed(self, path: str) -> int | None:
         """Which of the arrays in blocks has a path, by the list of their names."""

@@ -7,8 +7,8 @@ there are many of one shape.
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterable, Sequence
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,7 @@ class Table:
         home: the frame in which a row was met first.
         together: how many were met in that frame.
         path: under which NumPy alone sees its columns, when that is known.
+        seen: for each row, 1 where it is known where it stands first.
     """
 
     def __init__(self, columns: Columns, base: int, shape: int, home: Any) -> None:
@@ -62,32 +63,53 @@ class Table:
         self.home = home
         self.together = 0
         self.path = ""
-        self._seen = bytearray(columns.count)
+        self.seen = bytearray(columns.count)
         self._single: dict[int, tuple[Any, int]] = {}
-        self._many: list[tuple[int, int, Any]] = []
+        self._many: list[tuple[int, int, Any, int | None, int]] = []
+        self._sorted = True
 
     def met(self, index: int, frame: Any, place: int) -> None:
         """Note where a row stands first, by which it has its natural path."""
-        if not self._seen[index]:
-            self._seen[index] = 1
+        if not self.seen[index]:
+            self.seen[index] = 1
             self._single[index] = (frame, place)
             self.together += frame is self.home
 
-    def met_many(self, first: int, count: int, frame: Any) -> None:
-        """Note that a container has nothing but these rows."""
-        self.together += count if frame is self.home else 0
-        self._many.append((first, count, frame))
-        self._seen[first : first + count] = b"\1" * count
+    def met_many(
+        self, first: int, count: int, frame: Any, at: int | None = None, start: int = 0
+    ) -> None:
+        """Note that rows follow each other in a container.
 
-    def place_of(self, index: int) -> tuple[Any, int]:
-        """The frame in which a row was met, and its place there."""
+        Args:
+            first: of the rows.
+            count: of them.
+            frame: of the container; or of what a list stands in, if ``at`` is given.
+            at: the list's place there.
+            start: the first one's place in the container or list.
+        """
+        self.together += count if frame is self.home and at is None else 0
+        self._many.append((first, count, frame, at, start))
+        self.seen[first : first + count] = b"\1" * count
+        self._sorted = False
+
+    def place_of(self, index: int) -> tuple[Any, int, int | None] | None:
+        """Where a row was met: a frame, and its place there; None where it was met among many.
+
+        Where the third is not None, the frame is of what its list stands in, at that place.
+        """
         known = self._single.get(index)
         if known is not None:
-            return known
-        for first, count, frame in self._many:
-            if first <= index < first + count:
-                return frame, index - first
-        raise LookupError(f"row {index} was not met")
+            return (*known, None)
+        if not self._sorted:
+            self._many.sort(key=lambda run: run[0])
+            self._sorted = True
+        near = bisect.bisect_right(self._many, index, key=lambda run: run[0]) - 1
+        if near < 0:
+            return None
+        first, count, frame, at, start = self._many[near]
+        if index >= first + count:
+            return None
+        return frame, start + index - first, at
 
 
 def own_path(container: str, is_alone: bool, cls: Global) -> str:
@@ -146,30 +168,21 @@ def split_tuples(values: Sequence[Any], atoms: frozenset[type]) -> list[Sequence
     lengths = set(map(len, values))
     if len(lengths) != 1 or 0 in lengths:
         return None
-    if not atoms.issuperset(map(type, chain.from_iterable(values))):
-        return None
     (length,) = lengths
-    return [[value[at] for value in values] for at in range(length)]
+    parts: list[Sequence[Any]] = [[value[at] for value in values] for at in range(length)]
+    return parts if all(atoms.issuperset(map(type, part)) for part in parts) else None
 
 
-def settled(
-    columns: list[Any], path: str, fields: Sequence[str], members: Members, below: int
-) -> list[Column]:
-    """Give columns of cells that are nothing but references their short forms.
+def settled(column: Column, path: str, members: Members, below: int) -> Column:
+    """Give a column of cells that are nothing but references its short form.
 
     Args:
-        columns: of a table, as they were made.
-        path: under which NumPy alone sees them.
-        fields: their names.
+        column: as it was made.
+        path: under which NumPy alone sees it.
         members: where arrays are stored.
-        below: the number below which are rows and the arrays of blocks.
+        below: the number of the first node.
     """
-    result = []
-    for field, column in zip(fields, columns, strict=True):
-        if column[0] == "cells":
-            column = _references(column, f"{path}/{field}" if path else field, members, below)
-        result.append(column)
-    return result
+    return _references(column, path, members, below) if column[0] == "cells" else column
 
 
 def _references(column: Column, path: str, members: Members, below: int) -> Column:

@@ -31,15 +31,16 @@ def graph_text(
     Args:
         layouts, shapes, nodes, root: the keys of ``graph.json``.
         refs: every cell that refers to a node.
-        extra: what is beside them: "tables", "blocks".
+        extra: what is beside them: "tables", "blocks", "lists".
         below: the number of the first node.
     """
     graph = {"layouts": layouts, "shapes": shapes, **extra, "nodes": nodes, "root": root}
     try:
         return _dump(graph).encode()
     except ValueError:  # nan, text with lone surrogates, an int beyond what Python prints
-        tables = extra.get("tables", [])
-        graph["nodes"], graph["root"] = _repaired(nodes, root, refs, tables, below)
+        columns = [column for table in extra.get("tables", ()) for column in table["columns"]]
+        columns += [one["items"] for one in extra.get("lists", ())]
+        graph["nodes"], graph["root"] = _repaired(nodes, root, refs, columns, below)
     text = _dump(graph)
     try:
         return text.encode()
@@ -57,7 +58,7 @@ _ENCODER = json.JSONEncoder(
 
 
 def _repaired(
-    nodes: list[Any], root: Any, refs: list[list[int]], tables: list[Any], below: int
+    nodes: list[Any], root: Any, refs: list[list[int]], columns: list[Any], below: int
 ) -> tuple[list[Any], Any]:
     """Put what JSON cannot say into nodes at the front; all numbers of nodes move up."""
     front: list[Any] = []
@@ -73,20 +74,22 @@ def _repaired(
             front.append(node)
         return known[key]
 
-    def mended_column(column: list[Any]) -> list[Any]:
-        if column[0] == "tuples":
-            return [column[0], *map(mended_column, column[1:])]
-        return [column[0], *map(mended, column[1:])] if column[0] in ("cells", "same") else column
+    def mend(column: list[Any]) -> None:
+        if column[0] in ("cells", "same"):
+            column[1:] = map(mended, column[1:])
+        elif column[0] == "tuples":
+            for part in column[1:]:
+                mend(part)
 
-    for table in tables:
-        table["columns"] = list(map(mended_column, table["columns"]))
+    for column in columns:
+        mend(column)
     body = [
         [node[0], *map(mended, node[1:])] if type(node) is list and node[0] != "dtype" else node
         for node in nodes
     ]
     root = mended(root)
     runs = [node for node in body if type(node) is list and node[0] in ("listrun", "dictrun")]
-    runs += [column for table in tables for column in table["columns"] if column[0] == "run"]
+    runs += [column for column in columns if column[0] == "run"]
     for run in runs:
         run[-2] += len(front) if run[-2] >= below else 0
     for ref in refs:

@@ -18,7 +18,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "container.md"
 @pytest.fixture(scope="session")
 def sixty_lines() -> str:
     """The text of the reader on the page."""
-    (code,) = re.findall(r"```python\n(import functools, io.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    (code,) = re.findall(
+        r"```python\n(import functools, io.*?)```", PAGE.read_text("utf-8"), re.DOTALL
+    )
     return code
 
 

@@ -389,7 +389,10 @@ def test_equal_trees_give_equal_bytes() -> None:
 def test_the_page_keeps_its_word(sixty_lines: str) -> None:
     assert len(sixty_lines.splitlines()) <= 60
     imports = [line for line in sixty_lines.splitlines() if "import" in line]
-    assert imports == ["import functools, io, itertools, json, struct, zipfile", "import numpy as np"]
+    assert imports == [
+        "import functools, io, itertools, json, struct, zipfile",
+        "import numpy as np",
+    ]
 
 
 def test_an_int_of_more_digits_than_python_prints() -> None:
