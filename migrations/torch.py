@@ -97,6 +97,8 @@ def subclass(record: Record, looker: Any) -> Any:
     function, _, args, state = record.args
     if not isinstance(function, Global) or not isinstance(args, tuple):
         return None
+    if function.module == _JAGGED:
+        return _jagged(args, state)
     value = rebuilt(function.qualname, args)
     if value is INERT:
         made = Record(function, maker=function, kind="reduce", args=args)
@@ -128,6 +130,22 @@ def variable(record: Record, looker: Any) -> Any:
         is_parameter = record.cls.name == "Parameter"
         value = value.changed(requires_grad=requires_grad, is_parameter=is_parameter)
     return _with_attributes(value, record.state if isinstance(record.state, dict) else None)
+
+
+_JAGGED = "torch.nested._internal.nested_tensor"
+
+
+def _jagged(args: tuple[Any, ...], state: Any) -> Any:
+    """A tensor of rows of unlike lengths, cut by offsets: arguments by name, before 2.5 in order."""
+    if len(args) == 1 and isinstance(args[0], dict):
+        told = args[0]
+    else:
+        told = dict(zip(("values", "offsets"), args, strict=False))
+    parts = {name: told[name] for name in ("values", "offsets", "lengths") if name in told}
+    for name in ("lengths", "ragged_idx"):
+        if isinstance(state, dict) and f"_{name}" in state:
+            parts[name] = state[f"_{name}"]
+    return View(parts=parts) if "values" in parts else None
 
 
 def _with_attributes(value: Any, state: Any) -> Any:
@@ -181,9 +199,16 @@ def _quantizer(quantizer: tuple[Any, ...], looker: Any) -> dict[str, Any]:
         for name, kind, item in zip(names, kinds, quantizer[1:3], strict=True):
             parts[name] = storage_of(kind, item) or item
         parts["q_per_channel_axis"] = quantizer[3]
+        if not scheme.endswith("float_qparams") and _is_float(quantizer[2], looker):
+            parts["qscheme"] = f"{scheme}_float_qparams"  # written without: torch goes by the dtype
     elif len(quantizer) == 3:
         parts["q_scale"], parts["q_zero_point"] = quantizer[1:]
     return parts
+
+
+def _is_float(value: Any, looker: Any) -> bool:
+    array = _tensor(value, looker)
+    return array is not INERT and array.dtype.kind == "f"
 
 
 # Sparse.

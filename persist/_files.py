@@ -657,7 +657,9 @@ def choose(source: Source, layers: tuple[str, ...] = ()) -> tuple[Reader, Source
     """
     claims = _claims(source, [reader for reader in readers() if reader.is_sure])
     if len(claims) != 1:
-        claims = _claims(source, readers())
+        claims = _claims(source, [reader for reader in readers() if not reader.is_last])
+    if not claims:
+        claims = _claims(source, [reader for reader in readers() if reader.is_last])
     for reader, _ in list(claims.values()):
         for name in reader.refines:
             claims.pop(name, None)

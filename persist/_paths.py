@@ -40,6 +40,13 @@ def is_array(value: Any) -> bool:
     return isinstance(value, np.ndarray | LazyArray | array_module.array)
 
 
+def _ends(value: Any) -> bool:
+    """Whether a value is an array below which nothing lies: most of what there is in a large file."""
+    if type(value) is np.ndarray:
+        return not value.dtype.hasobject
+    return isinstance(value, LazyArray)
+
+
 class Looker:
     """Says what stands at a value's path, and what lies below it.
 
@@ -95,6 +102,8 @@ class Looker:
 
     def look(self, value: Any) -> tuple[Any, Steps]:
         """Return (the leaf at the value's own path or ABSENT, steps that lead on)."""
+        if _ends(value):
+            return value, []
         value = self.through(value)
         known = self._steps.get(id(value))
         if known is not None and known[0] is value:
@@ -345,6 +354,8 @@ class Names(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         if not isinstance(name, str):
             raise KeyError(name)
+        if self._listed is not None and name in self._listed:
+            return self._listed[name]
         quick = None if self._quick is None else self._quick(name)
         if quick is not None:
             return quick
@@ -437,7 +448,7 @@ class Names(Mapping[str, Any]):
                         file=self._file,
                         remedy='Ask for the paths you want, or raise limits={"paths": ...}.',
                     )
-                found[_free(found, path)] = leaf
+                found[path if path not in found else _free(found, path)] = leaf
             self._listed = found
         return self._listed
 
@@ -466,6 +477,9 @@ class Names(Mapping[str, Any]):
                     file=self._file,
                     remedy='Ask for the paths you want, or raise limits={"paths": ...}.',
                 )
+            if _ends(value):
+                yield path, value
+                continue
             value = self._looker.through(value)
             if id(value) in above:
                 continue
@@ -521,7 +535,11 @@ class Names(Mapping[str, Any]):
             seen: set[int] = set()
             todo = [self._tree]
             while todo:
-                value = self._looker.through(todo.pop())
+                value = todo.pop()
+                if _ends(value):
+                    seen.add(id(value))
+                    continue
+                value = self._looker.through(value)
                 if isinstance(value, _SCALARS) or id(value) in seen:
                     continue
                 seen.add(id(value))

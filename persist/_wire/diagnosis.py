@@ -37,7 +37,6 @@ _KINDS: tuple[tuple[int, bytes, str, str], ...] = (
         "a MATLAB file of version 5",
         "Read it with scipy.io.loadmat, or save it in MATLAB with -v7.3, which is HDF5 and opens here.",
     ),
-    (4, b"PTMF", "a mobile PyTorch program in a flat buffer", "Save it as an archive instead."),
     (0, b"CDF\x01", "a netCDF 3 file", "Read it with scipy.io.netcdf_file."),
     (0, b"CDF\x02", "a netCDF 3 file", "Read it with scipy.io.netcdf_file."),
     (0, b"\x00asm", "a WebAssembly module", ""),

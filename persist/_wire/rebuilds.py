@@ -53,7 +53,9 @@ def _tensor(parts: tuple[Any, ...], **facts: Any) -> Tensor:
 
 def _turned(args: tuple[Any, ...], index: int) -> dict[str, bool]:
     """Which bits are turned (conj, neg), told since 1.10."""
-    told = args[index] if len(args) > index and isinstance(args[index], dict) else {}
+    told = args[index] if len(args) > index and isinstance(args[index], dict) else None
+    if not told:
+        return {}
     return {"is_conj": bool(told.get("conj")), "is_neg": bool(told.get("neg"))}
 
 
@@ -212,7 +214,7 @@ class Origin:
 
     def storage(self, cls: Any, key: Any, location: Any, count: Any, view: Any = None) -> Storage:
         """Return the storage of a key, seen as one of that class; the same at every call."""
-        kind = kind_of(cls.name.rpartition(".")[2]) if isinstance(cls, Global) else None
+        kind = kind_of(cls.name.rpartition(".")[2]) if type(cls) is Global else None
         if kind is None or type(count) is not int or count < 0:
             raise self.damaged(
                 f"storage {text_of(key)!r} is said to be a {cls} of {count!r} elements.",

@@ -90,6 +90,7 @@ def _complex32() -> np.dtype[Any]:
         return np.dtype((complex, [("real", "<f2"), ("imag", "<f2")]))
 
 
+@functools.lru_cache(1024)
 def kind_of(name: str) -> str | None:
     """Return the dtype that a storage's or tensor's class, or a dtype's name, means; else None."""
     for end in ("Storage", "Tensor"):
@@ -269,8 +270,8 @@ class Tensor(LazyArray):
         storage, size = self.storage, self.dtype.itemsize
         numbers = (self.offset, *self.shape, *self.strides)
         if min(numbers) >= 0 and math.prod(self.shape) <= _MOST and len(self.shape) <= 64:
-            last = self.offset + span_of(self.shape, self.strides)
-            if last * size <= storage.nbytes or not span_of(self.shape, self.strides):
+            span = span_of(self.shape, self.strides)
+            if (self.offset + span) * size <= storage.nbytes or not span:
                 return
         raise DamagedFileError(
             f"a tensor of shape {self.shape}, strides {self.strides} and offset {self.offset:,} "
@@ -319,9 +320,12 @@ class Tensor(LazyArray):
 
 def span_of(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
     """Return how many elements lie between the first and the last, both counted; 0 of none."""
-    if 0 in shape:
-        return 0
-    return 1 + sum((extent - 1) * stride for extent, stride in zip(shape, strides, strict=True))
+    last = 0
+    for extent, stride in zip(shape, strides, strict=True):
+        if not extent:
+            return 0
+        last += (extent - 1) * stride
+    return last + 1
 
 
 def _ordered(kind: str, is_big: bool) -> np.dtype[Any]:

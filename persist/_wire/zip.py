@@ -248,12 +248,13 @@ class ZipDirectory:
         if _FULL32 in (packed, size) and extras:
             extra = source.read(member.offset + _LOCAL.size + names, extras)
             size, packed = _wide(extra, [size, packed])
-        told = {"size": (size, member.size), "compressed size": (packed, member.compressed)}
-        told["CRC"] = (crc, member.crc)
-        for what, (local, central) in told.items():
+        for what, local, central in (
+            ("size", size, member.size),
+            ("compressed size", packed, member.compressed),
+            ("CRC", crc, member.crc),
+        ):
             # With a descriptor behind the data, the local header may leave all of them 0.
-            later = flags & _HAS_DESCRIPTOR and local in (0, _FULL32)
-            if local != central and not later:
+            if local != central and not (flags & _HAS_DESCRIPTOR and local in (0, _FULL32)):
                 self._damaged(member, f"its local header tells {what} {local:,}, not {central:,}.")
         if member.method == STORED and member.size != member.compressed:
             self._damaged(member, f"it is stored, but takes {member.compressed:,} bytes.")

@@ -81,6 +81,7 @@ class Reader:
         refines: names of readers whose claim gives way to this one's.
         is_sure: whether its claim rests on marks of its own that no other format
             bears, so that nobody else need be asked.
+        is_last: whether it is asked only when nobody else claims the file.
         writes: whether `write` is there.
         is_flat: whether `write` takes nothing but names and arrays.
         is_pickle: whether `write` takes live objects, which pickle themselves.
@@ -91,6 +92,7 @@ class Reader:
     suffixes: ClassVar[tuple[str, ...]] = ()
     refines: ClassVar[tuple[str, ...]] = ()
     is_sure: ClassVar[bool] = False
+    is_last: ClassVar[bool] = False
     writes: ClassVar[bool] = False
     is_flat: ClassVar[bool] = False
     is_pickle: ClassVar[bool] = False

@@ -15,6 +15,7 @@ Gives       A dict of arrays by name, and ``__metadata__``, a dict of text.
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import math
 from collections.abc import Mapping
@@ -167,7 +168,9 @@ def _parsed(source: Source, text: str) -> tuple[dict[str, Any], list[str]]:
         return found
 
     try:
-        header = json.loads(text, object_pairs_hook=pairs, parse_constant=_no_constant)
+        header = json.loads(text, parse_constant=_no_constant)
+        if not _is_each_kept(text, header):  # some name is there twice, or a text has a colon
+            header = json.loads(text, object_pairs_hook=pairs, parse_constant=_no_constant)
         if "\\u" in text:
             json.dumps(header, ensure_ascii=False).encode("utf-8")  # no half of a pair alone
     except RecursionError:
@@ -177,6 +180,14 @@ def _parsed(source: Source, text: str) -> tuple[dict[str, Any], list[str]]:
             raise
         _broken(source, "a header is JSON in UTF-8", f"it is not ({_brief(error)}).")
     return header, damage
+
+
+def _is_each_kept(text: str, header: Any) -> bool:
+    """Whether the objects hold as many pairs as the text has colons, so that no name was there twice."""
+    if not isinstance(header, dict):
+        return False
+    inner = sum(len(value) for value in header.values() if type(value) is dict)
+    return text.count(":") == len(header) + inner
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -213,7 +224,9 @@ _Tensor = tuple[str, tuple[int, ...], int, int]
 
 def _tensors(source: Source, header: dict[str, Any], size: int) -> dict[str, _Tensor]:
     """Check every tensor by the rules; return (type, shape, begin, end) by name, in the header's order."""
-    tensors = {name: _tensor(source, name, info) for name, info in header.items()}
+    tensors = _sound(header)
+    if tensors is None:  # some rule is broken: which, and where
+        tensors = {name: _tensor(source, name, info) for name, info in header.items()}
     at = 0
     for name, (_, _, begin, end) in sorted(tensors.items(), key=lambda item: item[1][2:]):
         if begin != at:
@@ -240,6 +253,32 @@ def _tensors(source: Source, header: dict[str, Any], size: int) -> dict[str, _Te
             f"{size - at:,} bytes follow it.",
             "the data",
         )
+    return tensors
+
+
+def _sound(header: dict[str, Any]) -> dict[str, _Tensor] | None:
+    """All tensors, where each keeps the rules of `_tensor`: asked of all at once, as there are many."""
+    try:
+        kinds = [info["dtype"] for info in header.values()]
+        shapes = [info["shape"] for info in header.values()]
+        offsets = [info["data_offsets"] for info in header.values()]
+        bits = [_TYPES[kind][0] for kind in kinds]
+    except (KeyError, TypeError):
+        return None
+    if {*map(type, shapes), *map(type, offsets)} - {list} or {*map(len, offsets)} - {2}:
+        return None
+    numbers = [*itertools.chain(*shapes, *offsets)]
+    if {*map(type, numbers)} - {int} or min(numbers, default=0) < 0:
+        return None
+    if max(numbers, default=0) >= 1 << 64 or max(map(len, shapes), default=0) > 64:
+        return None
+    tensors: dict[str, _Tensor] = {}
+    for name, kind, width, shape, (begin, end) in zip(
+        header, kinds, bits, shapes, offsets, strict=True
+    ):
+        if math.prod(shape) * width != 8 * (end - begin):
+            return None
+        tensors[name] = (kind, tuple(shape), begin, end)
     return tensors
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from persist._wire import tar
 from persist._wire.outline import outline
 from persist._wire.pickle import Machine
 from persist._wire.rebuilds import Origin, machine_for, text_of
@@ -25,7 +26,6 @@ from persist.tree import ABSENT, Global
 
 __all__ = ["TarReader"]
 
-_BLOCK = 512
 _WANTED = ("pickle", "tensors", "storages")
 _HEADERS = 64  # members that are looked at
 _AXES = 64
@@ -38,7 +38,7 @@ class TarReader(Reader):
     suffixes = (".pt", ".pth", ".pth.tar")
 
     def claims(self, source: Source) -> str | None:
-        if source.kind != "file" or source.size < _BLOCK or source.head(263)[257:262] != b"ustar":
+        if not tar.is_tar(source):
             return None
         found = _members(source)
         if all(name in found for name in _WANTED):
@@ -77,27 +77,9 @@ class TarReader(Reader):
 
 
 def _members(source: Source) -> dict[str, tuple[int, int]]:
-    """Return the files in a tar: name -> (offset, bytes), as far as they are whole.
-
-    Source: POSIX.1-1988 ``ustar``; the size is in octal digits at 124.
-    """
-    found: dict[str, tuple[int, int]] = {}
-    at = 0
-    for _ in range(_HEADERS):
-        if at + _BLOCK > source.size:
-            break
-        header = source.read(at, _BLOCK)
-        name = header[:100].split(b"\0")[0].decode("utf-8", "replace").removeprefix("./")
-        digits = header[124:136].strip(b"\0 ")
-        if not name or not digits.isdigit() or b"8" in digits or b"9" in digits:
-            break
-        size = int(digits, 8)
-        if at + _BLOCK + size > source.size:
-            break
-        if header[156:157] in (b"0", b"\0"):
-            found[name] = (at + _BLOCK, size)
-        at += _BLOCK + -(-size // _BLOCK) * _BLOCK
-    return found
+    """Return the files in a tar: name -> (offset, bytes), as far as they are whole."""
+    found = tar.members(source, _HEADERS)
+    return {member.name: (member.offset, member.size) for member in found if member.is_whole}
 
 
 def _storages(source: Source, origin: Origin, names: set[str]) -> dict[str, Any]:

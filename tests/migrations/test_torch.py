@@ -188,6 +188,26 @@ def test_quantized_tensors_are_their_integers_and_scales() -> None:
     assert scalars == {"q/qscheme": "torch.per_channel_affine", "q/q_per_channel_axis": 0}
 
 
+def test_zero_points_that_are_floats_make_a_scheme_of_their_own() -> None:
+    parts = (np.array([0.5, 1.0], "f4"), np.array([0.25, 1.0], "f4"), 0)
+    arrays, scalars = names(quantized("QUInt8", "per_channel_affine", *parts))
+    assert scalars["qscheme"] == "torch.per_channel_affine_float_qparams"
+    assert list(arrays["q_per_channel_zero_points"]) == [0.25, 1.0]
+
+
+def test_a_jagged_tensor_is_its_values_and_offsets() -> None:
+    cls = Global("torch.nested._internal.nested_tensor", "NestedTensor")
+    values, offsets = np.zeros((3, 2)), np.array([0, 1, 3])
+    parts = {"values": values, "offsets": offsets, "lengths": None, "_ragged_idx": 1}
+    maker = Global("torch.nested._internal.nested_tensor", "_rebuild_njt")
+    state = {"_ragged_idx": 1, "_values": values}
+    for function, args in ((maker, (parts,)), (cls, (values, offsets))):
+        made = call("torch._tensor._rebuild_from_type_v2", function, cls, args, state)
+        arrays, scalars = names(made)
+        assert list(arrays) == ["values", "offsets"]
+        assert scalars["ragged_idx"] == 1
+
+
 def test_before_1_3_scale_and_zero_point_stand_in_place_of_the_quantizer() -> None:
     place = (storage("QUInt8", "3", 6), 0, (2, 3), (3, 1))
     old = call("torch._utils._rebuild_qtensor", *place, 0.5, 3, False, OrderedDict())

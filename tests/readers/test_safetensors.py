@@ -116,6 +116,8 @@ RULES = {
     "not deep": (laid('{"a":' * 50_000), "one flat JSON|JSON in UTF-8"),
     "digits": (laid('{"a": %s}' % ("9" * 5000)), "JSON in UTF-8"),
     "no name twice": (laid('{"a": 1, "a": 2}'), "no name occurs twice"),
+    "no name of a colon twice": (laid('{"a:b": {}, "a:b": {}}'), "no name occurs twice"),
+    "no name twice, whatever it was": (laid('{"a": 1, "a": {}}'), "no name occurs twice"),
     "no key of a tensor twice": (
         laid('{"a": {"dtype": "F32", "dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}', DATA),
         "no name occurs twice",
@@ -309,3 +311,11 @@ def test_truncations_and_flips(case: Path) -> None:
         with contextlib.suppress(FormatError), persist.open(copy) as file:
             for array in file.arrays.values():
                 np.asarray(array)
+
+
+def test_names_and_metadata_may_hold_colons_and_braces() -> None:
+    tensor = {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}
+    header = {"a: {b}": tensor, "__metadata__": {"at": "12:30", "{": "}"}}
+    with persist.open(laid(header, b"\1\2")) as file:
+        assert np.asarray(file.arrays["a: {b}"]).tolist() == [1, 2]
+        assert file.scalars["__metadata__/at"] == "12:30"

@@ -245,7 +245,7 @@ def test_a_zip_of_several_members_that_is_nobodys_lists_them() -> None:
     with zipfile.ZipFile(out, "w") as archive:
         for number in range(12):
             archive.writestr(f"page{number}.txt", b"hello")
-    with pytest.raises(UnknownFormatError, match=r"12 members: 'page0.txt'.* and 4 more"):
+    with pytest.raises(UnknownFormatError, match=r"12 files: 'page0.txt'.* and 8 more"):
         persist.open(out.getvalue())
 
 
