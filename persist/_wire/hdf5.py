@@ -27,7 +27,7 @@ from persist._wire.source import Source
 from persist.errors import DamagedFileError, FormatError, LimitError, MissingExtraError
 from persist.tree import LazyArray
 
-__all__ = ["Attribute", "Hdf5", "Walk", "attribute_json", "begins_at"]
+__all__ = ["Attribute", "Hdf5", "Walk", "attribute_json", "begins_at", "merge"]
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 
@@ -368,3 +368,20 @@ def attribute_json(value: Any) -> Any:
     if isinstance(value, float):
         return value if np.isfinite(value) else repr(value)
     return str(value)
+
+
+def merge(tree: dict[str, Any], other: dict[str, Any]) -> None:
+    """Put the groups of one file into those of another, at every level: shards of one whole."""
+    seen: set[tuple[int, int]] = set()
+    todo = [(tree, other)]
+    while todo:
+        into, part = todo.pop()
+        if (id(into), id(part)) in seen or into is part:
+            continue
+        seen.add((id(into), id(part)))
+        for name, value in part.items():
+            known = into.get(name)
+            if isinstance(known, dict) and isinstance(value, dict):
+                todo.append((known, value))
+            else:
+                into[name] = value

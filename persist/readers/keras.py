@@ -28,7 +28,7 @@ import numpy as np
 
 from persist._wire import architectures
 from persist._wire.dtypes import extended
-from persist._wire.hdf5 import Hdf5, attribute_json, begins_at
+from persist._wire.hdf5 import Hdf5, attribute_json, begins_at, merge
 from persist._wire.hdf5_objects import Attribute, Node, node_at
 from persist._wire.source import Source
 from persist._wire.zip import Member, ZipDirectory
@@ -99,7 +99,7 @@ class KerasArchiveReader(Reader):
         damage: list[str] = []
         config = _json_member(directory, _CONFIG, damage, options)
         metadata = _json_member(directory, _METADATA, damage, options)
-        tree, structure = _archived_weights(directory, options, verify, damage)
+        tree, structure, names = _archived_weights(directory, options, verify, damage)
         told = metadata if isinstance(metadata, dict) else {}
         version = told.get("keras_version")
         writer = {"keras": version} if isinstance(version, str) else {}
@@ -123,7 +123,7 @@ class KerasArchiveReader(Reader):
                 **structure,
             }
 
-        return Content(tree, structure=describe, writer=writer, damage=damage)
+        return Content(tree, structure=describe, writer=writer, damage=damage, globals=names)
 
 
 # HDF5.
@@ -416,7 +416,7 @@ def _json_member(directory: ZipDirectory, name: str, damage: list[str], options:
 
 def _archived_weights(
     directory: ZipDirectory, options: Options, verify: bool, damage: list[str]
-) -> tuple[dict[str, Any], dict[str, Any]]:
+) -> tuple[dict[str, Any], dict[str, Any], set[str]]:
     """The weights of an archive, from its one HDF5 file, its shards, or an npz."""
     files = [
         member
@@ -433,23 +433,21 @@ def _archived_weights(
     tree: dict[str, Any] = {}
     weights: list[str] = []
     named: dict[str, str] = {}
+    named_globals: set[str] = set()
     for member in files:
         network = _Network(_hdf5(directory, member, options, verify))
-        for name, value in network.tree().items():
-            if isinstance(tree.get(name), dict) and isinstance(value, dict):
-                tree[name].update(value)
-            elif name not in tree:
-                tree[name] = value
+        merge(tree, network.tree())
         told = network.structure()
         weights += told["weights"]
         named |= told["named"]
         damage += network.file.damage
     if not files and (member := directory.find("model.weights.npz")) is not None:
-        if options.open_nested is None:
-            return tree, {"weights": weights, "named": named}
-        content = options.open_nested(directory.open(member, verify))
-        tree = dict(content.tree) if isinstance(content.tree, dict) else {"": content.tree}
-    return tree, {"weights": weights, "named": named}
+        if options.open_nested is not None:  # its variables are pickled in it
+            content = options.open_nested(directory.open(member, verify))
+            tree = dict(content.tree) if isinstance(content.tree, dict) else {"": content.tree}
+            damage += content.damage
+            named_globals = content.globals
+    return tree, {"weights": weights, "named": named}, named_globals
 
 
 def _hdf5(directory: ZipDirectory, member: Member, options: Options, verify: bool) -> Hdf5:

@@ -240,6 +240,25 @@ def test_weights_in_shards_are_one_tree(tmp_path: Path) -> None:
         assert list(file.arrays) == ["layers/d0/vars/0"]
 
 
+def test_shards_in_an_archive_are_one_tree_at_every_level(tmp_path: Path) -> None:
+    path = tmp_path / "m.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", json.dumps({"class_name": "Sequential", "config": {}}))
+        archive.writestr("metadata.json", json.dumps({"keras_version": "3.12.0"}))
+        archive.writestr("model.weights.json", json.dumps({"weight_map": {}}))
+        for number in range(2):
+            name = f"model_{number:05}.weights.h5"
+            file = write(
+                tmp_path / name,
+                lambda file, number=number: file.update(
+                    {f"optimizer/vars/{number}": np.full(2, number)}
+                ),
+            )
+            archive.write(file, name)
+    with persist.open(path) as file:
+        assert sorted(file.arrays) == ["optimizer/vars/0", "optimizer/vars/1"]
+
+
 CODE = marshal.dumps(compile("__import__('os').system('touch pwned')", "lambda", "exec"))
 
 
