@@ -240,8 +240,10 @@ class VirtualDataset(Dataset):
                 self.where,
                 "Read that dataset itself.",
             )
-        boxes = [_boxes(source, dataset.extents), _boxes(target, self.extents)]
-        if None not in boxes and self._lay_box(made, dataset, *boxes, start, stop):
+        box, place = _boxes(source, dataset.extents), _boxes(target, self.extents)
+        if box is not None and place is not None and self._lay_box(
+            made, dataset, box, place, start, stop
+        ):  # fmt: skip
             return
         self.frame.spend(16 * (math.prod(dataset.extents) + math.prod(self.extents)))
         try:

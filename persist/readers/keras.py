@@ -441,12 +441,12 @@ def _archived_weights(
         weights += told["weights"]
         named |= told["named"]
         damage += network.file.damage
-    if not files and (member := directory.find("model.weights.npz")) is not None:
-        if options.open_nested is not None:  # its variables are pickled in it
-            content = options.open_nested(directory.open(member, verify))
-            tree = dict(content.tree) if isinstance(content.tree, dict) else {"": content.tree}
-            damage += content.damage
-            named_globals = content.globals
+    member = None if files else directory.find("model.weights.npz")
+    if member is not None and options.open_nested is not None:  # its variables are pickled in it
+        content = options.open_nested(directory.open(member, verify))
+        tree = dict(content.tree) if isinstance(content.tree, dict) else {"": content.tree}
+        damage += content.damage
+        named_globals = content.globals
     return tree, {"weights": weights, "named": named}, named_globals
 
 
