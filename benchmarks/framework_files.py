@@ -128,7 +128,12 @@ def run(python: str, imports: str, body: str, path: Path) -> tuple[float, float]
     quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     begin = time.perf_counter()
     done = subprocess.run(
-        [python, "-c", code, str(path)], capture_output=True, text=True, env=quiet, check=False
+        [python, "-c", code, str(path)],
+        capture_output=True,
+        text=True,
+        env=quiet,
+        cwd=path.parent,
+        check=False,
     )
     whole = time.perf_counter() - begin
     if done.returncode:

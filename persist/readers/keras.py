@@ -11,7 +11,7 @@ Traps       The order of layers and weights is that of attributes, not of links;
             lists over 64 KB are cut into ``weight_names0``, ``weight_names1``. A
             layer's name may hold slashes. Inner weights of a nested model stand under
             the outer layer. ``.weights.h5`` of 3.x names weights by class and number.
-            bfloat16 is stored as two opaque bytes beside an attribute ``dtype``.
+            bfloat16 is stored as two opaque bytes, since 3.0 beside an attribute ``dtype``.
 Gives       The weights under the path of their dataset, without ``model_weights/``;
             ``optimizer_weights/...``; ``keras_version`` and ``backend`` where the file
             tells them. ``file.structure``: configuration, layers and weights in order.
@@ -263,13 +263,15 @@ class _Network:
         return {name: group[name] for name in order}
 
     def _narrow(self) -> None:
-        """Opaque bytes whose attribute ``dtype`` names a type that HDF5 lacks are of that type."""
+        """Opaque bytes are of the type that their attribute ``dtype`` names; two without it: bfloat16."""
         for path, dataset in self.walk.datasets.items():
             kind = dataset.type.dtype
             if kind.kind != "V" or kind.names is not None or kind.itemsize > 2:
                 continue
             told = self._attributes(path).get("dtype")
-            name = None if told is None else self.walk.value(path, told)
+            # The layout of old has no such attribute, and no other type of Keras takes two bytes.
+            untold = "bfloat16" if kind.itemsize == 2 else None
+            name = untold if told is None else self.walk.value(path, told)
             try:
                 dtype = extended(name) if isinstance(name, str) else None
             except KeyError:

@@ -188,6 +188,21 @@ def test_bfloat16_that_hdf5_lacks(tmp_path: Path) -> None:
             assert np.asarray(array[1:2]).astype("f4").tolist() == [[3, 4, 5]]
 
 
+def test_bfloat16_in_the_layout_of_old_has_no_word_for_it(tmp_path: Path) -> None:
+    def fill(file: Any) -> None:
+        file.attrs["layer_names"] = np.array([b"dense"])
+        file.create_group("dense").attrs["weight_names"] = np.array([b"dense/kernel"])
+        bits = np.array([0x3F80, 0x4000], "<u2")  # 1 and 2
+        file["dense/dense/kernel"] = bits.view("V2")
+        file["dense/other"] = np.zeros(2, "V3")
+
+    with persist.open(write(tmp_path / "half.h5", fill)) as file:
+        kernel = file.arrays["dense/dense/kernel"]
+        assert kernel.dtype == extended("bfloat16")
+        assert np.asarray(kernel).view("u2").tolist() == [0x3F80, 0x4000]
+        assert file.arrays["dense/other"].dtype == np.dtype("V3")
+
+
 def archive(path: Path, members: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> Path:
     with zipfile.ZipFile(path, "w", method) as made:
         for name, data in members.items():
