@@ -7,7 +7,7 @@ made only when it is asked for.
 
 Evidence: ``preprocess_weights_for_loading`` of ``keras/engine/saving.py`` 2.2.4, and
 ``convert_kernel`` of ``keras/utils/conv_utils.py``; networks of 1.2.2 on Theano predict the same in
-today's release (``tests/interop/test_restore.py``).
+today's release (``tests/interop/test_keras.py``).
 """
 
 from __future__ import annotations

@@ -56,6 +56,7 @@ _OWN = (
     ("_trainable_variables", "_non_trainable_variables"),  # Keras 3
     ("_trainable_weights", "_non_trainable_weights"),  # tf.keras
 )
+_FIRST = ("kernel", "embeddings", "bias")  # of a quantized layer's weights
 _DEEPEST = 12  # attributes below a model
 _BOOKKEEPING = {  # attributes in which the libraries keep layers once more
     *("layers", "_layers", "_operations", "_modules", "_functional", "_metrics"),
@@ -487,9 +488,27 @@ def _own(holder: Any, children: list[Any]) -> list[Any]:
     for names in _OWN:
         lists = [getattr(holder, name, None) for name in names]
         if all(isinstance(one, list | tuple) for one in lists):
-            return [variable for one in lists if one is not None for variable in one]
+            found = [variable for one in lists if one is not None for variable in one]
+            return _of_quantized(holder, found)
     below = {id(one) for child in children for one in getattr(child, "weights", ())}
     return [one for one in getattr(holder, "weights", ()) if id(one) not in below]
+
+
+def _of_quantized(holder: Any, found: list[Any]) -> list[Any]:
+    """A layer that was quantized saves its weights in an order that it lists, not as it made them."""
+    mode = getattr(holder, "quantization_mode", None)
+    if mode is None:
+        return found
+    listed = getattr(holder, "variable_serialization_spec", None)  # since 3.12
+    names = listed.get(mode, ()) if isinstance(listed, Mapping) else _FIRST
+    first = []
+    for name in names:
+        for attribute in (f"_{name}", name):  # the bare name may be a property that computes
+            variable = getattr(holder, attribute, None)
+            if any(variable is one for one in found):
+                first.append(variable)
+                break
+    return first + [one for one in found if not any(one is other for other in first)]
 
 
 def _children(holder: Any) -> Iterator[tuple[str, str, Any]]:

@@ -22,11 +22,12 @@ from persist._wire.hdf5_bytes import Frame
 from persist._wire.hdf5_data import Dataset
 from persist._wire.hdf5_headers import SHARED_TABLE, messages_of, read_shared_table
 from persist._wire.hdf5_objects import Attribute, Link, Node, node_at
+from persist._wire.hdf5_virtual import VirtualDataset
 from persist._wire.source import Source
 from persist.errors import DamagedFileError, FormatError, LimitError, MissingExtraError
 from persist.tree import LazyArray
 
-__all__ = ["Attribute", "Hdf5", "Walk", "attribute_json", "begins_at"]
+__all__ = ["Attribute", "Hdf5", "Walk", "attribute_json", "begins_at", "merge"]
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 
@@ -89,7 +90,7 @@ class Hdf5:
                 f"addresses of {wide} and lengths of {long} bytes cannot be", "the superblock"
             )
         root = self._old() if self.version < 2 else self._new()
-        self.root = node_at(self.frame, root)
+        self.root = self.frame.known["root"] = node_at(self.frame, root)
 
     def _old(self) -> int:
         frame = self.frame
@@ -342,6 +343,8 @@ def _stored(dataset: Dataset) -> dict[str, Any]:
     }
     if dataset.type.told:
         told["type"] = dataset.type.told
+    if isinstance(dataset, VirtualDataset):
+        told["parts"] = list(dict.fromkeys(mapping.name for mapping in dataset.mappings))
     if dataset.grid is not None:
         told["chunks"] = list(dataset.grid.chunk)
         told["filters"] = [one.title for one in dataset.pipeline.filters]
@@ -365,3 +368,20 @@ def attribute_json(value: Any) -> Any:
     if isinstance(value, float):
         return value if np.isfinite(value) else repr(value)
     return str(value)
+
+
+def merge(tree: dict[str, Any], other: dict[str, Any]) -> None:
+    """Put the groups of one file into those of another, at every level: shards of one whole."""
+    seen: set[tuple[int, int]] = set()
+    todo = [(tree, other)]
+    while todo:
+        into, part = todo.pop()
+        if (id(into), id(part)) in seen or into is part:
+            continue
+        seen.add((id(into), id(part)))
+        for name, value in part.items():
+            known = into.get(name)
+            if isinstance(known, dict) and isinstance(value, dict):
+                todo.append((known, value))
+            else:
+                into[name] = value

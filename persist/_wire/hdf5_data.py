@@ -260,19 +260,23 @@ class Dataset:
         cost = self.nbytes
         if self.grid is not None and self.pipeline.filters:
             cost = max(cost, self.grid.nbytes * sum(map(len, self._by_row().values())))
-        self.frame.source.spend(cost)
-        stop = self.extents[0] if self.extents else 0
-        return self._settled(self.type.given(self._raw_rows(0, stop), self.frame))
+        self.frame.spend(cost)
+        return self._settled(self._given(0, self.extents[0] if self.extents else 0))
 
     def _given_rows(self, start: int, stop: int) -> Array:
         """Rows that are read again and again are counted each time anew."""
         self._affordable(stop - start)
-        source = self.frame.source
-        self.frame.allowance = source.limits.total_for(source.size)
+        source, before = self.frame.source, self.frame.allowance
+        if before is None:
+            self.frame.allowance = source.limits.total_for(source.size)
         try:
-            return self._settled(self.type.given(self._raw_rows(start, stop), self.frame))
+            return self._settled(self._given(start, stop))
         finally:
-            self.frame.allowance = None
+            self.frame.allowance = before
+
+    def _given(self, start: int, stop: int) -> Array:
+        """Rows as they are given; all of a dataset without axes."""
+        return self.type.given(self._raw_rows(start, stop), self.frame)
 
     def _settled(self, array: Array) -> Array:
         if self.frame.source.writable:
@@ -315,12 +319,6 @@ class Dataset:
             length = row * (stop - start) if self.extents else row
             data = self.frame.fields(layout.address + row * start, length, self.where).data
             return np.ndarray(shape, raw, data)
-        if layout.kind == "virtual":
-            self.frame.refuse(
-                "it is a virtual dataset, whose parts are not put together here.",
-                self.where,
-                "Its parts are datasets of their own in this file; read those.",
-            )
         made = self._blank(shape, start, stop)
         for number in self._touched(start, stop):
             for chunk in self._by_row().get(number, ()):

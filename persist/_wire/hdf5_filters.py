@@ -3,9 +3,9 @@
 After the format specification, section IV.A.2.l, and the filters' sources:
 ``H5Zdeflate.c``, ``H5Zshuffle.c``, ``H5Zfletcher32.c``, ``H5Znbit.c`` and
 ``H5Zscaleoffset.c`` (see `hdf5_bits`); LZF after Marc Lehmann's ``lzf_d.c``, as
-h5py ships it; LZ4 and Zstandard after The HDF Group's ``hdf5_plugins``. Numbers
-of filters: the group's list of registered filters. Nothing is loaded for a
-filter that is not named here.
+h5py ships it; LZ4 and Zstandard after The HDF Group's ``hdf5_plugins``; SZIP, Blosc
+and bitshuffle in modules of their own. Numbers of filters: the group's list of
+registered filters. Nothing is loaded for a filter that is not named here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 import attrs
 import numpy as np
 
-from persist._wire import hdf5_bits
+from persist._wire import blosc, hdf5_bits, szip
 from persist._wire.hdf5_bytes import Fields, Frame
 from persist.errors import DamagedFileError, FormatError, MissingExtraError
 
@@ -31,9 +31,8 @@ _SLACK = 4096
 
 # Filters that are named and not undone: number -> name.
 _NAMED = {
-    4: "SZIP", 305: "LZO", 306: "UCL", 32001: "Blosc", 32002: "MAFISC", 32003: "Snappy",
-    32005: "APAX", 32006: "CBF", 32007: "JPEG-XR", 32008: "bitshuffle", 32009: "SPDP",
-    32010: "LPC-Rice", 32011: "CCSDS-123", 32012: "JPEG-LS", 32013: "ZFP", 32014: "FPZIP",
+    305: "LZO", 306: "UCL", 32002: "MAFISC", 32003: "Snappy",
+    32005: "APAX", 32006: "CBF", 32007: "JPEG-XR", 32009: "SPDP", 32010: "LPC-Rice", 32011: "CCSDS-123", 32012: "JPEG-LS", 32013: "ZFP", 32014: "FPZIP",
     32016: "B3D", 32017: "SZ", 32018: "FCIDECOMP", 32019: "JPEG", 32022: "Granular BitRound",
     32023: "Quantize", 32024: "SZ3", 32025: "Delta-Rice", 32026: "Blosc2", 32028: "SPERR",
 }  # fmt: skip
@@ -242,7 +241,6 @@ def _lzf(data: Any, values: tuple[int, ...], most: int) -> bytes:
 
 
 def _lz4(data: Any, values: tuple[int, ...], most: int) -> bytes:
-    block = _extra("lz4.block", "lz4", "lz4")
     packed = bytes(data)
     size, piece = int.from_bytes(packed[:8], "big"), int.from_bytes(packed[8:12], "big")
     if size > most or not 0 < piece <= most:
@@ -252,7 +250,7 @@ def _lz4(data: Any, values: tuple[int, ...], most: int) -> bytes:
         length = int.from_bytes(packed[at : at + 4], "big")
         part = packed[at + 4 : at + 4 + length]
         wanted = min(piece, size - len(made))
-        made += part if length == wanted else block.decompress(part, uncompressed_size=wanted)
+        made += part if length == wanted else _unlz4(part, wanted)
         at += 4 + length
         if not length:
             raise ValueError("an empty block")
@@ -260,11 +258,30 @@ def _lz4(data: Any, values: tuple[int, ...], most: int) -> bytes:
 
 
 def _zstd(data: Any, values: tuple[int, ...], most: int) -> bytes:
-    library = _extra("zstandard", "zstd", "zstandard")
-    made: bytes = library.ZstdDecompressor().decompressobj().decompress(bytes(data))[: most + 1]
+    made = _unzstd(bytes(data), most)
     if len(made) > most:
         raise ValueError("too much is in it")
     return made
+
+
+def _unlz4(data: bytes, size: int) -> bytes:
+    made: bytes = _extra("lz4.block", "lz4", "lz4").decompress(data, uncompressed_size=size)
+    return made
+
+
+def _unzstd(data: bytes, size: int) -> bytes:
+    """What is in it, but no more than one byte above ``size``."""
+    library = _extra("zstandard", "zstd", "zstandard")
+    made: bytes = library.ZstdDecompressor().stream_reader(data).read(size + 1)
+    return made
+
+
+def _blosc(data: Any, values: tuple[int, ...], most: int) -> bytes:
+    return blosc.undo(bytes(data), most, _UNPACKERS)
+
+
+def _bitshuffle(data: Any, values: tuple[int, ...], most: int) -> bytes:
+    return blosc.bitshuffled(bytes(data), values, most, _UNPACKERS)
 
 
 def _extra(module: str, extra: str, library: str) -> Any:
@@ -277,15 +294,20 @@ def _extra(module: str, extra: str, library: str) -> Any:
         ) from error
 
 
+_UNPACKERS: dict[str, blosc.Unpack] = {"LZ4": _unlz4, "Zstandard": _unzstd}
+
 _Undo = Callable[[Any, tuple[int, ...], int], Any]
 _UNDO: dict[int, tuple[str, _Undo]] = {
     1: ("deflate", _deflate),
     2: ("shuffle", _shuffle),
     3: ("Fletcher32", _fletcher32),
+    4: ("SZIP", szip.undo),
     5: ("N-bit", hdf5_bits.nbit),
     6: ("scale-offset", hdf5_bits.scaleoffset),
     307: ("bzip2", _bzip2),
     32000: ("LZF", _lzf),
+    32001: ("Blosc", _blosc),
     32004: ("LZ4", _lz4),
+    32008: ("bitshuffle", _bitshuffle),
     32015: ("Zstandard", _zstd),
 }

@@ -7,6 +7,7 @@ IV.A.2.m (attributes, versions 1 to 3), IV.A.2.r (symbol tables) and III.B, III.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -23,10 +24,13 @@ from persist._wire.hdf5_heaps import FractalHeap, LocalHeap
 from persist._wire.hdf5_trees import leaves, records
 from persist._wire.hdf5_types import Type, committed, read_type
 from persist._wire.hdf5_values import text_of
+from persist._wire.hdf5_virtual import VirtualDataset, grown, read_mappings
 
 __all__ = ["Attribute", "Link", "Node", "node_at"]
 
 _SHARED = 0x02
+_HOPS = 16  # soft links on the way to one dataset
+_SHOWN = 16  # virtual datasets that show one another
 
 
 @attrs.frozen
@@ -197,8 +201,6 @@ class Node:
                 "h5py, or open with salvage=True, which leaves this out.",
             )
         layout = read_layout(self._need(headers.LAYOUT))
-        if layout.kind == "virtual":
-            _refuse_foreign(frame, layout.address, layout.alone[0], where)
         fill = None
         for kind in (headers.FILL_OLD, headers.FILL):
             message = self._one(kind)
@@ -207,7 +209,8 @@ class Node:
         filters = self._one(headers.FILTERS)
         pipeline = Pipeline(()) if filters is None else Pipeline.of(filters.fields())
         space = read_space(self._need(headers.DATASPACE))
-        return Dataset(frame, where, self.type(), space, layout, fill, pipeline)
+        parts = frame, where, self.type(), space, layout, fill, pipeline
+        return _virtual(*parts) if layout.kind == "virtual" else Dataset(*parts)
 
 
 def node_at(frame: Frame, address: int) -> Node:
@@ -314,24 +317,62 @@ def _attribute(fields: Fields) -> Attribute:
     return Attribute(fields.frame, name, type, read_space(space), fields.view(fields.left))
 
 
-def _refuse_foreign(frame: Frame, address: int | None, index: int, where: str) -> None:
-    """Refuse a virtual dataset whose parts stand in other files ("." is this one)."""
-    from persist._wire.hdf5_values import heap_of
+# Virtual datasets.
 
-    if address is None:
-        return
-    fields = Fields(frame, heap_of(frame).get(address, index), address, "a virtual dataset's parts")
-    version = fields.version(0, 1)
-    count = fields.length()
-    if not count:
-        return
-    if version == 1:  # names that occurred already are told by number
-        fields.skip(1)
-    name = fields.name()
-    if name != "." or count > 1:
-        frame.refuse(
-            f"it is a virtual dataset, put together of parts in other files ({name!r}).",
-            where,
-            "A file that names others can read whatever its reader may. Open those files "
-            "themselves, or open with salvage=True, which leaves this out.",
-        )
+
+def _virtual(
+    frame: Frame, where: str, type: Type, space: Space, layout: Any, *rest: Any
+) -> Dataset:
+    """A virtual dataset, with the extents that its parts make."""
+    find = functools.partial(_found, frame)
+    rank = len(space.extents)
+    mappings = read_mappings(frame, layout.address, layout.alone[0], rank, where)
+    space = grown(space, mappings, find)
+    return VirtualDataset(mappings, find, frame, where, type, space, layout, *rest)
+
+
+def _found(frame: Frame, path: str) -> Dataset | None:
+    """The dataset at a path within the file, or None."""
+    node: Node | None = frame.known["root"]
+    steps = [step for step in path.split("/") if step not in ("", ".")][::-1]
+    for _ in range(_HOPS + 2 * len(steps)):
+        if node is None or not steps:
+            break
+        frame.work()
+        step = steps.pop()
+        link = _names(node).get(step)
+        if link is None or link.file is not None:
+            return None
+        if link.address is None:
+            if link.path.startswith("/"):
+                node = frame.known["root"]
+            steps += [step for step in link.path.split("/") if step not in ("", ".")][::-1]
+        else:
+            node = node_at(frame, link.address)
+    if node is None or steps or node.kind != "dataset":
+        return None
+    return _made(frame, node, path)
+
+
+def _names(node: Node) -> dict[str, Link]:
+    """The links of a group by name, each group's once."""
+    key = "names", node.address
+    if key not in node.frame.known:
+        found = node.links() if node.kind == "group" else []
+        node.frame.known[key] = {link.name: link for link in found}
+    return node.frame.known[key]  # type: ignore[no-any-return]
+
+
+def _made(frame: Frame, node: Node, path: str) -> Dataset:
+    """The dataset of an object, made once; one that shows itself is refused."""
+    key = "dataset", node.address
+    if key not in frame.known:
+        depth = frame.known.get("virtual depth", 0)
+        if depth >= _SHOWN:
+            frame.damaged(f"virtual datasets show one another {depth} deep", f"dataset {path!r}")
+        frame.known["virtual depth"] = depth + 1
+        try:
+            frame.known[key] = node.dataset(f"dataset {path!r}")
+        finally:
+            frame.known["virtual depth"] = depth
+    return frame.known[key]  # type: ignore[no-any-return]

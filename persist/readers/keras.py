@@ -11,7 +11,7 @@ Traps       The order of layers and weights is that of attributes, not of links;
             lists over 64 KB are cut into ``weight_names0``, ``weight_names1``. A
             layer's name may hold slashes. Inner weights of a nested model stand under
             the outer layer. ``.weights.h5`` of 3.x names weights by class and number.
-            bfloat16 is stored as two opaque bytes beside an attribute ``dtype``.
+            bfloat16 is stored as two opaque bytes, since 3.0 beside an attribute ``dtype``.
 Gives       The weights under the path of their dataset, without ``model_weights/``;
             ``optimizer_weights/...``; ``keras_version`` and ``backend`` where the file
             tells them. ``file.structure``: configuration, layers and weights in order.
@@ -28,7 +28,7 @@ import numpy as np
 
 from persist._wire import architectures
 from persist._wire.dtypes import extended
-from persist._wire.hdf5 import Hdf5, attribute_json, begins_at
+from persist._wire.hdf5 import Hdf5, attribute_json, begins_at, merge
 from persist._wire.hdf5_objects import Attribute, Node, node_at
 from persist._wire.source import Source
 from persist._wire.zip import Member, ZipDirectory
@@ -99,7 +99,7 @@ class KerasArchiveReader(Reader):
         damage: list[str] = []
         config = _json_member(directory, _CONFIG, damage, options)
         metadata = _json_member(directory, _METADATA, damage, options)
-        tree, structure = _archived_weights(directory, options, verify, damage)
+        tree, structure, names = _archived_weights(directory, options, verify, damage)
         told = metadata if isinstance(metadata, dict) else {}
         version = told.get("keras_version")
         writer = {"keras": version} if isinstance(version, str) else {}
@@ -123,7 +123,7 @@ class KerasArchiveReader(Reader):
                 **structure,
             }
 
-        return Content(tree, structure=describe, writer=writer, damage=damage)
+        return Content(tree, structure=describe, writer=writer, damage=damage, globals=names)
 
 
 # HDF5.
@@ -263,13 +263,15 @@ class _Network:
         return {name: group[name] for name in order}
 
     def _narrow(self) -> None:
-        """Opaque bytes whose attribute ``dtype`` names a type that HDF5 lacks are of that type."""
+        """Opaque bytes are of the type that their attribute ``dtype`` names; two without it: bfloat16."""
         for path, dataset in self.walk.datasets.items():
             kind = dataset.type.dtype
             if kind.kind != "V" or kind.names is not None or kind.itemsize > 2:
                 continue
             told = self._attributes(path).get("dtype")
-            name = None if told is None else self.walk.value(path, told)
+            # The layout of old has no such attribute, and no other type of Keras takes two bytes.
+            untold = "bfloat16" if kind.itemsize == 2 else None
+            name = untold if told is None else self.walk.value(path, told)
             try:
                 dtype = extended(name) if isinstance(name, str) else None
             except KeyError:
@@ -416,7 +418,7 @@ def _json_member(directory: ZipDirectory, name: str, damage: list[str], options:
 
 def _archived_weights(
     directory: ZipDirectory, options: Options, verify: bool, damage: list[str]
-) -> tuple[dict[str, Any], dict[str, Any]]:
+) -> tuple[dict[str, Any], dict[str, Any], set[str]]:
     """The weights of an archive, from its one HDF5 file, its shards, or an npz."""
     files = [
         member
@@ -433,23 +435,21 @@ def _archived_weights(
     tree: dict[str, Any] = {}
     weights: list[str] = []
     named: dict[str, str] = {}
+    named_globals: set[str] = set()
     for member in files:
         network = _Network(_hdf5(directory, member, options, verify))
-        for name, value in network.tree().items():
-            if isinstance(tree.get(name), dict) and isinstance(value, dict):
-                tree[name].update(value)
-            elif name not in tree:
-                tree[name] = value
+        merge(tree, network.tree())
         told = network.structure()
         weights += told["weights"]
         named |= told["named"]
         damage += network.file.damage
-    if not files and (member := directory.find("model.weights.npz")) is not None:
-        if options.open_nested is None:
-            return tree, {"weights": weights, "named": named}
+    member = None if files else directory.find("model.weights.npz")
+    if member is not None and options.open_nested is not None:  # its variables are pickled in it
         content = options.open_nested(directory.open(member, verify))
         tree = dict(content.tree) if isinstance(content.tree, dict) else {"": content.tree}
-    return tree, {"weights": weights, "named": named}
+        damage += content.damage
+        named_globals = content.globals
+    return tree, {"weights": weights, "named": named}, named_globals
 
 
 def _hdf5(directory: ZipDirectory, member: Member, options: Options, verify: bool) -> Hdf5:

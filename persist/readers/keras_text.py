@@ -20,7 +20,7 @@ import re
 from typing import Any
 
 from persist._wire.architectures import codes_of, described, is_architecture
-from persist._wire.hdf5 import Hdf5
+from persist._wire.hdf5 import Hdf5, merge
 from persist._wire.source import Source
 from persist._wire.yaml_data import read_yaml
 from persist.errors import DamagedFileError, FormatError
@@ -155,24 +155,7 @@ def _sharded(source: Source, names: list[str], value: Any, options: Options) -> 
             damage.append(f"the shard {name!r} is not beside it")
             continue
         file = Hdf5(shard, verify=options.verify != "never", salvage=options.salvage)
-        _merge(tree, file.walk().tree)
+        merge(tree, file.walk().tree)
         damage += file.damage
     structure = {"shards": names, "metadata": value.get("metadata", {})}
     return Content(tree, structure=structure, damage=damage, format="keras-sharded-h5")
-
-
-def _merge(tree: dict[str, Any], other: dict[str, Any]) -> None:
-    """Put the groups of a shard into those of the others."""
-    seen: set[tuple[int, int]] = set()
-    todo = [(tree, other)]
-    while todo:
-        into, part = todo.pop()
-        if (id(into), id(part)) in seen or into is part:
-            continue
-        seen.add((id(into), id(part)))
-        for name, value in part.items():
-            known = into.get(name)
-            if isinstance(known, dict) and isinstance(value, dict):
-                todo.append((known, value))
-            else:
-                into[name] = value

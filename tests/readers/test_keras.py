@@ -188,6 +188,21 @@ def test_bfloat16_that_hdf5_lacks(tmp_path: Path) -> None:
             assert np.asarray(array[1:2]).astype("f4").tolist() == [[3, 4, 5]]
 
 
+def test_bfloat16_in_the_layout_of_old_has_no_word_for_it(tmp_path: Path) -> None:
+    def fill(file: Any) -> None:
+        file.attrs["layer_names"] = np.array([b"dense"])
+        file.create_group("dense").attrs["weight_names"] = np.array([b"dense/kernel"])
+        bits = np.array([0x3F80, 0x4000], "<u2")  # 1 and 2
+        file["dense/dense/kernel"] = bits.view("V2")
+        file["dense/other"] = np.zeros(2, "V3")
+
+    with persist.open(write(tmp_path / "half.h5", fill)) as file:
+        kernel = file.arrays["dense/dense/kernel"]
+        assert kernel.dtype == extended("bfloat16")
+        assert np.asarray(kernel).view("u2").tolist() == [0x3F80, 0x4000]
+        assert file.arrays["dense/other"].dtype == np.dtype("V3")
+
+
 def archive(path: Path, members: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> Path:
     with zipfile.ZipFile(path, "w", method) as made:
         for name, data in members.items():
@@ -238,6 +253,25 @@ def test_weights_in_shards_are_one_tree(tmp_path: Path) -> None:
         persist.open(path)
     with persist.open(path, salvage=True) as file:
         assert list(file.arrays) == ["layers/d0/vars/0"]
+
+
+def test_shards_in_an_archive_are_one_tree_at_every_level(tmp_path: Path) -> None:
+    path = tmp_path / "m.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", json.dumps({"class_name": "Sequential", "config": {}}))
+        archive.writestr("metadata.json", json.dumps({"keras_version": "3.12.0"}))
+        archive.writestr("model.weights.json", json.dumps({"weight_map": {}}))
+        for number in range(2):
+            name = f"model_{number:05}.weights.h5"
+            file = write(
+                tmp_path / name,
+                lambda file, number=number: file.update(
+                    {f"optimizer/vars/{number}": np.full(2, number)}
+                ),
+            )
+            archive.write(file, name)
+    with persist.open(path) as file:
+        assert sorted(file.arrays) == ["optimizer/vars/0", "optimizer/vars/1"]
 
 
 CODE = marshal.dumps(compile("__import__('os').system('touch pwned')", "lambda", "exec"))

@@ -45,15 +45,25 @@ def test_what_comes_after_continues_the_sum(first: bytes, second: bytes) -> None
     assert crc32c(second, crc32c(first)) == whole
 
 
-@pytest.mark.parametrize("extra", [0, 1, 2, 4095, 4096, 4097, 65_537])
-def test_long_stretches_are_put_together(extra: int) -> None:
-    data = np.random.default_rng(extra).bytes(16 * 4096 + extra)
-    pieces = [data[start : start + 5000] for start in range(0, len(data), 5000)]
-    value = 0
-    for piece in pieces:  # short enough to be summed byte by byte
-        value = portable(piece, value)
-    assert portable(data) == value
-    assert portable(data, 12345) != value
+@pytest.mark.parametrize("size", [11_370, 11_371, 90_960, 90_961, 90_968, 1_500_000, 2_345_679])
+def test_long_data_is_folded_to_the_same_sum(size: int) -> None:
+    data = np.random.default_rng(size).bytes(size)
+    value = 12345
+    for start in range(0, size, 5000):  # short enough to be summed byte by byte
+        value = portable(data[start : start + 5000], value)
+    assert portable(data, 12345) == value
+    assert portable(b"!" + data, 12345) != value
+    assert portable(memoryview(b"!" + data)[1:], 12345) == value  # words that lie unaligned
+
+
+def test_what_words_are_folded_by_is_a_multiple_of_the_polynomial() -> None:
+    degree = module._DEGREE
+    terms = [degree, *(degree - distance for distance in module._DISTANCES)]
+    value = sum(1 << term for term in terms)
+    for bit in range(degree, 31, -1):
+        if value >> bit & 1:
+            value ^= 0x11EDC6F41 << bit - 32
+    assert (value, terms[-1]) == (0, 0)
 
 
 @pytest.mark.extra("crc32c")

@@ -425,19 +425,6 @@ def test_nothing_leads_out_of_the_file(tmp_path: Path) -> None:
             assert len(file.damage) == 1
 
 
-def test_a_virtual_dataset_within_the_file_says_where_its_parts_are(tmp_path: Path) -> None:
-    def fill(file: Any) -> None:
-        file["x"] = np.arange(4)
-        layout = h5py.VirtualLayout((4,), "i8")
-        layout[:] = h5py.VirtualSource(".", "x", (4,))
-        file.create_virtual_dataset("whole", layout)
-
-    with persist.open(write(tmp_path / "virtual.h5", fill)) as file:
-        assert file.arrays["x"].tolist() == [0, 1, 2, 3]
-        with pytest.raises(FormatError, match="virtual dataset"):
-            np.asarray(file.arrays["whole"])
-
-
 def test_a_shape_that_nothing_stands_behind_takes_no_memory(tmp_path: Path) -> None:
     def fill(file: Any) -> None:
         file.create_dataset("bomb", (1 << 20, 1 << 20), "f8", chunks=(64, 64), compression="gzip")
