@@ -85,6 +85,7 @@ class Target:
         is_open: whether any field is welcome.
         dropped: names of what is declared and not saved (transients, resources).
         owners: simple names by which private attributes may be mangled.
+        headers: of the envelopes of today, by their names.
     """
 
     parts: list[TargetPart]
@@ -92,6 +93,7 @@ class Target:
     is_open: bool
     dropped: frozenset[str]
     owners: tuple[str, ...] = ()
+    headers: dict[Any, Any] = attrs.field(factory=dict, repr=False)
 
     @property
     def leaf(self) -> TargetPart:
@@ -159,6 +161,7 @@ class Case:
         unknown: names of undeclared fields.
         items: the members of a set subclass.
         instead: what a migration put in the place of the instance; ABSENT for nothing.
+        told: names of entries that told the version, so that leaving them out loses nothing.
     """
 
     target: Target
@@ -169,6 +172,7 @@ class Case:
     items: list[Any] | None = None
     instead: Any = ABSENT
     pieces: list[_Piece] = attrs.field(factory=list)
+    told: frozenset[str] = frozenset()
 
     @property
     def is_migrated(self) -> bool:
@@ -213,6 +217,9 @@ def survey(
         case.pieces = [piece for piece in case.pieces if piece.kind != ITEMS]
     else:
         case.pieces = _bare(target, state, registry, version, owners)
+        if version is None:
+            stamps = [stamp for part in target.parts for stamp in registry.stamps(part.schema.name)]
+            case.told = frozenset(stamp.key for stamp in stamps if stamp.key is not None)
     for piece in case.pieces:
         if piece.schema is not None:
             piece.course = _course(piece, registry)
@@ -601,7 +608,9 @@ def _sort(case: Case, unknown: str) -> None:
             left = {}
         case.states.append((part, fields))
     _refuse_missing(case, found)
-    case.unknown = [str(name) for name in left if name not in target.dropped]
+    case.unknown = [
+        str(name) for name in left if name not in target.dropped and name not in case.told
+    ]
     if case.unknown and unknown == "error":
         raise SchemaError(
             f"its state has fields that {target.leaf.schema.name!r} does not declare: "

@@ -429,6 +429,27 @@ def save(
     """
     _refuse_suffix(target, format)
     registry = default_registry if registry is None else registry
+    name = os.fsdecode(os.fspath(target)) if isinstance(target, str | os.PathLike) else None
+    try:
+        _save(
+            obj, target, format, durable, metadata, compress, digest, versions, protocol, registry
+        )
+    except PersistError as error:
+        raise error.at(file=name) from error.__cause__
+
+
+def _save(
+    obj: Any,
+    target: Any,
+    format: str,
+    durable: bool,
+    metadata: Mapping[str, Any] | None,
+    compress: str | None,
+    digest: str | None,
+    versions: Mapping[str, int] | None,
+    protocol: int | None,
+    registry: Registry,
+) -> None:
     if format == "persist":
         tree = _older(tree_of(obj, registry), versions, registry)
         save_tree(

@@ -10,8 +10,9 @@ For who builds objects of the result: a `Record` whose class is declared here ha
 - ``cls``: today's `Global` (module and qualified name of the class),
 - ``version``: today's version of its schema,
 - ``state``: a dict of fields by declared name; where the class has a codec of
-  its own, what ``__setstate__`` takes; where one class of the MRO has a codec and
-  another has fields, an envelope of today's versions,
+  its own, what ``__setstate__`` takes; where several classes of the MRO are declared,
+  an envelope (`docs/envelope.md`), since each has a version of its own, and where the
+  instance lacked a field, one, which tells so,
 - ``args``, ``kwargs``, ``listitems``, ``dictitems``: the contents of an heir of a builtin,
   wherever the file had them.
 
@@ -31,6 +32,7 @@ import numpy as np
 
 from persist._course import Case, Course, Target, bring_up, survey, target_of
 from persist._envelope import CODEC, FIELDS, INSIDE, ITEMS, Layer, seal, unwrap, wrap
+from persist._steps import outside
 from persist._walk import Copier, arrays_in, is_holder
 from persist.errors import (
     MigrationFailedError,
@@ -277,7 +279,9 @@ class _Run:
         if self.unknown == "warn":
             for schema, names in self._unknown.items():
                 warnings.warn(
-                    unknown_text(schema, names, self._file), UnknownFieldWarning, stacklevel=4
+                    unknown_text(schema, names, self._file),
+                    UnknownFieldWarning,
+                    stacklevel=outside(),
                 )
 
     def _moved(self, named: Global) -> Global:
@@ -581,37 +585,40 @@ def take_array(record: Record) -> None:
 
 def today_state(case: Case) -> Any:
     """Return a state of today in the form that `Record.state` and ``restore_state`` take."""
-    states = case.states
-    if len(states) == 1 and states[0][0].kind == CODEC:
-        return states[0][1]
-    merged: dict[Any, Any] = {}
-    collides = False
-    for part, state in states:
+    target = case.target
+    if len(target.parts) == 1:
+        ((part, state),) = case.states
         if part.kind == CODEC:
-            collides = True
-            break
-        collides = collides or any(name in merged for name in state)
-        merged.update(state)
-    if not collides:
-        return {**merged, **case.extra}
-    layers, values = [], []
-    for part in case.target.parts:
-        found = next((state for own, state in states if own is part), ABSENT)
-        names: Any = None
-        value: Any = None
-        kind = part.kind
-        if kind == INSIDE or found is ABSENT:
-            kind, names = INSIDE, tuple(field.name for field in part.fields)
-        elif kind == FIELDS:
-            fields = {**found, **(case.extra if part is case.target.leaf else {})}
-            names, value = tuple(fields), tuple(fields.values())
+            return state
+        if all(field.has_default or field.name in state for field in part.fields):
+            return {**state, **case.extra}
+    values: list[Any] = []
+    names: list[Any] = []
+    for part in target.parts:
+        found = next((state for own, state in case.states if own is part), ABSENT)
+        if part.kind == FIELDS and found is not ABSENT:
+            fields = {**found, **(case.extra if part is target.leaf else {})}
+            names.append(tuple(fields))
+            values.append(tuple(fields.values()))
         else:
-            value = found
-        layers.append(
-            Layer(part.schema.name, part.schema.version, part.schema.fingerprint, kind, names)
-        )
-        values.append(value)
-    return wrap(seal(layers), values)
+            is_tuple = part.kind == CODEC and type(found) is tuple
+            names.append(len(found) if is_tuple else None)
+            values.append(None if found is ABSENT else found)
+    return wrap(_header(target, tuple(names)), values)
+
+
+def _header(target: Target, names: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The header of today's versions for these names: one object, which a file holds once."""
+    header = target.headers.get(names)
+    if header is None:
+        layers = []
+        for part, own in zip(target.parts, names, strict=True):
+            schema = part.schema
+            if part.kind == INSIDE:
+                own = tuple(field.name for field in part.fields)
+            layers.append(Layer(schema.name, schema.version, schema.fingerprint, part.kind, own))
+        header = target.headers[names] = seal(layers)
+    return header
 
 
 # Planning.

@@ -14,7 +14,7 @@ import operator
 import threading
 import types
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
@@ -38,6 +38,7 @@ from persist._kinds import (
 )
 from persist._migrate import freeze, roots_of, take_array, thaw, today_state, unknown_text
 from persist._resource import stored
+from persist._steps import outside
 from persist._values import NAMED, ConstantRef, constant_of, refusal
 from persist.errors import PersistError, SchemaError, UnknownFieldWarning
 from persist.registry import Registry, default_registry
@@ -180,7 +181,8 @@ class Road:
             (
                 found
                 for base in cls.__mro__
-                if isinstance(found := vars(base).get("__reduce__"), types.FunctionType)
+                if base is not Counter
+                and isinstance(found := vars(base).get("__reduce__"), types.FunctionType)
             ),
             None,
         )
@@ -482,7 +484,9 @@ class Road:
             )
         if case.unknown:
             warnings.warn(
-                unknown_text(self.schema.name, case.unknown), UnknownFieldWarning, stacklevel=4
+                unknown_text(self.schema.name, case.unknown),
+                UnknownFieldWarning,
+                stacklevel=outside(),
             )
         return case
 

@@ -20,6 +20,7 @@ __all__ = [
     "caller",
     "gap",
     "origin_of",
+    "outside",
     "shortest",
 ]
 
@@ -190,6 +191,17 @@ def caller(qualname: str, file: str) -> Origin:
         str(said.get("__name__", "")), qualname, frame.f_code.co_filename, frame.f_lineno,
         said.get("__spec__"),
     )  # fmt: skip
+
+
+def outside() -> int:
+    """Return the stack level of the first caller that is not of this package, for a warning."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and (
+        frame.f_globals.get("__name__", "").startswith("persist.")
+        or frame.f_code.co_filename.startswith("<__")  # one of the short ways
+    ):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 @attrs.frozen

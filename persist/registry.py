@@ -9,6 +9,7 @@ readers may be holding.
 
 from __future__ import annotations
 
+import enum
 import operator
 import threading
 import weakref
@@ -172,6 +173,13 @@ class Registry:
             The class, so that it also serves as a decorator's body.
         """
         _check_version(version, cls if isinstance(cls, str) else dotted(cls))
+        if isinstance(cls, enum.EnumMeta):
+            raise SchemaError(
+                f"the class {dotted(cls)} is an enum, whose members have no state of their own.",
+                where=f"class {dotted(cls)}",
+                remedy='Name each member: persist.constant(f"lab.{member.name}", member).',
+                schema=schema or dotted(cls),
+            )
         with self._changing():
             if isinstance(cls, str):
                 name = schema or cls

@@ -614,7 +614,7 @@ def test_an_object_is_downgraded_class_by_class():
         ("down.Down", 1, {"W": [1]}),
         ("down.Heir", 1, {"N": 4}),
     ]
-    assert up(older, None).state == {"w": [1], "n": 8}
+    assert up(older, None).fields() == {"w": [1], "n": 8}
     plain, _ = persist.downgrade(obj, to=2)
     assert plain.version == 2
     assert vars(obj) == {"w": [1], "n": 8}

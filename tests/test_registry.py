@@ -404,3 +404,14 @@ def test_check_is_silent_when_all_is_well(registry):
     registry.alias("old.Net", net)
     registry.check()
     assert registry.faults() == []
+
+
+def test_an_enum_is_no_class_with_a_state(registry):
+    """Its members are constants, and the message says how."""
+    import enum
+
+    class Mood(enum.Enum):
+        GLAD = 1
+
+    with pytest.raises(SchemaError, match=r"is an enum.*persist.constant"):
+        registry.register(Mood)

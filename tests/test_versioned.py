@@ -931,7 +931,7 @@ def test_the_same_by_way_of_the_tree(file, module):
     assert tree["secret"].qualname == "lab_of_old.Hidden"
     circle = tree["circle"]
     assert circle.state["next"].state["next"] is circle
-    assert tree["heir"].state == {"weights": [3.0], "layers": 3}
+    assert tree["heir"].fields() == {"weights": [3.0], "layers": 3}
 
 
 # Two versions of one program.

@@ -27,6 +27,7 @@ from persist._container import dtypes
 from persist._container.members import Item, Members, place
 from persist._container.names import distinct
 from persist._container.text import bits, graph_text
+from persist._envelope import CODEC, FIELDS, Envelope, unwrap
 from persist.errors import FormatError
 from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record, is_slots_pair, step_of
 
@@ -135,7 +136,14 @@ def _by_record(frame: _Frame, place: int) -> str | None:
         return "kwargs"
     if place in (2, 3) or isinstance(record.state, dict) or is_slots_pair(record.state):
         return None
-    return "state"
+    return None if unwrap(record.state) is not None else "state"
+
+
+def _by_layer(frame: _Frame, place: int) -> str | None:
+    """An envelope's values: fields go by their names, what a codec gave as a state does."""
+    envelope: Envelope = frame.keys
+    is_codec = place > 0 and envelope.layers[place - 1].kind == CODEC
+    return "state" if is_codec and not isinstance(envelope.values[place - 1], dict) else None
 
 
 def _by_base(frame: _Frame, place: int) -> str | None:
@@ -415,6 +423,12 @@ def _tuple(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame | None:
     keys = None
     if frame.hint is not None and frame.hint[0] == id(value):
         stepper, keys = frame.hint[1], value
+        if stepper is _by_layer:
+            keys = unwrap(value)
+    elif frame.stepper is _by_layer and (place := len(frame.cells) - frame.skip):
+        layer = frame.keys.layers[place - 1]
+        if layer.kind == FIELDS:
+            stepper, keys = _by_key, layer.names
     return _Frame(frame, ["tuple"], iter(value), stepper, keys, immutable=True)
 
 
@@ -534,6 +548,8 @@ def _object(encoder: _Encoder, frame: _Frame, value: Any) -> _Frame:
         inner.hint = (id(value.args), _by_base)
     elif is_slots_pair(state):
         inner.hint = (id(state), _through)
+    elif unwrap(state) is not None:
+        inner.hint = (id(state), _by_layer)
     return inner
 
 
