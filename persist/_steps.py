@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -153,7 +154,10 @@ class Origin:
     spec: Any = attrs.field(default=None, eq=False, repr=False)
 
     def replaces(self, other: Origin, is_function: bool) -> bool:
-        """Whether this is the same place again: a reload, or a notebook's cell."""
+        """Whether this is the same place again: a reload, a notebook's cell, a module run as a script."""
+        place = (self.qualname, self.line, self.file)
+        if place == (other.qualname, other.line, other.file) and os.path.exists(self.file):
+            return True
         if self.module != other.module or self.qualname != other.qualname:
             return False
         if is_function:

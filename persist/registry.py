@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import enum
 import operator
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -213,8 +214,8 @@ class Registry:
         other_ref = self._by_name.get(name)
         other = other_ref() if other_ref is not None else None
         # The same module and qualified name again is a reload, or a decorator's second class;
-        # a local class lives no longer than its function.
-        again = other is None or other is cls or dotted(other) == qualname
+        # a module may run as a script and be imported too; a local class lives no longer than its function.
+        again = other is None or other is cls or dotted(other) == qualname or _is_twin(cls, other)
         if not again and "<locals>" not in f"{qualname} {dotted(other or cls)}":
             self._clashes.append(
                 SchemaError(
@@ -726,6 +727,12 @@ class Registry:
         found = self.faults()
         if found:
             raise ExceptionGroup(f"registry {self.name!r}: {len(found)} faults", found)
+
+
+def _is_twin(cls: type, other: type) -> bool:
+    """Whether two classes are of one line of one file, under two names of the module."""
+    files = [getattr(sys.modules.get(one.__module__), "__file__", None) for one in (cls, other)]
+    return cls.__qualname__ == other.__qualname__ and files[0] == files[1] is not None
 
 
 def _same(one: Any, other: Any) -> bool:
