@@ -15,8 +15,9 @@ from typing import Any
 
 import attrs
 
+from persist import _fused
 from persist._envelope import CODEC, FIELDS, INSIDE, ITEMS, Envelope, refuse_newer, unwrap
-from persist._walk import arrays_in
+from persist._walk import arrays_in, has_no_arrays
 from persist.errors import (
     FutureVersionError,
     MigrationFailedError,
@@ -28,7 +29,9 @@ from persist.registry import Migration, Registry
 from persist.schema import Field, Layout, Schema, demangled
 from persist.tree import ABSENT, LazyArray, Record, is_slots_pair
 
-__all__ = ["Case", "Course", "Target", "bring_up", "survey", "target_of"]
+__all__ = [
+    "Case", "Course", "Target", "bring_up", "failed", "read_lazy", "survey", "target_of",
+]  # fmt: skip
 
 _MANGLED = re.compile(r"_[^_].*?__.")
 
@@ -137,6 +140,7 @@ class _Piece:
     note: str = ""
     course: Course | None = None
     fingerprint: str = ""
+    done: int = 0  # steps that were done already, on the written way
 
     @property
     def knows_its_gaps(self) -> bool:
@@ -406,31 +410,43 @@ def bring_up(
 
 def _run(piece: _Piece, record: Record | None, memo: dict[Any, Any]) -> Any:
     state = piece.value
-    for step in piece.course.steps if piece.course is not None else ():
-        state = _step(step, state, record, memo)
+    steps = () if piece.course is None else piece.course.steps
+    if not steps:
+        return state
+    if not piece.done and type(state) is dict:
+        written = _fused.advance(steps, failed, read_lazy)
+        if written is not None:
+            state = written(state, memo)
+            if type(state) is dict:
+                return state
+            piece.done, state = state.done, state.value
+    if piece.done:  # on the written way, which left looking at what came of it to us
+        state = _looked_at(steps[piece.done - 1], state, record)
+    for step in steps[piece.done :]:
         if isinstance(state, Instead | Record):
             return state
+        state = _step(step, state, record, memo)
     return state
 
 
 def _step(step: Migration, state: Any, record: Record | None, memo: dict[Any, Any]) -> Any:
     if step.function is not None and isinstance(state, dict | list | tuple):
-        state = _read_lazy(state)
+        state = read_lazy(state)
         if isinstance(state, _Watched):
             state.seen.clear()
     if record is not None:
         record.state = state
     try:
         result = step.up(state, record, memo)
-        if result is record and record is not None:
-            result = record.state
     except Exception as error:  # whatever a stranger's function raises
-        raise MigrationFailedError(
-            f"the step {step} fails: {_said(error)}.",
-            remedy=f"{_of_state(state)} It is written in {step.where}; nothing was changed.",
-            schema=step.schema,
-            step=(step.start, step.to),
-        ) from error
+        raise failed(step, state, error) from error
+    return _looked_at(step, result, record)
+
+
+def _looked_at(step: Migration, result: Any, record: Record | None) -> Any:
+    """What a step gave: the state of the record where it gave that, and never None."""
+    if record is not None and result is record:
+        result = record.state
     if result is None:
         raise MigrationFailedError(
             f"the step {step} returns None.",
@@ -439,6 +455,16 @@ def _step(step: Migration, state: Any, record: Record | None, memo: dict[Any, An
             step=(step.start, step.to),
         )
     return result
+
+
+def failed(step: Migration, state: Any, error: Exception) -> MigrationFailedError:
+    """Return what to raise where a step raised."""
+    return MigrationFailedError(
+        f"the step {step} fails: {_said(error)}.",
+        remedy=f"{_of_state(state)} It is written in {step.where}; nothing was changed.",
+        schema=step.schema,
+        step=(step.start, step.to),
+    )
 
 
 def _said(error: Exception) -> str:
@@ -455,8 +481,10 @@ def _of_state(state: Any) -> str:
     return f"The state is a {type(state).__name__}."
 
 
-def _read_lazy(state: Any) -> Any:
+def read_lazy(state: Any) -> Any:
     """A function step gets arrays, not promises of them."""
+    if has_no_arrays(state.values() if isinstance(state, dict) else state):
+        return state
     lazies = [found for found in arrays_in(state) if isinstance(found[2], LazyArray)]
     for holder, key, lazy in lazies:
         if isinstance(holder, tuple):

@@ -30,10 +30,20 @@ from typing import Any, NamedTuple
 import attrs
 import numpy as np
 
-from persist._course import Case, Course, Target, bring_up, survey, target_of
+from persist import _fused
+from persist._course import (
+    Case,
+    Course,
+    Target,
+    bring_up,
+    failed,
+    read_lazy,
+    survey,
+    target_of,
+)  # fmt: skip
 from persist._envelope import CODEC, FIELDS, INSIDE, ITEMS, Layer, seal, unwrap, wrap
 from persist._steps import outside
-from persist._walk import Copier, arrays_in, is_holder
+from persist._walk import Copier, arrays_in, has_no_arrays, is_holder
 from persist.errors import (
     MigrationFailedError,
     PersistError,
@@ -256,6 +266,7 @@ class _Run:
         self.plan = Plan([], file)
         self._file = file
         self._known: dict[str, _Known] = {}
+        self._quick: dict[tuple[str, int], tuple[tuple[Course, ...], frozenset[str]]] = {}
         self._globals: dict[Global, Global] = {}
         self._memo: dict[Any, Any] = {}
         self._unknown: dict[str, dict[str, None]] = {}
@@ -269,9 +280,10 @@ class _Run:
         finally:
             for array in self._frozen.values():
                 array.flags.writeable = True
-        roots = roots_of(self._frozen)
-        for record in self.plan._migrated.values():
-            thaw(record.state, roots)
+        if self._frozen:
+            roots = roots_of(self._frozen)
+            for record in self.plan._migrated.values():
+                thaw(record.state, roots)
         self._warn()
         return result
 
@@ -366,6 +378,9 @@ class _Run:
             self._note(entry, path)
             return record
         entry.schema = known.schema.name
+        quick = self._quickly(record, named, known, entry, path)
+        if quick is not ABSENT:
+            return quick
         cls = known.schema.cls
         if record.kind == "reduce" and cls is not None and issubclass(cls, np.ndarray):
             take_array(record)
@@ -383,6 +398,69 @@ class _Run:
         if self.dry:
             return record
         return self._done(record, named, known, case, path)
+
+    def _quickly(
+        self,
+        record: Record,
+        named: Global,
+        known: _Known,
+        entry: Entry,
+        path: Callable[[], str],
+    ) -> Any:
+        """Go the way of many like records, which bear their version and are all fields.
+
+        Returns:
+            What stands for the record; ABSENT where the general way is to be gone.
+        """
+        state, schema = record.state, known.schema
+        if type(state) is not dict or record.version is None or self.dry or not record.is_bare:
+            return ABSENT
+        key = (named.qualname, record.version)
+        found = self._quick.get(key)
+        if found is None:
+            courses = self._quick_courses(record, known)
+            names = frozenset(known.schema.names if known.schema is not None else ())
+            found = self._quick[key] = (courses, names)
+        courses, names = found
+        if not courses or any(type(name) is str and name[:1] == "_" for name in state):
+            return ABSENT
+        steps = courses[0].steps
+        written = _fused.advance(steps, failed, read_lazy)
+        if written is None or schema is None:
+            return ABSENT
+        entry.courses = courses
+        self._note(entry, path)
+        is_plain = has_no_arrays(state.values())
+        if not is_plain:
+            freeze(state, self._frozen)
+        given = written(state, self._memo)
+        if type(given) is dict and given.keys() == names:
+            _rename(record, named, known.today)
+            record.state, record.version = given, schema.version
+            self.plan._migrated[id(record)] = record
+            if not (is_plain and has_no_arrays(given.values())):
+                self._take_in(given, path)
+            return record
+        assert known.target is not None
+        case = survey(known.target, state, self.registry, version=record.version)
+        piece = case.pieces[0]
+        piece.value, piece.done = given, len(steps)
+        if isinstance(given, _fused.Odd):
+            piece.value, piece.done = given.value, given.done
+        return self._done(record, named, known, case, path)
+
+    def _quick_courses(self, record: Record, known: _Known) -> tuple[Course, ...]:
+        """The courses of such records, where their class has nothing but declared fields."""
+        target = known.target
+        if target is None or known.schema is None or len(target.parts) != 1 or target.is_open:
+            return ()
+        if target.leaf.kind != FIELDS or target.dropped or known.schema.fields is None:
+            return ()
+        try:
+            case = survey(target, {}, self.registry, version=record.version)
+        except SchemaError:  # told on the general way, with its place
+            return ()
+        return tuple(case.courses) if case.is_migrated else ()
 
     def _owners(self, named: Global, known: _Known) -> set[str]:
         names = {named.qualname, *self.registry.old_names(known.today.qualname)}
@@ -496,6 +574,8 @@ class _Known(NamedTuple):
 
 def freeze(value: Any, frozen: dict[int, Any]) -> None:
     """Make every array below a value read-only, and note those that were not."""
+    if type(value) is dict and has_no_arrays(value.values()):
+        return
     for _, _, array in arrays_in([value]):
         if isinstance(array, np.ndarray) and array.flags.writeable:
             array.flags.writeable = False

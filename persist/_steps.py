@@ -13,6 +13,7 @@ from persist import ops as _ops
 from persist.errors import IrreversibleError, MissingMigrationError
 
 __all__ = [
+    "EPOCH",
     "Alias",
     "Migration",
     "Origin",
@@ -23,7 +24,12 @@ __all__ = [
     "origin_of",
     "outside",
     "shortest",
+    "takes_record",
 ]
+
+
+# Counted up whenever any registry learns something: what was compiled before may be out of date.
+EPOCH = [0]
 
 
 class Migration:
@@ -101,7 +107,7 @@ class Migration:
         if self.function is not None:
             return (
                 self.function(state, record)
-                if _takes_record(self.function)
+                if takes_record(self.function)
                 else self.function(state)
             )
         memo = {} if memo is None else memo
@@ -119,7 +125,7 @@ class Migration:
         if self.backward is not None:
             given = (
                 self.backward(state, record)
-                if _takes_record(self.backward)
+                if takes_record(self.backward)
                 else self.backward(state)
             )
             return given, losses
@@ -166,7 +172,7 @@ class Origin:
         return reloaded or self.file != other.file or self.line == other.line
 
 
-def _takes_record(function: Callable[..., Any]) -> bool:
+def takes_record(function: Callable[..., Any]) -> bool:
     code = getattr(function, "__code__", None)
     defaults = getattr(function, "__defaults__", None) or ()
     return code is not None and code.co_argcount - len(defaults) == 2
@@ -200,10 +206,7 @@ def caller(qualname: str, file: str) -> Origin:
 def outside() -> int:
     """Return the stack level of the first caller that is not of this package, for a warning."""
     level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and (
-        frame.f_globals.get("__name__", "").startswith("persist.")
-        or frame.f_code.co_filename.startswith("<__")  # one of the short ways
-    ):
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("persist."):
         level, frame = level + 1, frame.f_back
     return level
 

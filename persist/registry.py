@@ -9,6 +9,7 @@ readers may be holding.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import operator
 import sys
@@ -21,7 +22,7 @@ import attrs
 import numpy as np
 
 from persist import ops as _ops
-from persist._steps import Alias, Migration, Stamp, arrows, caller, gap, origin_of, shortest
+from persist._steps import EPOCH, Alias, Migration, Stamp, arrows, caller, gap, origin_of, shortest
 from persist.errors import (
     DuplicateMigrationError,
     SchemaError,
@@ -134,14 +135,19 @@ class Registry:
         """Whether it can still learn."""
         return self._frozen
 
-    def _changing(self) -> Any:
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
         if self._frozen:
             raise SchemaError(
                 f"the registry {self.name!r} is frozen.",
                 remedy="Register before freeze() is called, or in a registry of your own.",
                 registry=self.name,
             )
-        return self._lock
+        with self._lock:
+            try:
+                yield
+            finally:
+                EPOCH[0] += 1
 
     # Classes and schemas.
 
