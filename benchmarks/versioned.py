@@ -122,6 +122,18 @@ def old_envelopes(cls: type, count: int) -> bytes:
     return file.getvalue()
 
 
+def bare_dicts(count: int) -> bytes:
+    """What it wrote before the class was versioned: a plain dict, and nothing tells the version."""
+    named = Global(Ours.__module__, Ours.__qualname__)
+    records = [
+        Record(named, {"n": n, "rate": n * 37.0, "label": f"object {n}", "at": (n, n + 1)}, kind="newobj")
+        for n in range(count)
+    ]  # fmt: skip
+    file = io.BytesIO()
+    persist.save(records, file, format="pickle", protocol=5)
+    return file.getvalue()
+
+
 def old_dicts(count: int) -> bytes:
     objects = []
     for n in range(count):
@@ -186,6 +198,7 @@ def main() -> None:
         old_envelopes(Stepped, count),
         old_dicts(count),
     )
+    bare = bare_dicts(count)
     rows: list[tuple[str, str, Work, Work]] = [
         ("dump, beside tuple", "1.05", lambda: pickle.dumps(ours, 5), lambda: pickle.dumps(tuples, 5)),
         ("load, beside tuple", "1.25", lambda: pickle.loads(data), lambda: pickle.loads(tuple_data)),
@@ -197,6 +210,10 @@ def main() -> None:
         (
             "load version 1 as 3, ready-made steps, beside dict", "1.0",
             lambda: pickle.loads(steps), lambda: pickle.loads(olds),
+        ),
+        (
+            "load plain dicts of version 1 as 3, two functions, beside dict", "",
+            lambda: pickle.loads(bare), lambda: pickle.loads(olds),
         ),
     ]  # fmt: skip
     for name, wanted, own, other in rows:

@@ -30,7 +30,7 @@ from persist.schema import Field, Layout, Schema, demangled
 from persist.tree import ABSENT, LazyArray, Record, is_slots_pair
 
 __all__ = [
-    "Case", "Course", "Target", "bring_up", "failed", "read_lazy", "survey", "target_of",
+    "Case", "Course", "Target", "bring_up", "failed", "keys_that_tell", "read_lazy", "survey", "target_of",
 ]  # fmt: skip
 
 _MANGLED = re.compile(r"_[^_].*?__.")
@@ -222,13 +222,18 @@ def survey(
     else:
         case.pieces = _bare(target, state, registry, version, owners)
         if version is None:
-            stamps = [stamp for part in target.parts for stamp in registry.stamps(part.schema.name)]
-            case.told = frozenset(stamp.key for stamp in stamps if stamp.key is not None)
+            case.told = keys_that_tell(target, registry)
     for piece in case.pieces:
         if piece.schema is not None:
             piece.course = _course(piece, registry)
             case.courses.append(piece.course)
     return case
+
+
+def keys_that_tell(target: Target, registry: Registry) -> frozenset[str]:
+    """Return the entries of a state by which stamps tell its version."""
+    stamps = [stamp for part in target.parts for stamp in registry.stamps(part.schema.name)]
+    return frozenset(stamp.key for stamp in stamps if stamp.key is not None)
 
 
 def _course(piece: _Piece, registry: Registry) -> Course:

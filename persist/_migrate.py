@@ -37,6 +37,7 @@ from persist._course import (
     Target,
     bring_up,
     failed,
+    keys_that_tell,
     read_lazy,
     survey,
     target_of,
@@ -266,7 +267,9 @@ class _Run:
         self.plan = Plan([], file)
         self._file = file
         self._known: dict[str, _Known] = {}
-        self._quick: dict[tuple[str, int], tuple[tuple[Course, ...], frozenset[str]]] = {}
+        self._plain: dict[Global, bool] = {}
+        self._headers: dict[int, tuple[Any, Layer | None]] = {}
+        self._quick: dict[tuple[str, int, str], tuple[tuple[Course, ...], set[str]]] = {}
         self._globals: dict[Global, Global] = {}
         self._memo: dict[Any, Any] = {}
         self._unknown: dict[str, dict[str, None]] = {}
@@ -407,27 +410,29 @@ class _Run:
         entry: Entry,
         path: Callable[[], str],
     ) -> Any:
-        """Go the way of many like records, which bear their version and are all fields.
+        """Go the way of many like records whose states are declared fields and nothing else.
 
         Returns:
             What stands for the record; ABSENT where the general way is to be gone.
         """
-        state, schema = record.state, known.schema
-        if type(state) is not dict or record.version is None or self.dry or not record.is_bare:
+        schema = known.schema
+        if schema is None or self.dry or not record.is_bare or not self._is_plain(known):
             return ABSENT
-        key = (named.qualname, record.version)
+        state, version, how = self._told(record, schema)
+        if version is None:
+            return ABSENT
+        key = (named.qualname, version, how)
         found = self._quick.get(key)
         if found is None:
-            courses = self._quick_courses(record, known)
-            names = frozenset(known.schema.names if known.schema is not None else ())
-            found = self._quick[key] = (courses, names)
+            found = self._quick[key] = (self._quick_courses(known, version, how), {*schema.names})
         courses, names = found
         if not courses or any(type(name) is str and name[:1] == "_" for name in state):
             return ABSENT
         steps = courses[0].steps
         written = _fused.advance(steps, failed, read_lazy)
-        if written is None or schema is None:
+        if written is None:
             return ABSENT
+        before, is_stamped = record.state, record.version is None and how != "envelope"
         entry.courses = courses
         self._note(entry, path)
         is_plain = has_no_arrays(state.values())
@@ -442,25 +447,65 @@ class _Run:
                 self._take_in(given, path)
             return record
         assert known.target is not None
-        case = survey(known.target, state, self.registry, version=record.version)
+        case = survey(known.target, before, self.registry, version=version)
+        if is_stamped:
+            case.told = keys_that_tell(known.target, self.registry)
         piece = case.pieces[0]
         piece.value, piece.done = given, len(steps)
         if isinstance(given, _fused.Odd):
             piece.value, piece.done = given.value, given.done
         return self._done(record, named, known, case, path)
 
-    def _quick_courses(self, record: Record, known: _Known) -> tuple[Course, ...]:
-        """The courses of such records, where their class has nothing but declared fields."""
-        target = known.target
-        if target is None or known.schema is None or len(target.parts) != 1 or target.is_open:
-            return ()
-        if target.leaf.kind != FIELDS or target.dropped or known.schema.fields is None:
+    def _is_plain(self, known: _Known) -> bool:
+        """Whether a class has nothing but declared fields, and no base that has any."""
+        found = self._plain.get(known.today)
+        if found is None:
+            target = known.target
+            found = self._plain[known.today] = (
+                target is not None
+                and len(target.parts) == 1
+                and not target.is_open
+                and target.leaf.kind == FIELDS
+                and not target.dropped
+                and known.schema is not None
+                and known.schema.fields is not None
+            )
+        return found
+
+    def _told(self, record: Record, schema: Schema) -> tuple[Any, int | None, str]:
+        """The fields of a state and its version, however that is told; None where it is odd."""
+        state = record.state
+        if type(state) is dict:
+            if record.version is not None:
+                return state, record.version, "record"
+            version, how = self.registry.stamp_of(schema.name, state)
+            is_guess = self.strict and how.startswith("unstamped")
+            return state, None if is_guess else version, how
+        if type(state) is not tuple or not state:
+            return state, None, ""
+        header, layer = self._headers.get(id(state[0]), (None, None))
+        if header is not state[0]:
+            envelope = unwrap(state)
+            alone = envelope is not None and len(envelope.layers) == 1
+            layer = envelope.layers[0] if envelope is not None and alone else None
+            self._headers[id(state[0])] = (state[0], layer)
+        if layer is None or layer.kind != FIELDS or layer.schema != schema.name:
+            return state, None, ""
+        if len(state) != 2 or type(state[1]) is not tuple or len(state[1]) != len(layer.names):
+            return state, None, ""
+        return dict(zip(layer.names, state[1], strict=True)), layer.version, "envelope"
+
+    def _quick_courses(self, known: _Known, version: int, how: str) -> tuple[Course, ...]:
+        """The course of such records; none where nothing is to be done, or cannot be."""
+        schema = known.schema
+        assert schema is not None
+        if version >= schema.version:
             return ()
         try:
-            case = survey(target, {}, self.registry, version=record.version)
+            steps = self.registry.path(schema.name, version, schema.version)
         except SchemaError:  # told on the general way, with its place
             return ()
-        return tuple(case.courses) if case.is_migrated else ()
+        return (Course(schema.name, version, how, schema.version, tuple(steps)),)
 
     def _owners(self, named: Global, known: _Known) -> set[str]:
         names = {named.qualname, *self.registry.old_names(known.today.qualname)}

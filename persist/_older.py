@@ -15,18 +15,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from persist import _fused
-from persist._course import Case, failed
+from persist._course import Case, failed, read_lazy
 from persist._envelope import FIELDS
 from persist._migrate import freeze, roots_of, thaw
 from persist._values import UNRESOLVED
 from persist._walk import SCALAR, has_no_arrays
+from persist.errors import PersistError
 from persist.schema import dotted
 
 if TYPE_CHECKING:
     from persist._road import Road
     from persist._steps import Migration
 
-__all__ = ["compiled"]
+__all__ = ["compiled", "take_bare"]
 
 _LOAD = """
 def load(self, state):
@@ -111,6 +112,46 @@ def compiled(road: Road, case: Case, state: Any) -> Callable[[Any, Any], None] |
     _fused.compiled(source, f"older states of {dotted(road.cls)}", space)
     function: Callable[[Any, Any], None] = space["load"]
     return function
+
+
+def take_bare(road: Road, obj: Any, state: dict[Any, Any]) -> bool:
+    """Load a state without an envelope, a dict as pickle itself writes it, if its way is written.
+
+    Returns:
+        Whether it is loaded; nothing was done where it is not.
+    """
+    if len(road.layout.parts) != 1 or not road.is_simple or road.layout.codec:
+        return False
+    if road.layout.leaf.kind != FIELDS or any(type(n) is not str or n[:1] == "_" for n in state):
+        return False
+    schema = road.schema
+    try:
+        version, _ = road.registry.stamp_of(schema.name, state)
+        ahead = version < schema.version
+        steps = tuple(road.registry.path(schema.name, version, schema.version)) if ahead else ()
+    except PersistError:  # told on the general way, with its place
+        return False
+    written = _fused.advance(steps, failed, read_lazy) if steps else None
+    if written is None:
+        return False
+    frozen = _frozen((None, state.values())) if not has_no_arrays(state.values()) else {}
+    try:
+        given = written(dict(state), {})
+        if type(given) is not dict:
+            road.load_rest(obj, state, [(given.value, given.done)], frozen)
+            return True
+    except PersistError as error:
+        raise error.at(where=f"record {dotted(road.cls)!r}") from error.__cause__
+    finally:
+        for array in frozen.values():
+            array.flags.writeable = True
+    if frozen:
+        _thawed(frozen, given)
+    if given.keys() != {*schema.names}:
+        road.load_rest(obj, state, [(given, len(steps))])
+    else:
+        road.take_fields(obj, given)
+    return True
 
 
 def _ways(road: Road, case: Case, state: Any) -> list[Way] | None:

@@ -415,7 +415,8 @@ class Road:
             if older is not None:
                 older(obj, state)
                 return
-        self.load_slowly(obj, state)
+        if type(state) is not dict or not _older.take_bare(self, obj, state):
+            self.load_slowly(obj, state)
 
     def load_slowly(self, obj: Any, state: Any) -> None:
         """Apply a state of whatever age, with everything looked at on the way."""
@@ -424,6 +425,11 @@ class Road:
     def load_rest(self, obj: Any, state: Any, done: Any, frozen: Any = None) -> None:
         """Apply a state some of whose steps are done: (what they gave, how many) of each class."""
         self._take(obj, self._upgraded(obj, state, done, frozen))
+
+    def take_fields(self, obj: Any, state: dict[str, Any]) -> None:
+        """Set the fields of a class without bases to what steps gave: all of them, and no other."""
+        self._apply(obj, [(self.target.leaf, state)], {}, lambda schema: True, True)
+        finish(obj)
 
     def _take(self, obj: Any, case: Case) -> None:
         if case.items is not None and self.builtin is set:

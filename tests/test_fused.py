@@ -138,6 +138,15 @@ def old_pickle(cls: type, states: list[tuple[Any, Any]]) -> bytes:
     return file.getvalue()
 
 
+def bare_pickle(cls: type, states: list[tuple[Any, Any]]) -> bytes:
+    """What pickle wrote of them before the class was versioned: no envelope, and nothing tells."""
+    named = Global(cls.__module__, cls.__qualname__)
+    file = io.BytesIO()
+    records = [Record(named, {"x": x, "y": y}, kind="newobj") for x, y in states]
+    persist.save(records, file, format="pickle")
+    return file.getvalue()
+
+
 def seen(value: Any) -> Any:
     """Everything that can be told of a value, as what can be compared."""
     if isinstance(value, np.ndarray):
@@ -188,11 +197,13 @@ def generally(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_the_written_way_is_the_general_way(cls: type, value: Any, generally: Any) -> None:
     """In plain pickle and in a tree, with the value in the last of many states."""
     plain = [(number, f"t{number}") for number in range(MANY)]
-    for last in ((1, value), (value, "t"), (value, value)):
-        data = old_pickle(cls, [*plain, last])
+    for last in ((1, value), (value, "t"), (value, value), (np.arange(3.0), value)):
+        data, bare = old_pickle(cls, [*plain, last]), bare_pickle(cls, [*plain, last])
         for work in (
             lambda data=data: pickle.loads(data),
             lambda data=data: persist.load(data),
+            lambda bare=bare: pickle.loads(bare),
+            lambda bare=bare: persist.load(bare),
             lambda data=data, last=last: upgrade(records_of(cls, [*plain, last]))[0],
         ):
             assert outcome(work) == generally(work)
