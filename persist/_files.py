@@ -40,6 +40,7 @@ from persist.errors import (
     LimitError,
     PersistError,
     UnknownFormatError,
+    UnknownSchemaError,
 )
 from persist.readers.base import Content, Options, Reader
 from persist.registry import Registry, default_registry
@@ -549,13 +550,24 @@ def _older(
     """The records of these schemas as an older version had them; bare, without a version."""
     if not versions:
         return tree
+    for name in versions:
+        if registry.schema_for(name) is None:
+            raise UnknownSchemaError(
+                f"versions= names {name!r}, which is no schema here.",
+                remedy="Schemas go by the name that schema= gave them, else by their dotted path.",
+                schema=name,
+            )
 
     def finish(record: Record, path: Callable[[], str]) -> Any:
         schema = registry.schema_for(record.qualname)
-        if schema is None or schema.name not in versions or record.version is None:
+        if schema is None or record.version is None:
+            return record
+        lines = {part.schema.name for part in _migrate.target_of(schema, registry).parts}
+        wanted = {name: version for name, version in versions.items() if name in lines}
+        if not wanted:
             return record
         try:
-            older = _migrate.downgrade_record(record, versions[schema.name], registry).value
+            older = _migrate.downgrade_record(record, wanted, registry).value
         except PersistError as error:
             raise error.at(where=f"record {record.qualname!r} at {path()!r}") from error.__cause__
         if is_bare:

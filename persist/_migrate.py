@@ -43,6 +43,7 @@ from persist._course import (
     target_of,
 )  # fmt: skip
 from persist._envelope import CODEC, FIELDS, INSIDE, ITEMS, Layer, seal, unwrap, wrap
+from persist._places import is_equal, short
 from persist._steps import outside
 from persist._walk import Copier, arrays_in, has_no_arrays, is_holder
 from persist.errors import (
@@ -878,6 +879,7 @@ def downgrade_record(
             schema=record.qualname,
         )
     wanted = {schema.name: to} if isinstance(to, int) else dict(to)
+    _refuse_wanted(wanted, schema, registry)
     copier = Copier(lambda made, path: made)
     older: Record = copier.copy(record)
     target = target_of(schema, registry)
@@ -897,9 +899,31 @@ def downgrade_record(
     return Downgraded(older, losses)
 
 
+def _refuse_wanted(wanted: dict[str, int], schema: Schema, registry: Registry) -> None:
+    """Refuse versions that there never were, and schemas that are none of the record's."""
+    known = {part.schema.name: part.schema.version for part in target_of(schema, registry).parts}
+    for name, version in wanted.items():
+        if name not in known:
+            raise UnknownSchemaError(
+                f"{name!r} is no schema of {schema.name!r} or its bases.",
+                remedy=f"Those are {', '.join(map(repr, known))}.",
+                schema=name,
+            )
+        if type(version) is not int or not 1 <= version <= known[name]:
+            raise SchemaError(
+                f"a state of {name!r} cannot become one of version {version!r}.",
+                remedy=f"Versions go from 1 to {known[name]}, which is today's.",
+                schema=name,
+                wanted=version,
+            )
+
+
 def _back(step: Any, state: Any, record: Record) -> tuple[Any, list[str]]:
+    newer = Copier(lambda made, path: made).copy(state) if step.backward is not None else ABSENT
     try:
         result, lost = step.down(state, record)
+        if newer is not ABSENT:
+            lost = [*lost, *_lost_by(step, newer, result, record)]
     except PersistError as error:
         raise error.at(where=f"record {record.qualname!r}") from None
     except Exception as error:  # whatever a stranger's function raises
@@ -911,6 +935,27 @@ def _back(step: Any, state: Any, record: Record) -> tuple[Any, list[str]]:
             step=(step.to, step.start),
         ) from error
     return result, lost
+
+
+def _lost_by(step: Any, newer: Any, older: Any, record: Record) -> list[str]:
+    """What the function that goes back lost: what the step would not make again of what it gave."""
+    frozen: dict[int, Any] = {}
+    again = Copier(lambda made, path: made).copy(older)
+    freeze([again], frozen)
+    try:
+        again = step.up(again, record)
+    except Exception:  # whatever a stranger's function raises: then nothing can be told
+        return ["what it holds beyond the older state, which no upgrade could tell"]
+    finally:
+        for array in frozen.values():
+            array.flags.writeable = True
+    if not isinstance(newer, dict) or not isinstance(again, dict):
+        return [] if is_equal(newer, again) else ["what it is beyond the older state"]
+    return [
+        f"{name} = {short(value)}"
+        for name, value in newer.items()
+        if name not in again or not is_equal(value, again[name])
+    ]
 
 
 def _older_state(states: list[tuple[Any, int, Any]], case: Case) -> Any:

@@ -18,6 +18,7 @@ from persist import _fused
 from persist._course import Case, failed, read_lazy
 from persist._envelope import FIELDS
 from persist._migrate import freeze, roots_of, thaw
+from persist._steps import EPOCH
 from persist._values import UNRESOLVED
 from persist._walk import SCALAR, has_no_arrays
 from persist.errors import PersistError
@@ -127,8 +128,11 @@ def take_bare(road: Road, obj: Any, state: dict[Any, Any]) -> bool:
     schema = road.schema
     try:
         version, _ = road.registry.stamp_of(schema.name, state)
-        ahead = version < schema.version
-        steps = tuple(road.registry.path(schema.name, version, schema.version)) if ahead else ()
+        steps, epoch = road.bare_ways.get(version, ((), -1))
+        if epoch != EPOCH[0]:
+            epoch, ahead = EPOCH[0], version < schema.version
+            steps = tuple(road.registry.path(schema.name, version, schema.version)) if ahead else ()
+            road.bare_ways[version] = (steps, epoch)
     except PersistError:  # told on the general way, with its place
         return False
     written = _fused.advance(steps, failed, read_lazy) if steps else None
@@ -147,7 +151,7 @@ def take_bare(road: Road, obj: Any, state: dict[Any, Any]) -> bool:
             array.flags.writeable = True
     if frozen:
         _thawed(frozen, given)
-    if given.keys() != {*schema.names}:
+    if given.keys() != road.names:
         road.load_rest(obj, state, [(given, len(steps))])
     else:
         road.take_fields(obj, given)

@@ -163,6 +163,8 @@ class Road:
         self.headers: dict[Any, tuple[Any, ...]] = {}
         self.header = seal(self._layers([_names(part) for part in self.layout.parts]))
         self.ways: dict[Any, tuple[Any, Any, int]] = {}  # header of a file -> its short way
+        self.bare_ways: dict[int, tuple[Any, int]] = {}  # version -> steps, where nothing tells it
+        self.names = frozenset(self.schema.names)
         self.older: tuple[Any, Any, int] = (None, None, -1)  # the one that was gone last
         self.known: Any = None  # the header of the file that was read last, equal to ours
         self.last: Any = None  # the header that was written last, and its names
@@ -428,6 +430,10 @@ class Road:
 
     def take_fields(self, obj: Any, state: dict[str, Any]) -> None:
         """Set the fields of a class without bases to what steps gave: all of them, and no other."""
+        if self.is_bare and not self.converters:
+            for field in self.layout.leaf.fields:
+                self._put(obj, field.attribute, self._resolved(state[field.name]))
+            return
         self._apply(obj, [(self.target.leaf, state)], {}, lambda schema: True, True)
         finish(obj)
 

@@ -173,6 +173,7 @@ class Origin:
 
 
 def takes_record(function: Callable[..., Any]) -> bool:
+    """Whether a step wants the record beside the state."""
     code = getattr(function, "__code__", None)
     defaults = getattr(function, "__defaults__", None) or ()
     return code is not None and code.co_argcount - len(defaults) == 2
