@@ -23,6 +23,7 @@ import numpy as np
 
 from persist import _container, _migrate, _packs, _restore, _show
 from persist._container.atomic import replacing
+from persist._course import target_of as target_of_schema
 from persist._migrate import Plan
 from persist._objects import build, flatten, reduced
 from persist._paths import Looker, Names, described, is_array
@@ -365,9 +366,8 @@ def _restored_class(
     """Make an instance of a declared class whose fields are a file's arrays."""
     found: dict[str, Any] = {}
     schema = file.knowledge.schema_for(cls)
-    names = (
-        [] if schema is None else [field for field in schema.fields or () if not field.transient]
-    )
+    # Fields of its bases are its own here: what is made is of today, all of it.
+    names = [] if schema is None else [*file.knowledge.layout(cls).saved()]
     slots = [
         _restore.Slot(field.name, None, None, functools.partial(found.__setitem__, field.name))
         for field in names
@@ -562,7 +562,7 @@ def _older(
         schema = registry.schema_for(record.qualname)
         if schema is None or record.version is None:
             return record
-        lines = {part.schema.name for part in _migrate.target_of(schema, registry).parts}
+        lines = {part.schema.name for part in target_of_schema(schema, registry).parts}
         wanted = {name: version for name, version in versions.items() if name in lines}
         if not wanted:
             return record

@@ -208,7 +208,7 @@ def _are_plain(names: Iterable[str]) -> bool:
     return not any("/" in name or "*" in name for name in names)
 
 
-_COPIED = list | dict | set | np.ndarray
+_COPIED = (list, dict, set, np.ndarray)
 _WRITERS: dict[type[ops.Op], Callable[[Any, str, str, Space], Written | None]] = {
     ops.rename: _rename,
     ops.add: _add,

@@ -182,7 +182,9 @@ def _ways(road: Road, case: Case, state: Any) -> list[Way] | None:
 def _source(road: Road, ways: Sequence[Way], state: Any, space: dict[str, Any]) -> str:
     numbers = range(len(ways))
     fitting = " and ".join(f"type(w{n}) is tuple" for n in numbers)
-    unpacked, plain, steps = [], [], []
+    unpacked: list[str] = []
+    plain: list[str] = []
+    steps: list[str] = []
     for n, way in enumerate(ways):
         values = [f"v{n}_{m}" for m in range(len(way.names))]
         if values:
@@ -213,13 +215,13 @@ def _source(road: Road, ways: Sequence[Way], state: Any, space: dict[str, Any]) 
 
 def _finish(road: Road, ways: Sequence[Way], done: str) -> str:
     """The lines that set the fields at once, where nothing else is to be minded."""
-    names = [tuple(field for field in part.fields) for part in road.layout.parts]
+    owned = [part.fields for part in road.layout.parts]
     if not road.is_bare or road.converters:
         return f"    REST(self, state, {done})"
-    fields = [(n, field) for n, own in enumerate(names) for field in own]
+    fields = [(n, field) for n, own in enumerate(owned) for field in own]
     if not fields:
         return f"    REST(self, state, {done})"
-    whole = " and ".join(f"len(s{n}) == {len(own)}" for n, own in enumerate(names))
+    whole = " and ".join(f"len(s{n}) == {len(own)}" for n, own in enumerate(owned))
     values = ", ".join(f"s{n}[{field.name!r}]" for n, field in fields) + ","
     attributes = [field.attribute for _, field in fields]
     setter: Any = road.cls.__setattr__

@@ -454,3 +454,24 @@ def test_unknown_fields_are_told_to_who_loads(registry: persist.Registry) -> Non
     with pytest.warns(UnknownFieldWarning, match="declare: y") as told:
         persist.load(written(Record("old.Net", {"x": 1, "y": 5})), registry=registry)
     assert told[0].filename == __file__
+
+
+def test_restore_makes_a_class_with_the_fields_of_its_bases(registry: persist.Registry) -> None:
+    class Base(persist.Versioned, version=2, schema="lab.Base", registry=registry):
+        persistent = ("weights",)
+
+    class Heir(Base, version=3, schema="lab.Heir", registry=registry):
+        persistent = ("bias",)
+
+    data = written({"weights": np.ones((2, 2)), "bias": np.ones(2)})
+    made = persist.restore(data, into=Heir, registry=registry).value
+    assert (type(made), made.weights.shape, made.bias.shape) == (Heir, (2, 2), (2,))
+
+
+def test_only_that_fits_nothing_is_told() -> None:
+    net = {"hidden": {"W": np.zeros(2)}}
+    with pytest.raises(RestoreError, match=r"only=\['hiden/\*'\] fits no name.*hidden/W"):
+        persist.restore(written({"hidden": {"W": np.ones(2)}}), into=net, only=["hiden/*"])
+    assert not persist.restore(
+        written({"hidden": {"W": np.ones(2)}}), into=net, only="hiden/*", strict=False
+    ).filled
