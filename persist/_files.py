@@ -24,9 +24,10 @@ import numpy as np
 from persist import _container, _migrate, _packs, _restore, _show
 from persist._container.atomic import replacing
 from persist._course import target_of as target_of_schema
-from persist._migrate import Plan
+from persist._downgrade import downgrade_record
 from persist._objects import build, flatten, reduced
 from persist._paths import Looker, Names, described, is_array
+from persist._plan import Plan
 from persist._restore import Report
 from persist._targets import target_of
 from persist._walk import Copier
@@ -567,7 +568,7 @@ def _older(
         if not wanted:
             return record
         try:
-            older = _migrate.downgrade_record(record, wanted, registry).value
+            older = downgrade_record(record, wanted, registry).value
         except PersistError as error:
             raise error.at(where=f"record {record.qualname!r} at {path()!r}") from error.__cause__
         if is_bare:

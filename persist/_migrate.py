@@ -1,4 +1,4 @@
-"""Upgrade a tree or a state, plan it without effect, and go back.
+"""Upgrade a tree, or plan it without effect.
 
     tree --aliases, stamps, migrations--> tree of today
 
@@ -24,10 +24,9 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-import attrs
 import numpy as np
 
 from persist import _fused
@@ -42,169 +41,22 @@ from persist._course import (
     survey,
     target_of,
 )  # fmt: skip
-from persist._envelope import CODEC, FIELDS, INSIDE, ITEMS, Layer, seal, unwrap, wrap
-from persist._places import is_equal, short
+from persist._envelope import FIELDS, ITEMS, Layer, unwrap
+from persist._plan import Entry, Plan
+from persist._states import freeze, roots_of, state_of, take_array, thaw, today_state
 from persist._steps import outside
-from persist._walk import Copier, arrays_in, has_no_arrays, is_holder
+from persist._walk import Copier, has_no_arrays, is_holder
 from persist.errors import (
     MigrationFailedError,
     PersistError,
     SchemaError,
     UnknownFieldWarning,
-    UnknownSchemaError,
 )
 from persist.registry import Registry, default_registry
 from persist.schema import Schema
 from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record
 
-__all__ = ["Downgraded", "Entry", "Plan", "downgrade_record", "plan", "state_of", "upgrade"]
-
-
-@attrs.define(eq=False)
-class Entry:
-    """What a load does to one record, and why.
-
-    Attributes:
-        path: its natural path; "" is the root.
-        qualname: its class, as the file names it.
-        today: the dotted name of its class today.
-        schema: the name of its schema; None where nothing is known of the class.
-        courses: the ways of the states of its classes, base first, its own last.
-        aliases: old names that led to today's, in order.
-        problem: why it cannot be brought up to date, or None.
-        note: what else there is to say.
-        is_seen: whether a pack knows it as plain data, which stands in its place.
-    """
-
-    path: str
-    qualname: str
-    today: str
-    schema: str | None = None
-    courses: tuple[Course, ...] = ()
-    aliases: tuple[str, ...] = ()
-    problem: PersistError | None = None
-    note: str = ""
-    is_seen: bool = False
-
-    @property
-    def is_opaque(self) -> bool:
-        """Whether nothing is known of its class, so that it stays a record."""
-        return self.schema is None and not self.is_seen
-
-    @property
-    def found(self) -> int | None:
-        """The version of its own class in the file."""
-        return self.courses[-1].found if self.courses else None
-
-    @property
-    def how(self) -> str:
-        """How that version is known."""
-        return self.courses[-1].how if self.courses else ""
-
-    @property
-    def to(self) -> int | None:
-        """Today's version of its own class."""
-        return self.courses[-1].to if self.courses else None
-
-    @property
-    def steps(self) -> list[str]:
-        """What is done, base classes first: the function with file and line, or the ready-made steps."""
-        return [str(step) for course in self.courses for step in course.steps]
-
-    def __str__(self) -> str:
-        return "\n".join(_lines(self, 1))
-
-
-def _lines(entry: Entry, count: int) -> Iterator[str]:
-    place = entry.path or "the root"
-    more = f" (and {count - 1} like it)" if count > 1 else ""
-    yield f"{place}: {entry.qualname}{more}"
-    if entry.aliases:
-        yield f"    is {entry.today} today ({'; '.join(entry.aliases)})"
-    if entry.is_opaque:
-        yield "    opaque: nothing is known of the class; it stays a record"
-    for course in entry.courses:
-        known = f"version {course.found} ({course.how})"
-        if not course.steps:
-            yield f"    {course.schema}: {known}, as today{_noted(course.note)}"
-            continue
-        yield f"    {course.schema}: {known} to {course.to}{_noted(course.note)}"
-        for step in course.steps:
-            yield f"        {step.start} → {step.to}  {step.text}"
-    if entry.note:
-        yield f"    {entry.note}"
-    if entry.problem is not None:
-        yield f"    cannot: {entry.problem.what} {entry.problem.remedy}".rstrip()
-
-
-def _noted(note: str) -> str:
-    return f"; {note}" if note else ""
-
-
-@attrs.define(eq=False)
-class Plan:
-    """What a load does to each record of a file, and why; computed without effect.
-
-    Attributes:
-        entries: one for each record, in the order of the file.
-        file: the file, if one is meant.
-    """
-
-    entries: list[Entry] = attrs.field(factory=list)
-    file: str | None = None
-    _migrated: dict[int, Record] = attrs.field(factory=dict, repr=False)
-
-    def is_migrated(self, record: Record) -> bool:
-        """Whether any step was done to a record of the upgraded tree."""
-        return id(record) in self._migrated
-
-    def __iter__(self) -> Iterator[Entry]:
-        return iter(self.entries)
-
-    def __len__(self) -> int:
-        return len(self.entries)
-
-    def __getitem__(self, path: str | int) -> Entry:
-        if isinstance(path, int):
-            return self.entries[path]
-        for entry in self.entries:
-            if entry.path == path:
-                return entry
-        raise KeyError(path)
-
-    @property
-    def problems(self) -> list[PersistError]:
-        """Why records cannot be brought up to date."""
-        return [entry.problem for entry in self.entries if entry.problem is not None]
-
-    @property
-    def opaque(self) -> list[str]:
-        """The classes of which nothing is known, by their dotted names."""
-        return sorted({entry.qualname for entry in self.entries if entry.is_opaque})
-
-    def __str__(self) -> str:
-        head = self.file or "plan"
-        moved = sum(any(course.steps for course in entry.courses) for entry in self.entries)
-        count = len(self.entries)
-        lines = [
-            f"{head}: {count} record{'s' * (count != 1)}, {moved} to be upgraded, "
-            f"{sum(entry.is_opaque for entry in self.entries)} opaque, "
-            f"{len(self.problems)} that cannot be"
-        ]
-        for entry, alike in _groups(self.entries):
-            lines += [f"  {line}" for line in _lines(entry, alike)]
-        return "\n".join(lines)
-
-
-def _groups(entries: Iterable[Entry]) -> list[tuple[Entry, int]]:
-    """Entries with how many go the same way, in the order of the first."""
-    groups: dict[Any, list[Any]] = {}
-    for entry in entries:
-        problem = None if entry.problem is None else str(entry.problem.what)
-        courses = tuple((c.schema, c.found, c.how, c.steps) for c in entry.courses)
-        key = (entry.qualname, entry.aliases, courses, problem, entry.note)
-        groups.setdefault(key, [entry, 0])[1] += 1
-    return [(entry, count) for entry, count in groups.values()]
+__all__ = ["is_today", "plan", "unknown_text", "upgrade"]
 
 
 # Upgrading.
@@ -618,30 +470,6 @@ class _Known(NamedTuple):
     note: str = ""
 
 
-def freeze(value: Any, frozen: dict[int, Any]) -> None:
-    """Make every array below a value read-only, and note those that were not."""
-    if type(value) is dict and has_no_arrays(value.values()):
-        return
-    for _, _, array in arrays_in([value]):
-        if isinstance(array, np.ndarray) and array.flags.writeable:
-            array.flags.writeable = False
-            frozen[id(array)] = array
-
-
-def roots_of(frozen: dict[int, Any]) -> set[int]:
-    """Return the ids of what views of frozen arrays have as their base."""
-    return {id(one) for array in frozen.values() for one in (array, array.base)}
-
-
-def thaw(value: Any, roots: set[int]) -> None:
-    """Make arrays writable again that a step made as views of what was read-only for it alone."""
-    for _, _, array in arrays_in([value]):
-        if not isinstance(array, np.ndarray) or array.flags.writeable:
-            continue
-        if array.base is not None and id(array.base) in roots:
-            array.flags.writeable = True
-
-
 def unknown_text(schema: str, names: Iterable[str], file: str | None = None) -> str:
     """Return what the warning about undeclared fields says."""
     listed = ", ".join(names)
@@ -666,85 +494,6 @@ def _rename(record: Record, named: Global, today: Global) -> None:
         record.maker = None
         record.kind = "record" if record.kind == "reduce" else record.kind
     record.cls = today
-
-
-def state_of(record: Record, schema: Schema | None = None) -> Any:
-    """Return what stamps and steps see of a record: its state, or the arguments that rebuilt it.
-
-    A class whose pickles call a function with all that there is (``__reduce__``,
-    ``__getinitargs__``) has no state beside; then the tuple of arguments is its state.
-    """
-    if record.state is not ABSENT or not record.args:
-        return record.state
-    if record.kind not in ("reduce", "inst", "obj"):
-        return ABSENT
-    cls = schema.cls if schema is not None else None
-    if cls is not None and issubclass(cls, BaseException | set | frozenset | np.ndarray):
-        return ABSENT
-    return record.args
-
-
-def take_array(record: Record) -> None:
-    """Part an ndarray heir's plain pickle into its array, an argument, and what else its state held.
-
-    Source: ``ndarray.__reduce__``: ``(version, shape, dtype, is_fortran, data)``; heirs append
-    to that tuple, or put a pair around it.
-    """
-    state, rest = record.state, ABSENT
-    if type(state) is tuple and len(state) == 2 and type(state[0]) is tuple:
-        state, rest = state
-    if type(state) is not tuple or len(state) < 5 or not isinstance(state[2], np.dtype):
-        return
-    if rest is ABSENT and len(state) > 5:
-        rest = state[5] if len(state) == 6 else state[5:]
-    _, shape, dtype, fortran, data = state[:5]
-    if isinstance(data, list) and dtype.kind == "O":
-        array: np.ndarray[Any, Any] = np.empty(len(data), object)
-        array[:] = data
-    elif isinstance(data, bytes) and not dtype.hasobject:
-        array = np.frombuffer(data, dtype)
-    else:
-        return
-    record.args = (record.cls, array.reshape(shape, order="F" if fortran else "C"))
-    record.state = rest
-
-
-def today_state(case: Case) -> Any:
-    """Return a state of today in the form that `Record.state` and ``restore_state`` take."""
-    target = case.target
-    if len(target.parts) == 1:
-        ((part, state),) = case.states
-        if part.kind == CODEC:
-            return state
-        if all(field.has_default or field.name in state for field in part.fields):
-            return {**state, **case.extra}
-    values: list[Any] = []
-    names: list[Any] = []
-    for part in target.parts:
-        found = next((state for own, state in case.states if own is part), ABSENT)
-        if part.kind == FIELDS and found is not ABSENT:
-            fields = {**found, **(case.extra if part is target.leaf else {})}
-            names.append(tuple(fields))
-            values.append(tuple(fields.values()))
-        else:
-            is_tuple = part.kind == CODEC and type(found) is tuple
-            names.append(len(found) if is_tuple else None)
-            values.append(None if found is ABSENT else found)
-    return wrap(_header(target, tuple(names)), values)
-
-
-def _header(target: Target, names: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The header of today's versions for these names: one object, which a file holds once."""
-    header = target.headers.get(names)
-    if header is None:
-        layers = []
-        for part, own in zip(target.parts, names, strict=True):
-            schema = part.schema
-            if part.kind == INSIDE:
-                own = tuple(field.name for field in part.fields)
-            layers.append(Layer(schema.name, schema.version, schema.fingerprint, part.kind, own))
-        header = target.headers[names] = seal(layers)
-    return header
 
 
 # Planning.
@@ -837,142 +586,3 @@ def plan(
     run = _Run(default_registry if registry is None else registry, file, "drop", False, True, see)
     run.upgrade(tree)
     return run.plan
-
-
-# Going back.
-
-
-class Downgraded(NamedTuple):
-    """An older state, and what it cannot hold.
-
-    Attributes:
-        value: a `Record` of the older version.
-        losses: what is lost, one text for each thing.
-    """
-
-    value: Record
-    losses: list[str]
-
-
-def downgrade_record(
-    record: Record, to: int | Mapping[str, int], registry: Registry | None = None
-) -> Downgraded:
-    """Return a record of today as an older version had it, and what is lost.
-
-    Args:
-        record: of a known schema, at today's version; it is not changed.
-        to: the version of its own schema, or schema name -> version for those
-            of its bases too.
-        registry: what is known; None is the default one.
-
-    Raises:
-        UnknownSchemaError: nothing is known of its class.
-        IrreversibleError: a step on the way has no inverse.
-        MissingMigrationError: no path leads there.
-    """
-    registry = default_registry if registry is None else registry
-    schema = registry.schema_for(registry.resolve(record.cls.qualname))
-    if schema is None:
-        raise UnknownSchemaError(
-            f"nothing is known of the class {record.qualname!r}.",
-            remedy="Register it with persist.register, or inherit persist.Versioned.",
-            schema=record.qualname,
-        )
-    wanted = {schema.name: to} if isinstance(to, int) else dict(to)
-    _refuse_wanted(wanted, schema, registry)
-    copier = Copier(lambda made, path: made)
-    older: Record = copier.copy(record)
-    target = target_of(schema, registry)
-    case = bring_up(
-        survey(target, state_of(older, schema), registry, version=older.version or schema.version)
-    )
-    losses: list[str] = []
-    states: list[tuple[Any, int, Any]] = []
-    for part, state in case.states:
-        version = wanted.get(part.schema.name, part.schema.version)
-        for step in reversed(registry.path(part.schema.name, version, part.schema.version)):
-            state, lost = _back(step, state, older)
-            losses += [f"{part.schema.name} {step.to}→{step.start}: {one}" for one in lost]
-        states.append((part, version, state))
-    older.version = wanted.get(schema.name, schema.version)
-    older.state = _older_state(states, case)
-    return Downgraded(older, losses)
-
-
-def _refuse_wanted(wanted: dict[str, int], schema: Schema, registry: Registry) -> None:
-    """Refuse versions that there never were, and schemas that are none of the record's."""
-    known = {part.schema.name: part.schema.version for part in target_of(schema, registry).parts}
-    for name, version in wanted.items():
-        if name not in known:
-            raise UnknownSchemaError(
-                f"{name!r} is no schema of {schema.name!r} or its bases.",
-                remedy=f"Those are {', '.join(map(repr, known))}.",
-                schema=name,
-            )
-        if type(version) is not int or not 1 <= version <= known[name]:
-            raise SchemaError(
-                f"a state of {name!r} cannot become one of version {version!r}.",
-                remedy=f"Versions go from 1 to {known[name]}, which is today's.",
-                schema=name,
-                wanted=version,
-            )
-
-
-def _back(step: Any, state: Any, record: Record) -> tuple[Any, list[str]]:
-    newer = Copier(lambda made, path: made).copy(state) if step.backward is not None else ABSENT
-    try:
-        result, lost = step.down(state, record)
-        if newer is not ABSENT:
-            lost = [*lost, *_lost_by(step, newer, result, record)]
-    except PersistError as error:
-        raise error.at(where=f"record {record.qualname!r}") from None
-    except Exception as error:  # whatever a stranger's function raises
-        raise MigrationFailedError(
-            f"the way back of {step} fails: {type(error).__name__}: {error}.",
-            where=f"record {record.qualname!r}",
-            remedy="Nothing was changed.",
-            schema=step.schema,
-            step=(step.to, step.start),
-        ) from error
-    return result, lost
-
-
-def _lost_by(step: Any, newer: Any, older: Any, record: Record) -> list[str]:
-    """What the function that goes back lost: what the step would not make again of what it gave."""
-    frozen: dict[int, Any] = {}
-    again = Copier(lambda made, path: made).copy(older)
-    freeze([again], frozen)
-    try:
-        again = step.up(again, record)
-    except Exception:  # whatever a stranger's function raises: then nothing can be told
-        return ["what it holds beyond the older state, which no upgrade could tell"]
-    finally:
-        for array in frozen.values():
-            array.flags.writeable = True
-    if not isinstance(newer, dict) or not isinstance(again, dict):
-        return [] if is_equal(newer, again) else ["what it is beyond the older state"]
-    return [
-        f"{name} = {short(value)}"
-        for name, value in newer.items()
-        if name not in again or not is_equal(value, again[name])
-    ]
-
-
-def _older_state(states: list[tuple[Any, int, Any]], case: Case) -> Any:
-    """One class's state as it is; that of several as an envelope, since each has its version."""
-    if len(states) == 1 and len(case.target.parts) == 1:
-        return states[0][2]
-    layers, values = [], []
-    versions = {id(part): (version, state) for part, version, state in states}
-    for part in case.target.parts:
-        version, state = versions.get(id(part), (part.schema.version, None))
-        if id(part) not in versions:
-            names = tuple(field.name for field in part.fields)
-            layers.append(Layer(part.schema.name, version, "", INSIDE, names))
-        elif part.kind == FIELDS and isinstance(state, dict):
-            layers.append(Layer(part.schema.name, version, "", FIELDS, tuple(state)))
-            state = tuple(state.values())
-        else:
-            layers.append(Layer(part.schema.name, version, "", CODEC, None))
-        values.append(state)
-    return wrap(seal(layers), values)

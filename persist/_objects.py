@@ -29,8 +29,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from persist import versioned
-from persist._migrate import Plan
 from persist._paths import step_of
+from persist._plan import Plan
 from persist._road import Road, refuse_class, road_of
 from persist._steps import outside
 from persist._wire.storages import Blob, of_torch

@@ -17,7 +17,7 @@ import numpy as np
 from persist import _fused
 from persist._course import Case, failed, read_lazy
 from persist._envelope import FIELDS
-from persist._migrate import freeze, roots_of, thaw
+from persist._states import freeze, roots_of, thaw
 from persist._steps import EPOCH
 from persist._values import UNRESOLVED
 from persist._walk import SCALAR, has_no_arrays

@@ -37,8 +37,9 @@ from persist._kinds import (
     validators_of,
     written_names,
 )
-from persist._migrate import freeze, roots_of, take_array, thaw, today_state, unknown_text
+from persist._migrate import unknown_text
 from persist._resource import stored
+from persist._states import freeze, roots_of, take_array, thaw, today_state
 from persist._steps import EPOCH, outside
 from persist._values import NAMED, ConstantRef, constant_of, refusal
 from persist.errors import PersistError, SchemaError, UnknownFieldWarning

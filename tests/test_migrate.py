@@ -11,7 +11,8 @@ import pytest
 
 import persist
 from persist import ops
-from persist._migrate import downgrade_record, plan, upgrade
+from persist._downgrade import downgrade_record
+from persist._migrate import plan, upgrade
 from persist.errors import (
     FutureVersionError,
     IrreversibleError,

@@ -468,8 +468,8 @@ def test_a_codec_without_a_way_back_says_so():
 
 def flatten_state_unrefused(obj):
     from persist._course import Case
-    from persist._migrate import today_state
     from persist._road import road_of
+    from persist._states import today_state
 
     road = road_of(type(obj))
     _, values = road._values(obj)
