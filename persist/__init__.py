@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from persist import errors, ops
     from persist._files import File, explain, load, open, restore, save
-    from persist._migrate import Plan
+    from persist._plan import Plan
     from persist._restore import Report
     from persist.checkpoints import Checkpoints
     from persist.errors import PersistError
@@ -26,7 +26,7 @@ _HOMES = {
     "Checkpoints": "persist.checkpoints",
     "File": "persist._files",
     "PersistError": "persist.errors",
-    "Plan": "persist._migrate",
+    "Plan": "persist._plan",
     "Record": "persist.tree",
     "Registry": "persist.registry",
     "Report": "persist._restore",

@@ -15,8 +15,9 @@ from typing import Any
 
 import attrs
 
+from persist import _fused
 from persist._envelope import CODEC, FIELDS, INSIDE, ITEMS, Envelope, refuse_newer, unwrap
-from persist._walk import arrays_in
+from persist._walk import arrays_in, has_no_arrays
 from persist.errors import (
     FutureVersionError,
     MigrationFailedError,
@@ -28,7 +29,9 @@ from persist.registry import Migration, Registry
 from persist.schema import Field, Layout, Schema, demangled
 from persist.tree import ABSENT, LazyArray, Record, is_slots_pair
 
-__all__ = ["Case", "Course", "Target", "bring_up", "survey", "target_of"]
+__all__ = [
+    "Case", "Course", "Target", "bring_up", "failed", "keys_that_tell", "read_lazy", "survey", "target_of",
+]  # fmt: skip
 
 _MANGLED = re.compile(r"_[^_].*?__.")
 
@@ -85,6 +88,7 @@ class Target:
         is_open: whether any field is welcome.
         dropped: names of what is declared and not saved (transients, resources).
         owners: simple names by which private attributes may be mangled.
+        headers: of the envelopes of today, by their names.
     """
 
     parts: list[TargetPart]
@@ -92,6 +96,7 @@ class Target:
     is_open: bool
     dropped: frozenset[str]
     owners: tuple[str, ...] = ()
+    headers: dict[Any, Any] = attrs.field(factory=dict, repr=False)
 
     @property
     def leaf(self) -> TargetPart:
@@ -135,6 +140,7 @@ class _Piece:
     note: str = ""
     course: Course | None = None
     fingerprint: str = ""
+    done: int = 0  # steps that were done already, on the written way
 
     @property
     def knows_its_gaps(self) -> bool:
@@ -159,6 +165,7 @@ class Case:
         unknown: names of undeclared fields.
         items: the members of a set subclass.
         instead: what a migration put in the place of the instance; ABSENT for nothing.
+        told: names of entries that told the version, so that leaving them out loses nothing.
     """
 
     target: Target
@@ -169,6 +176,7 @@ class Case:
     items: list[Any] | None = None
     instead: Any = ABSENT
     pieces: list[_Piece] = attrs.field(factory=list)
+    told: frozenset[str] = frozenset()
 
     @property
     def is_migrated(self) -> bool:
@@ -213,11 +221,19 @@ def survey(
         case.pieces = [piece for piece in case.pieces if piece.kind != ITEMS]
     else:
         case.pieces = _bare(target, state, registry, version, owners)
+        if version is None:
+            case.told = keys_that_tell(target, registry)
     for piece in case.pieces:
         if piece.schema is not None:
             piece.course = _course(piece, registry)
             case.courses.append(piece.course)
     return case
+
+
+def keys_that_tell(target: Target, registry: Registry) -> frozenset[str]:
+    """Return the entries of a state by which stamps tell its version."""
+    stamps = [stamp for part in target.parts for stamp in registry.stamps(part.schema.name)]
+    return frozenset(stamp.key for stamp in stamps if stamp.key is not None)
 
 
 def _course(piece: _Piece, registry: Registry) -> Course:
@@ -399,31 +415,43 @@ def bring_up(
 
 def _run(piece: _Piece, record: Record | None, memo: dict[Any, Any]) -> Any:
     state = piece.value
-    for step in piece.course.steps if piece.course is not None else ():
-        state = _step(step, state, record, memo)
+    steps = () if piece.course is None else piece.course.steps
+    if not steps:
+        return state
+    if not piece.done and type(state) is dict:
+        written = _fused.advance(steps, failed, read_lazy)
+        if written is not None:
+            state = written(state, memo)
+            if type(state) is dict:
+                return state
+            piece.done, state = state.done, state.value
+    if piece.done:  # on the written way, which left looking at what came of it to us
+        state = _looked_at(steps[piece.done - 1], state, record)
+    for step in steps[piece.done :]:
         if isinstance(state, Instead | Record):
             return state
+        state = _step(step, state, record, memo)
     return state
 
 
 def _step(step: Migration, state: Any, record: Record | None, memo: dict[Any, Any]) -> Any:
     if step.function is not None and isinstance(state, dict | list | tuple):
-        state = _read_lazy(state)
+        state = read_lazy(state)
         if isinstance(state, _Watched):
             state.seen.clear()
     if record is not None:
         record.state = state
     try:
         result = step.up(state, record, memo)
-        if result is record and record is not None:
-            result = record.state
     except Exception as error:  # whatever a stranger's function raises
-        raise MigrationFailedError(
-            f"the step {step} fails: {_said(error)}.",
-            remedy=f"{_of_state(state)} It is written in {step.where}; nothing was changed.",
-            schema=step.schema,
-            step=(step.start, step.to),
-        ) from error
+        raise failed(step, state, error) from error
+    return _looked_at(step, result, record)
+
+
+def _looked_at(step: Migration, result: Any, record: Record | None) -> Any:
+    """What a step gave: the state of the record where it gave that, and never None."""
+    if record is not None and result is record:
+        result = record.state
     if result is None:
         raise MigrationFailedError(
             f"the step {step} returns None.",
@@ -432,6 +460,16 @@ def _step(step: Migration, state: Any, record: Record | None, memo: dict[Any, An
             step=(step.start, step.to),
         )
     return result
+
+
+def failed(step: Migration, state: Any, error: Exception) -> MigrationFailedError:
+    """Return what to raise where a step raised."""
+    return MigrationFailedError(
+        f"the step {step} fails: {_said(error)}.",
+        remedy=f"{_of_state(state)} It is written in {step.where}; nothing was changed.",
+        schema=step.schema,
+        step=(step.start, step.to),
+    )
 
 
 def _said(error: Exception) -> str:
@@ -448,8 +486,10 @@ def _of_state(state: Any) -> str:
     return f"The state is a {type(state).__name__}."
 
 
-def _read_lazy(state: Any) -> Any:
+def read_lazy(state: Any) -> Any:
     """A function step gets arrays, not promises of them."""
+    if has_no_arrays(state.values() if isinstance(state, dict) else state):
+        return state
     lazies = [found for found in arrays_in(state) if isinstance(found[2], LazyArray)]
     for holder, key, lazy in lazies:
         if isinstance(holder, tuple):
@@ -601,7 +641,9 @@ def _sort(case: Case, unknown: str) -> None:
             left = {}
         case.states.append((part, fields))
     _refuse_missing(case, found)
-    case.unknown = [str(name) for name in left if name not in target.dropped]
+    case.unknown = [
+        str(name) for name in left if name not in target.dropped and name not in case.told
+    ]
     if case.unknown and unknown == "error":
         raise SchemaError(
             f"its state has fields that {target.leaf.schema.name!r} does not declare: "

@@ -77,15 +77,68 @@ class Envelope:
         merged: dict[Any, Any] = {}
         for layer, value in zip(self.layers, self.values, strict=True):
             for name, item in _named(layer, value):
-                free, number = name, 2
-                while free in merged:
-                    free, number = f"{name}~{number}", number + 1
-                merged[free] = item
+                merged[_free(name, merged)] = item
         return merged
+
+    def places(self) -> dict[Any, tuple[int, Any]]:
+        """Return where each named field is: name -> (number of its layer, key in its value).
+
+        The names are those of `fields`, without the parts of a codec's bare tuple.
+        """
+        found: dict[Any, tuple[int, Any]] = {}
+        for number, (layer, value) in enumerate(zip(self.layers, self.values, strict=True)):
+            keys: Any = ()
+            if layer.kind == FIELDS:
+                keys = enumerate(layer.names)
+            elif layer.kind == CODEC and isinstance(value, dict):
+                keys = zip(value, value, strict=True)
+            for key, name in keys:
+                found[_free(name, found)] = (number, key)
+        return found
+
+    def attributes(self) -> dict[Any, Any]:
+        """Return the named fields of all classes."""
+        return {name: self.values[at][key] for name, (at, key) in self.places().items()}
+
+    def with_field(self, name: Any, value: Any) -> tuple[Any, ...] | None:
+        """Return the state in which a field is another; None where no class can take a new one."""
+        known = self.places().get(name)
+        leaf = max(at for at, layer in enumerate(self.layers) if layer.kind != ITEMS)
+        at, key = (leaf, name) if known is None else known
+        layer, old = self.layers[at], self.values[at]
+        if layer.kind == CODEC and isinstance(old, dict):
+            old[key] = value
+        elif layer.kind != FIELDS or type(name) is not str:
+            return None
+        elif known is None:
+            self.layers[at] = layer._replace(names=(*layer.names, name))
+            self.values[at] = (*old, value)
+        else:
+            self.values[at] = (*old[:key], value, *old[key + 1 :])
+        return wrap(seal(self.layers), self.values)
+
+    def without_field(self, name: Any) -> tuple[Any, ...]:
+        """Return the state without a field that is there."""
+        at, key = self.places()[name]
+        layer, old = self.layers[at], self.values[at]
+        if layer.kind == CODEC:
+            del old[key]
+        else:
+            names = layer.names
+            self.layers[at] = layer._replace(names=names[:key] + names[key + 1 :])
+            self.values[at] = old[:key] + old[key + 1 :]
+        return wrap(seal(self.layers), self.values)
 
     def __repr__(self) -> str:
         said = ", ".join(f"{layer.schema} {layer.version}" for layer in self.layers)
         return f"<envelope: {said}>"
+
+
+def _free(name: Any, taken: dict[Any, Any]) -> Any:
+    free, number = name, 2
+    while free in taken:
+        free, number = f"{name}~{number}", number + 1
+    return free
 
 
 def _state(layer: Layer, value: Any) -> Any:

@@ -23,10 +23,12 @@ import numpy as np
 
 from persist import _container, _migrate, _packs, _restore, _show
 from persist._container.atomic import replacing
+from persist._course import target_of as target_of_schema
+from persist._downgrade import downgrade_record
 from persist._flatten import flatten, reduced
-from persist._migrate import Plan
 from persist._objects import build
 from persist._paths import Looker, Names, described, is_array
+from persist._plan import Plan
 from persist._restore import Report
 from persist._rows import NotByColumns, RowMaker
 from persist._targets import target_of
@@ -42,6 +44,7 @@ from persist.errors import (
     LimitError,
     PersistError,
     UnknownFormatError,
+    UnknownSchemaError,
 )
 from persist.readers.base import Content, Options, Reader
 from persist.registry import Registry, default_registry
@@ -396,9 +399,8 @@ def _restored_class(
     """Make an instance of a declared class whose fields are a file's arrays."""
     found: dict[str, Any] = {}
     schema = file.knowledge.schema_for(cls)
-    names = (
-        [] if schema is None else [field for field in schema.fields or () if not field.transient]
-    )
+    # Fields of its bases are its own here: what is made is of today, all of it.
+    names = [] if schema is None else [*file.knowledge.layout(cls).saved()]
     slots = [
         _restore.Slot(field.name, None, None, functools.partial(found.__setitem__, field.name))
         for field in names
@@ -460,6 +462,40 @@ def save(
     """
     _refuse_suffix(target, format)
     registry = default_registry if registry is None else registry
+    name = os.fsdecode(os.fspath(target)) if isinstance(target, str | os.PathLike) else None
+    try:
+        _save(
+            obj,
+            target,
+            format,
+            durable,
+            metadata,
+            compress,
+            digest,
+            columns,
+            pack,
+            versions,
+            protocol,
+            registry,
+        )
+    except PersistError as error:
+        raise error.at(file=name) from error.__cause__
+
+
+def _save(
+    obj: Any,
+    target: Any,
+    format: str,
+    durable: bool,
+    metadata: Mapping[str, Any] | None,
+    compress: str | None,
+    digest: str | None,
+    columns: bool,
+    pack: bool,
+    versions: Mapping[str, int] | None,
+    protocol: int | None,
+    registry: Registry,
+) -> None:
     if format == "persist":
         tree = tree_of(obj, registry, columns=columns and not versions)
         save_tree(
@@ -568,13 +604,24 @@ def _older(
     """The records of these schemas as an older version had them; bare, without a version."""
     if not versions:
         return tree
+    for name in versions:
+        if registry.schema_for(name) is None:
+            raise UnknownSchemaError(
+                f"versions= names {name!r}, which is no schema here.",
+                remedy="Schemas go by the name that schema= gave them, else by their dotted path.",
+                schema=name,
+            )
 
     def finish(record: Record, path: Callable[[], str]) -> Any:
         schema = registry.schema_for(record.qualname)
-        if schema is None or schema.name not in versions or record.version is None:
+        if schema is None or record.version is None:
+            return record
+        lines = {part.schema.name for part in target_of_schema(schema, registry).parts}
+        wanted = {name: version for name, version in versions.items() if name in lines}
+        if not wanted:
             return record
         try:
-            older = _migrate.downgrade_record(record, versions[schema.name], registry).value
+            older = downgrade_record(record, wanted, registry).value
         except PersistError as error:
             raise error.at(where=f"record {record.qualname!r} at {path()!r}") from error.__cause__
         if is_bare:

@@ -1,4 +1,4 @@
-"""Upgrade a tree or a state, plan it without effect, and go back.
+"""Upgrade a tree, or plan it without effect.
 
     tree --aliases, stamps, migrations--> tree of today
 
@@ -10,8 +10,9 @@ For who builds objects of the result: a `Record` whose class is declared here ha
 - ``cls``: today's `Global` (module and qualified name of the class),
 - ``version``: today's version of its schema,
 - ``state``: a dict of fields by declared name; where the class has a codec of
-  its own, what ``__setstate__`` takes; where one class of the MRO has a codec and
-  another has fields, an envelope of today's versions,
+  its own, what ``__setstate__`` takes; where several classes of the MRO are declared,
+  an envelope (`docs/envelope.md`), since each has a version of its own, and where the
+  instance lacked a field, one, which tells so,
 - ``args``, ``kwargs``, ``listitems``, ``dictitems``: the contents of an heir of a builtin,
   wherever the file had them.
 
@@ -23,174 +24,39 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-import attrs
 import numpy as np
 
-from persist._course import Case, Course, Target, bring_up, survey, target_of
-from persist._envelope import CODEC, FIELDS, INSIDE, ITEMS, Layer, seal, unwrap, wrap
-from persist._walk import Copier, arrays_in, is_holder
+from persist import _fused
+from persist._course import (
+    Case,
+    Course,
+    Target,
+    bring_up,
+    failed,
+    keys_that_tell,
+    read_lazy,
+    survey,
+    target_of,
+)  # fmt: skip
+from persist._envelope import FIELDS, ITEMS, Layer, unwrap
+from persist._plan import Entry, Plan
+from persist._states import freeze, roots_of, state_of, take_array, thaw, today_state
+from persist._steps import outside
+from persist._walk import Copier, has_no_arrays, is_holder
 from persist.errors import (
     MigrationFailedError,
     PersistError,
     SchemaError,
     UnknownFieldWarning,
-    UnknownSchemaError,
 )
 from persist.registry import Registry, default_registry
 from persist.schema import Schema
 from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record
 
-__all__ = ["Downgraded", "Entry", "Plan", "downgrade_record", "plan", "state_of", "upgrade"]
-
-
-@attrs.define(eq=False)
-class Entry:
-    """What a load does to one record, and why.
-
-    Attributes:
-        path: its natural path; "" is the root.
-        qualname: its class, as the file names it.
-        today: the dotted name of its class today.
-        schema: the name of its schema; None where nothing is known of the class.
-        courses: the ways of the states of its classes, base first, its own last.
-        aliases: old names that led to today's, in order.
-        problem: why it cannot be brought up to date, or None.
-        note: what else there is to say.
-        is_seen: whether a pack knows it as plain data, which stands in its place.
-    """
-
-    path: str
-    qualname: str
-    today: str
-    schema: str | None = None
-    courses: tuple[Course, ...] = ()
-    aliases: tuple[str, ...] = ()
-    problem: PersistError | None = None
-    note: str = ""
-    is_seen: bool = False
-
-    @property
-    def is_opaque(self) -> bool:
-        """Whether nothing is known of its class, so that it stays a record."""
-        return self.schema is None and not self.is_seen
-
-    @property
-    def found(self) -> int | None:
-        """The version of its own class in the file."""
-        return self.courses[-1].found if self.courses else None
-
-    @property
-    def how(self) -> str:
-        """How that version is known."""
-        return self.courses[-1].how if self.courses else ""
-
-    @property
-    def to(self) -> int | None:
-        """Today's version of its own class."""
-        return self.courses[-1].to if self.courses else None
-
-    @property
-    def steps(self) -> list[str]:
-        """What is done, base classes first: the function with file and line, or the ready-made steps."""
-        return [str(step) for course in self.courses for step in course.steps]
-
-    def __str__(self) -> str:
-        return "\n".join(_lines(self, 1))
-
-
-def _lines(entry: Entry, count: int) -> Iterator[str]:
-    place = entry.path or "the root"
-    more = f" (and {count - 1} like it)" if count > 1 else ""
-    yield f"{place}: {entry.qualname}{more}"
-    if entry.aliases:
-        yield f"    is {entry.today} today ({'; '.join(entry.aliases)})"
-    if entry.is_opaque:
-        yield "    opaque: nothing is known of the class; it stays a record"
-    for course in entry.courses:
-        known = f"version {course.found} ({course.how})"
-        if not course.steps:
-            yield f"    {course.schema}: {known}, as today{_noted(course.note)}"
-            continue
-        yield f"    {course.schema}: {known} to {course.to}{_noted(course.note)}"
-        for step in course.steps:
-            yield f"        {step.start} → {step.to}  {step.text}"
-    if entry.note:
-        yield f"    {entry.note}"
-    if entry.problem is not None:
-        yield f"    cannot: {entry.problem.what} {entry.problem.remedy}".rstrip()
-
-
-def _noted(note: str) -> str:
-    return f"; {note}" if note else ""
-
-
-@attrs.define(eq=False)
-class Plan:
-    """What a load does to each record of a file, and why; computed without effect.
-
-    Attributes:
-        entries: one for each record, in the order of the file.
-        file: the file, if one is meant.
-    """
-
-    entries: list[Entry] = attrs.field(factory=list)
-    file: str | None = None
-    _migrated: dict[int, Record] = attrs.field(factory=dict, repr=False)
-
-    def is_migrated(self, record: Record) -> bool:
-        """Whether any step was done to a record of the upgraded tree."""
-        return id(record) in self._migrated
-
-    def __iter__(self) -> Iterator[Entry]:
-        return iter(self.entries)
-
-    def __len__(self) -> int:
-        return len(self.entries)
-
-    def __getitem__(self, path: str | int) -> Entry:
-        if isinstance(path, int):
-            return self.entries[path]
-        for entry in self.entries:
-            if entry.path == path:
-                return entry
-        raise KeyError(path)
-
-    @property
-    def problems(self) -> list[PersistError]:
-        """Why records cannot be brought up to date."""
-        return [entry.problem for entry in self.entries if entry.problem is not None]
-
-    @property
-    def opaque(self) -> list[str]:
-        """The classes of which nothing is known, by their dotted names."""
-        return sorted({entry.qualname for entry in self.entries if entry.is_opaque})
-
-    def __str__(self) -> str:
-        head = self.file or "plan"
-        moved = sum(any(course.steps for course in entry.courses) for entry in self.entries)
-        count = len(self.entries)
-        lines = [
-            f"{head}: {count} record{'s' * (count != 1)}, {moved} to be upgraded, "
-            f"{sum(entry.is_opaque for entry in self.entries)} opaque, "
-            f"{len(self.problems)} that cannot be"
-        ]
-        for entry, alike in _groups(self.entries):
-            lines += [f"  {line}" for line in _lines(entry, alike)]
-        return "\n".join(lines)
-
-
-def _groups(entries: Iterable[Entry]) -> list[tuple[Entry, int]]:
-    """Entries with how many go the same way, in the order of the first."""
-    groups: dict[Any, list[Any]] = {}
-    for entry in entries:
-        problem = None if entry.problem is None else str(entry.problem.what)
-        courses = tuple((c.schema, c.found, c.how, c.steps) for c in entry.courses)
-        key = (entry.qualname, entry.aliases, courses, problem, entry.note)
-        groups.setdefault(key, [entry, 0])[1] += 1
-    return [(entry, count) for entry, count in groups.values()]
+__all__ = ["is_today", "plan", "unknown_text", "upgrade"]
 
 
 # Upgrading.
@@ -254,6 +120,9 @@ class _Run:
         self.plan = Plan([], file)
         self._file = file
         self._known: dict[str, _Known] = {}
+        self._plain: dict[Global, bool] = {}
+        self._headers: dict[int, tuple[Any, Layer | None]] = {}
+        self._quick: dict[tuple[str, int, str], tuple[tuple[Course, ...], set[str]]] = {}
         self._globals: dict[Global, Global] = {}
         self._memo: dict[Any, Any] = {}
         self._unknown: dict[str, dict[str, None]] = {}
@@ -267,9 +136,10 @@ class _Run:
         finally:
             for array in self._frozen.values():
                 array.flags.writeable = True
-        roots = roots_of(self._frozen)
-        for record in self.plan._migrated.values():
-            thaw(record.state, roots)
+        if self._frozen:
+            roots = roots_of(self._frozen)
+            for record in self.plan._migrated.values():
+                thaw(record.state, roots)
         self._warn()
         return result
 
@@ -277,7 +147,9 @@ class _Run:
         if self.unknown == "warn":
             for schema, names in self._unknown.items():
                 warnings.warn(
-                    unknown_text(schema, names, self._file), UnknownFieldWarning, stacklevel=4
+                    unknown_text(schema, names, self._file),
+                    UnknownFieldWarning,
+                    stacklevel=outside(),
                 )
 
     def _moved(self, named: Global) -> Global:
@@ -362,6 +234,9 @@ class _Run:
             self._note(entry, path)
             return record
         entry.schema = known.schema.name
+        quick = self._quickly(record, named, known, entry, path)
+        if quick is not ABSENT:
+            return quick
         cls = known.schema.cls
         if record.kind == "reduce" and cls is not None and issubclass(cls, np.ndarray):
             take_array(record)
@@ -379,6 +254,111 @@ class _Run:
         if self.dry:
             return record
         return self._done(record, named, known, case, path)
+
+    def _quickly(
+        self,
+        record: Record,
+        named: Global,
+        known: _Known,
+        entry: Entry,
+        path: Callable[[], str],
+    ) -> Any:
+        """Go the way of many like records whose states are declared fields and nothing else.
+
+        Returns:
+            What stands for the record; ABSENT where the general way is to be gone.
+        """
+        schema = known.schema
+        if schema is None or self.dry or not record.is_bare or not self._is_plain(known):
+            return ABSENT
+        state, version, how = self._told(record, schema)
+        if version is None:
+            return ABSENT
+        key = (named.qualname, version, how)
+        found = self._quick.get(key)
+        if found is None:
+            found = self._quick[key] = (self._quick_courses(known, version, how), {*schema.names})
+        courses, names = found
+        if not courses or any(type(name) is str and name[:1] == "_" for name in state):
+            return ABSENT
+        steps = courses[0].steps
+        written = _fused.advance(steps, failed, read_lazy)
+        if written is None:
+            return ABSENT
+        before, is_stamped = record.state, record.version is None and how != "envelope"
+        entry.courses = courses
+        self._note(entry, path)
+        is_plain = has_no_arrays(state.values())
+        if not is_plain:
+            freeze(state, self._frozen)
+        given = written(state, self._memo)
+        if type(given) is dict and given.keys() == names:
+            _rename(record, named, known.today)
+            record.state, record.version = given, schema.version
+            self.plan._migrated[id(record)] = record
+            if not (is_plain and has_no_arrays(given.values())):
+                self._take_in(given, path)
+            return record
+        assert known.target is not None
+        case = survey(known.target, before, self.registry, version=version)
+        if is_stamped:
+            case.told = keys_that_tell(known.target, self.registry)
+        piece = case.pieces[0]
+        piece.value, piece.done = given, len(steps)
+        if isinstance(given, _fused.Odd):
+            piece.value, piece.done = given.value, given.done
+        return self._done(record, named, known, case, path)
+
+    def _is_plain(self, known: _Known) -> bool:
+        """Whether a class has nothing but declared fields, and no base that has any."""
+        found = self._plain.get(known.today)
+        if found is None:
+            target = known.target
+            found = self._plain[known.today] = (
+                target is not None
+                and len(target.parts) == 1
+                and not target.is_open
+                and target.leaf.kind == FIELDS
+                and not target.dropped
+                and known.schema is not None
+                and known.schema.fields is not None
+            )
+        return found
+
+    def _told(self, record: Record, schema: Schema) -> tuple[Any, int | None, str]:
+        """The fields of a state and its version, however that is told; None where it is odd."""
+        state = record.state
+        if type(state) is dict:
+            if record.version is not None:
+                return state, record.version, "record"
+            version, how = self.registry.stamp_of(schema.name, state)
+            is_guess = self.strict and how.startswith("unstamped")
+            return state, None if is_guess else version, how
+        if type(state) is not tuple or not state:
+            return state, None, ""
+        header, layer = self._headers.get(id(state[0]), (None, None))
+        if header is not state[0]:
+            envelope = unwrap(state)
+            alone = envelope is not None and len(envelope.layers) == 1
+            layer = envelope.layers[0] if envelope is not None and alone else None
+            self._headers[id(state[0])] = (state[0], layer)
+        if layer is None or layer.kind != FIELDS or layer.schema != schema.name:
+            return state, None, ""
+        if len(state) != 2 or type(state[1]) is not tuple or len(state[1]) != len(layer.names):
+            return state, None, ""
+        return dict(zip(layer.names, state[1], strict=True)), layer.version, "envelope"
+
+    def _quick_courses(self, known: _Known, version: int, how: str) -> tuple[Course, ...]:
+        """The course of such records; none where nothing is to be done, or cannot be."""
+        schema = known.schema
+        assert schema is not None
+        if version >= schema.version:
+            return ()
+        try:
+            steps = self.registry.path(schema.name, version, schema.version)
+        except SchemaError:  # told on the general way, with its place
+            return ()
+        return (Course(schema.name, version, how, schema.version, tuple(steps)),)
 
     def _owners(self, named: Global, known: _Known) -> set[str]:
         names = {named.qualname, *self.registry.old_names(known.today.qualname)}
@@ -490,28 +470,6 @@ class _Known(NamedTuple):
     note: str = ""
 
 
-def freeze(value: Any, frozen: dict[int, Any]) -> None:
-    """Make every array below a value read-only, and note those that were not."""
-    for _, _, array in arrays_in([value]):
-        if isinstance(array, np.ndarray) and array.flags.writeable:
-            array.flags.writeable = False
-            frozen[id(array)] = array
-
-
-def roots_of(frozen: dict[int, Any]) -> set[int]:
-    """Return the ids of what views of frozen arrays have as their base."""
-    return {id(one) for array in frozen.values() for one in (array, array.base)}
-
-
-def thaw(value: Any, roots: set[int]) -> None:
-    """Make arrays writable again that a step made as views of what was read-only for it alone."""
-    for _, _, array in arrays_in([value]):
-        if not isinstance(array, np.ndarray) or array.flags.writeable:
-            continue
-        if array.base is not None and id(array.base) in roots:
-            array.flags.writeable = True
-
-
 def unknown_text(schema: str, names: Iterable[str], file: str | None = None) -> str:
     """Return what the warning about undeclared fields says."""
     listed = ", ".join(names)
@@ -536,82 +494,6 @@ def _rename(record: Record, named: Global, today: Global) -> None:
         record.maker = None
         record.kind = "record" if record.kind == "reduce" else record.kind
     record.cls = today
-
-
-def state_of(record: Record, schema: Schema | None = None) -> Any:
-    """Return what stamps and steps see of a record: its state, or the arguments that rebuilt it.
-
-    A class whose pickles call a function with all that there is (``__reduce__``,
-    ``__getinitargs__``) has no state beside; then the tuple of arguments is its state.
-    """
-    if record.state is not ABSENT or not record.args:
-        return record.state
-    if record.kind not in ("reduce", "inst", "obj"):
-        return ABSENT
-    cls = schema.cls if schema is not None else None
-    if cls is not None and issubclass(cls, BaseException | set | frozenset | np.ndarray):
-        return ABSENT
-    return record.args
-
-
-def take_array(record: Record) -> None:
-    """Part an ndarray heir's plain pickle into its array, an argument, and what else its state held.
-
-    Source: ``ndarray.__reduce__``: ``(version, shape, dtype, is_fortran, data)``; heirs append
-    to that tuple, or put a pair around it.
-    """
-    state, rest = record.state, ABSENT
-    if type(state) is tuple and len(state) == 2 and type(state[0]) is tuple:
-        state, rest = state
-    if type(state) is not tuple or len(state) < 5 or not isinstance(state[2], np.dtype):
-        return
-    if rest is ABSENT and len(state) > 5:
-        rest = state[5] if len(state) == 6 else state[5:]
-    _, shape, dtype, fortran, data = state[:5]
-    if isinstance(data, list) and dtype.kind == "O":
-        array: np.ndarray[Any, Any] = np.empty(len(data), object)
-        array[:] = data
-    elif isinstance(data, bytes) and not dtype.hasobject:
-        array = np.frombuffer(data, dtype)
-    else:
-        return
-    record.args = (record.cls, array.reshape(shape, order="F" if fortran else "C"))
-    record.state = rest
-
-
-def today_state(case: Case) -> Any:
-    """Return a state of today in the form that `Record.state` and ``restore_state`` take."""
-    states = case.states
-    if len(states) == 1 and states[0][0].kind == CODEC:
-        return states[0][1]
-    merged: dict[Any, Any] = {}
-    collides = False
-    for part, state in states:
-        if part.kind == CODEC:
-            collides = True
-            break
-        collides = collides or any(name in merged for name in state)
-        merged.update(state)
-    if not collides:
-        return {**merged, **case.extra}
-    layers, values = [], []
-    for part in case.target.parts:
-        found = next((state for own, state in states if own is part), ABSENT)
-        names: Any = None
-        value: Any = None
-        kind = part.kind
-        if kind == INSIDE or found is ABSENT:
-            kind, names = INSIDE, tuple(field.name for field in part.fields)
-        elif kind == FIELDS:
-            fields = {**found, **(case.extra if part is case.target.leaf else {})}
-            names, value = tuple(fields), tuple(fields.values())
-        else:
-            value = found
-        layers.append(
-            Layer(part.schema.name, part.schema.version, part.schema.fingerprint, kind, names)
-        )
-        values.append(value)
-    return wrap(seal(layers), values)
 
 
 # Planning.
@@ -704,98 +586,3 @@ def plan(
     run = _Run(default_registry if registry is None else registry, file, "drop", False, True, see)
     run.upgrade(tree)
     return run.plan
-
-
-# Going back.
-
-
-class Downgraded(NamedTuple):
-    """An older state, and what it cannot hold.
-
-    Attributes:
-        value: a `Record` of the older version.
-        losses: what is lost, one text for each thing.
-    """
-
-    value: Record
-    losses: list[str]
-
-
-def downgrade_record(
-    record: Record, to: int | Mapping[str, int], registry: Registry | None = None
-) -> Downgraded:
-    """Return a record of today as an older version had it, and what is lost.
-
-    Args:
-        record: of a known schema, at today's version; it is not changed.
-        to: the version of its own schema, or schema name -> version for those
-            of its bases too.
-        registry: what is known; None is the default one.
-
-    Raises:
-        UnknownSchemaError: nothing is known of its class.
-        IrreversibleError: a step on the way has no inverse.
-        MissingMigrationError: no path leads there.
-    """
-    registry = default_registry if registry is None else registry
-    schema = registry.schema_for(registry.resolve(record.cls.qualname))
-    if schema is None:
-        raise UnknownSchemaError(
-            f"nothing is known of the class {record.qualname!r}.",
-            remedy="Register it with persist.register, or inherit persist.Versioned.",
-            schema=record.qualname,
-        )
-    wanted = {schema.name: to} if isinstance(to, int) else dict(to)
-    copier = Copier(lambda made, path: made)
-    older: Record = copier.copy(record)
-    target = target_of(schema, registry)
-    case = bring_up(
-        survey(target, state_of(older, schema), registry, version=older.version or schema.version)
-    )
-    losses: list[str] = []
-    states: list[tuple[Any, int, Any]] = []
-    for part, state in case.states:
-        version = wanted.get(part.schema.name, part.schema.version)
-        for step in reversed(registry.path(part.schema.name, version, part.schema.version)):
-            state, lost = _back(step, state, older)
-            losses += [f"{part.schema.name} {step.to}→{step.start}: {one}" for one in lost]
-        states.append((part, version, state))
-    older.version = wanted.get(schema.name, schema.version)
-    older.state = _older_state(states, case)
-    return Downgraded(older, losses)
-
-
-def _back(step: Any, state: Any, record: Record) -> tuple[Any, list[str]]:
-    try:
-        result, lost = step.down(state, record)
-    except PersistError as error:
-        raise error.at(where=f"record {record.qualname!r}") from None
-    except Exception as error:  # whatever a stranger's function raises
-        raise MigrationFailedError(
-            f"the way back of {step} fails: {type(error).__name__}: {error}.",
-            where=f"record {record.qualname!r}",
-            remedy="Nothing was changed.",
-            schema=step.schema,
-            step=(step.to, step.start),
-        ) from error
-    return result, lost
-
-
-def _older_state(states: list[tuple[Any, int, Any]], case: Case) -> Any:
-    """One class's state as it is; that of several as an envelope, since each has its version."""
-    if len(states) == 1 and len(case.target.parts) == 1:
-        return states[0][2]
-    layers, values = [], []
-    versions = {id(part): (version, state) for part, version, state in states}
-    for part in case.target.parts:
-        version, state = versions.get(id(part), (part.schema.version, None))
-        if id(part) not in versions:
-            names = tuple(field.name for field in part.fields)
-            layers.append(Layer(part.schema.name, version, "", INSIDE, names))
-        elif part.kind == FIELDS and isinstance(state, dict):
-            layers.append(Layer(part.schema.name, version, "", FIELDS, tuple(state)))
-            state = tuple(state.values())
-        else:
-            layers.append(Layer(part.schema.name, version, "", CODEC, None))
-        values.append(state)
-    return wrap(seal(layers), values)

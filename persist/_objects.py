@@ -20,11 +20,12 @@ from typing import Any
 import numpy as np
 
 from persist import versioned
-from persist._migrate import Plan
 from persist._parts import ATOMS, Driver, Parts, object_fields
 from persist._paths import step_of
+from persist._plan import Plan
 from persist._road import road_of
 from persist._rows import Loose, short_way
+from persist._steps import outside
 from persist.errors import (
     OpaqueWarning,
     PersistError,
@@ -364,15 +365,15 @@ class _Builder(Driver):
             state = yield "", state
         self._guarded(record, path, lambda: versioned.fill(obj, listitems, pairs))
         where = f"record {record.qualname!r} at {path!r}"
-        versioned.restore_state(
-            obj,
-            state,
+        restored = functools.partial(
+            versioned.restore_state,
             validate=self._validate,
             migrated=record.qualname in self._migrated,
             registry=self._registry,
             file=self._file,
             where=where,
         )
+        self._guarded(record, path, lambda: restored(obj, state))
         self._whole.append((obj, where))
         return obj
 
@@ -398,16 +399,24 @@ class _Builder(Driver):
 
     def _guarded(self, record: Record, path: str, act: Callable[[], Any]) -> Any:
         """Run code of a user's class; what it raises is told with the place."""
+        cure = "declare the class" if record.version is None else "count version= up"
+        return self._told(
+            f"record {record.qualname!r} at {path!r}",
+            f"If its state is an older one, {cure} and register a migration.",
+            act,
+        )
+
+    def _told(self, where: str, remedy: str, act: Callable[[], Any]) -> Any:
         try:
             return act()
-        except PersistError:
-            raise
+        except PersistError as error:
+            raise error.at(file=self._file, where=where) from error.__cause__
         except Exception as error:
             raise RestoreError(
                 f"its class raised {type(error).__name__}: {error}.",
                 file=self._file,
-                where=f"record {record.qualname!r} at {path!r}",
-                remedy="If its state is an older one, declare the class and register a migration.",
+                where=where,
+                remedy=remedy,
             ) from error
 
     # Names.
@@ -438,10 +447,8 @@ class _Builder(Driver):
         """Open resources and call ``__loaded__``, when everything is built."""
         with versioned.loading_from(self._file if self._file and "://" not in self._file else None):
             for obj, where in self._whole:
-                try:
-                    versioned.finish(obj, self._registry)
-                except PersistError as error:
-                    raise error.at(file=self._file, where=where) from error.__cause__
+                cure = "What it opens or computes after a load does not suit what was loaded."
+                self._told(where, cure, functools.partial(versioned.finish, obj, self._registry))
 
     def tell(self, strict: bool) -> None:
         """Say which classes stayed records, and how to cure it."""
@@ -460,7 +467,7 @@ class _Builder(Driver):
                 f"{self._file or 'the file'}: {name} is not declared here; {many}{place} "
                 f"stayed a record, with every field as it is in the file. {_cure(record, known)}",
                 OpaqueWarning,
-                stacklevel=_outside(),
+                stacklevel=outside(),
             )
 
 
@@ -541,14 +548,6 @@ def _set_state(obj: Any, state: Any) -> None:
             if not isinstance(name, str) or (name.startswith("__") and name.endswith("__")):
                 raise ValueError(f"its state would set {name!r}")
             object.__setattr__(obj, name, value)
-
-
-def _outside() -> int:
-    """The stack level of the first caller that is not of this package."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("persist."):
-        level, frame = level + 1, frame.f_back
-    return level
 
 
 def _cure(record: Record, known: bool) -> str:

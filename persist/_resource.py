@@ -35,8 +35,9 @@ class Resource:
         if obj is None:
             return self
         value = stored(obj, self.name)
-        if value is ABSENT:
-            value = self.opened(obj)
+        if value is ABSENT or type(value) is _Later:
+            with contextlib.nullcontext() if value is ABSENT else _looking_in(value.folder):
+                value = self.opened(obj)
             self.__set__(obj, value)
         return value
 
@@ -87,8 +88,17 @@ class Resource:
         """Open it after a load, as its policy says."""
         if self.missing == "lazy":
             self.__delete__(obj)
+            if _folder.get() is not None:
+                self.__set__(obj, _Later(_folder.get()))
         else:
             self.__set__(obj, self.opened(obj))
+
+
+class _Later:
+    """Stands for a resource that is opened at first use, in the folder of the file it came with."""
+
+    def __init__(self, folder: str | None) -> None:
+        self.folder = folder
 
 
 _aside: dict[int, tuple[Any, dict[str, Any]]] = {}
@@ -132,6 +142,12 @@ _folder: contextvars.ContextVar[str | None] = contextvars.ContextVar("persist_fo
 def loading_from(file: str | os.PathLike[str] | None) -> Iterator[None]:
     """Let resources be looked for beside this file while it is loaded."""
     folder = None if file is None else os.path.dirname(os.path.abspath(os.fspath(file)))
+    with _looking_in(folder):
+        yield
+
+
+@contextlib.contextmanager
+def _looking_in(folder: str | None) -> Iterator[None]:
     token = _folder.set(folder)
     try:
         yield

@@ -204,6 +204,14 @@ def fill(
         raise RestoreError(
             _summary(report, len(wanted)), file=file, remedy=_remedy(report), report=report
         )
+    if strict and patterns is not None and not wanted:
+        there = ", ".join(slot.name or "(root)" for slot in target.slots[:20]) or "none"
+        raise RestoreError(
+            f"only={patterns!r} fits no name of what is to be filled.",
+            file=file,
+            remedy=f"The names there are: {there}{' ...' if len(target.slots) > 20 else ''}.",
+            report=report,
+        )
     target.apply(
         [(slot, np.asarray(fitted[slot.name])) for slot in wanted if slot.name in report.filled]
     )

@@ -14,17 +14,18 @@ import operator
 import threading
 import types
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
 import attrs
 import numpy as np
 
-from persist import _short
+from persist import _older, _short
 from persist import schema as _schema
 from persist._course import Case, Target, bring_up, survey, target_of
 from persist._envelope import CODEC, FIELDS, INSIDE, ITEMS, Layer, seal, unwrap
+from persist._fused import LATE
 from persist._kinds import (
     attributes_of,
     builtin_of,
@@ -36,8 +37,10 @@ from persist._kinds import (
     validators_of,
     written_names,
 )
-from persist._migrate import freeze, roots_of, take_array, thaw, today_state, unknown_text
+from persist._migrate import unknown_text
 from persist._resource import stored
+from persist._states import freeze, roots_of, take_array, thaw, today_state
+from persist._steps import EPOCH, outside
 from persist._values import NAMED, ConstantRef, constant_of, refusal
 from persist.errors import PersistError, SchemaError, UnknownFieldWarning
 from persist.registry import Registry, default_registry
@@ -160,6 +163,10 @@ class Road:
         self.getters = [_getter(cls, part) for part in self.layout.parts]
         self.headers: dict[Any, tuple[Any, ...]] = {}
         self.header = seal(self._layers([_names(part) for part in self.layout.parts]))
+        self.ways: dict[Any, tuple[Any, Any, int]] = {}  # header of a file -> its short way
+        self.bare_ways: dict[int, tuple[Any, int]] = {}  # version -> steps, where nothing tells it
+        self.names = frozenset(self.schema.names)
+        self.older: tuple[Any, Any, int] = (None, None, -1)  # the one that was gone last
         self.known: Any = None  # the header of the file that was read last, equal to ours
         self.last: Any = None  # the header that was written last, and its names
         self.target: Target = target_of(schema, home)
@@ -180,7 +187,8 @@ class Road:
             (
                 found
                 for base in cls.__mro__
-                if isinstance(found := vars(base).get("__reduce__"), types.FunctionType)
+                if base is not Counter
+                and isinstance(found := vars(base).get("__reduce__"), types.FunctionType)
             ),
             None,
         )
@@ -406,13 +414,60 @@ class Road:
                 self.known = header
                 self._set_current(obj, state)
                 return
-        case = self._upgraded(obj, state)
+            older = self._older(header, state)
+            if older is not None:
+                older(obj, state)
+                return
+        if type(state) is not dict or not _older.take_bare(self, obj, state):
+            self.load_slowly(obj, state)
+
+    def load_slowly(self, obj: Any, state: Any) -> None:
+        """Apply a state of whatever age, with everything looked at on the way."""
+        self._take(obj, self._upgraded(obj, state))
+
+    def load_rest(self, obj: Any, state: Any, done: Any, frozen: Any = None) -> None:
+        """Apply a state some of whose steps are done: (what they gave, how many) of each class."""
+        self._take(obj, self._upgraded(obj, state, done, frozen))
+
+    def take_fields(self, obj: Any, state: dict[str, Any]) -> None:
+        """Set the fields of a class without bases to what steps gave: all of them, and no other."""
+        if self.is_bare and not self.converters:
+            for field in self.layout.leaf.fields:
+                self._put(obj, field.attribute, self._resolved(state[field.name]))
+            return
+        self._apply(obj, [(self.target.leaf, state)], {}, lambda schema: True, True)
+        finish(obj)
+
+    def _take(self, obj: Any, case: Case) -> None:
         if case.items is not None and self.builtin is set:
             set.update(obj, case.items)
         elif case.items is not None and self.reads_args:
             self.builtin.__init__(obj, *case.items)  # type: ignore[misc]
         self._apply(obj, case.states, case.extra, case.migrated, True)
         finish(obj)
+
+    def _older(self, header: Any, state: Any) -> Any:
+        """The short way of states with this header, where there is one; compiled at the first."""
+        epoch = EPOCH[0]
+        envelope = unwrap(state)
+        if envelope is None or any(layer.kind != FIELDS for layer in envelope.layers):
+            return None
+        known = self.ways.get(header)
+        count = known[1] + 1 if known is not None and type(known[1]) is int else 1
+        if known is None or known[2] != epoch or type(known[1]) is int:
+            if len(self.ways) > 1000:
+                self.ways.clear()
+            if count < LATE:
+                self.ways[header] = (header, count, epoch)
+                return None
+            try:
+                case = survey(self.target, state, self.registry, owners=self._owners)
+            except PersistError:  # told on the general way, with its place
+                return None
+            known = self.ways[header] = (header, _older.compiled(self, case, state), epoch)
+        if known[1] is not None:
+            self.older = (header, known[1], epoch)
+        return known[1]
 
     def _is_today(self, header: Any, state: Any) -> bool:
         """Whether a header says today's versions and all fields, so that nothing is to be decided."""
@@ -453,16 +508,19 @@ class Road:
         if self.layout.resources or self.loaded is not None:
             finish(obj)
 
-    def _upgraded(self, obj: Any, state: Any) -> Case:
+    def _upgraded(self, obj: Any, state: Any, done: Any = (), frozen: Any = None) -> Case:
         try:
             case = survey(self.target, state, self.registry, owners=self._owners)
-            frozen: dict[int, Any] = {}
-            if case.is_migrated:
-                for piece in case.pieces:
-                    freeze(piece.value, frozen)
+            if frozen is None:
+                frozen = {}
+                if case.is_migrated and not done:
+                    for piece in case.pieces:
+                        freeze(piece.value, frozen)
             for piece in case.pieces:
                 if isinstance(piece.value, dict):
                     piece.value = dict(piece.value)
+            for piece, (value, count) in zip(case.pieces, done, strict=False):
+                piece.value, piece.done = value, count
             try:
                 bring_up(case, record=self._record(obj, state))
             finally:
@@ -482,7 +540,9 @@ class Road:
             )
         if case.unknown:
             warnings.warn(
-                unknown_text(self.schema.name, case.unknown), UnknownFieldWarning, stacklevel=4
+                unknown_text(self.schema.name, case.unknown),
+                UnknownFieldWarning,
+                stacklevel=outside(),
             )
         return case
 

@@ -1,4 +1,4 @@
-"""The short ways: what pickle calls for an instance of today, compiled once for each class.
+"""The short ways: what pickle calls for an instance, compiled once for each class.
 
 Where nothing is to be decided (no defaults, checks, resources, hooks), the
 general way of `persist._road` amounts to a few attribute reads or writes. They
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import abc
 import enum
-import keyword
 import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from persist._envelope import CODEC, FIELDS, INSIDE
+from persist._fused import compiled, is_ordinary
+from persist._steps import EPOCH
 from persist._values import UNRESOLVED
+from persist._walk import SCALAR
 from persist.schema import DECLARED
 
 if TYPE_CHECKING:
@@ -34,11 +36,14 @@ _DOUBTFUL = frozenset(
     )
 )  # fmt: skip
 
+# What most values are; a look at each is cheaper than at all.
+_PLAIN = frozenset((*SCALAR, tuple, list, dict, set, np.ndarray))
+
 _REDUCE_FIELDS = """
 def __reduce_ex__(self, protocol):
     if type(self) is CLS:
         try:
-            {values} = {reads}
+            {names} = {reads}
         except AttributeError:
             return GENERAL(self, protocol)
         if {plain}:
@@ -58,24 +63,30 @@ def __reduce_ex__(self, protocol):
 
 _SET = """
 def __setstate__(self, state):
-    if (type(state) is tuple and state and state[0] is ROAD.known and type(self) is CLS
-            and not UNRESOLVED and not BUSY.ids):
-        {body}
-        return
+    if type(state) is tuple and state and type(self) is CLS and not UNRESOLVED{idle}:
+        header = state[0]
+        if header is ROAD.known:
+            {body}
+            return
+        older = ROAD.older
+        if header is older[0] and older[2] == EPOCH[0]:
+            older[1](self, state)
+            return
     GENERAL(self, state)
 """
 
 _SET_CODEC = """ids = BUSY.ids
-        ids.append(id(self))
-        try:
-            SETSTATE(self, state[-1])
-        finally:
-            ids.pop()"""
+            ids.append(id(self))
+            try:
+                SETSTATE(self, state[-1])
+            finally:
+                ids.pop()"""
 
 
 def install(road: Road, busy: Any, newobj: Any) -> None:
     """Put the short ways of a class on it, where it has any."""
     space = {
+        "__name__": __name__,
         "CLS": road.cls,
         "ROAD": road,
         "NEWOBJ": newobj,
@@ -83,9 +94,11 @@ def install(road: Road, busy: Any, newobj: Any) -> None:
         "HEADER": road.header,
         "HEADERS": road.arities,
         "DOUBTFUL": _DOUBTFUL,
+        "PLAIN": _PLAIN,
         "UNRESOLVED": UNRESOLVED,
         "BUSY": busy,
         "PUT": object.__setattr__,
+        "EPOCH": EPOCH,
     }
     declared = DECLARED in vars(road.cls)
     if not declared or not road.plain or any(part.open for part in road.layout.parts):
@@ -100,7 +113,7 @@ def _install(road: Road, name: str, source: str, space: dict[str, Any]) -> None:
     if not source or not hasattr(general, "_persist_own"):
         return
     space = {**space, "GENERAL": getattr(general, "_persist_general", general)}
-    exec(compile(source, f"<{name} of {road.cls.__qualname__}>", "exec"), space)
+    compiled(source, f"{name} of {road.cls.__qualname__}", space)
     function: Callable[..., Any] = space[name]
     function.__qualname__ = f"{road.cls.__qualname__}.{name}"
     function.__module__ = road.cls.__module__
@@ -112,9 +125,7 @@ def _install(road: Road, name: str, source: str, space: dict[str, Any]) -> None:
 def _names(road: Road) -> list[tuple[str, ...]] | None:
     """The attributes of each part, where all are fields with ordinary names."""
     names = [tuple(field.attribute for field in part.fields) for part in road.layout.parts]
-    ordinary = all(
-        name.isidentifier() and not keyword.iskeyword(name) for own in names for name in own
-    )
+    ordinary = all(is_ordinary(name) for own in names for name in own)
     fields = all(part.kind == FIELDS for part in road.layout.parts)
     return names if ordinary and fields else None
 
@@ -137,12 +148,16 @@ def _reduce(road: Road, space: dict[str, Any]) -> str:
     names = _names(road)
     if names is None or hasattr(road.cls, "__getattr__"):
         return ""
-    values = [f"v{index}" for index in range(len(names))]
-    reads = ", ".join(_tuple([f"self.{name}" for name in own]) for own in names)
+    numbered = iter(range(sum(map(len, names))))
+    values = [[f"v{next(numbered)}" for _ in own] for own in names]
+    flat = [value for own in values for value in own]
+    reads = [f"self.{name}" for own in names for name in own]
+    plain = " and ".join(f"type({value}) in PLAIN" for value in flat) or "True"
     return _REDUCE_FIELDS.format(
-        values=", ".join(values) + ",",
-        reads=reads + ",",
-        plain=" and ".join(f"DOUBTFUL.isdisjoint(map(type, {value}))" for value in values),
+        names=_tuple(flat) if flat else "_",
+        reads=_tuple(reads),
+        plain=f"({plain}) or DOUBTFUL.isdisjoint(map(type, {_tuple(flat)}))",
+        values=", ".join(map(_tuple, values)),
     )
 
 
@@ -152,16 +167,18 @@ def _setstate(road: Road, space: dict[str, Any]) -> str:
         if any(part.kind != INSIDE for part in bases):
             return ""
         space["SETSTATE"] = leaf.setstate
-        return _SET.format(body=_SET_CODEC)
+        return _SET.format(body=_SET_CODEC, idle=" and not BUSY.ids")
     names = _names(road)
     if names is None:
         return ""
     setter: Any = road.cls.__setattr__
     if setter is object.__setattr__:
         targets = ", ".join(_tuple([f"self.{name}" for name in own]) for own in names)
-        return _SET.format(body=f"_, {targets} = state")
+        return _SET.format(body=f"_, {targets} = state", idle="")
     flat = [name for own in names for name in own]
     numbered = iter(range(len(flat)))
     targets = ", ".join(_tuple([f"v{next(numbered)}" for _ in own]) for own in names)
-    puts = "".join(f"\n        PUT(self, {name!r}, v{index})" for index, name in enumerate(flat))
-    return _SET.format(body=f"_, {targets} = state{puts}")
+    puts = "".join(
+        f"\n            PUT(self, {name!r}, v{index})" for index, name in enumerate(flat)
+    )
+    return _SET.format(body=f"_, {targets} = state{puts}", idle="")

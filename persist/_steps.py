@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -12,6 +13,7 @@ from persist import ops as _ops
 from persist.errors import IrreversibleError, MissingMigrationError
 
 __all__ = [
+    "EPOCH",
     "Alias",
     "Migration",
     "Origin",
@@ -20,8 +22,14 @@ __all__ = [
     "caller",
     "gap",
     "origin_of",
+    "outside",
     "shortest",
+    "takes_record",
 ]
+
+
+# Counted up whenever any registry learns something: what was compiled before may be out of date.
+EPOCH = [0]
 
 
 class Migration:
@@ -99,7 +107,7 @@ class Migration:
         if self.function is not None:
             return (
                 self.function(state, record)
-                if _takes_record(self.function)
+                if takes_record(self.function)
                 else self.function(state)
             )
         memo = {} if memo is None else memo
@@ -117,7 +125,7 @@ class Migration:
         if self.backward is not None:
             given = (
                 self.backward(state, record)
-                if _takes_record(self.backward)
+                if takes_record(self.backward)
                 else self.backward(state)
             )
             return given, losses
@@ -152,7 +160,10 @@ class Origin:
     spec: Any = attrs.field(default=None, eq=False, repr=False)
 
     def replaces(self, other: Origin, is_function: bool) -> bool:
-        """Whether this is the same place again: a reload, or a notebook's cell."""
+        """Whether this is the same place again: a reload, a notebook's cell, a module run as a script."""
+        place = (self.qualname, self.line, self.file)
+        if place == (other.qualname, other.line, other.file) and os.path.exists(self.file):
+            return True
         if self.module != other.module or self.qualname != other.qualname:
             return False
         if is_function:
@@ -161,7 +172,8 @@ class Origin:
         return reloaded or self.file != other.file or self.line == other.line
 
 
-def _takes_record(function: Callable[..., Any]) -> bool:
+def takes_record(function: Callable[..., Any]) -> bool:
+    """Whether a step wants the record beside the state."""
     code = getattr(function, "__code__", None)
     defaults = getattr(function, "__defaults__", None) or ()
     return code is not None and code.co_argcount - len(defaults) == 2
@@ -190,6 +202,14 @@ def caller(qualname: str, file: str) -> Origin:
         str(said.get("__name__", "")), qualname, frame.f_code.co_filename, frame.f_lineno,
         said.get("__spec__"),
     )  # fmt: skip
+
+
+def outside() -> int:
+    """Return the stack level of the first caller that is not of this package, for a warning."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("persist."):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 @attrs.frozen

@@ -66,12 +66,13 @@ def refusal(value: Any, registry: Registry | None = None) -> str:
         return ""
     name = getattr(value, "__qualname__", getattr(value, "__name__", "?"))
     kind = "class" if isinstance(value, type) else "function"
-    if name == "<lambda>":
+    last = name.rpartition("<locals>.")[2]
+    if name.rpartition(".")[2] == "<lambda>":
         return (
             "a lambda cannot be saved. Write it as a function and name that with "
             "persist.constant(name, function), or save what it computes."
         )
     return (
         f"the {kind} {name} cannot be saved as a value, since its code may be elsewhere tomorrow. "
-        f"Give it a name that stays: persist.constant({name!r}, {name})."
+        f"Give it a name that stays: persist.constant({last!r}, {last})."
     )

@@ -19,7 +19,7 @@ from persist._envelope import FIELDS, unwrap
 from persist._paths import step_of
 from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record, is_slots_pair
 
-__all__ = ["Copier", "arrays_in", "is_holder", "records_in"]
+__all__ = ["SCALAR", "Copier", "arrays_in", "has_no_arrays", "is_holder", "records_in"]
 
 _LISTS = (list, deque)
 _DICTS = (dict, OrderedDict, defaultdict, Counter)
@@ -29,7 +29,7 @@ _PLAIN = frozenset(
     (type(None), bool, int, float, complex, str, bytes, bytearray, LazyArray, PersistentRef)
 )
 
-_SCALAR = _PLAIN - {LazyArray}
+SCALAR = _PLAIN - {LazyArray}
 _TOLD = 2_000_000  # steps of all paths that are told whole
 _DEEP = 16  # steps of a path that is told after those
 
@@ -182,7 +182,9 @@ class Copier:
             return old
         if type(old) is Global:
             return old if self._leaf is None else self._leaf(old)
-        if not is_holder(old):
+        kind = type(old)
+        plain = kind is tuple and _PLAIN.issuperset(map(type, old))
+        if plain or not is_holder(old):
             return old
         key = id(old)
         done = self._done.get(key)
@@ -229,17 +231,19 @@ class Copier:
 
     def _fill_record(self, node: Record, shell: Record) -> None:
         new = self._new
-        shell.cls, shell.maker, shell.kind, shell.version = (
-            node.cls,
-            node.maker,
-            node.kind,
-            node.version,
-        )
+        for name in ("maker", "kind", "version"):
+            _put(shell, name, getattr(node, name))
+        if node.is_bare:
+            _put(shell, "state", new(node.state))
+            return
         shell.args = new(node.args)
         shell.kwargs = {name: new(item) for name, item in node.kwargs.items()}
         shell.state = new(node.state)
         shell.listitems = [new(item) for item in node.listitems]
         shell.dictitems = [(new(name), new(item)) for name, item in node.dictitems]
+
+
+_put = object.__setattr__  # of a record's own attributes, past its look at their names
 
 
 def _has_hash(value: Any) -> bool:
@@ -278,7 +282,11 @@ def _object_views(array: Any) -> list[Any]:
 def _children(node: Any) -> Iterator[tuple[str, Any]]:
     """Yield the step and the value of everything inside that itself holds something."""
     for step, child in _steps(node):
-        if type(child) not in _PLAIN and is_holder(child):
+        kind = type(child)
+        if kind is tuple:
+            if not _PLAIN.issuperset(map(type, child)):
+                yield step, child
+        elif kind not in _PLAIN and is_holder(child):
             yield step, child
 
 
@@ -310,6 +318,8 @@ def _record_steps(node: Record) -> Iterator[tuple[str, Any]]:
     if state is not ABSENT:
         transparent = isinstance(state, dict) or is_slots_pair(state) or unwrap(state) is not None
         yield "" if transparent else "state", state
+    if node.is_bare:
+        return
     yield "args", node.args
     yield from ((f"kwargs/{step_of(name)}", item) for name, item in node.kwargs.items())
     yield from ((str(index), item) for index, item in enumerate(node.listitems))
@@ -337,6 +347,21 @@ def records_in(value: Any, stop: set[int]) -> Iterator[Record]:
         todo.extend((child, False) for _, child in reversed(list(_children(node))))
 
 
+def has_no_arrays(values: Any) -> bool:
+    """Whether values are scalars, or tuples, lists and dicts of nothing else, as most are."""
+    for value in values:
+        kind = type(value)
+        if kind in SCALAR:
+            continue
+        if kind is dict:
+            value = value.values()
+        elif kind is not tuple and kind is not list:
+            return False
+        if not SCALAR.issuperset(map(type, value)):
+            return False
+    return True
+
+
 def arrays_in(value: Any) -> Iterator[tuple[Any, Any, Any]]:
     """Yield (holder, key, array) of every array below a value, not going into records."""
     todo, seen = [value], set()
@@ -347,9 +372,9 @@ def arrays_in(value: Any) -> Iterator[tuple[Any, Any, Any]]:
         seen.add(id(node))
         pairs: Any = ()
         if isinstance(node, dict):
-            if not _SCALAR.issuperset(map(type, node.values())):
+            if not SCALAR.issuperset(map(type, node.values())):
                 pairs = list(node.items())
-        elif isinstance(node, list | tuple | deque) and not _SCALAR.issuperset(map(type, node)):
+        elif isinstance(node, list | tuple | deque) and not SCALAR.issuperset(map(type, node)):
             pairs = enumerate(node)
         for key, item in pairs:
             if isinstance(item, np.ndarray | LazyArray):

@@ -20,6 +20,22 @@ from typing import Any
 
 import numpy as np
 
+from persist._places import (
+    distinct,
+    extra,
+    get,
+    has,
+    is_equal,
+    is_new,
+    keys_of,
+    listing,
+    name_of,
+    places,
+    put,
+    quoted,
+    short,
+    whole,
+)
 from persist.errors import IrreversibleError
 from persist.tree import ABSENT, LazyArray, Record
 
@@ -151,94 +167,6 @@ def _column(values: list[Any]) -> Any:
     return values
 
 
-# Where a name leads.
-
-
-def _steps(name: str) -> list[str]:
-    return name.split("/")
-
-
-def _places(state: Any, name: str) -> Iterator[tuple[Any, Any]]:
-    """Yield every (holder, key) that a name leads to; the last key need not be there.
-
-    Raises:
-        LookupError: an earlier step leads nowhere.
-    """
-    *way, last = _steps(name)
-    holders = [state]
-    for position, step in enumerate(way):
-        inside = "/".join(way[: position + 1])
-        holders = [item for holder in holders for item in _items(holder, step, inside)]
-    for holder in holders:
-        if last == "*":
-            for key in _keys(holder):
-                yield holder, key
-        else:
-            yield holder, _key(holder, last)
-
-
-def _fields(holder: Any) -> Any:
-    return holder.fields() if isinstance(holder, Record) else holder
-
-
-def _keys(holder: Any) -> list[Any]:
-    fields = _fields(holder)
-    if isinstance(fields, Mapping):
-        return list(fields)
-    return list(range(len(fields))) if isinstance(fields, list | tuple) else []
-
-
-def _key(holder: Any, step: str) -> Any:
-    if isinstance(_fields(holder), list | tuple):
-        if not step.lstrip("-").isdigit():
-            raise LookupError(f"{step!r} is no index of a {type(holder).__name__}")
-        return int(step)
-    return step
-
-
-def _items(holder: Any, step: str, inside: str) -> Iterator[Any]:
-    keys = _keys(holder) if step == "*" else [_key(holder, step)]
-    for key in keys:
-        item = _get(holder, key, inside)
-        if isinstance(item, list | dict | Record | tuple):
-            yield item
-        elif step != "*":
-            raise LookupError(f"{inside!r} is a {type(item).__name__}; no name leads into it")
-
-
-def _has(holder: Any, key: Any) -> bool:
-    if isinstance(holder, list | tuple):
-        return bool(-len(holder) <= key < len(holder))
-    return key in holder
-
-
-def _get(holder: Any, key: Any, name: str) -> Any:
-    if not isinstance(holder, list | tuple | Mapping | Record):
-        raise LookupError(
-            f"the state is a {type(holder).__name__} without fields; {name!r} is wanted"
-        )
-    if not _has(holder, key):
-        raise LookupError(f"there is no {name!r} (there are: {_listing(holder)})")
-    return holder[key]
-
-
-def _listing(holder: Any) -> str:
-    keys = [str(key) for key in _keys(holder)]
-    return ", ".join(keys[:20]) + (" ..." if len(keys) > 20 else "") if keys else "none"
-
-
-def _put(holder: Any, key: Any, value: Any, name: str) -> None:
-    if isinstance(holder, tuple):
-        raise LookupError(f"{name!r} lies in a tuple, whose items cannot be set; unpack it first")
-    if not isinstance(holder, list | dict | Record):
-        raise LookupError(f"the state is a {type(holder).__name__} without fields; unpack it first")
-    holder[key] = value
-
-
-def _whole(value: Any) -> Any:
-    return value.read() if isinstance(value, LazyArray) else value
-
-
 # Names.
 
 
@@ -246,7 +174,7 @@ class unpack(Op):  # noqa: N801 - a verb, as it is used
     """A bare tuple (or list) becomes fields, in this order; another length is an error."""
 
     def __init__(self, *names: str) -> None:
-        self.names = _distinct(names)
+        self.names = distinct(names)
 
     def apply(self, state: Any, memo: Memo | None = None) -> Any:
         if not isinstance(state, tuple | list):
@@ -262,7 +190,7 @@ class unpack(Op):  # noqa: N801 - a verb, as it is used
         return pack(*self.names)
 
     def losses(self, state: Any) -> list[str]:
-        return _extra(state, self.names)
+        return extra(state, self.names)
 
     def columns(self, columns: Columns, count: int) -> Columns:
         wanted = {str(index) for index in range(len(self.names))}
@@ -271,26 +199,26 @@ class unpack(Op):  # noqa: N801 - a verb, as it is used
         return {name: columns[str(index)] for index, name in enumerate(self.names)}
 
     def __str__(self) -> str:
-        return f"unpack({_quoted(self.names)})"
+        return f"unpack({quoted(self.names)})"
 
 
 class pack(Op):  # noqa: N801
     """Fields become a bare tuple, in this order."""
 
     def __init__(self, *names: str) -> None:
-        self.names = _distinct(names)
+        self.names = distinct(names)
 
     def apply(self, state: Any, memo: Memo | None = None) -> Any:
-        return tuple(_get(state, name, name) for name in self.names)
+        return tuple(get(state, name, name) for name in self.names)
 
     def inverse(self) -> Op:
         return unpack(*self.names)
 
     def columns(self, columns: Columns, count: int) -> Columns:
-        return {str(index): _get(columns, name, name) for index, name in enumerate(self.names)}
+        return {str(index): get(columns, name, name) for index, name in enumerate(self.names)}
 
     def __str__(self) -> str:
-        return f"pack({_quoted(self.names)})"
+        return f"pack({quoted(self.names)})"
 
 
 class rename(Op):  # noqa: N801
@@ -328,7 +256,7 @@ class rename(Op):  # noqa: N801
             del holder[key]
         for holder, new, value in taken:
             if new in holder:
-                raise LookupError(f"there is a {new!r} already (there are: {_listing(holder)})")
+                raise LookupError(f"there is a {new!r} already (there are: {listing(holder)})")
             holder[new] = value
         return state
 
@@ -338,21 +266,21 @@ class rename(Op):  # noqa: N801
         last, target = old.rpartition("/")[2], new.rpartition("/")[2]
         pattern = "*" in last
         way = old.rpartition("/")[0]
-        holders = [state] if not way else [holder[key] for holder, key in _places(state, way)]
+        holders = [state] if not way else [holder[key] for holder, key in places(state, way)]
         for holder in holders:
             if isinstance(holder, list | tuple) or not hasattr(holder, "__delitem__"):
                 raise LookupError(f"a {type(holder).__name__} has no names ({old!r} is wanted)")
-            if way and memo is not None and not _once_named(self, holder, old, memo):
+            if way and memo is not None and not is_new(self, holder, old, memo):
                 continue
             if pattern:
-                for key in _keys(holder):
+                for key in keys_of(holder):
                     star = _star(str(key), last)
                     if star is not None:
                         yield holder, key, target.replace("*", star)
             elif last in holder:
                 yield holder, last, target
             elif not self.optional:
-                _get(holder, last, old)
+                get(holder, last, old)
 
     def inverse(self) -> Op:
         if any(new.rpartition("/")[2] == "*" for new in self.names.values()):
@@ -371,14 +299,6 @@ class rename(Op):  # noqa: N801
     def __str__(self) -> str:
         pairs = ", ".join(f"{old!r} → {new!r}" for old, new in self.names.items())
         return f"rename({pairs}{', optional' if self.optional else ''})"
-
-
-def _once_named(op: Op, holder: Any, name: Any, memo: Memo) -> bool:
-    key = (id(op), name, id(holder))
-    if key in memo:
-        return False
-    memo[key] = (op, holder)
-    return True
 
 
 def _beside(old: str, new: str) -> str:
@@ -426,12 +346,12 @@ class add(Op):  # noqa: N801
         self.computed = computed
 
     def apply(self, state: Any, memo: Memo | None = None) -> Any:
-        for holder, key in list(_places(state, self.name)):
-            if memo is not None and "/" in self.name and not _once_named(self, holder, key, memo):
+        for holder, key in list(places(state, self.name)):
+            if memo is not None and "/" in self.name and not is_new(self, holder, key, memo):
                 continue
-            if _has(holder, key):
+            if has(holder, key):
                 raise LookupError(f"there is a {self.name!r} already")
-            _put(holder, key, self._make(state), self.name)
+            put(holder, key, self._make(state), self.name)
         return state
 
     def _make(self, state: Any) -> Any:
@@ -448,11 +368,11 @@ class add(Op):  # noqa: N801
 
     def losses(self, state: Any) -> list[str]:
         lost = []
-        for holder, key in _places(state, self.name):
-            if _has(holder, key):
+        for holder, key in places(state, self.name):
+            if has(holder, key):
                 value = holder[key]
                 if not self._is_made(value, state):
-                    lost.append(f"{self.name} = {_short(value)}")
+                    lost.append(f"{self.name} = {short(value)}")
         return lost
 
     def _is_made(self, value: Any, state: Any) -> bool:
@@ -460,8 +380,8 @@ class add(Op):  # noqa: N801
         try:
             if self.computed is not None:
                 rest = {name: item for name, item in state.items() if name != self.name}
-                return _equal(value, self.computed(rest))
-            return _equal(value, self._make(state))
+                return is_equal(value, self.computed(rest))
+            return is_equal(value, self._make(state))
         except Exception:  # whatever a stranger's function raises: then it is not the same
             return False
 
@@ -475,11 +395,11 @@ class add(Op):  # noqa: N801
 
     def __str__(self) -> str:
         if self.computed is not None:
-            how = f"computed by {_name_of(self.computed)}"
+            how = f"computed by {name_of(self.computed)}"
         elif self.factory is not None:
-            how = f"made by {_name_of(self.factory)}"
+            how = f"made by {name_of(self.factory)}"
         else:
-            how = _short(self.value)
+            how = short(self.value)
         return f"add({self.name!r}, {how})"
 
 
@@ -502,7 +422,7 @@ class drop(Op):  # noqa: N801
         computed: Callable[[Any], Any] | None = None,
         optional: bool = False,
     ) -> None:
-        self.names = _distinct(names)
+        self.names = distinct(names)
         self.default = default
         self.factory = factory
         self.computed = computed
@@ -510,17 +430,17 @@ class drop(Op):  # noqa: N801
 
     def apply(self, state: Any, memo: Memo | None = None) -> Any:
         for name in self.names:
-            for holder, key in list(_places(state, name)):
-                if _has(holder, key):
+            for holder, key in list(places(state, name)):
+                if has(holder, key):
                     if isinstance(holder, list | tuple):
                         raise LookupError(
                             f"{name!r} is an item of a {type(holder).__name__}, no field"
                         )
                     if memo is not None and "/" in name:
-                        _once_named(self, holder, name, memo)
+                        is_new(self, holder, name, memo)
                     del holder[key]
                 elif not self.optional and not self._done(holder, name, memo):
-                    _get(holder, key, name)
+                    get(holder, key, name)
         return state
 
     def _done(self, holder: Any, name: str, memo: Memo | None) -> bool:
@@ -544,7 +464,7 @@ class drop(Op):  # noqa: N801
         return result
 
     def __str__(self) -> str:
-        return f"drop({_quoted(self.names)})"
+        return f"drop({quoted(self.names)})"
 
 
 # Values.
@@ -566,22 +486,22 @@ class _Value(Op):
         return _column([self.turn(value) for value in column]) if len(column) else column
 
     def apply(self, state: Any, memo: Memo | None = None) -> Any:
-        for holder, key in list(_places(state, self.name)):
-            if self.optional and not _has(holder, key):
+        for holder, key in list(places(state, self.name)):
+            if self.optional and not has(holder, key):
                 continue
-            if memo is not None and "/" in self.name and not _once_named(self, holder, key, memo):
+            if memo is not None and "/" in self.name and not is_new(self, holder, key, memo):
                 continue
-            value = _get(holder, key, self.name)
-            _put(holder, key, self._turned(value, memo), self.name)
+            value = get(holder, key, self.name)
+            put(holder, key, self._turned(value, memo), self.name)
         return state
 
     def _turned(self, value: Any, memo: Memo | None) -> Any:
         """The new value; the same object for the same object, so that what is shared stays so."""
         if memo is None or not isinstance(value, np.ndarray | LazyArray | list | dict | set):
-            return self.turn(_whole(value))
+            return self.turn(whole(value))
         key = (id(self), "value", id(value))
         if key not in memo:
-            memo[key] = (value, self.turn(_whole(value)), self)
+            memo[key] = (value, self.turn(whole(value)), self)
         return memo[key][1]
 
     def columns(self, columns: Columns, count: int) -> Columns:
@@ -589,7 +509,7 @@ class _Value(Op):
             return super().columns(columns, count)
         if self.name not in columns and self.optional:
             return columns
-        columns[self.name] = self.turn_column(_get(columns, self.name, self.name))
+        columns[self.name] = self.turn_column(get(columns, self.name, self.name))
         return columns
 
 
@@ -633,7 +553,7 @@ class convert(_Value):  # noqa: N801
         return "Say how to go back: convert(name, function, inverse=...)."
 
     def __str__(self) -> str:
-        return f"convert({self.name!r}, {_name_of(self.function)})"
+        return f"convert({self.name!r}, {name_of(self.function)})"
 
 
 class astype(_Value):  # noqa: N801
@@ -666,10 +586,10 @@ class astype(_Value):  # noqa: N801
         if self.was is None:
             return []
         lost = []
-        for holder, key in _places(state, self.name):
-            value = np.asarray(_whole(holder[key])) if _has(holder, key) else np.zeros(0)
+        for holder, key in places(state, self.name):
+            value = np.asarray(whole(holder[key])) if has(holder, key) else np.zeros(0)
             back = value.astype(self.was)
-            if not _equal(back.astype(value.dtype), value):
+            if not is_equal(back.astype(value.dtype), value):
                 lost.append(f"{self.name}: precision of {value.dtype} beyond {self.was}")
         return lost
 
@@ -774,18 +694,18 @@ class split(Op):  # noqa: N801
         self, name: str, into: Iterable[str], *, axis: int = 0, sizes: Sequence[int] | None = None
     ) -> None:
         self.name = name
-        self.into = _distinct(into)
+        self.into = distinct(into)
         self.axis = axis
         self.sizes = None if sizes is None else tuple(sizes)
         if self.sizes is not None and len(self.sizes) != len(self.into):
             raise ValueError(f"{len(self.into)} parts, but {len(self.sizes)} sizes.")
 
     def apply(self, state: Any, memo: Memo | None = None) -> Any:
-        for holder, key in list(_places(state, self.name)):
-            if memo is not None and "/" in self.name and not _once_named(self, holder, key, memo):
+        for holder, key in list(places(state, self.name)):
+            if memo is not None and "/" in self.name and not is_new(self, holder, key, memo):
                 continue
-            value = _get(holder, key, self.name)
-            parts = self._parts(np.asarray(_whole(value)), value, memo)
+            value = get(holder, key, self.name)
+            parts = self._parts(np.asarray(whole(value)), value, memo)
             del holder[key]
             for name, part in zip(self.into, parts, strict=True):
                 if name in holder:
@@ -818,7 +738,7 @@ class split(Op):  # noqa: N801
         return {**columns, **dict(zip(self.into, parts, strict=True))}
 
     def __str__(self) -> str:
-        return f"split({self.name!r}, ({_quoted(self.into)}), axis={self.axis})"
+        return f"split({self.name!r}, ({quoted(self.into)}), axis={self.axis})"
 
 
 def _cut(array: Any, axis: int, count: int, sizes: tuple[int, ...] | None, name: str) -> list[Any]:
@@ -849,7 +769,7 @@ class merge(Op):  # noqa: N801
     def __init__(
         self, names: Iterable[str], into: str, *, axis: int = 0, sizes: Sequence[int] | None = None
     ) -> None:
-        listed = _distinct(names)
+        listed = distinct(names)
         ways = {name.rpartition("/")[0] for name in listed}
         if len(ways) != 1:
             raise ValueError("the fields that are merged lie in one place.")
@@ -860,28 +780,28 @@ class merge(Op):  # noqa: N801
         self.sizes = None if sizes is None else tuple(sizes)
 
     def apply(self, state: Any, memo: Memo | None = None) -> Any:
-        places = _places(state, self.way) if self.way else iter(())
-        holders = [holder[key] for holder, key in places] if self.way else [state]
+        found = places(state, self.way) if self.way else iter(())
+        holders = [holder[key] for holder, key in found] if self.way else [state]
         for holder in holders:
-            if self.way and memo is not None and not _once_named(self, holder, self.into, memo):
+            if self.way and memo is not None and not is_new(self, holder, self.into, memo):
                 continue
-            parts = [_get(holder, name, name) for name in self.names]
-            whole = self._whole_of(parts, memo)
+            parts = [get(holder, name, name) for name in self.names]
+            joined = self._whole_of(parts, memo)
             for name in self.names:
                 del holder[name]
             if self.into in holder:
                 raise LookupError(f"there is a {self.into!r} already")
-            holder[self.into] = whole
+            holder[self.into] = joined
         return state
 
     def _whole_of(self, parts: list[Any], memo: Memo | None) -> Any:
         key = (id(self), "value", *map(id, parts))
         if memo is not None and key in memo:
             return memo[key][1]
-        whole = np.concatenate([np.asarray(_whole(part)) for part in parts], axis=self.axis)
+        joined = np.concatenate([np.asarray(whole(part)) for part in parts], axis=self.axis)
         if memo is not None:
-            memo[key] = (parts, whole, self)
-        return whole
+            memo[key] = (parts, joined, self)
+        return joined
 
     def inverse(self) -> Op:
         name = f"{self.way}/{self.into}" if self.way else self.into
@@ -898,7 +818,7 @@ class merge(Op):  # noqa: N801
 
     def __str__(self) -> str:
         way = f"{self.way}/" if self.way else ""
-        names = _quoted(way + name for name in self.names)
+        names = quoted(way + name for name in self.names)
         return f"merge(({names}), {way + self.into!r}, axis={self.axis})"
 
 
@@ -913,12 +833,12 @@ class nest(Op):  # noqa: N801
 
     def __init__(self, into: str, /, *names: str, **renamed: str) -> None:
         self.into = into
-        self.names = {**{name: name for name in _distinct(names)}, **renamed}
+        self.names = {**{name: name for name in distinct(names)}, **renamed}
 
     def apply(self, state: Any, memo: Memo | None = None) -> Any:
         inner = {}
         for new, old in self.names.items():
-            inner[new] = _get(state, old, old)
+            inner[new] = get(state, old, old)
         for old in self.names.values():
             del state[old]
         if self.into in state:
@@ -930,7 +850,7 @@ class nest(Op):  # noqa: N801
         return flatten(self.into, names=self.names)
 
     def losses(self, state: Any) -> list[str]:
-        return [f"{self.into}/{extra}" for extra in _extra(state.get(self.into), self.names)]
+        return [f"{self.into}/{name}" for name in extra(state.get(self.into), self.names)]
 
     def __str__(self) -> str:
         return f"nest({self.into!r}: {', '.join(self.names.values())})"
@@ -954,17 +874,17 @@ class flatten(Op):  # noqa: N801
         if names is None or isinstance(names, Mapping):
             self.names = names
         else:
-            self.names = {one: f"{prefix}{one}" for one in _distinct(names)}
+            self.names = {one: f"{prefix}{one}" for one in distinct(names)}
 
     def apply(self, state: Any, memo: Memo | None = None) -> Any:
-        inner = _get(state, self.name, self.name)
+        inner = get(state, self.name, self.name)
         inner = inner.fields() if isinstance(inner, Record) else inner
         if not isinstance(inner, Mapping):
             raise LookupError(f"{self.name!r} is a {type(inner).__name__}, not a dict")
         names = self.names
         if names is None:
             names = {key: f"{self.prefix}{key}" for key in inner}
-        taken = {new: _get(inner, old, f"{self.name}/{old}") for old, new in names.items()}
+        taken = {new: get(inner, old, f"{self.name}/{old}") for old, new in names.items()}
         del state[self.name]
         for new, value in taken.items():
             if new in state:
@@ -994,46 +914,4 @@ class delete(Op):  # noqa: N801
         return Instead(self.value)
 
     def __str__(self) -> str:
-        return f"delete({'' if self.value is None else _short(self.value)})"
-
-
-# Words.
-
-
-def _distinct(names: Iterable[str]) -> tuple[str, ...]:
-    listed = tuple(names)
-    if isinstance(names, str) or not all(isinstance(name, str) for name in listed):
-        raise TypeError(f"{names!r} is no list of names.")
-    if len(set(listed)) != len(listed):
-        raise ValueError(f"a name stands twice in {listed!r}.")
-    return listed
-
-
-def _extra(state: Any, names: Iterable[str]) -> list[str]:
-    if not isinstance(state, Mapping):
-        return []
-    return [str(key) for key in state if key not in set(names)]
-
-
-def _quoted(names: Iterable[str]) -> str:
-    return ", ".join(repr(name) for name in names)
-
-
-def _name_of(function: Any) -> str:
-    return str(getattr(function, "__qualname__", repr(function)))
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, np.ndarray | LazyArray) and value.size > 4:
-        return f"{value.dtype} array {value.shape}"
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _equal(one: Any, other: Any) -> bool:
-    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
-        one, other = np.asarray(one), np.asarray(other)
-        if one.dtype != other.dtype or one.shape != other.shape:
-            return False
-        return bool(np.array_equal(one, other, equal_nan=one.dtype.kind in "fc"))
-    return type(one) is type(other) and bool(one == other or (one != one and other != other))
+        return f"delete({'' if self.value is None else short(self.value)})"

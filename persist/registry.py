@@ -9,7 +9,10 @@ readers may be holding.
 
 from __future__ import annotations
 
+import contextlib
+import enum
 import operator
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +22,7 @@ import attrs
 import numpy as np
 
 from persist import ops as _ops
-from persist._steps import Alias, Migration, Stamp, arrows, caller, gap, origin_of, shortest
+from persist._steps import EPOCH, Alias, Migration, Stamp, arrows, caller, gap, origin_of, shortest
 from persist.errors import (
     DuplicateMigrationError,
     SchemaError,
@@ -132,14 +135,19 @@ class Registry:
         """Whether it can still learn."""
         return self._frozen
 
-    def _changing(self) -> Any:
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
         if self._frozen:
             raise SchemaError(
                 f"the registry {self.name!r} is frozen.",
                 remedy="Register before freeze() is called, or in a registry of your own.",
                 registry=self.name,
             )
-        return self._lock
+        with self._lock:
+            try:
+                yield
+            finally:
+                EPOCH[0] += 1
 
     # Classes and schemas.
 
@@ -172,6 +180,13 @@ class Registry:
             The class, so that it also serves as a decorator's body.
         """
         _check_version(version, cls if isinstance(cls, str) else dotted(cls))
+        if isinstance(cls, enum.EnumMeta):
+            raise SchemaError(
+                f"the class {dotted(cls)} is an enum, whose members have no state of their own.",
+                where=f"class {dotted(cls)}",
+                remedy='Name each member: persist.constant(f"lab.{member.name}", member).',
+                schema=schema or dotted(cls),
+            )
         with self._changing():
             if isinstance(cls, str):
                 name = schema or cls
@@ -205,8 +220,8 @@ class Registry:
         other_ref = self._by_name.get(name)
         other = other_ref() if other_ref is not None else None
         # The same module and qualified name again is a reload, or a decorator's second class;
-        # a local class lives no longer than its function.
-        again = other is None or other is cls or dotted(other) == qualname
+        # a module may run as a script and be imported too; a local class lives no longer than its function.
+        again = other is None or other is cls or dotted(other) == qualname or _is_twin(cls, other)
         if not again and "<locals>" not in f"{qualname} {dotted(other or cls)}":
             self._clashes.append(
                 SchemaError(
@@ -718,6 +733,12 @@ class Registry:
         found = self.faults()
         if found:
             raise ExceptionGroup(f"registry {self.name!r}: {len(found)} faults", found)
+
+
+def _is_twin(cls: type, other: type) -> bool:
+    """Whether two classes are of one line of one file, under two names of the module."""
+    files = [getattr(sys.modules.get(one.__module__), "__file__", None) for one in (cls, other)]
+    return cls.__qualname__ == other.__qualname__ and files[0] == files[1] is not None
 
 
 def _same(one: Any, other: Any) -> bool:

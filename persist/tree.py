@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from persist._envelope import unwrap
 from persist.errors import PersistError
 
 __all__ = [
@@ -209,14 +210,16 @@ class Record:
         """Return the state as names and values.
 
         A dict as it is; pickle's pair ``(dict or None, dict or None)`` of
-        attributes and slots merged; anything else, and no state, gives ``{}``.
+        attributes and slots merged; an envelope's fields of all classes, the
+        second of one name as ``name~2``; anything else, and no state, gives ``{}``.
         """
         state = self.state
         if isinstance(state, dict):
             return state
         if is_slots_pair(state):
             return {**(state[0] or {}), **(state[1] or {})}
-        return {}
+        envelope = unwrap(state)
+        return {} if envelope is None else envelope.attributes()
 
     def _holder(self, name: Any) -> dict[Any, Any] | None:
         """The dict in the state that holds, or would take, the field."""
@@ -228,7 +231,8 @@ class Record:
                 if part is not None and name in part:
                     return part  # type: ignore[no-any-return]
             return state[0] if state[0] is not None else state[1]  # type: ignore[no-any-return]
-        return None
+        envelope = unwrap(state)
+        return None if envelope is None else envelope.attributes()
 
     def __getitem__(self, name: Any) -> Any:
         holder = self._holder(name)
@@ -237,7 +241,12 @@ class Record:
         return holder[name]
 
     def __setitem__(self, name: Any, value: Any) -> None:
-        holder = self._holder(name)
+        envelope = unwrap(self.state)
+        changed = None if envelope is None else envelope.with_field(name, value)
+        if changed is not None:
+            object.__setattr__(self, "state", changed)
+            return
+        holder = None if envelope is not None else self._holder(name)
         if holder is None:
             if self.state is not ABSENT:
                 raise KeyError(
@@ -252,6 +261,10 @@ class Record:
         holder = self._holder(name)
         if holder is None or name not in holder:
             raise KeyError(name)
+        envelope = unwrap(self.state)
+        if envelope is not None:
+            object.__setattr__(self, "state", envelope.without_field(name))
+            return
         del holder[name]
 
     def __contains__(self, name: object) -> bool:

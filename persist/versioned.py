@@ -24,9 +24,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from persist import schema as _schema
+from persist._downgrade import Downgraded, downgrade_record
 from persist._kinds import Contents, fill, make, unpacked
 from persist._kinds import make_array as _array
-from persist._migrate import Downgraded, downgrade_record
 from persist._resource import Resource, loading_from, resource
 from persist._road import (
     Flat,

@@ -385,6 +385,27 @@ def test_upgrade_into_another_format(format: str, folder: Path) -> None:
         assert file.arrays["W"].tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
+def test_upgrade_into_pickles_that_plain_pickle_loads(folder: Path) -> None:
+    """The versions stand in them, so that the same class goes on from there."""
+    run = command(
+        "upgrade", "runs", "--format", "pickle", "--to", "today", "--import", "our_classes",
+        cwd=folder,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert "4 upgraded" in run.stdout
+    (folder / "look.py").write_text(
+        "import pathlib, pickle\n"
+        "for path in sorted(pathlib.Path('today').rglob('*.pkl')):\n"
+        "    net = pickle.loads(path.read_bytes())\n"
+        "    print(type(net).__module__, net.weights.shape, net.activation)\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(Path(persist.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "look.py"], cwd=folder, capture_output=True, text=True, env=env, check=True
+    )
+    assert done.stdout == "our_classes (6, 3) softmax\n" * 4
+
+
 @pytest.mark.parametrize(
     "case", sorted(path.name for path in CORPUS.glob("pickle-*")), ids=lambda name: str(name)[7:]
 )

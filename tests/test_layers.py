@@ -156,7 +156,7 @@ DANGEROUS = {
     *("subprocess.run", "subprocess.Popen", "ctypes.CDLL"),
 }  # fmt: skip
 # Code that is made for one class, from text of ours alone.
-COMPILERS = {"persist._short", "persist._rows"}
+COMPILERS = {"persist._fused", "persist._rows"}
 
 
 def test_nothing_runs_code_that_comes_from_elsewhere() -> None:

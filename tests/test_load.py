@@ -24,6 +24,7 @@ from persist.errors import (
     OpaqueWarning,
     RestoreError,
     SchemaError,
+    UnknownFieldWarning,
     UnknownSchemaError,
     UntrustedError,
 )
@@ -399,3 +400,78 @@ def test_what_becomes_an_array_may_have_been_a_key() -> None:
     kinds = {type(key).__name__ for key in loaded[0]}
     assert kinds == {"datetime", "Record"}
     assert loaded[2].tolist() == [0, 1]
+
+
+def test_what_a_class_raises_while_it_is_loaded_is_told_with_its_place(
+    registry: persist.Registry,
+) -> None:
+    class Coded(persist.Versioned, version=1, schema="lab.Coded", registry=registry):
+        def __setstate__(self, state: Any) -> None:
+            self.first, self.second = state
+
+    class Loud(persist.Versioned, schema="lab.Loud", registry=registry):
+        def __loaded__(self) -> None:
+            raise ValueError("not so")
+
+    registry.alias("old.Coded", Coded)
+    registry.alias("old.Loud", Loud)
+    with pytest.raises(
+        RestoreError, match=r"record .*Coded' at 'net': .*ValueError.*register a mig"
+    ):
+        persist.load(written({"net": Record("old.Coded", (1, 2, 3))}), registry=registry)
+    with pytest.raises(
+        RestoreError, match=r"record .*Loud' at 'net': .*ValueError: not so"
+    ) as caught:
+        persist.load(written({"net": Record("old.Loud", {"x": 1})}), registry=registry)
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_the_entry_that_told_the_version_is_not_unknown(registry: persist.Registry) -> None:
+    """A stamp by key has understood it; whoever wants it may still have it."""
+
+    class Net(persist.Versioned, version=2, schema="lab.Net", registry=registry):
+        persistent = ("x",)
+
+    registry.migration(Net, 1, persist.ops.rename("w", "x"))
+    registry.stamp(Net, key="version")
+    registry.alias("old.Net", Net)
+    data = written(Record("old.Net", {"version": 1, "w": 5}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert vars(persist.load(data, registry=registry)) == {"x": 5}
+        assert vars(persist.load(data, registry=registry, unknown="error")) == {"x": 5}
+    kept = persist.load(data, registry=registry, unknown="keep")
+    assert vars(kept) == {"x": 5, "version": 1}
+
+
+def test_unknown_fields_are_told_to_who_loads(registry: persist.Registry) -> None:
+    """The warning stands at the caller's line, not somewhere in this library."""
+
+    class Net(persist.Versioned, schema="lab.Net", registry=registry):
+        persistent = ("x",)
+
+    registry.alias("old.Net", Net)
+    with pytest.warns(UnknownFieldWarning, match="declare: y") as told:
+        persist.load(written(Record("old.Net", {"x": 1, "y": 5})), registry=registry)
+    assert told[0].filename == __file__
+
+
+def test_restore_makes_a_class_with_the_fields_of_its_bases(registry: persist.Registry) -> None:
+    class Base(persist.Versioned, version=2, schema="lab.Base", registry=registry):
+        persistent = ("weights",)
+
+    class Heir(Base, version=3, schema="lab.Heir", registry=registry):
+        persistent = ("bias",)
+
+    data = written({"weights": np.ones((2, 2)), "bias": np.ones(2)})
+    made = persist.restore(data, into=Heir, registry=registry).value
+    assert (type(made), made.weights.shape, made.bias.shape) == (Heir, (2, 2), (2,))
+
+
+def test_only_that_fits_nothing_is_told() -> None:
+    net = {"hidden": {"W": np.zeros(2)}}
+    with pytest.raises(RestoreError, match=r"only=\['hiden/\*'\] fits no name.*hidden/W"):
+        persist.restore(written({"hidden": {"W": np.ones(2)}}), into=net, only=["hiden/*"])
+    assert not persist.restore(
+        written({"hidden": {"W": np.ones(2)}}), into=net, only="hiden/*", strict=False
+    ).filled

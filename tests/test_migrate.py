@@ -11,7 +11,8 @@ import pytest
 
 import persist
 from persist import ops
-from persist._migrate import downgrade_record, plan, upgrade
+from persist._downgrade import downgrade_record
+from persist._migrate import plan, upgrade
 from persist.errors import (
     FutureVersionError,
     IrreversibleError,
@@ -614,7 +615,47 @@ def test_an_object_is_downgraded_class_by_class():
         ("down.Down", 1, {"W": [1]}),
         ("down.Heir", 1, {"N": 4}),
     ]
-    assert up(older, None).state == {"w": [1], "n": 8}
+    assert up(older, None).fields() == {"w": [1], "n": 8}
     plain, _ = persist.downgrade(obj, to=2)
     assert plain.version == 2
     assert vars(obj) == {"w": [1], "n": 8}
+
+
+class DownBy(persist.Versioned, version=2, schema="down.By"):
+    persistent = ("w", "n", "more")
+
+
+@persist.migration(DownBy, 1)
+def by_hand(state):
+    """A function step with a way back of its own."""
+    return {"w": state["W"], "n": 0, "more": [np.zeros(2)]}
+
+
+@by_hand.downgrade
+def back_by_hand(state):
+    return {"W": state["w"]}
+
+
+def test_what_a_function_loses_on_the_way_back_is_told():
+    """What the step would not make again of what its way back gave."""
+    obj = DownBy()
+    obj.w, obj.n, obj.more = [1], 0, [np.zeros(2)]
+    assert persist.downgrade(obj, to=1).losses == []
+    obj.n, obj.more = 5, [np.ones(2)]
+    older, losses = persist.downgrade(obj, to=1)
+    assert older.state == {"W": [1]}
+    assert losses == ["down.By 2→1: n = 5", "down.By 2→1: more = [array([1., 1.])]"]
+
+
+@pytest.mark.parametrize(
+    ("to", "words"),
+    [
+        (3, "version 3.*from 1 to 2"),
+        (0, "version 0.*from 1 to 2"),
+        (True, "version True"),
+        ({"down.Buy": 1}, "'down.Buy' is no schema of 'down.By'.*'down.By'"),
+    ],
+)
+def test_a_downgrade_goes_to_a_version_that_there_was(to, words):
+    with pytest.raises(SchemaError, match=words):
+        persist.downgrade(DownBy(), to=to)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pickle
 import sys
 import textwrap
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -404,3 +406,53 @@ def test_check_is_silent_when_all_is_well(registry):
     registry.alias("old.Net", net)
     registry.check()
     assert registry.faults() == []
+
+
+def test_an_enum_is_no_class_with_a_state(registry):
+    """Its members are constants, and the message says how."""
+    import enum
+
+    class Mood(enum.Enum):
+        GLAD = 1
+
+    with pytest.raises(SchemaError, match=r"is an enum.*persist.constant"):
+        registry.register(Mood)
+
+
+def test_a_module_that_runs_as_a_script_may_be_imported_too(tmp_path):
+    """`python lab.py`, which imports something that imports lab: the same lines, twice."""
+    import subprocess
+
+    (tmp_path / "lab.py").write_text(
+        textwrap.dedent(
+            """
+            import persist
+
+            class Net(persist.Versioned, version=3, schema="twin.Net"):
+                persistent = ("x",)
+
+            @persist.migration(Net, 1)
+            def step(state):
+                return state
+
+            persist.migration(Net, 2, persist.ops.rename("w", "x"))
+
+            if __name__ == "__main__":
+                import lab, pickle
+                persist.registry.default_registry.check()
+                net = lab.Net()
+                net.x = 1
+                print(pickle.loads(pickle.dumps(net)).x)
+            """
+        )
+    )
+    env = {**os.environ, "PYTHONPATH": str(Path(persist.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "lab.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=env,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("1\n", "")

@@ -171,3 +171,34 @@ def test_a_view_holds_what_a_pack_said() -> None:
     view = View(5, parts={"a": 1}, hoisted=[("W", 2)], structure={"k": "v"}, whole=True)
     assert (view.value, view.parts, view.hoisted) == (5, {"a": 1}, [("W", 2)])
     assert View().value is ABSENT
+
+
+def test_the_fields_in_an_envelope_look_like_any_others() -> None:
+    """What a Versioned object's plain pickle holds, where its class is not here."""
+    from persist._envelope import Layer, seal, unwrap, wrap
+
+    layers = [
+        Layer("m.Base", 1, "", "fields", ("w", "b")),
+        Layer("m.Coded", 1, "", "codec", None),
+        Layer("m.C", 3, "", "fields", ("n", "w")),
+        Layer("builtins.set", 0, "", "items", None),
+    ]
+    record = Record("m.C", wrap(seal(layers), [(1, 2), {"c": 3}, (4, 5), [6]]))
+    assert record.fields() == {"w": 1, "b": 2, "c": 3, "n": 4, "w~2": 5}
+    assert (record.w, record["w~2"], "n" in record, list(record)) == (
+        1,
+        5,
+        True,
+        [*"wbcn", "w~2"],
+    )
+    assert "w, b, c, n" in repr(record)
+    record.w, record["w~2"], record["c"], record.new = 10, 50, 30, 7
+    del record["b"]
+    assert record.fields() == {"w": 10, "c": 30, "n": 4, "w~2": 50, "new": 7}
+    envelope = unwrap(record.state)
+    assert envelope is not None
+    assert [layer[:2] for layer in envelope.layers] == [layer[:2] for layer in layers]
+    with pytest.raises(KeyError):
+        del record["b"]
+    with pytest.raises(KeyError, match="set .state itself"):
+        record[5] = 1

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 import persist
 from persist import ops
-from persist._migrate import downgrade_record, upgrade
+from persist._downgrade import downgrade_record
+from persist._migrate import upgrade
 from persist.registry import Registry
 from persist.tree import Record
 from persist.versioned import fill, finish, flatten_state, make, restore_state, unpacked

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from persist._paths import step_of
-from persist.tree import LazyArray, PersistentRef, Record
+from persist.tree import Global, LazyArray, PersistentRef, Record
 
 __all__ = ["difference"]
 
@@ -110,7 +110,7 @@ def _array_fault(one: Any, two: Any) -> str:
 def _below(one: Any, two: Any) -> Iterator[tuple[str, Any, Any]] | None:
     """What lies below two values of one kind, pair by pair; None where nothing can."""
     if isinstance(one, Record):
-        return ((name, getattr(one, name), getattr(two, name)) for name in _PARTS)
+        return ((name, _part(one, name), _part(two, name)) for name in _PARTS)
     if isinstance(one, dict):
         return _items(one, two)
     if isinstance(one, list | tuple | deque):
@@ -122,6 +122,13 @@ def _below(one: Any, two: Any) -> Iterator[tuple[str, Any, Any]] | None:
         rows = zip(one.reshape(-1).tolist(), np.asarray(two).reshape(-1).tolist(), strict=True)
         return ((str(index), first, second) for index, (first, second) in enumerate(rows))
     return None
+
+
+def _part(record: Record, name: str) -> Any:
+    """A part of a record; how Python 2 called the module of its own makers is no difference."""
+    part = getattr(record, name)
+    is_old = name == "maker" and isinstance(part, Global) and part.module == "copy_reg"
+    return Global("copyreg", part.name) if is_old else part
 
 
 def _items(one: Any, two: Any) -> Iterator[tuple[str, Any, Any]]:

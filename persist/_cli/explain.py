@@ -11,7 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from persist._migrate import Plan
+    from persist._plan import Plan
 
 __all__ = ["add", "run"]
 

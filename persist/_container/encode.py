@@ -27,6 +27,7 @@ from persist._container.members import Item
 from persist._container.names import distinct
 from persist._container.packs import Band
 from persist._container.text import bits
+from persist._envelope import CODEC, FIELDS, Envelope, unwrap
 from persist.errors import FormatError
 from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record, is_slots_pair, step_of
 
@@ -132,7 +133,14 @@ def _by_record(frame: Frame, place: int) -> str | None:
         return "kwargs"
     if place in (2, 3) or isinstance(record.state, dict) or is_slots_pair(record.state):
         return None
-    return "state"
+    return None if unwrap(record.state) is not None else "state"
+
+
+def _by_layer(frame: Frame, place: int) -> str | None:
+    """An envelope's values: fields go by their names, what a codec gave as a state does."""
+    envelope: Envelope = frame.keys
+    is_codec = place > 0 and envelope.layers[place - 1].kind == CODEC
+    return "state" if is_codec and not isinstance(envelope.values[place - 1], dict) else None
 
 
 def _by_base(frame: Frame, place: int) -> str | None:
@@ -447,6 +455,12 @@ def _tuple(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
     keys = None
     if frame.hint is not None and frame.hint[0] == id(value):
         stepper, keys = frame.hint[1], value
+        if stepper is _by_layer:
+            keys = unwrap(value)
+    elif frame.stepper is _by_layer and (place := len(frame.cells) - frame.skip):
+        layer = frame.keys.layers[place - 1]
+        if layer.kind == FIELDS:
+            stepper, keys = by_key, layer.names
     return Frame(frame, ["tuple"], iter(value), stepper, keys, immutable=True)
 
 
@@ -568,6 +582,8 @@ def _object(encoder: Encoder, frame: Frame, value: Any) -> Frame:
         inner.hint = (id(value.args), _by_base)
     elif is_slots_pair(state):
         inner.hint = (id(state), through)
+    elif unwrap(state) is not None:
+        inner.hint = (id(state), _by_layer)
     return inner
 
 

@@ -1,0 +1,174 @@
+"""Where the name of a ready-made step leads in a state, and how its values are told.
+
+``layers/*/W`` is the ``W`` of each of the ``layers``, through dicts, lists, tuples'
+items, and records' fields; ``*`` is every item.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from persist.tree import LazyArray, Record
+
+__all__ = [
+    "distinct", "extra", "get", "has", "is_equal", "is_new", "key_of", "keys_of", "listing",
+    "name_of", "places", "put", "quoted", "short", "whole",
+]  # fmt: skip
+
+
+def _steps(name: str) -> list[str]:
+    return name.split("/")
+
+
+def places(state: Any, name: str) -> Iterator[tuple[Any, Any]]:
+    """Yield every (holder, key) that a name leads to; the last key need not be there.
+
+    Raises:
+        LookupError: an earlier step leads nowhere.
+    """
+    *way, last = _steps(name)
+    holders = [state]
+    for position, step in enumerate(way):
+        inside = "/".join(way[: position + 1])
+        holders = [item for holder in holders for item in _items(holder, step, inside)]
+    for holder in holders:
+        if last == "*":
+            for key in keys_of(holder):
+                yield holder, key
+        else:
+            yield holder, key_of(holder, last)
+
+
+def _fields(holder: Any) -> Any:
+    return holder.fields() if isinstance(holder, Record) else holder
+
+
+def keys_of(holder: Any) -> list[Any]:
+    """Return the keys of everything that a holder holds."""
+    fields = _fields(holder)
+    if isinstance(fields, Mapping):
+        return list(fields)
+    return list(range(len(fields))) if isinstance(fields, list | tuple) else []
+
+
+def key_of(holder: Any, step: str) -> Any:
+    """Return the key that a step of a name means: an index in a list."""
+    if isinstance(_fields(holder), list | tuple):
+        if not step.lstrip("-").isdigit():
+            raise LookupError(f"{step!r} is no index of a {type(holder).__name__}")
+        return int(step)
+    return step
+
+
+def _items(holder: Any, step: str, inside: str) -> Iterator[Any]:
+    keys = keys_of(holder) if step == "*" else [key_of(holder, step)]
+    for key in keys:
+        item = get(holder, key, inside)
+        if isinstance(item, list | dict | Record | tuple):
+            yield item
+        elif step != "*":
+            raise LookupError(f"{inside!r} is a {type(item).__name__}; no name leads into it")
+
+
+def has(holder: Any, key: Any) -> bool:
+    """Whether a holder has something under a key."""
+    if isinstance(holder, list | tuple):
+        return bool(-len(holder) <= key < len(holder))
+    return key in holder
+
+
+def get(holder: Any, key: Any, name: str) -> Any:
+    """Return what a holder has under a key, or say by its whole name that it is missing."""
+    if not isinstance(holder, list | tuple | Mapping | Record):
+        raise LookupError(
+            f"the state is a {type(holder).__name__} without fields; {name!r} is wanted"
+        )
+    if not has(holder, key):
+        raise LookupError(f"there is no {name!r} (there are: {listing(holder)})")
+    return holder[key]
+
+
+def listing(holder: Any) -> str:
+    """Return the keys of a holder, for a message."""
+    keys = [str(key) for key in keys_of(holder)]
+    return ", ".join(keys[:20]) + (" ..." if len(keys) > 20 else "") if keys else "none"
+
+
+def put(holder: Any, key: Any, value: Any, name: str) -> None:
+    """Set what a holder has under a key."""
+    if isinstance(holder, tuple):
+        raise LookupError(f"{name!r} lies in a tuple, whose items cannot be set; unpack it first")
+    if not isinstance(holder, list | dict | Record):
+        raise LookupError(f"the state is a {type(holder).__name__} without fields; unpack it first")
+    holder[key] = value
+
+
+def whole(value: Any) -> Any:
+    """Return a value, read if it is a promise of an array."""
+    return value.read() if isinstance(value, LazyArray) else value
+
+
+def is_new(op: Any, holder: Any, name: Any, memo: dict[Any, Any]) -> bool:
+    """Whether a step has not been at a place yet, in this run; it is noted."""
+    key = (id(op), name, id(holder))
+    if key in memo:
+        return False
+    memo[key] = (op, holder)
+    return True
+
+
+# Words.
+
+
+def distinct(names: Iterable[str]) -> tuple[str, ...]:
+    """Return names as a tuple; a text, or a name that stands twice, is refused."""
+    listed = tuple(names)
+    if isinstance(names, str) or not all(isinstance(name, str) for name in listed):
+        raise TypeError(f"{names!r} is no list of names.")
+    if len(set(listed)) != len(listed):
+        raise ValueError(f"a name stands twice in {listed!r}.")
+    return listed
+
+
+def extra(state: Any, names: Iterable[str]) -> list[str]:
+    """Return what a state has beside these fields."""
+    if not isinstance(state, Mapping):
+        return []
+    return [str(key) for key in state if key not in set(names)]
+
+
+def quoted(names: Iterable[str]) -> str:
+    """Return names as a call has them."""
+    return ", ".join(repr(name) for name in names)
+
+
+def name_of(function: Any) -> str:
+    """Return a function's name, for a plan."""
+    return str(getattr(function, "__qualname__", repr(function)))
+
+
+def short(value: Any) -> str:
+    """Return a value in a few words."""
+    if isinstance(value, np.ndarray | LazyArray) and value.size > 4:
+        return f"{value.dtype} array {value.shape}"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def is_equal(one: Any, other: Any) -> bool:
+    """Whether two values are the same for all that can be told, arrays inside containers too."""
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        one, other = np.asarray(one), np.asarray(other)
+        if one.dtype != other.dtype or one.shape != other.shape:
+            return False
+        return bool(np.array_equal(one, other, equal_nan=one.dtype.kind in "fc"))
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(is_equal, one, other))
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(is_equal(one[key], other[key]) for key in one)
+    return bool(one == other or (one != one and other != other))
