@@ -7,6 +7,7 @@ pickles written with pyarrow 12 and 22 by pandas 1.5 and 3.0.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -113,7 +114,7 @@ def _restored(parts: Any) -> Any:
         ends = np.frombuffer(known[1] or bytes(8), width, length + 1, offset * width.itemsize)
         valid = np.ones(length, bool) if known[0] is None else _bits(known[0], length, offset)
         items = _plain(_restored(parts[5][0]))
-        slices = [items[start:stop] for start, stop in zip(ends, ends[1:], strict=False)]
+        slices = [items[start:stop] for start, stop in itertools.pairwise(ends)]
         return _listed(slices, np.arange(length), valid)
     return _decoded(_type(kind), length, offset, known)
 
