@@ -33,12 +33,13 @@ _F8 = struct.Struct(">d").unpack_from
 
 # Slots are set past `Record.__setattr__`, and what a record lacks is left unsaid (`tree._UNSET`).
 _new = object.__new__
-_set_cls: Any = Record.cls.__set__  # type: ignore[attr-defined]
-_set_maker: Any = Record.maker.__set__  # type: ignore[union-attr]
-_set_kind: Any = Record.kind.__set__  # type: ignore[attr-defined]
-_set_args: Any = Record.args.__set__  # type: ignore[attr-defined]
-_set_touched: Any = Record._touched.__set__  # type: ignore[attr-defined]
-set_state: Any = Record.state.__set__  # type: ignore[attr-defined]
+_slots = vars(Record)
+_set_cls: Any = _slots["cls"].__set__
+_set_maker: Any = _slots["maker"].__set__
+_set_kind: Any = _slots["kind"].__set__
+_set_args: Any = _slots["args"].__set__
+_set_touched: Any = _slots["_touched"].__set__
+set_state: Any = _slots["state"].__set__
 
 
 def new_record(

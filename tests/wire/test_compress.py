@@ -287,10 +287,15 @@ def test_no_bytes_make_it_raise_anything_else(data: bytes) -> None:
 def _cut(name: str, data: bytes) -> bytes:
     """A compressed pickle that breaks off, or is broken, after most of it."""
     if name == "gzip, broken":
-        packed = bytearray(gzip.compress(data))
-        packed[-6000] ^= 0xFF
-        return bytes(packed)
-    packs = {"gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress, "zlib": zlib.compress}
+        bent = bytearray(gzip.compress(data))
+        bent[-6000] ^= 0xFF
+        return bytes(bent)
+    packs: dict[str, Callable[[bytes], bytes]] = {
+        "gzip": gzip.compress,
+        "bzip2": bz2.compress,
+        "xz": lzma.compress,
+        "zlib": zlib.compress,
+    }
     if name == "ZF":
         packed = zlib.compress(data)
         return f"ZF{hex(len(data)):<19}".encode() + packed[:-3000]
