@@ -172,7 +172,7 @@ def _manager_of(record: Record) -> tuple[list[Any], Blocks] | None:
         manager = _get(record, "_mgr", "_data")
     if not isinstance(manager, Record):
         return None
-    if manager.args and len(manager.args) >= 2:  # 1.3 and later
+    if len(manager.args) >= 2 and manager.kind != "reconstructor":  # 1.3 and later
         return _made_manager(manager.args[0], manager.args[1])
     state = manager.state
     if not isinstance(state, tuple) or len(state) < 3:
@@ -241,7 +241,11 @@ def _column(values: Any, row: int, ndim: int) -> Any:
             if plain.ndim == 2
             else plain
         )
-    return _seen(values)
+    seen = _seen(values)
+    if isinstance(seen, View) and "ordinals" in seen.parts:  # periods lie in blocks of their own
+        ordinals = np.asarray(seen.parts["ordinals"])
+        return View(parts={"ordinals": ordinals[row] if ordinals.ndim == 2 else ordinals})
+    return seen
 
 
 # Indexes.
@@ -412,11 +416,18 @@ def _labels_of(values: Any) -> list[str]:
     if isinstance(values, np.ndarray | LazyArray):
         values = np.asarray(values)
         if values.dtype.kind in "Mm":
-            return [str(item) for item in values]
+            return [_moment_text(item) for item in values]
         values = values.tolist()
     if not isinstance(values, list | tuple):
         return []
     return [_step(item) for item in values]
+
+
+def _moment_text(moment: Any) -> str:
+    """As ``str`` of a Timestamp spells it: no T, and no zeros behind the seconds."""
+    text, mark, fraction = str(moment).replace("T", " ").partition(".")
+    digits = fraction.rstrip("0")
+    return text + mark + digits.ljust(6 if len(digits) < 6 else 9, "0") if digits else text
 
 
 def _step(label: Any) -> str:

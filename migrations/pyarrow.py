@@ -7,6 +7,7 @@ pickles written with pyarrow 12 and 22 by pandas 1.5 and 3.0.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,6 @@ _NUMBERS = {
     "halffloat": "<f2",
     "float": "<f4",
     "double": "<f8",
-    "date32": "<M8[D]",
-    "date32[day]": "<M8[D]",
     "date64": "<M8[ms]",
     "date64[ms]": "<M8[ms]",
     **{f"timestamp[{unit}]": f"<M8[{unit}]" for unit in ("s", "ms", "us", "ns")},
@@ -97,11 +96,42 @@ def values_of(value: Any) -> Any:
 def _array(record: Record) -> Any:
     """Decode ``_restore_array((type, length, nulls, offset, buffers, children, ...))``."""
     try:
-        kind, length, _, offset, buffers = record.args[0][:5]
-        buffers = [_bytes(buffer) for buffer in buffers]
-        return _decoded(_type(kind), length, offset, buffers)
+        return _restored(record.args[0])
     except (IndexError, KeyError, TypeError, ValueError, UnicodeDecodeError):
         return None  # of a kind that is not known here: it stays the record that it is
+
+
+def _restored(parts: Any) -> Any:
+    """(type, length, missing, offset, buffers, children, the dictionary's array)."""
+    kind, length, _, offset, buffers = parts[:5]
+    known = [_bytes(buffer) for buffer in buffers]
+    name = kind.cls.name if isinstance(kind, Record) else ""
+    if name == "dictionary":  # codes, whose missing ones are those of the values
+        codes, values = _decoded(_type(kind.args[0]), length, offset, known), _restored(parts[6])
+        return _listed(values, np.ma.getdata(codes), ~np.ma.getmaskarray(codes))
+    if name in ("list_", "large_list"):
+        width = np.dtype("<i8" if name == "large_list" else "<i4")
+        ends = np.frombuffer(known[1] or bytes(8), width, length + 1, offset * width.itemsize)
+        valid = np.ones(length, bool) if known[0] is None else _bits(known[0], length, offset)
+        items = _plain(_restored(parts[5][0]))
+        slices = [items[start:stop] for start, stop in itertools.pairwise(ends)]
+        return _listed(slices, np.arange(length), valid)
+    return _decoded(_type(kind), length, offset, known)
+
+
+def _plain(values: Any) -> list[Any]:
+    """Values as Python's, None where one is missing."""
+    listed: list[Any] = values.tolist()
+    return listed
+
+
+def _listed(values: Any, places: Any, valid: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The values at some places as objects, None where one is missing."""
+    values = values if isinstance(values, list) else _plain(values)
+    result = np.empty(len(places), dtype=object)
+    for index, (place, is_there) in enumerate(zip(places, valid, strict=True)):
+        result[index] = values[place] if is_there else None
+    return result
 
 
 def _type(kind: Any) -> str:
@@ -123,6 +153,9 @@ def _decoded(kind: str, length: int, offset: int, buffers: list[bytes | None]) -
     valid = _bits(buffers[0], length, offset) if buffers[0] is not None else None
     if kind == "bool":
         return _masked(_bits(buffers[1] or b"", length, offset), valid)
+    if kind in ("date32", "date32[day]"):  # days, in half of what NumPy takes for one
+        days = np.frombuffer(buffers[1] or b"", "<i4", length, 4 * offset)
+        return _masked(days.astype("<M8[D]"), valid)
     if kind in _NUMBERS:
         dtype = np.dtype(_NUMBERS[kind])
         values = np.frombuffer(buffers[1] or b"", dtype, length, offset * dtype.itemsize)

@@ -677,11 +677,14 @@ def _open(source: Source, options: Options, registry: Registry) -> File:
 
 def read(source: Source, options: Options, layers: tuple[str, ...]) -> tuple[Reader, Content, str]:
     """Read a source by whichever reader claims it; also what is nested in another file."""
-    reader, inner, claim = choose(source, layers)
+    broken: list[str] = []
+    reader, inner, claim = choose(source, layers, broken if options.salvage else None)
     options = attrs.evolve(options, open_nested=lambda found: read(found, options, ())[1])
     try:
         with _collector_paused():
-            return reader, reader.read(inner, options), claim
+            content = reader.read(inner, options)
+        content.damage[:0] = broken
+        return reader, content, claim
     except PersistError as error:
         error.at(file=source.name)
         raise
@@ -693,10 +696,17 @@ def read(source: Source, options: Options, layers: tuple[str, ...]) -> tuple[Rea
         ) from error
 
 
-def choose(source: Source, layers: tuple[str, ...] = ()) -> tuple[Reader, Source, str]:
+def choose(
+    source: Source, layers: tuple[str, ...] = (), broken: list[str] | None = None
+) -> tuple[Reader, Source, str]:
     """Return the reader whose claim stands, what it is to read, and its reason.
 
     Compression is taken off until somebody claims what is inside.
+
+    Args:
+        source: the file.
+        layers: what was taken off already.
+        broken: told of broken layers, of which what is whole is read; None makes them an error.
 
     Raises:
         UnknownFormatError: nobody claims it; with what it is instead, if that shows.
@@ -721,10 +731,10 @@ def choose(source: Source, layers: tuple[str, ...] = ()) -> tuple[Reader, Source
     if claims:
         ((reader, reason),) = claims.values()
         return reader, source, "; ".join((*layers, reason))
-    peeled = peel(source) if source.kind == "file" and source.size else None
+    peeled = peel(source, broken) if source.kind == "file" and source.size else None
     if peeled is not None:
         inner, layer = peeled
-        return choose(inner, (*layers, layer))
+        return choose(inner, (*layers, layer), broken)
     if source.kind == "prefix":  # no such file, and what begins so is no checkpoint
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), source.path)
     what, cure = diagnose(source)

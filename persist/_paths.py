@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from persist._envelope import unwrap
-from persist.errors import FormatError, LimitError
+from persist.errors import FormatError, LimitError, PersistError
 from persist.tree import ABSENT, LazyArray, PersistentRef, Record, View, is_slots_pair, step_of
 
 __all__ = ["Looker", "Names", "described", "is_array", "step_of"]
@@ -32,6 +32,9 @@ Steps = list[tuple[str, Any]]
 _BUILT = 32  # states given to one value, one after the other
 _DOUBTFUL = 1 << 17  # values visited when it is asked whether the walk has an end
 _SPELLED = 1 << 28  # characters of all paths that are listed: a deep file has long ones
+# What comes up in a pack where a file says other parts of a class than any release wrote.
+_FAULTS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
 _SCALARS = (str, bytes, bytearray, int, float, complex, bool, type(None), np.generic)
 
 
@@ -93,12 +96,22 @@ class Looker:
                 return value
             known = self._seen_through.get(id(value))
             if known is None:
-                seen = self._views(value, self)
+                seen = self._ask(value)
                 known = self._seen_through[id(value)] = (value, value if seen is None else seen)
             if known[1] is value:
                 return value
             value = known[1]
         return value
+
+    def _ask(self, record: Record) -> Any:
+        """What the packs make of a record; parts that do not fit together are no plain data."""
+        assert self._views is not None
+        try:
+            return self._views(record, self)
+        except PersistError:
+            raise
+        except _FAULTS:
+            return None
 
     def look(self, value: Any) -> tuple[Any, Steps]:
         """Return (the leaf at the value's own path or ABSENT, steps that lead on)."""

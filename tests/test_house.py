@@ -20,6 +20,9 @@ pytestmark = pytest.mark.checkout
 
 MOST_LINES = 1400  # of a file; aim at 400
 MOST_IN_FUNCTION = 60  # of a function without its docstring; aim at 40
+# A step that is fused for speed: one loop on local names, for a call per opcode costs more than the
+# opcode does. `tests/wire/test_pickle_loop.py` shows that it does what the short methods do.
+FUSED = {("persist._wire.pickle_loop", "_run")}
 
 
 def name_of(path: Path) -> str:
@@ -40,6 +43,8 @@ def test_files_and_functions_are_short(path: Path) -> None:
         doc = ast.get_docstring(function, clean=False)
         lines = (function.end_lineno or 0) - function.lineno + 1
         lines -= doc.count("\n") + 1 if doc else 0
+        if (name_of(path), function.name) in FUSED:
+            continue
         assert lines <= MOST_IN_FUNCTION, f"{function.name} has {lines} lines"
 
 

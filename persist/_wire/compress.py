@@ -24,11 +24,17 @@ __all__ = ["peel"]
 
 _TRIED = 4096  # compressed bytes that must unpack where there is no magic
 _SKIPPED = 100_000  # frames that hold nothing, in a row
+_BITE = 4096  # bytes at a time of a layer that may be broken
 _NAMES = 8  # members that a message lists
 
 
-def peel(source: Source) -> tuple[Source, str] | None:
+def peel(source: Source, broken: list[str] | None = None) -> tuple[Source, str] | None:
     """Return what is inside one layer of compression, and the layer's name; None without one.
+
+    Args:
+        source: the file, or what was inside its outer layer.
+        broken: a layer that breaks off, or is broken, gives what is whole before that, and this
+            list is told; None makes it an error.
 
     Raises:
         DamagedFileError: the layer breaks off or is broken; told is how much was whole.
@@ -40,11 +46,13 @@ def peel(source: Source) -> tuple[Source, str] | None:
         return None
     for name, is_one, make in _LAYERS:
         if is_one(source):
-            return _unpacked(source, name, make)
+            return _unpacked(source, name, make, broken)
     return _single_member(source)
 
 
-def _unpacked(source: Source, name: str, make: Callable[[Source], Stream]) -> tuple[Source, str]:
+def _unpacked(
+    source: Source, name: str, make: Callable[[Source], Stream], broken: list[str] | None
+) -> tuple[Source, str]:
     """Unpack one stream after the other to the end of the source."""
     # No io.BytesIO: its getbuffer() makes CPython up to 3.12.1 crash in the garbage collector.
     made = bytearray()
@@ -60,22 +68,39 @@ def _unpacked(source: Source, name: str, make: Callable[[Source], Stream]) -> tu
             note = f" (and {left:,} stray bytes behind it)" if left > 0 else ""
             break
         unpacking = Unpacking(source, at, source.size, make(source), f"its {name} layer")
-        for part in unpacking.pieces():
-            source.spend(len(part))
-            made += part
-        if not unpacking.stream.eof:
-            raise DamagedFileError(
-                f"the stream that begins at offset {at:,} breaks off: all {source.size:,} bytes "
-                f"gave {len(made):,} whole ones, and its end is missing.",
-                file=source.name,
-                where=f"its {name} layer",
-                remedy="The file is truncated; copy it again from where it came from.",
-                whole=len(made),
-            )
+        try:
+            _unpack(unpacking, made, streams.CHUNK if broken is None else _BITE)
+        except DamagedFileError as error:
+            if broken is None or not made:
+                raise
+            broken.append(str(error))
+            break
         at, count = unpacking.at, count + 1
     view = memoryview(made)
     inner = source.nested(view if source.writable else view.toreadonly(), "", here=True)
     return inner, name + note
+
+
+def _unpack(unpacking: Unpacking, made: bytearray, chunk: int) -> None:
+    """Add all that a stream gives, to its end.
+
+    Raises:
+        DamagedFileError: it has none, or is broken.
+    """
+    source, start = unpacking.source, unpacking.at
+    for part in unpacking.pieces(chunk=chunk):
+        source.spend(len(part))
+        made += part
+    if not unpacking.stream.eof:
+        raise DamagedFileError(
+            f"the stream that begins at offset {start:,} breaks off: all {source.size:,} bytes "
+            f"gave {len(made):,} whole ones, and its end is missing.",
+            file=source.name,
+            where=unpacking.where,
+            remedy="The file is truncated; copy it again from where it came from, or open it with "
+            "salvage=True for what is whole.",
+            whole=len(made),
+        )
 
 
 def _past_padding(source: Source, at: int) -> int:

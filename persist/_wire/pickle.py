@@ -31,6 +31,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from persist._wire import pickle_loop
 from persist._wire.nesting import BARE, MOST, holds_bare, is_too_deep
 from persist._wire.source import Cursor, Source
 from persist.errors import DamagedFileError, FormatError, LimitError, PersistError
@@ -63,6 +64,8 @@ _RAW = frozenset((str, bytes, bytearray))
 _NAME = 4096  # characters of a module's and a global's name; genuine ones are far shorter
 _LONG = 1 << 10  # bits of an integer that is no longer hashed for nothing
 _COLLISION_CHECK = 4096  # a dict is looked over for equal hashes at this size and each doubling
+_COLLISION_BITS = _COLLISION_CHECK.bit_length() - 1
+_BATCH = 2000  # keys and values that are set at once; CPython writes as many
 _COLLISIONS = 1000  # so many keys of one hash are no accident
 
 _U2 = struct.Struct("<H").unpack_from
@@ -106,6 +109,8 @@ class Machine:
         steps: opcodes executed so far.
     """
 
+    _loop = staticmethod(pickle_loop.run)
+
     def __init__(
         self,
         source: Source,
@@ -137,6 +142,7 @@ class Machine:
         self._replaced: dict[int, tuple[Record, Any]] = {}
         self._cheap = _CHEAP_KEYS
         self._bare: list[Any] = []  # of `BARE`, which hold others of them
+        self._judged: dict[int, tuple[Global, bool]] = {}  # whether a global's records are watched
         self._table = _table(self)
         self._window()
 
@@ -176,20 +182,8 @@ class Machine:
         self._stack: list[Any] = []
         self._marked: list[list[Any]] = []
         self._due = 0  # where the last frame ends, as it says
-        table = self._table
         try:
-            while True:
-                at = self._at = self._pos
-                if at >= self._end:
-                    self._need(1)
-                self._pos = at + 1
-                code = self._data[at]
-                if code == 0x2E:  # STOP
-                    break
-                self.steps += 1
-                if self.steps > self._most:
-                    self._too_much(f"more than {self._most:,} opcodes are executed.", "opcodes")
-                table[code]()
+            self._loop(self)
             if self._due > self.source.size:
                 self._need(self._due - self._pos)
             value = self._stack.pop()
@@ -289,7 +283,7 @@ class Machine:
         other.__dict__.update(self.__dict__)
         other._memo, other._earlier = {}, {}
         other._waiting, other._escaped, other._replaced = {}, set(), {}
-        other._bare = []
+        other._bare, other._judged = [], {}
         other._table = _table(other)
         if finish is not None:
             other._finish = finish
@@ -524,9 +518,14 @@ class Machine:
         if type(value) is Record and id(value) in self._waiting:
             self._waiting[id(value)].append(slot)
 
-    def _fetch(self, slot: int) -> None:
-        if slot in self._earlier and slot not in self._memo:
+    def _lacks(self, slot: int) -> NoReturn:
+        if slot in self._earlier:
             raise _EarlierMemo
+        raise LookupError(f"nothing was put into the memo at {slot}")
+
+    def _fetch(self, slot: int) -> None:
+        if slot not in self._memo:
+            self._lacks(slot)
         value = self._memo[slot]
         self._fetched(value)
         self._stack.append(value)
@@ -647,6 +646,13 @@ class Machine:
             return
         if not isinstance(target, dict):
             raise TypeError(f"items are set on a {type(target).__name__}")
+        if type(target) is dict and len(items) <= _BATCH:
+            keys, size = items[::2], len(target)
+            if self._cheap.issuperset(map(type, keys)):
+                target.update(zip(keys, items[1::2], strict=True))
+                if size.bit_length() != len(target).bit_length() > _COLLISION_BITS:
+                    self._check_collisions(target)
+                return
         for index in range(0, len(items), 2):
             key = items[index]
             if type(key) not in self._cheap:
@@ -770,11 +776,16 @@ class Machine:
 
     def _made(self, record: Record) -> None:
         """Push a new record, and watch it when its BUILD will turn it into a plain value."""
-        name = record.cls.qualname
-        maker = record.maker.qualname if record.maker is not None else name
-        if name in self._finish or maker in self._finish:
+        maker = record.maker
+        if self._is_watched(record.cls) or (maker is not None and self._is_watched(maker)):
             self._waiting[id(record)] = []
         self._stack.append(record)
+
+    def _is_watched(self, ref: Global) -> bool:
+        known = self._judged.get(id(ref))
+        if known is None or known[0] is not ref:
+            known = self._judged[id(ref)] = (ref, ref.qualname in self._finish)
+        return known[1]
 
     def _inst(self) -> None:
         cls = self._global_lines()
@@ -788,7 +799,7 @@ class Machine:
         args, cls = self._stack.pop(), self._stack.pop()
         if not isinstance(args, tuple):
             raise TypeError("arguments are no tuple")
-        self._made(Record(self._class(cls), kind="newobj", args=args))
+        self._made(pickle_loop.new_record(self._class(cls), args))
 
     def _newobj_ex(self) -> None:
         kwargs, args, cls = self._stack.pop(), self._stack.pop(), self._stack.pop()
@@ -825,13 +836,13 @@ class Machine:
                 self._stack.append(value)
                 return
         if name in _RECONSTRUCTORS and len(args) == 3 and isinstance(args[0], Global):
-            self._made(Record(args[0], kind="reconstructor", maker=function, args=args[1:]))
+            self._made(pickle_loop.new_record(args[0], args[1:], "reconstructor", function))
         elif name in _NEWOBJ and args and isinstance(args[0], Global):
-            self._made(Record(args[0], kind="newobj", args=args[1:]))
+            self._made(pickle_loop.new_record(args[0], args[1:]))
         elif name in _NEWOBJ_EX and _is_newobj_ex(args):
             self._made(Record(args[0], kind="newobj_ex", args=args[1], kwargs=args[2]))
         else:
-            self._made(Record(function, kind="reduce", maker=function, args=args))
+            self._made(pickle_loop.new_record(function, args, "reduce", function))
 
     def _called(self, function: Any, args: tuple[Any, ...]) -> None:
         """REDUCE of what is itself an instance (a partial, a class made by a call)."""

@@ -45,7 +45,7 @@ class Limits:
         hashed: values visited to hash one key or set item.
         digits: decimal digits of an integer written as text.
         total: bytes that decompression and copies may make; 0 means
-            20 times the file, at least 256 MiB.
+            20 times the file and what is read beside it, at least 256 MiB.
         paths: natural paths that are listed.
         nested: files inside files.
     """
@@ -91,13 +91,23 @@ _UNTRACKED: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) e
 class _Budget:
     """What may still be made while reading one file, shared by all its parts: bytes, maps."""
 
-    __slots__ = ("copied", "left", "maps", "size", "whole")
+    __slots__ = ("_known", "copied", "left", "maps", "size", "whole")
 
     def __init__(self, whole: int, size: int = 0) -> None:
         self.whole = self.left = whole
         self.size = size
         self.copied = 0
         self.maps = _MAPS
+        self._known: set[str] = set()
+
+    def admit(self, path: str, size: int, limits: Limits) -> None:
+        """Count the bytes of a neighbour, or of a file in the folder, once: a folder has none of
+        its own, and what may be made goes by the bytes that are there."""
+        if path not in self._known:
+            self._known.add(path)
+            self.size += size
+            whole = limits.total_for(self.size)
+            self.whole, self.left = whole, self.left + whole - self.whole
 
     def may_map(self) -> bool:
         """Count one more neighbour that is mapped, if it may be."""
@@ -764,6 +774,8 @@ def _local(
                 remedy="Name a file, or open the device yourself and give what you read of it.",
             )
         size = found.st_size
+        if budget is not None:
+            budget.admit(str(path), size, limits)
         is_small = not map or not size or (budget is not None and size <= _SMALL)
         if not is_small and budget is not None and not _UNTRACKED and not budget.may_map():
             ranged = _Ranged(_Reopened(path))  # type: ignore[arg-type]
@@ -830,6 +842,8 @@ def _remote(
         raise FileNotFoundError(shown)
     file = files.open(path, "rb")
     size = int(files.size(path))
+    if budget is not None:
+        budget.admit(path, size, limits)
     return Source(shown, ranged=_Ranged(file), size=size, owned=file.close, **common)
 
 

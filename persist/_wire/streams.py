@@ -241,8 +241,13 @@ class Unpacking:
         self.where = where
         self.made = 0
 
-    def pieces(self, most: int | None = None) -> Iterator[bytes]:
+    def pieces(self, most: int | None = None, chunk: int = CHUNK) -> Iterator[bytes]:
         """Give what comes out, to its end or to ``most`` bytes.
+
+        Args:
+            most: bytes that are wanted; None is all.
+            chunk: bytes that go in, and come out, at a time; where the data is broken, what the
+                last of them would have given is lost.
 
         Raises:
             DamagedFileError: the compressed data is broken. That it breaks off
@@ -250,10 +255,10 @@ class Unpacking:
         """
         stream, faults = self.stream, _faults()
         while not stream.eof and (most is None or self.made < most):
-            wanted = CHUNK if most is None else min(CHUNK, most - self.made)
+            wanted = chunk if most is None else min(chunk, most - self.made)
             piece: Any = b""
             if stream.needs_input and self.at < self.end:
-                piece = self.source.view(self.at, min(CHUNK, self.end - self.at))
+                piece = self.source.view(self.at, min(chunk, self.end - self.at))
                 self.at += len(piece)
             try:
                 part = stream.decompress(piece, wanted)
@@ -262,7 +267,8 @@ class Unpacking:
                     f"its compressed data is broken after {self.made:,} whole bytes ({error}).",
                     file=self.source.name,
                     where=self.where,
-                    remedy="Copy the file again from where it came from.",
+                    remedy="Copy the file again from where it came from; salvage=True gives what is "
+                    "whole.",
                 ) from error
             self.made += len(part)
             if part:

@@ -50,6 +50,7 @@ _NUMBERED = re.compile(r"_\d+\.npy(?:\.z)?\Z")
 
 _MAGIC = b"ZF"
 _LENGTH = re.compile(rb"ZF0[xX]([0-9a-fA-F]{1,16})L? {0,19}")
+_BITE = 4096  # bytes at a time of a stream that may be broken
 _HEADS = (21, 22)  # bytes of the header: Python 2 needs one more for the L of a long
 
 
@@ -269,8 +270,13 @@ def _packed_at(source: Source) -> tuple[int, int] | None:
     return (start, int(match[1], 16)) if is_zlib else None
 
 
-def unpacked(source: Source) -> Source:
+def unpacked(source: Source, broken: list[str] | None = None) -> Source:
     """Return what is inside, whose neighbours are those of the file.
+
+    Args:
+        source: the file.
+        broken: one that breaks off gives what is whole before that, and this list is told; None
+            makes it an error.
 
     Raises:
         DamagedFileError: it is not of this form, breaks off, or is of another length than told.
@@ -283,8 +289,19 @@ def unpacked(source: Source) -> Source:
         )
     start, length = found
     unpacking = Unpacking(source, start, source.size, streams.deflate(zlib.MAX_WBITS), "its data")
-    parts = []
-    for part in unpacking.pieces(length + 1):
+    parts: list[bytes] = []
+    try:
+        _unpack(unpacking, parts, length, streams.CHUNK if broken is None else _BITE)
+    except DamagedFileError as error:
+        if broken is None or not parts:
+            raise
+        broken.append(str(error))
+    return source.nested(b"".join(parts), "", here=True)
+
+
+def _unpack(unpacking: Unpacking, parts: list[bytes], length: int, chunk: int) -> None:
+    source = unpacking.source
+    for part in unpacking.pieces(length + 1, chunk):
         source.spend(len(part))
         parts.append(part)
     if unpacking.made != length:
@@ -293,7 +310,7 @@ def unpacked(source: Source) -> Source:
             f"its header tells {length:,} bytes, and {some} are inside.",
             file=source.name,
             where="its data",
-            remedy="The file is damaged: copy it again from where it came from.",
+            remedy="The file is damaged: copy it again from where it came from, or open it with "
+            "salvage=True for what is whole.",
             truncated=unpacking.made < length,
         )
-    return source.nested(b"".join(parts), "", here=True)

@@ -85,9 +85,10 @@ def _opened(source: Source, options: Options) -> Content:
 
 
 def _read_packed(source: Source, options: Options) -> Content:
-    inner = unpacked(source)
+    broken: list[str] = []
+    inner = unpacked(source, broken if options.salvage else None)
     try:
-        return _opened(inner, options)
+        content = _opened(inner, options)
     except UnknownFormatError as error:
         raise UnknownFormatError(
             f"the {inner.size:,} bytes inside are no pickle.",
@@ -95,6 +96,8 @@ def _read_packed(source: Source, options: Options) -> Content:
             remedy="It looks like the raw data of one array, whose dtype and shape stand in the "
             "pickle beside it: open that (the name before _01.npy.z).",
         ) from error
+    content.damage[:0] = broken
+    return content
 
 
 # ZIP.

@@ -197,6 +197,8 @@ def _begins_as_text(source: Source) -> bool:
     head = source.head(4)
     if head[:1] not in _FIRST or head == b"PK\3\4":  # a ZIP may execute, as a persistent id
         return False
+    if head[:1] == b"S" and head[1:2] not in b"'\"":  # STRING is quoted; "SQLite format 3" is not
+        return False
     probe = source.window(0, min(source.size, 4096))
     if b"\r\n" in probe.head(256):
         probe = source.nested(probe.head(4096).replace(b"\r\n", b"\n"), "")

@@ -419,3 +419,19 @@ def test_a_folder_that_leads_into_itself_ends(tmp_path: Path) -> None:
     (root / "joblib" / "again").symlink_to(root, target_is_directory=True)
     with persist.open(root) as file:
         assert file.arrays["joblib/lab/steps/g/4e5f"].tolist() == [1, 1]
+
+
+def test_a_folder_of_memory_may_make_more_the_more_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("persist._wire.source.MIB", 16)  # 4 KiB in place of 256 MiB
+    for call in range(20):
+        folder = tmp_path / "joblib" / "lab" / "train" / f"{call:032x}"
+        folder.mkdir(parents=True)
+        data = pickle.dumps(np.random.default_rng(call).random(1000), 2)
+        (folder / "output.pkl").write_bytes(zlib.compress(data))
+    file = persist.open(tmp_path)
+    assert len(file.arrays) == 20
+    (folder / "output.pkl").write_bytes(zlib.compress(pickle.dumps(bytes(10_000_000), 4)))
+    with pytest.raises(LimitError, match="total"):
+        persist.open(tmp_path)

@@ -271,3 +271,8 @@ def test_each_pickle_of_a_file_counts_its_memo_anew(protocol: int) -> None:
     tree = persist.open(data).tree
     assert tree == parts
     assert tree[3][0] is tree[3][1]
+
+
+def test_a_database_is_no_string_of_protocol_0() -> None:
+    with pytest.raises(UnknownFormatError, match="SQLite database.*sqlite3"):
+        persist.open(b"SQLite format 3\0" + bytes(8176))

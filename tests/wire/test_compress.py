@@ -282,3 +282,34 @@ def test_ranged_sources_are_read_in_pieces() -> None:
 def test_no_bytes_make_it_raise_anything_else(data: bytes) -> None:
     with contextlib.suppress(FormatError, MissingExtraError):
         peel(open_source(data))
+
+
+def _cut(name: str, data: bytes) -> bytes:
+    """A compressed pickle that breaks off, or is broken, after most of it."""
+    if name == "gzip, broken":
+        bent = bytearray(gzip.compress(data))
+        bent[-6000] ^= 0xFF
+        return bytes(bent)
+    packs: dict[str, Callable[[bytes], bytes]] = {
+        "gzip": gzip.compress,
+        "bzip2": bz2.compress,
+        "xz": lzma.compress,
+        "zlib": zlib.compress,
+    }
+    if name == "ZF":
+        packed = zlib.compress(data)
+        return f"ZF{hex(len(data)):<19}".encode() + packed[:-3000]
+    return packs[name](data)[:-3000]
+
+
+@pytest.mark.parametrize("name", ["gzip", "gzip, broken", "bzip2", "xz", "zlib", "ZF"])
+def test_salvage_reads_what_is_whole_of_a_layer(name: str) -> None:
+    rows = [np.random.default_rng(n).random(4000) for n in range(40)]  # bzip2 has whole blocks only
+    data = _cut(name, pickle.dumps({"first": rows[0], "rows": rows}, 2))
+    with pytest.raises(FormatError, match="salvage=True"):
+        persist.open(data)
+    file = persist.open(data, salvage=True)
+    assert any("layer" in what or "its data" in what for what in file.damage)
+    found = [np.asarray(file.arrays[path]) for path in file.arrays]
+    assert len(found) > 10
+    assert all(any(np.array_equal(array, row) for row in rows) for array in found)

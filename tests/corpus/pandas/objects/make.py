@@ -9,11 +9,14 @@ Recipe: install each release into a folder of its own and run this file with the
     python3.10 -m pip install --target d pandas==1.4.4 numpy==1.22.4     (1.5.3, with pyarrow 12.0.1)
     python3.11 -m pip install --target d pandas==2.0.3 numpy==1.25.2
     python3.13 -m pip install --target d pandas==3.0.0 pyarrow
-    PYTHONPATH=d python make.py FOLDER
+    python3.13 -m pip install --target d pandas==2.3.3 numpy==2.3.3 pyarrow==22.0.0
+    PYTHONPATH=d python make.py FOLDER [PROTOCOL]
 
+Protocol 2 if none is given; 0, Python 2's own default, makes ``<release>-p0.pkl``, gzipped here.
 What a release lacks is left out.
 """
 
+import datetime
 import os
 import pickle
 import sys
@@ -21,6 +24,7 @@ import sys
 import numpy as np, pandas as pd
 
 out = sys.argv[1]
+protocol = int(sys.argv[2]) if len(sys.argv) > 2 else 2
 objs = {}
 
 
@@ -160,13 +164,38 @@ add("nat", lambda: [pd.NaT, getattr(pd, "NA", None)])
 add("offset", lambda: [pd.offsets.Day(2), pd.offsets.MonthEnd(), pd.offsets.BDay(1)])
 add("dictof", lambda: {"df": frame(), "s": pd.Series([1, 2])})
 add("panel", lambda: pd.Panel(np.arange(8.0).reshape(2, 2, 2), items=["p", "q"]))
+add("frame_days", lambda: pd.DataFrame([[1, 2]], columns=pd.date_range("2015-01-01", periods=2)))
+add(
+    "frame_periods",
+    lambda: (
+        hasattr(pd, "arrays")
+        and pd.DataFrame({"p": pd.period_range("2015-01", periods=2, freq="M")})
+    ),
+)
+
+
+def arrow(items, kind):
+    import pyarrow as pa
+
+    return pd.Series(items, dtype=pd.ArrowDtype(kind(pa)))
+
+
+add("arrow_day", lambda: arrow([datetime.date(2015, 1, 1), None], lambda pa: pa.date32()))
+add("arrow_days", lambda: arrow([datetime.date(2015, 1, 1)], lambda pa: pa.date32()))
+add("arrow_list", lambda: arrow([[1, 2], None, [3]], lambda pa: pa.list_(pa.int64())))
+add("arrow_texts", lambda: arrow([["a"], []], lambda pa: pa.large_list(pa.string())))
+add(
+    "arrow_dictionary",
+    lambda: arrow(["a", None, "b", "a"], lambda pa: pa.dictionary(pa.int8(), pa.string())),
+)
 add("array_int", lambda: pd.array([1, None], dtype="Int8"))
 add("attrs", lambda: (lambda d: (d.attrs.update(unit="m"), d)[1])(pd.DataFrame({"a": [1]})))
 for name, o in list(objs.items()):
     try:
-        pickle.dumps(o, 2)
+        pickle.dumps(o, protocol)
     except Exception as e:
         sys.stderr.write("%s dump %s: %r\n" % (pd.__version__, name, e))
         del objs[name]
-with open(os.path.join(out, pd.__version__ + ".pkl"), "wb") as file:
-    pickle.dump(objs, file, 2)
+name = pd.__version__ + ("" if protocol == 2 else "-p%d" % protocol) + ".pkl"
+with open(os.path.join(out, name), "wb") as file:
+    pickle.dump(objs, file, protocol)
