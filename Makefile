@@ -26,6 +26,7 @@ PIP := -m pip -qq --disable-pip-version-check
 EXTRAS := all,blake3
 INTEROP := joblib keras pandas scikit-learn safetensors torch
 ARGS ?=
+WORKERS ?= auto
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -34,7 +35,7 @@ demo: $(VENV)/.core
 	@$(BIN)/python demo/demo.py
 
 test: $(VENV)/.test
-	@$(BIN)/python -m pytest -m "not interop" $(ARGS)
+	@$(BIN)/python -m pytest -m "not interop" -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-interop: .venv-interop/.made
 	@.venv-interop/bin/python -m pytest -m interop $(ARGS)
