@@ -549,6 +549,65 @@ def save_tree(tree: Any, target: Any, *, registry: Registry | None = None, **opt
             _container.write(tree, target, **options)
 
 
+def renew(
+    path: str | os.PathLike[str],
+    *,
+    keep: bool = False,
+    durable: bool = True,
+    check: Callable[[Any, Any], None] | None = None,
+    registry: Registry | None = None,
+) -> tuple[Plan, _container.Done | None]:
+    """Bring a container up to date in its place; the bytes of its arrays are not written again.
+
+    Args:
+        path: of the file.
+        keep: keep what was there before, so that it can be brought back.
+        durable: wait until the disk has it.
+        check: is given the tree of today and what the new file holds, before it gets its name.
+        registry: schemas, aliases, stamps and migrations; None is the default one.
+
+    Returns:
+        What was done to each record; and how the file was written, None where it is of today already.
+
+    Raises:
+        FormatError: it is no container.
+        SchemaError: a record cannot be brought up to date, with its path.
+    """
+    registry = default_registry if registry is None else registry
+    with open(path, registry=registry) as file:
+        if file.format != "persist":
+            raise FormatError(
+                f"a {file.format} file cannot be upgraded in its place.",
+                file=file.name,
+                remedy="Leave --in-place out: the upgraded file is written beside it.",
+            )
+        knowledge, plans = file.knowledge, []
+
+        def renewed(tree: Any, store: _container.Store) -> Any:
+            made, plan = _migrate.upgrade(tree, knowledge, file=file.name)
+            plans.append(plan)
+            if not any(entry.aliases or entry.steps for entry in plan):
+                raise _OfToday
+            return made
+
+        try:
+            done = _container.rewrite(
+                os.fspath(path),
+                renewed,
+                schemas=registry.schemas(),
+                keep=keep,
+                durable=durable,
+                check=check,
+            )
+        except _OfToday:
+            return plans[0], None
+    return plans[0], done
+
+
+class _OfToday(Exception):
+    """There is nothing to be done."""
+
+
 def _tell_damage(file: File) -> None:
     for note in file.damage:
         warnings.warn(f"{file.name}: {note}", DamageWarning, stacklevel=3)

@@ -19,11 +19,15 @@ _PARTS = ("cls", "maker", "kind", "args", "kwargs", "state", "listitems", "dicti
 _SHARED = (list, dict, deque, Record)  # of these it shows whether two places hold the same one
 
 
-def difference(left: Any, right: Any) -> str | None:
+def difference(left: Any, right: Any, *, arrays: bool = True) -> str | None:
     """Return where and how two trees differ first, or None if they are the same.
 
     Arrays are the same if dtype, shape and every byte are; a float if its text is (a NaN equals
     a NaN). Where two places hold the same list, dict or record on one side, they do on the other.
+
+    Args:
+        left, right: the trees.
+        arrays: compare the bytes of arrays, too, not only dtype and shape.
     """
     partner: dict[int, int] = {}
     done: set[tuple[int, int]] = set()
@@ -31,7 +35,7 @@ def difference(left: Any, right: Any) -> str | None:
     todo = [("", left, right)]
     while todo:
         path, one, two = todo.pop()
-        fault = _fault(one, two)
+        fault = _fault(one, two, arrays)
         if not fault and isinstance(one, _SHARED):
             fault = _stranger(partner, one, two)
         if fault:
@@ -52,10 +56,10 @@ def _stranger(partner: dict[int, int], one: Any, two: Any) -> str:
     return "" if same and back else "it is shared with another place on one side only"
 
 
-def _fault(one: Any, two: Any) -> str:
+def _fault(one: Any, two: Any, arrays: bool = True) -> str:
     """What differs between two values themselves, not what is below them; empty if nothing."""
     if _is_array(one) and _is_array(two):
-        return _array_fault(one, two)
+        return _array_fault(one, two, arrays)
     if type(one) is not type(two):
         return f"a {type(two).__name__} instead of a {type(one).__name__}"
     if isinstance(one, Record):
@@ -89,9 +93,11 @@ def _is_array(value: Any) -> bool:
     return isinstance(value, np.ndarray | LazyArray)
 
 
-def _array_fault(one: Any, two: Any) -> str:
+def _array_fault(one: Any, two: Any, arrays: bool) -> str:
     if one.dtype != two.dtype or tuple(one.shape) != tuple(two.shape):
         return f"an array {two.dtype} {two.shape} instead of {one.dtype} {one.shape}"
+    if not arrays and not one.dtype.hasobject:
+        return ""
     first, second = np.asarray(one), np.asarray(two)
     if isinstance(one, np.ndarray) and isinstance(two, np.ndarray) and type(one) is not type(two):
         return f"a {type(two).__name__} instead of a {type(one).__name__}"

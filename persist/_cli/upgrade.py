@@ -4,6 +4,10 @@ For every file SRC that a reader knows, writes SRC.persist (or the same tree of
 folders under --to) with the state as your classes have it today. The source is
 never touched, and what exists is never overwritten without --force. Each file is
 loaded back and compared before it counts. A second run does nothing.
+
+With --in-place a file that persist wrote is brought up to date where it is: a new file takes
+its place, and the bytes of its arrays are not written again where the file system can
+share them. `persist undo` brings back what --keep kept, `persist compact` tidies up.
 """
 
 from __future__ import annotations
@@ -46,6 +50,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--force", action="store_true", help="overwrite files that an earlier run wrote"
     )
     parser.add_argument(
+        "--in-place", action="store_true", help="of files that persist wrote: where they are"
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="with --in-place: keep what was there, for undo"
+    )
+    parser.add_argument(
         "--format", choices=sorted(_ENDINGS), default="persist", help="default: persist"
     )
     _knowledge.add(parser)
@@ -58,6 +68,10 @@ def run(args: argparse.Namespace) -> int:
     from persist._cli._out import progress, show
     from persist.errors import PersistError
 
+    fault = _misfit(args)
+    if fault:
+        print(f"persist upgrade: {fault}", file=sys.stderr)
+        return 2
     try:
         registry = _knowledge.registry_of(args)
     except PersistError as error:
@@ -76,7 +90,13 @@ def run(args: argparse.Namespace) -> int:
                 failures.append(note)
             counts[done] = counts.get(done, 0) + 1
             if done in ("upgraded", "would be upgraded"):
-                show(f"{job.source} -> {job.target}{note}")
+                show(
+                    f"{job.source} -> {job.target}{note}"
+                    if not args.in_place
+                    else f"{job.source}{note}"
+                )
+            elif done == "of an older version":
+                show(f"{job.source} is of an older version: --in-place brings it up to date{note}")
             elif done == "there already" and job.is_named:
                 show(f"{job.target} is there already{note}")
     for text in failures:
@@ -85,10 +105,22 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
+def _misfit(args: argparse.Namespace) -> str:
+    """What of the arguments does not go together."""
+    if args.keep and not args.in_place:
+        return "--keep goes with --in-place; elsewhere the source stays as it is."
+    if args.in_place and (args.to or args.format != "persist"):
+        return "--in-place writes where the file is, as what it is: without --to and --format."
+    return ""
+
+
 def _sum_up(counts: dict[str, int], opaque: set[str], show: Callable[[str], None]) -> None:
     from persist._show import printable
 
-    order = ("upgraded", "would be upgraded", "there already", "no experiment file", "failed")
+    order = (
+        *("upgraded", "would be upgraded", "there already", "of today", "of an older version"),
+        *("no experiment file", "failed"),
+    )
     parts = [f"{counts[name]:,} {name}" for name in order if counts.get(name)]
     show(", ".join(parts) or "nothing to do")
     if opaque:
@@ -155,6 +187,8 @@ def _one(
     from persist import _migrate
     from persist.errors import UnknownFormatError
 
+    if args.in_place:
+        return _in_place(job, args, registry, opaque)
     if job.target.exists() and not args.force:
         is_older = _time(job.target) < _time(job.source)
         return "there already", ", but older than its source (--force)" if is_older else ""
@@ -165,16 +199,64 @@ def _one(
             raise
         return "no experiment file", ""
     with file:
-        if file.format == "persist" and not job.is_named:
+        is_ours = file.format == "persist" and not job.is_named
+        if is_ours and _migrate.is_today(file.tree, file.knowledge):
             return "there already", ""
         tree, plan = _migrate.upgrade(file.tree, file.knowledge, file=file.name)
         opaque |= {name for name in plan.opaque if file.knowledge.plain_for(name) is None}
         note = _note(plan, file.damage)
+        if is_ours:
+            is_older = any(entry.steps or entry.aliases for entry in plan)
+            return ("of an older version", note) if is_older else ("there already", "")
         if args.dry_run:
             return "would be upgraded", note
         job.target.parent.mkdir(parents=True, exist_ok=True)
         _write(tree, file, job.target, args.format, registry)
         return "upgraded", note
+
+
+def _in_place(
+    job: Job, args: argparse.Namespace, registry: Registry, opaque: set[str]
+) -> tuple[str, str]:
+    """Bring one container up to date where it is."""
+    import persist
+    from persist import _files, _migrate
+    from persist._cli._trees import difference
+    from persist.errors import DamagedFileError, UnknownFormatError
+
+    try:
+        with persist.open(job.source, registry=registry) as file:
+            format, knowledge = file.format, file.knowledge
+            plan = _migrate.plan(file.tree, knowledge, file=file.name)
+    except UnknownFormatError:
+        if job.is_named:
+            raise
+        return "no experiment file", ""
+    if format != "persist" and not job.is_named:
+        return "no experiment file", ""
+    opaque |= {name for name in plan.opaque if knowledge.plain_for(name) is None}
+    if args.dry_run:
+        is_older = any(entry.steps or entry.aliases for entry in plan)
+        return ("would be upgraded", _note(plan, [])) if is_older else ("of today", "")
+
+    def check(tree: object, again: object) -> None:
+        fault = difference(tree, again, arrays=False)
+        if fault:
+            raise DamagedFileError(
+                f"what was written does not load back as it was: {fault}.",
+                file=str(job.source),
+                remedy="The file is as it was before. Please report this with it.",
+            )
+
+    plan, done = _files.renew(job.source, keep=args.keep, check=check, registry=registry)
+    if done is None:
+        return "of today", ""
+    how = {
+        "reflink": "shared with the old file",
+        "copy_file_range": "copied by the system",
+        "copy": "copied: this file system can neither share nor copy them by itself",
+    }
+    return "upgraded", f"{_note(plan, [])}  [{done.kept:,} bytes of arrays {how[done.how]}]"
 
 
 def _time(path: Path) -> int:

@@ -31,7 +31,6 @@ from persist._container.records import (
     as_records,
     columns_of,
     fill_lists,
-    row_of,
     run_of,
 )
 from persist._wire.nesting import BARE, MOST, holds_bare, is_too_deep
@@ -65,6 +64,13 @@ class Arrays(Protocol):
 
     def whole(self, number: int) -> Any:
         """Return the array of a member."""
+
+    def rows(self, number: int, count: int) -> list[Any]:
+        """Return the arrays along the first axis of a member.
+
+        Raises:
+            ValueError: they are not so many.
+        """
 
     def view(
         self,
@@ -173,13 +179,7 @@ class _Decoder:
 
     def block(self, number: Any, count: Any) -> None:
         """The arrays along the first axis of a member."""
-        block = self.arrays.whole(_number(number, len(self.arrays)))
-        if not block.shape or block.shape[0] != count or not block.nbytes:
-            raise ValueError(f"{count!r} arrays are an array of {block.dtype} {block.shape}")
-        if type(block) is np.ndarray and block.ndim > 1:
-            self.built += list(block)
-        else:
-            self.built += [row_of(block, at) for at in range(count)]
+        self.built += self.arrays.rows(_number(number, len(self.arrays)), count)
 
     def lists(self, said: Any) -> list[list[Any]]:
         """Lists that are stored together, still empty."""

@@ -60,7 +60,9 @@ class Graph:
     has_long_double: bool
 
 
-def encode(tree: Any, name: str = "", *, columns: bool = True, pack: bool = True) -> Graph:
+def encode(
+    tree: Any, name: str = "", *, columns: bool = True, pack: bool = True, members: Any = None
+) -> Graph:
     """Return a tree as the graph and the members that a container holds.
 
     Args:
@@ -68,11 +70,12 @@ def encode(tree: Any, name: str = "", *, columns: bool = True, pack: bool = True
         name: of the target, for errors.
         columns: store many records of one schema and version as columns.
         pack: store many small arrays of one kind as blocks.
+        members: those that are there already (`persist._container.kept`); None for a new file.
 
     Raises:
         FormatError: something in it is no value of a tree, with its path.
     """
-    return _Grapher(name, columns, pack).graph(tree)
+    return _Grapher(name, columns, pack).graph(tree, members)
 
 
 class _Made(NamedTuple):
@@ -105,10 +108,10 @@ class _Grapher(Encoder):
         self.met: list[tuple[Frame, Sequence[Any]]] = []  # frames of rows, and the rows
         self.found: dict[tuple[int, int], tuple[Frame, int]] = {}  # where a row is in the first
 
-    def graph(self, tree: Any) -> Graph:
+    def graph(self, tree: Any, old: Any) -> Graph:
         root = self.walk(tree)
         made = self.own_tables()
-        members, packs = place(self.items, self.nodes, self.dtype_text, self.bands, self.pack)
+        members, packs = place(self.items, self.nodes, self.dtype_text, self.bands, self.pack, old)
         made += self.met_tables()
         known = (*self.memo.values(), *self.dtypes.values())
         refs = list({id(ref): ref for ref in known if type(ref) is list}.values())
@@ -141,7 +144,7 @@ class _Grapher(Encoder):
         listed = [[one.number, len(one.nodes)] for one in packs if one.paths is not None]
         paths = [path for one in packs for path in one.paths or ()]
         kept = [self.items, self.kept]
-        version = 2 if below else 1
+        version = 2 if below or old is not None else 1
         return Graph(
             version, text, members, kept, self.globals, listed, paths, self.has_long_double
         )

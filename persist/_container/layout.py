@@ -7,6 +7,7 @@ that the reader checks one by making it again.
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 __all__ = [
     "ALIGNMENT",
     "DIGESTS",
+    "GENERATION",
     "GRAPH",
     "INDEX",
     "INDIRECT",
@@ -41,6 +43,9 @@ GRAPH = "graph.json"
 INDEX = ".persist/index.npy"
 DIGESTS = ".persist/digests.npy"
 PATHS = ".persist/paths.npy"
+GENERATION = re.compile(
+    r"\.generations/([1-9][0-9]{0,8})/(manifest\.json|graph\.json|(?:index|paths|digests)\.npy)"
+)
 
 ALIGNMENT = 64  # NumPy aligns the data of an NPY so; a cache line
 MARK = 0x5350  # "PS": our extra field

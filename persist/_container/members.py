@@ -107,6 +107,7 @@ def place(
     dtype_text: Callable[[Any], Any],
     bands: Sequence[Band] = (),
     pack: bool = True,
+    members: Any = None,
 ) -> tuple[Members, list[Packed]]:
     """Decide what is stored for each array, and fill in their nodes.
 
@@ -116,17 +117,22 @@ def place(
         dtype_text: returns what stands for a dtype inside a node.
         bands: of the items, those that are the fields of a table.
         pack: whether many small ones of one kind become one block.
+        members: those that are there already (`persist._container.kept`); None for a new file.
 
     Returns:
         The members, and the blocks; nodes of arrays in blocks are not filled in.
     """
+    old: list[Packed] = []
+    if members is None:
+        members = Members()
+    else:
+        items, old = members.take(items, nodes, dtype_text)
     raw = [
         (index, item.array)
         for index, item in enumerate(items)
         if item.head is None and type(item.array) is not LazyArray
     ]
     blocks = blocks_of(raw)
-    members = Members()
     shared: dict[int, tuple[Block, Window]] = {}
     for block in blocks:
         shared |= {window.number: (block, window) for window in block.windows}
@@ -160,8 +166,8 @@ def place(
         else:
             dtype, shape = dtype_text(item.array.dtype), list(item.array.shape)
             nodes[item.node] = ["view", known, dtype, shape, list(window.strides), window.offset]
-    members.direct = direct
-    return members, [_stacked(one, items, members) for one in packs]
+    members.direct = direct.union(members.direct or ())
+    return members, [*old, *(_stacked(one, items, members) for one in packs)]
 
 
 class Packed(NamedTuple):

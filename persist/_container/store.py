@@ -6,7 +6,6 @@ from what it says and compared byte by byte.
 
 from __future__ import annotations
 
-import bisect
 import json
 import math
 import zlib
@@ -26,6 +25,7 @@ from persist._container.layout import (
     END64,
     END_MAGIC,
     FULL,
+    GENERATION,
     GRAPH,
     INDEX,
     INDIRECT,
@@ -44,6 +44,7 @@ from persist._container.layout import (
     local_header,
     manifest_tail,
 )
+from persist._container.lookup import Lookup
 from persist._container.names import member_name
 from persist._container.records import row_of
 from persist._wire.npy import Header, read_header
@@ -55,6 +56,7 @@ __all__ = ["Entry", "Store", "claim"]
 
 _EMPTY = 1 << 24  # items without bytes, whose number costs a file nothing
 _REMEDY = "Copy the file again from where it came from."
+_MOST = 100_000  # entries of older generations
 _MANY = 32  # members from which on all are made together
 _HEADERS = 128  # bytes of an NPY header by which like ones are known
 
@@ -222,6 +224,7 @@ class Store:
             raise self.damaged(f"the version is {told!r}.", f"member {MANIFEST!r}")
         self._count = manifest["arrays"]
         self._control[MANIFEST] = entry
+        self._last = entry.length
         return manifest
 
     def _alien(self, version: int, at: int, tail: bytes) -> PersistError:
@@ -244,39 +247,61 @@ class Store:
 
     def _check_control(self) -> None:
         """Read the entries of graph, index and digests; they follow the arrays' in the directory."""
-        at, found = self._first, 0
-        while at < self._directory_size:
-            is_last = at + CENTRAL.size + len(MANIFEST) + TAIL.size >= self._directory_size - 12
-            if is_last:
-                break
-            entry = self._entry(at)
-            self._control[entry.text] = entry
-            at += entry.length
-            found += 1
-            if found > 4:
-                raise self.damaged("the directory has entries that the manifest does not know of.")
+        found = self._entries_from(self._first, self._directory_size - self._last)
+        self._control = {MANIFEST: self._control[MANIFEST], **found}
         digest = self.manifest.get("digest")
-        self._has_paths = PATHS in self._control and self.version > 1
+        self._has_paths = PATHS in found and self.version > 1
         expected = [
             GRAPH,
             INDEX,
             *([PATHS] if self._has_paths else []),
             *([DIGESTS] if digest else []),
         ]
-        if list(self._control)[1:] != expected or self._count + found + 1 != self._entries:
+        older = self._entries - self._count - len(found) - 1
+        if list(found) != expected or older < 0 or (older and self.version < 2):
             raise self.damaged(
                 f"the directory has {self._entries} entries, of them {list(self._control)}; "
                 f"{self._count} arrays and {[*expected, MANIFEST]} were expected."
             )
         self._digest, self.unchecked = self._algorithm(digest)
-        table = self._npy(INDEX, np.dtype("<u8"), (2, self._count))
-        flat = memoryview(table).cast("B") if self._count else memoryview(b"")
-        self._rows = flat.cast("Q") if _is_little() else None
-        self._index = table
+        self._index = self._npy(INDEX, np.dtype("<u8"), (2, self._count))
+        paths = self.manifest.get("paths", {})
+        if type(paths) is not dict or not all(type(path) is str for path in paths.values()):
+            raise self.damaged("its paths are not text.", f"member {MANIFEST!r}")
+        self._lookup = Lookup(self._index, lambda number: self.entry(number).name, paths)
         self._digests = None
         if digest:
             width = _width(digest, self._digest)
             self._digests = self._npy(DIGESTS, np.dtype("u1"), (self._count, width))
+        self.older = self._generations(older)
+
+    def _entries_from(self, at: int, end: int) -> dict[str, Entry]:
+        """The entries in a part of the directory, by name."""
+        found: dict[str, Entry] = {}
+        while at < end:
+            entry = self._entry(at)
+            found[entry.text] = entry
+            at += entry.length
+            if len(found) > _MOST:
+                raise self.damaged("the directory has entries that the manifest does not know of.")
+        return found
+
+    def _generations(self, count: int) -> dict[str, Entry]:
+        """The members of older generations, between the arrays and the graph in the directory."""
+        if not count:
+            return {}
+        found = self._entries_from(self.arrays_end, self._first)
+        if len(found) != count or not all(map(GENERATION.fullmatch, found)):
+            raise self.damaged(f"it has members that nobody knows of: {list(found)[:8]}.")
+        return found
+
+    @property
+    def arrays_end(self) -> int:
+        """Where the entries of the arrays end in the directory."""
+        if not self._count:
+            return 0
+        at = int(self._index[0, self._count - 1]) & ~INDIRECT
+        return at + self._entry(at).length
 
     def _algorithm(self, digest: Any) -> tuple[Digest | None, str | None]:
         """The digest's algorithm, and why it is not checked."""
@@ -324,10 +349,7 @@ class Store:
             del self._control[name]
         else:
             data = self._checked(name)
-        try:
-            return json.loads(data)
-        except (ValueError, RecursionError) as error:
-            raise self.damaged(f"it is no JSON ({error}).", f"member {name!r}") from error
+        return self.parsed(data, name)
 
     def graph(self) -> Any:
         """Return ``graph.json``, parsed."""
@@ -419,21 +441,7 @@ class Store:
 
     def find(self, path: str) -> int | None:
         """Return the number of the member that holds the array of a path, or None."""
-        if len(path) > 1024:  # such names may be cut: the manifest knows
-            return self._by_manifest(path)
-        name = member_name(path).encode()
-        row = self._index[1]
-        low = crc32(name) << 32
-        if self._rows is not None:
-            at = bisect.bisect_left(self._rows, low, self._count, 2 * self._count) - self._count
-        else:
-            at = int(np.searchsorted(row, np.uint64(low)))
-        while at < self._count and int(row[at]) >> 32 == low >> 32:
-            number = int(row[at]) & FULL
-            if number < self._count and self.entry(number).name == name:
-                return number
-            at += 1
-        return None
+        return self._lookup.find(path)
 
     def array(self, path: str) -> Any:
         """Return the array at a natural path, where it shows without the graph; else None."""
@@ -487,19 +495,9 @@ class Store:
         """Whether a member, as NPY says it, is the array at its path."""
         return not int(self._index[0, number]) & INDIRECT
 
-    def _by_manifest(self, path: str) -> int | None:
-        for name, true in self.manifest.get("paths", {}).items():
-            if true == path:
-                for number in range(self._count):
-                    if self.entry(number).text == name:
-                        return number
-        return None
-
     def path(self, number: int) -> str:
         """Return the natural path of an array member."""
-        name = self.entry(number).text
-        paths = self.manifest.get("paths", {})
-        return str(paths.get(name, name.removesuffix(".npy")))
+        return self._lookup.path(self.entry(number).text)
 
     def place(self, number: int) -> _Place:
         """Return where an array's data are, from its headers."""
@@ -572,6 +570,64 @@ class Store:
     def whole(self, number: int) -> Any:
         """Return the array of a member: a view of the map, or lazy where it is to be verified."""
         return self.view(number, None, None, None, 0)
+
+    def rows(self, number: int, count: int) -> list[Any]:
+        """Return the arrays along the first axis of a member.
+
+        Raises:
+            ValueError: they are not so many.
+        """
+        block = self.whole(number)
+        if not block.shape or block.shape[0] != count or not block.nbytes:
+            raise ValueError(f"{count!r} arrays are an array of {block.dtype} {block.shape}")
+        if type(block) is np.ndarray and block.ndim > 1:
+            return list(block)
+        return [row_of(block, at) for at in range(count)]
+
+    def end_of(self, entry: Entry) -> int:
+        """Where a member ends in the file."""
+        return entry.offset + len(self._local(entry)) + entry.packed
+
+    def control(self, name: str) -> bytes:
+        """Return the bytes of a member that is no array, checked."""
+        entry = self._control[name] if name == MANIFEST else self.older.get(name)
+        if entry is None:
+            return self._checked(name)
+        data = b"".join(self._data(entry, self._body(entry)))
+        self._compare(entry, crc32(data))
+        return data
+
+    def parsed(self, data: bytes, name: str) -> Any:
+        """Return the JSON in a member's bytes."""
+        try:
+            return json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise self.damaged(f"it is no JSON ({error}).", f"member {name!r}") from error
+
+    @property
+    def digests(self) -> Any:
+        """The table of digests, or None."""
+        return self._digests
+
+    @property
+    def algorithm(self) -> Digest | None:
+        """The algorithm of its digests, None where it has none.
+
+        Raises:
+            MissingExtraError: its library is not installed.
+        """
+        if self._digests is None:
+            return None
+        return self._digest or digest_named(self.manifest["digest"]["algorithm"])
+
+    @property
+    def controls(self) -> list[str]:
+        """The names of the members that are no arrays, in order; without older generations."""
+        return [*list(self._control)[1:], MANIFEST]
+
+    def directory(self, end: int) -> bytes:
+        """Return the beginning of the directory."""
+        return self.source.read(self._directory, end)
 
     def view(
         self,
@@ -686,7 +742,7 @@ class Store:
         at, end = 0, 0
         names: list[bytes] = []
         numbers = iter(range(self._count))
-        control = iter([*list(self._control)[1:], MANIFEST])
+        control = iter([*self.older, *list(self._control)[1:], MANIFEST])
         while at < self._directory_size:
             number = next(numbers, None)
             name = None if number is not None else next(control, "")
@@ -710,7 +766,7 @@ class Store:
             except DamagedFileError as error:
                 yield error
             names.append(entry.name)
-            end = entry.offset + len(self._local(entry)) + entry.packed
+            end = self.end_of(entry)
             at += entry.length
         if end != self._directory:
             yield self.damaged(
@@ -790,12 +846,6 @@ def _width(digest: Any, algorithm: Digest | None) -> int:
     if algorithm is not None:
         return algorithm.width
     return 16 if digest.get("algorithm") == "xxh3-128" else 32
-
-
-def _is_little() -> bool:
-    import sys
-
-    return sys.byteorder == "little"
 
 
 def _shown(name: bytes) -> str:

@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import IO, Any
 
+import attrs
 import numpy as np
 
 from persist._container.atomic import replacing
@@ -38,14 +39,13 @@ from persist._container.layout import (
     local_members,
     manifest_tail,
 )
-from persist._container.members import Members
 from persist._container.names import member_name
 from persist._container.packs import Stack
 from persist._wire.npy import header_bytes
 from persist.errors import FormatError, MissingExtraError, PersistError
 from persist.tree import LazyArray
 
-__all__ = ["collector_paused", "write"]
+__all__ = ["Old", "Writer", "collector_paused", "manifest_of", "write"]
 
 _SMALL = 1 << 16  # bytes of an array up to which it is written together with others
 _TWICE = 4 << 20  # bytes of an array up to which a second pass finds it in the cache
@@ -90,9 +90,9 @@ def write(
     packer = _packer(compress)
     with collector_paused():
         graph = encode(tree, name, columns=columns, pack=pack)
-        manifest = _manifest(graph, metadata, schemas, writer, name)
+        manifest = manifest_of(graph, metadata, schemas, writer, name)
         with replacing(target, durable) as file:
-            _Writer(file, algorithm, packer).write(graph, manifest)
+            Writer(file, algorithm, packer).write(graph, manifest)
 
 
 @contextlib.contextmanager
@@ -147,13 +147,18 @@ def _zstd(chunks: Iterable[Any]) -> list[bytes]:
     return [*(packer.compress(chunk) for chunk in chunks), packer.flush()]
 
 
-def _manifest(
+def manifest_of(
     graph: Graph,
     metadata: Any,
     schemas: Iterable[Any],
     writer: Mapping[str, str] | None,
     name: str,
 ) -> dict[str, Any]:
+    """Return what the manifest says of a graph, but for digests.
+
+    Raises:
+        FormatError: the metadata is nothing that JSON can say.
+    """
     try:
         json.dumps(metadata, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
@@ -173,7 +178,7 @@ def _manifest(
         "metadata": metadata,
         "schemas": [_schema(schema) for schema in schemas],
         "arrays": len(graph.members),
-        "bytes": sum([array.nbytes for array in graph.members.arrays]),
+        "bytes": sum([array.nbytes for array in graph.members.arrays if array is not None]),
         "paths": graph.members.paths,
         "globals": sorted(graph.globals),
         "digest": None,
@@ -199,17 +204,46 @@ def _schema(schema: Any) -> dict[str, Any]:
     }
 
 
-class _Writer:
-    """Writes to one file, and remembers what stands where."""
+@attrs.frozen
+class Old:
+    """What stands in a file already, before the place where a writer goes on.
+
+    Attributes:
+        directory: the entries of its arrays.
+        ends: where each begins there, and where the last one ends.
+        digests: of the arrays.
+        generations: the members of older generations, which are written anew.
+    """
+
+    directory: bytes
+    ends: list[int]
+    digests: list[bytes]
+    generations: dict[str, bytes]
+
+
+class Writer:
+    """Writes to one file, and remembers what stands where.
+
+    Args:
+        file: stands at ``offset``.
+        digest: of each member.
+        pack: how members are compressed.
+        offset: bytes of the container that are there already.
+    """
 
     def __init__(
-        self, file: IO[bytes], digest: Digest | None, pack: tuple[int, Packer] | None
+        self,
+        file: IO[bytes],
+        digest: Digest | None,
+        pack: tuple[int, Packer] | None,
+        offset: int = 0,
     ) -> None:
         self.file = file
         self.digest = digest
         self.pack = pack
-        self.offset = 0
-        self.start = _start(file)
+        self.offset = offset
+        at = _start(file)
+        self.start = None if at is None else at - offset
         self.parts: list[Any] = []
         self.waiting = 0
         self.entries: list[Any] = []  # an Entry, or columns of many: [names, columns]
@@ -217,12 +251,20 @@ class _Writer:
         self.headers: dict[Any, bytes] = {}
         self.kept: list[Any] = []
 
-    def write(self, graph: Graph, manifest: dict[str, Any]) -> None:
+    def write(self, graph: Graph, manifest: dict[str, Any], old: Old | None = None) -> None:
         members = graph.members
         names = [name.encode() for name in members.names]
-        self.members(names, members)
+        start = 0 if old is None else len(old.ends) - 1
+        self.members(names[start:], members.arrays[start:], members.dtypes[start:])
         directory, ends = self.directory()
         digests: dict[str, str] = {}
+        if old is not None:
+            directory.insert(0, old.directory)
+            ends = [*old.ends[:-1], *(old.ends[-1] + end for end in ends)]
+            self.digests[:0] = old.digests
+            for name, data in old.generations.items():
+                self.control(name, data, digests)
+        older = len(self.entries)
         self.control(GRAPH, graph.text, digests)
         self.control(INDEX, _index(names, ends, members.indirect), digests)
         if graph.paths:
@@ -234,26 +276,37 @@ class _Writer:
             manifest["digest"] = {"algorithm": self.digest.name, "members": digests}
         text = json.dumps(manifest, ensure_ascii=True, indent=1).encode()
         self.control(MANIFEST, text, {})
-        *middle, (name, *rest) = self.entries
-        directory += [central_entry(*entry) for entry in middle]
-        method, crc, packed, size, offset = rest
-        tail = manifest_tail(ends[-1], graph.version)
-        directory.append(central_entry(name, method, crc, packed, size, offset, tail))
-        whole = b"".join(directory)
+        self.end(b"".join(directory), len(names), older, graph.version)
+
+    def end(self, directory: bytes, count: int, older: int, version: int) -> None:
+        """Write the directory, and what ends the file.
+
+        Args:
+            directory: the entries of the arrays.
+            count: of them.
+            older: how many of the other members are of older generations; the graph's is the next.
+            version: of the container.
+        """
+        *middle, (name, method, crc, packed, size, offset) = self.entries
+        entries = [central_entry(*entry) for entry in middle]
+        first = len(directory) + sum(map(len, entries[:older]))
+        tail = manifest_tail(first, version)
+        last = central_entry(name, method, crc, packed, size, offset, tail)
+        whole = b"".join([directory, *entries, last])
         at = self.offset
         self.put(whole)
-        self.put(end_of_directory(len(names) + len(self.entries), len(whole), at))
+        self.put(end_of_directory(count + len(self.entries), len(whole), at))
         self.flush()
 
-    def members(self, names: list[bytes], members: Members) -> None:
+    def members(self, names: list[bytes], arrays: list[Any], dtypes: list[Any]) -> None:
         """Write the arrays, runs of small ones together."""
         small: list[tuple[bytes, Any]] = []
         waiting = 0
         if self.pack is not None:
             sizes = [_SMALL + 1] * len(names)
         else:
-            sizes = [array.nbytes for array in members.arrays]
-        rows = zip(names, members.arrays, members.dtypes, sizes, strict=True)
+            sizes = [array.nbytes for array in arrays]
+        rows = zip(names, arrays, dtypes, sizes, strict=True)
         for name, array, dtype, size in rows:
             if size <= _SMALL and dtype is None and type(array) is np.ndarray:
                 small.append((name, array))

@@ -1,0 +1,32 @@
+"""Write files that persist wrote as if they were new: arrays named by their paths, nothing left over.
+
+After upgrades in place a file may hold arrays that nobody refers to, arrays under their old names,
+and older generations that `persist undo` could bring back: all that goes.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+__all__ = ["add", "run"]
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("files", metavar="FILE", nargs="+", help="a file that persist wrote")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write every file anew; 1 if any could not be."""
+    import os
+
+    from persist import _container
+    from persist._cli._each import each
+    from persist._cli._out import show
+
+    def one(name: str) -> None:
+        before = os.path.getsize(name)
+        done = _container.compact(name)
+        show(f"{name}: {before:,} bytes, now {done.size:,}")
+
+    return each(args.files, one)
