@@ -592,7 +592,7 @@ def renew(
 
         try:
             done = _container.rewrite(
-                os.fspath(path),
+                path,
                 renewed,
                 schemas=registry.schemas(),
                 keep=keep,

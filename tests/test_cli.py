@@ -385,6 +385,7 @@ def test_upgrade_into_another_format(format: str, folder: Path) -> None:
         assert file.arrays["W"].tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
+@pytest.mark.packs
 def test_upgrade_into_pickles_that_plain_pickle_loads(folder: Path) -> None:
     """The versions stand in them, so that the same class goes on from there."""
     run = command(

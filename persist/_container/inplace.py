@@ -53,7 +53,7 @@ class Done:
 
 
 def rewrite(
-    path: str,
+    path: str | os.PathLike[str],
     renewed: Callable[[Any, Store], Any],
     *,
     schemas: Iterable[Any] = (),
@@ -78,6 +78,7 @@ def rewrite(
     Raises:
         FormatError: it is no sound container, or the tree cannot stand in one.
     """
+    path = os.fspath(path)
     store = _opened(path)
     kept = Kept(store)
     with collector_paused():
@@ -99,12 +100,13 @@ def rewrite(
     return Done(how, kept.end, size)
 
 
-def undo(path: str, *, durable: bool = True) -> Done:
+def undo(path: str | os.PathLike[str], *, durable: bool = True) -> Done:
     """Bring back what a container held before it was last written anew with ``keep``.
 
     Raises:
         PersistError: it has no older generation.
     """
+    path = os.fspath(path)
     store = _opened(path)
     numbers = generations(store)
     if not numbers:
@@ -137,11 +139,12 @@ def undo(path: str, *, durable: bool = True) -> Done:
     return Done(how, end, size)
 
 
-def compact(path: str, *, durable: bool = True) -> Done:
+def compact(path: str | os.PathLike[str], *, durable: bool = True) -> Done:
     """Write a container as if it were new: members by their paths, without what nobody refers to.
 
     Older generations go, too.
     """
+    path = os.fspath(path)
     store = _opened(path)
     said = store.manifest
     methods = {store.entry(number).method for number in range(len(store))}
