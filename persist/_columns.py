@@ -38,6 +38,10 @@ class Columns:
         self.count = 0
         self._records: dict[int, Record] = {}
 
+    def like(self) -> Record:
+        """Return a record of their class and version, without a state."""
+        return Record(self.cls, kind="newobj", version=self.version)
+
     def record(self, index: int) -> Record:
         """Return one of them by itself; the same object at every call."""
         known = self._records.get(index)

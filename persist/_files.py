@@ -317,6 +317,8 @@ def _by_columns(file: File, build: Callable[..., Any]) -> Any:
     if not maker.has_made:
         file.__dict__["tree"] = tree  # it is the file's as written
         return ABSENT
+    if maker.is_whole:
+        return tree
     return build(
         tree,
         knowledge,

@@ -18,13 +18,12 @@ import numpy as np
 
 from persist._columns import Columns, Row
 from persist._container.decode import Shape
-from persist._container.records import Table
 from persist._parts import ATOMS
 from persist._road import Road, road_of
 from persist._steps import Migration
 from persist.errors import PersistError
 from persist.registry import Registry
-from persist.tree import Global
+from persist.tree import Global, LazyArray, Record
 
 __all__ = ["Loose", "NotByColumns", "RowMaker", "Short", "Taker", "short_way"]
 
@@ -170,7 +169,8 @@ class RowMaker:
 
     Attributes:
         loose: what is still to be made of the values that are no plain ones.
-        has_made: whether it has made any rows.
+        has_made: whether it has made any instances.
+        is_whole: whether nothing more need be made of any value.
     """
 
     def __init__(self, registry: Registry) -> None:
@@ -178,18 +178,16 @@ class RowMaker:
         self._ways: dict[int, _Way] = {}
         self.loose: list[Loose] = []
         self.has_made = False
+        self.is_whole = False
 
-    def begin(self, shapes: Sequence[Shape], tables: Sequence[Table]) -> bool:
-        """Whether it makes the rows."""
-        if not tables:
-            return False
-        in_tables = {id(table.shape) for table in tables}
+    def begin(self, shapes: Sequence[Shape]) -> bool:
+        """Whether it makes the instances."""
         try:
-            return all(self._is_easy(shape, id(shape) in in_tables) for shape in shapes)
+            return bool(shapes) and all(map(self._is_easy, shapes))
         except PersistError:  # no way leads to today: told one by one
             return False
 
-    def _is_easy(self, shape: Shape, is_table: bool) -> bool:
+    def _is_easy(self, shape: Shape) -> bool:
         cls = self._registry.class_for(shape.cls.qualname)
         if cls is None or not shape.has_fields or shape.maker is not None or shape.version is None:
             return False
@@ -207,29 +205,43 @@ class RowMaker:
             steps = tuple(path)
             if shape.version > road.schema.version or road.converters:
                 return False
-            if not is_table or not all(step.ops for step in steps):
+            if not all(step.ops for step in steps):
                 return False
         elif set(shape.fields) != set(short.names):
             return False
         self._ways[id(shape)] = _Way(cls, short, steps)
         return True
 
-    def shells(self, table: Table) -> list[Any]:
+    def shells(self, shape: Shape, count: int) -> list[Any]:
         """Return instances without their attributes."""
         self.has_made = True
-        new, cls = object.__new__, self._ways[id(table.shape)].cls
-        return [new(cls) for _ in range(table.count)]
+        new, cls = object.__new__, self._ways[id(shape)].cls
+        return [new(cls) for _ in range(count)]
 
-    def fill(self, table: Table, rows: list[Any], columns: list[Any]) -> None:
+    def refuse(self) -> None:
+        """Raise `NotByColumns`."""
+        raise NotByColumns
+
+    def end(self, values: Sequence[Any]) -> None:
+        """Note whether anything is still to be made of the values of a tree."""
+        kinds = set(map(type, values))
+        arrays = {kind for kind in kinds if issubclass(kind, np.ndarray)}
+        self.is_whole = (
+            not self.loose
+            and kinds.isdisjoint((Record, Global, LazyArray))
+            and all(value.flags.writeable for value in values if type(value) in arrays)
+        )
+
+    def fill(self, shape: Shape, rows: list[Any], columns: list[Any]) -> None:
         """Set the attributes of instances.
 
         Raises:
             NotByColumns: they are not what the class declares.
         """
-        way = self._ways[id(table.shape)]
-        found = dict(zip(table.shape.fields, columns, strict=True))
+        way = self._ways[id(shape)]
+        found = dict(zip(shape.fields, columns, strict=True))
         if way.steps:
-            found = _migrated(found, way.steps, table.count)
+            found = _migrated(found, way.steps, len(rows))
         if found.keys() != set(way.short.names):
             raise NotByColumns
         values = [_listed(found[name]) for name in way.short.names]

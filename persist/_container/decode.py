@@ -84,16 +84,22 @@ class Arrays(Protocol):
 
 
 class Rows(Protocol):
-    """What makes the rows of tables, where they are not to be records."""
+    """What makes instances of records, where they are not to be records."""
 
-    def begin(self, shapes: Sequence[Shape], tables: Sequence[Table]) -> bool:
+    def begin(self, shapes: Sequence[Shape]) -> bool:
         """Look at what the graph has; False: all of it is to be records."""
 
-    def shells(self, table: Table) -> list[Any]:
-        """Return the rows of a table, to be filled when all that they refer to is there."""
+    def shells(self, shape: Shape, count: int) -> list[Any]:
+        """Return instances, to be filled when all that they refer to is there."""
 
-    def fill(self, table: Table, rows: list[Any], columns: list[list[Any]]) -> None:
-        """Give rows what is in their columns: the values of one field in all rows, each."""
+    def fill(self, shape: Shape, rows: list[Any], columns: list[list[Any]]) -> None:
+        """Give instances what is in their fields: the values of one field in all of them, each."""
+
+    def refuse(self) -> None:
+        """Raise what lets the caller do with records: something is asked that only they have."""
+
+    def end(self, values: Sequence[Any]) -> None:
+        """Look at all values of the tree, when it is whole."""
 
 
 def decode(
@@ -110,13 +116,22 @@ def decode(
         arrays: the stored arrays.
         limits: what hashing may cost.
         file: for errors.
-        rows: makes the rows of tables; None, or where it will not: records.
+        rows: makes instances of what would be records; None, or where it will not: records.
 
     Raises:
         DamagedFileError: it is no graph.
         LimitError: a key is nested too deep.
     """
     return _Decoder(arrays, limits or Limits(), file).decode(graph, rows)
+
+
+class _Shell:
+    """In the place of a record's node: the instance that it is to be."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
 
 
 class _Decoder:
@@ -132,14 +147,17 @@ class _Decoder:
         self.bits = 0  # of long integers that were hashed
         self.copied: set[int] = set()  # members of which the bytes were copied
         self.again = 0  # bytes that were copied more than once
+        self.rows: Rows | None = None
+        self.singly: dict[int, tuple[list[_Shell], list[Any]]] = {}  # shape -> instances, cells
 
     def decode(self, graph: Any, rows: Rows | None) -> Any:
         try:
             self.layouts = [_layout(layout) for layout in graph["layouts"]]
             self.shapes = [Shape(shape, self.layouts) for shape in graph["shapes"]]
             tables = [Table(one, self.shapes) for one in graph.get("tables", ())]
-            if rows is not None and not rows.begin(self.shapes, tables):
+            if rows is not None and not rows.begin(self.shapes):
                 rows = None
+            self.rows = rows
             made = [self.shells(table, rows) for table in tables]
             for number, count in graph.get("blocks", ()):
                 self.block(number, count)
@@ -149,7 +167,9 @@ class _Decoder:
                 fill_lists(self, said, empty)
             for table, own in zip(tables, made, strict=True):
                 columns = columns_of(self, table)
-                (as_records if rows is None else rows.fill)(table, own, columns)
+                (as_records if rows is None else rows.fill)(table.shape, own, columns)
+            if rows is not None:
+                rows.end(self.built)
             return self.cell(graph["root"])
         except PersistError:
             raise
@@ -173,7 +193,7 @@ class _Decoder:
         """The rows of a table, still without what is in them."""
         if not table.is_backed:  # rows that cost the file nothing
             self.copies(_ROW * table.count)
-        made = table.records() if rows is None else rows.shells(table)
+        made = table.records() if rows is None else rows.shells(table.shape, table.count)
         self.built += made
         return made
 
@@ -201,11 +221,16 @@ class _Decoder:
         whole = self.arrays.whole if wholes is None else wholes.__getitem__
         late: list[tuple[int, Any, Any]] = []
         waiting: dict[int, list[Any]] = {}
+        if self.rows is not None:
+            nodes = self.instances(nodes, self.rows)
         for node in nodes:
             if type(node) is int:
                 if not 0 <= node < count:
                     raise ValueError(f"there is no member {node}")
                 built.append(whole(node))
+                continue
+            if node.__class__ is not list:  # an instance, to be filled later
+                built.append(node.value)
                 continue
             kind = node[0]
             if kind == "record":  # as below, without the calls
@@ -240,6 +265,40 @@ class _Decoder:
         self.settle(waiting)
         for _, value, node in late:
             _FILLERS[node[0]](self, value, node)
+        for number, (shells, found) in self.singly.items():
+            columns = [list(column) for column in zip(*map(self.values_of, found), strict=True)]
+            assert self.rows is not None
+            self.rows.fill(shapes[number], [shell.value for shell in shells], columns)
+
+    def instances(self, nodes: list[Any], rows: Rows) -> list[Any]:
+        """The nodes, those of records as instances that are yet to be filled."""
+        groups: dict[int, list[int]] = {}
+        for number, node in enumerate(nodes):
+            if type(node) is list:
+                at = 1 if node[0] == "late" else 0
+                if node[at] == "record":
+                    groups.setdefault(node[at + 1], []).append(number)
+                elif node[at] == "stateof":
+                    rows.refuse()
+        nodes = nodes.copy()
+        for shape, numbers in groups.items():
+            known = self.shapes[_number(shape, len(self.shapes))]
+            shells = [_Shell(value) for value in rows.shells(known, len(numbers))]
+            cells = []
+            for number, shell in zip(numbers, shells, strict=True):
+                node = nodes[number]
+                cells.append(node[3 if node[0] == "late" else 2 :])
+                if len(cells[-1]) != len(known.fields):
+                    raise ValueError(
+                        f"{len(cells[-1])} values stand for {len(known.fields)} fields"
+                    )
+                nodes[number] = shell
+            self.singly[shape] = (shells, cells)
+        return nodes
+
+    def values_of(self, cells: list[Any]) -> list[Any]:
+        built = self.built
+        return [built[cell[0]] if cell.__class__ is list else cell for cell in cells]
 
     def settle(self, waiting: dict[int, list[Any]]) -> None:
         """Make tuples and the like that waited, each when its parts are there."""

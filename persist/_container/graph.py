@@ -30,7 +30,7 @@ from persist._container.tables import (
     split_tuples,
 )
 from persist._container.text import graph_text
-from persist.tree import Global, Record
+from persist.tree import Global
 
 __all__ = ["Graph", "encode"]
 
@@ -102,6 +102,8 @@ class _Grapher(Encoder):
         self.columns = columns
         self.pack = pack
         self.tables: dict[int, Table | None] = {}  # id of the columns
+        self.single: dict[int, int] = {}  # id of columns that are no table -> their shape
+        self.expanded: dict[tuple[int, int], list[Any]] = {}  # rows that are records -> their cells
         self.rows = 0  # of tables that were taken apart as columns
         self.later: list[Later] = []
         self.lists: list[Lists] = []
@@ -113,7 +115,7 @@ class _Grapher(Encoder):
         made = self.own_tables()
         members, packs = place(self.items, self.nodes, self.dtype_text, self.bands, self.pack, old)
         made += self.met_tables()
-        known = (*self.memo.values(), *self.dtypes.values())
+        known = (*self.memo.values(), *self.dtypes.values(), *self.expanded.values())
         refs = list({id(ref): ref for ref in known if type(ref) is list}.values())
         counted = [
             *(one.nodes for one in made),
@@ -159,19 +161,36 @@ class _Grapher(Encoder):
             if not self.columns or columns.count < MANY or layout is None:
                 self.tables[key] = None
             else:
-                like = Record(columns.cls, kind="newobj", version=columns.version)
-                shape = self.shape(frame, like, layout)
+                shape = self.shape(frame, columns.like(), layout)
                 self.tables[key] = Table(columns, self.rows, shape, frame)
                 self.rows += columns.count
         return self.tables[key]
 
     def expand(self, frame: Frame, row: Row) -> Frame | None:
         """Encode a row as the record that it is."""
-        record = row.columns.record(row.number)
-        ref = self.memo.get(id(record))
+        columns, at = row
+        key = (id(columns), at)
+        ref = self.expanded.get(key)
         if ref is None:
-            inner = self.open(frame, record)
-            self.memo[id(row)] = self.memo[id(record)]
+            shape = self.single.get(id(columns))
+            if shape is None:
+                layout = self.layout(columns.fields)
+                if layout is not None:
+                    shape = self.single[id(columns)] = self.shape(frame, columns.like(), layout)
+            if shape is None:  # names that JSON cannot say
+                record = columns.record(at)
+                begun = self.open(frame, record)
+                self.expanded[key] = self.memo[id(record)]
+                return begun
+            values = [column[at] for column in columns.values]
+            cells: list[Any] = ["record", shape]
+            if self.is_quick(values, cells):
+                ref = self.expanded[key] = self.memo[id(row)] = [len(self.nodes)]
+                self.nodes.append(cells)
+                frame.cells.append(ref)
+                return None
+            inner = Frame(frame, cells[:2], iter(values), by_key, columns.fields)
+            self.expanded[key] = inner.ref
             return inner
         if ref[0] is None or ref[0] in self.pending:
             frame.is_late = True

@@ -69,10 +69,10 @@ class Table:
         return made
 
 
-def as_records(table: Table, rows: list[Record], columns: list[Any]) -> None:
+def as_records(shape: Any, rows: list[Record], columns: list[Any]) -> None:
     """Fill the states of records."""
     states = [record.state for record in rows]
-    pairs = map(zip, repeat(table.shape.fields), zip(*columns, strict=True))
+    pairs = map(zip, repeat(shape.fields), zip(*columns, strict=True))
     _run(map(dict.update, states, pairs))
 
 
