@@ -145,7 +145,8 @@ class Store:
                 f"there is no verify={verify!r}.", remedy='Choose "lazy", "always" or "never".'
             )
         self.source = source
-        self.verify = verify or ("never" if source.is_mapped else "lazy")
+        is_mapped = source.is_mapped and not source.is_copy
+        self.verify = verify or ("never" if is_mapped else "lazy")
         self._places: dict[int, _Place] = {}
         self._headers: dict[bytes, Header] = {}
         self._blocks: dict[int, Any] = {}

@@ -148,7 +148,10 @@ class Source:
         limits: the `Limits` of this reading.
         writable: arrays handed out are private and writable (copy on write).
         memo: what a grammar has parsed of it already, by the grammar's name.
+        is_copy: a file that was read as a whole, since it was not to be mapped.
     """
+
+    is_copy = False
 
     def __init__(
         self,
@@ -780,16 +783,30 @@ def _local(
         if not is_small and budget is not None and not _UNTRACKED and not budget.may_map():
             ranged = _Ranged(_Reopened(path))  # type: ignore[arg-type]
             return Source(shown, ranged=ranged, size=size, budget=budget, **common)
+        data: Any
         if is_small:
-            data: Any = file.read()
-            data = bytearray(data) if writable else data
+            data = _whole(file, size, writable)
         else:
             access = mmap.ACCESS_COPY if writable else mmap.ACCESS_READ
             try:
                 data = mmap.mmap(file.fileno(), size, access=access, **_UNTRACKED)
             except (OSError, ValueError):  # a pipe, or a file system that cannot map
-                data = file.read()
-    return Source(shown, buffer=memoryview(data), budget=budget, **common)
+                data = _whole(file, size, writable)
+    source = Source(shown, buffer=memoryview(data), budget=budget, **common)
+    source.is_copy = not map
+    return source
+
+
+def _whole(file: IO[bytes], size: int, writable: bool) -> Any:
+    """All bytes of a file, read once into the memory that stays."""
+    if not size:  # such as a pipe, whose size nobody knows
+        data: Any = file.read()
+        return bytearray(data) if writable else data
+    memory = np.empty(size, np.uint8)
+    view, at = memory.data, 0
+    while at < size and (count := file.readinto(view[at:])):  # type: ignore[attr-defined]
+        at += count
+    return view[:at] if writable else view[:at].toreadonly()
 
 
 class _Reopened:

@@ -626,3 +626,17 @@ def test_many_small_members_are_written_as_one_by_one() -> None:
         ]
         assert entries == b"".join(singly)
         assert lengths.tolist() == [len(entry) for entry in singly]
+
+
+def test_a_file_that_is_read_and_not_mapped_is_verified(tmp_path: Path) -> None:
+    path = tmp_path / "a.persist"
+    _container.write({"x": np.arange(50_000.0)}, path, durable=False)
+    whole = persist.load(path, mmap=False)["x"]
+    assert whole.flags.writeable
+    assert whole[-1] == 49_999
+    data = bytearray(path.read_bytes())
+    data[200_000] ^= 1
+    path.write_bytes(data)
+    assert persist.load(path)["x"].shape == (50_000,)  # mapped: only where verify= asks for it
+    with pytest.raises(DamagedFileError, match="CRC-32"):
+        persist.load(path, mmap=False)
