@@ -172,7 +172,24 @@ def big_rows(folder: Path, sizes: list[int], what: str) -> list[Row]:
         load["safetensors"] = lambda: touched(other.load_file(tensors))
     wanted = "mapped 1.10 x np.load mapped; verified 1.20 x that"
     rows.append(Row(f"load {what} and touch each page", load, wanted))
+    copied: Variants = {
+        "one readinto": lambda: pages(read_once(own)),
+        "persist.load, mmap=False, CRC and XXH3": lambda: touched(persist.load(own, mmap=False)),
+        "persist.load, mmap=False, verify='never'": lambda: touched(
+            persist.load(own, mmap=False, verify="never")
+        ),
+    }
+    rows.append(Row(f"load {what}, copied, and touch each page", copied, "1.10"))
     return rows
+
+
+def read_once(path: Path) -> np.ndarray:
+    data = np.empty(path.stat().st_size, np.uint8)
+    with path.open("rb", buffering=0) as file:
+        at = 0
+        while count := file.readinto(data[at:].data):
+            at += count
+    return data
 
 
 def many_rows(folder: Path, count: int) -> list[Row]:
@@ -281,7 +298,8 @@ def in_place_row(folder: Path, size: int) -> Row:
 
 MEMORY = """
 import resource, sys, numpy as np
-from persist import _container
+from persist import _container, _files
+_files.readers()  # imports, once
 what, path = sys.argv[1:]
 tree = {f"x{n}": np.ones(1 << 18, "f4") for n in range(300)} if what == "save" else None
 def peak():
@@ -290,6 +308,10 @@ open("/proc/self/clear_refs", "w").write("5")
 before = peak()
 if what == "save":
     _container.write(tree, path, durable=False)
+elif what == "load":
+    import persist
+    tree = persist.load(path, mmap=False)
+    before += 300 * 1024
 else:
     from persist._wire.source import open_source
     store = _container.Store(open_source(path))
@@ -304,7 +326,11 @@ def memory_lines(folder: Path) -> list[str]:
         return []
     path = folder / "memory.persist"
     lines = []
-    for what, name in (("save", "save 300 x 1 MiB"), ("one", "open it and read one array")):
+    for what, name in (
+        ("save", "save 300 x 1 MiB"),
+        ("load", "load them, copied"),
+        ("one", "open it and read one array"),
+    ):
         done = subprocess.run(
             [sys.executable, "-c", MEMORY, what, str(path)],
             capture_output=True,
