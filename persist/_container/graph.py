@@ -16,6 +16,7 @@ import numpy as np
 
 from persist._columns import MANY, Columns, Row, RowDict, RowList
 from persist._container import dtypes
+from persist._container import encode_values as encode_values  # registers what it encodes
 from persist._container.encode import ATOMS, Encoder, Frame, by_index, by_key, opens, plain_list
 from persist._container.members import Item, Members, place
 from persist._container.packs import LEAST, Band
