@@ -230,7 +230,7 @@ def test_damage_gives_an_error_of_ours_or_a_tree_and_nothing_else(name: str) -> 
     if "missing" in result:
         pytest.skip(result["missing"])
     assert result["faults"] == [], case
-    assert result["tried"] > 100
+    assert result["tried"] > 20  # in five seconds, on however slow a machine
     assert result["refused"] > 0
 
 
