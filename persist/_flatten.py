@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from persist import versioned
+from persist import _random, versioned
 from persist._columns import MANY, Row, RowDict, RowList
 from persist._parts import ATOMS, Driver, Parts, object_fields
 from persist._paths import step_of
@@ -273,6 +273,9 @@ class _Flattener(Driver):
             tensor = of_torch(value, self._storages)
             if tensor is not None:
                 return self._keep(value, tensor), None
+        record = _random.record_of(value)
+        if record is not None:
+            return None, self._random_state(value, record)
         refused = versioned.refusal(value, self._registry)
         if refused:
             raise SchemaError(refused[:1].upper() + refused[1:], where=self.path or None)
@@ -381,6 +384,10 @@ class _Flattener(Driver):
         if record.state is not ABSENT:
             made.state = yield "", record.state
         return made
+
+    def _random_state(self, value: Any, record: Record) -> Parts:
+        made = yield from self._record(record)
+        return self._keep(value, made)
 
     def _instance(self, obj: Any) -> Parts:
         try:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from persist import versioned
+from persist import _random, versioned
 from persist._parts import ATOMS, Driver, Parts, object_fields
 from persist._paths import step_of
 from persist._plan import Plan
@@ -241,6 +241,10 @@ class _Builder(Driver):
             return (yield from self._declared(record, cls))
         if how == "trusted":
             return (yield from self._trusted(record, cls))
+        if _random.is_random(record):
+            made = yield from self._random_state(record)
+            if made is not None:
+                return made
         self._keep(record, record)
         known = self._note_opaque(record)
         self._inside += known
@@ -253,6 +257,25 @@ class _Builder(Driver):
             record.state = yield "", record.state
         self._inside -= known
         return record
+
+    def _random_state(self, record: Record) -> Parts:
+        """One of NumPy's random states; None where it is of a kind that is not NumPy's own."""
+        path = self.path
+        args = []
+        for index, item in enumerate(record.args):  # a class among them is a name, trusted or not
+            named = type(item) is Global
+            args.append(item if named else (yield f"args/{index}", item))
+        state = record.state
+        if state is not ABSENT:
+            state = yield "", state
+        if id(record) in self._done:
+            return self._done[id(record)][1]
+        try:
+            made = _random.build(record, tuple(args), state)
+        except PersistError as error:
+            where = f"record {record.qualname!r} at {path!r}"
+            raise error.at(file=self._file, where=where) from error.__cause__
+        return None if made is None else self._keep(record, made)
 
     def _at_once(self, record: Record) -> tuple[Any, Parts | None] | None:
         """Make an instance whose state is today's fields and nothing else; None of any other."""

@@ -27,7 +27,7 @@ class Entry:
         aliases: old names that led to today's, in order.
         problem: why it cannot be brought up to date, or None.
         note: what else there is to say.
-        is_seen: whether a pack knows it as plain data, which stands in its place.
+        is_seen: whether it becomes a plain value, or a random state of NumPy's, without a schema.
     """
 
     path: str

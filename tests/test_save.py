@@ -339,10 +339,13 @@ def test_globals_and_records_of_any_kind_survive(tmp_path: Path) -> None:
             assert getattr(after, name) == getattr(before, name), name
 
 
+# What is loaded as NumPy's own, and saved in the form that NumPy has today: tests/test_random.py.
+LIVE = ("pickle-py27-randomstate",)
 CASES = [
     path.parent
     for family in ("pickle", "numpy")
     for path in sorted((CORPUS / family).glob("*/expected.json"))
+    if path.parent.name not in LIVE
 ]
 
 
