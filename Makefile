@@ -43,6 +43,7 @@ test-interop: .venv-interop/.made
 bench: $(VENV)/.test
 	@$(BIN)/python benchmarks/container.py --page docs/performance.md $(ARGS)
 	@$(BIN)/python benchmarks/versioned.py
+	@$(BIN)/python benchmarks/checkpoints.py
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check

@@ -31,6 +31,7 @@ from persist._paths import Looker, Names, described, is_array
 from persist._plan import Plan
 from persist._restore import Report
 from persist._rows import NotByColumns, RowMaker
+from persist._snapshot import Memory
 from persist._targets import target_of
 from persist._walk import Copier
 from persist._wire.compress import peel
@@ -530,7 +531,7 @@ def tree_of(
     obj: Any,
     registry: Registry | None = None,
     *,
-    snapshot: bool = False,
+    snapshot: bool | Memory = False,
     columns: bool = False,
 ) -> Any:
     """Return the tree of an object, as `save` writes it; with columns, only a container can hold it."""

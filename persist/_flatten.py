@@ -6,6 +6,7 @@ are taken apart as columns (`persist._rows`), not one by one.
 
 from __future__ import annotations
 
+import array as array_module
 import datetime
 import pathlib
 from collections import Counter, OrderedDict, defaultdict, deque
@@ -21,6 +22,7 @@ from persist._parts import ATOMS, Driver, Parts, object_fields
 from persist._paths import step_of
 from persist._road import refuse_class, road_of
 from persist._rows import Short, Taker, short_way
+from persist._snapshot import Copies, Memory
 from persist._wire.storages import Blob, of_torch
 from persist.errors import PersistError, SchemaError, UnknownSchemaError
 from persist.registry import Registry
@@ -28,16 +30,24 @@ from persist.tree import ABSENT, Global, LazyArray, Record
 
 __all__ = ["flatten", "reduced"]
 
+_MUTABLE = frozenset((bytearray, array_module.array))  # plain values that may change
+_CHANGING = _MUTABLE | {np.void}  # an element of a structured array is a view of it
 _MANY_LISTS = 16  # lists in the same field from which on they are looked at together
 
 
-def flatten(root: Any, registry: Registry, *, snapshot: bool = False, columns: bool = False) -> Any:
+def flatten(
+    root: Any,
+    registry: Registry,
+    *,
+    snapshot: bool | Memory = False,
+    columns: bool = False,
+) -> Any:
     """Take objects apart into a tree; what is passed in is not changed.
 
     Args:
         root: plain values, arrays, records, and instances of declared classes.
         registry: the classes that are declared.
-        snapshot: copy the arrays, so that the tree stays what it is now.
+        snapshot: copy the arrays, so that the tree stays what it is now; into this memory.
         columns: instances whose state is their declared fields become rows of `Columns`.
 
     Raises:
@@ -69,21 +79,27 @@ def reduced(registry: Registry, obj: Any) -> Any:
 
 class _Flattener(Driver):
     def __init__(
-        self, registry: Registry, snapshot: bool, takers: dict[type, Taker] | None = None
+        self,
+        registry: Registry,
+        snapshot: bool | Memory,
+        takers: dict[type, Taker] | None = None,
     ) -> None:
         super().__init__()
+        self._copies: Copies | None = None
+        self._atoms = ATOMS
+        if snapshot is not False:
+            self._copies = Copies(Memory() if snapshot is True else snapshot)
+            self._atoms = ATOMS - _MUTABLE
         self._takers = takers
         self._rows: dict[int, Row] = {}
         self._registry = registry
-        self._snapshot = snapshot
         self._done: dict[int, tuple[Any, Any]] = {}
-        self._copies: dict[int, tuple[Any, Any]] = {}
         self._storages: dict[int, Blob] = {}  # of torch's tensors
         self._shorts: dict[type, Any] = {}
 
     def enter(self, value: Any) -> tuple[Any, Parts | None]:
         kind = type(value)
-        if kind in ATOMS:
+        if kind in self._atoms:
             return value, None
         known = self._done.get(id(value))
         if known is not None:
@@ -123,7 +139,7 @@ class _Flattener(Driver):
         return None if first is None else (taker, first)
 
     def _is_short(self, kind: type) -> bool:
-        if kind in ATOMS or kind in _FLATTENERS:
+        if kind in self._atoms or kind in _FLATTENERS:
             return False
         if kind not in self._shorts:
             self._shorts[kind] = self._short_of(kind)
@@ -136,13 +152,13 @@ class _Flattener(Driver):
         groups: dict[type, list[Any]] = defaultdict(list)
         for item in items:
             groups[type(item)].append(item)
-        if not all(kind in ATOMS or self._is_short(kind) for kind in groups):
+        if not all(kind in self._atoms or self._is_short(kind) for kind in groups):
             return None
         for kind, own in groups.items():
-            if kind not in ATOMS and len(own) >= _MANY_LISTS:
+            if kind not in self._atoms and len(own) >= _MANY_LISTS:
                 self._taker(kind).take_all(own)
         known = self._rows
-        made = [item if type(item) in ATOMS else known.get(id(item)) for item in items]
+        made = [item if type(item) in self._atoms else known.get(id(item)) for item in items]
         return [
             self._one(item) if row is None else row for item, row in zip(items, made, strict=True)
         ]
@@ -166,11 +182,11 @@ class _Flattener(Driver):
 
     def _column(self, part: list[Any], kinds: set[type]) -> list[Any]:
         """Flatten values of one field; the list itself, where they are as they should be."""
-        if ATOMS.issuperset(kinds):
+        if self._atoms.issuperset(kinds):
             return part
-        if kinds == {tuple} and ATOMS.issuperset(map(type, chain.from_iterable(part))):
+        if kinds == {tuple} and self._atoms.issuperset(map(type, chain.from_iterable(part))):
             return part
-        plain = kinds == {np.ndarray} and not self._snapshot
+        plain = kinds == {np.ndarray} and self._copies is None
         if plain and not any(array.dtype.hasobject for array in part):
             return part
         if kinds == {list} and len(part) >= _MANY_LISTS:
@@ -179,9 +195,9 @@ class _Flattener(Driver):
                 return lists
         known = self._rows
         made = [known.get(id(value), value) for value in part]
-        if not all(type(value) is Row or type(value) in ATOMS for value in made):
+        if not all(type(value) is Row or type(value) in self._atoms for value in made):
             made = [
-                value if type(value) is Row or type(value) in ATOMS else self._one(value)
+                value if type(value) is Row or type(value) in self._atoms else self._one(value)
                 for value in made
             ]
         return made
@@ -193,7 +209,7 @@ class _Flattener(Driver):
             return None
         items = list(chain.from_iterable(part))
         made: list[Any]
-        if ATOMS.issuperset(map(type, items)):
+        if self._atoms.issuperset(map(type, items)):
             made = [value.copy() for value in part]
         else:
             taken = self._taken(items) if items else None
@@ -236,13 +252,13 @@ class _Flattener(Driver):
         state = dict(zip(short.names, values, strict=True))
         record = Record(cls, state, kind="newobj", version=version)
         self._done[id(obj)] = (obj, record)
-        if ATOMS.issuperset(map(type, values)):
+        if self._atoms.issuperset(map(type, values)):
             return record, None
         return None, self._fields(record, state)
 
     def _fields(self, record: Record, state: dict[str, Any]) -> Parts:
         for name, value in state.items():
-            if type(value) not in ATOMS:
+            if type(value) not in self._atoms:
                 state[name] = yield name, value
         return record
 
@@ -257,10 +273,12 @@ class _Flattener(Driver):
         if kind in (np.ndarray, np.ma.MaskedArray, np.matrix, np.recarray):
             if value.dtype.hasobject and kind is np.ndarray:
                 return None, self._object_array(value)
-            return self._keep(value, self._copied(value) if self._snapshot else value), None
+            return self._keep(value, self._now(value)), None
         if isinstance(value, np.ndarray) and kind.__module__.partition(".")[0] == "numpy":
             plain = value.view(np.ndarray)  # memmap and the like: what they hold
-            return self._keep(value, self._copied(plain) if self._snapshot else plain), None
+            return self._keep(value, self._now(plain)), None
+        if self._copies is not None and kind in _CHANGING:
+            return self._keep(value, value[:] if kind in _MUTABLE else value.copy()), None
         if isinstance(value, LazyArray | np.generic | np.dtype | Global):
             return value, None
         if isinstance(value, datetime.tzinfo | pathlib.PurePath):
@@ -272,6 +290,8 @@ class _Flattener(Driver):
         if kind.__module__.partition(".")[0] == "torch":
             tensor = of_torch(value, self._storages)
             if tensor is not None:
+                if self._copies is not None:
+                    self._copies.tensor(tensor)
                 return self._keep(value, tensor), None
         record = _random.record_of(value)
         if record is not None:
@@ -287,24 +307,9 @@ class _Flattener(Driver):
             names=[f"{kind.__module__}.{kind.__qualname__}"],
         )
 
-    def _copied(self, array: Any) -> Any:
-        """A copy in which arrays that share memory still share it."""
-        base = array
-        while isinstance(base.base, np.ndarray):
-            base = base.base
-        plain = type(array) is np.ndarray and type(base) is np.ndarray
-        if (
-            base is array
-            or not plain
-            or base.nbytes > 4 * array.nbytes
-            or not base.flags.c_contiguous
-        ):
-            return array.copy()
-        known = self._copies.get(id(base))
-        if known is None:
-            known = self._copies[id(base)] = (base, base.copy())
-        offset = array.__array_interface__["data"][0] - base.__array_interface__["data"][0]
-        return np.ndarray(array.shape, array.dtype, known[1].data.cast("B"), offset, array.strides)
+    def _now(self, array: Any) -> Any:
+        """An array, or in a snapshot a copy of it."""
+        return array if self._copies is None else self._copies.array(array)
 
     def _object_array(self, array: Any) -> Parts:
         made = self._keep(array, array.copy())
@@ -312,12 +317,12 @@ class _Flattener(Driver):
         for view in views:
             for index in np.ndindex(view.shape):
                 item = view[index]
-                if type(item) not in ATOMS:
+                if type(item) not in self._atoms:
                     view[index] = yield "/".join(map(str, index)), item
         return made
 
     def _list(self, items: Any) -> Parts:
-        if ATOMS.issuperset(map(type, items)):
+        if self._atoms.issuperset(map(type, items)):
             return self._keep(items, items.copy())
         is_long = type(items) is list and len(items) >= MANY
         taken = self._taken(items) if is_long else None
@@ -328,11 +333,11 @@ class _Flattener(Driver):
             return self._keep(items, mixed)
         made = self._keep(items, deque(maxlen=items.maxlen) if type(items) is deque else [])
         for index, item in enumerate(items):
-            made.append(item if type(item) in ATOMS else (yield str(index), item))
+            made.append(item if type(item) in self._atoms else (yield str(index), item))
         return made
 
     def _tuple(self, items: tuple[Any, ...]) -> Parts:
-        if ATOMS.issuperset(map(type, items)):
+        if self._atoms.issuperset(map(type, items)):
             return items
         made = []
         for index, item in enumerate(items):
@@ -342,7 +347,7 @@ class _Flattener(Driver):
         return self._keep(items, tuple(made))
 
     def _set(self, items: Any) -> Parts:
-        if ATOMS.issuperset(map(type, items)):
+        if self._atoms.issuperset(map(type, items)):
             return self._keep(items, type(items)(items))
         made = yield "", tuple(items)
         if id(items) in self._done:
@@ -365,9 +370,9 @@ class _Flattener(Driver):
             made = kind()
         self._keep(items, made)
         for key, item in items.items():
-            if type(key) not in ATOMS:
+            if type(key) not in self._atoms:
                 key = yield "key", key
-            made[key] = item if type(item) in ATOMS else (yield step_of(key), item)
+            made[key] = item if type(item) in self._atoms else (yield step_of(key), item)
         if kind is OrderedDict and vars(items):
             for name, item in vars(items).items():
                 vars(made)[name] = yield name, item

@@ -213,15 +213,15 @@ def _random_state(args: tuple[Any, ...], state: Any) -> Any:
     if isinstance(state, tuple):
         return _legacy(state) if not args else None
     bits = args[0] if args else None
-    is_given = isinstance(bits, np.random.BitGenerator)
-    name = type(bits).__name__ if is_given else bits
+    given = bits if isinstance(bits, np.random.BitGenerator) else None
+    name = bits if given is None else type(given).__name__
     if not isinstance(name, str) or name not in _FIELDS or args[1:] not in ((), (_BITS,)):
         return None
     found = _checked(state, _named(name, _GAUSS))
     own = {key: value for key, value in found.items() if key not in _GAUSS}
-    if not is_given:
+    if given is None:
         bits = _restored(name, own, None)
-    elif not _are_equal(bits.state, own):
+    elif not _are_equal(given.state, own):
         raise _lie("state", "not that of its bit generator", "The same state, twice,")
     return _with_gauss(bits, found)
 

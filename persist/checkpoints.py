@@ -4,30 +4,41 @@ One file a step, ``step-0000001200.persist``, each a container of its own with i
 metadata. A file appears under its name when all of it is on disk, so whatever moment a run is
 killed at, what has a name is complete; what has none is cleaned up by the next writer. A folder
 has one writer (a lock that the operating system lets go of when the process ends) and any number
-of readers.
+of readers, which must expect any file to go at any moment.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import math
+import operator
 import os
 import re
-import threading
-from collections.abc import Mapping
+import warnings
+import weakref
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from persist import _files
+from persist._background import Background
 from persist._container.atomic import is_unfinished
-from persist.errors import PersistError
+from persist._lock import Lock
+from persist._snapshot import Memory
+from persist.errors import (
+    DamagedFileError,
+    DamageWarning,
+    FutureVersionError,
+    PersistError,
+    UnknownFormatError,
+)
 
 __all__ = ["Checkpoints"]
 
 _NAME = re.compile(r"step-(\d{10,})\.persist")
 _LOCK = ".writer.lock"
 _METRICS = "checkpoint"  # the key of ours in the container's metadata
+_PICKS: dict[Any, Callable[..., float]] = {"min": min, "max": max}
 
 
 class Checkpoints:
@@ -39,12 +50,15 @@ class Checkpoints:
         keep_best: ``("loss", "min")`` or ``("accuracy", "max")``: the best by that metric is kept.
         every: each step that is a multiple of this is kept.
         asynchronous: `save` returns when a snapshot is in memory; a thread writes it. An error
-            of that thread is raised by the next call, and by `close`.
+            of that thread is raised by the next call, and by `close`. The snapshot's memory is
+            kept for the next one, until `close`.
         durable: survive a loss of power, too, not only a kill (fsync).
+        share: what did not change since the step before is stored once for both, where the file
+            system can (reflink). The files read the same, but a bad block spoils both.
         registry: schemas and migrations; None is the default one.
 
     Raises:
-        ValueError: ``keep_best`` is not a metric and "min" or "max".
+        ValueError: ``keep_best`` is not a metric and "min" or "max", or a number is below 1.
 
     Example:
         >>> import tempfile, numpy, persist
@@ -67,75 +81,85 @@ class Checkpoints:
         every: int | None = None,
         asynchronous: bool = False,
         durable: bool = True,
+        share: bool = True,
         registry: Any = None,
     ) -> None:
-        if keep_best is not None and keep_best[1:] not in (("min",), ("max",)):
-            raise ValueError(f"keep_best={keep_best!r}: a metric and 'min' or 'max' is wanted")
-        if keep_last is not None and keep_last < 1:
-            raise ValueError(f"keep_last={keep_last}: at least 1, or None for all")
+        best: tuple[str, ...] | None = keep_best
+        if best is not None and (len(best) != 2 or best[1] not in _PICKS):
+            raise ValueError(
+                f"keep_best is {keep_best!r}. A metric and how was expected: ('loss', 'min')."
+            )
+        for name, number in (("keep_last", keep_last), ("every", every)):
+            if number is not None and number < 1:
+                raise ValueError(f"{name} is {number}. At least 1, or None, was expected.")
         self.folder = Path(folder)
         self._keep_last = keep_last
         self._keep_best = keep_best
         self._every = every
-        self._asynchronous = asynchronous
+        self._memory = Memory() if asynchronous else None
         self._durable = durable
+        self._share = share
         self._registry = registry
-        self._lock: Any = None
-        self._thread: threading.Thread | None = None
-        self._error: BaseException | None = None
-        self._known: dict[int, dict[str, Any]] = {}
+        self._lock: Lock | None = None
+        self._job = Background()
+        self._seen: dict[int, tuple[Any, dict[str, Any] | PersistError]] = {}
+        self._untold: list[str] = []
+        weakref.finalize(self, self._job.tell_late)
 
     # Reading.
 
     def steps(self) -> list[int]:
-        """Return the steps that are there, in order."""
-        if not self.folder.is_dir():
-            return []
-        found = (_NAME.fullmatch(entry.name) for entry in os.scandir(self.folder))
-        return sorted(int(match[1]) for match in found if match)
+        """Return the steps that are there, in order.
+
+        What has the name of a step and is no whole file (after a loss of power, say) is passed
+        over with a `persist.errors.DamageWarning`.
+        """
+        self._job.raise_error()
+        found = [step for step in self._names() if self._is_whole(step)]
+        self._tell()
+        return found
 
     def latest(self) -> int | None:
         """Return the latest step, None where there is none."""
-        steps = self.steps()
-        return steps[-1] if steps else None
+        self._job.raise_error()
+        found = next((step for step in reversed(self._names()) if self._is_whole(step)), None)
+        self._tell()
+        return found
 
     def metrics(self, step: int) -> dict[str, Any]:
         """Return the metrics that were saved with a step.
 
         Raises:
             FileNotFoundError: there is no such step.
+            PersistError: its file is damaged, or of a newer release.
         """
-        known = self._known.get(step)
-        if known is None:
-            with _files.open(self._path(step), registry=self._registry) as file:
-                metadata = file.structure.get("metadata") or {}
-            said = metadata.get(_METRICS, {}).get("metrics", {})
-            known = {name: float(x) if isinstance(x, str) else x for name, x in said.items()}
-            self._known[step] = known
-        return dict(known)
+        self._job.raise_error()
+        found = self._look(step)
+        if isinstance(found, PersistError):
+            raise found
+        return dict(found)
 
     def best(self, metric: str | None = None, mode: str | None = None) -> int | None:
         """Return the step whose metric is best; None where no step has that metric.
+
+        Of equals it is the latest; a metric that is NaN is none.
 
         Args:
             metric: its name; that of ``keep_best`` by default.
             mode: "min" or "max"; that of ``keep_best`` by default.
         """
-        if metric is None:
-            if self._keep_best is None:
-                raise ValueError("which metric? best('loss', 'min'), or keep_best=('loss', 'min')")
-            metric, mode = self._keep_best
-        values = {step: self.metrics(step).get(metric) for step in self.steps()}
-        numbers = {
-            step: float(value)
-            for step, value in values.items()
-            if value is not None and not math.isnan(float(value))
-        }
-        if not numbers:
-            return None
-        pick = max if mode == "max" else min
-        best = pick(numbers.values())
-        return max(step for step, value in numbers.items() if value == best)
+        self._job.raise_error()
+        own = self._keep_best or (None, None)
+        metric = own[0] if metric is None else metric
+        mode = own[1] if mode is None and metric == own[0] else mode
+        if metric is None or mode is None or mode not in _PICKS:
+            raise ValueError(
+                f"the metric is {metric!r}, the mode {mode!r}. "
+                "A metric and 'min' or 'max' was expected: best('loss', 'min')."
+            )
+        found = self._best(metric, mode)
+        self._tell()
+        return found
 
     def restore(self, step: int | None = None, **options: Any) -> Any:
         """Load the state of a step, the latest by default.
@@ -148,11 +172,74 @@ class Checkpoints:
             FileNotFoundError: there is no such step, or none at all.
         """
         self.wait()
-        wanted = self.latest() if step is None else step
-        if wanted is None:
-            raise FileNotFoundError(f"{self.folder} holds no checkpoint.")
         options.setdefault("registry", self._registry)
-        return _files.load(self._path(wanted), **options)
+        while True:
+            wanted = self.latest() if step is None else step
+            if wanted is None:
+                raise FileNotFoundError(
+                    f"{self.folder}: there is no checkpoint. One to go on from was expected. "
+                    "Save one first, or ask latest() whether there is any."
+                )
+            path = self._path(wanted)
+            try:
+                return _files.load(path, **options)
+            except FileNotFoundError:
+                if step is not None or path.exists():
+                    raise  # else the writer has removed it since: it has a later one
+
+    def _names(self) -> list[int]:
+        """The steps that have a file, whole or not."""
+        if not self.folder.is_dir():
+            return []
+        found = (_NAME.fullmatch(entry.name) for entry in os.scandir(self.folder))
+        return sorted(int(match[1]) for match in found if match)
+
+    def _look(self, step: int) -> dict[str, Any] | PersistError:
+        """The metrics of a step, or why it has none; a file that is replaced is looked at again."""
+        path = self._path(step)
+        identity = _identity(path)
+        known = self._seen.get(step)
+        if known is not None and known[0] == identity:
+            return known[1]
+        found: dict[str, Any] | PersistError
+        try:
+            with _files.open(path, registry=self._registry) as file:
+                said = (file.structure.get("metadata") or {}).get(_METRICS, {}).get("metrics", {})
+            found = {name: float(x) if isinstance(x, str) else x for name, x in said.items()}
+        except (DamagedFileError, UnknownFormatError) as error:
+            found = error
+            self._untold.append(str(error))
+        except FutureVersionError as error:  # whole, and `restore` says what it needs
+            found = error
+        self._seen[step] = identity, found
+        return found
+
+    def _is_whole(self, step: int) -> bool:
+        try:
+            return not isinstance(self._look(step), DamagedFileError | UnknownFormatError)
+        except FileNotFoundError:  # the writer has just removed it
+            return False
+
+    def _best(self, metric: str, mode: str) -> int | None:
+        numbers: dict[int, float] = {}
+        for step in self._names():
+            with contextlib.suppress(FileNotFoundError):  # the writer has just removed it
+                found = self._look(step)
+                value = None if isinstance(found, PersistError) else found.get(metric)
+                if value is not None and not math.isnan(value):
+                    numbers[step] = value
+        best = _PICKS[mode](numbers.values(), default=math.nan)
+        return max((step for step, value in numbers.items() if value == best), default=None)
+
+    def _tell(self) -> None:
+        """Warn of what was passed over, once."""
+        while self._untold:
+            warnings.warn(
+                f"{self._untold.pop()} It is passed over as a checkpoint; "
+                "see what is left of it with open(..., salvage=True), or remove it.",
+                DamageWarning,
+                stacklevel=3,
+            )
 
     def _path(self, step: int) -> Path:
         return self.folder / f"step-{step:010d}.persist"
@@ -174,36 +261,35 @@ class Checkpoints:
             PersistError: another process writes into the folder; or the asynchronous save before
                 this one failed (chained to what went wrong).
         """
+        step = operator.index(step)
         if step < 0:
-            raise ValueError(f"step {step} is negative")
+            raise ValueError(f"the step is {step}. A number from 0 on was expected.")
         said = {name: _number(name, value) for name, value in (metrics or {}).items()}
         self.wait()
         self._own()
         path = self._path(step)
         # JSON has no NaN and no infinity: they stand as text.
-        metrics = {
-            name: value if math.isfinite(value) else str(value) for name, value in said.items()
+        texts = {name: x if math.isfinite(x) else str(x) for name, x in said.items()}
+        options = {
+            "metadata": {_METRICS: {"step": step, "metrics": texts}},
+            "durable": self._durable,
+            "registry": self._registry,
+            "like": self._before(step),
         }
-        metadata = {_METRICS: {"step": step, "metrics": metrics}}
-        tree = _files.tree_of(obj, self._registry, snapshot=self._asynchronous)
+        memory = self._memory
+        snapshot: Any = False if memory is None else memory
+        tree = _files.tree_of(obj, self._registry, snapshot=snapshot, columns=True)
 
         def write() -> None:
-            _files.save_tree(tree, path, metadata=metadata, durable=self._durable)
-            self._known[step] = said
+            _files.save_tree(tree, path, **options)
+            self._seen[step] = _identity(path), said
             self._tidy(step)
 
-        if not self._asynchronous:
+        if memory is None:
             write()
-            return path
-
-        def in_background() -> None:
-            try:
-                write()
-            except BaseException as error:  # told to the caller at the next call
-                self._error = error
-
-        self._thread = threading.Thread(target=in_background, name=f"persist step {step}")
-        self._thread.start()
+        else:
+            memory.end()
+            self._job.start(write, path)
         return path
 
     def wait(self) -> None:
@@ -212,22 +298,21 @@ class Checkpoints:
         Raises:
             PersistError: it could not be written.
         """
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise PersistError(
-                f"a checkpoint could not be written: {error}.", file=str(self.folder)
-            ) from error
+        self._job.wait()
 
     def close(self) -> None:
-        """Wait for the last save, and let another process write into the folder."""
+        """Wait for the last save, and let another process write into the folder.
+
+        Raises:
+            PersistError: the last save could not be written.
+        """
         try:
             self.wait()
         finally:
+            if self._memory is not None:
+                self._memory = Memory()
             if self._lock is not None:
-                self._lock.close()
+                self._lock.release()
                 self._lock = None
 
     def __enter__(self) -> Checkpoints:
@@ -236,70 +321,62 @@ class Checkpoints:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
+    def _before(self, step: int) -> Path | None:
+        """The file whose bytes the next one is likely to share: that of the step before it."""
+        names = self._names() if self._share else []
+        before = [name for name in names if name <= step] or names
+        return self._path(before[-1]) if before else None
+
     def _tidy(self, newest: int) -> None:
         """Remove what is no longer worth keeping; never the one just written."""
         if self._keep_last is None:
             return
-        steps = self.steps()
+        steps = [step for step in self._names() if self._is_whole(step)]
         keep = {newest, *steps[-self._keep_last :]}
         if self._every:
             keep.update(step for step in steps if step % self._every == 0)
         if self._keep_best is not None:
-            best = self.best()
+            best = self._best(*self._keep_best)
             keep.update(() if best is None else (best,))
         for step in steps:
             if step not in keep:
-                with contextlib.suppress(FileNotFoundError):
-                    self._path(step).unlink()
-                self._known.pop(step, None)
+                _remove(self._path(step))
+                self._seen.pop(step, None)
 
     def _own(self) -> None:
         """Become the folder's one writer, and clean up what a killed one left unfinished."""
-        if self._lock is not None:
+        if self._lock is not None and self._lock.is_held:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        lock = (self.folder / _LOCK).open("a+")
-        if not _locked(lock):
-            lock.seek(0)
-            holder = lock.read().strip()
-            lock.close()
-            raise PersistError(
-                f"another process writes checkpoints here{f' ({holder})' if holder else ''}.",
-                file=str(self.folder),
-                remedy="A folder has one writer: stop the other, or give this run its own folder.",
-            )
-        lock.truncate(0)
-        lock.write(json.dumps({"process": os.getpid()}))
-        lock.flush()
-        self._lock = lock
+        self._lock = Lock(self.folder / _LOCK)
         for entry in os.scandir(self.folder):
             if is_unfinished(entry.name):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(entry.path)
+                _remove(Path(entry.path))
+
+
+def _identity(path: Path) -> tuple[int, ...]:
+    """What changes when a file is replaced by another."""
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _remove(path: Path) -> None:
+    """Remove a file that may be gone; one that Windows has open somewhere goes another time."""
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        pass
+    except PermissionError:
+        if os.name != "nt":
+            raise
 
 
 def _number(name: str, value: Any) -> Any:
     """A metric as JSON has it; NumPy's scalars and 0-d arrays as Python's numbers."""
     item = value.item() if hasattr(value, "item") else value
     if not isinstance(item, int | float):
-        raise TypeError(f"the metric {name!r} is a {type(value).__name__}, not a number")
+        raise TypeError(
+            f"the metric {name!r} is a {type(value).__name__}. A number was expected. "
+            "Give float(...) of it, or save it within the object."
+        )
     return item
-
-
-def _locked(file: Any) -> bool:
-    """Take the operating system's lock of a file; False where another process has it."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        import msvcrt
-
-        try:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-        except OSError:
-            return False
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

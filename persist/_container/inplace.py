@@ -19,6 +19,7 @@ from persist._container.decode import decode
 from persist._container.graph import encode
 from persist._container.kept import Kept, KeptMembers
 from persist._container.layout import DIGESTS, GENERATION, GRAPH, INDEX, MANIFEST, METHODS, PATHS
+from persist._container.reflink import clone
 from persist._container.store import Store
 from persist._container.writer import Old, Writer, collector_paused, manifest_of, write
 from persist._wire.source import open_source
@@ -26,7 +27,6 @@ from persist.errors import PersistError
 
 __all__ = ["Done", "compact", "generations", "rewrite", "undo"]
 
-_FICLONE = 0x40049409  # Linux, include/uapi/linux/fs.h: share all extents of a file
 _CHUNK = 1 << 24
 _NAMES = {
     "manifest.json": MANIFEST,
@@ -220,13 +220,10 @@ def begin(path: str, file: IO[bytes], size: int) -> str:
 
 
 def _reflinked(old: IO[bytes], new: IO[bytes], size: int) -> str:
-    with contextlib.suppress(ImportError, OSError):  # no Linux; a file system without reflinks
-        import fcntl
-
-        fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
-        new.truncate(size)
-        return "reflink"
-    return ""
+    if not clone(old.fileno(), new.fileno()):
+        return ""
+    new.truncate(size)
+    return "reflink"
 
 
 def _ranged(old: IO[bytes], new: IO[bytes], size: int) -> str:

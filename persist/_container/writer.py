@@ -41,6 +41,7 @@ from persist._container.layout import (
 )
 from persist._container.names import member_name
 from persist._container.packs import Stack
+from persist._container.reflink import sharing
 from persist._wire.npy import header_bytes
 from persist.errors import FormatError, MissingExtraError, PersistError
 from persist.tree import LazyArray
@@ -65,6 +66,7 @@ def write(
     writer: Mapping[str, str] | None = None,
     columns: bool = True,
     pack: bool = True,
+    like: str | os.PathLike[str] | None = None,
 ) -> None:
     """Write a tree as a container.
 
@@ -81,6 +83,8 @@ def write(
         writer: releases to name in the manifest, beside Python's and NumPy's.
         columns: store many records of one schema and version as columns.
         pack: store many small arrays of one kind as blocks.
+        like: an older file: what is the same in both is shared with it, where the file
+            system can. The bytes of the new file do not depend on it.
 
     Raises:
         FormatError: the tree holds what a container cannot, with its path.
@@ -91,8 +95,8 @@ def write(
     with collector_paused():
         graph = encode(tree, name, columns=columns, pack=pack)
         manifest = manifest_of(graph, metadata, schemas, writer, name)
-        with replacing(target, durable) as file:
-            Writer(file, algorithm, packer).write(graph, manifest)
+        with replacing(target, durable) as file, sharing(file, like) as shared:
+            Writer(shared, algorithm, packer).write(graph, manifest)
 
 
 @contextlib.contextmanager

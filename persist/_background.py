@@ -1,0 +1,62 @@
+"""What is written while the program goes on: one thing at a time, its error raised at the next call."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+from persist.errors import PersistError
+
+__all__ = ["Background"]
+
+
+class Background:
+    """A thread that writes, and the error that nobody was told yet."""
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+        self._error: tuple[Path, BaseException] | None = None
+
+    def start(self, write: Callable[[], None], path: Path) -> None:
+        """Call a function in a thread; it ends before the program does."""
+
+        def run() -> None:
+            try:
+                write()
+            except BaseException as error:  # raised by the next call
+                self._error = path, error
+
+        self._thread = threading.Thread(target=run, name=f"persist {path.name}")
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Wait for the thread, and raise its error."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        self.raise_error()
+
+    def raise_error(self) -> None:
+        """Raise the error of a thread that has ended."""
+        if self._error is None:
+            return
+        (path, error), self._error = self._error, None
+        raise PersistError(
+            f"this step could not be saved: {type(error).__name__}: {error} "
+            "It was being written while the program went on.",
+            file=str(path),
+            remedy="The steps before it are whole. Cure the cause, then save again.",
+        ) from error
+
+    def tell_late(self) -> None:
+        """Warn of an error that no call was left to raise."""
+        if self._error is not None:
+            path, error = self._error
+            warnings.warn(
+                f"{path}: this step could not be saved: {type(error).__name__}: {error} "
+                "close() would have raised it. Call close(), or use `with`.",
+                RuntimeWarning,
+                stacklevel=1,
+            )
