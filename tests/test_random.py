@@ -17,7 +17,7 @@ import persist
 from persist.errors import OpaqueWarning, RestoreError, UnknownSchemaError
 from persist.tree import Global, Record
 
-OLD = Path(__file__).parent / "corpus" / "numpy" / "random-states"
+OLD = Path(__file__).parent / "corpus" / "random"
 KINDS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
 LAB = persist.Registry("lab of test_random")
 
