@@ -97,7 +97,12 @@ class Copies:
             owner = owner.base
         low, high = _span(array)
         alone = type(array) is not np.ndarray or type(owner) is not np.ndarray
-        if alone or owner.dtype.hasobject or not array.nbytes or high - low > _SPARSE * array.nbytes:
+        if (
+            alone
+            or owner.dtype.hasobject
+            or not array.nbytes
+            or high - low > _SPARSE * array.nbytes
+        ):
             return array.copy(order="K")
         if not (owner.flags.c_contiguous or owner.flags.f_contiguous):
             owner = array

@@ -38,7 +38,7 @@ __all__ = ["Checkpoints"]
 _NAME = re.compile(r"step-(\d{10,})\.persist")
 _LOCK = ".writer.lock"
 _METRICS = "checkpoint"  # the key of ours in the container's metadata
-_PICKS: dict[Any, Callable[..., float]] = {"min": min, "max": max}
+_PICKS: dict[str, Callable[..., float]] = {"min": min, "max": max}
 
 
 class Checkpoints:
@@ -84,7 +84,7 @@ class Checkpoints:
         share: bool = True,
         registry: Any = None,
     ) -> None:
-        if keep_best is not None and (len(keep_best) != 2 or keep_best[1] not in _PICKS):
+        if keep_best is not None and tuple(keep_best[1:]) not in {(mode,) for mode in _PICKS}:
             raise ValueError(
                 f"keep_best is {keep_best!r}. A metric and how was expected: ('loss', 'min')."
             )

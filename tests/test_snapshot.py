@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import io
+import itertools
 from collections import OrderedDict, defaultdict, deque
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ class Cell(persist.Versioned, version=1, schema="tests.snapshot.Cell", registry=
 
 def cells(count: int) -> list[Cell]:
     made = [Cell(n, f"cell {n}", [n, n + 1], np.full(3, float(n))) for n in range(count)]
-    for one, next_ in zip(made, made[1:], strict=False):
+    for one, next_ in itertools.pairwise(made):
         one.other = next_
     return made
 

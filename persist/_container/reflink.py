@@ -21,7 +21,9 @@ __all__ = ["clone", "sharing"]
 
 _PIECE = 1 << 16  # bytes that are compared at once; file systems share blocks of 4 KiB to 64 KiB
 _LOOK = 1 << 12  # bytes by which most pieces are seen to differ
-_FICLONE = 0x40049409  # include/uapi/linux/fs.h: _IOW(0x94, 9, int); fcntl.FICLONE since Python 3.14
+_FICLONE = (
+    0x40049409  # include/uapi/linux/fs.h: _IOW(0x94, 9, int); fcntl.FICLONE since Python 3.14
+)
 
 
 def clone(old: int, new: int) -> bool:
