@@ -392,7 +392,9 @@ def test_readers_see_whole_steps_while_a_writer_is_killed_again_and_again(
     way: str, tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(8)
-    for _ in range(4):
+    rounds = 0
+    while rounds < 4 or (persist.Checkpoints(tmp_path).latest() or 0) <= 10:
+        rounds += 1
         child = subprocess.Popen(
             [sys.executable, "-c", textwrap.dedent(LONG), str(tmp_path), way],
             stdout=subprocess.PIPE,
@@ -414,7 +416,6 @@ def test_readers_see_whole_steps_while_a_writer_is_killed_again_and_again(
             assert (reader.restore(step, verify="always")["big"] == step).all()
     last = reader.latest()
     assert last is not None
-    assert last > 10
     assert {7, 10, last} <= set(reader.steps())
     with persist.Checkpoints(tmp_path, keep_last=2) as runs:
         runs.save(last + 1, {})
