@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.metadata
 import pkgutil
 import sys
 import warnings
@@ -18,6 +17,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from persist import _renames
+from persist._points import entry_points
 from persist.errors import PackWarning
 from persist.registry import Registry
 
@@ -120,7 +120,7 @@ def _installed() -> dict[str, tuple[str, Callable[[], Any]]]:
         if not info.name.startswith("_"):
             name = f"persist.migrations.{info.name}"
             result[info.name] = (name, functools.partial(importlib.import_module, name))
-    for point in importlib.metadata.entry_points(group="persist.migrations"):
+    for point in entry_points("persist.migrations"):
         package = point.dist.name if point.dist is not None else "?"
         version = point.dist.version if point.dist is not None else "?"
         result[point.name] = (f"{package} {version}", point.load)

@@ -17,14 +17,12 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
-import attrs
 import numpy as np
 
-from persist._wire.rebuilds import Origin, machine_for
+from persist._regex import regex
 from persist._wire.source import Source
 from persist._wire.storages import dtype_of, kind_of
 from persist.errors import DamagedFileError, FormatError
@@ -35,15 +33,14 @@ __all__ = ["DistributedReader"]
 
 _METADATA = ".metadata"
 _PART = ".distcp"
-_MARK = re.compile(rb"torch\.distributed\.(_shard\.)?checkpoint")
+_MARK = regex(rb"torch\.distributed\.(_shard\.)?checkpoint")
 _HEAD = 128  # bytes in which the class of the metadata is named
 _LARGEST = 1 << 30  # bytes of metadata
 
 Index = tuple[str, tuple[int, ...]]
 
 
-@attrs.frozen
-class _Place:
+class _Place(NamedTuple):
     """Where one item lies."""
 
     file: str
@@ -73,6 +70,8 @@ class DistributedReader(Reader):
         return None
 
     def read(self, source: Source, options: Options) -> Content:
+        from persist._wire.rebuilds import Origin, machine_for
+
         metadata = _metadata(source)
         if metadata is None:
             raise DamagedFileError(f'no "{_METADATA}" is in it any more.', file=source.name)

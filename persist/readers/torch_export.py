@@ -15,17 +15,19 @@ Gives       Of an export ``state_dict`` and ``constants`` by name; of a package 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from persist._wire.archives import Archive
 from persist._wire.outline import outline
-from persist._wire.rebuilds import Origin, machine_for
 from persist._wire.source import Source
 from persist._wire.storages import STORAGES, Tensor, dtype_of
 from persist._wire.zip import ZipDirectory
 from persist.errors import DamagedFileError
 from persist.readers.base import Content, Options, Reader
 from persist.tree import Global
+
+if TYPE_CHECKING:
+    from persist._wire.rebuilds import Origin
 
 __all__ = ["ExportReader", "PackageReader"]
 
@@ -66,6 +68,8 @@ class ExportReader(Reader):
         return None
 
     def read(self, source: Source, options: Options) -> Content:
+        from persist._wire.rebuilds import Origin
+
         archive = Archive.of(source, "archive_format")
         if archive is None:
             return _read_old(Archive.need(source, "serialized_exported_program.json"), options)
@@ -175,6 +179,8 @@ class PackageReader(Reader):
         return None if archive is None else f'ZIP with "{archive.folder}.data/extern_modules"'
 
     def read(self, source: Source, options: Options) -> Content:
+        from persist._wire.rebuilds import Origin, machine_for
+
         archive = _package(source)
         if archive is None:
             raise DamagedFileError("no member '.data/extern_modules' is in it.", file=source.name)

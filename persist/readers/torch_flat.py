@@ -22,7 +22,6 @@ from typing import Any
 
 from persist._wire.flatbuffers import Table, identifier, root
 from persist._wire.outline import outline
-from persist._wire.rebuilds import Origin
 from persist._wire.source import Source
 from persist._wire.storages import STORAGES, Tensor, dtype_of
 from persist.errors import DamagedFileError
@@ -113,6 +112,8 @@ class _Values:
     """
 
     def __init__(self, source: Source, module: Table) -> None:
+        from persist._wire.rebuilds import Origin
+
         self.made: list[Any] = []
         self.names: set[str] = set()
         self.functions: dict[str, list[str]] = {}

@@ -17,14 +17,17 @@ Gives       The object; tensors look into the storages by offsets.
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from persist._regex import regex
 from persist._wire.outline import outline, simple
-from persist._wire.pickle import Machine
-from persist._wire.rebuilds import Origin, machine_for, text_of
 from persist._wire.source import Cursor, Source
 from persist.errors import DamagedFileError
 from persist.readers.base import Content, Options, Reader
+
+if TYPE_CHECKING:
+    from persist._wire.pickle import Machine
+    from persist._wire.rebuilds import Origin
 
 __all__ = ["LegacyReader"]
 
@@ -32,8 +35,8 @@ MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
 
 _LONG = MAGIC.to_bytes(10, "little")
-_BINARY = re.compile(rb"\x80[\x02-\x05](\x95.{8})?\x8a\x0a" + re.escape(_LONG) + rb"\.", re.DOTALL)
-_TEXT = re.compile(rb"L%dL?\r?\n\." % MAGIC)
+_BINARY = regex(rb"\x80[\x02-\x05](\x95.{8})?\x8a\x0a" + re.escape(_LONG) + rb"\.", re.DOTALL)
+_TEXT = regex(rb"L%dL?\r?\n\." % MAGIC)
 
 
 class LegacyReader(Reader):
@@ -52,6 +55,8 @@ class LegacyReader(Reader):
         return None
 
     def read(self, source: Source, options: Options) -> Content:
+        from persist._wire.rebuilds import Origin, machine_for
+
         damage: list[str] = []
         origin = Origin(source, damage=damage if options.salvage else None)
         machine = machine_for(source, origin, py2_str=options.py2_str)
@@ -88,6 +93,8 @@ def _check(machine: Machine, cursor: Cursor) -> None:
 
 def _place(source: Source, cursor: Cursor, origin: Origin, keys: Any) -> None:
     """Find the bytes of each storage, which stand in the order of the keys."""
+    from persist._wire.rebuilds import text_of
+
     if not isinstance(keys, list):
         raise cursor.damaged(f"a {type(keys).__name__} stands where the list of storages is due.")
     for item in keys:

@@ -17,17 +17,19 @@ Gives       The module as a record, with parameters, buffers, attributes and
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from persist._wire.archives import Archive
 from persist._wire.outline import outline
-from persist._wire.pickle import Machine
-from persist._wire.rebuilds import Origin, machine_for
 from persist._wire.source import Source
 from persist._wire.storages import STORAGES, Tensor, dtype_of
 from persist.errors import DamagedFileError, FormatError
 from persist.readers.base import Content, Options, Reader
 from persist.tree import Global, Record
+
+if TYPE_CHECKING:
+    from persist._wire.pickle import Machine
+    from persist._wire.rebuilds import Origin
 
 __all__ = ["ScriptReader"]
 
@@ -68,6 +70,8 @@ class ScriptReader(Reader):
 
 
 def _read_pickled(source: Source, archive: Archive, options: Options) -> Content:
+    from persist._wire.rebuilds import Origin, machine_for
+
     damage: list[str] = []
     checked = archive.checked(options.verify)
     passed = damage if options.salvage else None
@@ -90,6 +94,8 @@ def _constants(
     source: Source, archive: Archive, is_big: bool, damage: list[str] | None
 ) -> list[Any]:
     """Return the constants of the program."""
+    from persist._wire.rebuilds import Origin, machine_for
+
     pickled = archive.open("constants.pkl")
     find = archive.storages(False, "constants/", "data/")
     values = machine_for(pickled, Origin(source, find, is_big, damage)).load(pickled.cursor())
@@ -122,6 +128,8 @@ def _text(archive: Archive, record: str) -> str:
 
 
 def _read_json(source: Source, archive: Archive, options: Options) -> Content:
+    from persist._wire.rebuilds import Origin
+
     model = _json(source, archive)
     checked = archive.checked(options.verify)
     damage: list[str] = []
@@ -185,6 +193,8 @@ def _attributes(
     archive: Archive, origin: Origin, tensors: list[Tensor]
 ) -> tuple[Machine | None, Any]:
     """The values that are no tensors (1.1 and 1.2): a list, by number."""
+    from persist._wire.rebuilds import machine_for
+
     if not archive.has("attributes.pkl"):
         return None, []
 

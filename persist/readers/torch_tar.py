@@ -12,17 +12,19 @@ Gives       The object; tensors look into the member ``storages`` by offsets.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from persist._wire import tar
 from persist._wire.outline import outline
-from persist._wire.pickle import Machine
-from persist._wire.rebuilds import Origin, machine_for, text_of
 from persist._wire.source import Cursor, Source
 from persist._wire.storages import Storage, Tensor, dtype_of
 from persist.errors import DamagedFileError
 from persist.readers.base import Content, Options, Reader
 from persist.tree import ABSENT, Global
+
+if TYPE_CHECKING:
+    from persist._wire.pickle import Machine
+    from persist._wire.rebuilds import Origin
 
 __all__ = ["TarReader"]
 
@@ -46,6 +48,8 @@ class TarReader(Reader):
         return None
 
     def read(self, source: Source, options: Options) -> Content:
+        from persist._wire.rebuilds import Origin, machine_for, text_of
+
         found = _members(source)
         parts = {name: source.window(*found[name], f"member {name!r}") for name in _WANTED}
         origin = Origin(source)
@@ -84,6 +88,8 @@ def _members(source: Source) -> dict[str, tuple[int, int]]:
 
 def _storages(source: Source, origin: Origin, names: set[str]) -> dict[str, Any]:
     """Find the storages: a count, each a pickle (key, location, class) and raw data; then views."""
+    from persist._wire.rebuilds import machine_for, text_of
+
     machine = machine_for(source, origin)
     cursor = source.cursor()
     objects: dict[str, Any] = {}
@@ -106,6 +112,8 @@ def _storages(source: Source, origin: Origin, names: set[str]) -> dict[str, Any]
 
 def _add_view(view: Any, objects: dict[str, Any], cursor: Cursor) -> None:
     """A storage that is part of another: (its key, the other's, offset, count)."""
+    from persist._wire.rebuilds import text_of
+
     target, root, offset, length = view if isinstance(view, tuple) and len(view) == 4 else (0,) * 4
     whole = objects.get(text_of(root))
     if not isinstance(whole, Storage) or type(offset) is not int or type(length) is not int:
@@ -120,6 +128,8 @@ def _add_view(view: Any, objects: dict[str, Any], cursor: Cursor) -> None:
 
 def _tensors(source: Source, origin: Origin, objects: dict[str, Any], names: set[str]) -> None:
     """Find the tensors: a count, each a pickle (key, storage's key, class) and its numbers."""
+    from persist._wire.rebuilds import machine_for, text_of
+
     machine = machine_for(source, origin)
     cursor = source.cursor()
     for _ in range(_count(machine, cursor)):

@@ -18,9 +18,7 @@ from typing import IO, Any
 
 from persist._wire.archives import Archive
 from persist._wire.outline import outline
-from persist._wire.rebuilds import Origin, machine_for
 from persist._wire.source import Source
-from persist._wire.tensor_writer import write_archive
 from persist.readers.base import Content, Options, Reader
 
 __all__ = ["ZipReader"]
@@ -41,6 +39,8 @@ class ZipReader(Reader):
         return f'ZIP with "{archive.folder}data.pkl"'
 
     def read(self, source: Source, options: Options) -> Content:
+        from persist._wire.rebuilds import Origin, machine_for
+
         archive = Archive.need(source, "data.pkl")
         damage: list[str] = []
         checked = archive.checked(options.verify)
@@ -77,4 +77,6 @@ class ZipReader(Reader):
         Raises:
             FormatError: the tree holds what such a file cannot.
         """
+        from persist._wire.tensor_writer import write_archive
+
         write_archive(tree, target, **options)
