@@ -6,20 +6,45 @@ gives it back with its manifest, `verify` checks every byte.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from persist._container.atomic import replacing
-from persist._container.decode import decode
-from persist._container.inplace import Done, compact, rewrite, undo
-from persist._container.store import Store, claim
-from persist._container.writer import collector_paused, write
+from persist._collector import collector_paused
 from persist._wire.source import open_source as open_source
 from persist.errors import DamagedFileError
 
+if TYPE_CHECKING:
+    from persist._container.atomic import replacing
+    from persist._container.inplace import Done, compact, rewrite, undo
+    from persist._container.mark import claim
+    from persist._container.store import Store
+    from persist._container.writer import write
+
+# Name -> the module that it is imported from when it is first asked for: who reads needs no writer.
+_HOMES = {
+    "Done": "inplace",
+    "Store": "store",
+    "claim": "mark",
+    "compact": "inplace",
+    "replacing": "atomic",
+    "rewrite": "inplace",
+    "undo": "inplace",
+    "write": "writer",
+}
+
 __all__ = [
-    "Done", "Store", "claim", "collector_paused", "compact", "decode", "read", "replacing",
+    "Done", "Store", "claim", "compact", "read", "replacing",
     "rewrite", "undo", "verify", "write",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
 
 
 def read(
@@ -36,6 +61,9 @@ def read(
         DamagedFileError: it is truncated, altered or lying.
         FutureVersionError: its version is newer than this program.
     """
+    from persist._container.decode import decode
+    from persist._container.store import Store
+
     store = Store(open_source(source, writable=writable), verify)
     with collector_paused():
         tree = decode(store.graph(), store, store.source.limits, store.source.name)
@@ -44,6 +72,9 @@ def read(
 
 def verify(source: Any) -> list[DamagedFileError]:
     """Check every byte of a container, and return what is wrong; empty for a sound file."""
+    from persist._container.decode import decode
+    from persist._container.store import Store
+
     try:
         store = Store(open_source(source), "never")
         faults = list(store.faults())

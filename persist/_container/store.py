@@ -29,11 +29,8 @@ from persist._container.layout import (
     GRAPH,
     INDEX,
     INDIRECT,
-    LOCAL,
-    LOCAL_MAGIC,
     LOCATOR,
     MANIFEST,
-    MARK,
     METHODS,
     PATHS,
     READABLE,
@@ -52,34 +49,13 @@ from persist._wire.source import Source
 from persist.errors import DamagedFileError, FutureVersionError, MissingExtraError, PersistError
 from persist.tree import LazyArray
 
-__all__ = ["Entry", "Store", "claim"]
+__all__ = ["Entry", "Store"]
 
 _EMPTY = 1 << 24  # items without bytes, whose number costs a file nothing
 _REMEDY = "Copy the file again from where it came from."
 _MOST = 100_000  # entries of older generations
 _MANY = 32  # members from which on all are made together
 _HEADERS = 128  # bytes of an NPY header by which like ones are known
-
-
-def claim(source: Source) -> str | None:
-    """Return why a file is a container: its first header, or its directory's last entry."""
-    if source.kind != "file" or source.size < LOCAL.size:
-        return None
-    fields = LOCAL.unpack(source.read(0, LOCAL.size))
-    name, extra = fields[9], fields[10]
-    if fields[0] == LOCAL_MAGIC and source.size >= LOCAL.size + name + extra:
-        data = source.read(LOCAL.size + name, extra)
-        if data[:4] == b"\x01\0\x10\0":
-            data = data[20:]
-        if len(data) >= 4 and data[:4] == MARK.to_bytes(2, "little") + (len(data) - 4).to_bytes(
-            2, "little"
-        ):
-            return "ZIP whose first member is aligned as only persist does"
-    tail = source.tail(END.size + END64.size + LOCATOR.size + TAIL.size)
-    at = tail.rfind(b"persist", 0, len(tail) - END.size)
-    if at >= 4 and tail[at - 4 : at] == TAIL.pack(MARK, 16, b"", 0, 0)[:4]:
-        return f'ZIP whose directory ends with "{MANIFEST}" of persist'
-    return None
 
 
 @attrs.frozen

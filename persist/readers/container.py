@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import IO, Any
 
 from persist import _container
+from persist._collector import collector_paused
 from persist._wire.source import Source
 from persist.readers.base import Content, Options, Reader
 
@@ -27,7 +28,7 @@ class _Content(Content):
     def tree(self) -> Any:
         made = self.__dict__.get("made", self)
         if made is self:
-            with _container.collector_paused():
+            with collector_paused():
                 made = self.__dict__["made"] = self.__dict__["make"]()
         return made
 
@@ -49,11 +50,13 @@ class ContainerReader(Reader):
         return _container.claim(source)
 
     def read(self, source: Source, options: Options) -> Content:
+        from persist._container.decode import decode
+
         store = _container.Store(source, options.verify)
         manifest = store.manifest
 
         def make(rows: Any = None) -> Any:
-            return _container.decode(store.graph(), store, source.limits, source.name, rows)
+            return decode(store.graph(), store, source.limits, source.name, rows)
 
         return _Content(
             make,
