@@ -9,7 +9,6 @@ read and do not give back is gone, while what they never looked at stays.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -17,6 +16,7 @@ import attrs
 
 from persist import _fused
 from persist._envelope import CODEC, FIELDS, INSIDE, ITEMS, Envelope, refuse_newer, unwrap
+from persist._regex import regex
 from persist._walk import arrays_in, has_no_arrays
 from persist.errors import (
     FutureVersionError,
@@ -33,7 +33,7 @@ __all__ = [
     "Case", "Course", "Target", "bring_up", "failed", "keys_that_tell", "read_lazy", "survey", "target_of",
 ]  # fmt: skip
 
-_MANGLED = re.compile(r"_[^_].*?__.")
+_MANGLED = regex(r"_[^_].*?__.")
 
 
 @attrs.frozen

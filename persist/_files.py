@@ -1,6 +1,9 @@
 """The spine: open, load, save. Start reading here.
 
 bytes --reader--> tree --packs, aliases, migrations--> tree of today --> objects
+
+A process that only looks into a file goes the first part of the road, and waits for no more than
+that: what lies further on is imported where it is walked first.
 """
 
 from __future__ import annotations
@@ -8,36 +11,20 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
-import gc
 import importlib
-import importlib.metadata
 import io
 import os
 import pkgutil
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-import attrs
 import numpy as np
 
-from persist import _container, _migrate, _packs, _restore, _show
-from persist._container.atomic import replacing
-from persist._course import target_of as target_of_schema
-from persist._downgrade import downgrade_record
-from persist._flatten import flatten, reduced
-from persist._objects import build
+from persist._collector import collector_paused
 from persist._paths import Looker, Names, described, is_array
-from persist._plan import Plan
-from persist._restore import Report
-from persist._rows import NotByColumns, RowMaker
-from persist._snapshot import Memory
-from persist._targets import target_of
-from persist._walk import Copier
-from persist._wire.compress import peel
-from persist._wire.diagnosis import diagnose
+from persist._points import entry_points
 from persist._wire.source import Limits, Source, create, open_source
-from persist._wire.storages import Tensors
 from persist.errors import (
     AmbiguousFormatError,
     DamageWarning,
@@ -48,8 +35,14 @@ from persist.errors import (
     UnknownSchemaError,
 )
 from persist.readers.base import Content, Options, Reader
-from persist.registry import Registry, default_registry
 from persist.tree import ABSENT, Global, Record, View
+
+if TYPE_CHECKING:
+    from persist import _container
+    from persist._plan import Plan
+    from persist._restore import Report
+    from persist._snapshot import Memory
+    from persist.registry import Registry
 
 __all__ = ["File", "explain", "load", "open", "readers", "restore", "save"]
 
@@ -68,7 +61,12 @@ class File:
     """
 
     def __init__(
-        self, source: Source, content: Content, reader: Reader, claim: str, registry: Registry
+        self,
+        source: Source,
+        content: Content,
+        reader: Reader,
+        claim: str,
+        registry: Registry | None,
     ) -> None:
         self._source = source
         self._content = content
@@ -93,17 +91,21 @@ class File:
     @functools.cached_property
     def evidence(self) -> list[str]:
         """What the names in it prove of the releases that can have written it, and which names."""
+        from persist import _packs
+
         return _packs.written_by(self._content.globals)
 
     @functools.cached_property
     def knowledge(self) -> Registry:
         """The registry, and behind it the packs of the libraries that the file names."""
-        return _packs.gather(self._content.globals, self._registry)
+        from persist import _packs
+
+        return _packs.gather(self._content.globals, _known(self._registry))
 
     @functools.cached_property
     def looker(self) -> Looker:
         """How the tree looks through those packs."""
-        return Looker(functools.partial(_view, self.knowledge), self._tree_of)
+        return Looker(lambda *asked: _view(self.knowledge, *asked), self._tree_of)
 
     def is_known(self, record: Record) -> bool:
         """Whether a pack knows how to look into a record."""
@@ -116,7 +118,11 @@ class File:
     def arrays(self) -> Mapping[str, Any]:
         """Natural path -> array-like: ``shape``, ``dtype``, ``nbytes``, ``numpy.asarray()``, ``[i:j]``."""
         names = self._names(is_array, self._content.find)
-        return Tensors(names) if self._as_torch else names
+        if not self._as_torch:
+            return names
+        from persist._wire.storages import Tensors
+
+        return Tensors(names)
 
     @functools.cached_property
     def scalars(self) -> Mapping[str, Any]:
@@ -134,7 +140,7 @@ class File:
         """JSON-able description of what is no array: a config, graph nodes, the globals named."""
         structure = self._content.structure
         if callable(structure):
-            with _collector_paused():
+            with collector_paused():
                 structure = structure()
         seen = described(self.tree, self.looker, self._source.limits.paths)
         return {**structure, "objects": seen} if seen else structure
@@ -153,6 +159,8 @@ class File:
         return f"<{self.format} file {self.name}>"
 
     def __str__(self) -> str:
+        from persist import _show
+
         return _show.page(self)
 
 
@@ -205,7 +213,7 @@ def open(
         writable=arrays == "torch",  # torch knows no memory that is read only: its own, then
     )
     options = Options(py2_str=py2_str, verify=verify, salvage=salvage, step=step, arrays=arrays)
-    file = _open(opened, options, default_registry if registry is None else registry)
+    file = _open(opened, options, registry)
     file._as_torch = arrays == "torch"
     return file
 
@@ -258,22 +266,20 @@ def load(
         OpaqueWarning: once for each class that stayed a record, with the cure.
         DamageWarning: once for each thing that was wrong with the file and passed over.
     """
-    registry = default_registry if registry is None else registry
+    from persist import _migrate
+    from persist._objects import build
+
     opened = open_source(
         source, map=mmap, limits=limits, writable=True, storage_options=storage_options
     )
     options = Options(py2_str=py2_str, verify=verify, salvage=salvage, step=step)
-    with _open(opened, options, registry) as file, _collector_paused():
+    with _open(opened, options, registry) as file, collector_paused():
         _tell_damage(file)
         knowledge = file.knowledge
         if not migrate:
+            known = file.is_known
             return build(
-                file.tree,
-                knowledge,
-                trust=trust,
-                strict=strict,
-                file=file.path,
-                is_known=file.is_known,
+                file.tree, knowledge, trust=trust, strict=strict, file=file.path, is_known=known
             )
         quick = functools.partial(build, trust=trust, strict=strict, validate=validate)
         found = _by_columns(file, quick)
@@ -310,6 +316,8 @@ def _by_columns(file: File, build: Callable[..., Any]) -> Any:
     with_rows, knowledge = file._content.with_rows, file.knowledge
     if with_rows is None or any(knowledge.resolve(name) != name for name in file._content.globals):
         return ABSENT
+    from persist._rows import NotByColumns, RowMaker
+
     maker = RowMaker(knowledge)
     try:
         tree = with_rows(maker)
@@ -345,6 +353,8 @@ def explain(
         A `Plan`: for each record its path and class, how its version is known (envelope, stamp,
         or the lack of one), the aliases, the steps, and what stays opaque.
     """
+    from persist import _migrate
+
     with open(source, registry=registry, step=step, **options) as file:
         see = functools.partial(_plain_value, file.looker, set())
         return _migrate.plan(file.tree, file.knowledge, file=file.name, see=see)
@@ -380,6 +390,9 @@ def restore(
     Raises:
         RestoreError: strict, and something does not fit; it carries the `Report`.
     """
+    from persist import _restore
+    from persist._targets import target_of
+
     with open(source, registry=registry, **options) as file:
         _tell_damage(file)
         if isinstance(into, type):
@@ -400,6 +413,9 @@ def _restored_class(
     file: File, cls: type, match: Any, only: Iterable[str] | None, strict: bool
 ) -> Report:
     """Make an instance of a declared class whose fields are a file's arrays."""
+    from persist import _restore
+    from persist._objects import build
+
     found: dict[str, Any] = {}
     schema = file.knowledge.schema_for(cls)
     # Fields of its bases are its own here: what is made is of today, all of it.
@@ -464,7 +480,7 @@ def save(
         FormatError: the format cannot hold it, or the suffix belongs to another format.
     """
     _refuse_suffix(target, format)
-    registry = default_registry if registry is None else registry
+    registry = _known(registry)
     name = os.fsdecode(os.fspath(target)) if isinstance(target, str | os.PathLike) else None
     try:
         _save(
@@ -517,6 +533,8 @@ def _save(
     wanted: dict[str, Any] = {"metadata": metadata, "compress": compress, "protocol": protocol}
     options = {name: value for name, value in wanted.items() if value is not None}
     if writer.is_pickle and not versions:
+        from persist._flatten import reduced
+
         tree = obj  # objects pickle themselves, their envelopes with them
         options["reducer"] = functools.partial(reduced, registry)
     else:
@@ -535,16 +553,19 @@ def tree_of(
     columns: bool = False,
 ) -> Any:
     """Return the tree of an object, as `save` writes it; with columns, only a container can hold it."""
-    registry = default_registry if registry is None else registry
-    with _collector_paused():
+    from persist._flatten import flatten
+
+    registry = _known(registry)
+    with collector_paused():
         return flatten(obj, registry, snapshot=snapshot, columns=columns)
 
 
 def save_tree(tree: Any, target: Any, *, registry: Registry | None = None, **options: Any) -> None:
     """Write a tree into a container."""
-    registry = default_registry if registry is None else registry
-    options["schemas"] = registry.schemas()
-    with _collector_paused():
+    from persist import _container
+
+    options["schemas"] = _known(registry).schemas()
+    with collector_paused():
         if _is_url(target):
             with _writing(target, False) as file:
                 _container.write(tree, file, **options)
@@ -576,7 +597,9 @@ def renew(
         FormatError: it is no container.
         SchemaError: a record cannot be brought up to date, with its path.
     """
-    registry = default_registry if registry is None else registry
+    from persist import _container, _migrate
+
+    registry = _known(registry)
     with open(path, registry=registry) as file:
         if file.format != "persist":
             raise FormatError(
@@ -627,6 +650,8 @@ def _writing(target: Any, durable: bool) -> Iterator[IO[bytes]]:
         with create(target) as file:
             yield file
         return
+    from persist._container.atomic import replacing
+
     with replacing(target, durable=durable) as raw:
         if raw is target:
             yield raw
@@ -666,6 +691,10 @@ def _older(
     """The records of these schemas as an older version had them; bare, without a version."""
     if not versions:
         return tree
+    from persist._course import target_of
+    from persist._downgrade import downgrade_record
+    from persist._walk import Copier
+
     for name in versions:
         if registry.schema_for(name) is None:
             raise UnknownSchemaError(
@@ -678,7 +707,7 @@ def _older(
         schema = registry.schema_for(record.qualname)
         if schema is None or record.version is None:
             return record
-        lines = {part.schema.name for part in target_of_schema(schema, registry).parts}
+        lines = {part.schema.name for part in target_of(schema, registry).parts}
         wanted = {name: version for name, version in versions.items() if name in lines}
         if not wanted:
             return record
@@ -728,7 +757,14 @@ def _refuse_suffix(target: Any, format: str) -> None:
     )
 
 
-def _open(source: Source, options: Options, registry: Registry) -> File:
+def _known(registry: Registry | None) -> Registry:
+    """The registry that was given, or the default one."""
+    from persist.registry import default_registry
+
+    return default_registry if registry is None else registry
+
+
+def _open(source: Source, options: Options, registry: Registry | None) -> File:
     try:
         reader, content, claim = read(source, options, ())
     except BaseException:
@@ -741,9 +777,9 @@ def read(source: Source, options: Options, layers: tuple[str, ...]) -> tuple[Rea
     """Read a source by whichever reader claims it; also what is nested in another file."""
     broken: list[str] = []
     reader, inner, claim = choose(source, layers, broken if options.salvage else None)
-    options = attrs.evolve(options, open_nested=lambda found: read(found, options, ())[1])
+    options = options._replace(open_nested=lambda found: read(found, options, ())[1])
     try:
-        with _collector_paused():
+        with collector_paused():
             content = reader.read(inner, options)
         content.damage[:0] = broken
         return reader, content, claim
@@ -793,6 +829,9 @@ def choose(
     if claims:
         ((reader, reason),) = claims.values()
         return reader, source, "; ".join((*layers, reason))
+    from persist._wire.compress import peel
+    from persist._wire.diagnosis import diagnose
+
     peeled = peel(source, broken) if source.kind == "file" and source.size else None
     if peeled is not None:
         inner, layer = peeled
@@ -814,11 +853,13 @@ def readers() -> tuple[Reader, ...]:
     package = importlib.import_module("persist.readers")
     found: dict[str, Reader] = {}
     for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda info: info.name):
+        if info.name.startswith("_"):  # what a reader imports when it reads
+            continue
         module = importlib.import_module(f"persist.readers.{info.name}")
         for value in vars(module).values():
             if _is_reader(value) and value.__module__ == module.__name__:
                 found[value.name] = value()
-    for point in importlib.metadata.entry_points(group="persist.readers"):
+    for point in entry_points("persist.readers"):
         reader = point.load()()
         found[reader.name] = reader
     return tuple(found.values())
@@ -853,15 +894,3 @@ def _plain_value(looker: Looker, trusted: set[str], record: Record) -> Any:
             return ABSENT
         seen = seen.value
     return ABSENT if isinstance(seen, View | Record) else seen
-
-
-@contextlib.contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Build a tree without the garbage collector looking at it again and again."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

@@ -30,6 +30,7 @@ import attrs
 import numpy as np
 
 from persist._kernels import Joined, Kernel, Layout, kind_of, layouts
+from persist._regex import regex
 from persist._restore import Slot, Target
 from persist._wire.dtypes import extended
 
@@ -44,12 +45,12 @@ _ROLES = {
     "running_std": "moving_variance",  # it always held the variance
     "alphas": "alpha",
 }
-_OF_1 = re.compile(
+_OF_1 = regex(
     r"(.+?)_(running_mean|running_std|gamma|beta|alphas|depthwise_kernel|pointwise_kernel"
     r"|[WUb]_[ifcozrh]|[WUb])"
 )
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
-_CELL = re.compile(r"(\w*_)?cell(_\d+)?")
+_CELL = regex(r"(\w*_)?cell(_\d+)?")
 _GATES = {"icfo": "ifco", "zrh": "zrh"}  # as 1.x has them -> as they are joined
 
 _OWN = (

@@ -13,7 +13,6 @@ import contextlib
 import math
 import operator
 import os
-import re
 import warnings
 import weakref
 from collections.abc import Callable, Mapping
@@ -24,6 +23,7 @@ from persist import _files
 from persist._background import Background
 from persist._container.atomic import is_unfinished
 from persist._lock import Lock
+from persist._regex import regex
 from persist._snapshot import Memory
 from persist.errors import (
     DamagedFileError,
@@ -35,7 +35,7 @@ from persist.errors import (
 
 __all__ = ["Checkpoints"]
 
-_NAME = re.compile(r"step-(\d{10,})\.persist")
+_NAME = regex(r"step-(\d{10,})\.persist")
 _LOCK = ".writer.lock"
 _METRICS = "checkpoint"  # the key of ours in the container's metadata
 _PICKS: dict[Any, Callable[..., float]] = {"min": min, "max": max}

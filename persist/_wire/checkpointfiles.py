@@ -11,21 +11,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
-import attrs
-
-from persist._wire.graphproto import SCHEMAS
+from persist._regex import regex
 from persist._wire.source import Source
-from persist._wire.textproto import parse
 from persist.errors import FormatError
 
 __all__ = ["STATE", "State", "bundles", "is_state", "read_state", "split_shard", "tables"]
 
 STATE = "checkpoint"
-_DATA = re.compile(r"(?P<prefix>.*)\.data-(?P<number>\d{5})-of-(?P<count>\d{5})\Z", re.DOTALL)
-_SHARD = re.compile(r"(?P<prefix>.+)-(?P<number>[\d?]{5})-of-(?P<count>\d{5})\Z", re.DOTALL)
-_STATE_FIRST = re.compile(
+_DATA = regex(r"(?P<prefix>.*)\.data-(?P<number>\d{5})-of-(?P<count>\d{5})\Z", re.DOTALL)
+_SHARD = regex(r"(?P<prefix>.+)-(?P<number>[\d?]{5})-of-(?P<count>\d{5})\Z", re.DOTALL)
+_STATE_FIRST = regex(
     rb"(?:\s|#[^\n]*\n)*(?:model_checkpoint_path|all_model_checkpoint_paths"
     rb"|all_model_checkpoint_timestamps|last_preserved_timestamp)\s*:"
 )
@@ -64,8 +61,7 @@ def tables(names: Iterable[str]) -> dict[str, list[str]]:
     }  # fmt: skip
 
 
-@attrs.frozen
-class State:
+class State(NamedTuple):
     """What a state file names, the last step of each path: the folder may have moved."""
 
     latest: str
@@ -89,6 +85,9 @@ def read_state(source: Source) -> State:
     """
     if source.size > 16 << 20 or not is_state(source):
         raise FormatError("this is no state file of checkpoints.", file=source.name)
+    from persist._wire.graphproto import SCHEMAS
+    from persist._wire.textproto import parse
+
     message = parse(SCHEMAS, "CheckpointState", source.view(0, source.size), source)
     latest = _last_step(message.text("model_checkpoint_path"))
     every = [_last_step(path) for path in message.texts("all_model_checkpoint_paths")]

@@ -22,6 +22,7 @@ from persist._wire.hdf5_bytes import Frame
 from persist._wire.hdf5_data import Dataset
 from persist._wire.hdf5_headers import SHARED_TABLE, messages_of, read_shared_table
 from persist._wire.hdf5_objects import Attribute, Link, Node, node_at
+from persist._wire.hdf5_start import begins_at
 from persist._wire.hdf5_virtual import VirtualDataset
 from persist._wire.source import Source
 from persist.errors import DamagedFileError, FormatError, LimitError, MissingExtraError
@@ -29,26 +30,10 @@ from persist.tree import LazyArray
 
 __all__ = ["Attribute", "Hdf5", "Walk", "attribute_json", "begins_at", "merge"]
 
-MAGIC = b"\x89HDF\r\n\x1a\n"
 
 _SPELLED = 1 << 27  # characters of all paths: a deep file has long ones
 _TOLD = 1000  # pieces of damage that are told
 _HOPS = 16  # soft links behind soft links
-
-
-def begins_at(source: Source) -> int | None:
-    """Return where an HDF5 file begins in the source: 0, 512, 1024, 2048, ...; None if nowhere."""
-    if source.kind != "file" or source.size < 48:
-        return None
-    at = 0
-    while at + 48 <= source.size:
-        head = source.read(at, 16)
-        if head[:8] == MAGIC and head[8] <= 3:
-            return at
-        if not at and head[:4] == b"PK\3\4":  # an HDF5 file in an archive is not the archive
-            return None
-        at = at * 2 or 512
-    return None
 
 
 class Hdf5:

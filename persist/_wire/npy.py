@@ -15,18 +15,19 @@ import functools
 import math
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import attrs
 import numpy as np
 
-from persist._wire import ndarray, plain
-from persist._wire.pickle import Machine
+from persist._regex import regex
 from persist._wire.source import Cursor, Source
 from persist.errors import DamagedFileError, PersistError
 from persist.tree import LazyArray
 
-__all__ = ["MAGIC", "Header", "header_bytes", "read_array", "read_header"]
+if TYPE_CHECKING:
+    from persist._wire.pickle import Machine
+
+__all__ = ["MAGIC", "Header", "header_bytes", "plain_machine", "read_array", "read_header"]
 
 MAGIC = b"\x93NUMPY"
 
@@ -37,8 +38,7 @@ _DEPTH = 64  # levels of nesting in a header; NumPy's own constructor recurses
 _ALIGNMENT = 64
 
 
-@attrs.frozen
-class Header:
+class Header(NamedTuple):
     """What stands before the data of one NPY array.
 
     Attributes:
@@ -90,15 +90,20 @@ def read_array(
     header = header or read_header(cursor)
     if not header.dtype.hasobject:
         return cursor.array(header.dtype, header.shape, header.order)
-    machine = (machine_factory or _machine)(cursor.source)
+    machine = (machine_factory or plain_machine)(cursor.source)
     return machine.load(cursor)
 
 
-def _machine(source: Source) -> Machine:
+def plain_machine(source: Source, **options: Any) -> Machine:
+    """Return the machine that reads pickles of plain values and of NumPy's; with options of `Machine`."""
+    from persist._wire import ndarray, plain
+    from persist._wire.pickle import Machine
+
     return Machine(
         source,
         rebuild={**plain.REBUILD, **ndarray.REBUILD},
         finish={**plain.FINISH, **ndarray.FINISH},
+        **options,
     )
 
 
@@ -136,7 +141,7 @@ def read_header(cursor: Cursor) -> Header:
 
 
 # What NumPy itself writes for an array without fields: read in one step, 20,000 of them in a file.
-_USUAL = re.compile(
+_USUAL = regex(
     r"\{'descr': '([<>|][A-Za-z]\d{1,9})', 'fortran_order': (False|True), "
     r"'shape': \(((?:\d{1,18}L?, ?)*(?:\d{1,18}L?)?)\), \} *\n?"
 )
@@ -220,7 +225,7 @@ def dtype_of(descr: Any) -> np.dtype[Any]:
     return result
 
 
-_SIMPLE = re.compile(r"[<>|=]?[A-Za-z_?]{1,16}\d{0,10}(\[\d{0,10}[A-Za-zμ]{1,7}(/\d+)?\])?")
+_SIMPLE = regex(r"[<>|=]?[A-Za-z_?]{1,16}\d{0,10}(\[\d{0,10}[A-Za-zμ]{1,7}(/\d+)?\])?")
 
 
 @functools.lru_cache(256)
@@ -244,7 +249,7 @@ def _extents(shape: Any) -> tuple[int, ...]:
 
 # The literal: dict, list, tuple, text, integers, True, False, None; nothing else.
 
-_TOKEN = re.compile(
+_TOKEN = regex(
     r"""\s*(?:
         (?P<text>[bBuU]?(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"))
       | (?P<scalar>(?:np|numpy)\.u?int\d{0,2}\(\s*(?P<inner>[+-]?\d{1,40})\s*\))
@@ -326,7 +331,7 @@ def _value(token: re.Match[str], what: str) -> Any:
     return int(number, 0) if "x" in number.lower() else int(number)
 
 
-_ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-7]{1,3}|.)", re.DOTALL)
+_ESCAPE = regex(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-7]{1,3}|.)", re.DOTALL)
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "\n": ""}
 
 

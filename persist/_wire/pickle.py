@@ -31,6 +31,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from persist._regex import regex
 from persist._wire import pickle_loop
 from persist._wire.nesting import BARE, MOST, holds_bare, is_too_deep
 from persist._wire.source import Cursor, Source
@@ -1055,7 +1056,7 @@ def _is_newobj_ex(args: tuple[Any, ...]) -> bool:
     )
 
 
-_ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|[0-7]{1,3}|.)", re.DOTALL)
+_ESCAPE = regex(rb"\\(x[0-9a-fA-F]{2}|[0-7]{1,3}|.)", re.DOTALL)
 _ESCAPED = {
     b"n": b"\n", b"r": b"\r", b"t": b"\t", b"a": b"\a", b"b": b"\b", b"f": b"\f", b"v": b"\v",
     b"\\": b"\\", b"'": b"'", b'"': b'"', b"\n": b"",

@@ -11,12 +11,12 @@ Sources: ``torch/_utils.py``, ``torch/_tensor.py``, ``torch/nn/parameter.py`` of
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from persist._regex import regex
 from persist._wire import ndarray, plain
 from persist._wire.pickle import INERT, Finisher, Machine, Rebuilder
 from persist._wire.source import Source
@@ -26,7 +26,7 @@ from persist.tree import ABSENT, Global, Record
 
 __all__ = ["FINISH", "REBUILD", "Origin", "machine_for", "rebuilt", "storage_of", "text_of"]
 
-_SAID = re.compile(
+_SAID = regex(
     r"\('storage', <class '([\w.]+)'>, u?'([^']*)', u?'([^']*)', (\d{1,18})L?(?:, None)?\)"
 )
 _NOTHING = 1 << 20  # bytes of zeros that stand for a storage on the meta device, at most

@@ -20,9 +20,8 @@ import struct
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
-import attrs
 import numpy as np
 
 from persist.errors import DamagedFileError, LimitError, MissingExtraError, PersistError
@@ -34,8 +33,7 @@ MIB = 1 << 20
 _EMPTY = 1 << 24  # items without bytes, whose number costs a file nothing
 
 
-@attrs.frozen
-class Limits:
+class Limits(NamedTuple):
     """What reading one file may cost; each can be raised by ``limits={name: value}``.
 
     Attributes:
@@ -63,11 +61,11 @@ class Limits:
         """Return the defaults with the given ones over them."""
         if isinstance(limits, Limits):
             return limits
-        names = [field.name for field in attrs.fields(cls)]
         for name in limits or {}:
-            if name not in names:
+            if name not in cls._fields:
                 raise PersistError(
-                    f"there is no limit {name!r}.", remedy=f"The limits are {', '.join(names)}."
+                    f"there is no limit {name!r}.",
+                    remedy=f"The limits are {', '.join(cls._fields)}.",
                 )
         return cls(**(limits or {}))
 

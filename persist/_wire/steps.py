@@ -8,21 +8,19 @@ The patterns are those of the savers: ``model.ckpt-1200`` (TensorFlow's Saver),
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
+from typing import NamedTuple
 
-import attrs
-
+from persist._regex import regex
 from persist.errors import FormatError
 
 __all__ = ["Step", "chosen", "grouped"]
 
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
-_SHARD = re.compile(r"\d+-of-\d+")
+_NUMBER = regex(r"\d+(?:\.\d+)?")
+_SHARD = regex(r"\d+-of-\d+")
 
 
-@attrs.frozen
-class Step:
+class Step(NamedTuple):
     """One checkpoint of a series."""
 
     number: int

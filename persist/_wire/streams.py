@@ -7,16 +7,17 @@ range of a `Source`, and turns what goes wrong into errors with a place.
 
 from __future__ import annotations
 
-import bz2
 import importlib
-import lzma
 import sys
 import zlib
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from persist._wire.source import Source
 from persist.errors import DamagedFileError, LimitError, MissingExtraError
+
+if TYPE_CHECKING:
+    import lzma
 
 __all__ = ["Stream", "Unpacking", "bzip2", "deflate", "lz4", "lzma_of", "lzma_zip", "zstd"]
 
@@ -49,11 +50,15 @@ class Stream(Protocol):
 
 def bzip2() -> Stream:
     """Return a decompressor of one bzip2 stream."""
+    import bz2
+
     return bz2.BZ2Decompressor()
 
 
 def lzma_of(form: int) -> Stream:
     """Return a decompressor of one xz stream (``lzma.FORMAT_XZ``), or the older LZMA alone."""
+    import lzma
+
     return lzma.LZMADecompressor(form, memlimit=_LZMA_MEMORY)
 
 
@@ -196,6 +201,8 @@ class _LzmaZip:
             if len(self._head) < 4 + length or len(self._head) < 4:
                 return b""
             filters = [_lzma_filter(self._head[4 : 4 + length])]
+            import lzma
+
             self._inner = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=filters)
             data, self._head = self._head[4 + length :], b""
         return self._inner.decompress(data, most)
@@ -215,6 +222,8 @@ def _lzma_filter(properties: bytes) -> dict[str, Any]:
         raise LimitError(f"an LZMA dictionary of {size:,} bytes is claimed.")
     rest, lc = divmod(properties[0], 9)
     pb, lp = divmod(rest, 5)
+    import lzma
+
     return {"id": lzma.FILTER_LZMA1, "dict_size": max(size, 4096), "lc": lc, "lp": lp, "pb": pb}
 
 
@@ -282,9 +291,10 @@ class Unpacking:
 def _faults() -> tuple[type[BaseException], ...]:
     """What the decompressors raise for broken data, those of libraries that are in use too."""
     faults: list[type[BaseException]] = [
-        zlib.error, OSError, EOFError, ValueError, RuntimeError, lzma.LZMAError, MemoryError,
+        zlib.error, OSError, EOFError, ValueError, RuntimeError, MemoryError,
     ]  # fmt: skip
     libraries = {
+        "lzma": "LZMAError",
         "isal.isal_zlib": "error",
         "zstandard": "ZstdError",
         "compression.zstd": "ZstdError",

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
-import attrs
-
+from persist._regex import regex
 from persist._wire.source import Source
 
 __all__ = ["TarMember", "is_tar", "members"]
@@ -19,11 +19,10 @@ __all__ = ["TarMember", "is_tar", "members"]
 _BLOCK = 512
 _FILES = (b"0", b"\0", b"7")
 _LONGEST = 1 << 16  # bytes of a name, or of what pax tells beside it
-_PATH = re.compile(rb"(?:^|\n)\d+ path=([^\n]*)\n")
+_PATH = regex(rb"(?:^|\n)\d+ path=([^\n]*)\n")
 
 
-@attrs.frozen
-class TarMember:
+class TarMember(NamedTuple):
     """A file in a tar.
 
     Attributes:

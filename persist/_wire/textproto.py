@@ -13,13 +13,14 @@ import codecs
 import re
 from typing import Any
 
+from persist._regex import regex
 from persist._wire.protobuf import Message, Schema, Schemas, fixed
 from persist._wire.source import Source
 from persist.errors import DamagedFileError
 
 __all__ = ["parse"]
 
-_TOKEN = re.compile(
+_TOKEN = regex(
     rb"(?:[ \t\r\n\f\v]++|#[^\n]*+)*+"
     rb"(?:(?P<word>[A-Za-z_][A-Za-z0-9_.\-]*)"
     rb"|(?P<number>[-+]?\s*(?:0[xX][0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?[fFuUlL]?))"
@@ -29,12 +30,12 @@ _TOKEN = re.compile(
     rb"|(?P<end>\Z))",
     re.DOTALL,
 )
-_SPACE = re.compile(rb"(?:\s++|#[^\n]*+)*+")
-_ESCAPE = re.compile(
+_SPACE = regex(rb"(?:\s++|#[^\n]*+)*+")
+_ESCAPE = regex(
     rb"\\(?:([0-7]{1,3})|[xX]([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))", re.DOTALL
 )
 # Escapes that mean the same in Python's byte strings.
-_LIKE_PYTHON = re.compile(
+_LIKE_PYTHON = regex(
     rb"(?:[^\\]++|\\(?:(?![4-7][0-7][0-7])[0-7]|[nrtabfv\\'\"]|x[0-9a-fA-F]{2}))*+", re.DOTALL
 )
 _PLAIN = {

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import bisect
 import datetime
-import re
 from typing import Any
 
+from persist._regex import regex
 from persist.tree import Global, Record
 
 __all__ = ["named", "zone_of"]
 
-_NAME = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,3}")
+_NAME = regex(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,3}")
 _EPOCH = datetime.datetime(1970, 1, 1)
 _DATEUTIL = ("tzutc", "tzoffset", "tzlocal", "tzfile")
 

@@ -10,17 +10,14 @@ given exactly as written in the file. A format that is also written has its
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import IO, Any, ClassVar
-
-import attrs
+from typing import IO, Any, ClassVar, NamedTuple
 
 from persist._wire.source import Source
 
 __all__ = ["Content", "Options", "Reader"]
 
 
-@attrs.frozen
-class Options:
+class Options(NamedTuple):
     """What a user asked of a reading, for the reader that needs it.
 
     Attributes:
@@ -43,7 +40,6 @@ class Options:
     arrays: str = "numpy"
 
 
-@attrs.define
 class Content:
     """What a reader gives.
 
@@ -61,14 +57,25 @@ class Content:
             format has tables.
     """
 
-    tree: Any
-    structure: dict[str, Any] | Callable[[], dict[str, Any]] = attrs.Factory(dict)
-    writer: dict[str, str] = attrs.Factory(dict)
-    damage: list[str] = attrs.Factory(list)
-    globals: set[str] = attrs.Factory(set)
-    format: str | None = None
-    find: Callable[[str], Any] | None = None
-    with_rows: Callable[[Any], Any] | None = None
+    def __init__(
+        self,
+        tree: Any,
+        structure: dict[str, Any] | Callable[[], dict[str, Any]] | None = None,
+        writer: dict[str, str] | None = None,
+        damage: list[str] | None = None,
+        globals: set[str] | None = None,
+        format: str | None = None,
+        find: Callable[[str], Any] | None = None,
+        with_rows: Callable[[Any], Any] | None = None,
+    ) -> None:
+        self.tree = tree
+        self.structure = {} if structure is None else structure
+        self.writer = {} if writer is None else writer
+        self.damage = [] if damage is None else damage
+        self.globals = set() if globals is None else globals
+        self.format = format
+        self.find = find
+        self.with_rows = with_rows
 
 
 class Reader:

@@ -17,11 +17,14 @@ Gives       Groups as dicts, datasets as arrays. Attributes stand beside what
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from persist._wire.hdf5 import Hdf5, Walk, begins_at
+from persist._wire.hdf5_start import begins_at
 from persist._wire.source import Source
 from persist.readers.base import Content, Options, Reader
+
+if TYPE_CHECKING:
+    from persist._wire.hdf5 import Walk
 
 __all__ = ["Hdf5Reader"]
 
@@ -39,6 +42,8 @@ class Hdf5Reader(Reader):
         return "HDF5's signature" if not begin else f"HDF5's signature at offset {begin:,}"
 
     def read(self, source: Source, options: Options) -> Content:
+        from persist._wire.hdf5 import Hdf5
+
         file = Hdf5(source, verify=options.verify != "never", salvage=options.salvage)
         walk = file.walk()
         writer: dict[str, str] = {}

@@ -32,7 +32,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from persist._wire.source import Source
-from persist._wire.wrappers import is_packed, unpacked
+from persist._wire.zfile import is_packed, unpacked
 from persist._wire.zip import Member, ZipDirectory
 from persist.errors import DamagedFileError, FormatError, LimitError, UnknownFormatError
 from persist.readers.base import Content, Options, Reader

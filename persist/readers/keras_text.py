@@ -19,10 +19,8 @@ import json
 import re
 from typing import Any
 
-from persist._wire.architectures import codes_of, described, is_architecture
-from persist._wire.hdf5 import Hdf5, merge
+from persist._regex import regex
 from persist._wire.source import Source
-from persist._wire.yaml_data import read_yaml
 from persist.errors import DamagedFileError, FormatError
 from persist.readers.base import Content, Options, Reader
 
@@ -31,8 +29,8 @@ __all__ = ["KerasJsonReader", "KerasYamlReader"]
 _LARGEST = 64 << 20  # bytes of a structure
 _HEAD = 65_536
 
-_TOP = re.compile(rb"^(class_name|name): *['\"]?\w+", re.MULTILINE)
-_BODY = re.compile(rb"^(config|layers|nodes): *", re.MULTILINE)
+_TOP = regex(rb"^(class_name|name): *['\"]?\w+", re.MULTILINE)
+_BODY = regex(rb"^(config|layers|nodes): *", re.MULTILINE)
 
 
 class KerasJsonReader(Reader):
@@ -43,6 +41,10 @@ class KerasJsonReader(Reader):
 
     def claims(self, source: Source) -> str | None:
         value = _parsed(source)
+        if value is None:
+            return None
+        from persist._wire.architectures import is_architecture
+
         if is_architecture(value):
             return "JSON of a network's layers"
         return "JSON that maps weights to shards" if _shards(value) else None
@@ -72,6 +74,9 @@ class KerasYamlReader(Reader):
         return "YAML of a network's layers"
 
     def read(self, source: Source, options: Options) -> Content:
+        from persist._wire.architectures import is_architecture
+        from persist._wire.yaml_data import read_yaml
+
         value = read_yaml(source)
         if not is_architecture(value):
             raise DamagedFileError(
@@ -105,6 +110,8 @@ def _loaded(source: Source) -> Any:
 
 
 def _structure(value: dict[str, Any]) -> Content:
+    from persist._wire.architectures import codes_of, described
+
     version, backend = value.get("keras_version"), value.get("backend")
     writer = {
         name: told
@@ -141,6 +148,8 @@ def _shards(value: Any) -> list[str]:
 
 
 def _sharded(source: Source, names: list[str], value: Any, options: Options) -> Content:
+    from persist._wire.hdf5 import Hdf5, merge
+
     tree: dict[str, Any] = {}
     damage: list[str] = []
     for name in names:

@@ -24,9 +24,8 @@ import json
 import re
 from typing import Any
 
-from persist._wire import ndarray, plain
+from persist._regex import regex
 from persist._wire.ndlist import LIST_MAGIC, read_list
-from persist._wire.pickle import Machine
 from persist._wire.source import Source
 from persist._wire.steps import Step, chosen
 from persist.errors import DamagedFileError, FormatError
@@ -35,9 +34,9 @@ from persist.tree import Record
 
 __all__ = ["MXNetReader", "MXNetStatesReader"]
 
-_PARAMS = re.compile(r"(?P<prefix>.*)-(?P<epoch>\d{4,})\.params\Z", re.DOTALL)
+_PARAMS = regex(r"(?P<prefix>.*)-(?P<epoch>\d{4,})\.params\Z", re.DOTALL)
 _SYMBOL = "-symbol.json"
-_SYMBOL_FIRST = re.compile(rb"\s*\{\s*\"nodes\"\s*:\s*\[\s*\{")
+_SYMBOL_FIRST = regex(rb"\s*\{\s*\"nodes\"\s*:\s*\[\s*\{")
 _SPARSE = "mxnet.ndarray.sparse"
 
 
@@ -241,7 +240,7 @@ def _version(graph: dict[str, Any]) -> str | None:
 # Trainer states.
 
 # A dict whose first key is a whole number, by itself or first in a pair.
-_STATES_FIRST = re.compile(
+_STATES_FIRST = regex(
     rb"(?s)(?:\x80[\x02-\x05](?:\x95.{8})?|\(?)\}(?:q.|r....|\x94)?\(?(?:K.|M..|J....)"
     rb"|\(?\(dp?\d*\r?\n(?:p\d+\r?\n)?I\d+\r?\n"
 )
@@ -265,6 +264,9 @@ class MXNetStatesReader(Reader):
         return None
 
     def read(self, source: Source, options: Options) -> Content:
+        from persist._wire import ndarray, plain
+        from persist._wire.pickle import Machine
+
         machine = Machine(
             source,
             py2_str=options.py2_str,

@@ -17,25 +17,22 @@ Gives       The array, or a list of what stands one after the other; of a ZIP a
 
 from __future__ import annotations
 
-import re
-import zipfile
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from persist._wire import ndarray, plain
-from persist._wire.npy import MAGIC, Header, read_array, read_header
-from persist._wire.pickle import Machine
+from persist._regex import regex
+from persist._wire.npy import MAGIC, Header, plain_machine, read_array, read_header
 from persist._wire.source import Cursor, Source
 from persist._wire.zip import STORED, Member, ZipDirectory
 from persist.errors import DamagedFileError, FormatError
 from persist.readers.base import Content, Options, Reader
 from persist.tree import LazyArray
 
-__all__ = ["NpyReader", "NpzReader"]
+if TYPE_CHECKING:
+    from persist._wire.pickle import Machine
 
-REBUILD = {**plain.REBUILD, **ndarray.REBUILD}
-FINISH = {**plain.FINISH, **ndarray.FINISH}
+__all__ = ["NpyReader", "NpzReader"]
 
 _SUFFIX = ".npy"
 _PEEKED = 4096  # bytes of a deflated member in which its header usually is whole
@@ -45,7 +42,7 @@ _SINCE = {(2, 0): "1.9 or later", (3, 0): "1.17 or later"}  # NPY version -> the
 
 
 _PROTOCOLS = {3: "3", 4: "3.4 or later", 5: "3.8 or later"}
-_PYTHON_2 = re.compile(r"\d+L\b(?=[,) ])")  # its long integers, in a shape
+_PYTHON_2 = regex(r"\d+L\b(?=[,) ])")  # its long integers, in a shape
 
 
 class _Reading:
@@ -59,8 +56,7 @@ class _Reading:
 
     def machine(self, source: Source) -> Machine:
         if not self.machines or self.machines[-1].source is not source:
-            machine = Machine(source, py2_str=self.options.py2_str, rebuild=REBUILD, finish=FINISH)
-            self.machines.append(machine)
+            self.machines.append(plain_machine(source, py2_str=self.options.py2_str))
         return self.machines[-1]
 
     def array(self, cursor: Cursor) -> Any:
@@ -231,6 +227,8 @@ class NpzReader(Reader):
         Raises:
             FormatError: an array of objects, which only pickle could hold.
         """
+        import zipfile
+
         compress = options.pop("compress", None)
         if options or compress not in (None, "deflate"):
             wrong = sorted(options)[0] if options else f"compress={compress!r}"

@@ -17,7 +17,6 @@ Gives       A dict by chain, of dicts by variable: arrays whose first axis is
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import re
@@ -26,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from persist._regex import regex
 from persist._wire.source import Source
 from persist.errors import DamagedFileError, FormatError
 from persist.readers.base import Content, Options, Reader
@@ -34,9 +34,9 @@ __all__ = ["PymcTraceReader"]
 
 _SAMPLES = "samples.npz"
 _METADATA = "metadata.json"
-_CHAIN = re.compile(r"\d{1,9}\Z")
-_TEXT = re.compile(r"chain-(-?\d{1,9})\.csv\Z")
-_ELEMENT = re.compile(r"(.+)__(\d{1,9}(?:_\d{1,9})*)\Z", re.DOTALL)
+_CHAIN = regex(r"\d{1,9}\Z")
+_TEXT = regex(r"chain-(-?\d{1,9})\.csv\Z")
+_ELEMENT = regex(r"(.+)__(\d{1,9}(?:_\d{1,9})*)\Z", re.DOTALL)
 _METADATA_SIZE = 64 << 20
 _ELEMENT_BYTES = 8  # of an element of text when it is a number
 
@@ -118,6 +118,8 @@ def _free(taken: dict[str, Any], name: str) -> str:
 
 def _table(source: Source) -> dict[str, np.ndarray[Any, Any]]:
     """The columns of a chain, those of one variable put together."""
+    import csv
+
     source.spend(source.size)
     try:
         text = source.read(0, source.size).decode("utf-8")

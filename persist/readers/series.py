@@ -19,6 +19,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from persist._regex import regex
 from persist._wire.checkpointfiles import STATE, is_state
 from persist._wire.source import Source
 from persist._wire.steps import Step, chosen, grouped
@@ -33,10 +34,10 @@ _SUFFIXES = (
 )  # fmt: skip
 _LAYERS = (".gz", ".bz2", ".xz", ".zst", ".lz4")
 # What a single numbered file is called where it is a checkpoint.
-_WORDS = re.compile(
+_WORDS = regex(
     r"ckpt|check_?point|epoch|ep\d|step|iter|snapshot|weights|model|-\d{4,}\.params", re.IGNORECASE
 )
-_VERSION = re.compile(r"\d{1,18}\Z")
+_VERSION = regex(r"\d{1,18}\Z")
 _MODELS = ("saved_model.pb", "saved_model.pbtxt")
 _MOST = 100_000  # names in a folder that are looked at
 

@@ -19,11 +19,9 @@ Gives       Name of the variable, or key of the object -> lazy array; partitione
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import attrs
-
-from persist._wire.bundle import Bundle, is_bundle_header
 from persist._wire.checkpointfiles import (
     STATE,
     State,
@@ -36,21 +34,22 @@ from persist._wire.checkpointfiles import (
 from persist._wire.source import Source
 from persist._wire.sstable import FOOTER, MAGIC, Table
 from persist._wire.steps import Step, chosen, grouped
-from persist._wire.tensortable import TensorTable
 from persist.errors import DamagedFileError, FormatError
 from persist.readers.base import Content, Options, Reader
+
+if TYPE_CHECKING:
+    from persist._wire.bundle import Bundle
 
 __all__ = ["TensorFlowCheckpointReader"]
 
 
-@attrs.frozen
-class _Found:
+class _Found(NamedTuple):
     """A checkpoint: what it is called, of which kind, the files to read, and those not there."""
 
     prefix: str
     kind: str  # "bundle" or "table"
     files: list[Source]
-    missing: list[str] = attrs.Factory(list)
+    missing: Sequence[str] = ()
 
 
 class TensorFlowCheckpointReader(Reader):
@@ -120,6 +119,8 @@ def _claims(source: Source) -> str | None:
 
 def _claims_table(source: Source) -> str | None:
     """A table is a checkpoint if its first key is empty; a broken one may be."""
+    from persist._wire.bundle import is_bundle_header
+
     try:
         first = Table(source, verify=False).first()
     except FormatError:
@@ -148,6 +149,8 @@ def _state_near(source: Source) -> State | None:
 
 def _find(source: Source) -> _Found | None:
     """The one checkpoint that a file or a prefix belongs to."""
+    from persist._wire.bundle import is_bundle_header
+
     if source.kind == "prefix":
         return _by_prefix(source.basename, source)
     if source.kind != "file":
@@ -241,6 +244,9 @@ def _choose(series: list[Step], state: State | None, wanted: int | None, file: s
 
 
 def _read(found: _Found, options: Options) -> Content:
+    from persist._wire.bundle import Bundle
+    from persist._wire.tensortable import TensorTable
+
     verify = options.verify or "lazy"
     if found.kind == "bundle":
         bundle = Bundle(found.files[0], found.prefix, verify, options.salvage)

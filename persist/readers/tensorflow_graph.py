@@ -19,13 +19,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from persist._wire.graphs import (
-    constants,
-    graph_kind,
-    graph_structure,
-    meta_structure,
-    read_message,
-)  # fmt: skip
+from persist._wire.graphkind import graph_kind
 from persist._wire.protobuf import Message
 from persist._wire.source import Source
 from persist.errors import FormatError
@@ -57,6 +51,8 @@ class TensorFlowGraphReader(Reader):
         return f"{_CLAIMS[kind[0]]} ({'text' if kind[1] else 'binary'})"
 
     def read(self, source: Source, options: Options) -> Content:
+        from persist._wire.graphs import constants, graph_structure, read_message
+
         kind, is_text = graph_kind(source) or ("GraphDef", False)
         message = read_message(source, kind, is_text)
         damage: list[str] = []
@@ -111,6 +107,8 @@ def _checkpoint_beside(source: Source, options: Options, damage: list[str]) -> C
 def _structure(
     source: Source, meta: Message, graph: Message | None, beside: Content | None
 ) -> dict[str, Any]:
+    from persist._wire.graphs import graph_structure, meta_structure
+
     told: dict[str, Any] = {"files": [source.basename], "meta_graph": meta_structure(meta)}
     if graph is not None:
         told.update(graph_structure(graph))

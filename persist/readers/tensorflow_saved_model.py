@@ -16,21 +16,16 @@ Gives       Name of the variable (key of the object in 2.x) -> lazy array; where
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from persist._wire.bundle import Bundle
-from persist._wire.graphproto import SCHEMAS
-from persist._wire.graphs import (
-    constants,
-    graph_kind,
-    graph_structure,
-    meta_structure,
-    read_message,
-)  # fmt: skip
+from persist._wire.graphkind import graph_kind
 from persist._wire.protobuf import Message
 from persist._wire.source import Source
 from persist.errors import DamagedFileError, FormatError, UnknownFormatError
 from persist.readers.base import Content, Options, Reader
+
+if TYPE_CHECKING:
+    from persist._wire.bundle import Bundle
 
 __all__ = ["TensorFlowSavedModelReader"]
 
@@ -66,6 +61,8 @@ class TensorFlowSavedModelReader(Reader):
         return f"begins as a saved model ({'text' if kind[1] else 'binary'})"
 
     def read(self, source: Source, options: Options) -> Content:
+        from persist._wire.graphs import constants, read_message
+
         model = _model_file(source)
         if model is None:
             return _without_graph(source, options)
@@ -135,6 +132,8 @@ def _index_in(folder: Source | None) -> Source | None:
 
 
 def _bundle(folder: Source | None, options: Options) -> Bundle | None:
+    from persist._wire.bundle import Bundle
+
     index = _index_in(folder)
     if index is None:
         return None
@@ -204,6 +203,8 @@ def _structure(model: Source, message: Message, variables: Bundle | None) -> dic
 
 
 def _meta(meta: Message) -> dict[str, Any]:
+    from persist._wire.graphs import graph_structure, meta_structure
+
     told = meta_structure(meta)
     graph = meta.message("graph_def")
     if graph is not None:
@@ -213,6 +214,8 @@ def _meta(meta: Message) -> dict[str, Any]:
 
 def _metadata(source: Source) -> list[dict[str, Any]]:
     """What Keras laid beside the model: class and config of each of its objects."""
+    from persist._wire.graphproto import SCHEMAS
+
     try:
         nodes = SCHEMAS.read("SavedMetadata", source.view(0, source.size), source).messages("nodes")
         return [

@@ -21,9 +21,9 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-import attrs
 import numpy as np
 
+from persist._regex import regex
 from persist._wire.source import Cursor, Source
 from persist.errors import DamagedFileError, FormatError, LimitError
 from persist.readers.base import Content, Options, Reader
@@ -39,8 +39,8 @@ _ELEMENTS = {
 }  # fmt: skip
 _DEEPEST = 1 << 20  # objects that are open at a time
 
-_TEXT_OBJECT = re.compile(rb"4\s+\d+\s+\d+\s+V \d+\s+\d+\s+[\w.]+")
-_TEXT_TABLE = re.compile(rb"3\n\d+\n\d+\n[1-5]\n")
+_TEXT_OBJECT = regex(rb"4\s+\d+\s+\d+\s+V \d+\s+\d+\s+[\w.]+")
+_TEXT_TABLE = regex(rb"3\n\d+\n\d+\n[1-5]\n")
 
 
 class Torch7Reader(Reader):
@@ -271,20 +271,24 @@ class _Text:
 # Objects.
 
 
-@attrs.define(eq=False)
 class _Frame:
     """An object that waits for others: how many, and what becomes of them."""
 
-    wanted: int
-    take: Callable[[Any], None]
-    finish: Callable[[], Any]
+    __slots__ = ("finish", "take", "wanted")
+
+    def __init__(self, wanted: int, take: Callable[[Any], None], finish: Callable[[], Any]) -> None:
+        self.wanted = wanted
+        self.take = take
+        self.finish = finish
 
 
-@attrs.frozen(eq=False)
 class _Storage:
     """A storage, told apart from a tensor."""
 
-    array: Any
+    __slots__ = ("array",)
+
+    def __init__(self, array: Any) -> None:
+        self.array = array
 
 
 class _Reading:
