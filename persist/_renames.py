@@ -21,12 +21,11 @@ the first row leads to the middle name, and the second on from there.
 
 from __future__ import annotations
 
-import importlib.resources
+import pkgutil
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import attrs
-from packaging.version import InvalidVersion, Version
 
 from persist.errors import SchemaError
 
@@ -88,8 +87,10 @@ def load(module: str) -> tuple[Rename, ...]:
         SchemaError: the table is not written as it should be, with file and line.
     """
     package, _, name = module.rpartition(".")
-    table = importlib.resources.files(package).joinpath(f"{name}.tsv")
-    return parse(table.read_text(encoding="utf-8"), f"{name}.tsv")
+    data = pkgutil.get_data(package, f"{name}.tsv")
+    if data is None:
+        raise SchemaError(f"{package} cannot give what lies beside it.", file=f"{name}.tsv")
+    return parse(data.decode("utf-8"), f"{name}.tsv")
 
 
 def parse(text: str, name: str) -> tuple[Rename, ...]:
@@ -133,12 +134,22 @@ def _row(cells: list[str], name: str, number: int) -> Rename:
         _refuse(
             name, number, f"it leads from {row.old!r} to {row.new!r}", "Both end in .* or none."
         )
-    if row.since:
-        try:
-            Version(row.since)
-        except InvalidVersion:
-            _refuse(name, number, f"its release is {row.since!r}", "Expected is one like 1.25.")
+    if row.since and not _is_release(row.since):
+        _refuse(name, number, f"its release is {row.since!r}", "Expected is one like 1.25.")
     return row
+
+
+def _is_release(text: str) -> bool:
+    """Whether a text is a version (PEP 440); numbers and dots are, and there packaging is not asked."""
+    if text.isascii() and all(part.isdigit() for part in text.split(".")):
+        return True
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        Version(text)
+    except InvalidVersion:
+        return False
+    return True
 
 
 def _refuse(name: str, number: int, what: str, remedy: str) -> None:
@@ -173,6 +184,8 @@ def written_by(
         ((release, name) that it is not older than, or None;
         (release, name) that it is older than, or None).
     """
+    from packaging.version import Version
+
     at_least: tuple[Version, str] | None = None
     before: tuple[Version, str] | None = None
     # A class that took in another one may be older than that: only a name that went on is new.

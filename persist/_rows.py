@@ -12,18 +12,20 @@ import keyword
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, repeat
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from persist._columns import Columns, Row
-from persist._container.decode import Shape
 from persist._parts import ATOMS
 from persist._road import Road, road_of
 from persist._steps import Migration
 from persist.errors import PersistError
 from persist.registry import Registry
 from persist.tree import Global, LazyArray, Record
+
+if TYPE_CHECKING:
+    from persist._container.decode import Shape
 
 __all__ = ["Loose", "NotByColumns", "RowMaker", "Short", "Taker", "short_way"]
 

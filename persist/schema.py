@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import inspect
 import json
 import types
@@ -149,6 +148,8 @@ def fingerprint(fields: Iterable[Field]) -> str:
     """Return the short hash of a layout."""
     said = sorted([field.name, field.kind] for field in fields)
     text = json.dumps(said, separators=(",", ":"), ensure_ascii=False)
+    import hashlib
+
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 

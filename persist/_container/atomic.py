@@ -11,7 +11,6 @@ import contextlib
 import errno
 import os
 import re
-import secrets
 import stat
 from collections.abc import Iterator
 from typing import IO, Any
@@ -49,7 +48,7 @@ def replacing(target: Any, durable: bool = True) -> Iterator[IO[bytes]]:
     if known is not None and not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(target))
     folder, name = os.path.split(path)
-    beside = os.path.join(folder, f".{name[:100]}.{secrets.token_hex(6)}.tmp")
+    beside = os.path.join(folder, f".{name[:100]}.{os.urandom(6).hex()}.tmp")
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
         number = os.open(beside, flags | getattr(os, "O_CLOEXEC", 0), 0o666)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import importlib
 import zlib
 from collections.abc import Callable
@@ -51,6 +50,8 @@ def _blake3() -> Digest:
 
 
 def _sha256() -> Digest:
+    import hashlib
+
     return Digest("sha256", 32, lambda data: hashlib.sha256(data).digest(), hashlib.sha256)
 
 

@@ -7,22 +7,18 @@ from __future__ import annotations
 
 import array as array_module
 import datetime
-import fractions
 import math
 import re
 import struct
-import uuid
-import zoneinfo
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
-from decimal import Decimal
 from pathlib import PosixPath, PurePath, PurePosixPath, PureWindowsPath, WindowsPath
 from typing import Any
 
 import numpy as np
 
 from persist._container import dtypes
-from persist._container.encode import FACTORIES
+from persist._container.layout import FACTORIES
 from persist._container.records import run_of
 from persist._wire.nesting import MOST
 from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record, typed_array
@@ -311,6 +307,8 @@ def _timezone(decoder: Any, node: list[Any]) -> Any:
 def _zone_info(decoder: Any, node: list[Any]) -> Any:
     if not isinstance(node[1], str) or not _ZONE.fullmatch(node[1]):
         raise ValueError(f"a zone named {node[1]!r}")
+    import zoneinfo
+
     try:
         return zoneinfo.ZoneInfo(node[1])
     except (zoneinfo.ZoneInfoNotFoundError, OSError):  # a folder of zones is an OSError
@@ -319,16 +317,22 @@ def _zone_info(decoder: Any, node: list[Any]) -> Any:
 
 @_makes("Decimal")
 def _decimal(decoder: Any, node: list[Any]) -> Any:
+    from decimal import Decimal
+
     return Decimal(node[1])
 
 
 @_makes("Fraction")
 def _fraction(decoder: Any, node: list[Any]) -> Any:
+    import fractions
+
     return fractions.Fraction(*decoder.cells(node, 1))
 
 
 @_makes("UUID")
 def _uuid(decoder: Any, node: list[Any]) -> Any:
+    import uuid
+
     return uuid.UUID(node[1])
 
 
@@ -350,13 +354,13 @@ def _path(decoder: Any, node: list[Any]) -> Any:
 _CONSTANTS = {
     "Ellipsis": ...,
     "NotImplemented": NotImplemented,
-    "numpy.ma.masked": np.ma.masked,
 }
 
 
 @_makes("constant")
 def _constant(decoder: Any, node: list[Any]) -> Any:
-    return _CONSTANTS[node[1]]
+    # NumPy imports its masked arrays when they are first asked for.
+    return np.ma.masked if node[1] == "numpy.ma.masked" else _CONSTANTS[node[1]]
 
 
 # NumPy's scalars and dtypes.

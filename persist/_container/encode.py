@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from persist._container import dtypes
+from persist._container.layout import FACTORIES
 from persist._container.members import Item
 from persist._container.names import distinct
 from persist._container.packs import Band
@@ -25,7 +26,6 @@ from persist.tree import ABSENT, Global, PersistentRef, Record, is_slots_pair, s
 
 __all__ = [
     "ATOMS",
-    "FACTORIES",
     "Encoder",
     "Frame",
     "Steps",
@@ -41,10 +41,6 @@ ATOMS: frozenset[type] = frozenset({str, int, float, bool, type(None)})
 _TEXT = frozenset({str})
 _PLAIN = frozenset({np.ndarray})
 _MANY = 8  # arrays from which on they are looked at together
-FACTORIES: dict[Any, str] = {
-    kind: kind.__name__
-    for kind in (list, dict, int, float, set, str, tuple, bool, bytes, frozenset, complex)
-}
 
 Cell = Any
 Stepper = Callable[["Frame", int], "str | None"]

@@ -16,6 +16,7 @@ import numpy as np
 __all__ = [
     "ALIGNMENT",
     "DIGESTS",
+    "FACTORIES",
     "GENERATION",
     "GRAPH",
     "INDEX",
@@ -46,6 +47,12 @@ PATHS = ".persist/paths.npy"
 GENERATION = re.compile(
     r"\.generations/([1-9][0-9]{0,8})/(manifest\.json|graph\.json|(?:index|paths|digests)\.npy)"
 )
+
+# Types that a defaultdict may make what it lacks of.
+FACTORIES: dict[Any, str] = {
+    kind: kind.__name__
+    for kind in (list, dict, int, float, set, str, tuple, bool, bytes, frozenset, complex)
+}
 
 ALIGNMENT = 64  # NumPy aligns the data of an NPY so; a cache line
 MARK = 0x5350  # "PS": our extra field
