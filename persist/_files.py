@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
-import gc
 import importlib
 import importlib.metadata
 import io
@@ -22,6 +21,7 @@ import attrs
 import numpy as np
 
 from persist import _container, _migrate, _packs, _restore, _show
+from persist._collector import collector_paused
 from persist._container.atomic import replacing
 from persist._course import target_of as target_of_schema
 from persist._downgrade import downgrade_record
@@ -134,7 +134,7 @@ class File:
         """JSON-able description of what is no array: a config, graph nodes, the globals named."""
         structure = self._content.structure
         if callable(structure):
-            with _collector_paused():
+            with collector_paused():
                 structure = structure()
         seen = described(self.tree, self.looker, self._source.limits.paths)
         return {**structure, "objects": seen} if seen else structure
@@ -263,7 +263,7 @@ def load(
         source, map=mmap, limits=limits, writable=True, storage_options=storage_options
     )
     options = Options(py2_str=py2_str, verify=verify, salvage=salvage, step=step)
-    with _open(opened, options, registry) as file, _collector_paused():
+    with _open(opened, options, registry) as file, collector_paused():
         _tell_damage(file)
         knowledge = file.knowledge
         if not migrate:
@@ -467,20 +467,21 @@ def save(
     registry = default_registry if registry is None else registry
     name = os.fsdecode(os.fspath(target)) if isinstance(target, str | os.PathLike) else None
     try:
-        _save(
-            obj,
-            target,
-            format,
-            durable,
-            metadata,
-            compress,
-            digest,
-            columns,
-            pack,
-            versions,
-            protocol,
-            registry,
-        )
+        with collector_paused():  # until what was made on the way is gone
+            _save(
+                obj,
+                target,
+                format,
+                durable,
+                metadata,
+                compress,
+                digest,
+                columns,
+                pack,
+                versions,
+                protocol,
+                registry,
+            )
     except PersistError as error:
         raise error.at(file=name) from error.__cause__
 
@@ -536,7 +537,7 @@ def tree_of(
 ) -> Any:
     """Return the tree of an object, as `save` writes it; with columns, only a container can hold it."""
     registry = default_registry if registry is None else registry
-    with _collector_paused():
+    with collector_paused():
         return flatten(obj, registry, snapshot=snapshot, columns=columns)
 
 
@@ -544,7 +545,7 @@ def save_tree(tree: Any, target: Any, *, registry: Registry | None = None, **opt
     """Write a tree into a container."""
     registry = default_registry if registry is None else registry
     options["schemas"] = registry.schemas()
-    with _collector_paused():
+    with collector_paused():
         if _is_url(target):
             with _writing(target, False) as file:
                 _container.write(tree, file, **options)
@@ -743,7 +744,7 @@ def read(source: Source, options: Options, layers: tuple[str, ...]) -> tuple[Rea
     reader, inner, claim = choose(source, layers, broken if options.salvage else None)
     options = attrs.evolve(options, open_nested=lambda found: read(found, options, ())[1])
     try:
-        with _collector_paused():
+        with collector_paused():
             content = reader.read(inner, options)
         content.damage[:0] = broken
         return reader, content, claim
@@ -853,15 +854,3 @@ def _plain_value(looker: Looker, trusted: set[str], record: Record) -> Any:
             return ABSENT
         seen = seen.value
     return ABSENT if isinstance(seen, View | Record) else seen
-
-
-@contextlib.contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Build a tree without the garbage collector looking at it again and again."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

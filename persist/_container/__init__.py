@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from persist._collector import collector_paused
 from persist._container.atomic import replacing
 from persist._container.decode import decode
 from persist._container.inplace import Done, compact, rewrite, undo
 from persist._container.store import Store, claim
-from persist._container.writer import collector_paused, write
+from persist._container.writer import write
 from persist._wire.source import open_source as open_source
 from persist.errors import DamagedFileError
 
 __all__ = [
-    "Done", "Store", "claim", "collector_paused", "compact", "decode", "read", "replacing",
+    "Done", "Store", "claim", "compact", "decode", "read", "replacing",
     "rewrite", "undo", "verify", "write",
 ]  # fmt: skip
 

@@ -14,6 +14,7 @@ from typing import IO, Any
 
 import attrs
 
+from persist._collector import collector_paused
 from persist._container.atomic import replacing
 from persist._container.decode import decode
 from persist._container.graph import encode
@@ -21,7 +22,7 @@ from persist._container.kept import Kept, KeptMembers
 from persist._container.layout import DIGESTS, GENERATION, GRAPH, INDEX, MANIFEST, METHODS, PATHS
 from persist._container.reflink import clone
 from persist._container.store import Store
-from persist._container.writer import Old, Writer, collector_paused, manifest_of, write
+from persist._container.writer import Old, Writer, manifest_of, write
 from persist._wire.source import open_source
 from persist.errors import PersistError
 

@@ -7,8 +7,6 @@ filled in after its data, which spares a pass over it.
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import json
 import os
 import platform
@@ -20,6 +18,7 @@ from typing import IO, Any
 import attrs
 import numpy as np
 
+from persist._collector import collector_paused
 from persist._container.atomic import replacing
 from persist._container.checksums import CHUNK, Digest, crc32, default_digest, digest_named
 from persist._container.graph import Graph, encode
@@ -46,7 +45,7 @@ from persist._wire.npy import header_bytes
 from persist.errors import FormatError, MissingExtraError, PersistError
 from persist.tree import LazyArray
 
-__all__ = ["Old", "Writer", "collector_paused", "manifest_of", "write"]
+__all__ = ["Old", "Writer", "manifest_of", "write"]
 
 _SMALL = 1 << 16  # bytes of an array up to which it is written together with others
 _TWICE = 4 << 20  # bytes of an array up to which a second pass finds it in the cache
@@ -97,18 +96,6 @@ def write(
         manifest = manifest_of(graph, metadata, schemas, writer, name)
         with replacing(target, durable) as file, sharing(file, like) as shared:
             Writer(shared, algorithm, packer).write(graph, manifest)
-
-
-@contextlib.contextmanager
-def collector_paused() -> Iterator[None]:
-    """Make many small lists without the garbage collector looking at them again and again."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _algorithm(digest: str | bool | None) -> Digest | None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import IO, Any
 
 from persist import _container
+from persist._collector import collector_paused
 from persist._wire.source import Source
 from persist.readers.base import Content, Options, Reader
 
@@ -27,7 +28,7 @@ class _Content(Content):
     def tree(self) -> Any:
         made = self.__dict__.get("made", self)
         if made is self:
-            with _container.collector_paused():
+            with collector_paused():
                 made = self.__dict__["made"] = self.__dict__["make"]()
         return made
 
