@@ -1,4 +1,4 @@
-"""The garbage collector, paused while a tree is built or walked over."""
+"""The garbage collector, paused while a tree is built."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ __all__ = ["collector_paused"]
 
 @contextlib.contextmanager
 def collector_paused() -> Iterator[None]:
-    """Keep the garbage collector from looking at what is being made again and again."""
+    """Make many small objects without the garbage collector looking at them again and again.
+
+    What is of use only inside should be let go before the end: whatever is left then, the collector
+    looks at once.
+    """
     enabled = gc.isenabled()
     gc.disable()
     try:

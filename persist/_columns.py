@@ -38,6 +38,11 @@ class Columns:
         self.count = 0
         self._records: dict[int, Record] = {}
 
+    def clear(self) -> None:
+        """Let all values go: they are written."""
+        self.values.clear()
+        self._records.clear()
+
     def like(self) -> Record:
         """Return a record of their class and version, without a state."""
         return Record(self.cls, kind="newobj", version=self.version)

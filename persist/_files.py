@@ -483,20 +483,21 @@ def save(
     registry = _known(registry)
     name = os.fsdecode(os.fspath(target)) if isinstance(target, str | os.PathLike) else None
     try:
-        _save(
-            obj,
-            target,
-            format,
-            durable,
-            metadata,
-            compress,
-            digest,
-            columns,
-            pack,
-            versions,
-            protocol,
-            registry,
-        )
+        with collector_paused():  # until what was made on the way is gone
+            _save(
+                obj,
+                target,
+                format,
+                durable,
+                metadata,
+                compress,
+                digest,
+                columns,
+                pack,
+                versions,
+                protocol,
+                registry,
+            )
     except PersistError as error:
         raise error.at(file=name) from error.__cause__
 

@@ -21,7 +21,7 @@ from persist._columns import MANY, Row, RowDict, RowList
 from persist._parts import ATOMS, Driver, Parts, object_fields
 from persist._paths import step_of
 from persist._road import refuse_class, road_of
-from persist._rows import Short, Taker, short_way
+from persist._rows import Met, Short, Taker, short_way
 from persist._snapshot import Copies, Memory
 from persist._wire.storages import Blob, of_torch
 from persist.errors import PersistError, SchemaError, UnknownSchemaError
@@ -90,8 +90,9 @@ class _Flattener(Driver):
         if snapshot is not False:
             self._copies = Copies(Memory() if snapshot is True else snapshot)
             self._atoms = ATOMS - _MUTABLE
+        self._flat = self._atoms | {Row}
         self._takers = takers
-        self._rows: dict[int, Row] = {}
+        self._met = Met()
         self._registry = registry
         self._done: dict[int, tuple[Any, Any]] = {}
         self._storages: dict[int, Blob] = {}  # of torch's tensors
@@ -112,7 +113,7 @@ class _Flattener(Driver):
             short = self._shorts[kind] = self._short_of(kind)
         if short:
             if self._takers is not None:
-                row = self._rows.get(id(value)) or self._taker(kind).take(value)
+                row = self._met.known().get(id(value)) or self._taker(kind).take(value)
                 return self._other(value) if row is None else (row, None)
             return self._quickly(value, *short)
         return self._other(value)
@@ -124,7 +125,7 @@ class _Flattener(Driver):
         taker = self._takers.get(kind)
         if taker is None:
             cls, version, short = self._shorts[kind]
-            taker = self._takers[kind] = Taker(cls, version, short, self._rows)
+            taker = self._takers[kind] = Taker(cls, version, short, self._met)
         return taker
 
     def _taken(self, items: list[Any]) -> tuple[Taker, int] | None:
@@ -157,11 +158,7 @@ class _Flattener(Driver):
         for kind, own in groups.items():
             if kind not in self._atoms and len(own) >= _MANY_LISTS:
                 self._taker(kind).take_all(own)
-        known = self._rows
-        made = [item if type(item) in self._atoms else known.get(id(item)) for item in items]
-        return [
-            self._one(item) if row is None else row for item, row in zip(items, made, strict=True)
-        ]
+        return self._found(items)
 
     def drain(self) -> None:
         """Flatten what is in the fields of rows; that may lead to more rows."""
@@ -171,9 +168,8 @@ class _Flattener(Driver):
             is_done = True
             for taker in list(self._takers.values()):
                 columns = taker.columns
-                for at, part, start in taker.undone():
+                for at, part, kinds, start in taker.undone():
                     is_done = False
-                    kinds = set(map(type, part))
                     made = self._column(part, kinds)
                     if made is not part:
                         kinds = set(map(type, made))
@@ -184,7 +180,7 @@ class _Flattener(Driver):
         """Flatten values of one field; the list itself, where they are as they should be."""
         if self._atoms.issuperset(kinds):
             return part
-        if kinds == {tuple} and self._atoms.issuperset(map(type, chain.from_iterable(part))):
+        if kinds == {tuple} and set(map(type, chain.from_iterable(part))) <= self._atoms:
             return part
         plain = kinds == {np.ndarray} and self._copies is None
         if plain and not any(array.dtype.hasobject for array in part):
@@ -193,13 +189,15 @@ class _Flattener(Driver):
             lists = self._lists(part)
             if lists is not None:
                 return lists
-        known = self._rows
-        made = [known.get(id(value), value) for value in part]
-        if not all(type(value) is Row or type(value) in self._atoms for value in made):
-            made = [
-                value if type(value) is Row or type(value) in self._atoms else self._one(value)
-                for value in made
-            ]
+        return self._found(part)
+
+    def _found(self, values: list[Any]) -> list[Any]:
+        """Put rows in the place of the instances that were met, and flatten what is neither met
+        nor plain.
+        """
+        made = list(map(self._met.known().get, map(id, values), values))
+        if not set(map(type, made)) <= self._flat:
+            made = [value if type(value) in self._flat else self._one(value) for value in made]
         return made
 
     def _lists(self, part: list[list[Any]]) -> list[Any] | None:

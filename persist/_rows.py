@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from persist._columns import Columns, Row
+from persist._columns import MANY, Columns, Row
 from persist._parts import ATOMS
 from persist._road import Road, road_of
 from persist._steps import Migration
@@ -27,7 +27,7 @@ from persist.tree import Global, LazyArray, Record
 if TYPE_CHECKING:
     from persist._container.decode import Shape
 
-__all__ = ["Loose", "NotByColumns", "RowMaker", "Short", "Taker", "short_way"]
+__all__ = ["Loose", "Met", "NotByColumns", "RowMaker", "Short", "Taker", "short_way"]
 
 Loose = tuple[
     list[Any], str, list[Any]
@@ -71,6 +71,38 @@ def short_way(road: Road) -> Short | None:
 # Taking apart.
 
 
+class Met:
+    """The rows of instances that were met, of all classes.
+
+    Where instances stand in nothing but one list, nobody asks for the row of one; so what came
+    together is noted one by one only when the first is asked for.
+    """
+
+    __slots__ = ("_known", "_waiting")
+
+    def __init__(self) -> None:
+        self._known: dict[int, Row] = {}
+        self._waiting: list[tuple[list[Any], Columns, int]] = []
+
+    def known(self) -> dict[int, Row]:
+        """Return id of an instance -> its row; what is met later is in it after the next call."""
+        for objects, columns, first in self._waiting:
+            numbers = range(first, first + len(objects))
+            parts = zip(repeat(columns), numbers, strict=False)
+            rows = map(tuple.__new__, repeat(Row), parts)  # as Row(...) does, in C
+            self._known.update(zip(map(id, objects), rows, strict=True))
+        self._waiting.clear()
+        return self._known
+
+    def note(self, obj: Any, row: Row) -> None:
+        """Note the row of one; it stays alive elsewhere, so that its id stays its own."""
+        self._known[id(obj)] = row
+
+    def note_all(self, objects: list[Any], columns: Columns, first: int) -> None:
+        """Note the rows of many, which follow each other."""
+        self._waiting.append((objects, columns, first))
+
+
 class Taker:
     """Takes the instances of one class apart.
 
@@ -78,15 +110,16 @@ class Taker:
         cls: as a tree names it.
         version: of its schema.
         short: its short way.
-        rows: id of an instance -> its row, of all classes; every instance that is taken is noted.
+        met: every instance that is taken is noted there.
     """
 
-    def __init__(self, cls: Global, version: int, short: Short, rows: dict[int, Row]) -> None:
+    def __init__(self, cls: Global, version: int, short: Short, met: Met) -> None:
         self.columns = Columns(cls, version, short.names)
         self._short = short
-        self._rows = rows
+        self._met = met
         self._kept: list[Any] = []  # so that ids stay theirs
         self._waiting: list[tuple[Any, ...]] = []  # values of instances that were met one by one
+        self._kinds: list[set[type]] = [set() for _ in short.names]  # of the values since then
         self._done = 0
 
     def take(self, obj: Any) -> Row | None:
@@ -97,52 +130,84 @@ class Taker:
         except AttributeError:
             return None
         self._waiting.append(values if len(self._short.names) > 1 else (values,))
-        row = self._rows[id(obj)] = Row(columns, columns.count)
+        row = Row(columns, columns.count)
+        self._met.note(obj, row)
         columns.count += 1
         self._kept.append(obj)
         return row
 
     def take_all(self, objects: list[Any]) -> int | None:
         """Return the first of their rows, which follow each other; None where they cannot."""
-        columns, first, count = self.columns, self.columns.count, len(objects)
-        parts = zip(repeat(columns), range(first, first + count), strict=False)
-        rows = map(tuple.__new__, repeat(Row), parts)  # as Row(...) does, in C
-        found = dict(zip(map(id, objects), rows, strict=True))
-        if len(found) < count or not self._rows.keys().isdisjoint(found):
+        columns, first, own = self.columns, self.columns.count, list(objects)
+        if not _distinct(own):
+            return None
+        if first and not self._met.known().keys().isdisjoint(map(id, own)):
             return None
         try:
-            values = [
-                list(map(operator.attrgetter(name), objects)) for name in self._short.attributes
-            ]
+            values = _fetched(own, self._short.attributes)
         except AttributeError:
             return None
         self._flush()
-        if first:
-            for column, own in zip(columns.values, values, strict=True):
-                column += own
-        else:
-            columns.values = values
-        columns.count += count
-        self._rows.update(found)
-        self._kept.append(list(objects))
+        self._add(values)
+        columns.count += len(own)
+        self._met.note_all(own, columns, first)
+        self._kept.append(own)
         return first
 
     def _flush(self) -> None:
         if self._waiting:
-            for column, values in zip(
-                self.columns.values, zip(*self._waiting, strict=True), strict=True
-            ):
-                column += values
+            self._add([list(values) for values in zip(*self._waiting, strict=True)])
             self._waiting.clear()
 
-    def undone(self) -> Iterator[tuple[int, list[Any], int]]:
-        """Yield the new values of each field, with its number and that of their first row."""
+    def _add(self, values: list[list[Any]]) -> None:
+        """Add to the columns; their types are best looked at while they are in the cache."""
+        columns = self.columns
+        for kinds, own in zip(self._kinds, values, strict=True):
+            kinds.update(map(type, own))
+        if columns.values[0]:
+            for column, own in zip(columns.values, values, strict=True):
+                column += own
+        else:
+            columns.values = values
+
+    def undone(self) -> Iterator[tuple[int, list[Any], set[type], int]]:
+        """Yield the new values of each field, with its number, their types and their first row."""
         self._flush()
         start, self._done = self._done, self.columns.count
         if start < self._done:
             # What comes in while this runs is for the next time.
+            new, self._kinds = self._kinds, [set() for _ in self._kinds]
             for at, values in enumerate(self.columns.values):
-                yield at, (values[start : self._done] if start else values[: self._done]), start
+                part = values[start : self._done] if start else values[: self._done]
+                yield at, part, new[at], start
+
+
+def _distinct(objects: list[Any]) -> bool:
+    """Whether no object stands in a list twice."""
+    if len(objects) < MANY:
+        return len(set(map(id, objects))) == len(objects)
+    ids = np.fromiter(map(id, objects), np.uintp, len(objects))
+    ids.sort()
+    return not bool((ids[1:] == ids[:-1]).any())
+
+
+def _fetched(objects: list[Any], attributes: tuple[str, ...]) -> list[list[Any]]:
+    """The values of each attribute.
+
+    Raises:
+        AttributeError: one lacks one.
+    """
+    if len(objects) < MANY or not all(map(_can_be_written, attributes)):
+        return [list(map(operator.attrgetter(name), objects)) for name in attributes]
+    # Written out, so that CPython remembers where each attribute of this class is.
+    lists = ", ".join(f"[obj.{name} for obj in objects]" for name in attributes)
+    fetch = eval(f"lambda objects: [{lists}]", {})
+    return fetch(objects)  # type: ignore[no-any-return]
+
+
+def _can_be_written(name: str) -> bool:
+    """Whether an attribute can be said in a line of Python."""
+    return name.isidentifier() and not keyword.iskeyword(name) and not name.startswith("__")
 
 
 # Putting together.
@@ -308,8 +373,7 @@ def _setter(way: _Way) -> Callable[..., None]:
     names = way.short.attributes
     values = [f"v{at}" for at in range(len(names))]
     is_plain = way.cls.__setattr__ is object.__setattr__ and all(
-        name.isidentifier() and not keyword.iskeyword(name) and not name.startswith("__")
-        for name in names
+        _can_be_written(name) for name in names
     )
     sets = [
         f"obj.{name} = {value}" if is_plain else f"put(obj, {name!r}, {value})"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain, repeat
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import attrs
@@ -67,7 +68,7 @@ def encode(
     """Return a tree as the graph and the members that a container holds.
 
     Args:
-        tree: see `persist.tree`, and `persist._columns`.
+        tree: see `persist.tree`, and `persist._columns`, which are empty afterwards.
         name: of the target, for errors.
         columns: store many records of one schema and version as columns.
         pack: store many small arrays of one kind as blocks.
@@ -102,6 +103,7 @@ class _Grapher(Encoder):
         super().__init__(name)
         self.columns = columns
         self.pack = pack
+        self.columns_met: list[Columns] = []
         self.tables: dict[int, Table | None] = {}  # id of the columns
         self.single: dict[int, int] = {}  # id of columns that are no table -> their shape
         self.expanded: dict[tuple[int, int], list[Any]] = {}  # rows that are records -> their cells
@@ -148,9 +150,18 @@ class _Grapher(Encoder):
         paths = [path for one in packs for path in one.paths or ()]
         kept = [self.items, self.kept]
         version = 2 if below or old is not None else 1
+        self.let_go()
         return Graph(
             version, text, members, kept, self.globals, listed, paths, self.has_long_double
         )
+
+    def let_go(self) -> None:
+        """Break the cycles of what was encoded, rows and their columns, and what knows their paths,
+        so that all of it goes at once and not when the collector comes by.
+        """
+        for columns in self.columns_met:
+            columns.clear()
+        self.bands.clear()
 
     # Rows of columns.
 
@@ -158,6 +169,7 @@ class _Grapher(Encoder):
         """The table of columns; None where they are stored as the records that they are."""
         key = id(columns)
         if key not in self.tables:
+            self.columns_met.append(columns)
             layout = self.layout(columns.fields)
             if not self.columns or columns.count < MANY or layout is None:
                 self.tables[key] = None
@@ -226,7 +238,10 @@ class _Grapher(Encoder):
         if kinds == {tuple}:
             parts = split_tuples(values, ATOMS)
             if parts is not None:
-                return ["tuples", *(self.part(part, f"{path}/{i}") for i, part in enumerate(parts))]
+                return [
+                    "tuples",
+                    *(self.part(part, f"{path}/{i}", own) for i, (part, own) in enumerate(parts)),
+                ]
         if kinds <= {Row, type(None)}:
             refs = self.references(values, Frame(None, [], iter(()), _by_row, (table, field)), path)
             if refs is not None:
@@ -253,24 +268,27 @@ class _Grapher(Encoder):
         numbers = self.row_numbers(frame, values)
         if numbers is None:
             return None
-        array = np.array(numbers, "<i8")
-        first, count = numbers[0], len(numbers)
-        if first >= 0 and bool((array == np.arange(first, first + count)).all()):
+        return self.refs(np.array(numbers, "<i8"), path)
+
+    def refs(self, numbers: np.ndarray[Any, Any], path: str) -> Any:
+        """The column of references to rows, by their numbers, -1 for None; not empty."""
+        first, count = int(numbers[0]), len(numbers)
+        if first >= 0 and bool((numbers == np.arange(first, first + count)).all()):
             return ["run", first, count]
-        return self.stored(Later(["refs", None], path, array))
+        return self.stored(Later(["refs", None], path, numbers))
 
     def row_numbers(self, frame: Frame, values: Sequence[Any]) -> list[int] | None:
         """The numbers of rows, and -1 for None; None where some rows are no rows of tables."""
-        rows = [value for value in values if value is not None]
-        columns = {id(row[0]): row[0] for row in rows}
-        tables = {key: self.table_of(frame, own) for key, own in columns.items()}
-        if None in tables.values():
-            return None
-        bases = {key: table.base for key, table in tables.items() if table is not None}
-        if len(columns) == 1:
-            (table,) = tables.values()
-            if table is not None and table.home is frame:
-                table.together = len({row[1] for row in rows})
+        rows = values if None not in values else [row for row in values if row is not None]
+        found = {id(columns): columns for columns in map(itemgetter(0), rows)}
+        tables = [self.table_of(frame, columns) for columns in found.values()]
+        bases = {}
+        for columns, table in zip(found.values(), tables, strict=True):
+            if table is None:
+                return None
+            bases[id(columns)] = table.base
+        if len(tables) == 1 and tables[0] is not None and tables[0].home is frame:
+            tables[0].together = len(set(map(itemgetter(1), rows)))
         self.met.append((frame, values))
         return [-1 if value is None else bases[id(value[0])] + value[1] for value in values]
 
@@ -279,7 +297,8 @@ class _Grapher(Encoder):
         ids = set(map(id, values))
         if len(ids) < len(values) or not _apart(self.memo, ids):
             return None
-        lengths, frame = list(map(len, values)), Frame(None, [], iter(()), _by_row)
+        lengths = [value.count if type(value) is RowList else len(value) for value in values]
+        frame = Frame(None, [], iter(()), _by_row)
         frame.keys = (table, table.columns.fields[at])
         items = self.items_of(values, frame, f"{path}/*")
         if items is None:
@@ -301,15 +320,21 @@ class _Grapher(Encoder):
             if ATOMS.issuperset(map(type, items)):
                 return self.part(items, path)
         numbers = self.rows_in(values, frame)
-        return None if numbers is None else ["cells", *([number] for number in numbers)]
+        return None if numbers is None else self.refs(numbers, path)
 
-    def rows_in(self, values: Sequence[Any], frame: Frame) -> list[int] | None:
+    def rows_in(self, values: Sequence[Any], frame: Frame) -> np.ndarray[Any, Any] | None:
         """The numbers of the rows in lists; None where there is something else in them."""
         whole = next(value for value in values if value)
         columns = whole.columns if type(whole) is RowList else getattr(whole[0], "columns", None)
         table = self.table_of(frame, columns) if type(columns) is Columns else None
         if table is None:
             return None
+        is_easy = all(
+            value.columns is columns or not value.count if type(value) is RowList else not value
+            for value in values
+        )
+        if is_easy:
+            return table.base + table.met_lists(values, frame)
         numbers: list[int] = []
         for at, value in enumerate(values):
             if type(value) is RowList:
@@ -324,10 +349,10 @@ class _Grapher(Encoder):
                     return None
                 table.met_many(row.number, 1, frame, at, place_in)
                 numbers.append(table.base + row.number)
-        return numbers
+        return np.array(numbers, "<i8")
 
-    def part(self, values: Sequence[Any], path: str) -> Any:
-        plain = plain_column(values, set(map(type, values)), path)
+    def part(self, values: Sequence[Any], path: str, kinds: set[type] | None = None) -> Any:
+        plain = plain_column(values, set(map(type, values)) if kinds is None else kinds, path)
         return ["cells", *values] if plain is None else self.stored(plain)
 
     def band(self, table: Table, field: str, arrays: Sequence[Any], path: str) -> Any:
@@ -463,7 +488,7 @@ def _list(encoder: Any, frame: Frame, value: list[Any]) -> Frame | None:
         inner = Frame(frame, ["list"], iter(()), by_index)
         numbers = encoder.row_numbers(inner, value)
         if numbers is not None:
-            encoder.add(frame, value, shortened(["list", *([number] for number in numbers)]))
+            encoder.add(frame, value, ["list", *([number] for number in numbers)])
             return None
     return plain_list(encoder, frame, value)
 

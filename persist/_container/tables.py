@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from persist._columns import Columns
+from persist._columns import Columns, RowList
 from persist._container.members import Members
 from persist.tree import Global
 
@@ -24,6 +24,7 @@ __all__ = [
 _WIDE = 64  # bytes of text beyond four times the longest, on the average, that a column may waste
 
 Column = list[Any]
+Part = tuple[list[Any], set[type]]  # values, and their exact types
 
 
 class Later:
@@ -67,6 +68,7 @@ class Table:
         self._single: dict[int, tuple[Any, int]] = {}
         self._many: list[tuple[int, int, Any, int | None, int]] = []
         self._sorted = True
+        self._lists: list[tuple[Sequence[Any], Any]] = []
 
     def met(self, index: int, frame: Any, place: int) -> None:
         """Note where a row stands first, by which it has its natural path."""
@@ -92,6 +94,19 @@ class Table:
         self.seen[first : first + count] = b"\1" * count
         self._sorted = False
 
+    def met_lists(self, values: Sequence[Any], frame: Any) -> np.ndarray[Any, Any]:
+        """Note lists of rows that stand in one frame, a list at each of its places; return the
+        rows, one behind the other.
+        """
+        full = [value for value in values if type(value) is RowList and value.count]
+        firsts = np.array([value.first for value in full], "<i8")
+        counts = np.array([value.count for value in full], "<i8")
+        ends = np.cumsum(counts)
+        rows = np.repeat(firsts - (ends - counts), counts) + np.arange(ends[-1])
+        np.frombuffer(self.seen, np.uint8)[rows] = 1
+        self._lists.append((values, frame))
+        return rows
+
     def place_of(self, index: int) -> tuple[Any, int, int | None] | None:
         """Where a row was met: a frame, and its place there; None where it was met among many.
 
@@ -100,6 +115,11 @@ class Table:
         known = self._single.get(index)
         if known is not None:
             return (*known, None)
+        for values, frame in self._lists:
+            for at, value in enumerate(values):
+                if type(value) is RowList and value.count:
+                    self.met_many(value.first, value.count, frame, at)
+        self._lists.clear()
         if not self._sorted:
             self._many.sort(key=lambda run: run[0])
             self._sorted = True
@@ -143,7 +163,7 @@ def plain_column(values: Sequence[Any], kinds: Iterable[type], path: str) -> Col
     dtype = _DTYPES.get(kind)
     if dtype is not None:
         try:
-            array = np.array(values, dtype)
+            array = np.fromiter(values, dtype, len(values))
         except OverflowError:
             return None
         if kind is not float and bool((array == array[0]).all()):
@@ -153,7 +173,7 @@ def plain_column(values: Sequence[Any], kinds: Iterable[type], path: str) -> Col
         return None
     if values[0] == values[-1] and values.count(values[0]) == len(values):
         return ["same", values[0]]
-    longest = max(map(len, values))
+    longest = int(np.fromiter(map(len, values), np.int64, len(values)).max())
     whole = "".join(values)
     if "\0" in whole or 4 * longest * len(values) > 4 * len(whole) * 4 + _WIDE * len(values):
         return None
@@ -163,14 +183,17 @@ def plain_column(values: Sequence[Any], kinds: Iterable[type], path: str) -> Col
 _DTYPES: dict[type, Any] = {float: "<f8", int: "<i8", bool: "|b1"}
 
 
-def split_tuples(values: Sequence[Any], atoms: frozenset[type]) -> list[Sequence[Any]] | None:
+def split_tuples(values: Sequence[Any], atoms: frozenset[type]) -> list[Part] | None:
     """Part tuples of plain values, all of one length, into columns; None of any other."""
     lengths = set(map(len, values))
     if len(lengths) != 1 or 0 in lengths:
         return None
     (length,) = lengths
-    parts: list[Sequence[Any]] = [[value[at] for value in values] for at in range(length)]
-    return parts if all(atoms.issuperset(map(type, part)) for part in parts) else None
+    parts: list[list[Any]] = [[value[at] for value in values] for at in range(length)]
+    kinds = [set(map(type, part)) for part in parts]
+    if not all(own <= atoms for own in kinds):
+        return None
+    return list(zip(parts, kinds, strict=True))
 
 
 def settled(column: Column, path: str, members: Members, below: int) -> Column:

@@ -23,7 +23,7 @@ from test_container_trees import assert_plain, saved
 from trees import trees
 
 import persist
-from persist import _container, _files, _flatten, ops
+from persist import _container, _files, _flatten, _migrate, ops
 from persist._container import graph, packs, tables
 from persist._container.packs import LEAST
 from persist.errors import DamagedFileError, LimitError, MigrationFailedError, OpaqueWarning
@@ -386,7 +386,7 @@ def test_steps_on_columns_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("one by one")
 
     registry = registry_of(Moved, *STEPS["rename and add"])
-    monkeypatch.setattr(_files._migrate, "upgrade", never)
+    monkeypatch.setattr(_migrate, "upgrade", never)
     assert moved(old_file(), registry)[9][1:] == (9, "net")
 
 
