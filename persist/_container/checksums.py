@@ -7,9 +7,7 @@ import functools
 import importlib
 import zlib
 from collections.abc import Callable
-from typing import Any
-
-import attrs
+from typing import Any, NamedTuple
 
 from persist.errors import MissingExtraError, PersistError
 
@@ -22,8 +20,7 @@ with contextlib.suppress(ImportError):  # the extra "fast"
     crc32 = importlib.import_module("isal.isal_zlib").crc32
 
 
-@attrs.frozen
-class Digest:
+class Digest(NamedTuple):
     """One algorithm.
 
     Attributes:

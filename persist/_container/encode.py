@@ -8,6 +8,7 @@ nodes mean is said in ``docs/container.md``, section 6.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
@@ -33,6 +34,7 @@ __all__ = [
     "by_key",
     "opens",
     "opens_like",
+    "opens_named",
     "plain_list",
     "through",
 ]
@@ -308,6 +310,9 @@ class Encoder:
         return prefix
 
     def opener_of(self, value: Any, frame: Frame) -> Opener:
+        named = _named(type(value))
+        if named is not None:
+            return named
         for base, opener in _LIKE:
             if isinstance(value, base):
                 return opener
@@ -390,6 +395,7 @@ Opener = Callable[[Encoder, Frame, Any], "Frame | None"]
 _OPENERS: dict[Any, Opener] = {}
 
 
+_NAMED: dict[str, Opener] = {}
 _LIKE: list[tuple[type, Opener]] = []  # for values whose exact type nobody knows
 
 
@@ -401,6 +407,30 @@ def opens_like(base: type) -> Callable[[Opener], Opener]:
         return opener
 
     return register
+
+
+def opens_named(*names: str) -> Callable[[Opener], Opener]:
+    """Register how values of exact types are encoded by their dotted names.
+
+    For those whose modules take long to import: until somebody else has imported one, none of its
+    values can come.
+    """
+
+    def register(opener: Opener) -> Opener:
+        _NAMED.update(dict.fromkeys(names, opener))
+        return opener
+
+    return register
+
+
+def _named(kind: Any) -> Opener | None:
+    """The opener of a type that is registered by its name, and that bears it truly."""
+    opener = _NAMED.get(f"{kind.__module__}.{kind.__qualname__}")
+    home = sys.modules.get(kind.__module__)
+    if opener is not None and getattr(home, kind.__name__, None) is kind:
+        _OPENERS[kind] = opener
+        return opener
+    return None
 
 
 def opens(*kinds: Any) -> Callable[[Opener], Opener]:

@@ -7,11 +7,7 @@ from __future__ import annotations
 
 import array as array_module
 import datetime
-import fractions
-import uuid
-import zoneinfo
 from collections.abc import Callable
-from decimal import Decimal
 from pathlib import PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
 from typing import Any
 
@@ -26,6 +22,7 @@ from persist._container.encode import (
     by_key,
     opens,
     opens_like,
+    opens_named,
     through,
 )
 from persist._container.members import Item
@@ -102,7 +99,7 @@ def _object_array(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
     return Frame(frame, ["objects", shape, order], parts, _by_place, value.shape)
 
 
-@opens(np.ma.MaskedArray)
+@opens_named("numpy.ma.MaskedArray", "numpy.ma.core.MaskedArray")
 def _masked(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
     mask = np.ma.getmask(value)
     fill = value._fill_value
@@ -121,9 +118,10 @@ def _seen_as(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
     return Frame(frame, [type(value).__name__], iter((plain,)), through)
 
 
-@opens(np.ma.core.MaskedConstant, type(...), type(NotImplemented))
+@opens(type(...), type(NotImplemented))
+@opens_named("numpy.ma.MaskedConstant", "numpy.ma.core.MaskedConstant")
 def _constant(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
-    name = "numpy.ma.masked" if value is np.ma.masked else repr(value)
+    name = "numpy.ma.masked" if isinstance(value, np.ndarray) else repr(value)
     encoder.add(frame, value, ["constant", name])
     return None
 
@@ -183,15 +181,16 @@ def _dtype(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
 # The standard library's values.
 
 
-def _leaf(*kinds: Any) -> Callable[[Callable[[Any], list[Any]]], Callable[[Any], list[Any]]]:
-    """Register what makes the whole node, which has no parts."""
+def _leaf(*kinds: type | str) -> Callable[[Callable[[Any], list[Any]]], Callable[[Any], list[Any]]]:
+    """Register what makes the whole node, which has no parts; of types, or by their dotted names."""
 
     def register(make: Callable[[Any], list[Any]]) -> Callable[[Any], list[Any]]:
         def opener(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
             encoder.add(frame, value, make(value))
             return None
 
-        opens(*kinds)(opener)
+        opens(*(kind for kind in kinds if not isinstance(kind, str)))(opener)
+        opens_named(*(kind for kind in kinds if isinstance(kind, str)))(opener)
         return make
 
     return register
@@ -242,7 +241,7 @@ def _timezone(value: Any) -> list[Any]:
     return ["timezone", delta.days, delta.seconds, delta.microseconds, name[0] if name else None]
 
 
-@opens(zoneinfo.ZoneInfo)
+@opens_named("zoneinfo.ZoneInfo")
 def _zone_info(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
     if value.key is None:
         raise FormatError(
@@ -254,16 +253,16 @@ def _zone_info(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
     return None
 
 
-@_leaf(Decimal, PurePosixPath, PureWindowsPath, PosixPath, WindowsPath)
+@_leaf("decimal.Decimal", PurePosixPath, PureWindowsPath, PosixPath, WindowsPath)
 def _as_text(value: Any) -> list[Any]:
     return [type(value).__name__, str(value)]
 
 
-@_leaf(uuid.UUID)
+@_leaf("uuid.UUID")
 def _uuid(value: Any) -> list[Any]:
     return ["UUID", value.hex]
 
 
-@_leaf(fractions.Fraction)
+@_leaf("fractions.Fraction")
 def _fraction(value: Any) -> list[Any]:
     return ["Fraction", value.numerator, value.denominator]

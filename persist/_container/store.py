@@ -10,9 +10,8 @@ import json
 import math
 import zlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
-import attrs
 import numpy as np
 
 from persist._container.bulk import whole_arrays
@@ -58,8 +57,7 @@ _MANY = 32  # members from which on all are made together
 _HEADERS = 128  # bytes of an NPY header by which like ones are known
 
 
-@attrs.frozen
-class Entry:
+class Entry(NamedTuple):
     """One member, as the directory has it.
 
     Attributes:
@@ -86,8 +84,7 @@ class Entry:
         return self.name.decode("utf-8", "replace")
 
 
-@attrs.frozen
-class _Place:
+class _Place(NamedTuple):
     """Where an array's data are, and what they mean.
 
     Attributes:
