@@ -19,7 +19,7 @@ import numpy as np
 from persist import _random, versioned
 from persist._columns import MANY, Row, RowDict, RowList
 from persist._parts import ATOMS, Driver, Parts, object_fields
-from persist._paths import step_of
+from persist._paths import is_masked, step_of
 from persist._road import refuse_class, road_of
 from persist._rows import Met, Short, Taker, short_way
 from persist._snapshot import Copies, Memory
@@ -268,7 +268,8 @@ class _Flattener(Driver):
         kind = type(value)
         if self._registry.declared(kind) is not None:
             return None, self._instance(value)
-        if kind in (np.ndarray, np.ma.MaskedArray, np.matrix, np.recarray):
+        is_plain_mask = is_masked(value) and kind is np.ma.MaskedArray
+        if is_plain_mask or kind in (np.ndarray, np.matrix, np.recarray):
             if value.dtype.hasobject and kind is np.ndarray:
                 return None, self._object_array(value)
             return self._keep(value, self._now(value)), None

@@ -15,9 +15,10 @@ from __future__ import annotations
 import array as array_module
 import datetime
 import functools
+import sys
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -36,6 +37,11 @@ _SPELLED = 1 << 28  # characters of all paths that are listed: a deep file has l
 _FAULTS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 _SCALARS = (str, bytes, bytearray, int, float, complex, bool, type(None), np.generic)
+
+
+def is_masked(value: Any) -> TypeGuard[np.ma.MaskedArray[Any, Any]]:
+    """Return whether a value is a masked array; NumPy's module of them is not imported to know."""
+    return "numpy.ma" in sys.modules and isinstance(value, np.ma.MaskedArray)
 
 
 def is_array(value: Any) -> bool:
@@ -152,7 +158,7 @@ class Looker:
         return leaf, _distinct([*steps, *view.parts.items()])
 
     def _array(self, array: np.ndarray[Any, Any]) -> tuple[Any, Steps]:
-        if isinstance(array, np.ma.MaskedArray):
+        if is_masked(array):
             steps: Steps = [("mask", np.ma.getmaskarray(array))]
             if array._fill_value is not None:  # type: ignore[attr-defined]
                 steps.append(("fill_value", np.asarray(array._fill_value)[()]))  # type: ignore[attr-defined]
