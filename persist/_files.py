@@ -14,7 +14,6 @@ import functools
 import importlib
 import io
 import os
-import pkgutil
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import IO, TYPE_CHECKING, Any
@@ -23,7 +22,7 @@ import numpy as np
 
 from persist._collector import collector_paused
 from persist._paths import Looker, Names, described, is_array
-from persist._points import entry_points
+from persist._points import entry_points, modules_in
 from persist._wire.source import Limits, Source, create, open_source
 from persist.errors import (
     AmbiguousFormatError,
@@ -853,10 +852,10 @@ def readers() -> tuple[Reader, ...]:
     """Return one of every reader: those of the package, found by walking it, and entry points'."""
     package = importlib.import_module("persist.readers")
     found: dict[str, Reader] = {}
-    for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda info: info.name):
-        if info.name.startswith("_"):  # what a reader imports when it reads
+    for own in modules_in(package.__path__):
+        if own.startswith("_"):  # what a reader imports when it reads
             continue
-        module = importlib.import_module(f"persist.readers.{info.name}")
+        module = importlib.import_module(f"persist.readers.{own}")
         for value in vars(module).values():
             if _is_reader(value) and value.__module__ == module.__name__:
                 found[value.name] = value()

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import functools
 import importlib
-import pkgutil
 import sys
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from persist import _renames
-from persist._points import entry_points
+from persist._points import entry_points, modules_in
 from persist.errors import PackWarning
 from persist.registry import Registry
 
@@ -116,10 +115,10 @@ def _installed() -> dict[str, tuple[str, Callable[[], Any]]]:
         shipped = importlib.import_module("persist.migrations")
     except ModuleNotFoundError:
         shipped = None
-    for info in pkgutil.iter_modules(getattr(shipped, "__path__", ())):
-        if not info.name.startswith("_"):
-            name = f"persist.migrations.{info.name}"
-            result[info.name] = (name, functools.partial(importlib.import_module, name))
+    for library in modules_in(getattr(shipped, "__path__", ())):
+        if not library.startswith("_"):
+            name = f"persist.migrations.{library}"
+            result[library] = (name, functools.partial(importlib.import_module, name))
     for point in entry_points("persist.migrations"):
         package = point.dist.name if point.dist is not None else "?"
         version = point.dist.version if point.dist is not None else "?"

@@ -1,5 +1,6 @@
-"""Entry points of other distributions: who else brings readers, or packs.
+"""What is found instead of listed: modules of a package by walking it, and entry points of others.
 
+A folder is listed by its own hand here: `pkgutil` imports `inspect`, and with it what parses Python.
 `importlib.metadata` answers that, and takes longer to import than all that opens a small file. So
 the folders on `sys.path` are looked through first, for a distribution that names the group: almost
 always there is none. Where modules come from elsewhere (an archive, an importer that finds
@@ -10,13 +11,14 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.machinery import PathFinder
+from collections.abc import Iterable
+from importlib.machinery import PathFinder, all_suffixes
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["entry_points"]
+__all__ = ["entry_points", "modules_in"]
 
 # "Entry points specification" of the PyPA: a file of sections beside a distribution's metadata.
 _FILE = "entry_points.txt"
@@ -30,6 +32,27 @@ def entry_points(group: str) -> list[EntryPoint]:
     import importlib.metadata
 
     return list(importlib.metadata.entry_points(group=group))
+
+
+def modules_in(folders: Iterable[str]) -> list[str]:
+    """Return the names of the modules in the folders of a package (its ``__path__``), sorted."""
+    found: set[str] = set()
+    suffixes = sorted(all_suffixes(), key=len, reverse=True)
+    for folder in folders:
+        try:
+            entries = os.listdir(folder)
+        except NotADirectoryError:  # an archive
+            import pkgutil
+
+            found.update(info.name for info in pkgutil.iter_modules([folder]))
+            continue
+        except OSError:  # what is not there holds nothing
+            continue
+        for entry in entries:
+            suffix = next((suffix for suffix in suffixes if entry.endswith(suffix)), "")
+            if suffix and entry.removesuffix(suffix).isidentifier():
+                found.add(entry.removesuffix(suffix))
+    return sorted(found - {"__init__"})
 
 
 def _may_be_there(group: bytes) -> bool:

@@ -13,9 +13,10 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
-import pkgutil
 import sys
 from collections.abc import Sequence
+
+from persist._points import modules_in
 
 __all__ = ["main"]
 
@@ -63,5 +64,4 @@ def _parser() -> argparse.ArgumentParser:
 
 def verb_names() -> list[str]:
     """Return the verbs: the modules of this package, but for those that begin with ``_``."""
-    names = [info.name for info in pkgutil.iter_modules(__path__)]
-    return sorted(name for name in names if not name.startswith("_"))
+    return [name for name in modules_in(__path__) if not name.startswith("_")]

@@ -7,7 +7,6 @@ which steps are taken, and what stays opaque.
 from __future__ import annotations
 
 import argparse
-import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -44,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
     def one(name: str) -> None:
         plan = persist.explain(name, registry=registry)
         if args.json:
+            import json
+
             print(json.dumps(_as_json(plan), indent=1))
         else:
             show(str(plan))

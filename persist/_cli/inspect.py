@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
-import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -35,6 +34,8 @@ def run(args: argparse.Namespace) -> int:
     def one(name: str) -> None:
         with persist.open(name, salvage=args.salvage) as file:
             if args.json:
+                import json
+
                 print(json.dumps(_as_json(file, args.path), indent=1, allow_nan=False))
             elif args.arrays or args.path:
                 show("\n".join(_table(file, args)))

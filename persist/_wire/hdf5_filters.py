@@ -10,7 +10,6 @@ registered filters. Nothing is loaded for a filter that is not named here.
 
 from __future__ import annotations
 
-import bz2
 import functools
 import importlib
 import zlib
@@ -157,6 +156,8 @@ def _deflate(data: Any, values: tuple[int, ...], most: int) -> bytes:
 
 
 def _bzip2(data: Any, values: tuple[int, ...], most: int) -> bytes:
+    import bz2
+
     stream = bz2.BZ2Decompressor()
     made = stream.decompress(data, most)
     if not stream.eof:

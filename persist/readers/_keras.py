@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from persist._wire import architectures
 from persist._wire.dtypes import extended
 from persist._wire.hdf5 import Hdf5, attribute_json, merge
 from persist._wire.hdf5_objects import Attribute, Node, node_at
@@ -44,6 +43,8 @@ def read_hdf5(source: Source, options: Options) -> Content:
 
 def read_archive(source: Source, options: Options) -> Content:
     """Read an archive ``.keras``."""
+    from persist._wire import architectures
+
     directory = ZipDirectory.read(source)
     verify = options.verify == "always"
     damage: list[str] = []
@@ -196,6 +197,8 @@ class _Network:
 
     def tree(self) -> dict[str, Any]:
         """The weights by path, in the order of the layers."""
+        from persist._wire import architectures
+
         self._narrow()
         root = self.walk.tree
         weights = root.get(self.home) if self.home else None
@@ -242,6 +245,8 @@ class _Network:
 
     def structure(self) -> dict[str, Any]:
         """What is no array: the configuration, and layers and weights in their order."""
+        from persist._wire import architectures
+
         layers = list(self._layers())
         names = [name for _, own in layers for name in own]
         config = self._json("model_config")
