@@ -44,6 +44,7 @@ bench: $(VENV)/.test
 	@$(BIN)/python benchmarks/container.py --page docs/performance.md $(ARGS)
 	@$(BIN)/python benchmarks/versioned.py
 	@$(BIN)/python benchmarks/checkpoints.py
+	@$(BIN)/python benchmarks/start.py
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check

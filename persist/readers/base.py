@@ -108,7 +108,8 @@ class Reader:
     def claims(self, source: Source) -> str | None:
         """Return why this file is its own, or None. Looks at content, not at the suffix.
 
-        Must be cheap: a few reads of small ranges; and must not raise for any bytes.
+        Must be cheap: a few reads of small ranges, and no import of what only `read` needs, since
+        every reader is asked; and must not raise for any bytes.
         """
         raise NotImplementedError
 
