@@ -124,13 +124,13 @@ class Table:
         if known is not None:
             return (*known, None)
         for values, frame in self._lists:
-            for at, value in enumerate(values):
+            for place, value in enumerate(values):
                 if type(value) is RowList:
                     if value.count:
-                        self.met_many(value.first, value.count, frame, at)
+                        self.met_many(value.first, value.count, frame, place)
                     continue
-                for place, row in enumerate(value):
-                    self.met_many(row.number, 1, frame, at, place)
+                for start, row in enumerate(value):
+                    self.met_many(row.number, 1, frame, place, start)
         self._lists.clear()
         if not self._sorted:
             self._many.sort(key=lambda run: run[0])
