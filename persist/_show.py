@@ -19,7 +19,7 @@ from persist.tree import ABSENT, Global, LazyArray, Record, View
 if TYPE_CHECKING:
     from persist._files import File
 
-__all__ = ["leaf_text", "page", "printable", "size_text", "tree_lines"]
+__all__ = ["counted", "leaf_text", "line", "page", "printable", "size_text", "tree_lines"]
 
 _LINES = 60
 _DEPTH = 8
@@ -31,15 +31,30 @@ def page(file: File, lines: int = _LINES) -> str:
     """Return what ``print(file)`` shows."""
     out = [f"{file.name}", f"  format   {file.format} ({file.claim})"]
     if file.writer:
-        out.append(
-            "  writer   "
-            + ", ".join(printable(f"{key} {value}") for key, value in file.writer.items())
-        )
+        out.append(f"  writer   {_writers(file)}")
     out += [f"  written  by {ascii(text)[1:-1]}" for text in file.evidence]
     out += [f"  damage   {note}" for note in file.damage]
     out.append("  tree")
     out += [f"    {line}" for line in tree_lines(file.tree, file.looker, lines)]
     return "\n".join(out)
+
+
+def line(file: File) -> str:
+    """Return a file in a line: what a person looks for in a folder of them."""
+    size = sum(int(getattr(file.arrays[path], "nbytes", 0)) for path in file.arrays)
+    count = len(file.arrays)
+    held = f"{counted(count, 'array')}, {size_text(size)}" if count else "no arrays"
+    parts = [f"{file.format}, {_writers(file)}" if file.writer else file.format, held]
+    names = list(classes_of(file.tree, file.looker))
+    if names:
+        more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
+        parts.append(f"{printable(names[0])}{more}")
+    parts += [f"damage: {note}" for note in file.damage]
+    return f"{printable(file.name)}  {'; '.join(parts)}"
+
+
+def _writers(file: File) -> str:
+    return ", ".join(printable(f"{key} {value}") for key, value in file.writer.items())
 
 
 def tree_lines(tree: Any, looker: Looker, most: int = _LINES) -> list[str]:
@@ -177,6 +192,11 @@ def _dtype_text(dtype: np.dtype[Any]) -> str:
         return f"fields {{{names}}}"
     order = " big-endian" if dtype.byteorder == ">" and dtype.itemsize > 1 else ""
     return f"{dtype.name}{order}"
+
+
+def counted(count: int, what: str) -> str:
+    """Return a number of things in words."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def size_text(count: int) -> str:

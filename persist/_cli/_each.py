@@ -8,24 +8,62 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from persist._cli._out import plain
+from persist._cli._out import plain, show
 from persist.errors import PersistError
 
 __all__ = ["each", "told", "warnings_told"]
 
 
-def each(files: Iterable[str], act: Callable[[str], object]) -> int:
-    """Call ``act`` with every file; return 1 if any failed, else 0."""
-    status = 0
+def each(
+    files: Iterable[str],
+    act: Callable[[str], object],
+    inside: Callable[[str], object] | None = None,
+) -> int:
+    """Call ``act`` with every file; return 1 if any failed, else 0.
+
+    Args:
+        files: as the user named them.
+        act: what is done with one.
+        inside: what is done with a file in a folder that was named; a file there that no reader
+            knows is counted, and is no failure. None: folders are not walked through.
+    """
+    status = strangers = 0
     with warnings_told():
-        for file in files:
+        for file, is_named in ((file, True) for file in files) if inside is None else _all(files):
             try:
-                act(file)
+                act(file) if is_named or inside is None else inside(file)
+            except BrokenPipeError:  # nobody reads what is told
+                raise
             except Exception as error:
+                if not is_named and _is_stranger(error):
+                    strangers += 1
+                    continue
                 print(f"persist: {told(error, file)}", file=sys.stderr)
                 status = 1
+    if strangers:
+        is_one = strangers == 1
+        show(f"{strangers:,} {'is no experiment file' if is_one else 'are no experiment files'}")
     return status
+
+
+def _all(files: Iterable[str]) -> Iterator[tuple[str, bool]]:
+    """Every file, and whether it was named itself."""
+    from persist._cli._folders import found
+
+    for file in files:
+        if not os.path.isdir(file):
+            yield file, True
+            continue
+        for path, _ in found(Path(file)):
+            yield str(path), path == Path(file)
+
+
+def _is_stranger(error: Exception) -> bool:
+    from persist.errors import UnknownFormatError
+
+    return isinstance(error, UnknownFormatError)
 
 
 def told(error: BaseException, file: str) -> str:

@@ -1,6 +1,6 @@
 """Show what is inside files: format and reason, writer, tree, lost classes, names, damage.
 
-Nothing in a file is imported or called.
+Of a folder of files it tells a line for each. Nothing in a file is imported or called.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Show every file; 1 if any could not be read."""
     import persist
+    from persist import _show
     from persist._cli._each import each
     from persist._cli._out import show
 
@@ -40,15 +41,18 @@ def run(args: argparse.Namespace) -> int:
             elif args.arrays or args.path:
                 show("\n".join(_table(file, args)))
             else:
-                show("\n".join([_page(file, args.lines), *_classes(file), *_globals(file)]))
+                page = _show.page(file, args.lines)
+                show("\n".join([page, *_classes(file), *_globals(file)]))
 
-    return each(args.files, one)
+    def inside(name: str) -> None:
+        """Of a folder of files, a line for each."""
+        if args.json or args.arrays or args.path:
+            one(name)
+            return
+        with persist.open(name, salvage=args.salvage) as file:
+            show(_show.line(file))
 
-
-def _page(file: File, lines: int) -> str:
-    from persist import _show
-
-    return _show.page(file, lines)
+    return each(args.files, one, inside)
 
 
 def _wanted(path: str, glob: str | None) -> bool:

@@ -137,43 +137,18 @@ def _sum_up(counts: dict[str, int], opaque: set[str], show: Callable[[str], None
 
 def _jobs(sources: list[str], to: str | None, ending: str) -> Iterator[Job]:
     """Yield what there is to upgrade, each file once, in order."""
+    from persist._cli._folders import found
+
     seen: set[Path] = set()
     for name in sources:
         source = Path(name)
-        for path, inside in _found(source):
+        for path, inside in found(source):
             real = Path(os.path.realpath(path))
             if real in seen:
                 continue
             seen.add(real)
             target = path if to is None else Path(to) / inside
             yield Job(path, target.with_name(target.name + ending), path == source)
-
-
-def _found(source: Path) -> Iterator[tuple[Path, Path]]:
-    """Yield (file, its place below what was named): of a folder that is no one's, its files."""
-    if not source.is_dir() or _is_one(source):
-        yield source, Path(source.name)
-        return
-    for folder, folders, files in os.walk(source):
-        here = Path(folder)
-        whole = [name for name in folders if _is_one(here / name)]
-        folders[:] = sorted(name for name in folders if name not in whole and name[0] != ".")
-        for name in sorted([*whole, *files]):
-            is_one = name in whole or (here / name).is_file()  # a pipe or a device has no end
-            if is_one and not name.startswith("."):
-                yield here / name, (here / name).relative_to(source)
-
-
-def _is_one(folder: Path) -> bool:
-    """Whether a folder is one thing, as a saved model is; a series of checkpoints is many."""
-    from persist._files import choose
-    from persist._wire.source import open_source
-    from persist.errors import FormatError
-
-    try:
-        return not choose(open_source(folder))[0].is_many
-    except (FormatError, OSError):
-        return False
 
 
 # Doing it.

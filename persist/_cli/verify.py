@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
         if not args.quiet:
             show(text)
 
-    return each(args.files, one)
+    return each(args.files, one, one)
 
 
 def read_all(name: str) -> str:
@@ -39,7 +39,7 @@ def read_all(name: str) -> str:
     import numpy as np
 
     import persist
-    from persist._show import size_text
+    from persist._show import counted, size_text
     from persist.errors import DamagedFileError
 
     with persist.open(name, verify="always") as file:
@@ -51,6 +51,6 @@ def read_all(name: str) -> str:
         if file.damage:
             raise DamagedFileError(f"{'; '.join(file.damage)}.", file=file.name)
         return (
-            f"{file.name}: {file.format}, whole: {count:,} arrays ({size_text(size)}), "
-            f"{scalars:,} values"
+            f"{file.name}: {file.format}, whole: {counted(count, 'array')} ({size_text(size)}), "
+            f"{counted(scalars, 'value')}"
         )

@@ -329,27 +329,20 @@ class _Grapher(Encoder):
         table = self.table_of(frame, columns) if type(columns) is Columns else None
         if table is None:
             return None
-        is_easy = all(
-            value.columns is columns or not value.count if type(value) is RowList else not value
-            for value in values
-        )
-        if is_easy:
-            return table.base + table.met_lists(values, frame)
-        numbers: list[int] = []
-        for at, value in enumerate(values):
+        firsts, counts = [], []
+        for value in values:
             if type(value) is RowList:
-                if value.columns is not columns:
+                if value.columns is not columns and value.count:
                     return None
-                first, count = value.first, value.count
-                table.met_many(first, count, frame, at)
-                numbers += range(table.base + first, table.base + first + count)
+                firsts.append(value.first)
+                counts.append(value.count)
                 continue
-            for place_in, row in enumerate(value):
+            for row in value:
                 if type(row) is not Row or row.columns is not columns:
                     return None
-                table.met_many(row.number, 1, frame, at, place_in)
-                numbers.append(table.base + row.number)
-        return np.array(numbers, "<i8")
+                firsts.append(row.number)
+                counts.append(1)
+        return table.base + table.met_lists(values, frame, firsts, counts)
 
     def part(self, values: Sequence[Any], path: str, kinds: set[type] | None = None) -> Any:
         plain = plain_column(values, set(map(type, values)) if kinds is None else kinds, path)

@@ -94,15 +94,23 @@ class Table:
         self.seen[first : first + count] = b"\1" * count
         self._sorted = False
 
-    def met_lists(self, values: Sequence[Any], frame: Any) -> np.ndarray[Any, Any]:
-        """Note lists of rows that stand in one frame, a list at each of its places; return the
-        rows, one behind the other.
+    def met_lists(
+        self, values: Sequence[Any], frame: Any, firsts: list[int], counts: list[int]
+    ) -> np.ndarray[Any, Any]:
+        """Note lists of rows that stand in one frame, a list at each of its places.
+
+        Args:
+            values: the lists.
+            frame: in which they stand.
+            firsts: the first row of each run of rows in them, in order.
+            counts: how many follow each other from there.
+
+        Returns:
+            The rows, one behind the other.
         """
-        full = [value for value in values if type(value) is RowList and value.count]
-        firsts = np.array([value.first for value in full], "<i8")
-        counts = np.array([value.count for value in full], "<i8")
-        ends = np.cumsum(counts)
-        rows = np.repeat(firsts - (ends - counts), counts) + np.arange(ends[-1])
+        lengths = np.array(counts, "<i8")
+        ends = np.cumsum(lengths)
+        rows = np.repeat(np.array(firsts, "<i8") - (ends - lengths), lengths) + np.arange(ends[-1])
         np.frombuffer(self.seen, np.uint8)[rows] = 1
         self._lists.append((values, frame))
         return rows
@@ -116,9 +124,13 @@ class Table:
         if known is not None:
             return (*known, None)
         for values, frame in self._lists:
-            for at, value in enumerate(values):
-                if type(value) is RowList and value.count:
-                    self.met_many(value.first, value.count, frame, at)
+            for place, value in enumerate(values):
+                if type(value) is RowList:
+                    if value.count:
+                        self.met_many(value.first, value.count, frame, place)
+                    continue
+                for start, row in enumerate(value):
+                    self.met_many(row.number, 1, frame, place, start)
         self._lists.clear()
         if not self._sorted:
             self._many.sort(key=lambda run: run[0])
