@@ -39,7 +39,7 @@ def warm(data):  # what is imported on first use, by whatever file
     persist.load(data)
 
 persist._files.readers()
-import zoneinfo
+import importlib.resources, zoneinfo  # the second imports the first when it reads a zone
 try:
     import yaml
 except ImportError:  # an extra
