@@ -16,7 +16,7 @@ import attrs
 
 from persist._wire.source import Source
 
-__all__ = ["Content", "Options", "Reader"]
+__all__ = ["Content", "LateContent", "Options", "Reader"]
 
 
 @attrs.frozen
@@ -69,6 +69,25 @@ class Content:
     format: str | None = None
     find: Callable[[str], Any] | None = None
     with_rows: Callable[[Any], Any] | None = None
+
+
+class LateContent(Content):
+    """A content whose tree is made when it is first asked for.
+
+    It is given what makes it in its place; the collector is paused by who asks.
+    """
+
+    @property
+    def tree(self) -> Any:
+        """The file as written."""
+        made = self.__dict__.get("made", self)
+        if made is self:
+            made = self.__dict__["made"] = self.__dict__["make"]()
+        return made
+
+    @tree.setter
+    def tree(self, make: Any) -> None:
+        self.__dict__["make"] = make
 
 
 class Reader:
