@@ -107,6 +107,9 @@ class Machine:
         protocol: the highest that a PROTO opcode told, 0 without one.
         has_py2_str: whether an opcode occurred that only Python 2 writes.
         steps: opcodes executed so far.
+        phrase: reads what is spelled in many opcodes as one, where they begin with two marks:
+            given the bytes at hand, the place, the stack and the memo, it returns what stands for
+            the top of the stack then, where the next opcode is, and how many they were; or None.
     """
 
     _loop = staticmethod(pickle_loop.run)
@@ -143,6 +146,7 @@ class Machine:
         self._cheap = _CHEAP_KEYS
         self._bare: list[Any] = []  # of `BARE`, which hold others of them
         self._judged: dict[int, tuple[Global, bool]] = {}  # whether a global's records are watched
+        self.phrase: Callable[..., tuple[Any, int, int] | None] | None = None
         self._table = _table(self)
         self._window()
 

@@ -98,10 +98,11 @@ def _run(machine: Machine, chunk: bytes, base: int) -> bool:
     table, memo, waiting, marked = machine._table, machine._memo, machine._waiting, machine._marked
     judged, set_pairs = machine._judged, machine._set_pairs
     is_plain_str = machine._py2 is None
-    stack, find = machine._stack, chunk.find
+    stack, find, phrase = machine._stack, chunk.find, machine.phrase
     safe = len(chunk) - MARGIN
     at = here = 0  # the opcode, and what comes behind it
     steps = told = machine.steps  # `told` of them the machine knows of
+    more = 0  # and of these, which were executed at once, it learns at the end
     try:
         for steps in range(told + 1, machine._most + 1):
             at = here
@@ -206,6 +207,12 @@ def _run(machine: Machine, chunk: bytes, base: int) -> bool:
                 here = at + 2
                 continue
             elif code == 0x28:  # MARK
+                if phrase is not None and chunk[here] == 0x28:
+                    told_at_once = phrase(chunk, at, stack, memo)
+                    if told_at_once is not None:
+                        stack[-1], here, count = told_at_once
+                        more += count - 1
+                        continue
                 marked.append(stack)
                 stack = machine._stack = []
                 continue
@@ -300,4 +307,4 @@ def _run(machine: Machine, chunk: bytes, base: int) -> bool:
         return False
     finally:
         machine._at, machine._pos = base + at, base + here
-        machine.steps += steps - told
+        machine.steps += steps - told + more

@@ -300,18 +300,13 @@ class Source:
         """Return a part of it as a Source of its own, without a copy."""
         if offset < 0 or length < 0 or offset + length > self.size:
             self.view(offset, length)  # raises with the place
-        return Source(
-            self.name if name is None else f"{self.name}, {name}",
-            buffer=self._buffer,
-            ranged=self._ranged,
-            size=length,
-            base=self._base + offset,
-            limits=self.limits,
-            budget=self._budget,
-            home=self._home,
-            writable=self.writable,
-            level=self._level,
-        )
+        part = Source.__new__(Source)  # an archive has 20,000 of them
+        part.name = self.name if name is None else f"{self.name}, {name}"
+        part.kind, part.path, part.size = "file", None, length
+        part._buffer, part._ranged, part._base = self._buffer, self._ranged, self._base + offset
+        part.limits, part._budget, part._home = self.limits, self._budget, self._home
+        part.writable, part._owned, part._level, part.memo = self.writable, None, self._level, {}
+        return part
 
     def nested(
         self, data: bytes | bytearray | memoryview, name: str, *, here: bool = False
