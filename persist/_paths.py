@@ -17,6 +17,7 @@ import datetime
 import functools
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
+from operator import length_hint
 from typing import Any
 
 import numpy as np
@@ -547,6 +548,8 @@ class Names(Mapping[str, Any]):
                     yield path, leaf
                 if below:
                     above.add(id(value))
+                    if not length_hint(steps):  # in a deep file the prefixes together are too long
+                        ways[-1] = ("", holder, steps)
                     ways.append((f"{path}/" if path else "", value, iter(below)))
                     break
             else:  # back out of a container
