@@ -415,7 +415,7 @@ class Names(Mapping[str, Any]):
 
         The state of a network is one of 20,000 arrays: of none of them a step need be made.
         """
-        root = self._tree
+        root: dict[str, Any] = self._tree
         is_plain = type(root) is dict or (
             type(root) is OrderedDict and not vars(root).keys() - _BESIDE
         )

@@ -793,7 +793,8 @@ class Machine:
         known = self._judged.get(id(ref))
         if known is None or known[0] is not ref:
             known = self._judged[id(ref)] = (ref, self._finish.get(ref.qualname))
-        return known[1]  # type: ignore[no-any-return]
+        finisher: Finisher | None = known[1]
+        return finisher
 
     def _inst(self) -> None:
         cls = self._global_lines()

@@ -98,7 +98,7 @@ def rows_of(text: bytes, size: int, bits: Mapping[str, int]) -> Rows | None:
     stop = len(text) - 3
     text += b" " * 8  # so that eight bytes stand at any place
     data = np.frombuffer(text, np.uint8)
-    quotes = np.flatnonzero(data == 0x22)
+    quotes: Any = np.flatnonzero(data == 0x22)
     if len(quotes) % 10 or int(data.min()) < 0x20:
         return None
     quotes = quotes.reshape(-1, 10)
