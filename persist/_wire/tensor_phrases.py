@@ -8,7 +8,8 @@ put, numbers beyond 32 bits) is left to the opcodes, and so is one that cannot b
 wrong, and where. A test has both read the same.
 
 Source: ``Tensor._reduce_ex_internal`` of ``torch/_tensor.py`` and ``persistent_id`` in
-``torch/serialization.py``, as ``pickle`` of Python 3 writes them at protocol 2, torch's own.
+``torch/serialization.py``, as ``pickle`` of Python 3 writes them at protocol 2, torch's own, and as
+our writer does, which puts away less.
 """
 
 from __future__ import annotations
@@ -25,17 +26,18 @@ from persist.tree import Global
 
 __all__ = ["Phrases"]
 
-_GET, _NUMBER = rb"(h.|j....)", rb"(?:K.|M..|J....)"
-_NUMBERS = rb"(\)|%b{1,3}[\x85-\x87]|\(%b{4,16}t)(?:r(....))?" % (_NUMBER, _NUMBER)
+_GET, _NUMBER, _PUT = rb"(h.|j....)", rb"(?:K.|M..|J....)", rb"(?:r(....))?"
+_NUMBERS = rb"(\)|%b{1,3}[\x85-\x87]|\(%b{1,16}t)" % (_NUMBER, _NUMBER) + _PUT
 _PHRASE = re.compile(
     # ((  "storage"  class  key  location  count  [None]  )  its place
-    rb"\(\(%b%bX(.)\0\0\0(\d{1,18})r(....)%b(%b)(N?)tr(....)Q(%b)" % (_GET, _GET, _GET, _NUMBER, _NUMBER)
+    rb"\(\(%b%bX(.)\0\0\0(\d{1,18})%b%b(%b)(N?)t%bQ(%b)"
+    % (_GET, _GET, _PUT, _GET, _NUMBER, _PUT, _NUMBER)
     # shape  strides  requires_grad  hooks  )  REDUCE
-    + _NUMBERS + _NUMBERS + rb"([\x88\x89])%b\)Rr(....)tr(....)Rr(....)" % _GET,
+    + _NUMBERS + _NUMBERS + rb"([\x88\x89])%b\)R%bt%bR%b" % (_GET, _PUT, _PUT, _PUT),
     re.DOTALL,
 )  # fmt: skip
 _FUNCTION, _HOOKS = "torch._utils._rebuild_tensor_v2", "collections.OrderedDict"
-_FIXED = 12 + 1 + 4 + 4  # opcodes beside shape, strides and None
+_FIXED = 16  # opcodes beside shape, strides, None and what is put away
 _U4 = struct.Struct("<I").unpack
 
 
@@ -98,8 +100,6 @@ class Phrases:
         extents, steps = _numbers(shape), _numbers(strides)
         if length[0] != len(digits) or extents is None or steps is None:
             return None
-        if (put_shape is None) is (extents[0] != ()) or (put_strides is None) is (steps[0] != ()):
-            return None
         word, cls = memo.get(_slot(get_word)), memo.get(_slot(get_cls))
         location, key, elements = memo.get(_slot(get_location)), digits.decode(), _number(count)
         if word != "storage" or type(word) is not str or type(location) is not str:
@@ -116,16 +116,15 @@ class Phrases:
             return None  # the opcodes say where
         hooks: OrderedDict[Any, Any] = OrderedDict()
         pid = (word, cls, key, location, elements)
-        memo[_U4(put_key)[0]] = key
-        memo[_U4(put_pid)[0]] = (*pid, None) if none else pid
+        args = (storage, first, extents[0], steps[0], has_grad, hooks)
         opcodes = _FIXED + len(none) + extents[1] + steps[1]
-        for put, numbers in ((put_shape, extents[0]), (put_strides, steps[0])):
+        for put, value in (
+            (put_key, key), (put_pid, (*pid, None) if none else pid), (put_shape, extents[0]),
+            (put_strides, steps[0]), (put_hooks, hooks), (put_args, args), (put_tensor, tensor),
+        ):  # fmt: skip
             if put is not None:
-                memo[_U4(put)[0]] = numbers
+                memo[_U4(put)[0]] = value
                 opcodes += 1
-        memo[_U4(put_hooks)[0]] = hooks
-        memo[_U4(put_args)[0]] = (storage, first, extents[0], steps[0], has_grad, hooks)
-        memo[_U4(put_tensor)[0]] = tensor
         return tensor, found.end(), opcodes
 
     def _is(self, value: Any, name: str) -> bool:

@@ -11,8 +11,10 @@ import types
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import persist
 from persist._wire import pickle_loop
 from persist._wire.archives import Archive
 from persist._wire.pickle import Machine
@@ -149,9 +151,20 @@ def test_on_what_torch_writes(torch: Any, is_legacy: bool) -> None:
     assert sum(isinstance(value, tuple) and value[0] == "tensor" for value in memo.values()) >= 600
 
 
-def test_a_phrase_is_found(torch: Any) -> None:
+def ours(torch: Any) -> bytes:
+    """What our own writer spells."""
+    out = io.BytesIO()
+    tree = {f"layer.{number}": np.full((2, 3), number, "f4") for number in range(400)}
+    persist.save(tree, out, format="torch")
+    pickled = Archive.need(open_source(out.getvalue()), "data.pkl").open("data.pkl")
+    return pickled.read(0, pickled.size)
+
+
+@pytest.mark.parametrize("write", [lambda torch: written(torch, state(400)), ours])
+def test_a_phrase_is_found(torch: Any, write: Any) -> None:
     """Most of the opcodes are in phrases; else this would be slow, and nobody would know."""
-    data = written(torch, state(400))
+    data = write(torch)
+    agree(data)
     source = open_source(data + PADDING)
     machine = machine_for(source, Origin(source, lambda key: (1 << 22, lambda: source)))
     read, asked = machine.phrase, [0, 0]
