@@ -16,8 +16,10 @@ import gc
 import pickle
 import pickletools
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -76,6 +78,33 @@ def measure(title: str, value: Any, rounds: int, protocols: tuple[int, ...] = (0
         )
 
 
+def small_files(count: int, rounds: int) -> None:
+    """Open many small files, of three kinds."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for number in range(count):
+            state = {"loss": [0.1 * number] * 20, "rate": 0.1, "w": np.arange(16.0)}
+            (folder / f"{number}.pkl").write_bytes(pickle.dumps(state, 2))
+            np.save(folder / f"{number}.npy", state["w"])
+            np.savez(folder / f"{number}.npz", w=state["w"])
+        for kind, read in (
+            ("pkl", lambda path: pickle.loads(path.read_bytes())),
+            ("npy", np.load),
+            ("npz", lambda path: dict(np.load(path))),
+        ):
+            paths = sorted(folder.glob(f"*.{kind}"))
+            size = sum(path.stat().st_size for path in paths)
+            compare(
+                f"{count:,} small files, {kind}",
+                size,
+                [
+                    ("persist.open", lambda paths=paths: [persist.open(p).tree for p in paths]),  # type: ignore[misc]
+                    ("pickle or numpy", lambda paths=paths, read=read: list(map(read, paths))),  # type: ignore[misc]
+                ],
+                rounds,
+            )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--objects", type=int, default=100_000)
@@ -94,6 +123,9 @@ def main() -> None:
     }
     measure(f"dicts of {options.dicts:,} runs", nested, options.rounds)
     del nested
+    few = [np.arange(8.0) + number for number in range(10_000)]
+    measure("10,000 arrays of 8 numbers", few, options.rounds, (2, 4))
+    small_files(1000, options.rounds)
     arrays = {f"layer{number}": np.full(1 << 18, number, "f4") for number in range(100)}
     measure("100 arrays of 1 MiB", arrays, options.rounds, (2, 5))
 

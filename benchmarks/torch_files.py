@@ -83,6 +83,29 @@ def torch_ways(path: Path, how: Callable[[Any], Any]) -> list[Way]:
     ]
 
 
+def safetensors_files(path: Path, name: str, rounds: int) -> None:
+    """The same state as safetensors: here, and in that library."""
+    ways: tuple[tuple[str, Callable[[Any], Any], Callable[[], Any]], ...] = (
+        ("one tensor", lambda file: touch(file.get_tensor(name)), lambda: one_of(path, name)),
+        ("all tensors", _all_safe, lambda: all_of(path)),
+    )
+    for what, theirs, ours in ways:
+        others = safe_ways(path, theirs)
+        if HAS_SAFETENSORS and what == "all tensors":
+            from safetensors.numpy import load_file
+
+            others.append(("safetensors.numpy.load_file", lambda: _touch_all(load_file(path))))
+        compare(f"the same as safetensors: {what}", [("persist.open", ours), *others], rounds)
+
+
+def _touch_all(tree: dict[str, Any]) -> int:
+    return sum(map(touch, tree.values()))
+
+
+def _all_safe(file: Any) -> int:
+    return sum(touch(file.get_tensor(name)) for name in file.keys())  # noqa: SIM118
+
+
 def safe_ways(path: Path, how: Callable[[Any], Any]) -> list[Way]:
     if not HAS_SAFETENSORS:
         return []
@@ -132,10 +155,11 @@ def measure(title: str, state: dict[str, Any], folder: Path, rounds: int) -> Non
         [
             ("persist.open", lambda: all_of(path)),
             *torch_ways(path, lambda tree: sum(map(touch, tree.values()))),
-            *safe_ways(safe, lambda file: sum(touch(file.get_tensor(k)) for k in file.keys())),  # noqa: SIM118
+            *safe_ways(safe, _all_safe),
         ],
         rounds,
     )
+    safetensors_files(safe, some, rounds)
 
 
 def start_up(path: Path, rounds: int) -> None:

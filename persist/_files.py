@@ -84,8 +84,9 @@ class File:
 
     @functools.cached_property
     def tree(self) -> Any:
-        """The file as written; of a container it is made when it is asked for."""
-        return self._content.tree
+        """The file as written; where arrays can be had without it, it is made when it is asked for."""
+        with collector_paused():
+            return self._content.tree
 
     @functools.cached_property
     def evidence(self) -> list[str]:

@@ -18,6 +18,7 @@ import functools
 import sys
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
+from operator import length_hint
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -36,6 +37,8 @@ _SPELLED = 1 << 28  # characters of all paths that are listed: a deep file has l
 # What comes up in a pack where a file says other parts of a class than any release wrote.
 _FAULTS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
+_BESIDE = frozenset(("_metadata",))  # of a state dict: told in the structure, no step of a path
+_PLAIN = (str, bytes, int, float, bool, type(None))
 _SCALARS = (str, bytes, bytearray, int, float, complex, bool, type(None), np.generic)
 
 
@@ -412,7 +415,48 @@ class Names(Mapping[str, Any]):
                     if self._wanted(leaf):
                         yield leaf
 
+    @functools.cached_property
+    def _flat(self) -> dict[str, Any]:
+        """The root, where it is a dict of text, whose keys are paths as they stand; else nothing.
+
+        The state of a network is one of 20,000 arrays: of none of them a step need be made.
+        """
+        root: dict[str, Any] = self._tree
+        is_plain = type(root) is dict or (
+            type(root) is OrderedDict and not vars(root).keys() - _BESIDE
+        )
+        if not is_plain or {*map(type, root)} != {str} or "" in root:
+            return {}
+        return root
+
+    @functools.cached_property
+    def _arrays(self) -> dict[str, Any] | None:
+        """All arrays of a flat root that holds plain values beside them, one level deep; else None."""
+        arrays = {name: value for name, value in self._flat.items() if _ends(value)}
+        if not arrays:
+            return None
+        beside = [value for name, value in self._flat.items() if name not in arrays]
+        below = [item for part in beside if type(part) is dict for item in (*part, *part.values())]
+        kinds = {type(item) for item in (*beside, *below)}
+        return arrays if kinds <= {dict, *_PLAIN} and dict not in map(type, below) else None
+
+    def _at_once(self, name: str) -> Any:
+        """The array that a flat root has under this name, where no other path is the same; else None."""
+        found = self._flat.get(name)
+        if found is None or not _ends(found):
+            return None
+        cut = name.find("/")
+        while cut >= 0:
+            if name[:cut] in self._flat:
+                return None
+            cut = name.find("/", cut + 1)
+        return found
+
     def _walk_to(self, name: str) -> Iterator[Any]:
+        found = self._at_once(name)
+        if found is not None:
+            yield found
+            return
         yield from self._below(self._tree, name)
         base, mark, number = name.rpartition("~")
         if mark and number.isdigit() and int(number) > 1:
@@ -456,6 +500,9 @@ class Names(Mapping[str, Any]):
         return known[1]
 
     def _list(self) -> dict[str, Any]:
+        if self._listed is None and self._wanted is is_array:
+            arrays = self._arrays
+            self._listed = None if arrays is None or len(arrays) > self._limit else arrays
         if self._listed is None:
             found: dict[str, Any] = {}
             for path, leaf in self.walk():
@@ -479,37 +526,41 @@ class Names(Mapping[str, Any]):
 
     def _walk(self, start: str, root: Any) -> Iterator[tuple[str, Any]]:
         visited = spelled = 0
+        most, look, through = 4 * self._limit, self._looker.look, self._looker.through
         above: set[int] = set()  # what the present path has passed
-        todo: list[tuple[str | None, Any]] = [(start, root)]
-        while todo:
-            path, value = todo.pop()
-            if path is None:  # back out of a container
-                above.discard(id(value))
-                continue
-            visited += 1
-            spelled += len(path)
-            endless = visited == _DOUBTFUL and self._is_endless(root)
-            if visited > 4 * self._limit or spelled > _SPELLED or endless:
-                raise LimitError(
-                    f"more than {4 * self._limit if endless else visited - 1:,} values would be "
-                    f"visited, whose paths take more than {spelled - len(path):,} characters.",
-                    file=self._file,
-                    remedy='Ask for the paths you want, or raise limits={"paths": ...}.',
-                )
-            if _ends(value):
-                yield path, value
-                continue
-            value = self._looker.through(value)
-            if id(value) in above:
-                continue
-            leaf, steps = self._looker.look(value)
-            if leaf is not ABSENT:
-                yield path, leaf
-            if steps:
-                above.add(id(value))
-                todo.append((None, value))
-                prefix = f"{path}/" if path else ""
-                todo += [(prefix + step, item) for step, item in reversed(steps)]
+        ways: list[tuple[str, Any, Iterator[tuple[str, Any]]]] = [("", None, iter([(start, root)]))]
+        while ways:
+            prefix, holder, steps = ways[-1]
+            for step, value in steps:
+                path = prefix + step
+                visited += 1
+                spelled += len(path)
+                endless = visited == _DOUBTFUL and self._is_endless(root)
+                if visited > most or spelled > _SPELLED or endless:
+                    raise LimitError(
+                        f"more than {most if endless else visited - 1:,} values would be "
+                        f"visited, whose paths take more than {spelled - len(path):,} characters.",
+                        file=self._file,
+                        remedy='Ask for the paths you want, or raise limits={"paths": ...}.',
+                    )
+                if _ends(value):
+                    yield path, value
+                    continue
+                value = through(value)
+                if id(value) in above:
+                    continue
+                leaf, below = look(value)
+                if leaf is not ABSENT:
+                    yield path, leaf
+                if below:
+                    above.add(id(value))
+                    if not length_hint(steps):  # in a deep file the prefixes together are too long
+                        ways[-1] = ("", holder, steps)
+                    ways.append((f"{path}/" if path else "", value, iter(below)))
+                    break
+            else:  # back out of a container
+                ways.pop()
+                above.discard(id(holder))
 
     def _is_endless(self, root: Any) -> bool:
         """Whether more paths than may be listed lead through what is shared, before all are walked.
@@ -547,7 +598,7 @@ class Names(Mapping[str, Any]):
 
     def _all_hoisted(self) -> dict[str, Any]:
         """Values that go by their own name from the root: found once, by a walk over all objects."""
-        if self._hoisted is None and not self._looker.has_views:
+        if self._hoisted is None and (not self._looker.has_views or self._arrays is not None):
             self._hoisted = {}
         if self._hoisted is None:
             found: dict[int, tuple[str, Any]] = {}

@@ -187,6 +187,9 @@ def _checked(value: Any) -> np.dtype[Any]:
 
 
 def _shape_of(shape: Any) -> tuple[int, ...]:
+    are_plain = type(shape) is tuple and len(shape) <= 64 and {*map(type, shape)} <= {int}
+    if are_plain and min(shape, default=0) >= 0:
+        return shape  # type: ignore[no-any-return]
     if isinstance(shape, int):
         shape = (shape,)
     if not isinstance(shape, tuple | list) or len(shape) > 64:
@@ -279,7 +282,7 @@ def _raw_array(
     if machine.source.writable:
         raw = bytearray(raw)
     array = np.ndarray(shape, dtype, raw, order=order)
-    return array if is_text_valid(array) else INERT
+    return array if dtype.kind not in "UV" or is_text_valid(array) else INERT
 
 
 _ROW = 1 << 12  # bytes of a row with objects; wider ones are few, or a lie

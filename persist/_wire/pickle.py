@@ -27,7 +27,7 @@ import re
 import struct
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
@@ -108,7 +108,12 @@ class Machine:
         protocol: the highest that a PROTO opcode told, 0 without one.
         has_py2_str: whether an opcode occurred that only Python 2 writes.
         steps: opcodes executed so far.
+        phrase: reads what is spelled in many opcodes as one, where they begin with two marks:
+            given the bytes at hand, the place, the stack and the memo, it returns what stands for
+            the top of the stack then, where the next opcode is, and how many they were; or None.
     """
+
+    table: ClassVar[list[Callable[[Machine], Any]]]  # what executes an opcode, by its byte
 
     _loop = staticmethod(pickle_loop.run)
 
@@ -143,8 +148,11 @@ class Machine:
         self._replaced: dict[int, tuple[Record, Any]] = {}
         self._cheap = _CHEAP_KEYS
         self._bare: list[Any] = []  # of `BARE`, which hold others of them
-        self._judged: dict[int, tuple[Global, bool]] = {}  # whether a global's records are watched
-        self._table = _table(self)
+        self._judged: dict[
+            int, tuple[Global, Any]
+        ] = {}  # what finishes a global's records, or None
+        self._asked: dict[int, tuple[Global, str, Any]] = {}  # a function's name, what rebuilds
+        self.phrase: Callable[..., tuple[Any, int, int] | None] | None = None
         self._window()
 
     def _window(self) -> None:
@@ -284,8 +292,7 @@ class Machine:
         other.__dict__.update(self.__dict__)
         other._memo, other._earlier = {}, {}
         other._waiting, other._escaped, other._replaced = {}, set(), {}
-        other._bare, other._judged = [], {}
-        other._table = _table(other)
+        other._bare, other._judged, other._asked = [], {}, {}
         if finish is not None:
             other._finish = finish
         if source is not None:
@@ -778,15 +785,17 @@ class Machine:
     def _made(self, record: Record) -> None:
         """Push a new record, and watch it when its BUILD will turn it into a plain value."""
         maker = record.maker
-        if self._is_watched(record.cls) or (maker is not None and self._is_watched(maker)):
+        if self._finisher(record.cls) or (maker is not None and self._finisher(maker)):
             self._waiting[id(record)] = []
         self._stack.append(record)
 
-    def _is_watched(self, ref: Global) -> bool:
+    def _finisher(self, ref: Global) -> Finisher | None:
+        """What turns a record of this class, or of this function, into a plain value; None leaves it."""
         known = self._judged.get(id(ref))
         if known is None or known[0] is not ref:
-            known = self._judged[id(ref)] = (ref, ref.qualname in self._finish)
-        return known[1]
+            known = self._judged[id(ref)] = (ref, self._finish.get(ref.qualname))
+        finisher: Finisher | None = known[1]
+        return finisher
 
     def _inst(self) -> None:
         cls = self._global_lines()
@@ -823,14 +832,18 @@ class Machine:
         if not isinstance(function, Global):
             self._called(function, args)
             return
-        name = function.qualname
-        handler = self._rebuild.get(name)
+        known = self._asked.get(id(function))
+        if known is None or known[0] is not function:
+            name = function.qualname
+            known = self._asked[id(function)] = (function, name, self._rebuild.get(name))
+        _, name, handler = known
         if handler is not None:
             self._charge(args)
             value = self._plain(handler, args)
-            if type(value) in BARE and holds_bare(value):
+            kind = type(value)
+            if kind in BARE and holds_bare(value):
                 self._bare.append(value)
-            if type(value) is Record:  # named by its class rather than by the function
+            if kind is Record:  # named by its class rather than by the function
                 self._made(value)
                 return
             if value is not INERT:
@@ -912,9 +925,9 @@ class Machine:
         slots = self._waiting.get(id(record))
         if slots is None:
             return
-        finisher = self._finish.get(record.cls.qualname)
+        finisher = self._finisher(record.cls)
         if finisher is None and record.maker is not None:
-            finisher = self._finish.get(record.maker.qualname)
+            finisher = self._finisher(record.maker)
         if finisher is not None and isinstance(state, tuple):
             self._charge(state)
         value = INERT if finisher is None else self._plain(finisher, record)
@@ -1184,11 +1197,10 @@ _OPCODES: tuple[tuple[bytes, str, str], ...] = (
 _NAMES = {code[0]: name for code, name, _ in _OPCODES} | {0x2E: "STOP"}
 
 
-def _table(machine: Machine) -> list[Callable[[], Any]]:
-    def unknown() -> None:
-        raise ValueError("no opcode")
+def _unknown(machine: Machine) -> None:
+    raise ValueError("no opcode")
 
-    table: list[Callable[[], Any]] = [unknown] * 256
-    for code, _, method in _OPCODES:
-        table[code[0]] = getattr(machine, method)
-    return table
+
+Machine.table = [_unknown] * 256
+for _code, _, _method in _OPCODES:
+    Machine.table[_code[0]] = getattr(Machine, _method)

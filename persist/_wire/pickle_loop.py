@@ -11,6 +11,7 @@ Source of the opcodes: CPython's ``Lib/pickletools.py``.
 from __future__ import annotations
 
 import struct
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from persist.tree import ABSENT, Global, Record
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MARGIN", "new_record", "run", "set_state", "step"]
 
-MARGIN = 320  # no opcode that is executed here takes more bytes, text of one length byte included
+MARGIN = 24  # no opcode that is executed here takes more bytes, beside text, and what puts it away
 _LEAST, _MOST = (
     1 << 12,
     1 << 18,
@@ -70,7 +71,7 @@ def step(machine: Machine) -> bool:
     machine.steps += 1
     if machine.steps > machine._most:
         machine._too_much(f"more than {machine._most:,} opcodes are executed.", "opcodes")
-    machine._table[code]()
+    machine.table[code](machine)
     return False
 
 
@@ -78,12 +79,13 @@ def run(machine: Machine) -> None:
     """Execute opcodes up to STOP."""
     size, behind = _LEAST, -1
     while True:
-        pos = machine._pos
-        if pos + MARGIN > machine._end or machine.steps >= machine._most:
+        pos, left = machine._pos, machine._most - machine.steps
+        if pos + MARGIN > machine._end or left < _LEAST:
             if step(machine):
                 return
             continue
-        size = min(2 * size, _MOST) if pos <= behind else _LEAST
+        # An opcode has a byte at least: so many bytes cannot hold more of them than are left.
+        size = min(2 * size, _MOST, left) if pos <= behind else _LEAST
         chunk = bytes(machine._data[pos : pos + size])
         behind = pos + len(chunk) + MARGIN
         if _run(machine, chunk, pos):
@@ -95,15 +97,16 @@ def _run(machine: Machine, chunk: bytes, base: int) -> bool:
 
     It ends where the copy does, and early where something was charged beside the opcodes.
     """
-    table, memo, waiting, marked = machine._table, machine._memo, machine._waiting, machine._marked
+    table, memo, waiting, marked = machine.table, machine._memo, machine._waiting, machine._marked
     judged, set_pairs = machine._judged, machine._set_pairs
     is_plain_str = machine._py2 is None
-    stack, find = machine._stack, chunk.find
+    stack, find, phrase = machine._stack, chunk.find, machine.phrase
     safe = len(chunk) - MARGIN
     at = here = 0  # the opcode, and what comes behind it
     steps = told = machine.steps  # `told` of them the machine knows of
+    more = 0  # and of these, which were executed at once, it learns at the end
     try:
-        for steps in range(told + 1, machine._most + 1):
+        for steps in count(told + 1):
             at = here
             if at > safe:
                 steps -= 1
@@ -119,15 +122,25 @@ def _run(machine: Machine, chunk: bytes, base: int) -> bool:
                         waiting[id(value)].append(slot)
                     continue
                 if code == 0x8C:  # SHORT_BINUNICODE
-                    here = at + 2 + chunk[here]
-                    try:
-                        stack.append(chunk[at + 2 : here].decode())
-                    except UnicodeDecodeError:
-                        stack.append(str(chunk[at + 2 : here], "utf-8", "surrogatepass"))
-                    continue
+                    end = at + 2 + chunk[here]
+                    if end <= safe:
+                        try:
+                            value = chunk[at + 2 : end].decode()
+                        except UnicodeDecodeError:
+                            value = str(chunk[at + 2 : end], "utf-8", "surrogatepass")
+                        stack.append(value)
+                        if chunk[end] == 0x94:  # MEMOIZE, as a rule
+                            memo[len(memo)] = value
+                            here, more = end + 1, more + 1
+                        else:
+                            here = end
+                        continue
                 if code == 0x86:  # TUPLE2
                     value = stack.pop()
-                    stack[-1] = (stack[-1], value)
+                    stack[-1] = value = (stack[-1], value)
+                    if chunk[here] == 0x94:
+                        memo[len(memo)] = value
+                        here, more = here + 1, more + 1
                     continue
                 if code == 0x81:  # NEWOBJ
                     value, cls = stack[-1], stack[-2]
@@ -177,12 +190,22 @@ def _run(machine: Machine, chunk: bytes, base: int) -> bool:
                         return False
                     continue
                 if code == 0x7D:  # EMPTY_DICT
-                    stack.append({})
+                    value = {}
+                    stack.append(value)
+                    if chunk[here] == 0x94:
+                        memo[len(memo)] = value
+                        here, more = here + 1, more + 1
+                    elif chunk[here] == 0x72:
+                        memo[_U4(chunk, at + 2)[0]] = value
+                        here, more = at + 6, more + 1
                     continue
                 if code == 0x74:  # TUPLE
-                    items = stack
+                    value = tuple(stack)
                     stack = machine._stack = marked.pop()
-                    stack.append(tuple(items))
+                    stack.append(value)
+                    if chunk[here] == 0x94:
+                        memo[len(memo)] = value
+                        here, more = here + 1, more + 1
                     continue
                 if code == 0x70:  # PUT
                     end = find(b"\n", here, safe)
@@ -206,6 +229,12 @@ def _run(machine: Machine, chunk: bytes, base: int) -> bool:
                 here = at + 2
                 continue
             elif code == 0x28:  # MARK
+                if phrase is not None and chunk[here] == 0x28:
+                    told_at_once = phrase(chunk, at, stack, memo)
+                    if told_at_once is not None:
+                        stack[-1], here, opcodes = told_at_once
+                        more += opcodes - 1
+                        continue
                 marked.append(stack)
                 stack = machine._stack = []
                 continue
@@ -213,10 +242,19 @@ def _run(machine: Machine, chunk: bytes, base: int) -> bool:
                 end = at + 5 + _U4(chunk, here)[0]
                 if end <= safe:
                     try:
-                        stack.append(chunk[at + 5 : end].decode())
+                        value = chunk[at + 5 : end].decode()
                     except UnicodeDecodeError:
-                        stack.append(str(chunk[at + 5 : end], "utf-8", "surrogatepass"))
-                    here = end
+                        value = str(chunk[at + 5 : end], "utf-8", "surrogatepass")
+                    stack.append(value)
+                    code = chunk[end]
+                    if code == 0x72:  # LONG_BINPUT, as a rule
+                        memo[_U4(chunk, end + 1)[0]] = value
+                        here, more = end + 5, more + 1
+                    elif code == 0x71:  # BINPUT
+                        memo[chunk[end + 1]] = value
+                        here, more = end + 2, more + 1
+                    else:
+                        here = end
                     continue
             elif code == 0x4A:  # BININT
                 stack.append(_I4(chunk, here)[0])
@@ -236,16 +274,24 @@ def _run(machine: Machine, chunk: bytes, base: int) -> bool:
                 here = at + 3
                 continue
             elif code == 0x55:  # SHORT_BINSTRING
-                if is_plain_str:
+                end = at + 2 + chunk[here]
+                if is_plain_str and end <= safe:
                     machine.has_py2_str = True
-                    here = at + 2 + chunk[here]
                     try:
-                        stack.append(chunk[at + 2 : here].decode())
+                        stack.append(chunk[at + 2 : end].decode())
                     except UnicodeDecodeError:
-                        stack.append(chunk[at + 2 : here])
+                        stack.append(chunk[at + 2 : end])
+                    here = end
                     continue
             elif code == 0x5D:  # EMPTY_LIST
-                stack.append([])
+                value = []
+                stack.append(value)
+                if chunk[here] == 0x94:
+                    memo[len(memo)] = value
+                    here, more = here + 1, more + 1
+                elif chunk[here] == 0x72:
+                    memo[_U4(chunk, at + 2)[0]] = value
+                    here, more = at + 6, more + 1
                 continue
             elif code == 0x65:  # APPENDS
                 if type(marked[-1][-1]) is list:
@@ -257,6 +303,17 @@ def _run(machine: Machine, chunk: bytes, base: int) -> bool:
                 if type(stack[-2]) is list:
                     value = stack.pop()
                     stack[-1].append(value)
+                    continue
+            elif code == 0x43:  # SHORT_BINBYTES
+                end = at + 2 + chunk[here]
+                if end <= safe:
+                    value = chunk[at + 2 : end]
+                    stack.append(value)
+                    if chunk[end] == 0x94:
+                        memo[len(memo)] = value
+                        here, more = end + 1, more + 1
+                    else:
+                        here = end
                     continue
             elif code == 0x29:  # EMPTY_TUPLE
                 stack.append(())
@@ -293,11 +350,11 @@ def _run(machine: Machine, chunk: bytes, base: int) -> bool:
             # The others, and those above that met something else than usual.
             machine._at, machine._pos = base + at, base + here
             machine.steps = told = steps
-            table[code]()
+            table[code](machine)
             stack, here = machine._stack, machine._pos - base
             if machine.steps != steps:
                 return False
         return False
     finally:
         machine._at, machine._pos = base + at, base + here
-        machine.steps += steps - told
+        machine.steps += steps - told + more

@@ -21,6 +21,7 @@ from persist._wire import ndarray, plain
 from persist._wire.pickle import INERT, Finisher, Machine, Rebuilder
 from persist._wire.source import Source
 from persist._wire.storages import Blob, Storage, Tensor, dtype_of, kind_of
+from persist._wire.tensor_phrases import Phrases
 from persist.errors import DamagedFileError, PersistError
 from persist.tree import ABSENT, Global, Record
 
@@ -133,9 +134,13 @@ FINISH: dict[str, Finisher] = {**plain.FINISH, **ndarray.FINISH}
 
 def machine_for(source: Source, origin: Origin, **settings: Any) -> Machine:
     """Return a machine that knows plain values, arrays and tensors, and asks ``origin`` for storages."""
+    is_usual = settings.keys().isdisjoint(("rebuild", "persistent"))
     settings["rebuild"] = {**REBUILD, **settings.get("rebuild", {})}
     settings["finish"] = {**FINISH, **settings.get("finish", {})}
-    return Machine(source, **{"persistent": origin.resolve, **settings})
+    machine = Machine(source, **{"persistent": origin.resolve, **settings})
+    if is_usual:
+        machine.phrase = Phrases(origin).read
+    return machine
 
 
 # Storages.
@@ -172,6 +177,7 @@ class Origin:
     Attributes:
         blobs: key -> the bytes of that storage, in the order in which they were named.
         sizes: key -> bytes an element has, as who named it first tells.
+        made: (key, dtype) -> the storage seen as one of that dtype, where it is seen whole.
         sources: class -> the file and text of its source, which releases before 1.2 kept.
     """
 
@@ -189,7 +195,7 @@ class Origin:
         self.sources: dict[str, dict[str, str]] = {}
         self._find = find
         self._damage = damage
-        self._made: dict[tuple[Any, ...], Storage] = {}
+        self.made: dict[tuple[Any, ...], Storage] = {}
 
     def resolve(self, pid: Any) -> Any:
         """Return what a persistent id stands for: a storage, a class, or ABSENT."""
@@ -221,9 +227,9 @@ class Origin:
                 "A storage class of torch and a count are due.",
             )
         name = (text_of(key), kind, *(view if isinstance(view, tuple) else ()))
-        known = self._made.get(name)
+        known = self.made.get(name)
         if known is None:
-            known = self._made[name] = self._new(name[0], kind, text_of(location), count, view)
+            known = self.made[name] = self._new(name[0], kind, text_of(location), count, view)
         return known
 
     def _new(self, key: str, kind: str, location: str, count: int, view: Any) -> Storage:

@@ -30,6 +30,7 @@ from persist.tree import LazyArray
 __all__ = ["Cursor", "Limits", "Source", "create", "is_text_valid", "open_source"]
 
 MIB = 1 << 20
+_FIRST = 512  # bytes that are kept of what everybody looks at
 _EMPTY = 1 << 24  # items without bytes, whose number costs a file nothing
 
 
@@ -150,6 +151,7 @@ class Source:
     """
 
     is_copy = False
+    _first: bytes | None = None
 
     def __init__(
         self,
@@ -218,7 +220,11 @@ class Source:
 
     def head(self, length: int) -> bytes:
         """Return the first ``length`` bytes, or as many as there are."""
-        return self.read(0, min(length, self.size))
+        if length > _FIRST:
+            return self.read(0, min(length, self.size))
+        if self._first is None:  # thirty readers look at the same few
+            self._first = self.read(0, min(_FIRST, self.size))
+        return self._first[:length]
 
     def tail(self, length: int) -> bytes:
         """Return the last ``length`` bytes, or as many as there are."""
@@ -298,18 +304,13 @@ class Source:
         """Return a part of it as a Source of its own, without a copy."""
         if offset < 0 or length < 0 or offset + length > self.size:
             self.view(offset, length)  # raises with the place
-        return Source(
-            self.name if name is None else f"{self.name}, {name}",
-            buffer=self._buffer,
-            ranged=self._ranged,
-            size=length,
-            base=self._base + offset,
-            limits=self.limits,
-            budget=self._budget,
-            home=self._home,
-            writable=self.writable,
-            level=self._level,
-        )
+        part = Source.__new__(Source)  # an archive has 20,000 of them
+        part.name = self.name if name is None else f"{self.name}, {name}"
+        part.kind, part.path, part.size = "file", None, length
+        part._buffer, part._ranged, part._base = self._buffer, self._ranged, self._base + offset
+        part.limits, part._budget, part._home = self.limits, self._budget, self._home
+        part.writable, part._owned, part._level, part.memo = self.writable, None, self._level, {}
+        return part
 
     def nested(
         self, data: bytes | bytearray | memoryview, name: str, *, here: bool = False
@@ -762,9 +763,10 @@ def _local(
         "writable": writable,
         "level": level,
     }
-    if path.is_dir():
+    mode = _mode_of(path)
+    if mode is not None and stat.S_ISDIR(mode):
         return Source(shown, kind="folder", budget=budget, **common)
-    if not path.exists() and _is_prefix(path):
+    if mode is None and _is_prefix(path):
         return Source(shown, kind="prefix", budget=budget, **common)
     with open(path, "rb") as file:
         found = os.fstat(file.fileno())
@@ -793,6 +795,14 @@ def _local(
     source = Source(shown, buffer=memoryview(data), budget=budget, **common)
     source.is_copy = not map
     return source
+
+
+def _mode_of(path: Path) -> int | None:
+    """What a path is, in the bits of `stat`; None where nothing is there."""
+    try:
+        return os.stat(path).st_mode
+    except (OSError, ValueError):
+        return None
 
 
 def _whole(file: IO[bytes], size: int, writable: bool) -> Any:

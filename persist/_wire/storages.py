@@ -268,10 +268,10 @@ class Tensor(LazyArray):
     def _check(self) -> None:
         """Compare what it looks at with what is there."""
         storage, size = self.storage, self.dtype.itemsize
-        numbers = (self.offset, *self.shape, *self.strides)
-        if min(numbers) >= 0 and math.prod(self.shape) <= _MOST and len(self.shape) <= 64:
-            span = span_of(self.shape, self.strides)
-            if (self.offset + span) * size <= storage.nbytes or not span:
+        span = _reach(self.shape, self.strides)
+        if span >= 0 and self.offset >= 0:
+            length = storage.shape[0] * storage.dtype.itemsize
+            if (self.offset + span) * size <= length or not span:
                 return
         raise DamagedFileError(
             f"a tensor of shape {self.shape}, strides {self.strides} and offset {self.offset:,} "
@@ -328,6 +328,14 @@ def span_of(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
     return last + 1
 
 
+@functools.lru_cache(4096)
+def _reach(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
+    """`span_of` of what can be; -1 of what cannot. Tensors of one shape are many."""
+    if min((*shape, *strides), default=0) < 0 or math.prod(shape) > _MOST or len(shape) > 64:
+        return -1
+    return span_of(shape, strides)
+
+
 def _ordered(kind: str, is_big: bool) -> np.dtype[Any]:
     """The dtype as it lies in the file; those of ml_dtypes know no byte order, and are swapped."""
     dtype = dtype_of(kind)
@@ -345,8 +353,8 @@ def _look(
 ) -> np.ndarray[Any, Any]:
     dtype = _ordered(kind, blob.is_big)
     size = dtype.itemsize
-    span = span_of(shape, strides)
-    if not span:
+    span = _reach(shape, strides)
+    if span <= 0:
         return np.empty(shape, dtype)
     memory = blob.bytes(start, span * size)
     steps = tuple(stride * size for stride in strides)

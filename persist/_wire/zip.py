@@ -226,8 +226,8 @@ class ZipDirectory:
     def _data_of(self, member: Member) -> int:
         """Compare both headers of a member, and return where its data begins."""
         source = self.source
-        head = source.read(member.offset, _LOCAL.size)
-        magic, _, flags, method, _, _, crc, packed, size, names, extras = _LOCAL.unpack(head)
+        head = source.view(member.offset, _LOCAL.size + len(member.raw))  # no less, by `_limits`
+        magic, _, flags, method, _, _, crc, packed, size, names, extras = _LOCAL.unpack_from(head)
         if magic != b"PK\3\4":
             self._damaged(member, f"its local header begins with {magic!r}.")
         if (flags | member.flags) & _IS_ENCRYPTED:
@@ -240,22 +240,25 @@ class ZipDirectory:
         start: int = member.offset + _LOCAL.size + names + extras
         if start + member.compressed > self._limits[member.offset]:
             self._damaged(member, "it overlaps the next member.")
-        raw = source.read(member.offset + _LOCAL.size, names)
-        if raw != member.raw:
+        if names != len(member.raw) or head[_LOCAL.size :] != member.raw:
+            raw = source.read(member.offset + _LOCAL.size, names)
             self._damaged(member, f"its local header names it {raw!r}.")
         if method != member.method:
             self._damaged(member, f"its local header tells method {method}.")
         if _FULL32 in (packed, size) and extras:
             extra = source.read(member.offset + _LOCAL.size + names, extras)
             size, packed = _wide(extra, [size, packed])
-        for what, local, central in (
-            ("size", size, member.size),
-            ("compressed size", packed, member.compressed),
-            ("CRC", crc, member.crc),
-        ):
-            # With a descriptor behind the data, the local header may leave all of them 0.
-            if local != central and not (flags & _HAS_DESCRIPTOR and local in (0, _FULL32)):
-                self._damaged(member, f"its local header tells {what} {local:,}, not {central:,}.")
+        if (size, packed, crc) != (member.size, member.compressed, member.crc):
+            for what, local, central in (
+                ("size", size, member.size),
+                ("compressed size", packed, member.compressed),
+                ("CRC", crc, member.crc),
+            ):
+                # With a descriptor behind the data, the local header may leave all of them 0.
+                if local != central and not (flags & _HAS_DESCRIPTOR and local in (0, _FULL32)):
+                    self._damaged(
+                        member, f"its local header tells {what} {local:,}, not {central:,}."
+                    )
         if member.method == STORED and member.size != member.compressed:
             self._damaged(member, f"it is stored, but takes {member.compressed:,} bytes.")
         return start

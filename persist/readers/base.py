@@ -14,7 +14,7 @@ from typing import IO, Any, ClassVar, NamedTuple
 
 from persist._wire.source import Source
 
-__all__ = ["Content", "Options", "Reader"]
+__all__ = ["Content", "LateContent", "Options", "Reader"]
 
 
 class Options(NamedTuple):
@@ -76,6 +76,25 @@ class Content:
         self.format = format
         self.find = find
         self.with_rows = with_rows
+
+
+class LateContent(Content):
+    """A content whose tree is made when it is first asked for.
+
+    It is given what makes it in its place; the collector is paused by who asks.
+    """
+
+    @property
+    def tree(self) -> Any:
+        """The file as written."""
+        made = self.__dict__.get("made", self)
+        if made is self:
+            made = self.__dict__["made"] = self.__dict__["make"]()
+        return made
+
+    @tree.setter
+    def tree(self, make: Any) -> None:
+        self.__dict__["make"] = make
 
 
 class Reader:

@@ -14,27 +14,10 @@ from __future__ import annotations
 from typing import IO, Any
 
 from persist import _container
-from persist._collector import collector_paused
 from persist._wire.source import Source
-from persist.readers.base import Content, Options, Reader
+from persist.readers.base import Content, LateContent, Options, Reader
 
 __all__ = ["ContainerReader"]
-
-
-class _Content(Content):
-    """A content whose tree is made when it is first asked for."""
-
-    @property
-    def tree(self) -> Any:
-        made = self.__dict__.get("made", self)
-        if made is self:
-            with collector_paused():
-                made = self.__dict__["made"] = self.__dict__["make"]()
-        return made
-
-    @tree.setter
-    def tree(self, make: Any) -> None:
-        self.__dict__["make"] = make
 
 
 class ContainerReader(Reader):
@@ -58,7 +41,7 @@ class ContainerReader(Reader):
         def make(rows: Any = None) -> Any:
             return decode(store.graph(), store, source.limits, source.name, rows)
 
-        return _Content(
+        return LateContent(
             make,
             structure={key: manifest[key] for key in ("metadata", "schemas", "globals", "version")},
             writer={str(name): str(release) for name, release in manifest["writer"].items()},

@@ -107,6 +107,7 @@ class NpyReader(Reader):
 
     name = "npy"
     suffixes = (".npy",)
+    is_sure = True
 
     def claims(self, source: Source) -> str | None:
         if source.kind != "file" or source.head(len(MAGIC)) != MAGIC:

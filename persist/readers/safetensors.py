@@ -18,15 +18,16 @@ import functools
 import itertools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import IO, Any, NoReturn
 
 import numpy as np
 
 from persist._wire.dtypes import extended
 from persist._wire.source import Source
+from persist._wire.tensor_header import Rows, Tensor, rows_of
 from persist.errors import DamagedFileError, FormatError
-from persist.readers.base import Content, Options, Reader
+from persist.readers.base import Content, LateContent, Options, Reader
 from persist.tree import LazyArray
 
 __all__ = ["SafetensorsReader"]
@@ -84,24 +85,18 @@ class SafetensorsReader(Reader):
         return f"a JSON header of {length:,} bytes behind its length"
 
     def read(self, source: Source, options: Options) -> Content:
-        text, start = _header(source)
-        header, damage = _parsed(source, text)
+        data, start = _header(source)
+        found = _rows(source, data, source.size - start)
+        if found is not None:
+            return _late(source, start, *found)
+        header, damage = _parsed(source, _text(source, data))
         metadata = _metadata(source, header)
         tensors = _tensors(source, header, source.size - start)
-        tree = _arrays(source, start, tensors)
+        tree = _arrays(source, start, ((name, *told) for name, told in tensors.items()))
         if metadata is not None:
             tree[_METADATA] = metadata
 
-        def structure() -> dict[str, Any]:
-            return {
-                "header_length": start - 8,
-                "tensors": {
-                    name: {"dtype": kind, "shape": list(shape)}
-                    for name, (kind, shape, _, _) in tensors.items()
-                },
-                "metadata": metadata or {},
-            }
-
+        structure = functools.partial(_structure, start, tensors, metadata)
         return Content(tree, structure=structure, damage=damage)
 
     def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
@@ -130,8 +125,8 @@ def _broken(source: Source, rule: str, what: str, where: str = "the header") -> 
 # The header.
 
 
-def _header(source: Source) -> tuple[str, int]:
-    """Return the header's text, and where the data begins."""
+def _header(source: Source) -> tuple[bytes, int]:
+    """Return the header, and where the data begins."""
     length = int.from_bytes(source.read(0, 8), "little")
     if length > _MOST:
         _broken(source, f"a header has at most {_MOST:,} bytes", f"it has {length:,} bytes.")
@@ -144,10 +139,57 @@ def _header(source: Source) -> tuple[str, int]:
     data = source.read(8, length)
     if data[:1] != b"{":
         _broken(source, "a header begins with '{'", f"it begins with {data[:1]!r}.")
+    return data, 8 + length
+
+
+def _text(source: Source, data: bytes) -> str:
     try:
-        return data.decode("utf-8"), 8 + length
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         _broken(source, "a header is JSON in UTF-8", f"it is no UTF-8 ({error}).")
+
+
+def _structure(
+    start: int, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None
+) -> dict[str, Any]:
+    return {
+        "header_length": start - 8,
+        "tensors": {
+            name: {"dtype": kind, "shape": list(shape)}
+            for name, (kind, shape, _, _) in tensors.items()
+        },
+        "metadata": metadata or {},
+    }
+
+
+def _rows(source: Source, data: bytes, size: int) -> tuple[Rows, dict[str, str] | None] | None:
+    """The tensors and the metadata of a header that is spelled as writers spell it; else None."""
+    if not data.startswith(_FIRST):
+        rows = rows_of(data[1:], size, _BITS)
+        return None if rows is None or _METADATA in rows else (rows, None)
+    try:
+        metadata, end = _FLAT.raw_decode(data.decode("utf-8"), len(_FIRST) - 1)
+        end = len(data.decode("utf-8")[:end].encode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    if data[end : end + 1] != b"," or b"\\u" in data[:end]:  # halves of pairs are looked for there
+        return None
+    if not all(type(text) is str for text in metadata.values()):
+        return None
+    rows = rows_of(data[end + 1 :], size, _BITS)
+    return None if rows is None or _METADATA in rows else (rows, metadata)
+
+
+def _once(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(items)
+    if len(found) != len(items):
+        raise ValueError("a name occurs twice")
+    return found
+
+
+_FLAT = json.JSONDecoder(object_pairs_hook=_once)
+_FIRST = b'{"__metadata__":{'
+_BITS = {kind: bits for kind, (bits, _) in _TYPES.items()}
 
 
 def _parsed(source: Source, text: str) -> tuple[dict[str, Any], list[str]]:
@@ -219,10 +261,7 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:80]}..."
 
 
-_Tensor = tuple[str, tuple[int, ...], int, int]
-
-
-def _tensors(source: Source, header: dict[str, Any], size: int) -> dict[str, _Tensor]:
+def _tensors(source: Source, header: dict[str, Any], size: int) -> dict[str, Tensor]:
     """Check every tensor by the rules; return (type, shape, begin, end) by name, in the header's order."""
     tensors = _sound(header)
     if tensors is None:  # some rule is broken: which, and where
@@ -256,7 +295,7 @@ def _tensors(source: Source, header: dict[str, Any], size: int) -> dict[str, _Te
     return tensors
 
 
-def _sound(header: dict[str, Any]) -> dict[str, _Tensor] | None:
+def _sound(header: dict[str, Any]) -> dict[str, Tensor] | None:
     """All tensors, where each keeps the rules of `_tensor`: asked of all at once, as there are many."""
     try:
         kinds = [info["dtype"] for info in header.values()]
@@ -272,7 +311,7 @@ def _sound(header: dict[str, Any]) -> dict[str, _Tensor] | None:
         return None
     if max(numbers, default=0) >= 1 << 64 or max(map(len, shapes), default=0) > 64:
         return None
-    tensors: dict[str, _Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     for name, kind, width, shape, (begin, end) in zip(
         header, kinds, bits, shapes, offsets, strict=True
     ):
@@ -282,7 +321,7 @@ def _sound(header: dict[str, Any]) -> dict[str, _Tensor] | None:
     return tensors
 
 
-def _tensor(source: Source, name: str, info: Any) -> _Tensor:
+def _tensor(source: Source, name: str, info: Any) -> Tensor:
     where = f"tensor {name!r}"
     if not isinstance(info, dict) or not {"dtype", "shape", "data_offsets"} <= info.keys():
         _broken(
@@ -345,22 +384,66 @@ def _dtype_of(kind: str) -> np.dtype[Any]:
     return extended(name) if name[0] in "bf" and len(name) > 3 else np.dtype(name)
 
 
-def _arrays(source: Source, start: int, tensors: dict[str, _Tensor]) -> dict[str, Any]:
+def _late(source: Source, start: int, rows: Rows, metadata: dict[str, str] | None) -> Content:
+    """What a header gives that was read at once: arrays when they are asked for, one or all."""
+    whole = _whole(source)
+    made: dict[str, Any] = {}
+
+    def find(name: str) -> Any:
+        if name not in made and name in rows:
+            made[name] = _array(source, whole, start, *rows[name])
+        return made.get(name)
+
+    def make() -> dict[str, Any]:
+        tree: dict[str, Any] = {} if metadata is None else {_METADATA: metadata}
+        tree.update(_arrays(source, start, rows.all()))
+        tree.update(made)
+        return tree
+
+    structure = functools.partial(_structure, start, rows, metadata)
+    return LateContent(make, structure=structure, find=find)
+
+
+def _whole(source: Source) -> memoryview | None:
+    return source.view(0, source.size) if source.is_mapped else None
+
+
+def _arrays(
+    source: Source, start: int, tensors: Iterable[tuple[str, str, tuple[int, ...], int, int]]
+) -> dict[str, Any]:
     """Every tensor by name, none of them read yet.
 
     Where the file is mapped each is a view of the one map: half a microsecond, not five.
     """
-    whole = source.view(0, source.size) if source.is_mapped else None
+    whole = _whole(source)
+    plain = {} if whole is None else _PLAIN
     arrays: dict[str, Any] = {}
-    for name, (kind, shape, begin, end) in tensors.items():
-        dtype = _dtype_of(kind)
-        if _TYPES[kind][0] < 8:
-            shape = _packed(shape, _TYPES[kind][0])
-        if whole is not None and end > begin and len(shape) <= 32:
-            arrays[name] = np.ndarray(shape, dtype, whole, start + begin)
+    for name, kind, shape, begin, end in tensors:
+        if kind in plain and end > begin and len(shape) <= 32:
+            arrays[name] = np.ndarray(shape, plain[kind], whole, start + begin)
         else:
-            arrays[name] = source.array(start + begin, dtype, shape)
+            arrays[name] = _array(source, whole, start, kind, shape, begin, end)
     return arrays
+
+
+_PLAIN = {kind: np.dtype(name) for kind, (_, name) in _TYPES.items() if len(name) <= 3}
+
+
+def _array(
+    source: Source,
+    whole: memoryview | None,
+    start: int,
+    kind: str,
+    shape: tuple[int, ...],
+    begin: int,
+    end: int,
+) -> Any:
+    bits = _TYPES[kind][0]
+    if bits < 8:
+        shape = _packed(shape, bits)
+    if whole is not None and end > begin and len(shape) <= 32:
+        return np.ndarray(shape, _dtype_of(kind), whole, start + begin)
+    return source.array(start + begin, _dtype_of(kind), shape)
 
 
 def _packed(shape: tuple[int, ...], bits: int) -> tuple[int, ...]:
