@@ -10,23 +10,25 @@ Traps       Protocols 0 and 1 have no magic: they are claimed when their first
             ``str`` of Python 2 is text and binary alike. torch's files are
             pickles too, with raw data behind them; joblib's are read here
             (`persist.readers.joblib` tells of them), since their raw data may
-            first stand anywhere between the opcodes.
+            first stand anywhere between the opcodes. gensim keeps large arrays
+            beside the pickle (``model.wv.vectors.npy``), where it names them only
+            by attribute.
 Gives       The one object; a list of them where there are several.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import IO, Any
 
-from persist._wire import ndarray, plain
+from persist._wire import attributes, ndarray, plain
 from persist._wire.pickle import CarriageReturnError, Finisher, Machine
 from persist._wire.pickle_writer import PickleWriter
 from persist._wire.source import Cursor, Source
 from persist._wire.wrappers import INLINE, SATELLITE, Wrappers, inline
 from persist.errors import DamagedFileError, FormatError, LimitError, PersistError
 from persist.readers.base import Content, Options, Reader
-from persist.tree import ABSENT, Global
+from persist.tree import ABSENT, Global, Record
 
 __all__ = ["PickleReader"]
 
@@ -105,9 +107,7 @@ def machine_for(
             source.spend(_NEIGHBOUR)
             content = options.open_nested(found)
             neighbours[pid] = content.tree
-            for name in content.globals:
-                module, _, last = name.rpartition(".")
-                machine.globals.setdefault(name, Global(module, last))
+            _know(machine, content.globals)
         return neighbours[pid]
 
     machine = Machine(
@@ -146,8 +146,9 @@ def _read_all(source: Source, options: Options) -> Content:
         "pickles": len(values),
         "globals": sorted(f"{ref.module} {ref.name}" for ref in machine.globals.values()),
     }
-    if wrappers.files:
-        structure["satellites"] = wrappers.files
+    beside = _beside(values, source, machine, options, damage)
+    if wrappers.files or beside:
+        structure["satellites"] = [*wrappers.files, *beside]
     is_wrapped = not machine.globals.keys().isdisjoint(INLINE | SATELLITE)
     return Content(
         tree,
@@ -157,6 +158,33 @@ def _read_all(source: Source, options: Options) -> Content:
         damage=damage,
         globals=set(machine.globals) | ({"joblib.numpy_pickle"} if is_wrapped else set()),
     )
+
+
+def _beside(
+    values: list[Any], source: Source, machine: Machine, options: Options, damage: list[str]
+) -> list[str]:
+    """Put back what instances say to have kept in files beside this one."""
+    open_nested = options.open_nested
+    if len(values) != 1 or not isinstance(values[0], Record) or open_nested is None:
+        return []
+    state = values[0].state
+    if not isinstance(state, dict) or state.keys().isdisjoint(attributes.LISTS):
+        return []
+
+    def read(neighbour: Source) -> Any:
+        source.spend(_NEIGHBOUR)
+        content = open_nested(neighbour)
+        _know(machine, content.globals)
+        return content.tree
+
+    return attributes.attach(values[0], source, read, damage)
+
+
+def _know(machine: Machine, names: Iterable[str]) -> None:
+    """Note globals that a neighbour names."""
+    for name in names:
+        module, _, last = name.rpartition(".")
+        machine.globals.setdefault(name, Global(module, last))
 
 
 def _writer(machine: Machine) -> dict[str, str]:
