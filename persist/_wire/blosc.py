@@ -88,6 +88,7 @@ def _block(data: bytes, at: int, size: int, splits: int, unpack: Unpack) -> byte
 
 
 def unshuffled(block: bytes, width: int) -> bytes:
+    """Planes of bytes as elements of ``width`` bytes; the bytes that make no element stay."""
     count = len(block) // width
     planes = np.frombuffer(block, np.uint8, count * width).reshape(width, count)
     return planes.T.tobytes() + block[count * width :]
