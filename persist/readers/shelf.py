@@ -57,7 +57,7 @@ class ShelfReader(Reader):
     """Shelves and other files of ``dbm``."""
 
     name = "shelve"
-    suffixes = (".db", ".shelve", ".shelf", ".dir", ".dat", ".pag", ".gdbm")
+    suffixes = (".shelve", ".shelf", ".gdbm")
     refines = ("pickle", "sqlite")
 
     def claims(self, source: Source) -> str | None:
