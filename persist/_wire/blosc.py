@@ -15,7 +15,7 @@ import numpy as np
 from persist._wire import snappy
 from persist._wire.source import open_source
 
-__all__ = ["Unpack", "bitshuffled", "undo"]
+__all__ = ["OWN", "Unpack", "bits_back", "bitshuffled", "undo", "unshuffled"]
 
 Unpack = Callable[[bytes, int], bytes]
 
@@ -52,7 +52,7 @@ def undo(data: bytes, most: int, unpackers: dict[str, Unpack]) -> bytes:
     kind = flags >> 5
     if kind >= len(_KINDS) or not step:
         raise ValueError(f"codec {kind} and blocks of {step:,} bytes cannot be")
-    unpack = {**_OWN, **unpackers}[_KINDS[kind]]
+    unpack = {**OWN, **unpackers}[_KINDS[kind]]
     count = -(-size // step)
     if _HEADER + 4 * count > len(data):
         raise ValueError(f"{count:,} blocks are claimed")
@@ -64,9 +64,9 @@ def undo(data: bytes, most: int, unpackers: dict[str, Unpack]) -> bytes:
         )
         block = _block(data, start, whole, width if is_split else 1, unpack)
         if flags & _SHUFFLED and width > 1:
-            block = _unshuffled(block, width)
+            block = unshuffled(block, width)
         elif flags & _BITS:
-            block = _bits_back(block, width) if whole // width % 8 == 0 else block
+            block = bits_back(block, width) if whole // width % 8 == 0 else block
         made.append(block)
     return b"".join(made)
 
@@ -87,13 +87,14 @@ def _block(data: bytes, at: int, size: int, splits: int, unpack: Unpack) -> byte
     return b"".join(pieces)
 
 
-def _unshuffled(block: bytes, width: int) -> bytes:
+def unshuffled(block: bytes, width: int) -> bytes:
+    """Planes of bytes as elements of ``width`` bytes; the bytes that make no element stay."""
     count = len(block) // width
     planes = np.frombuffer(block, np.uint8, count * width).reshape(width, count)
     return planes.T.tobytes() + block[count * width :]
 
 
-def _bits_back(block: bytes, width: int) -> bytes:
+def bits_back(block: bytes, width: int) -> bytes:
     """Planes of bits as elements of ``width`` bytes; the bytes that make no element stay."""
     count = len(block) // width
     planes = np.frombuffer(block, np.uint8, count * width).reshape(8 * width, count // 8)
@@ -146,7 +147,7 @@ def _snappy(data: bytes, size: int) -> bytes:
     return snappy.decompress(memoryview(data), open_source(data), "a block")[: size + 1]
 
 
-_OWN: dict[str, Unpack] = {"BloscLZ": _blosclz, "zlib": _inflated, "Snappy": _snappy}
+OWN: dict[str, Unpack] = {"BloscLZ": _blosclz, "zlib": _inflated, "Snappy": _snappy}
 
 
 def bitshuffled(
@@ -187,6 +188,6 @@ def bitshuffled(
         piece = unpackers[kind](piece, part) if kind else piece
         if len(piece) != part:
             raise ValueError(f"{len(piece):,} bytes come out of a block, not {part:,}")
-        made.append(_bits_back(piece, width))
+        made.append(bits_back(piece, width))
         at += length
     return b"".join([*made, data[at : at + size - sum(map(len, made))]])

@@ -1,10 +1,13 @@
 """What a file is that no reader claims, in plain words, with the cure.
 
 Evidence: the specifications of the formats named here, by their magic numbers;
-the git-lfs pointer after ``docs/spec.md`` of git-lfs.
+the git-lfs pointer after ``docs/spec.md`` of git-lfs; models of XGBoost 3, LightGBM 2 and 4, CatBoost 0.24,
+word vectors of gensim 3 and 4, as these wrote them; Riegeli after its ``records_file_format.md``.
 """
 
 from __future__ import annotations
+
+import re
 
 from persist._wire.source import Source
 
@@ -40,7 +43,25 @@ _KINDS: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"CDF\x01", "a netCDF 3 file", "Read it with scipy.io.netcdf_file."),
     (0, b"CDF\x02", "a netCDF 3 file", "Read it with scipy.io.netcdf_file."),
     (0, b"\x00asm", "a WebAssembly module", ""),
+    (0, b"CBM1", "a CatBoost model", "Read it with catboost."),
+    (0, b"binf", "an XGBoost model", "Read it with xgboost."),
+    (0, b"{L\x00\x00\x00\x00\x00\x00\x00\x07learner", "an XGBoost model", "Read it with xgboost."),
+    (0, b"{L\x00\x00\x00\x00\x00\x00\x00\x06Config", "an XGBoost model", "Read it with xgboost."),
+    (0, b'{"learner":', "an XGBoost model in JSON", "Read it with xgboost, or as JSON."),
+    (0, b"tree\nversion=v", "a LightGBM model", "Read it with lightgbm."),
+    (0, b"%%MatrixMarket", "a MatrixMarket matrix", "Read it with scipy.io.mmread."),
+    (
+        0,
+        b"\x83\xaf\x70\xd1\x0d\x88\x4a\x3f",
+        "a Riegeli file; TensorFlow's saved_model.cpb is one, a graph split into chunks",
+        "Open the folder of the SavedModel, whose variables are read; the graph needs TensorFlow 2.15 or later.",
+    ),
 )
+
+# The first line of word2vec's files, text and binary: how many words, how many numbers each.
+_WORDS = re.compile(rb"\d{1,12} \d{1,6}\n[^\n ]{1,200} ")
+# msgpack: a map of up to 15 whose first key is a short text, as flax.serialization writes it.
+_MSGPACK = re.compile(rb"[\x81-\x8f](?:[\xa1-\xbf]|\xd9.)(?=([ -~]+))", re.DOTALL)
 
 
 def diagnose(source: Source) -> tuple[str, str]:
@@ -62,11 +83,34 @@ def diagnose(source: Source) -> tuple[str, str]:
     for offset, magic, what, cure in _KINDS:
         if head[offset : offset + len(magic)] == magic:
             return f"this is {what}.", cure
-    return _text(source, head) or (
-        f"no reader knows this file; it begins with {head[:16].hex(' ')} "
-        f"({head[:16]!r}, {source.size:,} bytes).",
-        "If it belongs to a system that should be read, see docs/formats.md.",
+    return (
+        _by_form(head)
+        or _text(source, head)
+        or (
+            f"no reader knows this file; it begins with {head[:16].hex(' ')} "
+            f"({head[:16]!r}, {source.size:,} bytes).",
+            "If it belongs to a system that should be read, see docs/formats.md.",
+        )
     )
+
+
+def _by_form(head: bytes) -> tuple[str, str] | None:
+    """What has no magic number, but a beginning that hardly anything else has."""
+    if _WORDS.match(head):
+        return (
+            "these are word vectors in the format of word2vec.",
+            "Read them with gensim: KeyedVectors.load_word2vec_format.",
+        )
+    found = _MSGPACK.match(head)
+    if found:
+        length = head[2] if head[1] == 0xD9 else head[1] & 31
+        if len(found[1]) >= length:
+            key = found[1][:length].decode("ascii")
+            return (
+                f"this looks like msgpack, a map with the key {key!r}, as Flax saves its states.",
+                "Read it with flax.serialization.msgpack_restore, or the library msgpack.",
+            )
+    return None
 
 
 def _text(source: Source, head: bytes) -> tuple[str, str] | None:

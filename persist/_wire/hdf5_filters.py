@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 import attrs
 import numpy as np
 
-from persist._wire import blosc, hdf5_bits, szip
+from persist._wire import blosc, blosc2, hdf5_bits, lzo, szip
 from persist._wire.hdf5_bytes import Fields, Frame
 from persist.errors import DamagedFileError, FormatError, MissingExtraError
 
@@ -30,10 +30,10 @@ _SLACK = 4096
 
 # Filters that are named and not undone: number -> name.
 _NAMED = {
-    305: "LZO", 306: "UCL", 32002: "MAFISC", 32003: "Snappy",
+    306: "UCL", 32002: "MAFISC", 32003: "Snappy",
     32005: "APAX", 32006: "CBF", 32007: "JPEG-XR", 32009: "SPDP", 32010: "LPC-Rice", 32011: "CCSDS-123", 32012: "JPEG-LS", 32013: "ZFP", 32014: "FPZIP",
     32016: "B3D", 32017: "SZ", 32018: "FCIDECOMP", 32019: "JPEG", 32022: "Granular BitRound",
-    32023: "Quantize", 32024: "SZ3", 32025: "Delta-Rice", 32026: "Blosc2", 32028: "SPERR",
+    32023: "Quantize", 32024: "SZ3", 32025: "Delta-Rice", 32028: "SPERR",
 }  # fmt: skip
 
 
@@ -281,6 +281,14 @@ def _blosc(data: Any, values: tuple[int, ...], most: int) -> bytes:
     return blosc.undo(bytes(data), most, _UNPACKERS)
 
 
+def _blosc2(data: Any, values: tuple[int, ...], most: int) -> bytes:
+    return blosc2.undo(bytes(data), most, _UNPACKERS)
+
+
+def _lzo(data: Any, values: tuple[int, ...], most: int) -> bytes:
+    return lzo.undo(bytes(data), most)
+
+
 def _bitshuffle(data: Any, values: tuple[int, ...], most: int) -> bytes:
     return blosc.bitshuffled(bytes(data), values, most, _UNPACKERS)
 
@@ -305,10 +313,12 @@ _UNDO: dict[int, tuple[str, _Undo]] = {
     4: ("SZIP", szip.undo),
     5: ("N-bit", hdf5_bits.nbit),
     6: ("scale-offset", hdf5_bits.scaleoffset),
+    305: ("LZO", _lzo),
     307: ("bzip2", _bzip2),
     32000: ("LZF", _lzf),
     32001: ("Blosc", _blosc),
     32004: ("LZ4", _lz4),
     32008: ("bitshuffle", _bitshuffle),
     32015: ("Zstandard", _zstd),
+    32026: ("Blosc2", _blosc2),
 }

@@ -417,13 +417,13 @@ def _ufunc(machine: Machine, args: tuple[Any, ...]) -> Any:
     return Global(module, name)
 
 
-for _name in _core("multiarray", "_reconstruct"):
+for _name in (*_core("multiarray", "_reconstruct"), *_core("_multiarray_umath", "_reconstruct")):
     REBUILD[_name] = _named_reconstruct(_name)
     FINISH[_name] = _finish_array
 for _name in ("numpy.dtype", "numpy.dtypes.dtype", *_core("multiarray", "dtype")):
     REBUILD[_name] = _dtype
     FINISH[_name] = _finish_dtype
-for _name in _core("multiarray", "scalar"):
+for _name in (*_core("multiarray", "scalar"), *_core("_multiarray_umath", "scalar")):
     REBUILD[_name] = _scalar
 for _name in ("dill._dill._create_array", "dill.dill._create_array"):
     REBUILD[_name] = _created

@@ -409,6 +409,36 @@ def _getattr(machine: Machine, args: tuple[Any, ...]) -> Any:
     return INERT
 
 
+@_rebuilds("dill._dill._get_attr", "dill.dill._get_attr")
+def _attribute_of_module(machine: Machine, args: tuple[Any, ...]) -> Any:
+    """``_get_attr(_import_module(module), name)`` is how dill up to 0.3.4 names functions that are
+    built in, on Python 3 NumPy's ``_reconstruct`` and ``scalar`` among them: a global like any.
+
+    Source: ``dill/_dill.py`` (``save_builtin_method``, ``_get_attr``, ``_import_module``).
+    """
+    if len(args) != 2 or not isinstance(args[1], str):
+        return INERT
+    holder = args[0]
+    if isinstance(holder, Global):
+        return _getattr(machine, args)
+    is_module = (
+        isinstance(holder, Record)
+        and holder.maker is not None
+        and holder.maker.qualname in _IMPORTS
+        and bool(holder.args)
+        and isinstance(holder.args[0], str)
+    )
+    if not is_module:
+        return INERT
+    found = Global(holder.args[0], args[1])
+    if len(found.qualname) > 4096:
+        return INERT
+    return machine.globals.setdefault(found.qualname, found)
+
+
+_IMPORTS = ("dill._dill._import_module", "dill.dill._import_module")
+
+
 @_builtin("NoneType", "type")
 def _type_of_none(machine: Machine, args: tuple[Any, ...]) -> Any:
     """``type(None)``, ``type(...)`` and ``type(NotImplemented)``, as Python 3 pickles those types."""

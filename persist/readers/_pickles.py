@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import IO, Any
 
-from persist._wire import ndarray, plain
+from persist._wire import attributes, ndarray, plain
 from persist._wire.pickle import CarriageReturnError, Finisher, Machine
 from persist._wire.source import Cursor, Source
 from persist._wire.wrappers import INLINE, SATELLITE, Wrappers, inline
 from persist.errors import DamagedFileError, FormatError, LimitError, PersistError
 from persist.readers.base import Content, Options
 from persist.readers.pickles import begins_as_text
-from persist.tree import ABSENT, Global
+from persist.tree import ABSENT, Global, Record
 
 __all__ = ["executes", "read_pickles", "write_pickle"]
 
@@ -69,9 +69,7 @@ def machine_for(
             source.spend(_NEIGHBOUR)
             content = options.open_nested(found)
             neighbours[pid] = content.tree
-            for name in content.globals:
-                module, _, last = name.rpartition(".")
-                machine.globals.setdefault(name, Global(module, last))
+            _know(machine, content.globals)
         return neighbours[pid]
 
     machine = Machine(
@@ -110,8 +108,9 @@ def _read_all(source: Source, options: Options) -> Content:
         "pickles": len(values),
         "globals": sorted(f"{ref.module} {ref.name}" for ref in machine.globals.values()),
     }
-    if wrappers.files:
-        structure["satellites"] = wrappers.files
+    beside = _beside(values, source, machine, options, damage)
+    if wrappers.files or beside:
+        structure["satellites"] = [*wrappers.files, *beside]
     is_wrapped = not machine.globals.keys().isdisjoint(INLINE | SATELLITE)
     return Content(
         tree,
@@ -121,6 +120,33 @@ def _read_all(source: Source, options: Options) -> Content:
         damage=damage,
         globals=set(machine.globals) | ({"joblib.numpy_pickle"} if is_wrapped else set()),
     )
+
+
+def _beside(
+    values: list[Any], source: Source, machine: Machine, options: Options, damage: list[str]
+) -> list[str]:
+    """Put back what instances say to have kept in files beside this one."""
+    open_nested = options.open_nested
+    if len(values) != 1 or not isinstance(values[0], Record) or open_nested is None:
+        return []
+    state = values[0].state
+    if not isinstance(state, dict) or state.keys().isdisjoint(attributes.LISTS):
+        return []
+
+    def read(neighbour: Source) -> Any:
+        source.spend(_NEIGHBOUR)
+        content = open_nested(neighbour)
+        _know(machine, content.globals)
+        return content.tree
+
+    return attributes.attach(values[0], source, read, damage)
+
+
+def _know(machine: Machine, names: Iterable[str]) -> None:
+    """Note globals that a neighbour names."""
+    for name in names:
+        module, _, last = name.rpartition(".")
+        machine.globals.setdefault(name, Global(module, last))
 
 
 def _writer(machine: Machine) -> dict[str, str]:

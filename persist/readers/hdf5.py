@@ -10,9 +10,11 @@ Traps       The signature may stand at 512, 1024, 2048 ... (a user block). Names
             may lead to one object from several places, and back to where they
             came from. Strings are padded with NULs, with spaces, or end at the
             first NUL. A file can name other files in three ways; none is followed.
+            PyTables keeps objects as pickles, in attributes and in rows of bytes.
 Gives       Groups as dicts, datasets as arrays. Attributes stand beside what
             they belong to: ``@name`` of a group in the group, ``dataset@name`` of
-            a dataset in the group that holds it. References are paths.
+            a dataset in the group that holds it. References are paths. Of
+            PyTables' ``VLArray`` of objects or texts, the list of them.
 """
 
 from __future__ import annotations
@@ -46,16 +48,18 @@ class Hdf5Reader(Reader):
 
         file = Hdf5(source, verify=options.verify != "never", salvage=options.salvage)
         walk = file.walk()
-        writer: dict[str, str] = {}
-        kind = "hdf5"
-        for path, attribute in list(walk.attributes()):
-            value = walk.value(path, attribute)
-            if not path and attribute.name == "PYTABLES_FORMAT_VERSION":
-                writer["pytables_format"], kind = str(value), "pytables"
-            _beside(walk, path, attribute.name, value)
-        return Content(
-            walk.tree, structure=walk.described, writer=writer, damage=file.damage, format=kind
-        )
+        content = Content(walk.tree, structure=walk.described, damage=file.damage)
+        values = [(path, one.name, walk.value(path, one)) for path, one in walk.attributes()]
+        if any((path, name) == _TABLES for path, name, _ in values):
+            from persist.readers._hdf5 import unpickled
+
+            values = unpickled(source, options, walk, values, content)
+        for path, name, value in values:
+            _beside(walk, path, name, value)
+        return content
+
+
+_TABLES = ("", "PYTABLES_FORMAT_VERSION")
 
 
 def _beside(walk: Walk, path: str, name: str, value: Any) -> None:

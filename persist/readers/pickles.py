@@ -10,7 +10,9 @@ Traps       Protocols 0 and 1 have no magic: they are claimed when their first
             ``str`` of Python 2 is text and binary alike. torch's files are
             pickles too, with raw data behind them; joblib's are read here
             (`persist.readers.joblib` tells of them), since their raw data may
-            first stand anywhere between the opcodes.
+            first stand anywhere between the opcodes. gensim keeps large arrays
+            beside the pickle (``model.wv.vectors.npy``), where it names them only
+            by attribute.
 Gives       The one object; a list of them where there are several.
 """
 

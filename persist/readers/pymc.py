@@ -1,18 +1,19 @@
-"""PyMC3's traces in a folder: the samples of each chain by the name of the variable.
+"""PyMC's traces: the samples of each chain by the name of the variable, in every kind of file.
 
-Written by  ``pymc3.save_trace`` since 3.5 (a folder a chain with
-            ``samples.npz`` and ``metadata.json``), and the text backend
-            ``pymc3.backends.text`` since 3.0 (``chain-<n>.csv``).
-Evidence    ``pymc3/backends/ndarray.py`` (``SerializeNDArray``),
-            ``backends/text.py``, ``backends/tracetab.py``
-            (``create_flat_names``); a folder written by 3.6.
-Traps       It is a folder, and each chain is one in it. Sampler statistics
-            are in the metadata, not among the samples. In text, an element of
-            a variable is a column ``<name>__<i>_<j>``; the names of transformed
-            variables end in two underscores of their own (``sd_log__``). Text
-            tells no dtype: a column without a point or exponent is integer.
-Gives       A dict by chain, of dicts by variable: arrays whose first axis is
-            the draw.
+Written by  ``pymc3.save_trace`` since 3.5 (a folder a chain with ``samples.npz`` and
+            ``metadata.json``), the backends ``text`` (``chain-<n>.csv``) and ``sqlite`` of PyMC3
+            3.0 to 3.11, and PyMC 2's ``txt`` (``Chain_<n>/<variable>.txt``) and ``sqlite``.
+Evidence    ``pymc3/backends/ndarray.py`` (``SerializeNDArray``), ``backends/text.py``,
+            ``backends/sqlite.py``, ``backends/tracetab.py`` (``create_flat_names``);
+            ``pymc/database/txt.py`` and ``sqlite.py`` of 2.3.8; files written by 2.3.8, 3.6, 3.7.
+Traps       It is a folder, and each chain is one in it; or a database with a table a variable.
+            Sampler statistics are in the metadata, not among the samples. In text, an element of
+            a variable is a column ``<name>__<i>_<j>``; the names of transformed variables end in
+            two underscores of their own (``sd_log__``). Text tells no dtype: a column without a
+            point or exponent is integer. PyMC 2 counts elements from 1, its databases do not know
+            a vector of one from a number, and beside its chains stands ``state.txt``, which is
+            Python and not read. Both HDF5 backends, and PyMC 2's ``pickle``, are those formats.
+Gives       A dict by chain, of dicts by variable: arrays whose first axis is the draw.
 """
 
 from __future__ import annotations
@@ -21,14 +22,18 @@ import io
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from persist._regex import regex
+from persist._wire.database_start import is_sqlite
 from persist._wire.source import Source
 from persist.errors import DamagedFileError, FormatError
 from persist.readers.base import Content, Options, Reader
+
+if TYPE_CHECKING:
+    from persist._wire.sqlite import Table
 
 __all__ = ["PymcTraceReader"]
 
@@ -37,16 +42,24 @@ _METADATA = "metadata.json"
 _CHAIN = regex(r"\d{1,9}\Z")
 _TEXT = regex(r"chain-(-?\d{1,9})\.csv\Z")
 _ELEMENT = regex(r"(.+)__(\d{1,9}(?:_\d{1,9})*)\Z", re.DOTALL)
+_OLD_CHAIN = regex(r"Chain_(\d{1,9})\Z")
+_OLD_VALUES = ".txt"
+_OLD_SHAPE = regex(rb"# Sample shape: \(([\d, L]*)\)\s*\Z")
+_CELL = regex(r"v(?:_{0,2}(\d{1,9}(?:_\d{1,9})*))?\Z")
 _METADATA_SIZE = 64 << 20
 _ELEMENT_BYTES = 8  # of an element of text when it is a number
 
 
 class PymcTraceReader(Reader):
-    """Folders of ``pymc3.save_trace`` and of the text backend."""
+    """Folders of ``save_trace`` and of the text backends, files of the SQLite backends."""
 
     name = "pymc3-trace"
+    refines = ("sqlite",)
 
     def claims(self, source: Source) -> str | None:
+        if source.kind == "file":
+            tables = _traces(source)
+            return f"an SQLite database of samples ({tables[0].name!r})" if tables else None
         if source.kind != "folder":
             return None
         names = source.children()
@@ -54,12 +67,17 @@ class PymcTraceReader(Reader):
         if text:
             return f"a folder with {text[0]!r}"
         found = next(_chains(source, names), None)
-        return None if found is None else f"a folder with '{found[0]}/{_SAMPLES}'"
+        if found is not None:
+            return f"a folder with '{found[0]}/{_SAMPLES}'"
+        old = next(_old_chains(source, names), None)
+        return None if old is None else f"a folder with '{old[1].basename}/{old[2][0]}'"
 
     def read(self, source: Source, options: Options) -> Content:
-        names = source.children()
         content = Content({}, globals={"pymc3.backends.base.MultiTrace"})
         told: dict[str, Any] = {}
+        names = source.children() if source.kind == "folder" else []
+        if source.kind == "file":
+            _of_database(source, content)
         for chain, folder in _chains(source, names):
             samples = folder.child(_SAMPLES)
             assert samples is not None
@@ -70,7 +88,14 @@ class PymcTraceReader(Reader):
             found = source.child(name) if match else None
             if match is not None and found is not None and found.kind == "file":
                 content.tree[_free(content.tree, match[1])] = _table(found)
-        if not content.tree:
+        for chain, folder, files in _old_chains(source, names) if not content.tree else ():
+            content.format = "pymc2-trace"
+            content.tree[chain] = {
+                name.removesuffix(_OLD_VALUES): values
+                for name in files
+                if (values := _old_values(folder.child(name))) is not None
+            }
+        if not content.tree and source.kind == "folder":
             raise DamagedFileError("no chain is in it any more.", file=source.name)
         content.structure = {"chains": list(content.tree)}
         if any(told.values()):
@@ -198,3 +223,152 @@ def _grid(group: dict[tuple[int, ...], str]) -> tuple[int, ...] | None:
     for extent in shape:
         count *= extent
     return shape if count == len(group) and len(shape) <= 32 else None
+
+
+# PyMC 2's text.
+
+
+def _old_chains(source: Source, names: list[str]) -> Iterator[tuple[str, Source, list[str]]]:
+    """Yield chains with their folders and the files of their variables, by number."""
+    matches = [match for name in names if (match := _OLD_CHAIN.match(name))]
+    for match in sorted(matches, key=lambda match: int(match[1])):
+        folder = source.child(match[0])
+        if folder is None or folder.kind != "folder":
+            continue
+        files = [name for name in folder.children() if name.endswith(_OLD_VALUES)]
+        first = folder.child(files[0]) if files else None
+        if first is not None and first.kind == "file" and first.head(12) == b"# Variable: ":
+            yield match[1], folder, files
+
+
+def _old_values(source: Source | None) -> np.ndarray[Any, Any] | None:
+    """The samples of one variable: three lines of comments, then a line a draw."""
+    if source is None or source.kind != "file":
+        return None
+    source.spend(4 * source.size)
+    lines = source.read(0, source.size).splitlines()
+    shapes = [match for line in lines[:3] if (match := _OLD_SHAPE.match(line))]
+    rows = [line.split(b",") for line in lines if line.strip() and not line.startswith(b"#")]
+    try:
+        if not shapes:
+            raise ValueError("no line tells the shape")
+        shape = tuple(int(part.strip(b" L")) for part in shapes[0][1].split(b",") if part.strip())
+        values = np.array([_number(item) for row in rows for item in row])
+        return values.reshape(shape)
+    except ValueError as error:
+        raise DamagedFileError(
+            f"it holds no samples of one shape ({error}).",
+            file=source.name,
+            remedy="A line '# Sample shape: (draws, ...)' and as many numbers were expected.",
+        ) from error
+
+
+def _number(text: bytes) -> float | complex:
+    """What ``numpy.savetxt`` wrote; a complex number in brackets, its sign perhaps doubled."""
+    item = text.strip().decode("latin-1")
+    if item.startswith("("):
+        return complex(item.replace("+-", "-"))
+    return float(item)
+
+
+# SQLite.
+
+
+def _traces(source: Source) -> list[Table]:
+    """The tables of a database of samples; none where it holds anything else."""
+    if "pymc" not in source.memo:
+        source.memo["pymc"] = _looked_at(source)
+    found: list[Table] = source.memo["pymc"]
+    return found
+
+
+def _looked_at(source: Source) -> list[Table]:
+    if not is_sqlite(source):
+        return []
+    from persist._wire.sqlite import Sqlite
+
+    try:
+        tables = [table for table in Sqlite(source).tables if not table.name.startswith("sqlite_")]
+    except FormatError:
+        return []
+    return tables if all(_is_trace(table) for table in tables) else []
+
+
+def _is_trace(table: Table) -> bool:
+    columns = table.columns[1 + _keys(table) :]
+    return table.is_plain and bool(_keys(table) and columns and all(map(_CELL.match, columns)))
+
+
+def _keys(table: Table) -> int:
+    """How many columns after the number of the row tell draw and chain; 0 of another table."""
+    if table.columns[:3] == ("recid", "draw", "chain"):
+        return 2
+    return int(table.columns[:2] == ("recid", "trace"))
+
+
+def _of_database(source: Source, content: Content) -> None:
+    from persist._wire.sqlite import Sqlite, columns_of, journal_of
+
+    database = Sqlite(source)
+    content.damage += journal_of(source)
+    for table in _traces(source):
+        columns = columns_of(database, table)
+        if _keys(table) == 1:
+            content.format = "pymc2-trace"
+        chains = columns["chain" if _keys(table) == 2 else "trace"]
+        values = {
+            name: _samples(source, table, name, columns[name])
+            for name in table.columns[1 + _keys(table) :]
+        }
+        for chain in sorted({chain for chain in chains if isinstance(chain, int)}):
+            rows = np.array([other == chain for other in chains])
+            if _keys(table) == 2:
+                draws = [draw for draw, is_own in zip(columns["draw"], rows, strict=True) if is_own]
+                if not all(isinstance(draw, int) for draw in draws):
+                    raise _no_samples(source, table, "draw")
+                order = np.flatnonzero(rows)[np.argsort(np.array(draws, np.int64), kind="stable")]
+            else:
+                order = np.flatnonzero(rows)
+            own = content.tree.setdefault(str(chain), {})
+            own.update(_variable(table, {name: column[order] for name, column in values.items()}))
+
+
+def _samples(source: Source, table: Table, name: str, values: list[Any]) -> np.ndarray[Any, Any]:
+    """A column of numbers: NULL is NaN; what Python 3's sqlite3 made of NumPy's integers is bytes."""
+    made: list[Any] = []
+    for value in values:
+        if isinstance(value, bytes) and len(value) in (1, 2, 4, 8):
+            made.append(int.from_bytes(value, "little", signed=True))
+        elif value is None or isinstance(value, int | float):
+            made.append(float("nan") if value is None else value)
+        else:
+            raise _no_samples(source, table, name)
+    is_whole = all(isinstance(value, int) for value in made)
+    return np.array(made, np.int64 if is_whole and made else np.float64)
+
+
+def _no_samples(source: Source, table: Table, name: str) -> DamagedFileError:
+    return DamagedFileError(
+        f"the column {name!r} holds something that is no number.",
+        file=source.name,
+        where=f"table {table.name!r}",
+        remedy="Open it with sqlite3.",
+    )
+
+
+def _variable(
+    table: Table, columns: dict[str, np.ndarray[Any, Any]]
+) -> dict[str, np.ndarray[Any, Any]]:
+    """The array of a variable; its columns by name where they do not fill a grid."""
+    if len(columns) == 1:
+        name, column = next(iter(columns.items()))
+        is_vector = _keys(table) == 2 and name != "v"
+        return {table.name: column[:, None] if is_vector else column}
+    first = _keys(table) == 1  # PyMC 2 counts from 1
+    named = {}
+    for name, column in columns.items():
+        match = _CELL.match(name)
+        assert match is not None
+        index = [int(part) - first for part in (match[1] or "0").split("_")]
+        named[f"{table.name}__{'_'.join(map(str, index))}"] = column
+    return _put_together(named)

@@ -76,3 +76,20 @@ def test_code_is_a_record_and_is_not_run() -> None:
     assert file.scalars["epoch"] == 3
     cloud = call("cloudpickle.cloudpickle._make_function", code, {}, None, None, None)
     assert isinstance(opened([cloud]).tree[0], Record)
+
+
+def test_functions_that_dill_names_by_their_module() -> None:
+    with persist.open(CORPUS / "dill-0.3.4-py36-arrays" / "run.pkl") as file:
+        assert file.arrays["net/W"].shape == (2, 3)
+        assert file.tree["where"] == Global("numpy.core._multiarray_umath", "where")
+        assert file.scalars["mean"] == np.float32(0.25)
+
+
+def test_a_name_of_a_module_is_no_import() -> None:
+    module = call("dill._dill._import_module", "os")
+    file = opened([call("dill._dill._get_attr", module, "system")])
+    assert file.tree == [Global("os", "system")]
+    file = opened(
+        [call("dill._dill._get_attr", 5, "real"), call("dill._dill._get_attr", module, 1)]
+    )
+    assert all(isinstance(item, Record) for item in file.tree)

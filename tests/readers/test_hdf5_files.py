@@ -129,3 +129,34 @@ def test_blosc_and_bitshuffle_with_lz4() -> None:
 @pytest.mark.extra("zstandard")
 def test_blosc_and_bitshuffle_with_zstandard() -> None:
     assert compare(lambda name: needs(name) == "zstd") == 16
+
+
+STORES = sorted(CORPUS.glob("pandas-*-store-*/run.h5.gz"))
+
+
+@pytest.mark.parametrize("path", STORES, ids=lambda path: path.parent.name)
+def test_objects_of_pytables_are_what_they_were(path: Path) -> None:
+    with persist.open(path) as file:
+        assert file.format == "pytables"
+        assert file.tree["words"] == file.tree["raw"] == ["Säure", "", "b"]
+        assert file.tree["@settings"] == {"lr": 0.5, "layers": [8, 4]}
+        assert file.tree["@nothing"] is None
+        assert file.tree["@text"] == "ends in a stop."
+        assert file.tree["fixed"]["block1_values"][0].ravel().tolist()[:3] == ["a", "bc", "d"]
+        assert not file.damage
+        json.dumps(file.structure)
+
+
+def test_rows_that_are_no_pickle_are_told(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.attrs["PYTABLES_FORMAT_VERSION"] = np.bytes_("2.1")
+        file.attrs["bad"] = np.bytes_("(lp1.")
+        rows = file.create_dataset("rows", (2,), h5py.vlen_dtype(np.uint8))
+        rows[0] = np.frombuffer(b"\x80\x02K\x05.", np.uint8)
+        rows[1] = np.frombuffer(b"\x80\x02K\x05", np.uint8)
+        rows.attrs["PSEUDOATOM"] = np.bytes_("object")
+    with persist.open(tmp_path / "a.h5") as file:
+        assert file.tree["rows"] == [5, b"\x80\x02K\x05"]
+        assert "row 1" in file.damage[0]
+        assert file.tree["@bad"] in ("(lp1.", b"(lp1.")

@@ -452,10 +452,10 @@ def test_a_filter_that_is_not_undone_is_named(tmp_path: Path) -> None:
     data = path.read_bytes()
     at = data.index(b"deflate")
     changed = bytearray(data)
-    struct.pack_into("<H", changed, at - 8, 305)
+    struct.pack_into("<H", changed, at - 8, 306)
     with persist.open(bytes(changed)) as file:
-        assert "LZO" in file.damage[0]
-        with pytest.raises(FormatError, match="filter 305, LZO") as caught:
+        assert "UCL" in file.damage[0]
+        with pytest.raises(FormatError, match="filter 306, UCL") as caught:
             np.asarray(file.arrays["x"])
         assert "'x'" in str(caught.value)
 

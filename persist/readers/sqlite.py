@@ -1,0 +1,73 @@
+"""SQLite databases: their tables, column by column.
+
+Written by  SQLite 3 since 2004, and all that keeps its results in it: PyMC 2 and 3 (whose traces
+            `persist.readers.pymc` reads), Optuna, MLflow, Sumatra, programs of one's own.
+Evidence    "Database File Format" of SQLite's documentation; files of 3.8 to 3.45.
+Traps       A column tells its type and holds anything. NaN is stored as NULL. What was written
+            last may stand in a journal beside the file (``-wal``, ``-journal``), which is told in
+            ``damage`` and not read. Tables without row numbers and virtual ones are named there, too.
+Gives       A dict by table of dicts by column: an array where all values are numbers (NULL among
+            floats: NaN), else a list.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from persist._wire.database_start import is_sqlite
+from persist._wire.source import Source
+from persist.errors import FormatError, LimitError
+from persist.readers.base import Content, Options, Reader
+
+__all__ = ["SqliteReader"]
+
+
+class SqliteReader(Reader):
+    """SQLite's files in general."""
+
+    name = "sqlite"
+    suffixes = (".sqlite", ".sqlite3", ".db3")
+
+    def claims(self, source: Source) -> str | None:
+        return "SQLite's header" if is_sqlite(source) else None
+
+    def read(self, source: Source, options: Options) -> Content:
+        from persist._wire.sqlite import Sqlite, columns_of, journal_of
+
+        database = Sqlite(source)
+        content = Content({}, damage=journal_of(source))
+        told: dict[str, Any] = {}
+        for table in database.tables:
+            if table.name.startswith("sqlite_"):  # its own
+                continue
+            if not table.is_plain:
+                content.damage.append(
+                    f"the table {table.name!r} keeps its rows in another way, which is not read"
+                )
+                continue
+            try:
+                columns = columns_of(database, table)
+            except LimitError:
+                raise
+            except FormatError as error:
+                if not options.salvage:
+                    raise error.at(where=f"table {table.name!r}") from error
+                content.damage.append(f"table {table.name!r}: {error.what}")
+                continue
+            told[table.name] = dict(zip(table.columns, table.types, strict=True))
+            content.tree[table.name] = {name: _column(values) for name, values in columns.items()}
+        content.structure = {"tables": told}
+        return content
+
+
+def _column(values: list[Any]) -> Any:
+    """Numbers as an array; anything else as the list that it is."""
+    kinds = {type(value) for value in values}
+    if kinds == {int}:
+        return np.array(values, np.int64)
+    is_real = float in kinds and kinds <= {int, float, type(None)}
+    if is_real and all(abs(value) <= 1 << 53 for value in values if type(value) is int):
+        return np.array([np.nan if value is None else value for value in values], np.float64)
+    return values

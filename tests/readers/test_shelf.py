@@ -1,0 +1,308 @@
+"""Shelves in every kind of database, and databases whose values are no pickles."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import shutil
+import sqlite3
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import persist
+from persist.errors import DamagedFileError, FormatError, LimitError, PersistError
+
+SHELVES = Path(__file__).parents[1] / "corpus" / "shelve"
+CASES = sorted(path.parent.name for path in SHELVES.glob("*/expected.json"))
+DUMB = SHELVES / "python-3.8.18-dumb"
+
+
+def named(case: str) -> Path:
+    """The first file of a case that opens by itself, or with those beside it."""
+    folder = SHELVES / case
+    return next(
+        folder / name
+        for name in ("run", "run.db", "run.pag", "run.dir")
+        if (folder / name).exists()
+    )
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_kind_holds_the_same(case: str) -> None:
+    with persist.open(named(case)) as file:
+        assert file.format == "shelve"
+        assert file.tree["best"] == (3, 0.25)
+        assert file.tree["säure"] == "acid"
+        assert file.tree["k" * 70] is True
+        assert file.arrays["weights"].shape == (40, 30)
+        assert file.arrays["step/59/state"].shape == (3,)
+        assert file.scalars["step/4/loss"] == 0.2
+        assert ("step/7" in file.tree) == (case == "python-3.11.2-gdbm-compat")
+        assert not file.damage
+        assert file.writer == ({"python": "2"} if "2.7" in case else {})
+
+
+def test_a_shelf_is_named_as_shelve_names_it() -> None:
+    for case in CASES:
+        assert persist.open(SHELVES / case / "run").format == "shelve"
+    for name in ("run.dir", "run.dat", "run.bak"):
+        assert len(persist.open(DUMB / name).tree) == 65
+    compat = SHELVES / "python-3.11.2-gdbm-compat"
+    assert len(persist.open(compat / "run.dir").tree) == 66
+
+
+def test_it_loads_as_plain_values() -> None:
+    loaded = persist.load(named("python-2.7.18-hash"))
+    assert loaded["config"] == {"lr": 0.01, "layers": [8, 4], "name": "mlp", "tag": None}
+    loaded["weights"] += 1
+
+
+def relaid(data: bytes, order: str, width: int, *, align: bool, magic: int) -> bytes:
+    """A file of 64-bit gdbm as another machine would have laid it out (``gdbmdefs.h``)."""
+    at, size, bits, bucket, _ = struct.unpack_from("<q4i", data, 8)
+    letter = "q" if width == 8 else "i"
+    pad = "4x" if align else ""
+    form = f"{order}i{pad}" + f"i{pad}{letter}" * 6 + "2i"
+    table, element = struct.calcsize(form), struct.Struct(f"{order}I4s{letter}2i")
+    places = struct.unpack_from(f"<{size // 8}q", data, at)
+    made = bytearray(8192)
+    new: dict[int, int] = {}
+    for place in dict.fromkeys(places):
+        rows = [
+            struct.unpack_from("<I4sq2i", data, place + 112 + 24 * number)
+            for number in range((bucket - 136) // 24 + 1)
+        ]
+        count = len(rows)
+        new[place] = len(made)
+        start = len(made)
+        made += bytes(table + element.size * count)
+        for number, (hashed, key, pointer, key_size, value_size) in enumerate(rows):
+            if hashed != 0xFFFFFFFF:
+                moved = len(made)
+                made += data[pointer : pointer + key_size + value_size]
+                pointer = moved
+            else:
+                pointer = 0
+            element.pack_into(
+                made,
+                start + table + element.size * number,
+                hashed,
+                key,
+                pointer,
+                key_size,
+                value_size,
+            )
+    directory = len(made)
+    made += struct.pack(f"{order}{len(places)}{letter}", *(new[place] for place in places))
+    whole = table + element.size * count
+    header = struct.pack(
+        f"{order}2I{letter}4i", magic, 4096, directory, len(places) * width, bits, whole, count
+    )
+    made[: len(header)] = header
+    return bytes(made)
+
+
+@pytest.mark.parametrize(
+    ("order", "width", "align", "magic"),
+    [
+        (">", 8, True, 0x13579ACF),
+        ("<", 4, False, 0x13579ACE),
+        (">", 4, False, 0x13579ACD),
+        ("<", 8, False, 0x13579ACE),
+        (">", 8, True, 0x13579ACE),
+    ],
+)
+def test_gdbm_of_other_machines(order: str, width: int, align: bool, magic: int) -> None:
+    data = named("python-3.11.2-gdbm").read_bytes()
+    moved = relaid(data, order, width, align=align, magic=magic)
+    with persist.open(moved) as file, persist.open(data) as genuine:
+        assert file.structure["database"] == "gdbm"
+        assert list(file.tree) == list(genuine.tree)
+        assert np.array_equal(file.arrays["weights"], genuine.arrays["weights"])
+
+
+def dumb(folder: Path, values: dict[str, bytes]) -> Path:
+    folder.mkdir()
+    lines, data = [], b""
+    for key, value in values.items():
+        lines.append(f"{key!r}, ({len(data)}, {len(value)})\n")
+        data += value
+    (folder / "run.dir").write_text("".join(lines), encoding="latin-1")
+    (folder / "run.dat").write_bytes(data)
+    return folder / "run"
+
+
+def test_values_that_are_no_pickles_are_bytes(tmp_path: Path) -> None:
+    run = dumb(tmp_path / "a", {"a": b"plain", "b": b"", "c": b"\xff\xfe"})
+    with persist.open(run) as file:
+        assert file.format == "dbm"
+        assert file.tree == {"a": b"plain", "b": b"", "c": b"\xff\xfe"}
+    run = dumb(tmp_path / "b", {"a": b"plain", "b": pickle.dumps([1])})
+    with persist.open(run) as file:
+        assert file.format == "shelve"
+        assert file.tree == {"a": b"plain", "b": [1]}
+        assert file.structure["not pickled"] == ["a"]
+
+
+def test_a_key_that_was_set_again_is_what_it_was_set_to(tmp_path: Path) -> None:
+    run = dumb(tmp_path / "a", {"a": pickle.dumps(1), "b": pickle.dumps(2)})
+    with open(f"{run}.dir", "a") as file:
+        size = len(pickle.dumps(2))
+        file.write(f"'a', ({size}, {size})\n")
+    assert persist.open(run).tree == {"a": 2, "b": 2}
+
+
+def test_a_broken_value_is_told_with_its_key(tmp_path: Path) -> None:
+    run = dumb(tmp_path / "a", {"first": pickle.dumps(1), "it": pickle.dumps("x" * 50, 2)[:20]})
+    with pytest.raises(DamagedFileError, match="'it'"):
+        persist.open(run)
+    with persist.open(run, salvage=True) as file:
+        assert file.tree["first"] == 1
+        assert "'it'" in file.damage[0]
+    run = dumb(tmp_path / "b", {"it": pickle.dumps("x" * 50, 2)[:20], "last": pickle.dumps(1)})
+    with pytest.raises(DamagedFileError, match="'it'"):
+        persist.open(run)
+
+
+@pytest.mark.parametrize("line", ["'a', (0, 99999)\n", "'a', (0\n", "__import__('os'), (0, 1)\n"])
+def test_a_broken_directory_is_told(tmp_path: Path, line: str) -> None:
+    run = dumb(tmp_path / "a", {"a": pickle.dumps(1)})
+    with open(f"{run}.dir", "a") as file:
+        file.write(line)
+    with pytest.raises(DamagedFileError):
+        persist.open(run)
+
+
+def test_an_empty_shelf(tmp_path: Path) -> None:
+    (tmp_path / "run.dir").touch()
+    (tmp_path / "run.dat").touch()
+    assert persist.open(tmp_path / "run").tree == {}
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if "dumb" not in case])
+def test_damage_ends_in_an_error_of_ours(case: str, tmp_path: Path) -> None:
+    data = named(case).read_bytes()
+    chance = np.random.default_rng(1)
+    for number in range(150):
+        broken = bytearray(data)
+        for at in chance.integers(0, 600 if number % 2 else len(data), 3):
+            broken[at] = chance.integers(0, 256)
+        whole = broken if number % 3 else broken[: chance.integers(0, len(data))]
+        with contextlib.suppress(PersistError):
+            persist.open(bytes(whole))
+
+
+def test_a_page_that_leads_to_itself_is_refused() -> None:
+    data = bytearray(named("python-2.7.18-btree").read_bytes())
+    size = int.from_bytes(data[20:24], "little")
+    leaf = next(at for at in range(size, len(data), size) if data[at + 25] == 5)
+    data[leaf + 16 : leaf + 20] = (leaf // size).to_bytes(4, "little")
+    with pytest.raises(FormatError, match="twice"):
+        persist.open(bytes(data))
+
+
+def test_claimed_sizes_cost_nothing() -> None:
+    data = bytearray(named("python-2.7.18-hash").read_bytes())
+    data[72:76] = b"\xff\xff\xff\x7f"  # buckets
+    with pytest.raises(FormatError, match="buckets"):
+        persist.open(bytes(data))
+
+
+# SQLite.
+
+
+def database(path: Path, *commands: str) -> Path:
+    file = sqlite3.connect(path)
+    for command in commands:
+        file.execute(command)
+    file.commit()
+    file.close()
+    return path
+
+
+def test_tables_are_columns(tmp_path: Path) -> None:
+    path = database(
+        tmp_path / "study.db",
+        "CREATE TABLE trials (id INTEGER NOT NULL PRIMARY KEY, 'loss, last' FLOAT, name VARCHAR(9) "
+        "DEFAULT 'a, (b', note TEXT, PRIMARY_ INT, UNIQUE (name), CHECK (id > 0)) -- the end",
+        "INSERT INTO trials VALUES (1, 2, 'a', NULL, 7), (2, NULL, 'b', x'00ff', 8)",
+        "INSERT INTO trials VALUES (9, 1e300, 'Säure', 'x', -9223372036854775808)",
+        "CREATE TABLE [many] (value BLOB)",
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) "
+        "INSERT INTO many SELECT hex(randomblob(i)) FROM n",
+        "CREATE TABLE odd (a TEXT PRIMARY KEY, b INT) WITHOUT ROWID",
+        "CREATE VIEW seen AS SELECT load_extension('x') FROM trials",
+        "CREATE TRIGGER t AFTER INSERT ON trials BEGIN SELECT load_extension('x'); END",
+        "ALTER TABLE trials ADD COLUMN later INT",
+    )
+    with persist.open(path) as file, sqlite3.connect(path) as genuine:
+        assert file.format == "sqlite"
+        assert file.arrays["trials/id"].tolist() == [1, 2, 9]
+        assert file.arrays["trials/PRIMARY_"].tolist() == [7, 8, -(2**63)]
+        losses = file.arrays["trials/loss, last"]
+        assert losses.dtype == np.float64
+        assert np.array_equal(losses, [2.0, np.nan, 1e300], equal_nan=True)
+        assert file.tree["trials"]["name"] == ["a", "b", "Säure"]
+        assert file.tree["trials"]["note"] == [None, b"\x00\xff", "x"]
+        assert file.tree["trials"]["later"] == [None] * 3
+        assert list(file.tree) == ["trials", "many"]
+        assert "'odd'" in file.damage[0]
+        values = [row[0] for row in genuine.execute("SELECT value FROM many")]
+        assert file.tree["many"]["value"] == values
+
+
+@pytest.mark.parametrize("encoding", ["UTF-16le", "UTF-16be"])
+def test_text_in_other_encodings(tmp_path: Path, encoding: str) -> None:
+    path = database(
+        tmp_path / "a", f"PRAGMA encoding='{encoding}'", "CREATE TABLE t (x TEXT)",
+        "INSERT INTO t VALUES ('Säure')",
+    )  # fmt: skip
+    assert persist.open(path).tree == {"t": {"x": ["Säure"]}}
+
+
+def test_a_journal_beside_it_is_told(tmp_path: Path) -> None:
+    file = sqlite3.connect(tmp_path / "a")
+    file.execute("PRAGMA journal_mode=WAL")
+    file.execute("CREATE TABLE t (x INT)")
+    file.commit()
+    file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    file.execute("INSERT INTO t VALUES (1)")
+    file.commit()
+    for name in ("a", "a-wal"):
+        shutil.copy(tmp_path / name, tmp_path / f"copy{name[1:]}")
+    file.close()
+    assert "copy-wal" in persist.open(tmp_path / "copy").damage[0]
+    assert persist.open(tmp_path / "a").tree["t"]["x"].tolist() == [1]
+    assert not persist.open(tmp_path / "a").damage
+
+
+def test_samples_of_another_kind_are_told(tmp_path: Path) -> None:
+    table = "CREATE TABLE mu (recid INTEGER PRIMARY KEY, draw INTEGER, chain INT(5), v__0 INT, v__1 INT)"
+    path = database(
+        tmp_path / "a", table, "INSERT INTO mu VALUES (1, 1, 0, x'0200000000000000', 5)",
+        "INSERT INTO mu VALUES (2, 0, 0, 3, 4)",
+    )  # fmt: skip
+    assert persist.open(path).arrays["0/mu"].tolist() == [[3, 4], [2, 5]]
+    path = database(tmp_path / "b", table, "INSERT INTO mu VALUES (1, 1, 0, 'x', 5)")
+    with pytest.raises(DamagedFileError, match="v__0"):
+        persist.open(path)
+
+
+def test_one_row_cannot_be_had_again_and_again(tmp_path: Path) -> None:
+    path = database(
+        tmp_path / "a", "CREATE TABLE t (x BLOB)", "INSERT INTO t VALUES (zeroblob(3000000))",
+        "INSERT INTO t VALUES (1), (2), (3), (4), (5)",
+    )  # fmt: skip
+    data = bytearray(path.read_bytes())
+    page = data[4096:8192]
+    count = int.from_bytes(page[3:5], "big")
+    first = page[8:10]
+    for number in range(1500 - count):
+        page[8 + 2 * (count + number) : 10 + 2 * (count + number)] = first
+    page[3:5] = (1500).to_bytes(2, "big")
+    data[4096:8192] = page[:4096]
+    with pytest.raises((LimitError, DamagedFileError)):
+        persist.open(bytes(data))
