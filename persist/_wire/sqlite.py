@@ -311,7 +311,7 @@ def _parts(text: str) -> tuple[list[list[str]], list[str]]:
                 continue
         elif word == ")":
             depth -= 1
-            if not depth:
+            if depth <= 0:
                 return parts, [rest.lower() for rest in words[place + 1 :]]
         if depth == 1 and word == ",":
             is_new = True

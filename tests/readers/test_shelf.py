@@ -254,6 +254,16 @@ def test_tables_are_columns(tmp_path: Path) -> None:
         assert file.tree["many"]["value"] == values
 
 
+@pytest.mark.parametrize("text", [b") x INT", b")))(((", b"'x INT,"])
+def test_a_table_whose_text_is_none_is_told(tmp_path: Path, text: bytes) -> None:
+    path = database(tmp_path / "a", "CREATE TABLE t (x INT)", "INSERT INTO t VALUES (1)")
+    data = path.read_bytes()
+    assert data.count(b"(x INT)") == 1
+    file = persist.open(data.replace(b"(x INT)", text[:7].ljust(7)))
+    assert file.tree == {}
+    assert "'t'" in file.damage[0]
+
+
 @pytest.mark.parametrize("encoding", ["UTF-16le", "UTF-16be"])
 def test_text_in_other_encodings(tmp_path: Path, encoding: str) -> None:
     path = database(
