@@ -202,14 +202,15 @@ def test_inspect_of_a_folder_is_a_line_for_each_file(
 ) -> None:
     persist.save({"x": np.ones(3)}, folder / "runs" / "x.persist")
     assert main(["inspect", "runs"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
     names = [path.name for path in GENERATIONS]
-    assert [line.partition("  ")[0] for line in lines[:-1]] == [
+    assert [line.partition("  ")[0] for line in lines] == [
         os.path.join("runs", "x.persist"),
         *(os.path.join("runs", "2016", name) for name in sorted(names)),
     ]
     assert lines[1].endswith("  pickle, python 2; 2 arrays, 168 B; logreg.LogReg")
-    assert lines[-1] == "1 is no experiment file"
+    assert captured.err == "persist: 1 is no experiment file\n"
     assert main(["inspect", "--arrays", "runs"]) == 0
     assert "float64 (6, 3)" in capsys.readouterr().out
 
@@ -488,9 +489,10 @@ def test_verify_reads_every_file_of_a_folder(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["verify", "runs"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
     assert sum(": pickle, whole: 2 arrays (168 B)" in line for line in lines) == len(GENERATIONS)
-    assert lines[-1] == "1 is no experiment file"
+    assert captured.err == "persist: 1 is no experiment file\n"
 
 
 def test_verify_tells_whole_files_from_damaged_ones(

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from persist._cli._out import plain, show
-from persist.errors import PersistError
+from persist._cli._out import plain
+from persist.errors import PersistError, UnknownFormatError
 
 __all__ = ["each", "told", "warnings_told"]
 
@@ -37,14 +37,14 @@ def each(
             except BrokenPipeError:  # nobody reads what is told
                 raise
             except Exception as error:
-                if not is_named and _is_stranger(error):
+                if not is_named and isinstance(error, UnknownFormatError):
                     strangers += 1
                     continue
                 print(f"persist: {told(error, file)}", file=sys.stderr)
                 status = 1
     if strangers:
-        is_one = strangers == 1
-        show(f"{strangers:,} {'is no experiment file' if is_one else 'are no experiment files'}")
+        what = "is no experiment file" if strangers == 1 else "are no experiment files"
+        print(f"persist: {strangers:,} {what}", file=sys.stderr)
     return status
 
 
@@ -58,12 +58,6 @@ def _all(files: Iterable[str]) -> Iterator[tuple[str, bool]]:
             continue
         for path, _ in found(Path(file)):
             yield str(path), path == Path(file)
-
-
-def _is_stranger(error: Exception) -> bool:
-    from persist.errors import UnknownFormatError
-
-    return isinstance(error, UnknownFormatError)
 
 
 def told(error: BaseException, file: str) -> str:
