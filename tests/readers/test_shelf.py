@@ -238,7 +238,7 @@ def test_tables_are_columns(tmp_path: Path) -> None:
         "CREATE TRIGGER t AFTER INSERT ON trials BEGIN SELECT load_extension('x'); END",
         "ALTER TABLE trials ADD COLUMN later INT",
     )
-    with persist.open(path) as file, sqlite3.connect(path) as genuine:
+    with persist.open(path) as file, contextlib.closing(sqlite3.connect(path)) as genuine:
         assert file.format == "sqlite"
         assert file.arrays["trials/id"].tolist() == [1, 2, 9]
         assert file.arrays["trials/PRIMARY_"].tolist() == [7, 8, -(2**63)]
