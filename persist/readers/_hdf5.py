@@ -6,17 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from persist._wire import ndarray, plain, pytables
+from persist._wire import pytables
 from persist._wire.hdf5 import Walk
-from persist._wire.pickle import Machine
+from persist._wire.npy import plain_machine
 from persist._wire.source import Source
 from persist.errors import FormatError, MissingExtraError
 from persist.readers.base import Content, Options
 
 __all__ = ["unpickled"]
-
-REBUILD = {**plain.REBUILD, **ndarray.REBUILD}
-FINISH = {**plain.FINISH, **ndarray.FINISH}
 
 
 def unpickled(
@@ -59,8 +56,7 @@ class _Pickles:
 
     def load(self, data: bytes, where: str) -> Any:
         part = self.source.nested(data, where)
-        py2_str = self.options.py2_str
-        machine = Machine(part, py2_str=py2_str, rebuild=REBUILD, finish=FINISH)
+        machine = plain_machine(part, py2_str=self.options.py2_str)
         cursor = part.cursor()
         value = machine.load(cursor)
         if cursor.left:

@@ -6,8 +6,8 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from persist._wire import keyed, ndarray, plain
-from persist._wire.pickle import Machine
+from persist._wire import keyed
+from persist._wire.npy import plain_machine
 from persist._wire.source import Source
 from persist._wire.sqlite import Sqlite
 from persist.errors import DamagedFileError, FormatError, LimitError
@@ -15,9 +15,6 @@ from persist.readers.base import Content, Options
 from persist.readers.shelf import Found
 
 __all__ = ["content_of"]
-
-REBUILD = {**plain.REBUILD, **ndarray.REBUILD}
-FINISH = {**plain.FINISH, **ndarray.FINISH}
 
 _VALUE = 64  # bytes that a value counts for, beside its own
 
@@ -120,7 +117,7 @@ class _Values:
         for key, value in pairs.items():
             self.ends[key] = at, at + len(value)
             at += len(value)
-        self.machine = Machine(self.source, py2_str=options.py2_str, rebuild=REBUILD, finish=FINISH)
+        self.machine = plain_machine(self.source, py2_str=options.py2_str)
         self.raw: list[Any] = []
         self.damage: list[str] = []
 

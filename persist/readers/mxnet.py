@@ -264,15 +264,9 @@ class MXNetStatesReader(Reader):
         return None
 
     def read(self, source: Source, options: Options) -> Content:
-        from persist._wire import ndarray, plain
-        from persist._wire.pickle import Machine
+        from persist._wire.npy import plain_machine
 
-        machine = Machine(
-            source,
-            py2_str=options.py2_str,
-            rebuild={**plain.REBUILD, **ndarray.REBUILD},
-            finish={**plain.FINISH, **ndarray.FINISH},
-        )
+        machine = plain_machine(source, py2_str=options.py2_str)
         cursor = source.cursor()
         value = machine.load(cursor)
         damage = []
