@@ -103,7 +103,8 @@ def with_zlib(tree: Any, path: Path) -> None:
     """As without the extra ``fast``."""
     import zlib
 
-    from persist._container import store, writer
+    from persist._container.reading import store
+    from persist._container.writing import writer
 
     fast = checksums.crc32
     for module in (checksums, store, writer):
@@ -322,7 +323,7 @@ elif what == "load":
     tree = persist.load(path, mmap=False)
     before += 300 * 1024
 else:
-    from persist._wire.source import open_source
+    from persist._wire.base.source import open_source
     store = _container.Store(open_source(path))
     store.whole(store.find("x7")).sum()
 print((peak() - before) / 1024)

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import Any
 
 import persist
-from persist import _migrate
+from persist._upgrade import records as upgrade_records
 from persist.tree import Global, Record
 
 Work = Callable[[], Any]
@@ -230,7 +230,7 @@ def main() -> None:
             few,
             max(rounds // 2, 3),
             "",
-            lambda records=records: _migrate.upgrade(records),  # type: ignore[misc]
+            lambda records=records: upgrade_records.upgrade(records),  # type: ignore[misc]
             lambda: pickle.loads(few_olds),
         )
 

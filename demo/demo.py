@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import persist
-from persist._show import leaf_text
+from persist._trees.show import leaf_text
 
 HERE = Path(__file__).parent
 CORPUS = HERE.parent / "tests" / "corpus"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from persist.migrations.theano import teach  # type: ignore[import-not-found, unused-ignore]
 
-from persist import _renames
+from persist.packs import _renames
 
 __all__ = ["pack", "renames"]
 

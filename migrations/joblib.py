@@ -1,6 +1,6 @@
 """joblib: what a wrapper tells whose array is not there, and where its names moved.
 
-Wrappers of arrays are replaced when a file is read (`persist._wire.wrappers`). One that is left has
+Wrappers of arrays are replaced when a file is read (`persist._wire.joblib.wrappers`). One that is left has
 lost the file beside it; its name, and what else the wrapper knows of the array, stand in its place.
 
 scikit-learn kept a copy of it until 0.23; those names are in that pack's table.
@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from persist import _renames
-from persist._wire.wrappers import SATELLITE
+from persist._wire.joblib.wrappers import SATELLITE
+from persist.packs import _renames
 from persist.registry import Registry
 from persist.tree import Record, View
 

@@ -1,4 +1,4 @@
-"""Keras: where its pickled classes moved; its own files are read by ``persist/readers/keras.py``.
+"""Keras: where its pickled classes moved; its own files are read by ``persist/readers/keras/files.py``.
 
 A pickled model is mostly its configuration and weights; the configuration of a class differs between majors.
 
@@ -7,7 +7,7 @@ Evidence: wheels of 2.2 to 3.12 compared (``keras.tsv``).
 
 from __future__ import annotations
 
-from persist._renames import teach
+from persist.packs._renames import teach
 from persist.registry import Registry
 
 __all__ = ["pack", "renames"]

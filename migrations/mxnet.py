@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from persist._wire.ndlist import read_array
-from persist._wire.source import open_source
+from persist._wire.base.source import open_source
+from persist._wire.mxnet.ndarray_list import read_array
 from persist.errors import FormatError
 from persist.registry import Registry
 from persist.tree import ABSENT, Record, View

@@ -1,12 +1,12 @@
 """NumPy: names of its classes and functions in every release since 1.7.
 
 Arrays, scalars, dtypes and what holds them are plain data when a file is read
-(`persist._wire.ndarray`); the rest are names, in ``numpy.tsv``.
+(`persist._wire.pickle.numpy_rebuild`); the rest are names, in ``numpy.tsv``.
 """
 
 from __future__ import annotations
 
-from persist import _renames
+from persist.packs import _renames
 from persist.registry import Registry
 
 pack = Registry("numpy")

@@ -27,9 +27,9 @@ from typing import Any
 
 import numpy as np
 
-from persist._renames import teach
-from persist._wire.ndarray import array_of_parts
-from persist._wire.zones import zone_of
+from persist._wire.pickle.numpy_rebuild import array_of_parts
+from persist._wire.pickle.timezones import zone_of
+from persist.packs._renames import teach
 from persist.registry import Registry
 from persist.tree import Global, LazyArray, Record, View
 

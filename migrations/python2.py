@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from persist import _renames
+from persist.packs import _renames
 from persist.registry import Registry
 from persist.tree import Record, View
 

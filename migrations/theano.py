@@ -28,7 +28,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from persist import _renames
+from persist.packs import _renames
 from persist.registry import Registry
 from persist.tree import ABSENT, Global, LazyArray, Record, View
 

@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from persist._wire.outline import fields_of, module_parts
-from persist._wire.pickle import INERT
-from persist._wire.rebuilds import rebuilt, storage_of
-from persist._wire.storages import STORAGES, Storage, Tensor, dtype_of, kind_of
+from persist._wire.pickle.machine import INERT
+from persist._wire.torch.outline import fields_of, module_parts
+from persist._wire.torch.rebuild import rebuilt, storage_of
+from persist._wire.torch.storage import STORAGES, Storage, Tensor, dtype_of, kind_of
 from persist.registry import Registry
 from persist.tree import ABSENT, Global, LazyArray, Record, View, is_slots_pair
 

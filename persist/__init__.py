@@ -1,7 +1,7 @@
 """Load what was saved years ago, and keep what is saved today loadable in decades.
 
 The face is lazy: ``import persist`` imports nothing but this file, and each
-name what it needs. Start reading in `persist._files`, the spine.
+name what it needs. Start reading in `persist._api.files`, the spine.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from persist import errors, ops
-    from persist._files import File, explain, load, open, restore, save
-    from persist._plan import Plan
-    from persist._restore import Report
+    from persist._api.files import File, explain, load, open, restore, save
+    from persist._restore.match import Report
+    from persist._upgrade.plan import Plan
     from persist.checkpoints import Checkpoints
     from persist.errors import PersistError
     from persist.registry import Registry, alias, constant, migration, register, stamp
@@ -24,26 +24,26 @@ __version__ = "0.1.0"
 # Name -> where it is made.
 _HOMES = {
     "Checkpoints": "persist.checkpoints",
-    "File": "persist._files",
+    "File": "persist._api.files",
     "PersistError": "persist.errors",
-    "Plan": "persist._plan",
+    "Plan": "persist._upgrade.plan",
     "Record": "persist.tree",
     "Registry": "persist.registry",
-    "Report": "persist._restore",
+    "Report": "persist._restore.match",
     "Versioned": "persist.versioned",
     "alias": "persist.registry",
     "constant": "persist.registry",
     "downgrade": "persist.versioned",
     "errors": "persist.errors",
-    "explain": "persist._files",
-    "load": "persist._files",
+    "explain": "persist._api.files",
+    "load": "persist._api.files",
     "migration": "persist.registry",
-    "open": "persist._files",
+    "open": "persist._api.files",
     "ops": "persist.ops",
     "register": "persist.registry",
     "resource": "persist.versioned",
-    "restore": "persist._files",
-    "save": "persist._files",
+    "restore": "persist._api.files",
+    "save": "persist._api.files",
     "stamp": "persist.registry",
 }
 

@@ -24,11 +24,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from persist import schema as _schema
-from persist._downgrade import Downgraded, downgrade_record
-from persist._kinds import Contents, fill, make, unpacked
-from persist._kinds import make_array as _array
-from persist._resource import Resource, loading_from, resource
-from persist._road import (
+from persist._instances.adapter import (
     Flat,
     default_setstate,
     finish,
@@ -37,8 +33,12 @@ from persist._road import (
     restore_state,
     road_of,
 )
-from persist._values import constant_of, refusal
-from persist._values import make_constant as _constant
+from persist._instances.builtin_bases import Contents, fill, make, unpacked
+from persist._instances.builtin_bases import make_array as _array
+from persist._instances.constants import constant_of, refusal
+from persist._instances.constants import make_constant as _constant
+from persist._instances.resources import Resource, loading_from, resource
+from persist._upgrade.downgrade import Downgraded, downgrade_record
 from persist.errors import SchemaError
 from persist.registry import Registry, default_registry
 from persist.schema import Declared

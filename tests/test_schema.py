@@ -240,7 +240,7 @@ def test_a_private_field_survives_a_renamed_class(registry):
 
 def test_the_short_way_is_the_general_way():
     """What is compiled for speed gives the very same."""
-    from persist._road import road_of
+    from persist._instances.adapter import road_of
 
     for cls, names_ in ((Short, "ab"), (ShortHeir, "abc"), (ShortFrozen, "ab"), (ShortCoded, "ab")):
         obj = cls.__new__(cls)

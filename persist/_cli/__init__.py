@@ -16,7 +16,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from persist._points import modules_in
+from persist._runtime.discovery import modules_in
 
 __all__ = ["main"]
 

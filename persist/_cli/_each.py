@@ -62,7 +62,7 @@ def _all(files: Iterable[str]) -> Iterator[tuple[str, bool]]:
 
 def told(error: BaseException, file: str) -> str:
     """Return an error as one line that begins with the file."""
-    from persist._show import printable
+    from persist._trees.show import printable
 
     if isinstance(error, PersistError):
         text = str(error)

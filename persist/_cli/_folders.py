@@ -31,8 +31,8 @@ def found(source: Path) -> Iterator[tuple[Path, Path]]:
 
 def _is_one(folder: Path) -> bool:
     """Whether a folder is one thing, as a saved model is; a series of checkpoints is many."""
-    from persist._files import choose
-    from persist._wire.source import open_source
+    from persist._api.files import choose
+    from persist._wire.base.source import open_source
     from persist.errors import FormatError
 
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from persist._files import File
+    from persist._api.files import File
 
 __all__ = ["add", "run"]
 

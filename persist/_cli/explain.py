@@ -10,7 +10,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from persist._plan import Plan
+    from persist._upgrade.plan import Plan
 
 __all__ = ["add", "run"]
 

@@ -10,7 +10,7 @@ import fnmatch
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from persist._files import File
+    from persist._api.files import File
 
 __all__ = ["add", "run"]
 
@@ -28,9 +28,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Show every file; 1 if any could not be read."""
     import persist
-    from persist import _show
     from persist._cli._each import each
     from persist._cli._out import show
+    from persist._trees import show as trees_show
 
     def one(name: str) -> None:
         with persist.open(name, salvage=args.salvage) as file:
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
             elif args.arrays or args.path:
                 show("\n".join(_table(file, args)))
             else:
-                page = _show.page(file, args.lines)
+                page = trees_show.page(file, args.lines)
                 show("\n".join([page, *_classes(file), *_globals(file)]))
 
     def inside(name: str) -> None:
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
             one(name)
             return
         with persist.open(name, salvage=args.salvage) as file:
-            show(_show.line(file))
+            show(trees_show.line(file))
 
     return each(args.files, one, inside)
 
@@ -61,7 +61,7 @@ def _wanted(path: str, glob: str | None) -> bool:
 
 def _table(file: File, args: argparse.Namespace) -> list[str]:
     """Arrays, and with ``--path`` scalars too, one a line."""
-    from persist._show import leaf_text, printable
+    from persist._trees.show import leaf_text, printable
 
     rows = [(path, leaf_text(file.arrays[path])) for path in file.arrays]
     if not args.arrays:
@@ -73,7 +73,7 @@ def _table(file: File, args: argparse.Namespace) -> list[str]:
 
 def _classes(file: File) -> list[str]:
     """The classes that are not here, how many of each, and what they are called today."""
-    from persist._show import classes_of, printable
+    from persist._trees.show import classes_of, printable
 
     counts = classes_of(file.tree, file.looker)
     if not counts:
@@ -89,7 +89,7 @@ def _classes(file: File) -> list[str]:
 
 def _globals(file: File) -> list[str]:
     """Every name that the file would have had imported, and what became of it."""
-    from persist._show import printable
+    from persist._trees.show import printable
 
     names = _names(file)
     if not names:
@@ -108,11 +108,11 @@ def _names(file: File) -> list[str]:
 
 def _verdict(file: File, name: str) -> str:
     """What this program makes of a name."""
-    from persist._wire import ndarray, plain
+    from persist._wire.pickle import numpy_rebuild, stdlib_rebuild
 
-    if name in plain.REBUILD or name in plain.FINISH or name in _SPELLING:
+    if name in stdlib_rebuild.REBUILD or name in stdlib_rebuild.FINISH or name in _SPELLING:
         return "plain data"
-    if name in ndarray.REBUILD or name in ndarray.FINISH or name == "numpy.ndarray":
+    if name in numpy_rebuild.REBUILD or name in numpy_rebuild.FINISH or name == "numpy.ndarray":
         return "plain data"
     if file.knowledge.schema_for(name) is not None:
         return "declared"
@@ -131,7 +131,7 @@ _SPELLING = frozenset(
 
 
 def _as_json(file: File, glob: str | None) -> dict[str, Any]:
-    from persist._show import classes_of
+    from persist._trees.show import classes_of
 
     return {
         "file": file.name,
@@ -162,7 +162,7 @@ def _value(value: Any) -> Any:
 
     import numpy as np
 
-    from persist._show import leaf_text
+    from persist._trees.show import leaf_text
 
     if isinstance(value, np.generic):
         value = value.item()

@@ -115,7 +115,7 @@ def _misfit(args: argparse.Namespace) -> str:
 
 
 def _sum_up(counts: dict[str, int], opaque: set[str], show: Callable[[str], None]) -> None:
-    from persist._show import printable
+    from persist._trees.show import printable
 
     order = (
         *("upgraded", "would be upgraded", "there already", "of today", "of an older version"),
@@ -159,7 +159,7 @@ def _one(
 ) -> tuple[str, str]:
     """Upgrade one file; return what was done and a note."""
     import persist
-    from persist import _migrate
+    from persist._upgrade import records
     from persist.errors import UnknownFormatError
 
     if args.in_place:
@@ -175,9 +175,9 @@ def _one(
         return "no experiment file", ""
     with file:
         is_ours = file.format == "persist" and not job.is_named
-        if is_ours and _migrate.is_today(file.tree, file.knowledge):
+        if is_ours and records.is_today(file.tree, file.knowledge):
             return "there already", ""
-        tree, plan = _migrate.upgrade(file.tree, file.knowledge, file=file.name)
+        tree, plan = records.upgrade(file.tree, file.knowledge, file=file.name)
         opaque |= {name for name in plan.opaque if file.knowledge.plain_for(name) is None}
         note = _note(plan, file.damage)
         if is_ours:
@@ -195,14 +195,15 @@ def _in_place(
 ) -> tuple[str, str]:
     """Bring one container up to date where it is."""
     import persist
-    from persist import _files, _migrate
-    from persist._cli._trees import difference
+    from persist._api import files
+    from persist._trees.compare import difference
+    from persist._upgrade import records
     from persist.errors import DamagedFileError, UnknownFormatError
 
     try:
         with persist.open(job.source, registry=registry) as file:
             format, knowledge = file.format, file.knowledge
-            plan = _migrate.plan(file.tree, knowledge, file=file.name)
+            plan = records.plan(file.tree, knowledge, file=file.name)
     except UnknownFormatError:
         if job.is_named:
             raise
@@ -223,7 +224,7 @@ def _in_place(
                 remedy="The file is as it was before. Please report this with it.",
             )
 
-    plan, done = _files.renew(job.source, keep=args.keep, check=check, registry=registry)
+    plan, done = files.renew(job.source, keep=args.keep, check=check, registry=registry)
     if done is None:
         return "of today", ""
     how = {
@@ -256,8 +257,8 @@ def _note(plan: Any, damage: list[str]) -> str:
 def _write(tree: Any, file: Any, target: Path, format: str, registry: Registry) -> None:
     """Write the tree beside its target, load it back, compare, and only then give it its name."""
     import persist
-    from persist import _migrate
-    from persist._cli._trees import difference
+    from persist._trees.compare import difference
+    from persist._upgrade import records
     from persist.errors import DamagedFileError
 
     beside = target.with_name(f".{target.name}.{os.getpid()}.part{_ENDINGS[format]}")
@@ -269,7 +270,7 @@ def _write(tree: Any, file: Any, target: Path, format: str, registry: Registry) 
             with persist.open(beside, registry=registry, verify="always") as written:
                 again = written.tree
                 if format == "pickle":  # it tells versions in envelopes, not beside the state
-                    again, _ = _migrate.upgrade(again, file.knowledge)
+                    again, _ = records.upgrade(again, file.knowledge)
                 fault = difference(tree, again)
             if fault:
                 raise DamagedFileError(

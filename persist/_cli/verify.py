@@ -39,7 +39,7 @@ def read_all(name: str) -> str:
     import numpy as np
 
     import persist
-    from persist._show import counted, size_text
+    from persist._trees.show import counted, size_text
     from persist.errors import DamagedFileError
 
     with persist.open(name, verify="always") as file:

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from persist._collector import collector_paused
-from persist._wire.source import open_source as open_source
+from persist._runtime.gc_pause import collector_paused
+from persist._wire.base.source import open_source as open_source
 from persist.errors import DamagedFileError
 
 if TYPE_CHECKING:
-    from persist._container.atomic import replacing
-    from persist._container.inplace import Done, compact, rewrite, undo
-    from persist._container.mark import claim
-    from persist._container.store import Store
-    from persist._container.writer import write
+    from persist._container.in_place.rewrite import Done, compact, rewrite, undo
+    from persist._container.reading.store import Store
+    from persist._container.signature import claim
+    from persist._container.writing.atomic import replacing
+    from persist._container.writing.writer import write
 
 # Name -> the module that it is imported from when it is first asked for: who reads needs no writer.
 _HOMES = {
@@ -53,7 +53,7 @@ def read(
     """Return the tree and the manifest of a container.
 
     Args:
-        source: whatever `persist._wire.source.open_source` takes.
+        source: whatever `persist._wire.base.source.open_source` takes.
         verify: "lazy", "always", "never"; None is "never" where it is mapped.
         writable: arrays are private and may be written to.
 
@@ -61,8 +61,8 @@ def read(
         DamagedFileError: it is truncated, altered or lying.
         FutureVersionError: its version is newer than this program.
     """
-    from persist._container.decode import decode
-    from persist._container.store import Store
+    from persist._container.reading.decode import decode
+    from persist._container.reading.store import Store
 
     store = Store(open_source(source, writable=writable), verify)
     with collector_paused():
@@ -72,8 +72,8 @@ def read(
 
 def verify(source: Any) -> list[DamagedFileError]:
     """Check every byte of a container, and return what is wrong; empty for a sound file."""
-    from persist._container.decode import decode
-    from persist._container.store import Store
+    from persist._container.reading.decode import decode
+    from persist._container.reading.store import Store
 
     try:
         store = Store(open_source(source), "never")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from persist._wire.npy import dtype_of
+from persist._wire.npy.npy import dtype_of
 from persist.errors import FormatError, MissingExtraError
 
 __all__ = [

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from persist._wire import pytables
-from persist._wire.hdf5 import Walk
-from persist._wire.npy import plain_machine
-from persist._wire.source import Source
+from persist._wire.base.source import Source
+from persist._wire.hdf5 import pytables
+from persist._wire.hdf5.file import Walk
+from persist._wire.npy.npy import plain_machine
 from persist.errors import FormatError, MissingExtraError
 from persist.readers.base import Content, Options
 

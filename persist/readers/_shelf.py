@@ -6,10 +6,10 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from persist._wire import keyed
-from persist._wire.npy import plain_machine
-from persist._wire.source import Source
-from persist._wire.sqlite import Sqlite
+from persist._wire.base.source import Source
+from persist._wire.databases import dbm
+from persist._wire.databases.sqlite import Sqlite
+from persist._wire.npy.npy import plain_machine
 from persist.errors import DamagedFileError, FormatError, LimitError
 from persist.readers.base import Content, Options
 from persist.readers.shelf import Found
@@ -55,10 +55,10 @@ def _text(key: bytes) -> str | bytes:
 
 def _pairs(found: Found) -> Iterator[tuple[bytes, bytes]]:
     if found.kind == "dumb":
-        return keyed.dumb(*found.files)
+        return dbm.dumb(*found.files)
     if found.kind == "sqlite3":
         return _rows(*found.files)
-    return keyed.GRAMMARS[found.kind](*found.files)
+    return dbm.GRAMMARS[found.kind](*found.files)
 
 
 def _rows(source: Source) -> Iterator[tuple[bytes, bytes]]:

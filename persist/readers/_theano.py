@@ -9,23 +9,23 @@ from typing import IO, Any
 
 import numpy as np
 
-from persist._regex import regex
-from persist._wire import ndarray, plain
-from persist._wire.npy import MAGIC, dtype_of, header_bytes, read_array, read_header
-from persist._wire.pickle import Machine
-from persist._wire.pickle_writer import PickleWriter
-from persist._wire.source import Cursor, Source
-from persist._wire.stored_zip import StoredZip
-from persist._wire.zip import STORED, Member, ZipDirectory
+from persist._runtime.lazy_regex import regex
+from persist._wire.archives.stored_zip import StoredZip
+from persist._wire.archives.zip import STORED, Member, ZipDirectory
+from persist._wire.base.source import Cursor, Source
+from persist._wire.npy.npy import MAGIC, dtype_of, header_bytes, read_array, read_header
+from persist._wire.pickle import numpy_rebuild, stdlib_rebuild
+from persist._wire.pickle.machine import Machine
+from persist._wire.pickle.writer import PickleWriter
 from persist.errors import DamagedFileError, FormatError, LimitError
 from persist.readers.base import Content, Options
 from persist.tree import ABSENT, LazyArray, PersistentRef, Record
 
 __all__ = ["read_zip", "write_zip"]
 
-REBUILD = {**plain.REBUILD, **ndarray.REBUILD}
+REBUILD = {**stdlib_rebuild.REBUILD, **numpy_rebuild.REBUILD}
 
-FINISH = {**plain.FINISH, **ndarray.FINISH}
+FINISH = {**stdlib_rebuild.FINISH, **numpy_rebuild.FINISH}
 
 _PICKLE = "pkl"
 _PEEKED = 4096  # bytes of a member in which the header of its array usually is whole

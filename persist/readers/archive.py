@@ -17,9 +17,9 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from persist._wire import tar
-from persist._wire.source import Source
-from persist._wire.zip import ZipDirectory
+from persist._wire.archives import tar
+from persist._wire.archives.zip import ZipDirectory
+from persist._wire.base.source import Source
 from persist.errors import FormatError, LimitError, UnknownFormatError
 from persist.readers.base import Content, Options, Reader
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import IO, Any, ClassVar, NamedTuple
 
-from persist._wire.source import Source
+from persist._wire.base.source import Source
 
 __all__ = ["Content", "LateContent", "Options", "Reader"]
 

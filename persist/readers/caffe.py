@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from persist._wire.protobuf import Message, Schemas
-from persist._wire.source import Source
+from persist._wire.base.source import Source
+from persist._wire.messages.protobuf import Message, Schemas
 from persist.errors import DamagedFileError, FormatError
 from persist.readers.base import Content, Options, Reader
 

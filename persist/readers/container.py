@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import IO, Any
 
 from persist import _container
-from persist._wire.source import Source
+from persist._wire.base.source import Source
 from persist.readers.base import Content, LateContent, Options, Reader
 
 __all__ = ["ContainerReader"]
@@ -33,7 +33,7 @@ class ContainerReader(Reader):
         return _container.claim(source)
 
     def read(self, source: Source, options: Options) -> Content:
-        from persist._container.decode import decode
+        from persist._container.reading.decode import decode
 
         store = _container.Store(source, options.verify)
         manifest = store.manifest

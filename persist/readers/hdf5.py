@@ -4,7 +4,7 @@ Written by  The HDF Group's library since 1999 and all that uses it: h5py,
             PyTables, pandas' ``HDFStore``, netCDF 4, MATLAB since 7.3, Caffe,
             Julia, AnnData.
 Evidence    the "HDF5 File Format Specification Version 3.0"; the library's
-            source where that leaves a size open (see ``persist/_wire/hdf5*.py``);
+            source where that leaves a size open (see ``persist/_wire/hdf5/``);
             files of 1.4 to 2.0 in every layout.
 Traps       The signature may stand at 512, 1024, 2048 ... (a user block). Names
             may lead to one object from several places, and back to where they
@@ -21,12 +21,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from persist._wire.hdf5_start import begins_at
-from persist._wire.source import Source
+from persist._wire.base.source import Source
+from persist._wire.hdf5.signature import begins_at
 from persist.readers.base import Content, Options, Reader
 
 if TYPE_CHECKING:
-    from persist._wire.hdf5 import Walk
+    from persist._wire.hdf5.file import Walk
 
 __all__ = ["Hdf5Reader"]
 
@@ -44,7 +44,7 @@ class Hdf5Reader(Reader):
         return "HDF5's signature" if not begin else f"HDF5's signature at offset {begin:,}"
 
     def read(self, source: Source, options: Options) -> Content:
-        from persist._wire.hdf5 import Hdf5
+        from persist._wire.hdf5.file import Hdf5
 
         file = Hdf5(source, verify=options.verify != "never", salvage=options.salvage)
         walk = file.walk()

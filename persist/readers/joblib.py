@@ -12,7 +12,7 @@ Evidence    joblib's ``numpy_pickle.py`` and ``numpy_pickle_compat.py`` of 0.3 t
             ``read_zfile``), ``memory.py`` and ``_store_backends.py``; files
             written by 0.3.6 to 1.4.2.
 Traps       The files with arrays in or beside them are pickles to look at, and
-            the first array may stand anywhere: `persist.readers.pickles` reads
+            the first array may stand anywhere: `persist.readers.pickle` reads
             them with the same machine, and calls them ``joblib`` too. A ZIP may
             be named ``.jl``, a bare zlib stream ``.pkl``. An array of objects
             is a pickle of its own. The names of files beside it stand in the
@@ -31,9 +31,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from persist._wire.source import Source
-from persist._wire.zfile import is_packed, unpacked
-from persist._wire.zip import Member, ZipDirectory
+from persist._wire.archives.zip import Member, ZipDirectory
+from persist._wire.base.source import Source
+from persist._wire.compression.zfile import is_packed, unpacked
 from persist.errors import DamagedFileError, FormatError, LimitError, UnknownFormatError
 from persist.readers.base import Content, Options, Reader
 

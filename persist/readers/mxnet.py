@@ -24,10 +24,10 @@ import json
 import re
 from typing import Any
 
-from persist._regex import regex
-from persist._wire.ndlist import LIST_MAGIC, read_list
-from persist._wire.source import Source
-from persist._wire.steps import Step, chosen
+from persist._runtime.lazy_regex import regex
+from persist._wire.base.numbered_steps import Step, chosen
+from persist._wire.base.source import Source
+from persist._wire.mxnet.ndarray_list import LIST_MAGIC, read_list
 from persist.errors import DamagedFileError, FormatError
 from persist.readers.base import Content, Options, Reader
 from persist.tree import Record
@@ -264,7 +264,7 @@ class MXNetStatesReader(Reader):
         return None
 
     def read(self, source: Source, options: Options) -> Content:
-        from persist._wire.npy import plain_machine
+        from persist._wire.npy.npy import plain_machine
 
         machine = plain_machine(source, py2_str=options.py2_str)
         cursor = source.cursor()

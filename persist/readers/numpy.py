@@ -21,16 +21,16 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from persist._regex import regex
-from persist._wire.npy import MAGIC, Header, plain_machine, read_array, read_header
-from persist._wire.source import Cursor, Source
-from persist._wire.zip import STORED, Member, ZipDirectory
+from persist._runtime.lazy_regex import regex
+from persist._wire.archives.zip import STORED, Member, ZipDirectory
+from persist._wire.base.source import Cursor, Source
+from persist._wire.npy.npy import MAGIC, Header, plain_machine, read_array, read_header
 from persist.errors import DamagedFileError, FormatError
 from persist.readers.base import Content, Options, Reader
 from persist.tree import LazyArray
 
 if TYPE_CHECKING:
-    from persist._wire.pickle import Machine
+    from persist._wire.pickle.machine import Machine
 
 __all__ = ["NpyReader", "NpzReader"]
 

@@ -26,14 +26,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from persist._regex import regex
-from persist._wire.database_start import is_sqlite
-from persist._wire.source import Source
+from persist._runtime.lazy_regex import regex
+from persist._wire.base.source import Source
+from persist._wire.databases.signatures import is_sqlite
 from persist.errors import DamagedFileError, FormatError
 from persist.readers.base import Content, Options, Reader
 
 if TYPE_CHECKING:
-    from persist._wire.sqlite import Table
+    from persist._wire.databases.sqlite import Table
 
 __all__ = ["PymcTraceReader"]
 
@@ -285,7 +285,7 @@ def _traces(source: Source) -> list[Table]:
 def _looked_at(source: Source) -> list[Table]:
     if not is_sqlite(source):
         return []
-    from persist._wire.sqlite import Sqlite
+    from persist._wire.databases.sqlite import Sqlite
 
     try:
         tables = [table for table in Sqlite(source).tables if not table.name.startswith("sqlite_")]
@@ -307,7 +307,7 @@ def _keys(table: Table) -> int:
 
 
 def _of_database(source: Source, content: Content) -> None:
-    from persist._wire.sqlite import Sqlite, columns_of, journal_of
+    from persist._wire.databases.sqlite import Sqlite, columns_of, journal_of
 
     database = Sqlite(source)
     content.damage += journal_of(source)

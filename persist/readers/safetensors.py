@@ -23,9 +23,9 @@ from typing import IO, Any, NoReturn
 
 import numpy as np
 
-from persist._wire.dtypes import extended
-from persist._wire.source import Source
-from persist._wire.tensor_header import Rows, Tensor, rows_of
+from persist._wire.base.ml_dtypes import extended
+from persist._wire.base.source import Source
+from persist._wire.torch.safetensors_header import Rows, Tensor, rows_of
 from persist.errors import DamagedFileError, FormatError
 from persist.readers.base import Content, LateContent, Options, Reader
 from persist.tree import LazyArray

@@ -5,7 +5,7 @@ Written by  every training loop: ``model-10.pth``, ``mlp-0010.params``,
             Lightning's ``epoch=3-step=400.ckpt``, and the folders by version
             that TensorFlow Serving keeps (``00000123/saved_model.pb``).
 Evidence    The savers named above; TensorFlow's own folders are read by
-            `persist.readers.tensorflow_checkpoint`, with their state file.
+            `persist.readers.tensorflow.checkpoint`, with their state file.
 Traps       ``model-00001-of-00002`` is a part, no step; ``0.35`` in a name is a
             loss; ``resnet50`` has a number that is no step. Several kinds of
             file may bear the same steps (the model and its optimizer).
@@ -19,10 +19,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from persist._regex import regex
-from persist._wire.checkpointfiles import STATE, is_state
-from persist._wire.source import Source
-from persist._wire.steps import Step, chosen, grouped
+from persist._runtime.lazy_regex import regex
+from persist._wire.base.numbered_steps import Step, chosen, grouped
+from persist._wire.base.source import Source
+from persist._wire.tensorflow.checkpoint_files import STATE, is_state
 from persist.errors import FormatError
 from persist.readers.base import Content, Options, Reader
 

@@ -5,7 +5,7 @@ Written by  ``shelve`` since Python 1.4, over whatever ``dbm`` (Python 2: ``anyd
             (Berkeley DB 1.85 on macOS and the BSDs, 5.3 on Debian, GNU's own), ``dumbdbm``
             (``.dir``, ``.dat``, ``.bak``; Windows), and since 3.13 SQLite.
 Evidence    CPython's ``Lib/shelve.py``, ``Lib/dbm/dumb.py``, ``Lib/dbm/sqlite3.py``; the grammars
-            of the databases in `persist._wire.keyed` and `persist._wire.sqlite`; files written by
+            of the databases in `persist._wire.databases.dbm` and `persist._wire.databases.sqlite`; files written by
             2.7 to 3.13 and by the libraries that these stood on.
 Traps       What one names is often no file: ``run`` for ``run.db``, or for ``run.dir`` and
             ``run.dat``. GNU's ndbm has a ``.pag`` and a ``.dir`` that holds nothing. Values of
@@ -20,8 +20,8 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from persist._wire.database_start import is_sqlite, keyed_kind
-from persist._wire.source import Source
+from persist._wire.base.source import Source
+from persist._wire.databases.signatures import is_sqlite, keyed_kind
 from persist.errors import DamagedFileError, FormatError
 from persist.readers.base import Content, Options, Reader
 
@@ -127,7 +127,7 @@ def _is_directory(source: Source) -> bool:
     """Whether the first line of a file is a key with the place of its value."""
     if source.kind != "file" or source.head(1) not in (b"'", b'"', b"u"):
         return False
-    from persist._wire.keyed import entry_of
+    from persist._wire.databases.dbm import entry_of
 
     first = source.head(_LINE).decode("latin-1").partition("\n")[0]
     return entry_of(first) is not None
@@ -138,7 +138,7 @@ def _dumb(directory: Source, data: Source) -> Found:
 
 
 def _of_sqlite(source: Source) -> Found | None:
-    from persist._wire.sqlite import Sqlite
+    from persist._wire.databases.sqlite import Sqlite
 
     tables = [table for table in Sqlite(source).tables if table.is_plain]
     if [(table.name, table.columns) for table in tables] != [_TABLE]:

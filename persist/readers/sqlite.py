@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from persist._wire.database_start import is_sqlite
-from persist._wire.source import Source
+from persist._wire.base.source import Source
+from persist._wire.databases.signatures import is_sqlite
 from persist.errors import FormatError, LimitError
 from persist.readers.base import Content, Options, Reader
 
@@ -34,7 +34,7 @@ class SqliteReader(Reader):
         return "SQLite's header" if is_sqlite(source) else None
 
     def read(self, source: Source, options: Options) -> Content:
-        from persist._wire.sqlite import Sqlite, columns_of, journal_of
+        from persist._wire.databases.sqlite import Sqlite, columns_of, journal_of
 
         database = Sqlite(source)
         content = Content({}, damage=journal_of(source))

@@ -2,7 +2,7 @@
 
 Written by  ``misc.pkl_utils.dump`` of Theano 0.8 to 1.0.5, Aesara and PyTensor.
             Plain pickles of theirs, ``StripPickler``'s among them, are read by
-            `persist.readers.pickles`; what the objects mean, in either,
+            `persist.readers.pickle`; what the objects mean, in either,
             stands in `persist.migrations.theano`.
 Evidence    ``theano/misc/pkl_utils.py`` of 0.8 to 1.0.5 (``PersistentNdarrayID``,
             ``PersistentGpuArrayID``, ``PersistentSharedVariableID``,
@@ -23,8 +23,8 @@ from __future__ import annotations
 
 from typing import IO, Any
 
-from persist._wire.source import Source
-from persist._wire.zip import ZipDirectory
+from persist._wire.archives.zip import ZipDirectory
+from persist._wire.base.source import Source
 from persist.errors import FormatError
 from persist.readers.base import Content, Options, Reader
 

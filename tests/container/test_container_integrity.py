@@ -328,7 +328,7 @@ def test_a_digest_whose_library_is_missing_is_not_checked(monkeypatch: pytest.Mo
     def missing(name: str) -> Any:
         raise MissingExtraError(name)
 
-    monkeypatch.setattr("persist._container.store.digest_named", missing)
+    monkeypatch.setattr("persist._container.reading.store.digest_named", missing)
     store = _container.Store(_container.open_source(data), "lazy")
     assert "blake3 is not installed" in str(store.unchecked)
     assert np.asarray(store.whole(0)).tolist() == [0, 1, 2, 3, 4]

@@ -15,9 +15,11 @@ from test_container_trees import assert_plain
 from trees import trees
 
 import persist
-from persist import _container, _files, _migrate, ops
+from persist import _container, ops
+from persist._api import files
 from persist._cli import main
-from persist._container import inplace
+from persist._container.in_place import rewrite
+from persist._upgrade import records
 from persist.errors import DamagedFileError, FormatError, PersistError
 from persist.tree import Record
 
@@ -65,7 +67,7 @@ def file_of(folder: Path, tree: Any, **options: Any) -> Path:
 
 
 def renewed(path: Path, version: int, **options: Any) -> Any:
-    return _files.renew(path, registry=registry(version), durable=False, **options)[1]
+    return files.renew(path, registry=registry(version), durable=False, **options)[1]
 
 
 def tree_in(path: Path) -> Any:
@@ -129,7 +131,7 @@ def test_every_way_of_saving(tmp_path: Path, options: Any, plain_reader: Any) ->
         "m": np.ma.masked_less(np.arange(5), 2),
     }
     path = file_of(tmp_path, tree, **options)
-    wanted, _ = _migrate.upgrade(tree, registry(3))
+    wanted, _ = records.upgrade(tree, registry(3))
     renewed(path, 3, keep=True)
     assert_alike(wanted, tree_in(path))
     assert_plain(wanted, plain_reader(path))
@@ -147,7 +149,7 @@ def test_tables_and_blocks_stay(tmp_path: Path) -> None:
     path = file_of(tmp_path, tree)
     before = path.stat().st_size
     renewed(path, 3)
-    wanted, _ = _migrate.upgrade(tree, registry(3))
+    wanted, _ = records.upgrade(tree, registry(3))
     assert_alike(wanted, tree_in(path))
     assert path.stat().st_size < before + 60_000
     made = persist.load(path, registry=registry(3))
@@ -166,7 +168,7 @@ def test_what_steps_cut_from_arrays_is_not_written(tmp_path: Path) -> None:
     def cut(state: dict[str, Any]) -> dict[str, Any]:
         return {**state, "W": state["W"].reshape(-1, 8).T, "first": state["W"][:1000]}
 
-    done = _files.renew(path, registry=known, durable=False)[1]
+    done = files.renew(path, registry=known, durable=False)[1]
     assert done is not None
     assert done.size - done.kept < 3000
     assert _container.verify(path) == []
@@ -185,7 +187,7 @@ def test_a_new_array_of_an_old_name_has_its_own(tmp_path: Path) -> None:
     def swap(state: dict[str, Any]) -> dict[str, Any]:
         return {"V": state["W"], "W": state["W"] + 100, "b": state["b"]}
 
-    _files.renew(path, registry=known, durable=False)
+    files.renew(path, registry=known, durable=False)
     with persist.open(path) as file:
         assert file.arrays["net/W"].tolist() == [100, 101, 102, 103, 104]
         assert file.arrays["net/V"].tolist() == [0, 1, 2, 3, 4]
@@ -201,7 +203,7 @@ def test_any_tree_around_a_record(tree: Any, tmp_path_factory: Any, plain_reader
     whole = {"net": net(3), "around": tree}
     path = file_of(tmp_path_factory.mktemp("any"), whole)
     before = path.read_bytes()
-    wanted, _ = _migrate.upgrade(_container.read(before)[0], registry(3), unknown="drop")
+    wanted, _ = records.upgrade(_container.read(before)[0], registry(3), unknown="drop")
     renewed(path, 3, keep=True)
     assert_alike(wanted, tree_in(path))
     assert_plain(wanted, plain_reader(path))
@@ -225,7 +227,7 @@ def test_where_the_file_system_cannot_share(
     missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("_reflinked", "_ranged")[: 1 + (missing == "_ranged")]:
-        monkeypatch.setattr(inplace, name, lambda *args: "")
+        monkeypatch.setattr(rewrite, name, lambda *args: "")
     path = file_of(tmp_path, net(100_000))
     assert renewed(path, 2).how == ("copy" if missing == "_ranged" else "copy_file_range")
     assert tree_in(path).weights[5] == 5
@@ -249,7 +251,7 @@ def test_other_formats_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     np.savez(path, x=np.zeros(3))
     with pytest.raises(FormatError, match="cannot be upgraded in its place"):
-        _files.renew(path)
+        files.renew(path)
 
 
 # The command.

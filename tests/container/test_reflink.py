@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from persist import _container
-from persist._container import reflink
+from persist._container.writing import reflink
 
 Kept = list[int]
 

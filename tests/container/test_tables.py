@@ -23,9 +23,12 @@ from test_container_trees import assert_plain, saved
 from trees import trees
 
 import persist
-from persist import _container, _files, _flatten, _migrate, ops
-from persist._container import graph, packs, tables
-from persist._container.packs import LEAST
+from persist import _container, ops
+from persist._api import files
+from persist._container.writing import blocks, graph, tables
+from persist._container.writing.blocks import LEAST
+from persist._objects import flatten
+from persist._upgrade import records as upgrade_records
 from persist.errors import DamagedFileError, LimitError, MigrationFailedError, OpaqueWarning
 from persist.tree import Record
 
@@ -36,8 +39,8 @@ RELAXED = settings(max_examples=100, deadline=None, suppress_health_check=list(H
 def few(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Two records make a table, two arrays a block."""
     for module, name in (
-        *((graph, "MANY"), (graph, "LEAST"), (packs, "LEAST"), (_flatten, "MANY")),
-        *((tables, "_LONG"), (_flatten, "_MANY_LISTS")),
+        *((graph, "MANY"), (graph, "LEAST"), (blocks, "LEAST"), (flatten, "MANY")),
+        *((tables, "_LONG"), (flatten, "_MANY_LISTS")),
     ):
         monkeypatch.setattr(module, name, 2)
     return
@@ -221,7 +224,7 @@ def grown(seed: int) -> Any:
 
 
 def graph_of(value: Any) -> Any:
-    return _files.tree_of(value)
+    return files.tree_of(value)
 
 
 @RELAXED
@@ -375,7 +378,7 @@ def test_steps_on_columns_are_those_on_records(
 ) -> None:
     registry = registry_of(Moved, *steps)
     quick = moved(old_file(), registry)
-    monkeypatch.setattr(_files, "_by_columns", lambda *args: persist.tree.ABSENT)
+    monkeypatch.setattr(files, "_by_columns", lambda *args: persist.tree.ABSENT)
     slow = moved(old_file(), registry)
     for one, other in zip(quick, slow, strict=True):
         assert_alike(list(one), list(other))
@@ -386,7 +389,7 @@ def test_steps_on_columns_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("one by one")
 
     registry = registry_of(Moved, *STEPS["rename and add"])
-    monkeypatch.setattr(_migrate, "upgrade", never)
+    monkeypatch.setattr(upgrade_records, "upgrade", never)
     assert moved(old_file(), registry)[9][1:] == (9, "net")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import persist
-from persist._wire.pickle_writer import PickleWriter
+from persist._wire.pickle.writer import PickleWriter
 from persist.errors import DamageWarning, OpaqueWarning, UnknownSchemaError
 from persist.tree import Record
 

@@ -12,8 +12,8 @@ import pytest
 from packaging.version import Version
 
 import persist
-from persist import _renames
 from persist.errors import SchemaError
+from persist.packs import _renames
 from persist.registry import Registry
 
 numpy_pack = pytest.importorskip("persist.migrations.numpy")

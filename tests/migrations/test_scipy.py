@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import persist
-from persist._wire.pickle_writer import PickleWriter
+from persist._wire.pickle.writer import PickleWriter
 from persist.tree import Record
 
 CORPUS = Path(__file__).parents[1] / "corpus" / "scipy"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import persist
-from persist import _packs, _renames
+from persist.packs import _gather, _renames
 
 FOLDER = importlib.resources.files("persist.migrations")
 TABLES = sorted(
@@ -45,7 +45,7 @@ def test_a_name_tells_the_release() -> None:
     assert old == (None, ("0.22", "sklearn.tree.tree.DecisionTreeRegressor"))
     new = _renames.written_by(rows, ["sklearn.tree._classes.DecisionTreeRegressor"])
     assert new == (("0.22", "sklearn.tree._classes.DecisionTreeRegressor"), None)
-    assert _packs.written_by(["lab.Net", "numpy.ndarray"]) == []
+    assert _gather.written_by(["lab.Net", "numpy.ndarray"]) == []
 
 
 def test_inspecting_a_file_says_which_releases_wrote_it_and_why() -> None:

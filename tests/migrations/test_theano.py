@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import persist
-from persist._wire.pickle_writer import PickleWriter
+from persist._wire.pickle.writer import PickleWriter
 from persist.tree import Global, Record
 
 CORPUS = Path(__file__).parents[1] / "corpus" / "theano"

@@ -21,8 +21,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import persist
-from persist._files import choose, readers
-from persist._wire.source import open_source
+from persist._api.files import choose, readers
+from persist._wire.base.source import open_source
 from persist.errors import DamagedFileError, FormatError, UnknownFormatError
 from persist.readers.base import Reader
 

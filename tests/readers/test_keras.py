@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import persist
-from persist._wire.dtypes import extended
+from persist._wire.base.ml_dtypes import extended
 from persist.errors import DamagedFileError, FormatError, LimitError, MissingExtraError
 from persist.tree import Global, Record
 

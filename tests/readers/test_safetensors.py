@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import persist
-from persist._wire import dtypes
-from persist._wire.source import open_source
+from persist._wire.base import ml_dtypes
+from persist._wire.base.source import open_source
 from persist.errors import DamagedFileError, FormatError
 from persist.readers.safetensors import SafetensorsReader, _dtype_of
 from persist.tree import LazyArray
@@ -76,7 +76,7 @@ def test_the_order_of_the_header_is_the_order_of_the_names() -> None:
 
 def test_without_ml_dtypes_the_bits_are_unsigned_integers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ml_dtypes", None)
-    dtypes.extended.cache_clear()
+    ml_dtypes.extended.cache_clear()
     _dtype_of.cache_clear()
     try:
         header = {"b": tensor("BF16", [2], 0, 4), "f": tensor("F8_E5M2", [3], 4, 7)}
@@ -86,7 +86,7 @@ def test_without_ml_dtypes_the_bits_are_unsigned_integers(monkeypatch: pytest.Mo
             assert file.arrays["f"].dtype == np.uint8
             assert file.structure["tensors"]["b"] == {"dtype": "BF16", "shape": [2]}
     finally:
-        dtypes.extended.cache_clear()
+        ml_dtypes.extended.cache_clear()
         _dtype_of.cache_clear()
 
 

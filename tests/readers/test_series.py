@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import persist
-from persist._wire.steps import grouped
+from persist._wire.base.numbered_steps import grouped
 from persist.errors import FormatError, UnknownFormatError
 
 CORPUS = Path(__file__).parents[1] / "corpus"

@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import persist
-from persist._wire import dtypes
-from persist._wire.crc32c import crc32c, mask
-from persist._wire.slices import slice_key
+from persist._wire.base import ml_dtypes
+from persist._wire.compression.crc32c import crc32c, mask
+from persist._wire.tensorflow.slices import slice_key
 from persist.errors import DamagedFileError, FormatError, LimitError, UnknownFormatError
 
 CORPUS = Path(__file__).parents[1] / "corpus" / "tensorflow"
@@ -373,7 +373,7 @@ def test_without_ml_dtypes_the_bits_are_given_and_the_type_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "ml_dtypes", None)
-    dtypes.extended.cache_clear()
+    ml_dtypes.extended.cache_clear()
     try:
         with persist.open(TYPES / "x") as file:
             assert file.arrays["bf"].dtype == np.uint16
@@ -385,7 +385,7 @@ def test_without_ml_dtypes_the_bits_are_given_and_the_type_is_told(
             assert told["i4"]["dtype"] == "int4"
             assert file.damage == []
     finally:
-        dtypes.extended.cache_clear()
+        ml_dtypes.extended.cache_clear()
 
 
 @pytest.mark.parametrize(

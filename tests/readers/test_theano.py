@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import persist
-from persist._wire.pickle_writer import PickleWriter
+from persist._wire.pickle.writer import PickleWriter
 from persist.errors import DamagedFileError, FormatError
 from persist.tree import Global, LazyArray, PersistentRef, Record
 

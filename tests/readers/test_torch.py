@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import persist
-from persist._wire.pickle_writer import PickleWriter
-from persist._wire.storages import Storage, Tensor
+from persist._wire.pickle.writer import PickleWriter
+from persist._wire.torch.storage import Storage, Tensor
 from persist.errors import DamagedFileError, FormatError
-from persist.readers.torch_zip import ZipReader
+from persist.readers.torch.zip import ZipReader
 from persist.tree import Global, PersistentRef, Record
 
 CORPUS = Path(__file__).parents[1] / "corpus" / "torch"

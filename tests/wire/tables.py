@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 
-from persist._wire.crc32c import crc32c, mask
-from persist._wire.sstable import MAGIC
+from persist._wire.compression.crc32c import crc32c, mask
+from persist._wire.databases.sstable import MAGIC
 
 
 def varint(value: int) -> bytes:

@@ -1,0 +1,882 @@
+"""The road of one class: how its instances are taken apart and put together.
+
+Made once for each class, at first use, when all its decorators are done. What
+is today's state goes a short way; any other is surveyed and brought up to date.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy as copy_module
+import copyreg
+import functools
+import operator
+import threading
+import types
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, cast
+
+import attrs
+import numpy as np
+
+from persist import schema as _schema
+from persist._envelope import CODEC, FIELDS, INSIDE, ITEMS, Layer, seal, unwrap
+from persist._instances import compiled_current
+from persist._instances import compiled_older as _older
+from persist._instances.builtin_bases import (
+    attributes_of,
+    builtin_of,
+    converters_of,
+    fill,
+    has,
+    make,
+    make_array,
+    validators_of,
+    written_names,
+)
+from persist._instances.constants import NAMED, ConstantRef, constant_of, refusal
+from persist._instances.resources import stored
+from persist._upgrade.compiled import LATE
+from persist._upgrade.records import unknown_text
+from persist._upgrade.state import freeze, roots_of, take_array, thaw, today_state
+from persist._upgrade.versions import Case, Target, bring_up, survey, target_of
+from persist.errors import PersistError, SchemaError, UnknownFieldWarning
+from persist.registry import Registry, default_registry
+from persist.registry._declarations import EPOCH, outside
+from persist.schema import Declared, Field, Layout, Part, Schema, dotted
+from persist.tree import ABSENT, Global, Record, is_slots_pair
+
+__all__ = [
+    "Flat",
+    "Road",
+    "default_setstate",
+    "finish",
+    "flatten_state",
+    "is_busy",
+    "refuse_class",
+    "restore_state",
+    "road_of",
+]
+
+
+NEWOBJ: Any = vars(copyreg)["__newobj__"]
+NEWOBJ_EX: Any = vars(copyreg)["__newobj_ex__"]
+
+
+class _Busy(threading.local):
+    """The objects whose own ``__setstate__`` is running, in this thread."""
+
+    def __init__(self) -> None:
+        self.ids: list[int] = []
+
+
+_busy = _Busy()
+
+
+def is_busy(obj: Any) -> bool:
+    """Whether the instance's own ``__setstate__`` is running, in this thread."""
+    return id(obj) in _busy.ids
+
+
+@contextlib.contextmanager
+def _occupied(obj: Any) -> Iterator[None]:
+    _busy.ids.append(id(obj))
+    try:
+        yield
+    finally:
+        _busy.ids.pop()
+
+
+def default_setstate(obj: Any, state: Any) -> None:
+    """What ``super().__setstate__(state)`` does where no base wrote one: the attributes are set."""
+    parts = state if is_slots_pair(state) else (state,)
+    for part in parts:
+        if part is not None:
+            if not isinstance(part, dict):
+                raise TypeError(
+                    f"a state of {type(part).__name__} needs a __setstate__ of its own."
+                )
+            for name, value in part.items():
+                object.__setattr__(obj, name, value)
+
+
+class Flat(NamedTuple):
+    """An instance taken apart.
+
+    Attributes:
+        schema: of its class.
+        state: as `Record.state` has it: fields by name, a codec's state, or an envelope.
+        layers: what is said of each class, base first.
+        values: the value of each: a dict of fields, a codec's state, None.
+        args: of its constructor (heirs of tuple, int, Exception ...).
+        kwargs: likewise.
+        listitems: the items of an heir of list or set, else None.
+        dictitems: the pairs of an heir of dict, else None.
+        array: of an heir of ndarray, else None.
+    """
+
+    schema: Schema
+    state: Any
+    layers: list[Layer]
+    values: list[Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    listitems: list[Any] | None
+    dictitems: list[tuple[Any, Any]] | None
+    array: Any
+
+
+def road_of(cls: type, registry: Registry | None = None) -> Road:
+    """The road of a class: of its own registry, or of the one that registered it from outside."""
+    road = vars(cls).get("_persist_road")
+    if road is not None and road.cls is cls:
+        return cast(Road, road)
+    declared = vars(cls).get(_schema.DECLARED)
+    if isinstance(declared, Declared):
+        road = Road(cls, declared.registry)
+        type.__setattr__(cls, "_persist_road", road)
+        return road
+    home = (default_registry if registry is None else registry)._owner(cls)
+    road = home._roads.get(cls)
+    if road is None:
+        road = home._roads[cls] = Road(cls, home)
+    return cast(Road, road)
+
+
+class Road:
+    """How the instances of one class are taken apart and put together."""
+
+    def __init__(self, cls: type, home: Registry) -> None:
+        self.cls = cls
+        self.registry: Registry = home
+        self.layout: Layout = home.layout(cls)
+        schema = home.schema_for(cls)
+        assert schema is not None
+        self.schema = schema
+        self.builtin = builtin_of(cls)
+        # Builtin exceptions that read their arguments in __init__, where heirs have one of their own.
+        self.reads_args = issubclass(self.builtin, BaseException) and self.builtin not in (
+            BaseException,
+            Exception,
+        )
+        self.getters = [_getter(cls, part) for part in self.layout.parts]
+        self.headers: dict[Any, tuple[Any, ...]] = {}
+        self.header = seal(self._layers([_names(part) for part in self.layout.parts]))
+        self.ways: dict[Any, tuple[Any, Any, int]] = {}  # header of a file -> its short way
+        self.bare_ways: dict[int, tuple[Any, int]] = {}  # version -> steps, where nothing tells it
+        self.names = frozenset(self.schema.names)
+        self.older: tuple[Any, Any, int] = (None, None, -1)  # the one that was gone last
+        self.known: Any = None  # the header of the file that was read last, equal to ours
+        self.last: Any = None  # the header that was written last, and its names
+        self.target: Target = target_of(schema, home)
+        # A state of today is told by its header alone.
+        self.is_simple = not self.layout.leaf.open and (
+            self.layout.codec or not any(part.kind == INSIDE for part in self.layout.parts)
+        )
+        self.arities: dict[int | None, tuple[Any, ...]] = {}  # of a codec's tuple -> header
+        self.converters = converters_of(cls)
+        self.validators = validators_of(cls)
+        self.caches_hash = hasattr(cls, "_attrs_cached_hash")
+        self.loaded = getattr(cls, "__loaded__", None)
+        self.checked = any(
+            field.type is not None or field.dtype is not None or field.shape is not None
+            for field in self.layout.saved()
+        )
+        self.own_reduce = next(
+            (
+                found
+                for base in cls.__mro__
+                if base is not Counter
+                and isinstance(found := vars(base).get("__reduce__"), types.FunctionType)
+            ),
+            None,
+        )
+        self.completes = bool(
+            self.checked
+            or self.validators
+            or self.caches_hash
+            or any(part.transients for part in self.layout.parts)
+        )
+        self.plain = (
+            self.builtin is object
+            and "__getnewargs__" not in written_names(cls)
+            and "__getnewargs_ex__" not in written_names(cls)
+        )
+        self.is_bare = self.is_simple and not (
+            self.completes or self.layout.resources or self.loaded is not None
+        )
+        compiled_current.install(self, _busy, NEWOBJ)
+
+    # Taking apart.
+
+    def reduce(self, obj: Any) -> Any:
+        """What ``__reduce_ex__`` returns; a class's own ``__reduce__`` is left alone."""
+        if self.own_reduce is not None:
+            return self.own_reduce(obj)
+        if "<locals>" in self.cls.__qualname__ or self.cls.__module__ == "__main__":
+            refuse_class(self.cls, self.schema)
+        names, values = self._values(obj)
+        for value in values:
+            if type(value) is tuple:
+                for item in value:
+                    if isinstance(item, NAMED):
+                        names, values = self._named_values(names, values)
+                        break
+        header = self._header(names)
+        if self.plain:
+            return NEWOBJ, (self.cls,), (header, *values)
+        return self._reduced(obj, header, values)
+
+    def _reduced(self, obj: Any, header: tuple[Any, ...], values: list[Any]) -> tuple[Any, ...]:
+        args, kwargs, listitems, dictitems, array = self.contents(obj)
+        if self.builtin is set or self.reads_args:
+            header = self._with_items(header)
+            values = [*values, list(args) if self.reads_args else listitems]
+            listitems = None
+        state = (header, *values)
+        if array is not None:
+            return make_array, (self.cls, array), state
+        if kwargs:
+            made: tuple[Any, ...] = (NEWOBJ_EX, (self.cls, args, kwargs))
+        else:
+            made = (NEWOBJ, (self.cls, *args))
+        return (
+            *made,
+            state,
+            None if listitems is None else iter(listitems),
+            None if dictitems is None else iter(dictitems),
+        )
+
+    def _with_items(self, header: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The header of a set's or exception's heir: one object for one shape, written once."""
+        key = (ITEMS, header)
+        if key not in self.headers:
+            said = Layer(dotted(self.builtin), 0, "", ITEMS, None)
+            layers = (*header[2], tuple(said))
+            self.headers[key] = (*header[:2], layers)
+        return self.headers[key]
+
+    def contents(self, obj: Any) -> tuple[Any, ...]:
+        """Arguments, keywords, list items, dict items, array: what the builtin base holds."""
+        base = self.builtin
+        if self.plain:
+            return (), {}, None, None, None
+        if base is np.ndarray:
+            return (), {}, None, None, np.ndarray.view(obj, np.ndarray)
+        args: tuple[Any, ...] = ()
+        kwargs: dict[str, Any] = {}
+        if hasattr(obj, "__getnewargs_ex__"):
+            args, kwargs = obj.__getnewargs_ex__()
+        elif hasattr(obj, "__getnewargs__"):
+            args = obj.__getnewargs__()
+        elif base is frozenset:
+            args = (frozenset(obj),)
+        elif issubclass(base, BaseException):
+            args = base.__reduce__(obj)[1]  # type: ignore[assignment]
+        listitems = list(list.__iter__(obj)) if base is list else None
+        if base is set:
+            listitems = list(set.__iter__(obj))
+        dictitems = list(base.items(obj)) if issubclass(base, dict) else None
+        return args, kwargs, listitems, dictitems, None
+
+    def _values(self, obj: Any) -> tuple[list[Any], list[Any]]:
+        """Names and value of each part."""
+        names: list[Any] = []
+        values: list[Any] = []
+        if self.layout.doubtful is not None:
+            self._refuse_doubt(obj)
+        for part, getter in zip(self.layout.parts, self.getters, strict=True):
+            if part.kind == FIELDS:
+                own, value = getter(obj)
+                if self.checked:
+                    self._check(part, own, value, "saved")
+            elif part.kind == CODEC:
+                value = self._coded(part, obj)
+                own = len(value) if type(value) is tuple else None
+            else:
+                own, value = tuple(field.name for field in part.fields), None
+            names.append(own)
+            values.append(value)
+        return names, values
+
+    def _coded(self, part: Part, obj: Any) -> Any:
+        if part.getstate is not None:
+            return part.getstate(obj)
+        state = object.__getstate__(obj)
+        if isinstance(state, dict):
+            return {
+                name: value for name, value in state.items() if name not in self.layout.resources
+            }
+        return state
+
+    def _header(self, names: list[Any]) -> tuple[Any, ...]:
+        if self.last is not None and names == self.last[0]:
+            return self.last[1]  # type: ignore[no-any-return]
+        key = tuple(names)
+        header = self.headers.get(key)
+        if header is None:
+            header = seal(self._layers(names))
+            header = self.header if header == self.header else header
+            if self.layout.leaf.kind == CODEC:
+                self.arities[names[-1]] = header
+            if len(self.headers) < 1000:
+                self.headers[key] = header
+        self.last = (names, header)
+        return header
+
+    def _layers(self, names: list[Any]) -> list[Layer]:
+        return [
+            Layer(part.schema.name, part.schema.version, part.schema.fingerprint, part.kind, own)
+            for part, own in zip(self.layout.parts, names, strict=True)
+        ]
+
+    def _named_values(self, names: list[Any], values: list[Any]) -> tuple[list[Any], list[Any]]:
+        """Put constants for the functions and classes among the fields, or refuse them."""
+        result = []
+        for part, own, value in zip(self.layout.parts, names, values, strict=True):
+            if part.kind == FIELDS:
+                value = tuple(self._constant(*pair) for pair in zip(own, value, strict=True))
+            result.append(value)
+        return names, result
+
+    def _constant(self, name: str, value: Any) -> Any:
+        if not isinstance(value, NAMED):
+            return value
+        known = self.registry.constant_name(value)
+        if known is not None:
+            return ConstantRef(known)
+        why, _, cure = refusal(value, self.registry).partition(". ")
+        raise SchemaError(
+            f"the field {name!r} cannot be saved: {why}.",
+            where=f"class {dotted(self.cls)}",
+            remedy=cure,
+            schema=self.schema.name,
+            field=name,
+        )
+
+    def _refuse_doubt(self, obj: Any) -> None:
+        """Refuse to guess whose an attribute is that nobody declares, where a base says nothing."""
+        base = self.layout.doubtful
+        assert base is not None
+        extra = [name for name in getattr(obj, "__dict__", ()) if name not in self.layout.known]
+        if extra:
+            raise SchemaError(
+                f"nobody declares its attributes {', '.join(map(repr, extra))}: {dotted(self.cls)} lists "
+                f"its own fields, but its base {dotted(base)} says nothing of its.",
+                where=f"class {dotted(self.cls)}",
+                remedy=f"Say in {base.__name__} which it owns, persistent = (...) or (), and name in "
+                "transient = (...) what is not to be saved.",
+                schema=self.schema.name,
+                fields=extra,
+            )
+
+    def _check(self, part: Part, names: Any, values: Any, doing: str) -> None:
+        given = dict(zip(names, values, strict=True))
+        for field in part.fields:
+            fault = field.fault(given[field.name]) if field.name in given else ""
+            if fault:
+                raise SchemaError(
+                    f"the field {field.name!r} cannot be {doing}: {fault}.",
+                    where=f"class {dotted(self.cls)}",
+                    remedy="The class declares it so; change the value or the declaration.",
+                    schema=part.schema.name,
+                    field=field.name,
+                )
+
+    def flat(self, obj: Any) -> Flat:
+        """Take an instance apart."""
+        refuse_class(self.cls, self.schema)
+        names, values = self._values(obj)
+        case = Case(self.target)
+        states: list[Any] = []
+        for target, own, value in zip(self.target.parts, names, values, strict=True):
+            if target.kind == FIELDS:
+                value = dict(zip(own, value, strict=True))
+            if target.kind != INSIDE:
+                case.states.append((target, value))
+            states.append(value)
+        layers = self._layers(names)
+        return Flat(self.schema, today_state(case), layers, states, *self.contents(obj))
+
+    # Putting together.
+
+    def load(self, obj: Any, state: Any) -> None:
+        """Apply a state from a pickle, of whatever age."""
+        if self.builtin is np.ndarray and unwrap(state) is None:
+            state = _array_state(obj, state)
+        if type(state) is tuple and state and type(state[0]) is tuple:
+            header = state[0]
+            if header is self.known and header is not None:
+                self._set_current(obj, state)
+                return
+            if self._is_today(header, state):
+                self.known = header
+                self._set_current(obj, state)
+                return
+            older = self._older(header, state)
+            if older is not None:
+                older(obj, state)
+                return
+        if type(state) is not dict or not _older.take_bare(self, obj, state):
+            self.load_slowly(obj, state)
+
+    def load_slowly(self, obj: Any, state: Any) -> None:
+        """Apply a state of whatever age, with everything looked at on the way."""
+        self._take(obj, self._upgraded(obj, state))
+
+    def load_rest(self, obj: Any, state: Any, done: Any, frozen: Any = None) -> None:
+        """Apply a state some of whose steps are done: (what they gave, how many) of each class."""
+        self._take(obj, self._upgraded(obj, state, done, frozen))
+
+    def take_fields(self, obj: Any, state: dict[str, Any]) -> None:
+        """Set the fields of a class without bases to what steps gave: all of them, and no other."""
+        if self.is_bare and not self.converters:
+            for field in self.layout.leaf.fields:
+                self._put(obj, field.attribute, self._resolved(state[field.name]))
+            return
+        self._apply(obj, [(self.target.leaf, state)], {}, lambda schema: True, True)
+        finish(obj)
+
+    def _take(self, obj: Any, case: Case) -> None:
+        if case.items is not None and self.builtin is set:
+            set.update(obj, case.items)
+        elif case.items is not None and self.reads_args:
+            self.builtin.__init__(obj, *case.items)  # type: ignore[misc]
+        self._apply(obj, case.states, case.extra, case.migrated, True)
+        finish(obj)
+
+    def _older(self, header: Any, state: Any) -> Any:
+        """The short way of states with this header, where there is one; compiled at the first."""
+        epoch = EPOCH[0]
+        envelope = unwrap(state)
+        if envelope is None or any(layer.kind != FIELDS for layer in envelope.layers):
+            return None
+        known = self.ways.get(header)
+        count = known[1] + 1 if known is not None and type(known[1]) is int else 1
+        if known is None or known[2] != epoch or type(known[1]) is int:
+            if len(self.ways) > 1000:
+                self.ways.clear()
+            if count < LATE:
+                self.ways[header] = (header, count, epoch)
+                return None
+            try:
+                case = survey(self.target, state, self.registry, owners=self._owners)
+            except PersistError:  # told on the general way, with its place
+                return None
+            known = self.ways[header] = (header, _older.compiled(self, case, state), epoch)
+        if known[1] is not None:
+            self.older = (header, known[1], epoch)
+        return known[1]
+
+    def _is_today(self, header: Any, state: Any) -> bool:
+        """Whether a header says today's versions and all fields, so that nothing is to be decided."""
+        if not self.is_simple or len(state) != len(self.layout.parts) + 1:
+            return False
+        if header == self.header:
+            return all(
+                type(value) is tuple and len(value) == len(part.fields)
+                for part, value in zip(self.layout.parts, state[1:], strict=True)
+                if part.kind == FIELDS
+            )
+        envelope = unwrap(state) if self.layout.codec else None
+        if envelope is None or len(envelope.layers) != len(self.layout.parts):
+            return False
+        ours = [Layer(*layer) for layer in self.header[2]]
+        return all(
+            mine[:2] == other[:2]
+            and mine.kind == other.kind
+            and (mine.kind == CODEC or mine.names == other.names)
+            for mine, other in zip(ours, envelope.layers, strict=True)
+        )
+
+    def _set_current(self, obj: Any, state: tuple[Any, ...]) -> None:
+        """The state is today's, every field is there: set them."""
+        put = object.__setattr__
+        for part, values in zip(self.layout.parts, state[1:], strict=True):
+            if part.kind == CODEC:
+                self._decode(obj, part, values)
+                continue
+            if part.kind == INSIDE:
+                continue
+            for field, value in zip(part.fields, values, strict=True):
+                if type(value) is ConstantRef:
+                    value = self._resolved(value)
+                put(obj, field.attribute, value)
+        if self.completes:
+            self._complete(obj, {}, True)
+        if self.layout.resources or self.loaded is not None:
+            finish(obj)
+
+    def _upgraded(self, obj: Any, state: Any, done: Any = (), frozen: Any = None) -> Case:
+        try:
+            case = survey(self.target, state, self.registry, owners=self._owners)
+            if frozen is None:
+                frozen = {}
+                if case.is_migrated and not done:
+                    for piece in case.pieces:
+                        freeze(piece.value, frozen)
+            for piece in case.pieces:
+                if isinstance(piece.value, dict):
+                    piece.value = dict(piece.value)
+            for piece, (value, count) in zip(case.pieces, done, strict=False):
+                piece.value, piece.done = value, count
+            try:
+                bring_up(case, record=self._record(obj, state))
+            finally:
+                for array in frozen.values():
+                    array.flags.writeable = True
+            roots = roots_of(frozen)
+            for _, own in case.states:
+                thaw(own, roots)
+        except PersistError as error:
+            raise error.at(where=f"record {dotted(self.cls)!r}") from error.__cause__
+        if case.instead is not ABSENT:
+            raise SchemaError(
+                "a migration puts another value in the place of the instance, which plain pickle cannot do.",
+                where=f"record {dotted(self.cls)!r}",
+                remedy="Load the file with persist.load.",
+                schema=self.schema.name,
+            )
+        if case.unknown:
+            warnings.warn(
+                unknown_text(self.schema.name, case.unknown),
+                UnknownFieldWarning,
+                stacklevel=outside(),
+            )
+        return case
+
+    def _record(self, obj: Any, state: Any) -> Record:
+        record = Record(Global(self.cls.__module__, self.cls.__qualname__), state)
+        if self.builtin is list:
+            record.listitems = list(list.__iter__(obj))
+        elif issubclass(self.builtin, dict):
+            record.dictitems = list(dict.items(obj))
+        return record
+
+    def _owners(self) -> set[str]:
+        names = self.registry.old_names(self.schema.qualname)
+        return {name.rpartition(".")[2] for name in names}
+
+    def _resolved(self, value: Any) -> Any:
+        """The function or class that a constant stands for; any other value is itself."""
+        if type(value) is Record:
+            value = constant_of(value) or value
+        if type(value) is not ConstantRef:
+            return value
+        found = self.registry.constant_named(value.name)
+        if found is ABSENT:
+            raise SchemaError(
+                f"the constant {value.name!r} is not known.",
+                where=f"record {dotted(self.cls)!r}",
+                remedy=f"Import what registers it, or say persist.constant({value.name!r}, ...).",
+                constant=value.name,
+            )
+        return found
+
+    def _apply(
+        self,
+        obj: Any,
+        states: Iterable[tuple[Any, Any]],
+        extra: Mapping[Any, Any],
+        migrated: Callable[[str], bool],
+        validate: bool,
+    ) -> None:
+        """Set the states of all parts, base first."""
+        given: dict[str, Any] = {}
+        parts = {part.schema.name: part for part in self.layout.parts}
+        for target, state in states:
+            part = parts[target.schema.name]
+            if part.kind == CODEC:
+                self._decode(obj, part, state)
+                continue
+            convert = validate and migrated(part.schema.name)
+            self._set_fields(obj, part, state, convert)
+            given.update(state)
+        for name, value in extra.items():
+            self._put(obj, name, value)
+        self._complete(obj, given, validate)
+
+    def _decode(self, obj: Any, part: Part, state: Any) -> None:
+        with _occupied(obj):
+            if part.setstate is not None:
+                part.setstate(obj, state)
+            elif state is not None:
+                if not isinstance(state, dict) and not is_slots_pair(state):
+                    raise SchemaError(
+                        f"its __getstate__ gave a {type(state).__name__}, and it has no __setstate__ to "
+                        "take one.",
+                        where=f"class {dotted(part.cls)}",
+                        remedy="Write the __setstate__ that belongs to it.",
+                        schema=part.schema.name,
+                    )
+                default_setstate(obj, state)
+
+    def _set_fields(self, obj: Any, part: Part, state: dict[Any, Any], convert: bool) -> None:
+        fields = {field.name: field for field in part.fields}
+        for name, value in state.items():
+            field = fields.get(name)
+            value = self._resolved(value)
+            if field is None:  # an attribute of an open class
+                self._put(obj, _schema.mangled(name, part.cls), value)
+                continue
+            converter = self.converters.get(field.attribute) if convert else None
+            if converter is not None:
+                value = self._converted(obj, field, converter, value)
+            self._put(obj, field.attribute, value)
+
+    def _converted(self, obj: Any, field: Field, converter: Any, value: Any) -> Any:
+        try:
+            return converter(obj, value)
+        except Exception as error:  # whatever a stranger's function raises
+            raise SchemaError(
+                f"the converter of the field {field.name!r} fails on its upgraded value: "
+                f"{type(error).__name__}: {error}.",
+                where=f"class {dotted(self.cls)}",
+                remedy="Mend the migration, or load with validate=False.",
+                schema=self.schema.name,
+                field=field.name,
+            ) from error
+
+    def _put(self, obj: Any, attribute: str, value: Any) -> None:
+        try:
+            object.__setattr__(obj, attribute, value)
+        except (AttributeError, TypeError) as error:
+            raise SchemaError(
+                f"its field {attribute!r} cannot be set: {error}.",
+                where=f"class {dotted(self.cls)}",
+                remedy="A property took its place, or there is no slot for it: name the field in persistent "
+                "as it is stored, and move old states there with a migration (persist.ops.rename).",
+                schema=self.schema.name,
+                field=attribute,
+            ) from error
+
+    def _complete(self, obj: Any, given: dict[str, Any], validate: bool) -> None:
+        """Give defaults to what is missing, then look everything over."""
+        for part in self.layout.parts:
+            for field in (*part.fields, *part.transients):
+                if not field.has_default or (part.kind != FIELDS and not field.transient):
+                    continue
+                if field.transient or not has(obj, field.attribute):
+                    self._put(obj, field.attribute, field.fresh(given, obj))
+        if self.caches_hash:
+            object.__setattr__(obj, "_attrs_cached_hash", None)
+        if self.checked:
+            for part in self.layout.parts:
+                if part.kind == FIELDS:
+                    there = [field for field in part.fields if has(obj, field.attribute)]
+                    names = [field.name for field in there]
+                    values = [object.__getattribute__(obj, field.attribute) for field in there]
+                    self._check(part, names, values, "loaded")
+        if validate:
+            self._validate(obj)
+
+    def _validate(self, obj: Any) -> None:
+        for attribute in self.validators:
+            if not attrs.validators.get_disabled() and has(obj, attribute.name):
+                try:
+                    attribute.validator(
+                        obj, attribute, object.__getattribute__(obj, attribute.name)
+                    )
+                except Exception as error:  # whatever a stranger's function raises
+                    raise SchemaError(
+                        f"the field {attribute.name!r} is refused by its validator: "
+                        f"{type(error).__name__}: {error}.",
+                        where=f"class {dotted(self.cls)}",
+                        remedy="Mend the migration, or load with validate=False.",
+                        schema=self.schema.name,
+                        field=attribute.name,
+                    ) from error
+
+    # Copying.
+
+    def copied(self, obj: Any, memo: dict[int, Any] | None) -> Any:
+        """Copy an instance; transients and resources go by reference, nothing migrates."""
+
+        def again(value: Any) -> Any:
+            return value if memo is None else copy_module.deepcopy(value, memo)
+
+        args, kwargs, listitems, dictitems, array = self.contents(obj)
+        if array is not None:
+            array = array.copy() if memo is None or not array.dtype.hasobject else again(array)
+        args = tuple(again(item) for item in args)
+        new = make(self.cls, args, {name: again(item) for name, item in kwargs.items()}, array)
+        if memo is not None:
+            memo[id(obj)] = new
+        fill(
+            new,
+            [again(item) for item in listitems or ()],
+            [(again(name), again(item)) for name, item in dictitems or ()],
+        )
+        if self.layout.codec:
+            for part in self.layout.parts:
+                if part.kind == CODEC:
+                    self._decode(new, part, again(self._coded(part, obj)))
+        byref = {field.attribute for part in self.layout.parts for field in part.transients}
+        codec_owned = self._attributes_of_codecs() if self.layout.codec else None
+        for name, value in attributes_of(obj):
+            if name in self.layout.resources or name in byref:
+                object.__setattr__(new, name, value)
+            elif codec_owned is None or name in codec_owned:
+                object.__setattr__(new, name, again(value))
+        if issubclass(self.builtin, defaultdict):
+            new.default_factory = obj.default_factory
+        if not hasattr(obj, "__dict__"):
+            for name, found in self.layout.resources.items():
+                value = stored(obj, name)
+                if value is not ABSENT:
+                    found.__set__(new, value)
+        return new
+
+    def _attributes_of_codecs(self) -> set[str]:
+        """Attributes beside those that a codec carries: the fields of parts that have none."""
+        return {
+            field.attribute
+            for part in self.layout.parts
+            if part.kind == FIELDS
+            for field in part.fields
+        }
+
+
+# Parts of a road.
+
+
+def _array_state(obj: Any, state: Any) -> Any:
+    """Give an ndarray's heir the array of its plain pickle; return what else the state held."""
+    record = Record(dotted(type(obj)), state)
+    take_array(record)
+    if record.args:
+        array = record.args[1]
+        order = bool(array.flags.f_contiguous and not array.flags.c_contiguous)
+        data = (
+            array.reshape(-1, order="A").tolist() if array.dtype == object else array.tobytes("A")
+        )
+        parts: Any = (1, array.shape, array.dtype, order, data)
+        np.ndarray.__setstate__(obj, parts)
+    return record.state
+
+
+def _names(part: Part) -> Any:
+    if part.kind == CODEC:
+        return None
+    return tuple(field.name for field in part.fields)
+
+
+def _getter(cls: type, part: Part) -> Callable[[Any], tuple[Any, Any]]:
+    """A function from an instance to the names and values of a part's fields."""
+    names = tuple(field.name for field in part.fields)
+    attributes = tuple(field.attribute for field in part.fields)
+    if part.open:
+        return functools.partial(_open_values, part.cls, cls)
+    if not attributes:
+        return lambda obj: ((), ())
+    fetch = operator.attrgetter(*attributes)
+    alone = len(attributes) == 1
+    if hasattr(cls, "__getattr__"):  # it would be asked for what is missing
+        return lambda obj: _slow_values(obj, names, attributes)
+
+    def values(obj: Any) -> tuple[Any, Any]:
+        try:
+            found = fetch(obj)
+        except AttributeError:
+            return _slow_values(obj, names, attributes)
+        return names, ((found,) if alone else found)
+
+    return values
+
+
+def _slow_values(obj: Any, names: Any, attributes: Any) -> tuple[Any, Any]:
+    there, values = [], []
+    for name, attribute in zip(names, attributes, strict=True):
+        try:
+            values.append(object.__getattribute__(obj, attribute))
+        except AttributeError:
+            continue
+        there.append(name)
+    return tuple(there), tuple(values)
+
+
+def _open_values(owner: type, cls: type, obj: Any) -> tuple[Any, Any]:
+    """Every attribute of an instance that no class declares, and the slots of its own."""
+    layout = road_of(cls).layout
+    part = layout.leaf
+    there, values = _slow_values(
+        obj, [field.name for field in part.fields], [field.attribute for field in part.fields]
+    )
+    found = {
+        name: value
+        for name, value in getattr(obj, "__dict__", {}).items()
+        if name not in layout.known and type(name) is str
+    }
+    names = tuple(_schema.plain_name(name, owner) for name in found)
+    return (*there, *names), (*values, *found.values())
+
+
+def refuse_class(cls: type, schema: Schema) -> None:
+    """Refuse a class that no program could find again."""
+    is_named = schema.name != dotted(cls)
+    if "<locals>" in cls.__qualname__:
+        raise SchemaError(
+            f"instances of the local class {dotted(cls)} cannot be saved.",
+            remedy="Nobody could find the class again: define it at the top of a module.",
+            schema=schema.name,
+        )
+    if cls.__module__ == "__main__" and not is_named:
+        raise SchemaError(
+            f"instances of {dotted(cls)} cannot be saved: its module is the script that runs.",
+            remedy=f"Another script could not find it: move it to a module, or give it a name of its "
+            f'own: class {cls.__name__}(..., schema="lab.{cls.__name__}").',
+            schema=schema.name,
+        )
+
+
+def restore_state(
+    obj: Any,
+    state: Any,
+    *,
+    validate: bool = True,
+    migrated: bool = False,
+    registry: Registry | None = None,
+    file: str | None = None,
+    where: str | None = None,
+) -> None:
+    """Set the state of today on an instance that `make` made.
+
+    Args:
+        obj: the instance.
+        state: what `upgrade` left in `Record.state`, its values built; ABSENT for none.
+        validate: run attrs' converters (on a migrated state) and validators.
+        migrated: whether steps were done (`Plan.is_migrated`).
+        registry: for a class that `Registry.register` declared; None is the default one.
+        file: for messages.
+        where: likewise.
+
+    Raises:
+        SchemaError: a field is missing, refused, or not as declared.
+    """
+    road = road_of(type(obj), registry)
+    try:
+        case = survey(road.target, state, road.registry, version=road.schema.version)
+        bring_up(case, unknown="keep")
+        road._apply(obj, case.states, case.extra, lambda schema: migrated, validate)
+    except PersistError as error:
+        raise error.at(file=file, where=where) from error.__cause__
+
+
+def finish(obj: Any, registry: Registry | None = None) -> None:
+    """Open what `resource` declares, then call ``__loaded__``: once, when everything is built."""
+    road = road_of(type(obj), registry)
+    for found in road.layout.resources.values():
+        found.reopen(obj)
+    if road.loaded is not None:
+        obj.__loaded__()
+
+
+def flatten_state(obj: Any, registry: Registry | None = None) -> Flat:
+    """Take an instance of a declared class apart, its classes' states apart from each other.
+
+    Raises:
+        SchemaError: the class could not be found again, or a field is not as declared.
+    """
+    return road_of(type(obj), registry).flat(obj)

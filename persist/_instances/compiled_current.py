@@ -1,0 +1,184 @@
+"""The short ways: what pickle calls for an instance, compiled once for each class.
+
+Where nothing is to be decided (no defaults, checks, resources, hooks), the
+general way of `persist._instances.adapter` amounts to a few attribute reads or writes. They
+are written out here as source and compiled, and put on the class; whatever is
+not as expected goes the general way, and the tests prove on every kind of class
+that both give the same.
+"""
+
+from __future__ import annotations
+
+import abc
+import enum
+import types
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from persist._envelope import CODEC, FIELDS, INSIDE
+from persist._instances.constants import UNRESOLVED
+from persist._trees.copier import SCALAR
+from persist._upgrade.compiled import compiled, is_ordinary
+from persist.registry._declarations import EPOCH
+from persist.schema import DECLARED
+
+if TYPE_CHECKING:
+    from persist._instances.adapter import Road
+
+__all__ = ["install"]
+
+# Exact types of what may be a function or a class; the general way looks closer.
+_DOUBTFUL = frozenset(
+    (
+        types.FunctionType, types.BuiltinFunctionType, types.MethodType, type, abc.ABCMeta, enum.EnumMeta, np.ufunc,
+    )
+)  # fmt: skip
+
+# What most values are; a look at each is cheaper than at all.
+_PLAIN = frozenset((*SCALAR, tuple, list, dict, set, np.ndarray))
+
+_REDUCE_FIELDS = """
+def __reduce_ex__(self, protocol):
+    if type(self) is CLS:
+        try:
+            {names} = {reads}
+        except AttributeError:
+            return GENERAL(self, protocol)
+        if {plain}:
+            return NEWOBJ, ARGS, (HEADER, {values})
+    return GENERAL(self, protocol)
+"""
+
+_REDUCE_CODEC = """
+def __reduce_ex__(self, protocol):
+    if type(self) is CLS:
+        value = GETSTATE(self)
+        header = HEADERS.get(len(value) if type(value) is tuple else None)
+        if header is not None:
+            return NEWOBJ, ARGS, (header, {nones}value)
+    return GENERAL(self, protocol)
+"""
+
+_SET = """
+def __setstate__(self, state):
+    if type(state) is tuple and state and type(self) is CLS and not UNRESOLVED{idle}:
+        header = state[0]
+        if header is ROAD.known:
+            {body}
+            return
+        older = ROAD.older
+        if header is older[0] and older[2] == EPOCH[0]:
+            older[1](self, state)
+            return
+    GENERAL(self, state)
+"""
+
+_SET_CODEC = """ids = BUSY.ids
+            ids.append(id(self))
+            try:
+                SETSTATE(self, state[-1])
+            finally:
+                ids.pop()"""
+
+
+def install(road: Road, busy: Any, newobj: Any) -> None:
+    """Put the short ways of a class on it, where it has any."""
+    space = {
+        "__name__": __name__,
+        "CLS": road.cls,
+        "ROAD": road,
+        "NEWOBJ": newobj,
+        "ARGS": (road.cls,),
+        "HEADER": road.header,
+        "HEADERS": road.arities,
+        "DOUBTFUL": _DOUBTFUL,
+        "PLAIN": _PLAIN,
+        "UNRESOLVED": UNRESOLVED,
+        "BUSY": busy,
+        "PUT": object.__setattr__,
+        "EPOCH": EPOCH,
+    }
+    declared = DECLARED in vars(road.cls)
+    if not declared or not road.plain or any(part.open for part in road.layout.parts):
+        return
+    _install(road, "__reduce_ex__", _reduce(road, space), space)
+    if road.is_bare:
+        _install(road, "__setstate__", _setstate(road, space), space)
+
+
+def _install(road: Road, name: str, source: str, space: dict[str, Any]) -> None:
+    general = getattr(road.cls, name)
+    if not source or not hasattr(general, "_persist_own"):
+        return
+    space = {**space, "GENERAL": getattr(general, "_persist_general", general)}
+    compiled(source, f"{name} of {road.cls.__qualname__}", space)
+    function: Callable[..., Any] = space[name]
+    function.__qualname__ = f"{road.cls.__qualname__}.{name}"
+    function.__module__ = road.cls.__module__
+    function._persist_own = True  # type: ignore[attr-defined]
+    function._persist_general = space["GENERAL"]  # type: ignore[attr-defined]
+    type.__setattr__(road.cls, name, function)
+
+
+def _names(road: Road) -> list[tuple[str, ...]] | None:
+    """The attributes of each part, where all are fields with ordinary names."""
+    names = [tuple(field.attribute for field in part.fields) for part in road.layout.parts]
+    ordinary = all(is_ordinary(name) for own in names for name in own)
+    fields = all(part.kind == FIELDS for part in road.layout.parts)
+    return names if ordinary and fields else None
+
+
+def _tuple(items: list[str]) -> str:
+    return f"({', '.join(items)},)" if items else "()"
+
+
+def _reduce(road: Road, space: dict[str, Any]) -> str:
+    if road.own_reduce is not None or road.checked or road.layout.doubtful is not None:
+        return ""
+    if "<locals>" in road.cls.__qualname__ or road.cls.__module__ == "__main__":
+        return ""
+    *bases, leaf = road.layout.parts
+    if leaf.kind == CODEC and leaf.getstate is not None:
+        if any(part.kind != INSIDE for part in bases):
+            return ""
+        space["GETSTATE"] = leaf.getstate
+        return _REDUCE_CODEC.format(nones="None, " * len(bases))
+    names = _names(road)
+    if names is None or hasattr(road.cls, "__getattr__"):
+        return ""
+    numbered = iter(range(sum(map(len, names))))
+    values = [[f"v{next(numbered)}" for _ in own] for own in names]
+    flat = [value for own in values for value in own]
+    reads = [f"self.{name}" for own in names for name in own]
+    plain = " and ".join(f"type({value}) in PLAIN" for value in flat) or "True"
+    return _REDUCE_FIELDS.format(
+        names=_tuple(flat) if flat else "_",
+        reads=_tuple(reads),
+        plain=f"({plain}) or DOUBTFUL.isdisjoint(map(type, {_tuple(flat)}))",
+        values=", ".join(map(_tuple, values)),
+    )
+
+
+def _setstate(road: Road, space: dict[str, Any]) -> str:
+    *bases, leaf = road.layout.parts
+    if leaf.kind == CODEC and leaf.setstate is not None:
+        if any(part.kind != INSIDE for part in bases):
+            return ""
+        space["SETSTATE"] = leaf.setstate
+        return _SET.format(body=_SET_CODEC, idle=" and not BUSY.ids")
+    names = _names(road)
+    if names is None:
+        return ""
+    setter: Any = road.cls.__setattr__
+    if setter is object.__setattr__:
+        targets = ", ".join(_tuple([f"self.{name}" for name in own]) for own in names)
+        return _SET.format(body=f"_, {targets} = state", idle="")
+    flat = [name for own in names for name in own]
+    numbered = iter(range(len(flat)))
+    targets = ", ".join(_tuple([f"v{next(numbered)}" for _ in own]) for own in names)
+    puts = "".join(
+        f"\n            PUT(self, {name!r}, v{index})" for index, name in enumerate(flat)
+    )
+    return _SET.format(body=f"_, {targets} = state{puts}", idle="")

@@ -1,0 +1,273 @@
+"""The short way of older states: upgrade and set, compiled once for each class and version of a file.
+
+The steps are the lines that `persist._upgrade.compiled` writes; before them the arrays
+among the values become read-only, after them the fields are set. What a state,
+a step or a class does that is not in these lines goes the general way of
+`persist._instances.adapter` from there on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from persist._envelope import FIELDS
+from persist._instances.constants import UNRESOLVED
+from persist._trees.copier import SCALAR, has_no_arrays
+from persist._upgrade import compiled as upgrade_compiled
+from persist._upgrade.state import freeze, roots_of, thaw
+from persist._upgrade.versions import Case, failed, read_lazy
+from persist.errors import PersistError
+from persist.registry._declarations import EPOCH
+from persist.schema import dotted
+
+if TYPE_CHECKING:
+    from persist._instances.adapter import Road
+    from persist.registry._declarations import Migration
+
+__all__ = ["compiled", "take_bare"]
+
+_LOAD = """
+def load(self, state):
+    try:
+        _, {values} = state
+        if UNRESOLVED or not ({fitting}):
+            raise ValueError
+{unpacked}
+    except ValueError:
+        return GENERAL(self, state)
+    frozen = None
+    if not ({plain}):
+        frozen = FREEZE(state)
+    at = part = 0
+{memo}    try:
+{steps}
+    except Left as left:
+        REST(self, state, left.done, frozen)
+        return
+    except Exception as error:
+        raise FAILED(STEPS[part][at], before, error) from error
+    finally:
+        if frozen is not None:
+            for array in frozen.values():
+                array.flags.writeable = True
+    if frozen:
+        THAW(frozen, {states})
+{finish}
+"""
+
+_APPLY = """
+    if {whole}:
+        try:
+            {put}
+            return
+        except (KeyError, AttributeError, TypeError):  # told on the general way
+            pass
+    REST(self, state, {done})
+"""
+
+
+class Left(Exception):
+    """A step gave what the written lines do not go on with."""
+
+    def __init__(self, done: list[tuple[Any, int]]) -> None:
+        self.done = done
+
+
+class Way(NamedTuple):
+    """The steps of one class of the MRO: what its state was, what it becomes."""
+
+    names: tuple[str, ...]
+    steps: tuple[Migration, ...]
+
+
+def compiled(road: Road, case: Case, state: Any) -> Callable[[Any, Any], None] | None:
+    """Return the function ``(instance, state)`` that loads states with this header, or None.
+
+    Args:
+        road: of today's class.
+        case: the survey of a first state of this header.
+        state: that state.
+    """
+    ways = _ways(road, case, state)
+    if ways is None:
+        return None
+    space: dict[str, Any] = {
+        "__name__": __name__,
+        "UNRESOLVED": UNRESOLVED,
+        "Left": Left,
+        "GENERAL": road.load_slowly,
+        "FREEZE": _frozen,
+        "THAW": _thawed,
+        "FAILED": _failing(road),
+        "STEPS": [way.steps for way in ways],
+        "REST": road.load_rest,
+        "PUT": object.__setattr__,
+        "SCALAR": SCALAR,
+        "PLAIN": has_no_arrays,
+    }
+    source = _source(road, ways, state, space)
+    upgrade_compiled.compiled(source, f"older states of {dotted(road.cls)}", space)
+    function: Callable[[Any, Any], None] = space["load"]
+    return function
+
+
+def take_bare(road: Road, obj: Any, state: dict[Any, Any]) -> bool:
+    """Load a state without an envelope, a dict as pickle itself writes it, if its way is written.
+
+    Returns:
+        Whether it is loaded; nothing was done where it is not.
+    """
+    if len(road.layout.parts) != 1 or not road.is_simple or road.layout.codec:
+        return False
+    if road.layout.leaf.kind != FIELDS or any(type(n) is not str or n[:1] == "_" for n in state):
+        return False
+    schema = road.schema
+    try:
+        version, _ = road.registry.stamp_of(schema.name, state)
+        steps, epoch = road.bare_ways.get(version, ((), -1))
+        if epoch != EPOCH[0]:
+            epoch, ahead = EPOCH[0], version < schema.version
+            steps = tuple(road.registry.path(schema.name, version, schema.version)) if ahead else ()
+            road.bare_ways[version] = (steps, epoch)
+    except PersistError:  # told on the general way, with its place
+        return False
+    written = upgrade_compiled.advance(steps, failed, read_lazy) if steps else None
+    if written is None:
+        return False
+    frozen = _frozen((None, state.values())) if not has_no_arrays(state.values()) else {}
+    try:
+        given = written(dict(state), {})
+        if type(given) is not dict:
+            road.load_rest(obj, state, [(given.value, given.done)], frozen)
+            return True
+    except PersistError as error:
+        raise error.at(where=f"record {dotted(road.cls)!r}") from error.__cause__
+    finally:
+        for array in frozen.values():
+            array.flags.writeable = True
+    if frozen:
+        _thawed(frozen, given)
+    if given.keys() != road.names:
+        road.load_rest(obj, state, [(given, len(steps))])
+    else:
+        road.take_fields(obj, given)
+    return True
+
+
+def _ways(road: Road, case: Case, state: Any) -> list[Way] | None:
+    """The way of each class, where all are fields and each has its own in the envelope."""
+    parts = road.layout.parts
+    if not case.is_migrated or case.items is not None or not road.is_simple or road.layout.codec:
+        return None
+    if sum(len(layer[4]) for layer in state[0][2]) > 1000:
+        return None
+    if len(case.pieces) != len(parts) or len(case.courses) != len(parts):
+        return None
+    ways = []
+    for part, piece, layer, course in zip(
+        parts, case.pieces, state[0][2], case.courses, strict=True
+    ):
+        if part.kind != FIELDS or piece.kind != FIELDS or piece.part is None:
+            return None
+        if piece.part.schema.name != part.schema.name or not upgrade_compiled.can_be_written(
+            course.steps
+        ):
+            return None
+        ways.append(Way(layer[4], course.steps))
+    return ways
+
+
+def _source(road: Road, ways: Sequence[Way], state: Any, space: dict[str, Any]) -> str:
+    numbers = range(len(ways))
+    fitting = " and ".join(f"type(w{n}) is tuple" for n in numbers)
+    unpacked: list[str] = []
+    plain: list[str] = []
+    steps: list[str] = []
+    for n, way in enumerate(ways):
+        values = [f"v{n}_{m}" for m in range(len(way.names))]
+        if values:
+            unpacked.append(f"        {', '.join(values)}, = w{n}")
+        pairs = zip(way.names, values, strict=True)
+        unpacked.append(f"        s{n} = {{{', '.join(f'{name!r}: {v}' for name, v in pairs)}}}")
+        plain += map(_is_plain, values, state[n + 1])
+    done = [f"(s{n}, {len(way.steps)})" for n, way in enumerate(ways)]
+    for n, way in enumerate(ways):
+        if not way.steps:
+            continue
+        before, after = done[:n], [f"(s{m}, 0)" for m in numbers[n + 1 :]]
+        parts = ", ".join([*before, f"(s{n}, {{done}})", *after])
+        steps.append(f"        part = {n}")
+        steps += upgrade_compiled.lines(way.steps, f"s{n}", space, odd=f"raise Left([{parts}])")
+    space_of = {
+        "values": ", ".join(f"w{n}" for n in numbers),
+        "fitting": fitting,
+        "unpacked": "\n".join(unpacked),
+        "plain": " and ".join(plain) or "True",
+        "memo": "    memo = {}\n" if any(step.ops for way in ways for step in way.steps) else "",
+        "steps": "\n".join(steps),
+        "states": ", ".join(f"s{n}" for n in numbers),
+        "finish": _finish(road, ways, f"[{', '.join(done)}]"),
+    }
+    return _LOAD.format(**space_of)
+
+
+def _finish(road: Road, ways: Sequence[Way], done: str) -> str:
+    """The lines that set the fields at once, where nothing else is to be minded."""
+    owned = [part.fields for part in road.layout.parts]
+    if not road.is_bare or road.converters:
+        return f"    REST(self, state, {done})"
+    fields = [(n, field) for n, own in enumerate(owned) for field in own]
+    if not fields:
+        return f"    REST(self, state, {done})"
+    whole = " and ".join(f"len(s{n}) == {len(own)}" for n, own in enumerate(owned))
+    values = ", ".join(f"s{n}[{field.name!r}]" for n, field in fields) + ","
+    attributes = [field.attribute for _, field in fields]
+    setter: Any = road.cls.__setattr__
+    if setter is object.__setattr__ and all(map(upgrade_compiled.is_ordinary, attributes)):
+        put = [f"{', '.join(f'self.{name}' for name in attributes)}, = {values}"]
+    else:
+        names = ", ".join(f"f{m}" for m in range(len(fields))) + ","
+        puts = [f"PUT(self, {name!r}, f{m})" for m, name in enumerate(attributes)]
+        put = [f"{names} = {values}", *puts]
+    return _APPLY.format(whole=whole, put="\n            ".join(put), done=done)
+
+
+def _is_plain(name: str, sample: Any) -> str:
+    """The condition under which a value has no array in it, such as its like in the first state."""
+    if type(sample) is tuple and len(sample) <= 8 and has_no_arrays((sample,)):
+        each = "".join(f" and type({name}[{n}]) in SCALAR" for n in range(len(sample)))
+        return f"(type({name}) is tuple and len({name}) == {len(sample)}{each} or PLAIN(({name},)))"
+    return f"(type({name}) in SCALAR or PLAIN(({name},)))"
+
+
+def _frozen(state: tuple[Any, ...]) -> dict[int, Any]:
+    """Make the arrays of a state read-only while its steps run."""
+    frozen: dict[int, Any] = {}
+    for value in chain.from_iterable(state[1:]):
+        if type(value) is np.ndarray:
+            if value.flags.writeable:
+                value.flags.writeable = False
+                frozen[id(value)] = value
+        elif not has_no_arrays((value,)):
+            freeze([value], frozen)
+    return frozen
+
+
+def _thawed(frozen: dict[int, Any], *states: Any) -> None:
+    """Make writable again what steps made as views of what was read-only for them alone."""
+    roots = roots_of(frozen)
+    for state in states:
+        arrays = [value for value in state.values() if not has_no_arrays((value,))]
+        if not all(id(value) in frozen for value in arrays):
+            thaw(arrays, roots)
+
+
+def _failing(road: Road) -> Callable[..., Exception]:
+    def failing(step: Migration, before: Any, error: Exception) -> Exception:
+        return failed(step, before, error).at(where=f"record {dotted(road.cls)!r}")
+
+    return failing

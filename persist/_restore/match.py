@@ -1,0 +1,397 @@
+"""Arrays of a file into what exists: match them, tell what does not fit, fill.
+
+Planned first, applied afterwards: when `strict` and anything misfits, nothing is touched.
+Arrays are filled in place, so that whoever holds them sees the new values.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import attrs
+import numpy as np
+
+from persist.errors import RestoreError
+
+__all__ = ["Report", "Slot", "Target", "fill", "slashed"]
+
+Rules = str | Mapping[str, str | None] | Callable[[str], str | None]
+
+_NEAREST = 3  # names offered for one that is missing
+_PRECISION = "the file has dtype"
+
+
+@attrs.frozen
+class Slot:
+    """A place that wants an array.
+
+    Attributes:
+        name: its natural path in the object that is filled.
+        shape: that the array must have, None where any will do.
+        dtype: that the array must have, None where any will do.
+        assign: takes the array.
+        known_as: other names of it, which ``only=`` may use.
+        twin: what slots of the same memory have in common; None where nobody else has it.
+        optional: why a file may lack it; empty where it may not.
+    """
+
+    name: str
+    shape: tuple[int, ...] | None
+    dtype: np.dtype[Any] | None
+    assign: Callable[[np.ndarray[Any, Any]], None]
+    known_as: tuple[str, ...] = ()
+    twin: Any = None
+    optional: str = ""
+
+
+class Target:
+    """An object that is filled: its slots, and how names and arrays of files come to fit them.
+
+    This one takes names as they are; other kinds of objects know more of the files that hold
+    what they want (`persist._restore.targets`).
+
+    Args:
+        slots: what wants to be filled.
+    """
+
+    def __init__(self, slots: Iterable[Slot]) -> None:
+        self.slots = list(slots)
+
+    def ordered(self, names: list[str]) -> list[str]:
+        """Names of arrays in the file, in the order of what they belong to."""
+        return names
+
+    def is_foreign(self, name: str) -> bool:
+        """Whether an array of the file is nothing that such an object ever wants."""
+        return False
+
+    def extended(self, arrays: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The arrays, and what can be put together from them."""
+        return arrays
+
+    def parts(self, name: str) -> list[str]:
+        """The names in the file behind a name of `extended`."""
+        return [name]
+
+    def paired(self, names: Mapping[str, str], slots: list[Slot]) -> dict[str, str]:
+        """Match by name.
+
+        Args:
+            names: name after the rules -> name in the file.
+            slots: those that are wanted.
+
+        Returns:
+            Name of a slot -> name in the file.
+        """
+        alike: dict[str, str] = {}
+        for name, original in names.items():
+            alike.setdefault(slashed(name), original)
+        found = {slot.name: names.get(slot.name, alike.get(slashed(slot.name))) for slot in slots}
+        return {name: original for name, original in found.items() if original is not None}
+
+    def in_order(self, names: list[str], slots: list[Slot]) -> dict[str, str]:
+        """Match the n-th with the n-th: name of a slot -> name in the file."""
+        return {slot.name: name for slot, name in zip(slots, names, strict=False)}
+
+    def fitted(self, slot: Slot, name: str, array: Any) -> tuple[Any, str]:
+        """The array as the slot wants it, and what was done to it."""
+        return array, ""
+
+    def apply(self, arrays: list[tuple[Slot, np.ndarray[Any, Any]]]) -> None:
+        """Put the arrays in."""
+        for slot, array in arrays:
+            slot.assign(array)
+
+
+@attrs.define
+class Report:
+    """What became of each array.
+
+    Attributes:
+        filled: name in the object -> name in the file.
+        missing: name in the object that the file has nothing for -> the nearest names in the file.
+        unexpected: names in the file that nothing wanted.
+        misfits: name in the object -> what is wrong (another shape or dtype).
+        file: the file.
+        value: the object that was filled; of a class, its new instance.
+        notes: name in the object -> what was done to its array on the way (another precision, a
+            kernel turned), or why it was left as it is.
+    """
+
+    filled: dict[str, str] = attrs.Factory(dict)
+    missing: dict[str, list[str]] = attrs.Factory(dict)
+    unexpected: list[str] = attrs.Factory(list)
+    misfits: dict[str, str] = attrs.Factory(dict)
+    file: str = ""
+    value: Any = attrs.field(default=None, repr=False)
+    notes: dict[str, str] = attrs.Factory(dict)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything was filled, and nothing was left over."""
+        return not (self.missing or self.unexpected or self.misfits)
+
+    def __str__(self) -> str:
+        lines = [f"{self.file}: {len(self.filled)} filled"]
+        for name, source in self.filled.items():
+            came = f"  from {source}" if source != name else ""
+            note = f"  ({self.notes[name]})" if name in self.notes else ""
+            lines.append(f"  filled      {name or '(root)'}{came}{note}")
+        for name, nearest in self.missing.items():
+            hint = f"  (the file has {', '.join(nearest)})" if nearest else ""
+            lines.append(f"  missing     {name or '(root)'}{hint}")
+        lines += [f"  unexpected  {name or '(root)'}" for name in self.unexpected]
+        lines += [f"  misfit      {name or '(root)'}: {why}" for name, why in self.misfits.items()]
+        lines += [
+            f"  left        {name}: {why}"
+            for name, why in self.notes.items()
+            if name not in self.filled and name not in self.misfits
+        ]
+        return "\n".join(lines)
+
+
+def fill(
+    arrays: Mapping[str, Any],
+    target: Target,
+    *,
+    match: Rules = "name",
+    only: Iterable[str] | None = None,
+    strict: bool = True,
+    file: str = "",
+) -> Report:
+    """Match arrays with slots, and fill those that fit.
+
+    Args:
+        arrays: name in the file -> array.
+        target: what wants to be filled.
+        match: "name" (``.`` and ``/`` between steps are the same), "shape" (the n-th array of a
+            shape goes where the n-th of that shape is wanted), "order" (the n-th to the n-th); or
+            rules from names in the file to names in the object: a function, or regular
+            expressions with their replacement. None instead of a name leaves an array out.
+        only: patterns of names in the object (``hidden/*``); everything else is left alone.
+        strict: nothing is filled unless everything fits.
+        file: for the report.
+
+    Raises:
+        RestoreError: strict, and something is missing, unexpected or misfits; with the `Report`.
+    """
+    patterns = None if only is None else [only] if isinstance(only, str) else list(only)
+    wanted = [
+        slot
+        for slot in target.slots
+        if any(_is_wanted(name, patterns) for name in (slot.name, *slot.known_as))
+    ]
+    arrays = target.extended(arrays)
+    pairs, left = _matched(arrays, target, wanted, match)
+    _add_twins(pairs, wanted)
+    report = Report(file=file)
+    fitted: dict[str, Any] = {}
+    for slot in wanted:
+        name = pairs.get(slot.name)
+        if name is None:
+            _tell_missing(report, slot, left or dict.fromkeys(arrays, ""))
+            continue
+        fitted[slot.name], note = target.fitted(slot, name, arrays[name])
+        _judge(report, slot, name, fitted[slot.name], note, strict)
+    report.unexpected = [
+        name for name, renamed in left.items() if _is_wanted(slashed(renamed), patterns)
+    ]
+    if strict and not report.is_complete:
+        raise RestoreError(
+            _summary(report, len(wanted)), file=file, remedy=_remedy(report), report=report
+        )
+    if strict and patterns is not None and not wanted:
+        there = ", ".join(slot.name or "(root)" for slot in target.slots[:20]) or "none"
+        raise RestoreError(
+            f"only={patterns!r} fits no name of what is to be filled.",
+            file=file,
+            remedy=f"The names there are: {there}{' ...' if len(target.slots) > 20 else ''}.",
+            report=report,
+        )
+    target.apply(
+        [(slot, np.asarray(fitted[slot.name])) for slot in wanted if slot.name in report.filled]
+    )
+    return report
+
+
+def slashed(name: str) -> str:
+    """A name with ``/`` between its steps, whichever of ``.`` and ``/`` it has."""
+    return name.replace(".", "/")
+
+
+def _is_wanted(name: str, patterns: list[str] | None) -> bool:
+    return patterns is None or any(
+        fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(slashed(name), slashed(pattern))
+        for pattern in patterns
+    )
+
+
+def _matched(
+    arrays: Mapping[str, Any], target: Target, slots: list[Slot], match: Rules
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return slot -> name in the file; and what is left: name in the file -> after the rules."""
+    names = [name for name in target.ordered(list(arrays)) if not target.is_foreign(name)]
+    own = [name for name in names if target.parts(name) == [name]]  # not put together
+    if match in ("order", "shape"):
+        pairs = target.in_order(own, slots) if match == "order" else _by_shape(arrays, own, slots)
+        renamed: dict[str, str | None] = {name: name for name in own}
+    else:
+        rename = _renaming(match)
+        renamed = {name: rename(name) for name in names}
+        kept = {new: name for name, new in renamed.items() if new is not None}
+        pairs = target.paired(kept, slots)
+    taken = {part for name in pairs.values() for part in target.parts(name)}
+    left = {name: new for name in own if name not in taken and (new := renamed[name]) is not None}
+    return pairs, left
+
+
+def _by_shape(arrays: Mapping[str, Any], names: list[str], slots: list[Slot]) -> dict[str, str]:
+    queues: dict[tuple[int, ...], list[str]] = {}
+    for name in names:
+        queues.setdefault(_shape(arrays[name]), []).append(name)
+    pairs: dict[str, str] = {}
+    for slot in slots:
+        queue = queues.get(slot.shape) if slot.shape is not None else None
+        if queue:
+            pairs[slot.name] = queue.pop(0)
+    return pairs
+
+
+def _renaming(match: Rules) -> Callable[[str], str | None]:
+    if callable(match):
+        return match
+    if isinstance(match, Mapping):
+        rules = [(re.compile(pattern), to) for pattern, to in match.items()]
+
+        def rename(name: str) -> str | None:
+            for pattern, to in rules:
+                if to is None and pattern.search(name):
+                    return None
+                name = name if to is None else pattern.sub(to, name)
+            return name
+
+        return rename
+    if match == "name":
+        return lambda name: name
+    raise ValueError(
+        f"match={match!r} is none of 'name', 'shape', 'order', a mapping of patterns, a function"
+    )
+
+
+def _add_twins(pairs: dict[str, str], slots: list[Slot]) -> None:
+    """What is the same memory as a slot that has its array needs none of its own."""
+    known = {slot.twin: pairs[slot.name] for slot in slots if slot.twin and slot.name in pairs}
+    for slot in slots:
+        if slot.name not in pairs and slot.twin in known:
+            pairs[slot.name] = known[slot.twin]
+
+
+def _tell_missing(report: Report, slot: Slot, left: Mapping[str, str]) -> None:
+    if slot.optional:
+        report.notes[slot.name] = slot.optional
+    else:
+        report.missing[slot.name] = _nearest(slot.name, list(left))
+
+
+def _judge(report: Report, slot: Slot, name: str, array: Any, note: str, strict: bool) -> None:
+    """Tell whether an array goes in, and how."""
+    fault = _misfit(slot, array)
+    if fault and not strict and _can_cast(slot, array):
+        fault, cast = "", f"{_dtype(array)} became {slot.dtype}"
+        note = f"{note}, {cast}" if note else cast
+    if fault:
+        report.misfits[slot.name] = fault
+    else:
+        report.filled[slot.name] = name
+    if note:
+        report.notes[slot.name] = note
+
+
+def _shape(array: Any) -> tuple[int, ...]:
+    shape = getattr(array, "shape", None)
+    return (len(array),) if shape is None else tuple(shape)
+
+
+def _dtype(array: Any) -> np.dtype[Any]:
+    dtype = getattr(array, "dtype", None)
+    return np.asarray(array).dtype if dtype is None else dtype
+
+
+def _misfit(slot: Slot, array: Any) -> str:
+    if slot.shape is not None and _shape(array) != slot.shape:
+        return f"the file has shape {_shape(array)}, wanted is {slot.shape}"
+    dtype = _dtype(array)
+    if slot.dtype is not None and dtype.newbyteorder("=") != slot.dtype.newbyteorder("="):
+        return f"{_PRECISION} {dtype}, wanted is {slot.dtype}"
+    return ""
+
+
+def _can_cast(slot: Slot, array: Any) -> bool:
+    """Whether an array of the right shape goes in by a change of precision alone."""
+    if slot.shape not in (None, _shape(array)):
+        return False
+    if slot.dtype is None or np.can_cast(_dtype(array), slot.dtype, "same_kind"):
+        return True
+    # NumPy knows no order among the narrow floats of ml_dtypes and its own.
+    return all("float" in dtype.name for dtype in (_dtype(array), slot.dtype))
+
+
+def _nearest(name: str, names: list[str]) -> list[str]:
+    steps = slashed(name)
+    ends = [other for other in names if slashed(other).endswith(f"/{steps}")]
+    last = steps.rpartition("/")[2]
+    same = [other for other in names if slashed(other).rpartition("/")[2] == last and other != name]
+    near = difflib.get_close_matches(name, names, _NEAREST, 0.5)
+    return list(dict.fromkeys([*ends, *near, *same]))[:_NEAREST]
+
+
+def _remedy(report: Report) -> str:
+    """What to do; where a prefix is all that parts the names, which."""
+    told = "Nothing was changed. "
+    prefix = _prefix(report)
+    if prefix:
+        told += f"With match={{{'^' + re.escape(prefix)!r}: ''}} the names would fit. "
+    elif report.missing and len(report.missing) == len(report.unexpected) and not report.filled:
+        told += "There are as many in the file: match='order' takes them one after another. "
+    elif not (report.missing or report.unexpected) and _PRECISION in "".join(
+        report.misfits.values()
+    ):
+        told += "A change of precision alone is made with strict=False. "
+    return told + "Choose with only=[...] or match=, or fill what fits with strict=False."
+
+
+def _prefix(report: Report) -> str:
+    """What stands before every missing name in the file, if it is one and the same."""
+    found: set[str] = set()
+    for name, nearest in report.missing.items():
+        ends = [other for other in nearest if slashed(other).endswith(f"/{slashed(name)}")]
+        if not ends:
+            return ""
+        found.add(ends[0][: len(ends[0]) - len(name)])
+    return found.pop() if len(found) == 1 else ""
+
+
+def _summary(report: Report, wanted: int) -> str:
+    parts = []
+    if report.missing:
+        shown = [
+            f"{name!r}" + (f" (nearest: {', '.join(map(repr, near))})" if near else "")
+            for name, near in report.missing.items()
+        ]
+        parts.append(f"{len(shown)} missing: {_cut(shown)}")
+    if report.unexpected:
+        parts.append(f"{len(report.unexpected)} unexpected: {_cut(map(repr, report.unexpected))}")
+    if report.misfits:
+        shown = [f"{name!r}: {why}" for name, why in report.misfits.items()]
+        parts.append(f"{len(shown)} of another shape or dtype: {_cut(shown)}")
+    return f"of {wanted} arrays wanted, not all fit. " + "; ".join(parts) + "."
+
+
+def _cut(items: Iterable[str], most: int = 5) -> str:
+    items = list(items)
+    more = f", ... {len(items) - most} more" if len(items) > most else ""
+    return ", ".join(items[:most]) + more

@@ -1,0 +1,687 @@
+"""Natural paths: the names of what is inside a tree.
+
+Steps joined by ``/``: keys, attributes, indices. ``in`` and ``[]`` walk the path
+that is asked for; listing is done on demand, since where objects share and
+point in circles all paths together are too many. Walkers are iterative, and a
+path that would pass through itself stops.
+
+`Looker` says what stands at a value's own path (a *leaf*) and which steps lead
+on from it; packs are asked there, so that a framework's objects look like the
+values they held.
+"""
+
+from __future__ import annotations
+
+import array as array_module
+import datetime
+import functools
+import sys
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Mapping
+from operator import length_hint
+from typing import Any, TypeGuard
+
+import numpy as np
+
+from persist._envelope import unwrap
+from persist.errors import FormatError, LimitError, PersistError
+from persist.tree import ABSENT, LazyArray, PersistentRef, Record, View, is_slots_pair, step_of
+
+__all__ = ["Looker", "Names", "described", "is_array", "step_of"]
+
+Steps = list[tuple[str, Any]]
+
+_BUILT = 32  # states given to one value, one after the other
+_DOUBTFUL = 1 << 17  # values visited when it is asked whether the walk has an end
+_SPELLED = 1 << 28  # characters of all paths that are listed: a deep file has long ones
+# What comes up in a pack where a file says other parts of a class than any release wrote.
+_FAULTS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+_BESIDE = frozenset(("_metadata",))  # of a state dict: told in the structure, no step of a path
+_PLAIN = (str, bytes, int, float, bool, type(None))
+_SCALARS = (str, bytes, bytearray, int, float, complex, bool, type(None), np.generic)
+
+
+def is_masked(value: Any) -> TypeGuard[np.ma.MaskedArray[Any, Any]]:
+    """Return whether a value is a masked array; NumPy's module of them is not imported to know."""
+    return "numpy.ma" in sys.modules and isinstance(value, np.ma.MaskedArray)
+
+
+def is_array(value: Any) -> bool:
+    """Whether a leaf is an array (a 0-d array is one, a scalar never)."""
+    return isinstance(value, np.ndarray | LazyArray | array_module.array)
+
+
+def _ends(value: Any) -> bool:
+    """Whether a value is an array below which nothing lies: most of what there is in a large file."""
+    if type(value) is np.ndarray:
+        return not value.dtype.hasobject
+    return isinstance(value, LazyArray)
+
+
+class Looker:
+    """Says what stands at a value's path, and what lies below it.
+
+    Args:
+        views: returns the `View` (or tree value) of a record, or None where no
+            pack knows it.
+        opener: reads bytes that hold a file of their own, and returns its tree.
+    """
+
+    def __init__(
+        self,
+        views: Callable[[Record, Looker], Any] | None = None,
+        opener: Callable[[bytes, str], Any] | None = None,
+    ) -> None:
+        self._views = views
+        self._opener = opener
+        self.tables: dict[int, tuple[Any, dict[str, Any]]] = {}
+        self._steps: dict[int, tuple[Any, Any, Steps]] = {}
+        self._seen_through: dict[int, tuple[Any, Any]] = {}
+
+    @property
+    def has_views(self) -> bool:
+        """Whether packs are asked at all."""
+        return self._views is not None
+
+    def open(self, data: bytes, name: str) -> Any:
+        """Return the tree of a whole file that stands as bytes in this one (for packs).
+
+        Args:
+            data: the bytes of the inner file.
+            name: what it is, for errors.
+
+        Raises:
+            FormatError: no reader can read it.
+        """
+        if self._opener is None:
+            raise FormatError(f"{name} cannot be opened here.")
+        return self._opener(data, name)
+
+    def through(self, value: Any) -> Any:
+        """Return a value as packs see it: of a record that is plain data, that data."""
+        for _ in range(64):
+            if not isinstance(value, Record) or self._views is None:
+                return value
+            known = self._seen_through.get(id(value))
+            if known is None:
+                seen = self._ask(value)
+                known = self._seen_through[id(value)] = (value, value if seen is None else seen)
+            if known[1] is value:
+                return value
+            value = known[1]
+        return value
+
+    def _ask(self, record: Record) -> Any:
+        """What the packs make of a record; parts that do not fit together are no plain data."""
+        assert self._views is not None
+        try:
+            return self._views(record, self)
+        except PersistError:
+            raise
+        except _FAULTS:
+            return None
+
+    def look(self, value: Any) -> tuple[Any, Steps]:
+        """Return (the leaf at the value's own path or ABSENT, steps that lead on)."""
+        if _ends(value):
+            return value, []
+        value = self.through(value)
+        known = self._steps.get(id(value))
+        if known is not None and known[0] is value:
+            return known[1], known[2]
+        leaf, steps = self._look(value)
+        if not isinstance(value, _SCALARS):
+            self._steps[id(value)] = (value, leaf, steps)
+        return leaf, steps
+
+    def _look(self, value: Any) -> tuple[Any, Steps]:
+        if isinstance(value, Record):
+            return self._record(value)
+        if isinstance(value, View):
+            return self._view(value)
+        if isinstance(value, np.ndarray):
+            return self._array(value)
+        if isinstance(value, dict):
+            return _dict(value)
+        if isinstance(value, list | tuple | deque):
+            if not len(value):
+                return [] if isinstance(value, deque) else value, []
+            return ABSENT, [(str(index), item) for index, item in enumerate(value)]
+        if isinstance(value, PersistentRef):
+            return ABSENT, []
+        return value, _zone_steps(value) if isinstance(value, datetime.tzinfo) else []
+
+    def _view(self, view: View) -> tuple[Any, Steps]:
+        if view.value is ABSENT:
+            return ABSENT, list(view.parts.items())
+        if view.whole:
+            return view.value, list(view.parts.items())
+        leaf, steps = self.look(view.value)
+        return leaf, _distinct([*steps, *view.parts.items()])
+
+    def _array(self, array: np.ndarray[Any, Any]) -> tuple[Any, Steps]:
+        if is_masked(array):
+            steps: Steps = [("mask", np.ma.getmaskarray(array))]
+            if array._fill_value is not None:  # type: ignore[attr-defined]
+                steps.append(("fill_value", np.asarray(array._fill_value)[()]))  # type: ignore[attr-defined]
+            _, items = self._array(np.asarray(array.data))  # objects have names of their own, too
+            return array.data, _distinct([*items, *steps])
+        if not array.dtype.hasobject or array.dtype.kind == "T":
+            return array, []
+        array = np.asarray(array)  # the rows of a matrix are matrices, which have no end
+        if array.dtype.names is not None:
+            return self._object_fields(array)
+        if array.ndim == 0:  # transparent: what it holds stands in its place
+            return self.look(array[()])
+        if not array.size:
+            return array, []
+        if array.ndim == 1:
+            return ABSENT, [(str(index), item) for index, item in enumerate(array)]
+        return ABSENT, [(str(index), array[index]) for index in range(len(array))]
+
+    def _object_fields(self, array: np.ndarray[Any, Any]) -> tuple[Any, Steps]:
+        names = array.dtype.names or ()
+        if array.ndim == 0:
+            row = array[()]
+            return ABSENT, [(name, row[name]) for name in names]
+        return ABSENT, [
+            (
+                str(index),
+                array[index, ...]
+                if array.ndim > 1
+                else {name: array[index][name] for name in names},
+            )
+            for index in range(len(array))
+        ]
+
+    def _record(self, record: Record) -> tuple[Any, Steps]:
+        if record.kind == "built":
+            return self._built(record)
+        leaf: Any = ABSENT
+        steps: Steps = []
+        state = record.state
+        array = _subclass_array(record)
+        if array is not None:
+            leaf, rest, prefix = array
+            if leaf.dtype.hasobject:
+                leaf, steps = self._array(leaf)
+            steps = [*steps, *_mask_steps(record)]
+            steps += [(f"{prefix}/{index}" if prefix else index, item) for index, item in rest]
+            state = ABSENT
+        steps += _state_steps(record, state)
+        steps += _argument_steps(record)
+        steps += [(str(index), item) for index, item in enumerate(record.listitems)]
+        steps += [(step_of(key), item) for key, item in record.dictitems]
+        return leaf, _distinct(steps)
+
+    def _built(self, record: Record) -> tuple[Any, Steps]:
+        """A value that BUILD gave a state it cannot hold: the value, the state beside it."""
+        below, depth = record.args[0], 0
+        while isinstance(below, Record) and below.kind == "built" and depth < _BUILT:
+            below, depth = below.args[0], depth + 1
+        if depth == _BUILT:  # no writer's doing: one inside the other, as what it is made of
+            steps = [("args/0", record.args[0])]
+            return ABSENT, _distinct([*steps, *_state_steps(record, record.state)])
+        leaf, steps = self.look(record.args[0])
+        return leaf, _distinct([*steps, *_state_steps(record, record.state)])
+
+
+def _dict(value: dict[Any, Any]) -> tuple[Any, Steps]:
+    steps = [(step_of(key), item) for key, item in value.items()]
+    if isinstance(value, OrderedDict) and vars(value):
+        # A state dict's versions of its modules (`_metadata`) are told in the structure.
+        steps += [(name, item) for name, item in vars(value).items() if name != "_metadata"]
+    return (value, []) if not steps else (ABSENT, _distinct(steps))
+
+
+def _distinct(steps: Steps) -> Steps:
+    """Give the second of two things of one name a ``~2``; nothing is dropped."""
+    if len({step for step, _ in steps}) == len(steps):
+        return steps
+    taken: dict[str, int] = {}
+    result: Steps = []
+    for step, item in steps:
+        count = taken[step] = taken.get(step, 0) + 1
+        result.append((step if count == 1 else f"{step}~{count}", item))
+    return result
+
+
+def _state_steps(record: Record, state: Any) -> Steps:
+    if state is ABSENT:
+        return []
+    envelope = unwrap(state)
+    if envelope is not None:
+        return [(step_of(name), item) for name, item in envelope.fields().items()]
+    if isinstance(state, dict):
+        return [(step_of(name), item) for name, item in state.items()]
+    if is_slots_pair(state) and state[1] is not None:  # a class's own pair may end with None
+        return [(step_of(name), item) for name, item in record.fields().items()]
+    if isinstance(state, tuple | list):
+        return [(f"state/{index}", item) for index, item in enumerate(state)]
+    return [("state", state)] if state is not None else []
+
+
+def _argument_steps(record: Record) -> Steps:
+    args = record.args
+    if record.maker is not None and record.maker.qualname == "persist.versioned._array":
+        return []
+    if record.kind == "reconstructor" and len(args) == 2:
+        base, value = args
+        name = getattr(base, "name", "")
+        if name == "object":
+            return []
+        if name in ("list", "dict") and isinstance(value, list | dict):
+            items = value.items() if isinstance(value, dict) else enumerate(value)
+            return [(step_of(key), item) for key, item in items]
+        return [("args/0", value)]
+    if record.kind == "called" and len(args) == 2 and isinstance(args[1], tuple):
+        called = [(f"args/{index}", item) for index, item in enumerate(args[1])]
+        return [*called, ("callable", args[0])]
+    steps = [(f"args/{index}", item) for index, item in enumerate(args)]
+    return steps + [(f"kwargs/{step_of(key)}", item) for key, item in record.kwargs.items()]
+
+
+def _zone_steps(zone: datetime.tzinfo) -> Steps:
+    """What a zone that stands alone was made with."""
+    key = getattr(zone, "key", None)
+    if key is not None:
+        return [("args/0", key)]
+    made = zone.__getinitargs__() if isinstance(zone, datetime.timezone) else ()  # type: ignore[attr-defined]
+    return [(f"args/{index}", item) for index, item in enumerate(made)]
+
+
+_MASKED_MAKERS = ("_mareconstruct", "_mrreconstruct")
+_MAKERS = ("_reconstruct", *_MASKED_MAKERS)
+
+
+def _mask_steps(record: Record) -> Steps:
+    """Of a subclass of masked array: its mask, and its fill value where the file has one."""
+    if record.maker is None or record.maker.name not in _MASKED_MAKERS:
+        return []
+    from persist._wire.pickle.numpy_rebuild import mask_of_parts
+
+    state = record.state
+    inner = state[0] if isinstance(state, tuple) and isinstance(state[0], tuple) else state
+    mask = mask_of_parts(inner)
+    steps: Steps = [] if mask is None else [("mask", mask)]
+    if mask is not None and inner[6] is not None:
+        fill = inner[6]  # lists of lists are no fill value, and may be endless as an array
+        steps.append(
+            ("fill_value", fill if isinstance(fill, list | tuple) else np.asarray(fill)[()])
+        )
+    return steps
+
+
+def _subclass_array(record: Record) -> tuple[Any, Steps, str] | None:
+    """Of an ndarray subclass: its array, the rest of its state tuple, and their prefix."""
+    maker = record.maker
+    if maker is not None and maker.qualname == "persist.versioned._array" and len(record.args) == 2:
+        return record.args[1], _state_steps(record, record.state), ""
+    if maker is None or maker.name not in _MAKERS:
+        return None
+    state = record.state
+    nested = isinstance(state, tuple) and bool(state) and isinstance(state[0], tuple)
+    inner = state[0] if nested else state
+    array = _array_in(inner)
+    if array is None:
+        return None
+    first = 1 if nested else 5
+    return array, [(str(index), state[index]) for index in range(first, len(state))], "state"
+
+
+def _array_in(state: Any) -> Any:
+    from persist._wire.pickle.numpy_rebuild import array_of_parts
+
+    return array_of_parts(state)
+
+
+class Names(Mapping[str, Any]):
+    """The arrays, or the scalars, of a tree under their natural paths.
+
+    ``name in names`` and ``names[name]`` walk that path only; iterating lists
+    all, at most ``limit`` of them.
+
+    Args:
+        tree: returns the tree; asked when it is needed.
+        looker: says what stands where.
+        wanted: which leaves belong here.
+        limit: paths listed before `LimitError`.
+        file: the file's name, for errors.
+        find: returns what stands at a path without the tree, or None where only that can tell.
+    """
+
+    def __init__(
+        self,
+        tree: Callable[[], Any],
+        looker: Looker,
+        wanted: Callable[[Any], bool],
+        limit: int = 1_000_000,
+        file: str | None = None,
+        find: Callable[[str], Any] | None = None,
+    ) -> None:
+        self._make = tree
+        self._quick = find
+        self._looker = looker
+        self._wanted = wanted
+        self._limit = limit
+        self._file = file
+        self._listed: dict[str, Any] | None = None
+        self._hoisted: dict[str, Any] | None = None
+
+    @functools.cached_property
+    def _tree(self) -> Any:
+        return _as_root(self._make(), self._looker)
+
+    def __getitem__(self, name: str) -> Any:
+        if not isinstance(name, str):
+            raise KeyError(name)
+        if self._listed is not None and name in self._listed:
+            return self._listed[name]
+        quick = None if self._quick is None else self._quick(name)
+        if quick is not None:
+            return quick
+        for leaf in self._find(name):
+            return leaf
+        raise KeyError(name)
+
+    def __contains__(self, name: object) -> bool:
+        if not isinstance(name, str):
+            return False
+        if self._quick is not None and self._quick(name) is not None:
+            return True
+        return any(True for _ in self._find(name))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._list())
+
+    def __len__(self) -> int:
+        return len(self._list())
+
+    def __repr__(self) -> str:
+        return f"<natural paths of {self._file or 'a tree'}>"
+
+    def _find(self, name: str) -> Iterator[Any]:
+        if self._listed is not None and name in self._listed:
+            yield self._listed[name]
+            return
+        for leaf in self._walk_to(name):
+            if self._wanted(leaf):
+                yield leaf
+        hoisted = self._all_hoisted()
+        for own, value in hoisted.items():
+            if name == own or name.startswith(f"{own}/"):
+                for leaf in self._below(value, name[len(own) + 1 :] if name != own else ""):
+                    if self._wanted(leaf):
+                        yield leaf
+
+    @functools.cached_property
+    def _flat(self) -> dict[str, Any]:
+        """The root, where it is a dict of text, whose keys are paths as they stand; else nothing.
+
+        The state of a network is one of 20,000 arrays: of none of them a step need be made.
+        """
+        root: dict[str, Any] = self._tree
+        is_plain = type(root) is dict or (
+            type(root) is OrderedDict and not vars(root).keys() - _BESIDE
+        )
+        if not is_plain or {*map(type, root)} != {str} or "" in root:
+            return {}
+        return root
+
+    @functools.cached_property
+    def _arrays(self) -> dict[str, Any] | None:
+        """All arrays of a flat root that holds plain values beside them, one level deep; else None."""
+        arrays = {name: value for name, value in self._flat.items() if _ends(value)}
+        if not arrays:
+            return None
+        beside = [value for name, value in self._flat.items() if name not in arrays]
+        below = [item for part in beside if type(part) is dict for item in (*part, *part.values())]
+        kinds = {type(item) for item in (*beside, *below)}
+        return arrays if kinds <= {dict, *_PLAIN} and dict not in map(type, below) else None
+
+    def _at_once(self, name: str) -> Any:
+        """The array that a flat root has under this name, where no other path is the same; else None."""
+        found = self._flat.get(name)
+        if found is None or not _ends(found):
+            return None
+        cut = name.find("/")
+        while cut >= 0:
+            if name[:cut] in self._flat:
+                return None
+            cut = name.find("/", cut + 1)
+        return found
+
+    def _walk_to(self, name: str) -> Iterator[Any]:
+        found = self._at_once(name)
+        if found is not None:
+            yield found
+            return
+        yield from self._below(self._tree, name)
+        base, mark, number = name.rpartition("~")
+        if mark and number.isdigit() and int(number) > 1:
+            # The second thing of one path, which lies at two places of the tree.
+            same = list(self._below(self._tree, base))
+            yield from same[int(number) - 1 : int(number)]
+
+    def _below(self, root: Any, name: str) -> Iterator[Any]:
+        """Yield every leaf whose path from ``root`` is ``name`` (keys may hold slashes)."""
+        todo: list[tuple[Any, str, tuple[int, ...]]] = [(root, name, ())]
+        while todo:
+            value, rest, passed = todo.pop()
+            value = self._looker.through(value)
+            if id(value) in passed:
+                continue
+            leaf, steps = self._looker.look(value)
+            if not rest and leaf is not ABSENT:
+                yield leaf
+            if not steps:
+                continue
+            table = self._table(value, steps)
+            found: list[tuple[Any, str, tuple[int, ...]]] = []
+            if not passed and rest and "" in table:  # an empty key of the root adds no slash
+                found.append((table[""], rest, (id(value),)))
+            passed = (*passed, id(value))
+            if rest in table:
+                found.append((table[rest], "", passed))
+            cut = rest.find("/")
+            while cut >= 0:
+                step = rest[:cut]
+                if step in table:
+                    found.append((table[step], rest[cut + 1 :], passed))
+                cut = rest.find("/", cut + 1)
+            todo += found
+
+    def _table(self, value: Any, steps: Steps) -> dict[str, Any]:
+        tables = self._looker.tables
+        known = tables.get(id(value))
+        if known is None or known[0] is not value:
+            known = tables[id(value)] = (value, dict(steps))
+        return known[1]
+
+    def _list(self) -> dict[str, Any]:
+        if self._listed is None and self._wanted is is_array:
+            arrays = self._arrays
+            self._listed = None if arrays is None or len(arrays) > self._limit else arrays
+        if self._listed is None:
+            found: dict[str, Any] = {}
+            for path, leaf in self.walk():
+                if not self._wanted(leaf):
+                    continue
+                if len(found) >= self._limit:
+                    raise LimitError(
+                        f"more than {self._limit:,} paths lead through it.",
+                        file=self._file,
+                        remedy='Ask for the paths you want, or raise limits={"paths": ...}.',
+                    )
+                found[path if path not in found else _free(found, path)] = leaf
+            self._listed = found
+        return self._listed
+
+    def walk(self) -> Iterator[tuple[str, Any]]:
+        """Yield every (path, leaf) of either kind, in the order of the file."""
+        yield from self._walk("", self._tree)
+        for own, value in self._all_hoisted().items():
+            yield from self._walk(own, value)
+
+    def _walk(self, start: str, root: Any) -> Iterator[tuple[str, Any]]:
+        visited = spelled = 0
+        most, look, through = 4 * self._limit, self._looker.look, self._looker.through
+        above: set[int] = set()  # what the present path has passed
+        ways: list[tuple[str, Any, Iterator[tuple[str, Any]]]] = [("", None, iter([(start, root)]))]
+        while ways:
+            prefix, holder, steps = ways[-1]
+            for step, value in steps:
+                path = prefix + step
+                visited += 1
+                spelled += len(path)
+                endless = visited == _DOUBTFUL and self._is_endless(root)
+                if visited > most or spelled > _SPELLED or endless:
+                    raise LimitError(
+                        f"more than {most if endless else visited - 1:,} values would be "
+                        f"visited, whose paths take more than {spelled - len(path):,} characters.",
+                        file=self._file,
+                        remedy='Ask for the paths you want, or raise limits={"paths": ...}.',
+                    )
+                if _ends(value):
+                    yield path, value
+                    continue
+                value = through(value)
+                if id(value) in above:
+                    continue
+                leaf, below = look(value)
+                if leaf is not ABSENT:
+                    yield path, leaf
+                if below:
+                    above.add(id(value))
+                    if not length_hint(steps):  # in a deep file the prefixes together are too long
+                        ways[-1] = ("", holder, steps)
+                    ways.append((f"{path}/" if path else "", value, iter(below)))
+                    break
+            else:  # back out of a container
+                ways.pop()
+                above.discard(id(holder))
+
+    def _is_endless(self, root: Any) -> bool:
+        """Whether more paths than may be listed lead through what is shared, before all are walked.
+
+        Each value is counted once. Where a way closes on itself that is no count: the walk tells.
+        """
+        most = 4 * self._limit
+        counts: dict[int, int] = {}
+        entered: set[int] = set()
+        todo = [self._looker.through(root)]
+        while todo:
+            value = todo[-1]
+            key = id(value)
+            leaf, steps = self._looker.look(value)
+            below = [
+                through
+                for _, item in steps
+                if not isinstance(through := self._looker.through(item), _SCALARS)
+            ]
+            if key not in entered:
+                entered.add(key)
+                fresh = [item for item in below if id(item) not in counts]
+                if any(id(item) in entered for item in fresh):
+                    return False  # perhaps a circle
+                if fresh:
+                    todo += {id(item): item for item in fresh}.values()
+                    continue
+            todo.pop()
+            if key not in counts:
+                own = len(steps) - len(below) + (leaf is not ABSENT)
+                counts[key] = own + sum(counts.get(id(item), 0) for item in below)
+                if counts[key] > most:
+                    return True
+        return False
+
+    def _all_hoisted(self) -> dict[str, Any]:
+        """Values that go by their own name from the root: found once, by a walk over all objects."""
+        if self._hoisted is None and (not self._looker.has_views or self._arrays is not None):
+            self._hoisted = {}
+        if self._hoisted is None:
+            found: dict[int, tuple[str, Any]] = {}
+            seen: set[int] = set()
+            todo = [self._tree]
+            while todo:
+                value = todo.pop()
+                if _ends(value):
+                    seen.add(id(value))
+                    continue
+                value = self._looker.through(value)
+                if isinstance(value, _SCALARS) or id(value) in seen:
+                    continue
+                seen.add(id(value))
+                if isinstance(value, View):
+                    items = value.hoisted() if callable(value.hoisted) else value.hoisted
+                    for own, item in items:
+                        found.setdefault(id(item), (own, item))
+                todo += [item for _, item in reversed(self._looker.look(value)[1])]
+            self._hoisted = {}
+            for own, item in found.values():
+                if id(self._looker.through(item)) not in seen:
+                    self._hoisted[_free(self._hoisted, own)] = item
+        return self._hoisted
+
+
+def _as_root(tree: Any, looker: Looker) -> Any:
+    """The root as it is named: of one value with parts beside it, that too may want a name."""
+    seen = looker.through(tree)
+    if not isinstance(seen, View) or not seen.alone or seen.value is ABSENT:
+        return tree
+    return View(
+        parts={seen.alone: seen.value, **seen.parts},
+        hoisted=seen.hoisted,
+        structure=seen.structure,
+    )
+
+
+def described(tree: Any, looker: Looker, most: int) -> dict[str, Any]:
+    """Return what views tell of their structure, each once, under the first path that leads there.
+
+    Args:
+        tree: the tree.
+        looker: says what stands where.
+        most: values that are looked at.
+    """
+    told: dict[str, Any] = {}
+    if not looker.has_views:
+        return told
+    seen: set[int] = set()
+    todo: list[tuple[tuple[Any, str] | None, Any]] = [
+        (None, tree)
+    ]  # the way: (the way above, step)
+    while todo and len(seen) < most:
+        way, value = todo.pop()
+        value = looker.through(value)
+        if isinstance(value, _SCALARS) or id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, View) and value.structure is not None:
+            told[_spelled(way)] = (
+                value.structure() if callable(value.structure) else value.structure
+            )
+        todo += [((way, step), item) for step, item in reversed(looker.look(value)[1])]
+    return told
+
+
+def _spelled(way: tuple[Any, str] | None) -> str:
+    """A way as a path: only what is told is spelled, since that of a deep value is long."""
+    path: str | None = None
+    steps: list[str] = []
+    while way is not None:
+        way, step = way
+        steps.append(step)
+    for step in reversed(steps):
+        path = f"{path}/{step}" if path else step
+    return path or ""
+
+
+def _free(taken: Mapping[str, Any], path: str) -> str:
+    if path not in taken:
+        return path
+    number = 2
+    while f"{path}~{number}" in taken:
+        number += 1
+    return f"{path}~{number}"

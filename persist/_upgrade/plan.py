@@ -1,0 +1,161 @@
+"""What an upgrade does to each record of a file, and why, in a form that a person likes to read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import attrs
+
+from persist._upgrade.versions import Course
+from persist.errors import PersistError
+from persist.tree import Record
+
+__all__ = ["Entry", "Plan"]
+
+
+@attrs.define(eq=False)
+class Entry:
+    """What a load does to one record, and why.
+
+    Attributes:
+        path: its natural path; "" is the root.
+        qualname: its class, as the file names it.
+        today: the dotted name of its class today.
+        schema: the name of its schema; None where nothing is known of the class.
+        courses: the ways of the states of its classes, base first, its own last.
+        aliases: old names that led to today's, in order.
+        problem: why it cannot be brought up to date, or None.
+        note: what else there is to say.
+        is_seen: whether it becomes a plain value, or a random state of NumPy's, without a schema.
+    """
+
+    path: str
+    qualname: str
+    today: str
+    schema: str | None = None
+    courses: tuple[Course, ...] = ()
+    aliases: tuple[str, ...] = ()
+    problem: PersistError | None = None
+    note: str = ""
+    is_seen: bool = False
+
+    @property
+    def is_opaque(self) -> bool:
+        """Whether nothing is known of its class, so that it stays a record."""
+        return self.schema is None and not self.is_seen
+
+    @property
+    def found(self) -> int | None:
+        """The version of its own class in the file."""
+        return self.courses[-1].found if self.courses else None
+
+    @property
+    def how(self) -> str:
+        """How that version is known."""
+        return self.courses[-1].how if self.courses else ""
+
+    @property
+    def to(self) -> int | None:
+        """Today's version of its own class."""
+        return self.courses[-1].to if self.courses else None
+
+    @property
+    def steps(self) -> list[str]:
+        """What is done, base classes first: the function with file and line, or the ready-made steps."""
+        return [str(step) for course in self.courses for step in course.steps]
+
+    def __str__(self) -> str:
+        return "\n".join(_lines(self, 1))
+
+
+def _lines(entry: Entry, count: int) -> Iterator[str]:
+    place = entry.path or "the root"
+    more = f" (and {count - 1} like it)" if count > 1 else ""
+    yield f"{place}: {entry.qualname}{more}"
+    if entry.aliases:
+        yield f"    is {entry.today} today ({'; '.join(entry.aliases)})"
+    if entry.is_opaque:
+        yield "    opaque: nothing is known of the class; it stays a record"
+    for course in entry.courses:
+        known = f"version {course.found} ({course.how})"
+        if not course.steps:
+            yield f"    {course.schema}: {known}, as today{_noted(course.note)}"
+            continue
+        yield f"    {course.schema}: {known} to {course.to}{_noted(course.note)}"
+        for step in course.steps:
+            yield f"        {step.start} → {step.to}  {step.text}"
+    if entry.note:
+        yield f"    {entry.note}"
+    if entry.problem is not None:
+        yield f"    cannot: {entry.problem.what} {entry.problem.remedy}".rstrip()
+
+
+def _noted(note: str) -> str:
+    return f"; {note}" if note else ""
+
+
+@attrs.define(eq=False)
+class Plan:
+    """What a load does to each record of a file, and why; computed without effect.
+
+    Attributes:
+        entries: one for each record, in the order of the file.
+        file: the file, if one is meant.
+    """
+
+    entries: list[Entry] = attrs.field(factory=list)
+    file: str | None = None
+    _migrated: dict[int, Record] = attrs.field(factory=dict, repr=False)
+
+    def is_migrated(self, record: Record) -> bool:
+        """Whether any step was done to a record of the upgraded tree."""
+        return id(record) in self._migrated
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, path: str | int) -> Entry:
+        if isinstance(path, int):
+            return self.entries[path]
+        for entry in self.entries:
+            if entry.path == path:
+                return entry
+        raise KeyError(path)
+
+    @property
+    def problems(self) -> list[PersistError]:
+        """Why records cannot be brought up to date."""
+        return [entry.problem for entry in self.entries if entry.problem is not None]
+
+    @property
+    def opaque(self) -> list[str]:
+        """The classes of which nothing is known, by their dotted names."""
+        return sorted({entry.qualname for entry in self.entries if entry.is_opaque})
+
+    def __str__(self) -> str:
+        head = self.file or "plan"
+        moved = sum(any(course.steps for course in entry.courses) for entry in self.entries)
+        count = len(self.entries)
+        lines = [
+            f"{head}: {count} record{'s' * (count != 1)}, {moved} to be upgraded, "
+            f"{sum(entry.is_opaque for entry in self.entries)} opaque, "
+            f"{len(self.problems)} that cannot be"
+        ]
+        for entry, alike in _groups(self.entries):
+            lines += [f"  {line}" for line in _lines(entry, alike)]
+        return "\n".join(lines)
+
+
+def _groups(entries: Iterable[Entry]) -> list[tuple[Entry, int]]:
+    """Entries with how many go the same way, in the order of the first."""
+    groups: dict[Any, list[Any]] = {}
+    for entry in entries:
+        problem = None if entry.problem is None else str(entry.problem.what)
+        courses = tuple((c.schema, c.found, c.how, c.steps) for c in entry.courses)
+        key = (entry.qualname, entry.aliases, courses, problem, entry.note)
+        groups.setdefault(key, [entry, 0])[1] += 1
+    return [(entry, count) for entry, count in groups.values()]

@@ -1,0 +1,593 @@
+"""Upgrade a tree, or plan it without effect.
+
+    tree --aliases, stamps, migrations--> tree of today
+
+`upgrade` works on a copy: containers are copied, arrays are shared and read-only
+while steps run, and the source tree is as it was, whatever happens.
+
+For who builds objects of the result: a `Record` whose class is declared here has
+
+- ``cls``: today's `Global` (module and qualified name of the class),
+- ``version``: today's version of its schema,
+- ``state``: a dict of fields by declared name; where the class has a codec of
+  its own, what ``__setstate__`` takes; where several classes of the MRO are declared,
+  an envelope (`docs/envelope.md`), since each has a version of its own, and where the
+  instance lacked a field, one, which tells so,
+- ``args``, ``kwargs``, ``listitems``, ``dictitems``: the contents of an heir of a builtin,
+  wherever the file had them.
+
+`persist.versioned.make` and `restore_state` take exactly that. A record of which
+nothing is known is as it was, but for names that an alias moved.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from persist._envelope import FIELDS, ITEMS, Layer, unwrap
+from persist._trees import numpy_random
+from persist._trees.copier import Copier, has_no_arrays, is_holder
+from persist._upgrade import compiled
+from persist._upgrade.plan import Entry, Plan
+from persist._upgrade.state import freeze, roots_of, state_of, take_array, thaw, today_state
+from persist._upgrade.versions import (
+    Case,
+    Course,
+    Target,
+    bring_up,
+    failed,
+    keys_that_tell,
+    read_lazy,
+    survey,
+    target_of,
+)  # fmt: skip
+from persist.errors import (
+    MigrationFailedError,
+    PersistError,
+    SchemaError,
+    UnknownFieldWarning,
+)
+from persist.registry import Registry, default_registry
+from persist.registry._declarations import outside
+from persist.schema import Schema
+from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record
+
+__all__ = ["is_today", "plan", "unknown_text", "upgrade"]
+
+
+# Upgrading.
+
+
+def upgrade(
+    tree: Any,
+    registry: Registry | None = None,
+    *,
+    file: str | None = None,
+    unknown: str = "warn",
+    strict: bool = False,
+    see: Callable[[Record], Any] | None = None,
+) -> tuple[Any, Plan]:
+    """Bring an inert tree up to today's names and versions.
+
+    Records are visited in the order of the file, what is inside one before
+    itself; in a cycle, what is met again before it is done is seen by the steps
+    as it will be, not yet upgraded.
+
+    Args:
+        tree: of plain values, arrays and records; it is not changed.
+        registry: what is known; None is the default one.
+        file: for messages.
+        unknown: what becomes of fields that nobody declares: "warn" (left out,
+            one warning a class), "drop", "keep", "error".
+        strict: a record whose versions only a guess tells (no envelope, no stamp
+            answered) is an error, unless its schema is at version 1.
+        see: what a pack sees in the place of a record that no schema knows, or ABSENT.
+
+    Returns:
+        The tree of today, and what was done to each record.
+
+    Raises:
+        SchemaError: a record cannot be upgraded, with its path; `FutureVersionError`,
+            `MissingMigrationError` and `MigrationFailedError` are among them.
+    """
+    if unknown not in ("warn", "drop", "keep", "error"):
+        raise ValueError(f"unknown={unknown!r}: one of 'warn', 'drop', 'keep', 'error' is meant.")
+    run = _Run(default_registry if registry is None else registry, file, unknown, strict, see=see)
+    return run.upgrade(tree), run.plan
+
+
+class _Run:
+    """One upgrade of one tree."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        file: str | None,
+        unknown: str,
+        strict: bool,
+        dry: bool = False,
+        see: Callable[[Record], Any] | None = None,
+    ) -> None:
+        self.registry = registry
+        self._see = see
+        self.unknown = unknown
+        self.strict = strict
+        self.dry = dry
+        self.plan = Plan([], file)
+        self._file = file
+        self._known: dict[str, _Known] = {}
+        self._plain: dict[Global, bool] = {}
+        self._headers: dict[int, tuple[Any, Layer | None]] = {}
+        self._quick: dict[tuple[str, int, str], tuple[tuple[Course, ...], set[str]]] = {}
+        self._globals: dict[Global, Global] = {}
+        self._memo: dict[Any, Any] = {}
+        self._unknown: dict[str, dict[str, None]] = {}
+        self._frozen: dict[int, Any] = {}
+        self._depth = 0
+        self._copier = Copier(self._finish, self._moved)
+
+    def upgrade(self, tree: Any) -> Any:
+        try:
+            result = self._copier.copy(tree)
+        finally:
+            for array in self._frozen.values():
+                array.flags.writeable = True
+        if self._frozen:
+            roots = roots_of(self._frozen)
+            for record in self.plan._migrated.values():
+                thaw(record.state, roots)
+        self._warn()
+        return result
+
+    def _warn(self) -> None:
+        if self.unknown == "warn":
+            for schema, names in self._unknown.items():
+                warnings.warn(
+                    unknown_text(schema, names, self._file),
+                    UnknownFieldWarning,
+                    stacklevel=outside(),
+                )
+
+    def _moved(self, named: Global) -> Global:
+        """A global under its name of today."""
+        known = self._globals.get(named)
+        if known is None:
+            today = self.registry.resolve(named.qualname)
+            known = named if today == named.qualname else self._global(today)
+            self._globals[named] = known
+        return known
+
+    def _global(self, qualname: str) -> Global:
+        schema = self.registry.schema_for(qualname)
+        if schema is not None and schema.cls is not None:
+            return Global(schema.cls.__module__, schema.cls.__qualname__)
+        module, _, name = qualname.rpartition(".")
+        return Global(module, name)
+
+    def _of(self, named: Global, state: Any) -> _Known:
+        known = self._known.get(named.qualname)
+        if known is None:
+            known = self._known[named.qualname] = self._find(named)
+        if known.schema is None:
+            # The class moved and nobody said so, but its schema's name has outlived the move.
+            envelope = unwrap(state)
+            layers = (
+                [] if envelope is None else [one for one in envelope.layers if one.kind != ITEMS]
+            )
+            schema = self.registry.schema_for(layers[-1].schema) if layers else None
+            if schema is not None:
+                note = f"found by its schema {schema.name!r}"
+                target = target_of(schema, self.registry)
+                return _Known(self._global(schema.qualname), schema, target, known.aliases, note)
+        return known
+
+    def _find(self, named: Global) -> _Known:
+        today, aliases = self.registry.aliases_from(named.qualname)
+        schema = self.registry.schema_for(today)
+        target = None if schema is None else target_of(schema, self.registry)
+        moved = named if today == named.qualname else self._global(today)
+        said = tuple(
+            f"alias {one.old}{'*' * one.old.endswith('.')} → {one.new}{'*' * one.new.endswith('.')}"
+            + (f" since {one.since}" if one.since else "")
+            for one in aliases
+        )
+        return _Known(moved, schema, target, said)
+
+    def _finish(self, record: Record, path: Callable[[], str]) -> Any:
+        named = record.cls
+        entry = Entry("", named.qualname, named.qualname)
+        try:
+            return self._brought_up(record, named, entry, path)
+        except PersistError as error:
+            entry.problem = error
+            where = f"record {named.qualname!r} at {path()!r}"
+            error.at(file=self._file, where=where)
+            if self.dry:
+                self._note(entry, path)
+                return record
+            raise
+
+    def _note(self, entry: Entry, path: Callable[[], str]) -> None:
+        entry.path = path()
+        self.plan.entries.append(entry)
+
+    def _brought_up(
+        self, record: Record, named: Global, entry: Entry, path: Callable[[], str]
+    ) -> Any:
+        known = self._of(named, record.state)
+        entry.today, entry.aliases, entry.note = known.today.qualname, known.aliases, known.note
+        if known.schema is None or known.target is None:
+            seen = ABSENT if self._see is None else self._see(record)
+            if seen is not ABSENT:
+                entry.note = f"seen by its pack as {_kind_of(seen)}"
+                entry.is_seen = True
+                self._note(entry, path)
+                return record if self.dry else seen
+            if numpy_random.is_random(record):  # it is known by the name that its file has for it
+                entry.note, entry.is_seen = "one of NumPy's random states", True
+                self._note(entry, path)
+                return record
+            if known.today is not named:
+                _rename(record, named, known.today)
+            elif record.maker is not None:
+                record.maker = self._moved(record.maker)
+            self._note(entry, path)
+            return record
+        entry.schema = known.schema.name
+        quick = self._quickly(record, named, known, entry, path)
+        if quick is not ABSENT:
+            return quick
+        cls = known.schema.cls
+        if record.kind == "reduce" and cls is not None and issubclass(cls, np.ndarray):
+            take_array(record)
+        state = state_of(record, known.schema)
+        case = survey(
+            known.target,
+            state,
+            self.registry,
+            version=record.version,
+            owners=lambda: self._owners(named, known),
+        )
+        entry.courses = tuple(case.courses)
+        self._refuse_guess(case)
+        self._note(entry, path)
+        if self.dry:
+            return record
+        return self._done(record, named, known, case, path)
+
+    def _quickly(
+        self,
+        record: Record,
+        named: Global,
+        known: _Known,
+        entry: Entry,
+        path: Callable[[], str],
+    ) -> Any:
+        """Go the way of many like records whose states are declared fields and nothing else.
+
+        Returns:
+            What stands for the record; ABSENT where the general way is to be gone.
+        """
+        schema = known.schema
+        if schema is None or self.dry or not record.is_bare or not self._is_plain(known):
+            return ABSENT
+        state, version, how = self._told(record, schema)
+        if version is None:
+            return ABSENT
+        key = (named.qualname, version, how)
+        found = self._quick.get(key)
+        if found is None:
+            found = self._quick[key] = (self._quick_courses(known, version, how), {*schema.names})
+        courses, names = found
+        if not courses or any(type(name) is str and name[:1] == "_" for name in state):
+            return ABSENT
+        steps = courses[0].steps
+        written = compiled.advance(steps, failed, read_lazy)
+        if written is None:
+            return ABSENT
+        before, is_stamped = record.state, record.version is None and how != "envelope"
+        entry.courses = courses
+        self._note(entry, path)
+        is_plain = has_no_arrays(state.values())
+        if not is_plain:
+            freeze(state, self._frozen)
+        given = written(state, self._memo)
+        if type(given) is dict and given.keys() == names:
+            _rename(record, named, known.today)
+            record.state, record.version = given, schema.version
+            self.plan._migrated[id(record)] = record
+            if not (is_plain and has_no_arrays(given.values())):
+                self._take_in(given, path)
+            return record
+        assert known.target is not None
+        case = survey(known.target, before, self.registry, version=version)
+        if is_stamped:
+            case.told = keys_that_tell(known.target, self.registry)
+        piece = case.pieces[0]
+        piece.value, piece.done = given, len(steps)
+        if isinstance(given, compiled.Odd):
+            piece.value, piece.done = given.value, given.done
+        return self._done(record, named, known, case, path)
+
+    def _is_plain(self, known: _Known) -> bool:
+        """Whether a class has nothing but declared fields, and no base that has any."""
+        found = self._plain.get(known.today)
+        if found is None:
+            target = known.target
+            found = self._plain[known.today] = (
+                target is not None
+                and len(target.parts) == 1
+                and not target.is_open
+                and target.leaf.kind == FIELDS
+                and not target.dropped
+                and known.schema is not None
+                and known.schema.fields is not None
+            )
+        return found
+
+    def _told(self, record: Record, schema: Schema) -> tuple[Any, int | None, str]:
+        """The fields of a state and its version, however that is told; None where it is odd."""
+        state = record.state
+        if type(state) is dict:
+            if record.version is not None:
+                return state, record.version, "record"
+            version, how = self.registry.stamp_of(schema.name, state)
+            is_guess = self.strict and how.startswith("unstamped")
+            return state, None if is_guess else version, how
+        if type(state) is not tuple or not state:
+            return state, None, ""
+        header, layer = self._headers.get(id(state[0]), (None, None))
+        if header is not state[0]:
+            envelope = unwrap(state)
+            alone = envelope is not None and len(envelope.layers) == 1
+            layer = envelope.layers[0] if envelope is not None and alone else None
+            self._headers[id(state[0])] = (state[0], layer)
+        if layer is None or layer.kind != FIELDS or layer.schema != schema.name:
+            return state, None, ""
+        if len(state) != 2 or type(state[1]) is not tuple or len(state[1]) != len(layer.names):
+            return state, None, ""
+        return dict(zip(layer.names, state[1], strict=True)), layer.version, "envelope"
+
+    def _quick_courses(self, known: _Known, version: int, how: str) -> tuple[Course, ...]:
+        """The course of such records; none where nothing is to be done, or cannot be."""
+        schema = known.schema
+        assert schema is not None
+        if version >= schema.version:
+            return ()
+        try:
+            steps = self.registry.path(schema.name, version, schema.version)
+        except SchemaError:  # told on the general way, with its place
+            return ()
+        return (Course(schema.name, version, how, schema.version, tuple(steps)),)
+
+    def _owners(self, named: Global, known: _Known) -> set[str]:
+        names = {named.qualname, *self.registry.old_names(known.today.qualname)}
+        return {name.rpartition(".")[2] for name in names}
+
+    def _refuse_guess(self, case: Case) -> None:
+        if not self.strict:
+            return
+        for course in case.courses:
+            if course.how.startswith("unstamped") and course.to > 1:
+                raise SchemaError(
+                    f"nothing tells the version of its state of {course.schema!r}.",
+                    remedy=f"Register a stamp (@persist.stamp({course.schema!r})), or load with strict=False, "
+                    "which takes it for version 1.",
+                    schema=course.schema,
+                )
+
+    def _done(
+        self,
+        record: Record,
+        named: Global,
+        known: _Known,
+        case: Case,
+        path: Callable[[], str],
+    ) -> Any:
+        if case.is_migrated:
+            self._freeze(case)
+        shown = Record(
+            record.cls, record.state, kind=record.kind, args=record.args, version=record.version
+        )
+        shown.listitems, shown.dictitems = record.listitems, record.dictitems
+        bring_up(case, record=shown, memo=self._memo, unknown=self.unknown)
+        record.args, record.listitems, record.dictitems = (
+            shown.args,
+            shown.listitems,
+            shown.dictitems,
+        )
+        if case.instead is not ABSENT:
+            return self._instead(record, case.instead, path)
+        assert known.schema is not None
+        if case.unknown:
+            self._unknown.setdefault(known.schema.name, {}).update(dict.fromkeys(case.unknown))
+        heir = known.schema.cls or object
+        if case.items is not None and not issubclass(heir, BaseException):
+            record.listitems = [*record.listitems, *case.items]
+        if record.state is ABSENT and state_of(record, known.schema) is not ABSENT:
+            record.args = ()  # the arguments of its rebuilding function were its state
+        _rename(record, named, known.today)
+        record.state = today_state(case)
+        record.version = known.schema.version
+        if case.is_migrated:
+            self.plan._migrated[id(record)] = record
+            self._take_in(record.state, path)
+        return record
+
+    def _instead(self, record: Record, value: Any, path: Callable[[], str]) -> Any:
+        """What a migration put in the place of a record: brought up to date in its turn."""
+        if isinstance(value, Record) and value is not record:
+            self._take_in(value, path)
+            return self._swapped(value)
+        if is_holder(value):
+            self._take_in(value, path)
+        return value
+
+    def _swapped(self, value: Any) -> Any:
+        found = self._copier.replaced(value)
+        return value if found is None else found
+
+    def _take_in(self, value: Any, path: Callable[[], str]) -> None:
+        """Bring up the records that a migration made."""
+        for made in self._copier.fresh(value):
+            self._refuse_unversioned(made)
+            self._copier.adopt(made)
+            if self._depth > 100:
+                raise MigrationFailedError(
+                    "migrations replace records by others without end.",
+                    remedy="A record that a step returns is upgraded in its turn: give it a later version.",
+                    schema=made.qualname,
+                )
+            self._depth += 1
+            self._copier.replace(made, self._finish(made, path))
+            self._depth -= 1
+
+    def _refuse_unversioned(self, made: Record) -> None:
+        known = self._of(made.cls, made.state)
+        if made.version is not None or known.schema is None or known.schema.version == 1:
+            return
+        if unwrap(made.state) is None and not self.registry.stamps(known.schema.name):
+            raise MigrationFailedError(
+                f"a step made a record of {known.schema.name!r} that does not say its version.",
+                remedy=f"Say it: Record({made.qualname!r}, state, version=...); today's is "
+                f"{known.schema.version}.",
+                schema=known.schema.name,
+            )
+
+    def _freeze(self, case: Case) -> None:
+        """Let no step write into an array that others may share."""
+        for piece in case.pieces:
+            freeze(piece.value, self._frozen)
+
+
+class _Known(NamedTuple):
+    """What is known of the class that a file names."""
+
+    today: Global
+    schema: Schema | None
+    target: Target | None
+    aliases: tuple[str, ...]
+    note: str = ""
+
+
+def unknown_text(schema: str, names: Iterable[str], file: str | None = None) -> str:
+    """Return what the warning about undeclared fields says."""
+    listed = ", ".join(names)
+    place = f"{file}: " if file else ""
+    return (
+        f"{place}old states of {schema!r} have fields that it does not declare: {listed}. They were "
+        'left out. Declare them, drop them in a migration (persist.ops.drop), or load with unknown="keep".'
+    )
+
+
+def _kind_of(value: Any) -> str:
+    if isinstance(value, np.ndarray | LazyArray):
+        return f"an array {value.dtype} {value.shape}"
+    return f"a {type(value).__name__}"
+
+
+def _rename(record: Record, named: Global, today: Global) -> None:
+    """Let a record be of its class of today."""
+    if record.args[:1] == (named,):  # an ndarray's heir: its class is an argument too
+        record.args = (today, *record.args[1:])
+    if record.maker is not None and record.maker == named and today is not named:
+        record.maker = None
+        record.kind = "record" if record.kind == "reduce" else record.kind
+    record.cls = today
+
+
+# Planning.
+
+
+def is_today(tree: Any, registry: Registry) -> bool:
+    """Whether `upgrade` would find nothing to do: every record is of a declared class, at today's
+    version, with today's fields and no other.
+
+    Only looks, and gives up at the first doubt: False may also mean that it was too odd to say.
+    """
+    verdicts: dict[Any, bool] = {}
+    kept: dict[int, Global] = {}
+    stack, seen = [tree], set()
+    while stack:
+        value = stack.pop()
+        kind = type(value)
+        if kind in _LEAVES:
+            continue
+        if kind is Global:
+            below: Iterable[Any] = ()
+            key: Any = value
+            verdict = verdicts.get(key)
+            if verdict is None:
+                verdict = verdicts[key] = registry.resolve(value.qualname) == value.qualname
+        elif id(value) in seen:
+            continue
+        elif kind is Record:
+            state = value.state
+            if type(state) is not dict or not value.is_bare:
+                return False
+            named = value.cls
+            kept[id(named)] = named
+            key = (id(named), value.version, *state)
+            verdict = verdicts.get(key)
+            if verdict is None:
+                verdict = verdicts[key] = _is_of_today(value, registry)
+            below = state.values()
+        else:
+            verdict = True
+            below = _below(value)
+        if not verdict:
+            return False
+        seen.add(id(value))
+        if not _LEAVES.issuperset(map(type, below)):
+            stack.extend(below)
+    return True
+
+
+_LEAVES = frozenset(
+    (type(None), bool, int, float, complex, str, bytes, bytearray, LazyArray, PersistentRef)
+)
+
+
+def _below(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return [*value, *value.values()]
+    if isinstance(value, list | tuple | set | frozenset | deque):
+        return list(value)
+    if isinstance(value, np.ndarray) and value.dtype.hasobject:
+        return value.reshape(-1).tolist() if value.dtype == object else [Global("", "odd")]
+    return ()
+
+
+def _is_of_today(record: Record, registry: Registry) -> bool:
+    schema = registry.schema_for(record.qualname)
+    if schema is None or schema.cls is None or schema.codec or schema.fields is None:
+        return False
+    if registry.resolve(record.qualname) != record.qualname:
+        return False
+    target = target_of(schema, registry)
+    return (
+        len(target.parts) == 1
+        and record.version == schema.version
+        and set(record.state) == set(schema.names)
+    )
+
+
+def plan(
+    tree: Any,
+    registry: Registry | None = None,
+    *,
+    file: str | None = None,
+    see: Callable[[Record], Any] | None = None,
+) -> Plan:
+    """Return what `upgrade` would do to each record, and why, without doing anything.
+
+    No migration runs; stamps do, since they only look.
+    """
+    run = _Run(default_registry if registry is None else registry, file, "drop", False, True, see)
+    run.upgrade(tree)
+    return run.plan

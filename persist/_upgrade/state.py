@@ -1,0 +1,121 @@
+"""A record's state: where it is in a record of any age, what it is today, and the arrays in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from persist._envelope import CODEC, FIELDS, INSIDE, Layer, seal, wrap
+from persist._trees.copier import arrays_in, has_no_arrays
+from persist._upgrade.versions import Case, Target
+from persist.schema import Schema
+from persist.tree import ABSENT, Record
+
+__all__ = ["freeze", "roots_of", "state_of", "take_array", "thaw", "today_state"]
+
+
+def state_of(record: Record, schema: Schema | None = None) -> Any:
+    """Return what stamps and steps see of a record: its state, or the arguments that rebuilt it.
+
+    A class whose pickles call a function with all that there is (``__reduce__``,
+    ``__getinitargs__``) has no state beside; then the tuple of arguments is its state.
+    """
+    if record.state is not ABSENT or not record.args:
+        return record.state
+    if record.kind not in ("reduce", "inst", "obj"):
+        return ABSENT
+    cls = schema.cls if schema is not None else None
+    if cls is not None and issubclass(cls, BaseException | set | frozenset | np.ndarray):
+        return ABSENT
+    return record.args
+
+
+def take_array(record: Record) -> None:
+    """Part an ndarray heir's plain pickle into its array, an argument, and what else its state held.
+
+    Source: ``ndarray.__reduce__``: ``(version, shape, dtype, is_fortran, data)``; heirs append
+    to that tuple, or put a pair around it.
+    """
+    state, rest = record.state, ABSENT
+    if type(state) is tuple and len(state) == 2 and type(state[0]) is tuple:
+        state, rest = state
+    if type(state) is not tuple or len(state) < 5 or not isinstance(state[2], np.dtype):
+        return
+    if rest is ABSENT and len(state) > 5:
+        rest = state[5] if len(state) == 6 else state[5:]
+    _, shape, dtype, fortran, data = state[:5]
+    if isinstance(data, list) and dtype.kind == "O":
+        array: np.ndarray[Any, Any] = np.empty(len(data), object)
+        array[:] = data
+    elif isinstance(data, bytes) and not dtype.hasobject:
+        array = np.frombuffer(data, dtype)
+    else:
+        return
+    record.args = (record.cls, array.reshape(shape, order="F" if fortran else "C"))
+    record.state = rest
+
+
+def today_state(case: Case) -> Any:
+    """Return a state of today in the form that `Record.state` and ``restore_state`` take."""
+    target = case.target
+    if len(target.parts) == 1:
+        ((part, state),) = case.states
+        if part.kind == CODEC:
+            return state
+        if all(field.has_default or field.name in state for field in part.fields):
+            return {**state, **case.extra}
+    values: list[Any] = []
+    names: list[Any] = []
+    for part in target.parts:
+        found = next((state for own, state in case.states if own is part), ABSENT)
+        if part.kind == FIELDS and found is not ABSENT:
+            fields = {**found, **(case.extra if part is target.leaf else {})}
+            names.append(tuple(fields))
+            values.append(tuple(fields.values()))
+        else:
+            is_tuple = part.kind == CODEC and type(found) is tuple
+            names.append(len(found) if is_tuple else None)
+            values.append(None if found is ABSENT else found)
+    return wrap(_header(target, tuple(names)), values)
+
+
+def _header(target: Target, names: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The header of today's versions for these names: one object, which a file holds once."""
+    header = target.headers.get(names)
+    if header is None:
+        layers = []
+        for part, own in zip(target.parts, names, strict=True):
+            schema = part.schema
+            if part.kind == INSIDE:
+                own = tuple(field.name for field in part.fields)
+            layers.append(Layer(schema.name, schema.version, schema.fingerprint, part.kind, own))
+        header = target.headers[names] = seal(layers)
+    return header
+
+
+# Arrays, while steps run.
+
+
+def freeze(value: Any, frozen: dict[int, Any]) -> None:
+    """Make every array below a value read-only, and note those that were not."""
+    if type(value) is dict and has_no_arrays(value.values()):
+        return
+    for _, _, array in arrays_in([value]):
+        if isinstance(array, np.ndarray) and array.flags.writeable:
+            array.flags.writeable = False
+            frozen[id(array)] = array
+
+
+def roots_of(frozen: dict[int, Any]) -> set[int]:
+    """Return the ids of what views of frozen arrays have as their base."""
+    return {id(one) for array in frozen.values() for one in (array, array.base)}
+
+
+def thaw(value: Any, roots: set[int]) -> None:
+    """Make arrays writable again that a step made as views of what was read-only for it alone."""
+    for _, _, array in arrays_in([value]):
+        if not isinstance(array, np.ndarray) or array.flags.writeable:
+            continue
+        if array.base is not None and id(array.base) in roots:
+            array.flags.writeable = True

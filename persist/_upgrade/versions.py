@@ -1,0 +1,715 @@
+"""Bring the state of one instance up to date: which versions, which steps, which fields.
+
+The states of the classes of an MRO are upgraded base first. Where a file says
+which fields are whose (an envelope), each class's steps see only its own. Where
+it does not (an unversioned state, a base under an heir's codec), all lie in one
+dict: the steps of a class see what no other class owns today, and what they
+read and do not give back is gone, while what they never looked at stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import attrs
+
+from persist._envelope import CODEC, FIELDS, INSIDE, ITEMS, Envelope, refuse_newer, unwrap
+from persist._runtime.lazy_regex import regex
+from persist._trees.copier import arrays_in, has_no_arrays
+from persist._upgrade import compiled
+from persist.errors import (
+    FutureVersionError,
+    MigrationFailedError,
+    PersistError,
+    SchemaError,
+)
+from persist.ops import Instead
+from persist.registry import Migration, Registry
+from persist.schema import Field, Layout, Schema, demangled
+from persist.tree import ABSENT, LazyArray, Record, is_slots_pair
+
+__all__ = [
+    "Case", "Course", "Target", "bring_up", "failed", "keys_that_tell", "read_lazy", "survey", "target_of",
+]  # fmt: skip
+
+_MANGLED = regex(r"_[^_].*?__.")
+
+
+@attrs.frozen
+class Course:
+    """The way of one class's state: from which version, how that is known, by which steps.
+
+    Attributes:
+        schema: the schema's name.
+        found: the version of the file.
+        how: how that version is known: "envelope", "record", "stamp by ...", "unstamped = 1".
+        to: today's version.
+        steps: the migrations, in order.
+        note: what else there is to say.
+    """
+
+    schema: str
+    found: int
+    how: str
+    to: int
+    steps: tuple[Migration, ...] = ()
+    note: str = ""
+
+    def __str__(self) -> str:
+        way = " → ".join(map(str, (self.found, *(step.to for step in self.steps))))
+        if not self.steps:
+            way = str(self.found)
+        return f"{self.schema} {way} ({self.how})"
+
+
+@attrs.define(eq=False)
+class TargetPart:
+    """What one class of today's MRO wants: fields, or what its codec takes."""
+
+    schema: Schema
+    kind: str
+    fields: tuple[Field, ...] = ()
+    transients: tuple[Field, ...] = ()
+
+    @property
+    def names(self) -> set[str]:
+        """Names that are its own."""
+        return {field.name for field in (*self.fields, *self.transients)}
+
+
+@attrs.define(eq=False)
+class Target:
+    """What a state is brought up to: the parts of today's class, base first.
+
+    Attributes:
+        parts: one for each class.
+        layout: of the class; None where it is not here.
+        is_open: whether any field is welcome.
+        dropped: names of what is declared and not saved (transients, resources).
+        owners: simple names by which private attributes may be mangled.
+        headers: of the envelopes of today, by their names.
+    """
+
+    parts: list[TargetPart]
+    layout: Layout | None
+    is_open: bool
+    dropped: frozenset[str]
+    owners: tuple[str, ...] = ()
+    headers: dict[Any, Any] = attrs.field(factory=dict, repr=False)
+
+    @property
+    def leaf(self) -> TargetPart:
+        """The part of the class itself."""
+        return self.parts[-1]
+
+
+def target_of(schema: Schema, registry: Registry) -> Target:
+    """Return what the states of a schema are brought up to."""
+    if schema.cls is None:
+        fields = schema.fields or ()
+        part = TargetPart(
+            schema, FIELDS,
+            tuple(field for field in fields if not field.transient),
+            tuple(field for field in fields if field.transient),
+        )  # fmt: skip
+        dropped = frozenset(field.name for field in part.transients)
+        return Target([part], None, schema.fields is None, dropped)
+    layout = registry.layout(schema.cls)
+    parts = [
+        TargetPart(part.schema, part.kind, part.fields, part.transients) for part in layout.parts
+    ]
+    dropped = frozenset(
+        {field.name for part in layout.parts for field in part.transients} | layout.resources.keys()
+    )
+    return Target(parts, layout, layout.leaf.open, dropped, (schema.cls.__name__,))
+
+
+@attrs.define(eq=False)
+class _Piece:
+    """The state of one class as a file has it."""
+
+    name: str
+    version: int
+    how: str
+    kind: str
+    value: Any
+    names: tuple[str, ...] = ()
+    schema: Schema | None = None
+    part: TargetPart | None = None
+    note: str = ""
+    course: Course | None = None
+    fingerprint: str = ""
+    done: int = 0  # steps that were done already, on the written way
+
+    @property
+    def knows_its_gaps(self) -> bool:
+        """Whether the writer had today's very fields: what lacks, the instance lacked."""
+        fingerprint = self.schema.fingerprint if self.schema is not None else ""
+        return (
+            bool(fingerprint)
+            and fingerprint == self.fingerprint
+            and not (self.course is not None and self.course.steps)
+        )
+
+
+@attrs.define(eq=False)
+class Case:
+    """One instance that is brought up to date, and what came of it.
+
+    Attributes:
+        target: what it is brought up to.
+        courses: the ways of its classes, base first.
+        states: (part, state) of each part that has a state: a dict of fields, or a codec's state.
+        extra: undeclared fields that are kept on request.
+        unknown: names of undeclared fields.
+        items: the members of a set subclass.
+        instead: what a migration put in the place of the instance; ABSENT for nothing.
+        told: names of entries that told the version, so that leaving them out loses nothing.
+    """
+
+    target: Target
+    courses: list[Course] = attrs.field(factory=list)
+    states: list[tuple[TargetPart, Any]] = attrs.field(factory=list)
+    extra: dict[Any, Any] = attrs.field(factory=dict)
+    unknown: list[str] = attrs.field(factory=list)
+    items: list[Any] | None = None
+    instead: Any = ABSENT
+    pieces: list[_Piece] = attrs.field(factory=list)
+    told: frozenset[str] = frozenset()
+
+    @property
+    def is_migrated(self) -> bool:
+        """Whether any step was done."""
+        return any(course.steps for course in self.courses)
+
+    def migrated(self, schema: str) -> bool:
+        """Whether a step of this schema was done."""
+        return any(course.steps for course in self.courses if course.schema == schema)
+
+
+def survey(
+    target: Target,
+    state: Any,
+    registry: Registry,
+    *,
+    version: int | None = None,
+    owners: Callable[[], Iterable[str]] = tuple,
+) -> Case:
+    """Find out the versions of a state and the steps that it needs; do nothing.
+
+    Args:
+        target: what it is to be brought up to.
+        state: the older one; containers in it are the caller's own copy.
+        registry: migrations and stamps.
+        version: that a record tells of itself.
+        owners: the simple names of classes that may have mangled its attributes.
+
+    Raises:
+        FutureVersionError: it is newer than the program.
+        MissingMigrationError: steps are missing.
+        SchemaError: stamps disagree, or paths are ambiguous.
+    """
+    refuse_newer(state)
+    case = Case(target)
+    envelope = unwrap(state)
+    if envelope is not None:
+        case.pieces = _enveloped(envelope, target, registry)
+        for piece in case.pieces:
+            if piece.kind == ITEMS:
+                case.items = piece.value
+        case.pieces = [piece for piece in case.pieces if piece.kind != ITEMS]
+    else:
+        case.pieces = _bare(target, state, registry, version, owners)
+        if version is None:
+            case.told = keys_that_tell(target, registry)
+    for piece in case.pieces:
+        if piece.schema is not None:
+            piece.course = _course(piece, registry)
+            case.courses.append(piece.course)
+    return case
+
+
+def keys_that_tell(target: Target, registry: Registry) -> frozenset[str]:
+    """Return the entries of a state by which stamps tell its version."""
+    stamps = [stamp for part in target.parts for stamp in registry.stamps(part.schema.name)]
+    return frozenset(stamp.key for stamp in stamps if stamp.key is not None)
+
+
+def _course(piece: _Piece, registry: Registry) -> Course:
+    schema = piece.schema
+    assert schema is not None
+    if piece.version > schema.version:
+        where = f", which {schema.qualname} is" if schema.qualname != schema.name else ""
+        raise FutureVersionError(
+            f"its state is of version {piece.version} of {schema.name!r}, and this program knows "
+            f"version {schema.version}.",
+            remedy=f"A newer program wrote it ({piece.how}): install the release that declares "
+            f"version {piece.version} of {schema.name!r}{where}, or write the file there with "
+            f"versions={{{schema.name!r}: {schema.version}}}.",
+            schema=schema.name,
+            found=piece.version,
+            known=schema.version,
+        )
+    steps = () if piece.version == schema.version else tuple(
+        registry.path(schema.name, piece.version, schema.version)
+    )  # fmt: skip
+    if steps and piece.kind == INSIDE and piece.note:
+        steps = ()
+    return Course(schema.name, piece.version, piece.how, schema.version, steps, piece.note)
+
+
+# What a file says.
+
+
+def _enveloped(envelope: Envelope, target: Target, registry: Registry) -> list[_Piece]:
+    parts = {part.schema.name: part for part in target.parts}
+    pieces = []
+    for layer, value in zip(envelope.layers, envelope.values, strict=True):
+        name = layer.schema if layer.schema in parts else _name_today(layer.schema, registry)
+        if layer.kind == FIELDS:
+            value = dict(zip(layer.names, value, strict=True))
+        names = layer.names if layer.kind == INSIDE else ()
+        pieces.append(
+            _Piece(
+                name, layer.version, "envelope", layer.kind, value, names,
+                fingerprint=layer.fingerprint,
+            )
+        )  # fmt: skip
+    own = [piece for piece in pieces if piece.kind != ITEMS]
+    if own and target.leaf.schema.name not in {piece.name for piece in own}:
+        last = own[-1]
+        known = registry.schema_for(last.name)
+        if last.name not in parts and (known is None or known.cls is not None):
+            # The class was renamed and its schema's name with it: it keeps its version.
+            last.note = f"written as {last.name!r}"
+            last.name = target.leaf.schema.name
+    for piece in own:
+        piece.part = parts.get(piece.name)
+        piece.schema = piece.part.schema if piece.part else registry.schema_for(piece.name)
+        if piece.kind == INSIDE and not _heir_has_dict(own, piece):
+            piece.note = "inside an heir's state"
+    return pieces
+
+
+def _heir_has_dict(pieces: list[_Piece], base: _Piece) -> bool:
+    heir = _heir_of(pieces, base)
+    return heir is not None and isinstance(heir.value, dict)
+
+
+def _heir_of(pieces: list[_Piece], base: _Piece) -> _Piece | None:
+    """The piece in whose value the state of a base lies: the next one that has a value."""
+    position = next(index for index, piece in enumerate(pieces) if piece is base)
+    return next((piece for piece in pieces[position + 1 :] if piece.kind != INSIDE), None)
+
+
+def _name_today(name: str, registry: Registry) -> str:
+    schema = registry.schema_for(name)
+    if schema is None:
+        schema = registry.schema_for(registry.resolve(name))
+    return name if schema is None else schema.name
+
+
+def _bare(
+    target: Target,
+    state: Any,
+    registry: Registry,
+    version: int | None,
+    owners: Callable[[], Iterable[str]],
+) -> list[_Piece]:
+    """The pieces of a state that does not say whose fields are whose: they lie in the heir's."""
+    has_codec = any(part.kind == CODEC for part in target.parts)
+    value = _plain_state(state, has_codec)
+    if isinstance(value, dict) and any(
+        type(name) is str and name[:1] == "_" and _MANGLED.match(name) for name in value
+    ):
+        names = (*target.owners, *owners())
+        value = {demangled(name, names): item for name, item in value.items()}
+    pieces = []
+    for part in target.parts:
+        is_leaf = part is target.leaf
+        if version is not None:
+            found, how = (version if is_leaf else part.schema.version), "record"
+        else:
+            found, how = registry.stamp_of(part.schema.name, value)
+        note = "" if is_leaf or isinstance(value, dict) else "the state has no names"
+        kind = (CODEC if part.kind == CODEC else FIELDS) if is_leaf else INSIDE
+        pieces.append(
+            _Piece(
+                part.schema.name,
+                found,
+                how,
+                kind,
+                value if is_leaf else None,
+                (),
+                part.schema,
+                part,
+                note,
+            )
+        )
+    return pieces
+
+
+def _plain_state(state: Any, has_codec: bool) -> Any:
+    if has_codec:
+        return None if state is ABSENT else state
+    if state is ABSENT or state is None:
+        return {}
+    if is_slots_pair(state):
+        return {**(state[0] or {}), **(state[1] or {})}
+    return state
+
+
+# Doing it.
+
+
+def bring_up(
+    case: Case,
+    *,
+    record: Record | None = None,
+    memo: dict[Any, Any] | None = None,
+    unknown: str = "warn",
+) -> Case:
+    """Do the steps of a case that was surveyed, and sort the fields to their classes.
+
+    Args:
+        case: what `survey` gave.
+        record: what steps of two arguments get.
+        memo: what the steps of one run share.
+        unknown: what becomes of undeclared fields: "warn" and "drop" leave them
+            out (and name them in the case), "keep" keeps them, "error" refuses them.
+
+    Raises:
+        MigrationFailedError: a step raised, chained.
+        SchemaError: a field is missing that has no default; or as ``unknown`` says.
+    """
+    memo = {} if memo is None else memo
+    pieces = case.pieces
+    for piece in pieces:
+        if piece.kind == INSIDE:
+            heir = _heir_of(pieces, piece)
+            if heir is not None and piece.course is not None and piece.course.steps:
+                heir.value = _run_shared(piece, heir.value, pieces, memo)
+            continue
+        if piece.part is None and piece is not pieces[-1]:
+            piece.value = _run(piece, record, memo)
+            _join(piece, pieces[-1])
+            continue
+        inside = any(other.kind == INSIDE for other in pieces)
+        if (
+            inside
+            and isinstance(piece.value, dict)
+            and piece.course is not None
+            and piece.course.steps
+        ):
+            result = _run_shared(piece, piece.value, pieces, memo, record)
+        else:
+            result = _run(piece, record, memo)
+        if isinstance(result, Instead | Record):
+            case.instead = result.value if isinstance(result, Instead) else result
+            return case
+        piece.value = result
+    _sort(case, unknown)
+    return case
+
+
+def _run(piece: _Piece, record: Record | None, memo: dict[Any, Any]) -> Any:
+    state = piece.value
+    steps = () if piece.course is None else piece.course.steps
+    if not steps:
+        return state
+    if not piece.done and type(state) is dict:
+        written = compiled.advance(steps, failed, read_lazy)
+        if written is not None:
+            state = written(state, memo)
+            if type(state) is dict:
+                return state
+            piece.done, state = state.done, state.value
+    if piece.done:  # on the written way, which left looking at what came of it to us
+        state = _looked_at(steps[piece.done - 1], state, record)
+    for step in steps[piece.done :]:
+        if isinstance(state, Instead | Record):
+            return state
+        state = _step(step, state, record, memo)
+    return state
+
+
+def _step(step: Migration, state: Any, record: Record | None, memo: dict[Any, Any]) -> Any:
+    if step.function is not None and isinstance(state, dict | list | tuple):
+        state = read_lazy(state)
+        if isinstance(state, _Watched):
+            state.seen.clear()
+    if record is not None:
+        record.state = state
+    try:
+        result = step.up(state, record, memo)
+    except Exception as error:  # whatever a stranger's function raises
+        raise failed(step, state, error) from error
+    return _looked_at(step, result, record)
+
+
+def _looked_at(step: Migration, result: Any, record: Record | None) -> Any:
+    """What a step gave: the state of the record where it gave that, and never None."""
+    if record is not None and result is record:
+        result = record.state
+    if result is None:
+        raise MigrationFailedError(
+            f"the step {step} returns None.",
+            remedy="It has to return the newer state (or ops.Instead(None) to leave None in its place).",
+            schema=step.schema,
+            step=(step.start, step.to),
+        )
+    return result
+
+
+def failed(step: Migration, state: Any, error: Exception) -> MigrationFailedError:
+    """Return what to raise where a step raised."""
+    return MigrationFailedError(
+        f"the step {step} fails: {_said(error)}.",
+        remedy=f"{_of_state(state)} It is written in {step.where}; nothing was changed.",
+        schema=step.schema,
+        step=(step.start, step.to),
+    )
+
+
+def _said(error: Exception) -> str:
+    text = str(error) if not isinstance(error, PersistError) else error.what
+    return f"{type(error).__name__}: {text}".rstrip(". ")
+
+
+def _of_state(state: Any) -> str:
+    if isinstance(state, dict):
+        names = ", ".join(map(str, list(state)[:20])) or "none"
+        return f"The fields of the state are: {names}."
+    if isinstance(state, tuple | list):
+        return f"The state is a {type(state).__name__} of {len(state)}."
+    return f"The state is a {type(state).__name__}."
+
+
+def read_lazy(state: Any) -> Any:
+    """A function step gets arrays, not promises of them."""
+    if has_no_arrays(state.values() if isinstance(state, dict) else state):
+        return state
+    lazies = [found for found in arrays_in(state) if isinstance(found[2], LazyArray)]
+    for holder, key, lazy in lazies:
+        if isinstance(holder, tuple):
+            if holder is state:
+                state = tuple(
+                    item.read() if isinstance(item, LazyArray) else item for item in state
+                )
+            continue
+        holder[key] = lazy.read()
+    return state
+
+
+class _Watched(dict[Any, Any]):
+    """A dict that notes which of its items were looked at, for a state that several classes share."""
+
+    def __init__(self, items: dict[Any, Any]) -> None:
+        super().__init__(items)
+        self.seen: set[Any] = set()
+
+    def _all(self) -> None:
+        self.seen.update(super().keys())
+
+    def __getitem__(self, key: Any) -> Any:
+        self.seen.add(key)
+        return super().__getitem__(key)
+
+    def __delitem__(self, key: Any) -> None:
+        self.seen.add(key)
+        super().__delitem__(key)
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        self.seen.add(key)
+        return super().get(key, default)
+
+    def pop(self, key: Any, *default: Any) -> Any:
+        self.seen.add(key)
+        return super().pop(key, *default)
+
+    def __iter__(self) -> Iterator[Any]:
+        self._all()
+        return super().__iter__()
+
+    def keys(self) -> Any:
+        self._all()
+        return super().keys()
+
+    def values(self) -> Any:
+        self._all()
+        return super().values()
+
+    def items(self) -> Any:
+        self._all()
+        return super().items()
+
+    def copy(self) -> dict[Any, Any]:
+        self._all()
+        return dict(super().items())
+
+
+def _run_shared(
+    piece: _Piece,
+    whole: Any,
+    pieces: list[_Piece],
+    memo: dict[Any, Any],
+    record: Record | None = None,
+) -> Any:
+    """Run one class's steps on its share of a dict that several classes lie in."""
+    if not isinstance(whole, dict):
+        return whole
+    hidden = {
+        name
+        for other in pieces
+        if other is not piece and other.part is not None
+        for name in other.part.names
+    }
+    if piece.part is not None:
+        hidden -= piece.part.names
+    rest = {name: item for name, item in whole.items() if name in hidden}
+    mine: Any = {name: item for name, item in whole.items() if name not in hidden}
+    assert piece.course is not None
+    for step in piece.course.steps:
+        if not isinstance(mine, dict):
+            mine = _step(step, mine, record, memo)
+            continue
+        watched = _Watched(mine)
+        result = _step(step, watched, record, memo)
+        if isinstance(result, Instead | Record):
+            if piece is not pieces[-1]:
+                raise SchemaError(
+                    f"the step {step} of a base class replaces the whole instance.",
+                    remedy="Only the steps of the instance's own class can.",
+                    schema=step.schema,
+                )
+            return result
+        if not isinstance(result, dict):
+            if piece is pieces[-1] and not rest:
+                mine = result
+                continue
+            raise MigrationFailedError(
+                f"the step {step} returns a {type(result).__name__}.",
+                remedy="The state is shared with its base classes: return a dict of fields.",
+                schema=step.schema,
+                step=(step.start, step.to),
+            )
+        kept = {name: item for name, item in mine.items() if name not in watched.seen}
+        given = dict(dict.items(result))
+        mine = {**{name: kept[name] for name in kept if name not in given}, **given}
+    return {**rest, **mine} if isinstance(mine, dict) else mine
+
+
+def _join(piece: _Piece, leaf: _Piece) -> None:
+    """The fields of a class that is no base any more join those of the heir."""
+    if isinstance(piece.value, dict) and isinstance(leaf.value, dict):
+        leaf.value = {**piece.value, **leaf.value}
+    elif piece.value not in (None, {}, ()):
+        leaf.note = f"the state of {piece.name!r}, no base any more, was left out"
+
+
+# Whose is what.
+
+
+def _sort(case: Case, unknown: str) -> None:
+    """Give each class of today its fields, from wherever they are."""
+    target = case.target
+    own = {piece.name: piece for piece in case.pieces if piece.kind != INSIDE}
+    left: dict[Any, Any] = {}
+    found: list[tuple[TargetPart, dict[Any, Any]]] = []
+    for part in target.parts:
+        if part.kind == INSIDE:
+            continue
+        piece = own.get(part.schema.name)
+        if part.kind == CODEC:
+            case.states.append((part, None if piece is None else piece.value))
+            continue
+        value = {} if piece is None else _named(piece.value, part, case)
+        names = part.names
+        found.append((part, {name: item for name, item in value.items() if name in names}))
+        for name, item in value.items():
+            if name not in names:
+                left.setdefault(name, item)
+    for part, fields in found:
+        for field in part.fields:
+            if field.name not in fields and field.name in left:
+                fields[field.name] = left.pop(field.name)
+        for field in part.transients:
+            fields.pop(field.name, None)
+        if part is target.leaf and target.is_open:
+            fields.update({name: item for name, item in left.items() if name not in target.dropped})
+            left = {}
+        case.states.append((part, fields))
+    _refuse_missing(case, found)
+    case.unknown = [
+        str(name) for name in left if name not in target.dropped and name not in case.told
+    ]
+    if case.unknown and unknown == "error":
+        raise SchemaError(
+            f"its state has fields that {target.leaf.schema.name!r} does not declare: "
+            f"{', '.join(case.unknown)}.",
+            remedy='Declare them, drop them in a migration (persist.ops.drop), or load with unknown="warn".',
+            schema=target.leaf.schema.name,
+            fields=case.unknown,
+        )
+    if unknown == "keep":
+        case.extra = {name: item for name, item in left.items() if name not in target.dropped}
+
+
+def _named(value: Any, part: TargetPart, case: Case) -> dict[Any, Any]:
+    """A state as fields; a bare tuple only where attrs or a dataclass once wrote it by position."""
+    if isinstance(value, dict):
+        return value
+    if value is None:
+        return {}
+    cls = part.schema.cls
+    names = [field.name for field in (*part.fields, *part.transients)]
+    if case.target.is_open and not names and part.schema.cls is None:
+        return {"state": value}
+    positions = _positions(cls) if part is case.target.leaf else None
+    if isinstance(value, tuple | list) and positions is not None and len(positions) == len(value):
+        return dict(zip(positions, value, strict=True))
+    count = f" of {len(value)}" if isinstance(value, tuple | list) else ""
+    version = next(
+        (course.found for course in case.courses if course.schema == part.schema.name), 1
+    )
+    listed = ", ".join(names) or "not declared"
+    raise SchemaError(
+        f"its state of version {version} is a {type(value).__name__}{count}, and the fields of "
+        f"{part.schema.name!r} are {listed}.",
+        remedy="Say what its parts are: count version= up and register a migration, for instance "
+        f"persist.migration({part.schema.name!r}, {version}, persist.ops.unpack(...)).",
+        schema=part.schema.name,
+        found=version,
+    )
+
+
+def _positions(cls: type | None) -> list[str] | None:
+    """The order in which attrs (before 22.2) and frozen dataclasses with slots write their fields."""
+    if cls is None:
+        return None
+    told = vars(cls).get("__attrs_attrs__") or vars(cls).get("__dataclass_fields__", {}).values()
+    return [demangled(field.name, (cls.__name__,)) for field in told] or None
+
+
+def _refuse_missing(case: Case, found: list[tuple[TargetPart, dict[Any, Any]]]) -> None:
+    gaps = {piece.name for piece in case.pieces if piece.knows_its_gaps}
+    for part, fields in found:
+        if part.schema.name in gaps:
+            continue
+        missing = [
+            field.name
+            for field in part.fields
+            if field.name not in fields and not field.has_default
+        ]
+        if missing and part.schema.fields is not None:
+            there = ", ".join(str(name) for _, had in found for name in had) or "none"
+            word = "field" if len(missing) == 1 else "fields"
+            raise SchemaError(
+                f"its state lacks the {word} {', '.join(map(repr, missing))} of {part.schema.name!r} "
+                f"(there are: {there}).",
+                remedy="Give it a default, or count version= up and register a migration that adds it "
+                "(persist.ops.add).",
+                schema=part.schema.name,
+                fields=missing,
+            )

@@ -1,0 +1,27 @@
+"""Where an HDF5 file begins: all that one has to know to claim one.
+
+After the format specification, section II.A: the signature stands at 0, 512, 1024, 2048 ...
+"""
+
+from __future__ import annotations
+
+from persist._wire.base.source import Source
+
+__all__ = ["MAGIC", "begins_at"]
+
+MAGIC = b"\x89HDF\r\n\x1a\n"
+
+
+def begins_at(source: Source) -> int | None:
+    """Return where an HDF5 file begins in the source: 0, 512, 1024, 2048, ...; None if nowhere."""
+    if source.kind != "file" or source.size < 48:
+        return None
+    at = 0
+    while at + 48 <= source.size:
+        head = source.read(at, 16)
+        if head[:8] == MAGIC and head[8] <= 3:
+            return at
+        if not at and head[:4] == b"PK\3\4":  # an HDF5 file in an archive is not the archive
+            return None
+        at = at * 2 or 512
+    return None

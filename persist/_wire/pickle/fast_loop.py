@@ -1,0 +1,360 @@
+"""The pickle machine's loop: the opcodes that most of a pickle is made of, in one place.
+
+A graph of small objects is millions of opcodes, and calling a method for each of them costs more
+than what it does. So the two dozen that make up nearly all of a pickle are executed here, on local
+names and on a copy of the next bytes; the others, and all of them near the end of the bytes at
+hand, by the machine's own table (`step`). Both ways do the same: a test runs the corpus both ways.
+
+Source of the opcodes: CPython's ``Lib/pickletools.py``.
+"""
+
+from __future__ import annotations
+
+import struct
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from persist.tree import ABSENT, Global, Record
+
+if TYPE_CHECKING:
+    from persist._wire.pickle.machine import Machine
+
+__all__ = ["MARGIN", "new_record", "run", "set_state", "step"]
+
+MARGIN = 24  # no opcode that is executed here takes more bytes, beside text, and what puts it away
+_LEAST, _MOST = (
+    1 << 12,
+    1 << 18,
+)  # bytes copied at once: few after a jump, more the longer it goes on
+_FEW = 4000  # keys of a dict that is not looked over for equal hashes yet
+
+_I4 = struct.Struct("<i").unpack_from
+_U4 = struct.Struct("<I").unpack_from
+_F8 = struct.Struct(">d").unpack_from
+
+# Slots are set past `Record.__setattr__`, and what a record lacks is left unsaid (`tree._UNSET`).
+_new = object.__new__
+_slots = vars(Record)
+_set_cls: Any = _slots["cls"].__set__
+_set_maker: Any = _slots["maker"].__set__
+_set_kind: Any = _slots["kind"].__set__
+_set_args: Any = _slots["args"].__set__
+_set_touched: Any = _slots["_touched"].__set__
+set_state: Any = _slots["state"].__set__
+
+
+def new_record(
+    cls: Global, args: tuple[Any, ...], kind: str = "newobj", maker: Global | None = None
+) -> Record:
+    """Return a new record, without keywords and items until somebody asks for them."""
+    record = _new(Record)
+    _set_cls(record, cls)
+    _set_kind(record, kind)
+    set_state(record, ABSENT)
+    if maker is not None:
+        _set_maker(record, maker)
+    if args:
+        _set_args(record, args)
+        _set_touched(record, True)
+    return record
+
+
+def step(machine: Machine) -> bool:
+    """Execute one opcode by the machine's table, every byte checked; True is STOP."""
+    at = machine._at = machine._pos
+    if at >= machine._end:
+        machine._need(1)
+    machine._pos = at + 1
+    code = machine._data[at]
+    if code == 0x2E:
+        return True
+    machine.steps += 1
+    if machine.steps > machine._most:
+        machine._too_much(f"more than {machine._most:,} opcodes are executed.", "opcodes")
+    machine.table[code](machine)
+    return False
+
+
+def run(machine: Machine) -> None:
+    """Execute opcodes up to STOP."""
+    size, behind = _LEAST, -1
+    while True:
+        pos, left = machine._pos, machine._most - machine.steps
+        if pos + MARGIN > machine._end or left < _LEAST:
+            if step(machine):
+                return
+            continue
+        # An opcode has a byte at least: so many bytes cannot hold more of them than are left.
+        size = min(2 * size, _MOST, left) if pos <= behind else _LEAST
+        chunk = bytes(machine._data[pos : pos + size])
+        behind = pos + len(chunk) + MARGIN
+        if _run(machine, chunk, pos):
+            return
+
+
+def _run(machine: Machine, chunk: bytes, base: int) -> bool:
+    """Execute what stands in a copy of the bytes at ``base``; True is STOP.
+
+    It ends where the copy does, and early where something was charged beside the opcodes.
+    """
+    table, memo, waiting, marked = machine.table, machine._memo, machine._waiting, machine._marked
+    judged, set_pairs = machine._judged, machine._set_pairs
+    is_plain_str = machine._py2 is None
+    stack, find, phrase = machine._stack, chunk.find, machine.phrase
+    safe = len(chunk) - MARGIN
+    at = here = 0  # the opcode, and what comes behind it
+    steps = told = machine.steps  # `told` of them the machine knows of
+    more = 0  # and of these, which were executed at once, it learns at the end
+    try:
+        for steps in count(told + 1):
+            at = here
+            if at > safe:
+                steps -= 1
+                return False
+            code = chunk[at]
+            here = at + 1
+            if code >= 0x80:
+                if code == 0x94:  # MEMOIZE
+                    value = stack[-1]
+                    slot = len(memo)
+                    memo[slot] = value
+                    if waiting and type(value) is Record and id(value) in waiting:
+                        waiting[id(value)].append(slot)
+                    continue
+                if code == 0x8C:  # SHORT_BINUNICODE
+                    end = at + 2 + chunk[here]
+                    if end <= safe:
+                        try:
+                            value = chunk[at + 2 : end].decode()
+                        except UnicodeDecodeError:
+                            value = str(chunk[at + 2 : end], "utf-8", "surrogatepass")
+                        stack.append(value)
+                        if chunk[end] == 0x94:  # MEMOIZE, as a rule
+                            memo[len(memo)] = value
+                            here, more = end + 1, more + 1
+                        else:
+                            here = end
+                        continue
+                if code == 0x86:  # TUPLE2
+                    value = stack.pop()
+                    stack[-1] = value = (stack[-1], value)
+                    if chunk[here] == 0x94:
+                        memo[len(memo)] = value
+                        here, more = here + 1, more + 1
+                    continue
+                if code == 0x81:  # NEWOBJ
+                    value, cls = stack[-1], stack[-2]
+                    known = judged.get(id(cls))
+                    is_plain = known is not None and known[0] is cls and not known[1]
+                    if is_plain and type(value) is tuple:  # nothing to finish when it is built
+                        del stack[-1]
+                        stack[-1] = new_record(cls, value)
+                        continue
+                elif code == 0x85:  # TUPLE1
+                    stack[-1] = (stack[-1],)
+                    continue
+                elif code == 0x88 or code == 0x89:  # NEWTRUE, NEWFALSE
+                    stack.append(code == 0x88)
+                    continue
+                elif code == 0x87:  # TUPLE3
+                    third, value = stack.pop(), stack.pop()
+                    stack[-1] = (stack[-1], value, third)
+                    continue
+            elif code >= 0x68:
+                if code == 0x71 or code == 0x72:  # BINPUT, LONG_BINPUT
+                    if code == 0x71:
+                        slot, here = chunk[here], at + 2
+                    else:
+                        slot, here = _U4(chunk, here)[0], at + 5
+                    memo[slot] = value = stack[-1]
+                    if waiting and type(value) is Record and id(value) in waiting:
+                        waiting[id(value)].append(slot)
+                    continue
+                if code == 0x68 or code == 0x6A:  # BINGET, LONG_BINGET
+                    if code == 0x68:
+                        slot, here = chunk[here], at + 2
+                    else:
+                        slot, here = _U4(chunk, here)[0], at + 5
+                    if slot not in memo:
+                        machine._lacks(slot)
+                    value = memo[slot]
+                    if waiting and type(value) is Record:
+                        machine._fetched(value)
+                    stack.append(value)
+                    continue
+                if code == 0x75:  # SETITEMS
+                    items = stack
+                    stack = machine._stack = marked.pop()
+                    set_pairs(stack[-1], items)
+                    if machine.steps != told:
+                        return False
+                    continue
+                if code == 0x7D:  # EMPTY_DICT
+                    value = {}
+                    stack.append(value)
+                    if chunk[here] == 0x94:
+                        memo[len(memo)] = value
+                        here, more = here + 1, more + 1
+                    elif chunk[here] == 0x72:
+                        memo[_U4(chunk, at + 2)[0]] = value
+                        here, more = at + 6, more + 1
+                    continue
+                if code == 0x74:  # TUPLE
+                    value = tuple(stack)
+                    stack = machine._stack = marked.pop()
+                    stack.append(value)
+                    if chunk[here] == 0x94:
+                        memo[len(memo)] = value
+                        here, more = here + 1, more + 1
+                    continue
+                if code == 0x70:  # PUT
+                    end = find(b"\n", here, safe)
+                    if 0 < end - here < 10:
+                        slot, here = int(chunk[here:end]), end + 1
+                        if slot < 0:
+                            raise ValueError(f"memo index {slot}")
+                        memo[slot] = value = stack[-1]
+                        if waiting and type(value) is Record and id(value) in waiting:
+                            waiting[id(value)].append(slot)
+                        continue
+                elif code == 0x73:  # SETITEM
+                    value, key = stack[-1], stack[-2]
+                    holder = stack[-3]
+                    if type(key) is str and type(holder) is dict and len(holder) < _FEW:
+                        holder[key] = value
+                        del stack[-2:]
+                        continue
+            elif code == 0x4B:  # BININT1
+                stack.append(chunk[here])
+                here = at + 2
+                continue
+            elif code == 0x28:  # MARK
+                if phrase is not None and chunk[here] == 0x28:
+                    told_at_once = phrase(chunk, at, stack, memo)
+                    if told_at_once is not None:
+                        stack[-1], here, opcodes = told_at_once
+                        more += opcodes - 1
+                        continue
+                marked.append(stack)
+                stack = machine._stack = []
+                continue
+            elif code == 0x58:  # BINUNICODE
+                end = at + 5 + _U4(chunk, here)[0]
+                if end <= safe:
+                    try:
+                        value = chunk[at + 5 : end].decode()
+                    except UnicodeDecodeError:
+                        value = str(chunk[at + 5 : end], "utf-8", "surrogatepass")
+                    stack.append(value)
+                    code = chunk[end]
+                    if code == 0x72:  # LONG_BINPUT, as a rule
+                        memo[_U4(chunk, end + 1)[0]] = value
+                        here, more = end + 5, more + 1
+                    elif code == 0x71:  # BINPUT
+                        memo[chunk[end + 1]] = value
+                        here, more = end + 2, more + 1
+                    else:
+                        here = end
+                    continue
+            elif code == 0x4A:  # BININT
+                stack.append(_I4(chunk, here)[0])
+                here = at + 5
+                continue
+            elif code == 0x47:  # BINFLOAT
+                stack.append(_F8(chunk, here)[0])
+                here = at + 9
+                continue
+            elif code == 0x62:  # BUILD
+                value = stack[-2]
+                if type(value) is Record and id(value) not in waiting and value.state is ABSENT:
+                    set_state(value, stack.pop())
+                    continue
+            elif code == 0x4D:  # BININT2
+                stack.append(chunk[here] | chunk[at + 2] << 8)
+                here = at + 3
+                continue
+            elif code == 0x55:  # SHORT_BINSTRING
+                end = at + 2 + chunk[here]
+                if is_plain_str and end <= safe:
+                    machine.has_py2_str = True
+                    try:
+                        stack.append(chunk[at + 2 : end].decode())
+                    except UnicodeDecodeError:
+                        stack.append(chunk[at + 2 : end])
+                    here = end
+                    continue
+            elif code == 0x5D:  # EMPTY_LIST
+                value = []
+                stack.append(value)
+                if chunk[here] == 0x94:
+                    memo[len(memo)] = value
+                    here, more = here + 1, more + 1
+                elif chunk[here] == 0x72:
+                    memo[_U4(chunk, at + 2)[0]] = value
+                    here, more = at + 6, more + 1
+                continue
+            elif code == 0x65:  # APPENDS
+                if type(marked[-1][-1]) is list:
+                    items = stack
+                    stack = machine._stack = marked.pop()
+                    stack[-1].extend(items)
+                    continue
+            elif code == 0x61:  # APPEND
+                if type(stack[-2]) is list:
+                    value = stack.pop()
+                    stack[-1].append(value)
+                    continue
+            elif code == 0x43:  # SHORT_BINBYTES
+                end = at + 2 + chunk[here]
+                if end <= safe:
+                    value = chunk[at + 2 : end]
+                    stack.append(value)
+                    if chunk[end] == 0x94:
+                        memo[len(memo)] = value
+                        here, more = end + 1, more + 1
+                    else:
+                        here = end
+                    continue
+            elif code == 0x29:  # EMPTY_TUPLE
+                stack.append(())
+                continue
+            elif code == 0x4E:  # NONE
+                stack.append(None)
+                continue
+            elif code == 0x67:  # GET
+                end = find(b"\n", here, safe)
+                if 0 < end - here < 10:
+                    slot, here = int(chunk[here:end]), end + 1
+                    if slot not in memo:
+                        machine._lacks(slot)
+                    value = memo[slot]
+                    if waiting and type(value) is Record:
+                        machine._fetched(value)
+                    stack.append(value)
+                    continue
+            elif code == 0x49:  # INT
+                end = find(b"\n", here, safe)
+                if 0 < end - here < 20 and chunk[here] != 0x30:  # 00 and 01 are False and True
+                    stack.append(int(chunk[here:end]))
+                    here = end + 1
+                    continue
+            elif code == 0x46:  # FLOAT
+                end = find(b"\n", here, safe)
+                if 0 < end - here < 40:
+                    stack.append(float(chunk[here:end]))
+                    here = end + 1
+                    continue
+            elif code == 0x2E:  # STOP, which is not counted
+                steps -= 1
+                return True
+            # The others, and those above that met something else than usual.
+            machine._at, machine._pos = base + at, base + here
+            machine.steps = told = steps
+            table[code](machine)
+            stack, here = machine._stack, machine._pos - base
+            if machine.steps != steps:
+                return False
+        return False
+    finally:
+        machine._at, machine._pos = base + at, base + here
+        machine.steps += steps - told + more

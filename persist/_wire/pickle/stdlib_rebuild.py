@@ -1,0 +1,466 @@
+"""How pickles of both Pythons spell the standard library's plain values.
+
+Each function here is ours, checks its parts, and builds an exact standard type;
+what does not fit stays a record. Names are those that CPython 2.3 to 3.14
+write; the sources are the ``__reduce__`` methods of the types themselves
+(``datetime``, ``decimal``, ``collections``, ``array``, ``uuid``, ``pathlib`` ...).
+"""
+
+from __future__ import annotations
+
+import array as array_module
+import datetime
+import fractions
+import uuid
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
+
+import numpy as np
+
+from persist._wire.pickle.machine import INERT, Finisher, Machine, Rebuilder
+from persist._wire.pickle.timezones import named, zone_of
+from persist.tree import ABSENT, Global, Record, typed_array
+
+__all__ = ["FINISH", "REBUILD"]
+
+REBUILD: dict[str, Rebuilder] = {}
+FINISH: dict[str, Finisher] = {}
+
+_FACTORIES: dict[str, Any] = {
+    "list": list, "dict": dict, "int": int, "float": float, "set": set, "str": str,
+    "tuple": tuple, "bool": bool, "bytes": bytes, "frozenset": frozenset, "complex": complex,
+    "unicode": str, "long": int,
+}  # fmt: skip
+
+
+def _rebuilds(*names: str) -> Callable[[Rebuilder], Rebuilder]:
+    def register(function: Rebuilder) -> Rebuilder:
+        REBUILD.update(dict.fromkeys(names, function))
+        return function
+
+    return register
+
+
+def _finishes(*names: str) -> Callable[[Finisher], Finisher]:
+    def register(function: Finisher) -> Finisher:
+        FINISH.update(dict.fromkeys(names, function))
+        return function
+
+    return register
+
+
+def _builtin(*names: str) -> Callable[[Rebuilder], Rebuilder]:
+    return _rebuilds(
+        *(f"{module}.{name}" for name in names for module in ("__builtin__", "builtins"))
+    )
+
+
+# Text, bytes and numbers.
+
+
+@_rebuilds("_codecs.encode")
+def _encode(machine: Machine, args: tuple[Any, ...]) -> Any:
+    """Protocols 0 to 2 of Python 3 have no bytes: they write latin-1 text and its encoding."""
+    text, encoding = args if len(args) == 2 else (*args, "utf-8")
+    # Looking up an encoding would import a module of that name: only these are known.
+    if isinstance(text, str) and encoding in ("latin1", "latin-1", "utf-8", "utf8", "ascii"):
+        return text.encode(encoding)
+    return INERT
+
+
+@_builtin("bytes")
+def _bytes(machine: Machine, args: tuple[Any, ...]) -> Any:
+    if not args:
+        return b""
+    if len(args) == 1 and isinstance(args[0], list):
+        return bytes(args[0])
+    return args[0] if len(args) == 1 and isinstance(args[0], bytes) else INERT
+
+
+@_builtin("bytearray")
+def _bytearray(machine: Machine, args: tuple[Any, ...]) -> Any:
+    """Python 2 gives text and its encoding (and its state None), Python 3 bytes."""
+    if not args:
+        return bytearray()
+    if len(args) == 1 and isinstance(args[0], bytes | bytearray | str):
+        data = machine.raw(args[0])
+        return INERT if data is None else bytearray(data)
+    text, encoding = args[0], args[1]
+    if isinstance(text, str) and encoding in ("latin-1", "latin1"):
+        return bytearray(text.encode("latin-1"))
+    return INERT
+
+
+@_builtin("complex")
+def _complex(machine: Machine, args: tuple[Any, ...]) -> Any:
+    if all(isinstance(part, int | float) for part in args) and len(args) == 2:
+        return complex(*args)
+    return INERT
+
+
+@_builtin("int", "long", "float", "bool", "str", "unicode")
+def _scalar(machine: Machine, args: tuple[Any, ...]) -> Any:
+    """A reduced scalar: NumPy's and SymPy's pickles hold ``int(text)`` and the like."""
+    return args[0] if len(args) == 1 and type(args[0]) in (int, float, bool, str) else INERT
+
+
+# Containers.
+
+
+@_builtin("set")
+def _set(machine: Machine, args: tuple[Any, ...]) -> Any:
+    return machine.hashable_set(list(args[0])) if len(args) == 1 and _items(args[0]) else INERT
+
+
+@_builtin("frozenset")
+def _frozenset(machine: Machine, args: tuple[Any, ...]) -> Any:
+    if not args:
+        return frozenset()
+    items = args[0]
+    return frozenset(machine.hashable_set(list(items))) if _items(items) else INERT
+
+
+@_rebuilds("sets.Set", "sets.ImmutableSet")
+def _old_set(machine: Machine, args: tuple[Any, ...]) -> Any:
+    return machine.hashable_set(list(args[0])) if len(args) == 1 and _items(args[0]) else INERT
+
+
+@_builtin("list")
+def _list(machine: Machine, args: tuple[Any, ...]) -> Any:
+    return list(args[0]) if len(args) == 1 and _items(args[0]) else INERT if args else []
+
+
+@_builtin("dict")
+def _dict(machine: Machine, args: tuple[Any, ...]) -> Any:
+    return {} if not args else INERT
+
+
+@_builtin("tuple")
+def _tuple(machine: Machine, args: tuple[Any, ...]) -> Any:
+    return tuple(args[0]) if len(args) == 1 and _items(args[0]) else INERT
+
+
+@_builtin("slice")
+def _slice(machine: Machine, args: tuple[Any, ...]) -> Any:
+    # CPython frees (and 3.12 hashes) a slice of slices by recursion; numbers and names are genuine.
+    if len(args) != 3 or any(isinstance(part, slice | deque | defaultdict) for part in args):
+        return INERT
+    return slice(*args)
+
+
+@_builtin("range", "xrange")
+def _range(machine: Machine, args: tuple[Any, ...]) -> Any:
+    return range(*args) if all(type(part) is int for part in args) else INERT
+
+
+@_rebuilds("collections.OrderedDict", "ordereddict.OrderedDict", "_collections.OrderedDict")
+def _ordered_dict(machine: Machine, args: tuple[Any, ...]) -> Any:
+    result: OrderedDict[Any, Any] = OrderedDict()
+    if len(args) == 1 and _items(args[0]):
+        pairs = [part for pair in args[0] for part in _pair(pair)]
+        machine._set_pairs(result, pairs)
+    elif args:
+        return INERT
+    return result
+
+
+@_rebuilds("collections.defaultdict")
+def _defaultdict(machine: Machine, args: tuple[Any, ...]) -> Any:
+    """A factory that is a builtin type is kept; any other would be a call: a record."""
+    if not args or args == (None,):
+        return defaultdict()
+    factory = args[0]
+    if (
+        len(args) == 1
+        and isinstance(factory, Global)
+        and factory.module in ("__builtin__", "builtins")
+    ):
+        known = _FACTORIES.get(factory.name)
+        return INERT if known is None else defaultdict(known)
+    return INERT
+
+
+@_rebuilds("collections.Counter")
+def _counter(machine: Machine, args: tuple[Any, ...]) -> Any:
+    result: Counter[Any] = Counter()
+    if len(args) == 1 and isinstance(args[0], dict):
+        dict.update(result, args[0])
+    elif args:
+        return INERT
+    return result
+
+
+@_rebuilds("collections.deque")
+def _deque(machine: Machine, args: tuple[Any, ...]) -> Any:
+    items, maxlen = (*args, None, None)[:2] if len(args) < 3 else (0, 0)
+    if (items is None or _items(items)) and (maxlen is None or type(maxlen) is int):
+        return deque(items or (), maxlen)
+    return INERT
+
+
+def _items(value: Any) -> bool:
+    return isinstance(value, list | tuple | set | frozenset)
+
+
+def _pair(value: Any) -> tuple[Any, Any]:
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise ValueError("no pair of key and value")
+    return value[0], value[1]
+
+
+# array.array
+
+
+@_rebuilds("array._array_reconstructor")
+def _array_rebuilt(machine: Machine, args: tuple[Any, ...]) -> Any:
+    """Python 3: (class, type code, machine format, bytes); formats as in ``array``'s docs, PEP 3118.
+
+    Source: ``Modules/arraymodule.c``, ``mformat_descriptors``.
+    """
+    cls, code, form, data = args
+    if not (isinstance(cls, Global) and cls.qualname == "array.array") or not isinstance(
+        data, bytes
+    ):
+        return INERT
+    if form in (18, 19, 20, 21):
+        encoding = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")[form - 18]
+        return typed_array("u", data.decode(encoding))
+    dtype = np.dtype(_MACHINE_FORMATS[form])
+    return _array_of(code, np.frombuffer(data, dtype))
+
+
+_MACHINE_FORMATS = (
+    "u1", "i1", "<u2", ">u2", "<i2", ">i2", "<u4", ">u4", "<i4", ">i4", "<u8", ">u8", "<i8", ">i8",
+    "<f4", ">f4", "<f8", ">f8",
+)  # fmt: skip
+
+
+@_rebuilds("array.array")
+def _array(machine: Machine, args: tuple[Any, ...]) -> Any:
+    """Python 2 and protocol 2: (type code, list), or (type code, raw native bytes) in 2.x before 2.7."""
+    code, items = args
+    if code == "c":
+        data = (
+            machine.raw(items) if not isinstance(items, list) else "".join(items).encode("latin-1")
+        )
+        return np.frombuffer(data or b"", "S1")
+    if code == "u" and isinstance(items, list | str):
+        return typed_array("u", "".join(items))
+    if isinstance(items, list):
+        return typed_array(code, items)
+    data = machine.raw(items)
+    if data is None or code not in _NATIVE:
+        return INERT
+    return _array_of(code, np.frombuffer(data, _NATIVE[code]))
+
+
+_NATIVE = {
+    "b": "i1", "B": "u1", "h": "<i2", "H": "<u2", "i": "<i4", "I": "<u4", "l": "<i8", "L": "<u8",
+    "q": "<i8", "Q": "<u8", "f": "<f4", "d": "<f8",
+}  # fmt: skip
+
+
+def _array_of(code: Any, values: np.ndarray[Any, Any]) -> Any:
+    """An array of the type code asked for, widened where this machine's is too narrow."""
+    if values.dtype.kind == "f":
+        return array_module.array(code if code in "fd" else "d", values.tolist())
+    signed = values.dtype.kind == "i"
+    for candidate in (code, "q" if signed else "Q"):
+        try:
+            return array_module.array(candidate, values.tolist())
+        except OverflowError:
+            continue
+    return INERT
+
+
+# Dates and times.
+
+
+@_rebuilds("datetime.datetime")
+def _datetime(machine: Machine, args: tuple[Any, ...]) -> Any:
+    """Ten bytes of state and perhaps a zone; (bits of) ``fold`` in the month's high bit."""
+    zone = args[1] if len(args) == 2 else None
+    if len(args) not in (1, 2):
+        return datetime.datetime(*args) if _all_ints(args) else INERT
+    data = machine.raw(args[0])
+    if data is None or len(data) != 10:
+        return INERT
+    year, month, fold = data[0] * 256 + data[1], data[2] & 127, data[2] >> 7
+    day, hour, minute, second = data[3:7]
+    micro = int.from_bytes(data[7:10], "big")
+    moment = datetime.datetime(year, month, day, hour, minute, second, micro, fold=fold)
+    if zone is None:
+        return moment
+    known = zone_of(zone, moment)
+    return INERT if known is None else moment.replace(tzinfo=known)
+
+
+@_rebuilds("datetime.date")
+def _date(machine: Machine, args: tuple[Any, ...]) -> Any:
+    if len(args) == 3:
+        return datetime.date(*args) if _all_ints(args) else INERT
+    data = machine.raw(args[0]) if len(args) == 1 else None
+    if data is None or len(data) != 4:
+        return INERT
+    return datetime.date(data[0] * 256 + data[1], data[2], data[3])
+
+
+@_rebuilds("datetime.time")
+def _time(machine: Machine, args: tuple[Any, ...]) -> Any:
+    lost = args[1] if len(args) == 2 else None
+    zone = zone_of(lost)
+    data = machine.raw(args[0]) if args else None
+    if data is None or len(data) != 6 or (zone is None and lost is not None):
+        return INERT
+    micro = int.from_bytes(data[3:6], "big")
+    return datetime.time(data[0] & 127, data[1], data[2], micro, tzinfo=zone, fold=data[0] >> 7)
+
+
+@_rebuilds("datetime.timedelta")
+def _timedelta(machine: Machine, args: tuple[Any, ...]) -> Any:
+    return datetime.timedelta(*args) if _all_ints(args) else INERT
+
+
+@_rebuilds("datetime.timezone")
+def _timezone(machine: Machine, args: tuple[Any, ...]) -> Any:
+    if not args or not isinstance(args[0], datetime.timedelta) or len(args) > 2:
+        return INERT
+    if len(args) == 1 and not args[0]:
+        return datetime.UTC
+    return datetime.timezone(*args)
+
+
+@_rebuilds("pytz._UTC")
+def _pytz_utc(machine: Machine, args: tuple[Any, ...]) -> Any:
+    return datetime.UTC
+
+
+@_rebuilds("zoneinfo.ZoneInfo._unpickle")
+def _zoneinfo(machine: Machine, args: tuple[Any, ...]) -> Any:
+    """A zone by its key; one that this machine's table lacks stays a record."""
+    zone = named(args[0])
+    return INERT if zone is None else zone
+
+
+def _all_ints(parts: tuple[Any, ...]) -> bool:
+    return all(type(part) is int for part in parts)
+
+
+# Numbers and names.
+
+
+@_rebuilds("decimal.Decimal", "_decimal.Decimal", "cdecimal.Decimal", "_pydecimal.Decimal")
+def _decimal(machine: Machine, args: tuple[Any, ...]) -> Any:
+    return Decimal(args[0]) if len(args) == 1 and isinstance(args[0], str) else INERT
+
+
+@_rebuilds("fractions.Fraction")
+def _fraction(machine: Machine, args: tuple[Any, ...]) -> Any:
+    """Its text, or numerator and denominator."""
+    if len(args) == 1 and isinstance(args[0], str):
+        top, _, below = args[0].partition("/")
+        return fractions.Fraction(int(top), int(below or "1"))
+    if len(args) != 2 or not _all_ints(args) or any(part.bit_length() > 1 << 17 for part in args):
+        return INERT  # of longer ones it takes long to find the common divisor
+    return fractions.Fraction(*args)
+
+
+@_finishes("uuid.UUID")
+def _uuid(machine: Machine, record: Record) -> Any:
+    """Its state holds ``int``, and ``is_safe`` since Python 3.7."""
+    fields = record.fields()
+    number = fields.get("int")
+    return uuid.UUID(int=number) if type(number) is int and not record.args[2:] else INERT
+
+
+def _path(machine: Machine, args: tuple[Any, ...], kind: type) -> Any:
+    return kind(*args) if all(isinstance(part, str) for part in args) else INERT
+
+
+@_rebuilds(
+    *(f"pathlib{sub}.{name}" for sub in ("", "._local") for name in ("PosixPath", "PurePosixPath"))
+)
+def _posix_path(machine: Machine, args: tuple[Any, ...]) -> Any:
+    """A path of the file's machine is a pure path here: it names nothing on this one."""
+    return _path(machine, args, PurePosixPath)
+
+
+@_rebuilds(
+    *(
+        f"pathlib{sub}.{name}"
+        for sub in ("", "._local")
+        for name in ("WindowsPath", "PureWindowsPath")
+    )
+)
+def _windows_path(machine: Machine, args: tuple[Any, ...]) -> Any:
+    return _path(machine, args, PureWindowsPath)
+
+
+@_builtin("getattr")
+def _getattr(machine: Machine, args: tuple[Any, ...]) -> Any:
+    """``getattr(class, name)`` is how a nested class or a method is named: a longer name."""
+    if len(args) == 2 and isinstance(args[0], Global) and isinstance(args[1], str):
+        if len(args[0].name) + len(args[1]) > 4096:  # links of a chain of such calls
+            return INERT
+        return Global(args[0].module, f"{args[0].name}.{args[1]}")
+    return INERT
+
+
+@_rebuilds("dill._dill._get_attr", "dill.dill._get_attr")
+def _attribute_of_module(machine: Machine, args: tuple[Any, ...]) -> Any:
+    """``_get_attr(_import_module(module), name)`` is how dill up to 0.3.4 names functions that are
+    built in, on Python 3 NumPy's ``_reconstruct`` and ``scalar`` among them: a global like any.
+
+    Source: ``dill/_dill.py`` (``save_builtin_method``, ``_get_attr``, ``_import_module``).
+    """
+    if len(args) != 2 or not isinstance(args[1], str):
+        return INERT
+    holder = args[0]
+    if isinstance(holder, Global):
+        return _getattr(machine, args)
+    is_module = (
+        isinstance(holder, Record)
+        and holder.maker is not None
+        and holder.maker.qualname in _IMPORTS
+        and bool(holder.args)
+        and isinstance(holder.args[0], str)
+    )
+    if not is_module:
+        return INERT
+    found = Global(holder.args[0], args[1])
+    if len(found.qualname) > 4096:
+        return INERT
+    return machine.globals.setdefault(found.qualname, found)
+
+
+_IMPORTS = ("dill._dill._import_module", "dill.dill._import_module")
+
+
+@_builtin("NoneType", "type")
+def _type_of_none(machine: Machine, args: tuple[Any, ...]) -> Any:
+    """``type(None)``, ``type(...)`` and ``type(NotImplemented)``, as Python 3 pickles those types."""
+    if args == (None,):
+        return Global("builtins", "NoneType")
+    if len(args) == 1 and isinstance(args[0], Global):
+        name = _TYPES_OF.get(args[0].name)
+        return Global("builtins", name) if name else INERT
+    return INERT
+
+
+_TYPES_OF = {"Ellipsis": "ellipsis", "NotImplemented": "NotImplementedType"}
+
+
+# What `persist` itself writes into pickles (docs/envelope.md).
+
+
+@_rebuilds("persist.versioned._set_state")
+def _set_state(machine: Machine, args: tuple[Any, ...]) -> Any:
+    """The envelope of an instance of a registered class, applied by a call of its own."""
+    record, state = _pair(args)
+    if not isinstance(record, Record) or record.state is not ABSENT:
+        return INERT
+    record.state = state
+    return record

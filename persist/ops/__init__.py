@@ -1,0 +1,917 @@
+"""Ready-made steps of a migration: rename, add, drop, convert, split, merge, nest ...
+
+    persist.migration(Layer, 2, ops.rename("W", "weights"), ops.add("activation", "tanh"))
+
+A step takes the state of one instance, a dict of fields (or a bare tuple, for
+`unpack`), and gives the newer one. It says what it does (``str(step)``), knows
+its inverse where one exists, tells what a downgrade loses, and can run on whole
+columns: a dict from field to the values of many instances, an array with the
+instances along its first axis or a list.
+
+Names may lead inside: ``layers/*/W`` is the ``W`` of each of the ``layers``, through
+dicts, lists, tuples' items, and records' fields; ``*`` is every item. What two
+instances share is changed once, and an array that they share stays shared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from persist.errors import IrreversibleError
+from persist.ops._address import (
+    distinct,
+    extra,
+    get,
+    has,
+    is_equal,
+    is_new,
+    keys_of,
+    listing,
+    name_of,
+    places,
+    put,
+    quoted,
+    short,
+    whole,
+)
+from persist.tree import ABSENT, LazyArray, Record
+
+__all__ = [
+    "Instead",
+    "Op",
+    "add",
+    "astype",
+    "convert",
+    "delete",
+    "drop",
+    "flatten",
+    "merge",
+    "nest",
+    "pack",
+    "rename",
+    "reshape",
+    "split",
+    "transpose",
+    "unpack",
+]
+
+Memo = dict[Any, Any]
+Columns = dict[str, Any]
+
+
+class Instead:
+    """What a migration returns to put another value in the place of the whole instance.
+
+    Every reference to the instance then leads to the value; a `Record` may also
+    be returned as it is.
+    """
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return f"Instead({self.value!r})"
+
+
+class Op:
+    """One ready-made step."""
+
+    def apply(self, state: Any, memo: Memo | None = None) -> Any:
+        """Return the newer state; the older one may be changed in doing so.
+
+        Args:
+            state: the fields by name, or a bare tuple.
+            memo: what earlier applications in the same run did, so that what is
+                shared is changed once.
+
+        Raises:
+            LookupError: a field is not there.
+        """
+        raise NotImplementedError
+
+    def inverse(self) -> Op:
+        """Return the step that goes back.
+
+        Raises:
+            IrreversibleError: there is none, with what would make one.
+        """
+        raise IrreversibleError(f"the step {self} goes one way only.", remedy=self._cure())
+
+    def _cure(self) -> str:
+        return "Write the migration as a function and its way back with .downgrade."
+
+    @property
+    def is_reversible(self) -> bool:
+        """Whether it has an inverse."""
+        try:
+            self.inverse()
+        except IrreversibleError:
+            return False
+        return True
+
+    def losses(self, state: Any) -> list[str]:
+        """Say what of a newer state the older one cannot hold."""
+        return []
+
+    def columns(self, columns: Columns, count: int) -> Columns:
+        """Return the newer state of ``count`` instances at once.
+
+        Args:
+            columns: field -> the values of all instances: an array with them
+                along the first axis, or a list; it may be changed.
+            count: how many instances.
+        """
+        rows = [_row(columns, index) for index in range(count)]
+        memo: Memo = {}
+        return _gather([self.apply(row, memo) for row in rows])
+
+    def __str__(self) -> str:
+        return type(self).__name__
+
+    def __repr__(self) -> str:
+        return f"ops.{self}"
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and str(other) == str(self)
+
+    def __hash__(self) -> int:
+        return hash((type(self), str(self)))
+
+
+def _row(columns: Columns, index: int) -> dict[str, Any]:
+    return {name: column[index] for name, column in columns.items()}
+
+
+def _gather(rows: list[Any]) -> Columns:
+    """Rows as columns: arrays where the values stack, lists elsewhere."""
+    names = rows[0].keys() if rows else ()
+    return {name: _column([row[name] for row in rows]) for name in names}
+
+
+def _column(values: list[Any]) -> Any:
+    first = values[0]
+    if isinstance(first, np.ndarray | np.generic) and not first.dtype.hasobject:
+        alike = all(
+            isinstance(value, np.ndarray | np.generic)
+            and value.dtype == first.dtype
+            and value.shape == first.shape
+            for value in values
+        )
+        if alike:
+            return np.stack(values)
+    return values
+
+
+# Names.
+
+
+class unpack(Op):  # noqa: N801 - a verb, as it is used
+    """A bare tuple (or list) becomes fields, in this order; another length is an error."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = distinct(names)
+
+    def apply(self, state: Any, memo: Memo | None = None) -> Any:
+        if not isinstance(state, tuple | list):
+            raise LookupError(f"the state is a {type(state).__name__}, not a bare tuple")
+        if len(state) != len(self.names):
+            raise LookupError(
+                f"the state is a tuple of {len(state)}, but {len(self.names)} names are given "
+                f"({', '.join(self.names)})"
+            )
+        return dict(zip(self.names, state, strict=True))
+
+    def inverse(self) -> Op:
+        return pack(*self.names)
+
+    def losses(self, state: Any) -> list[str]:
+        return extra(state, self.names)
+
+    def columns(self, columns: Columns, count: int) -> Columns:
+        wanted = {str(index) for index in range(len(self.names))}
+        if columns.keys() != wanted:
+            raise LookupError(f"the columns are {sorted(columns)}, not {sorted(wanted)}")
+        return {name: columns[str(index)] for index, name in enumerate(self.names)}
+
+    def __str__(self) -> str:
+        return f"unpack({quoted(self.names)})"
+
+
+class pack(Op):  # noqa: N801
+    """Fields become a bare tuple, in this order."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = distinct(names)
+
+    def apply(self, state: Any, memo: Memo | None = None) -> Any:
+        return tuple(get(state, name, name) for name in self.names)
+
+    def inverse(self) -> Op:
+        return unpack(*self.names)
+
+    def columns(self, columns: Columns, count: int) -> Columns:
+        return {str(index): get(columns, name, name) for index, name in enumerate(self.names)}
+
+    def __str__(self) -> str:
+        return f"pack({quoted(self.names)})"
+
+
+class rename(Op):  # noqa: N801
+    """A field gets another name: ``rename("W", "weights")``, ``rename({"W": "weights", ...})``.
+
+    ``rename("hidden_*", "h*")`` renames all that fit, ``*`` standing for the same text on
+    both sides (so ``rename("old_*", "*")`` takes off a prefix). Inside: ``rename("layers/*/W",
+    "layers/*/weights")`` or, shorter, ``rename("layers/*/W", "weights")``.
+
+    Args:
+        old: the name, or old and new names.
+        new: the new name.
+        optional: a state without the field is left as it is.
+    """
+
+    def __init__(
+        self, old: str | Mapping[str, str], new: str | None = None, *, optional: bool = False
+    ) -> None:
+        if isinstance(old, str):
+            if new is None:
+                raise TypeError("rename() takes an old name and a new one, or a dict of them.")
+            old = {old: new}
+        self.names = {one: _beside(one, other) for one, other in old.items()}
+        self.optional = optional
+        for one, other in self.names.items():
+            if one.rpartition("/")[2].count("*") != other.rpartition("/")[2].count("*"):
+                raise ValueError(f"rename({one!r}, {other!r}): both sides need as many '*'.")
+
+    def apply(self, state: Any, memo: Memo | None = None) -> Any:
+        moves: list[tuple[Any, Any, Any]] = []
+        for old, new in self.names.items():
+            moves += self._moves(state, old, new, memo)
+        taken = [(holder, new, holder[key]) for holder, key, new in moves]
+        for holder, key, _ in moves:
+            del holder[key]
+        for holder, new, value in taken:
+            if new in holder:
+                raise LookupError(f"there is a {new!r} already (there are: {listing(holder)})")
+            holder[new] = value
+        return state
+
+    def _moves(
+        self, state: Any, old: str, new: str, memo: Memo | None
+    ) -> Iterator[tuple[Any, Any, Any]]:
+        last, target = old.rpartition("/")[2], new.rpartition("/")[2]
+        pattern = "*" in last
+        way = old.rpartition("/")[0]
+        holders = [state] if not way else [holder[key] for holder, key in places(state, way)]
+        for holder in holders:
+            if isinstance(holder, list | tuple) or not hasattr(holder, "__delitem__"):
+                raise LookupError(f"a {type(holder).__name__} has no names ({old!r} is wanted)")
+            if way and memo is not None and not is_new(self, holder, old, memo):
+                continue
+            if pattern:
+                for key in keys_of(holder):
+                    star = _star(str(key), last)
+                    if star is not None:
+                        yield holder, key, target.replace("*", star)
+            elif last in holder:
+                yield holder, last, target
+            elif not self.optional:
+                get(holder, last, old)
+
+    def inverse(self) -> Op:
+        if any(new.rpartition("/")[2] == "*" for new in self.names.values()):
+            return super().inverse()  # which names had what was taken off, nobody knows
+        return rename({new: old for old, new in self.names.items()}, optional=self.optional)
+
+    def _cure(self) -> str:
+        return "Name the fields one by one: rename({old: new, ...})."
+
+    def columns(self, columns: Columns, count: int) -> Columns:
+        if any("/" in name for name in self.names):
+            return super().columns(columns, count)
+        result: Columns = self.apply(columns)
+        return result
+
+    def __str__(self) -> str:
+        pairs = ", ".join(f"{old!r} → {new!r}" for old, new in self.names.items())
+        return f"rename({pairs}{', optional' if self.optional else ''})"
+
+
+def _beside(old: str, new: str) -> str:
+    """A new name that is one step lies where the old one does."""
+    way, _, _ = old.rpartition("/")
+    there, _, last = new.rpartition("/")
+    if there and there != way:
+        raise ValueError(f"rename({old!r}, {new!r}): it stays in its place; nest and flatten move.")
+    return f"{way}/{last}" if way else last
+
+
+def _star(text: str, pattern: str) -> str | None:
+    """What the ``*`` of a pattern stands for in a text that fits it."""
+    before, _, after = pattern.partition("*")
+    if len(text) < len(before) + len(after):
+        return None
+    if not text.startswith(before) or not text.endswith(after):
+        return None
+    return text[len(before) : len(text) - len(after)]
+
+
+class add(Op):  # noqa: N801
+    """A field comes in: ``add("activation", "tanh")``.
+
+    Args:
+        name: of the field.
+        value: the same for all; a list, dict, set or array is copied for each.
+        factory: makes it, without arguments.
+        computed: makes it from the state.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        value: Any = ABSENT,
+        *,
+        factory: Callable[[], Any] | None = None,
+        computed: Callable[[Any], Any] | None = None,
+    ) -> None:
+        if (value is not ABSENT) + (factory is not None) + (computed is not None) != 1:
+            raise TypeError(f"add({name!r}, ...) takes one of a value, factory= and computed=.")
+        self.name = name
+        self.value = value
+        self.factory = factory
+        self.computed = computed
+
+    def apply(self, state: Any, memo: Memo | None = None) -> Any:
+        for holder, key in list(places(state, self.name)):
+            if memo is not None and "/" in self.name and not is_new(self, holder, key, memo):
+                continue
+            if has(holder, key):
+                raise LookupError(f"there is a {self.name!r} already")
+            put(holder, key, self._make(state), self.name)
+        return state
+
+    def _make(self, state: Any) -> Any:
+        if self.computed is not None:
+            return self.computed(state)
+        if self.factory is not None:
+            return self.factory()
+        if isinstance(self.value, list | dict | set | np.ndarray):
+            return self.value.copy()
+        return self.value
+
+    def inverse(self) -> Op:
+        return drop(self.name, default=self.value, factory=self.factory, computed=self.computed)
+
+    def losses(self, state: Any) -> list[str]:
+        lost = []
+        for holder, key in places(state, self.name):
+            if has(holder, key):
+                value = holder[key]
+                if not self._is_made(value, state):
+                    lost.append(f"{self.name} = {short(value)}")
+        return lost
+
+    def _is_made(self, value: Any, state: Any) -> bool:
+        """Whether an upgrade would give the field the same value again."""
+        try:
+            if self.computed is not None:
+                rest = {name: item for name, item in state.items() if name != self.name}
+                return is_equal(value, self.computed(rest))
+            return is_equal(value, self._make(state))
+        except Exception:  # whatever a stranger's function raises: then it is not the same
+            return False
+
+    def columns(self, columns: Columns, count: int) -> Columns:
+        if "/" in self.name or self.computed is not None:
+            return super().columns(columns, count)
+        if self.name in columns:
+            raise LookupError(f"there is a {self.name!r} already")
+        columns[self.name] = _column([self._make(None) for _ in range(count)]) if count else []
+        return columns
+
+    def __str__(self) -> str:
+        if self.computed is not None:
+            how = f"computed by {name_of(self.computed)}"
+        elif self.factory is not None:
+            how = f"made by {name_of(self.factory)}"
+        else:
+            how = short(self.value)
+        return f"add({self.name!r}, {how})"
+
+
+class drop(Op):  # noqa: N801
+    """Fields go: ``drop("cache")``; what a downgrade puts in their place may be said.
+
+    Args:
+        names: of the fields.
+        default: what a downgrade gives them.
+        factory: makes that, without arguments.
+        computed: makes that from the newer state.
+        optional: a state without a field is left as it is.
+    """
+
+    def __init__(
+        self,
+        *names: str,
+        default: Any = ABSENT,
+        factory: Callable[[], Any] | None = None,
+        computed: Callable[[Any], Any] | None = None,
+        optional: bool = False,
+    ) -> None:
+        self.names = distinct(names)
+        self.default = default
+        self.factory = factory
+        self.computed = computed
+        self.optional = optional
+
+    def apply(self, state: Any, memo: Memo | None = None) -> Any:
+        for name in self.names:
+            for holder, key in list(places(state, name)):
+                if has(holder, key):
+                    if isinstance(holder, list | tuple):
+                        raise LookupError(
+                            f"{name!r} is an item of a {type(holder).__name__}, no field"
+                        )
+                    if memo is not None and "/" in name:
+                        is_new(self, holder, name, memo)
+                    del holder[key]
+                elif not self.optional and not self._done(holder, name, memo):
+                    get(holder, key, name)
+        return state
+
+    def _done(self, holder: Any, name: str, memo: Memo | None) -> bool:
+        return memo is not None and (id(self), name, id(holder)) in memo
+
+    def inverse(self) -> Op:
+        given = (
+            (self.default is not ABSENT) + (self.factory is not None) + (self.computed is not None)
+        )
+        if not given or len(self.names) != 1:
+            return super().inverse()
+        return add(self.names[0], self.default, factory=self.factory, computed=self.computed)
+
+    def _cure(self) -> str:
+        return "Say what a downgrade puts in its place: drop(name, default=...)."
+
+    def columns(self, columns: Columns, count: int) -> Columns:
+        if any("/" in name for name in self.names):
+            return super().columns(columns, count)
+        result: Columns = self.apply(columns)
+        return result
+
+    def __str__(self) -> str:
+        return f"drop({quoted(self.names)})"
+
+
+# Values.
+
+
+class _Value(Op):
+    """A step that turns the value of one field into another."""
+
+    def __init__(self, name: str, *, optional: bool = False) -> None:
+        self.name = name
+        self.optional = optional
+
+    def turn(self, value: Any) -> Any:
+        """Return the new value."""
+        raise NotImplementedError
+
+    def turn_column(self, column: Any) -> Any:
+        """Return the new column; value by value unless the step knows better."""
+        return _column([self.turn(value) for value in column]) if len(column) else column
+
+    def apply(self, state: Any, memo: Memo | None = None) -> Any:
+        for holder, key in list(places(state, self.name)):
+            if self.optional and not has(holder, key):
+                continue
+            if memo is not None and "/" in self.name and not is_new(self, holder, key, memo):
+                continue
+            value = get(holder, key, self.name)
+            put(holder, key, self._turned(value, memo), self.name)
+        return state
+
+    def _turned(self, value: Any, memo: Memo | None) -> Any:
+        """The new value; the same object for the same object, so that what is shared stays so."""
+        if memo is None or not isinstance(value, np.ndarray | LazyArray | list | dict | set):
+            return self.turn(whole(value))
+        key = (id(self), "value", id(value))
+        if key not in memo:
+            memo[key] = (value, self.turn(whole(value)), self)
+        return memo[key][1]
+
+    def columns(self, columns: Columns, count: int) -> Columns:
+        if "/" in self.name:
+            return super().columns(columns, count)
+        if self.name not in columns and self.optional:
+            return columns
+        columns[self.name] = self.turn_column(get(columns, self.name, self.name))
+        return columns
+
+
+class convert(_Value):  # noqa: N801
+    """A field's value goes through a function: ``convert("rate", float, inverse=str)``.
+
+    Args:
+        name: of the field.
+        function: value -> value.
+        inverse: the function that goes back.
+        column: column -> column, where it is faster on all values at once.
+        optional: a state without the field is left as it is.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        function: Callable[[Any], Any],
+        *,
+        inverse: Callable[[Any], Any] | None = None,
+        column: Callable[[Any], Any] | None = None,
+        optional: bool = False,
+    ) -> None:
+        super().__init__(name, optional=optional)
+        self.function = function
+        self.back = inverse
+        self.column = column
+
+    def turn(self, value: Any) -> Any:
+        return self.function(value)
+
+    def turn_column(self, column: Any) -> Any:
+        return self.column(column) if self.column is not None else super().turn_column(column)
+
+    def inverse(self) -> Op:
+        if self.back is None:
+            return super().inverse()
+        return convert(self.name, self.back, inverse=self.function, optional=self.optional)
+
+    def _cure(self) -> str:
+        return "Say how to go back: convert(name, function, inverse=...)."
+
+    def __str__(self) -> str:
+        return f"convert({self.name!r}, {name_of(self.function)})"
+
+
+class astype(_Value):  # noqa: N801
+    """An array gets another dtype.
+
+    Args:
+        name: of the field.
+        dtype: the new one.
+        was: the one before, for a downgrade.
+        optional: a state without the field is left as it is.
+    """
+
+    def __init__(self, name: str, dtype: Any, *, was: Any = None, optional: bool = False) -> None:
+        super().__init__(name, optional=optional)
+        self.dtype = np.dtype(dtype)
+        self.was = None if was is None else np.dtype(was)
+
+    def turn(self, value: Any) -> Any:
+        return np.asarray(value).astype(self.dtype, copy=False)
+
+    def turn_column(self, column: Any) -> Any:
+        return self.turn(column) if isinstance(column, np.ndarray) else super().turn_column(column)
+
+    def inverse(self) -> Op:
+        if self.was is None:
+            return super().inverse()
+        return astype(self.name, self.was, was=self.dtype, optional=self.optional)
+
+    def losses(self, state: Any) -> list[str]:
+        if self.was is None:
+            return []
+        lost = []
+        for holder, key in places(state, self.name):
+            value = np.asarray(whole(holder[key])) if has(holder, key) else np.zeros(0)
+            back = value.astype(self.was)
+            if not is_equal(back.astype(value.dtype), value):
+                lost.append(f"{self.name}: precision of {value.dtype} beyond {self.was}")
+        return lost
+
+    def _cure(self) -> str:
+        return "Say what it was: astype(name, dtype, was=...)."
+
+    def __str__(self) -> str:
+        return f"astype({self.name!r}, {self.dtype})"
+
+
+class transpose(_Value):  # noqa: N801
+    """An array's axes change places.
+
+    Args:
+        name: of the field.
+        axes: the old axes in their new order; None turns the order around.
+        optional: a state without the field is left as it is.
+    """
+
+    def __init__(
+        self, name: str, axes: Sequence[int] | None = None, *, optional: bool = False
+    ) -> None:
+        super().__init__(name, optional=optional)
+        self.axes = None if axes is None else tuple(axes)
+
+    def turn(self, value: Any) -> Any:
+        return np.transpose(np.asarray(value), self.axes)
+
+    def turn_column(self, column: Any) -> Any:
+        if not isinstance(column, np.ndarray):
+            return super().turn_column(column)
+        axes = self.axes if self.axes is not None else tuple(range(column.ndim - 1))[::-1]
+        return np.transpose(column, (0, *(axis % (column.ndim - 1) + 1 for axis in axes)))
+
+    def inverse(self) -> Op:
+        back = None
+        if self.axes is not None:
+            count = len(self.axes)
+            back = tuple(int(axis) for axis in np.argsort([axis % count for axis in self.axes]))
+        return transpose(self.name, back, optional=self.optional)
+
+    def __str__(self) -> str:
+        return f"transpose({self.name!r}{'' if self.axes is None else f', {self.axes}'})"
+
+
+class reshape(_Value):  # noqa: N801
+    """An array gets another shape, its items in C order.
+
+    Args:
+        name: of the field.
+        shape: the new one; -1 in it is worked out.
+        was: the one before, for a downgrade.
+        optional: a state without the field is left as it is.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        shape: Sequence[int],
+        *,
+        was: Sequence[int] | None = None,
+        optional: bool = False,
+    ) -> None:
+        super().__init__(name, optional=optional)
+        self.shape = tuple(shape)
+        self.was = None if was is None else tuple(was)
+
+    def turn(self, value: Any) -> Any:
+        return np.reshape(np.asarray(value), self.shape)
+
+    def turn_column(self, column: Any) -> Any:
+        if not isinstance(column, np.ndarray) or not len(column):
+            return super().turn_column(column)
+        return np.reshape(column, (len(column), *self.shape))
+
+    def inverse(self) -> Op:
+        if self.was is None:
+            return super().inverse()
+        return reshape(self.name, self.was, was=self.shape, optional=self.optional)
+
+    def _cure(self) -> str:
+        return "Say what it was: reshape(name, shape, was=...)."
+
+    def __str__(self) -> str:
+        return f"reshape({self.name!r}, {self.shape})"
+
+
+# One into several, several into one.
+
+
+class split(Op):  # noqa: N801
+    """One array becomes several, along an axis: ``split("gates", ("i", "f", "o"), axis=1)``.
+
+    Args:
+        name: of the field.
+        into: the new fields, beside it.
+        axis: along which it is cut.
+        sizes: of the parts along the axis; None: equal ones.
+    """
+
+    def __init__(
+        self, name: str, into: Iterable[str], *, axis: int = 0, sizes: Sequence[int] | None = None
+    ) -> None:
+        self.name = name
+        self.into = distinct(into)
+        self.axis = axis
+        self.sizes = None if sizes is None else tuple(sizes)
+        if self.sizes is not None and len(self.sizes) != len(self.into):
+            raise ValueError(f"{len(self.into)} parts, but {len(self.sizes)} sizes.")
+
+    def apply(self, state: Any, memo: Memo | None = None) -> Any:
+        for holder, key in list(places(state, self.name)):
+            if memo is not None and "/" in self.name and not is_new(self, holder, key, memo):
+                continue
+            value = get(holder, key, self.name)
+            parts = self._parts(np.asarray(whole(value)), value, memo)
+            del holder[key]
+            for name, part in zip(self.into, parts, strict=True):
+                if name in holder:
+                    raise LookupError(f"there is a {name!r} already")
+                holder[name] = part
+        return state
+
+    def _parts(self, array: Any, value: Any, memo: Memo | None) -> list[Any]:
+        key = (id(self), "value", id(value))
+        if memo is not None and key in memo:
+            parts: list[Any] = memo[key][1]
+            return parts
+        parts = _cut(array, self.axis, len(self.into), self.sizes, self.name)
+        if memo is not None:
+            memo[key] = (value, parts, self)
+        return parts
+
+    def inverse(self) -> Op:
+        way = self.name.rpartition("/")[0]
+        names = [f"{way}/{name}" if way else name for name in self.into]
+        return merge(names, self.name, axis=self.axis, sizes=self.sizes)
+
+    def columns(self, columns: Columns, count: int) -> Columns:
+        column = columns.get(self.name)
+        if not isinstance(column, np.ndarray):
+            return super().columns(columns, count)
+        axis = self.axis % (column.ndim - 1) + 1
+        parts = _cut(column, axis, len(self.into), self.sizes, self.name)
+        del columns[self.name]
+        return {**columns, **dict(zip(self.into, parts, strict=True))}
+
+    def __str__(self) -> str:
+        return f"split({self.name!r}, ({quoted(self.into)}), axis={self.axis})"
+
+
+def _cut(array: Any, axis: int, count: int, sizes: tuple[int, ...] | None, name: str) -> list[Any]:
+    extent = array.shape[axis]
+    if sizes is None:
+        if extent % count:
+            raise LookupError(
+                f"{name!r} has {extent} along axis {axis}, which {count} equal parts do not fill"
+            )
+        return list(np.split(array, count, axis=axis))
+    if sum(sizes) != extent:
+        raise LookupError(
+            f"{name!r} has {extent} along axis {axis}, but the sizes {sizes} make {sum(sizes)}"
+        )
+    return list(np.split(array, np.cumsum(sizes)[:-1], axis=axis))
+
+
+class merge(Op):  # noqa: N801
+    """Several arrays become one, along an axis: ``merge(("i", "f", "o"), "gates", axis=1)``.
+
+    Args:
+        names: of the fields, all in one place.
+        into: the new field.
+        axis: along which they are put together.
+        sizes: of the parts along the axis, for a downgrade; None: equal ones.
+    """
+
+    def __init__(
+        self, names: Iterable[str], into: str, *, axis: int = 0, sizes: Sequence[int] | None = None
+    ) -> None:
+        listed = distinct(names)
+        ways = {name.rpartition("/")[0] for name in listed}
+        if len(ways) != 1:
+            raise ValueError("the fields that are merged lie in one place.")
+        self.way = ways.pop()
+        self.names = tuple(name.rpartition("/")[2] for name in listed)
+        self.into = into.rpartition("/")[2]
+        self.axis = axis
+        self.sizes = None if sizes is None else tuple(sizes)
+
+    def apply(self, state: Any, memo: Memo | None = None) -> Any:
+        found = places(state, self.way) if self.way else iter(())
+        holders = [holder[key] for holder, key in found] if self.way else [state]
+        for holder in holders:
+            if self.way and memo is not None and not is_new(self, holder, self.into, memo):
+                continue
+            parts = [get(holder, name, name) for name in self.names]
+            joined = self._whole_of(parts, memo)
+            for name in self.names:
+                del holder[name]
+            if self.into in holder:
+                raise LookupError(f"there is a {self.into!r} already")
+            holder[self.into] = joined
+        return state
+
+    def _whole_of(self, parts: list[Any], memo: Memo | None) -> Any:
+        key = (id(self), "value", *map(id, parts))
+        if memo is not None and key in memo:
+            return memo[key][1]
+        joined = np.concatenate([np.asarray(whole(part)) for part in parts], axis=self.axis)
+        if memo is not None:
+            memo[key] = (parts, joined, self)
+        return joined
+
+    def inverse(self) -> Op:
+        name = f"{self.way}/{self.into}" if self.way else self.into
+        return split(name, self.names, axis=self.axis, sizes=self.sizes)
+
+    def columns(self, columns: Columns, count: int) -> Columns:
+        parts = [columns.get(name) for name in self.names]
+        if self.way or not all(isinstance(part, np.ndarray) for part in parts):
+            return super().columns(columns, count)
+        first: Any = parts[0]
+        axis = self.axis % (first.ndim - 1) + 1
+        rest = {name: column for name, column in columns.items() if name not in self.names}
+        return {**rest, self.into: np.concatenate(parts, axis=axis)}  # type: ignore[arg-type]
+
+    def __str__(self) -> str:
+        way = f"{self.way}/" if self.way else ""
+        names = quoted(way + name for name in self.names)
+        return f"merge(({names}), {way + self.into!r}, axis={self.axis})"
+
+
+class nest(Op):  # noqa: N801
+    """Fields move into a dict of their own: ``nest("optimizer", "rate", "momentum")``.
+
+    Args:
+        into: the new field.
+        names: of the fields that move.
+        renamed: new name inside -> old name.
+    """
+
+    def __init__(self, into: str, /, *names: str, **renamed: str) -> None:
+        self.into = into
+        self.names = {**{name: name for name in distinct(names)}, **renamed}
+
+    def apply(self, state: Any, memo: Memo | None = None) -> Any:
+        inner = {}
+        for new, old in self.names.items():
+            inner[new] = get(state, old, old)
+        for old in self.names.values():
+            del state[old]
+        if self.into in state:
+            raise LookupError(f"there is a {self.into!r} already")
+        state[self.into] = inner
+        return state
+
+    def inverse(self) -> Op:
+        return flatten(self.into, names=self.names)
+
+    def losses(self, state: Any) -> list[str]:
+        return [f"{self.into}/{name}" for name in extra(state.get(self.into), self.names)]
+
+    def __str__(self) -> str:
+        return f"nest({self.into!r}: {', '.join(self.names.values())})"
+
+
+class flatten(Op):  # noqa: N801
+    """The items of a dict become fields: ``flatten("optimizer")``.
+
+    Args:
+        name: of the field that holds the dict.
+        prefix: of the new fields' names.
+        names: which items, or item -> new field; None: all. Only with them is
+            there a way back.
+    """
+
+    def __init__(
+        self, name: str, *, prefix: str = "", names: Iterable[str] | Mapping[str, str] | None = None
+    ) -> None:
+        self.name = name
+        self.prefix = prefix
+        if names is None or isinstance(names, Mapping):
+            self.names = names
+        else:
+            self.names = {one: f"{prefix}{one}" for one in distinct(names)}
+
+    def apply(self, state: Any, memo: Memo | None = None) -> Any:
+        inner = get(state, self.name, self.name)
+        inner = inner.fields() if isinstance(inner, Record) else inner
+        if not isinstance(inner, Mapping):
+            raise LookupError(f"{self.name!r} is a {type(inner).__name__}, not a dict")
+        names = self.names
+        if names is None:
+            names = {key: f"{self.prefix}{key}" for key in inner}
+        taken = {new: get(inner, old, f"{self.name}/{old}") for old, new in names.items()}
+        del state[self.name]
+        for new, value in taken.items():
+            if new in state:
+                raise LookupError(f"there is a {new!r} already")
+            state[new] = value
+        return state
+
+    def inverse(self) -> Op:
+        if self.names is None:
+            return super().inverse()
+        return nest(self.name, **self.names)
+
+    def _cure(self) -> str:
+        return "Say which fields come out of it: flatten(name, names=(...))."
+
+    def __str__(self) -> str:
+        return f"flatten({self.name!r})"
+
+
+class delete(Op):  # noqa: N801
+    """The class is gone for good: every reference to an instance of it becomes ``value``."""
+
+    def __init__(self, value: Any = None) -> None:
+        self.value = value
+
+    def apply(self, state: Any, memo: Memo | None = None) -> Any:
+        return Instead(self.value)
+
+    def __str__(self) -> str:
+        return f"delete({'' if self.value is None else short(self.value)})"

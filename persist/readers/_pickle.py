@@ -1,0 +1,201 @@
+"""What pickles hold, one after the other; `persist.readers.pickle` says which there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import IO, Any
+
+from persist._wire.base.source import Cursor, Source
+from persist._wire.joblib.wrappers import INLINE, SATELLITE, Wrappers, inline
+from persist._wire.pickle import numpy_rebuild, sidecars, stdlib_rebuild
+from persist._wire.pickle.machine import CarriageReturnError, Finisher, Machine
+from persist.errors import DamagedFileError, FormatError, LimitError, PersistError
+from persist.readers.base import Content, Options
+from persist.readers.pickle import begins_as_text
+from persist.tree import ABSENT, Global, Record
+
+__all__ = ["executes", "read_pickles", "write_pickle"]
+
+REBUILD = {**stdlib_rebuild.REBUILD, **numpy_rebuild.REBUILD}
+
+FINISH = {**stdlib_rebuild.FINISH, **numpy_rebuild.FINISH}
+
+_NEIGHBOUR = 1 << 16  # bytes that one counts for, so that small files that name many end somewhere
+
+_PROBED = 64  # opcodes of a protocol 0 or 1 pickle that must execute
+_TRIFLE = 16  # bytes behind the last pickle that are a slip, not another file
+
+
+def write_pickle(tree: Any, target: IO[bytes], **options: Any) -> None:
+    """Write one pickle; see `PickleReader.write`."""
+    from persist._wire.pickle.writer import PickleWriter
+
+    protocol, reducer = options.pop("protocol", 4), options.pop("reducer", None)
+    if options:
+        raise FormatError(
+            f"pickle knows no option {sorted(options)[0]!r}.", remedy="There is protocol=."
+        )
+    PickleWriter(target.write, protocol, reducer).dump(tree)
+
+
+def read_pickles(source: Source, options: Options) -> Content:
+    """Read the pickles of a file, also one whose line ends a transfer in text mode has changed."""
+    try:
+        return _read_all(source, options)
+    except CarriageReturnError:
+        data = source.read(0, source.size)
+        repaired = source.nested(data.replace(b"\r\n", b"\n"), "", here=True)
+        content = _read_all(repaired, options)
+        content.damage.insert(
+            0, "its line ends were CR LF, from a transfer in text mode; it was read as repaired"
+        )
+        return content
+
+
+def machine_for(
+    source: Source, options: Options, finish: Mapping[str, Finisher] = FINISH
+) -> Machine:
+    """Return a machine that knows the plain values and the neighbours of a file."""
+    neighbours: dict[str, Any] = {}
+
+    def neighbour(pid: Any) -> Any:
+        """A persistent id that names a file in the same folder is what that file holds."""
+        if not isinstance(pid, str) or options.open_nested is None:
+            return ABSENT
+        if pid not in neighbours:
+            found = source.sibling(pid)
+            if found is None or found.kind != "file":
+                return ABSENT
+            source.spend(_NEIGHBOUR)
+            content = options.open_nested(found)
+            neighbours[pid] = content.tree
+            _know(machine, content.globals)
+        return neighbours[pid]
+
+    machine = Machine(
+        source, py2_str=options.py2_str, persistent=neighbour, rebuild=REBUILD, finish=finish
+    )
+    return machine
+
+
+def _read_all(source: Source, options: Options) -> Content:
+    wrappers = Wrappers(source)
+    machine = machine_for(source, options, {**FINISH, **wrappers.finish})
+    cursor = source.cursor()
+    values: list[Any] = []
+    damage = wrappers.damage
+    while cursor.left > 0:
+        start = cursor.offset
+        if values and not _goes_on(source, start):
+            damage.append(_trailing(source, start))
+            break
+        try:
+            values.append(machine.load(cursor))
+        except (CarriageReturnError, LimitError):
+            raise
+        except DamagedFileError as error:
+            if values:
+                damage.append(_broken_off(source, start, len(values), error))
+                break
+            if not options.salvage:
+                raise
+            damage.append(str(error))
+            values.append(machine.unfinished())
+            break
+    tree = values[0] if len(values) == 1 else values
+    structure: dict[str, Any] = {
+        "protocol": machine.protocol,
+        "pickles": len(values),
+        "globals": sorted(f"{ref.module} {ref.name}" for ref in machine.globals.values()),
+    }
+    beside = _beside(values, source, machine, options, damage)
+    if wrappers.files or beside:
+        structure["satellites"] = [*wrappers.files, *beside]
+    is_wrapped = not machine.globals.keys().isdisjoint(INLINE | SATELLITE)
+    return Content(
+        tree,
+        format="joblib" if is_wrapped else None,
+        structure=structure,
+        writer=_writer(machine),
+        damage=damage,
+        globals=set(machine.globals) | ({"joblib.numpy_pickle"} if is_wrapped else set()),
+    )
+
+
+def _beside(
+    values: list[Any], source: Source, machine: Machine, options: Options, damage: list[str]
+) -> list[str]:
+    """Put back what instances say to have kept in files beside this one."""
+    open_nested = options.open_nested
+    if len(values) != 1 or not isinstance(values[0], Record) or open_nested is None:
+        return []
+    state = values[0].state
+    if not isinstance(state, dict) or state.keys().isdisjoint(sidecars.LISTS):
+        return []
+
+    def read(neighbour: Source) -> Any:
+        source.spend(_NEIGHBOUR)
+        content = open_nested(neighbour)
+        _know(machine, content.globals)
+        return content.tree
+
+    return sidecars.attach(values[0], source, read, damage)
+
+
+def _know(machine: Machine, names: Iterable[str]) -> None:
+    """Note globals that a neighbour names."""
+    for name in names:
+        module, _, last = name.rpartition(".")
+        machine.globals.setdefault(name, Global(module, last))
+
+
+def _writer(machine: Machine) -> dict[str, str]:
+    """What the opcodes prove: only Python 2 writes ``str`` as STRING, only 3 writes protocol 3."""
+    if machine.has_py2_str:
+        return {"python": "2"}
+    least = {3: "3", 4: "3.4 or later", 5: "3.8 or later"}.get(machine.protocol)
+    return {"python": least} if least else {}
+
+
+def _goes_on(source: Source, start: int) -> bool:
+    """Whether another pickle may stand at ``start``."""
+    head = source.read(start, min(2, source.size - start))
+    if head[:1] == b"\x80":
+        return len(head) == 1 or head[1] <= 5
+    return begins_as_text(source.window(start, source.size - start))
+
+
+def _trailing(source: Source, start: int) -> str:
+    left = source.size - start
+    what = source.read(start, min(left, 8))
+    slip = "a stray byte" if left == 1 else f"{left:,} bytes"
+    kind = "" if left > _TRIFLE else f" ({what!r})"
+    verb = "follows" if left == 1 else "follow"
+    return f"{slip}{kind} {verb} the last pickle at offset {start:,}, and no pickle begins there"
+
+
+def _broken_off(source: Source, start: int, whole: int, error: DamagedFileError) -> str:
+    count = "the one before it is whole" if whole == 1 else f"the {whole:,} before it are whole"
+    if error.facts.get("truncated"):
+        left = source.size - start
+        return f"the last pickle breaks off after {left:,} bytes (it begins at {start:,}); {count}"
+    return f"the pickle at offset {start:,} cannot be read ({error.what.rstrip('.')}); {count}"
+
+
+def executes(source: Source) -> bool:
+    """Return whether the first opcodes of a source execute."""
+    probe = source.window(0, min(source.size, 4096))
+    if b"\r\n" in probe.head(256):
+        probe = source.nested(probe.head(4096).replace(b"\r\n", b"\n"), "")
+    finish = {**FINISH, **dict.fromkeys(INLINE, inline)}
+    machine = Machine(probe, most=_PROBED, rebuild=REBUILD, finish=finish)
+    try:
+        machine.load(Cursor(probe))
+    except LimitError:
+        return machine.steps > _PROBED
+    except DamagedFileError as error:
+        # Broken off by the end of the probe or of the file: a truncated pickle, if it got anywhere.
+        return bool(error.facts.get("truncated")) and (machine.steps > 3 or probe.size == 4096)
+    except (FormatError, PersistError):
+        return False
+    return True

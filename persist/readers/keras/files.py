@@ -1,0 +1,75 @@
+"""Keras's models and weights in HDF5, and the archive ``.keras`` around it.
+
+Written by  Keras 0.1 to 3.x and tf.keras: ``model.save("x.h5")``, ``save_weights``,
+            and since tf.keras 2.12 and Keras 3.0 ``.keras`` and ``.weights.h5``.
+Evidence    ``keras/models.py`` of 0.3.3, ``keras/engine/topology.py`` of 1.2.2,
+            ``keras/engine/saving.py`` of 2.2.4, ``tensorflow/python/keras/saving/
+            hdf5_format.py`` of 2.3, ``keras/src/saving/saving_lib.py`` and
+            ``keras/src/legacy/saving/legacy_h5_format.py`` of 3.0 to 3.10; files of
+            0.3.3, 1.2.2, 2.0.9, 2.2.4, 3.0.5, and of tf.keras 1.15 and 2.3.
+Traps       The order of layers and weights is that of attributes, not of links;
+            lists over 64 KB are cut into ``weight_names0``, ``weight_names1``. A
+            layer's name may hold slashes. Inner weights of a nested model stand under
+            the outer layer. ``.weights.h5`` of 3.x names weights by class and number.
+            bfloat16 is stored as two opaque bytes, since 3.0 beside an attribute ``dtype``.
+Gives       The weights under the path of their dataset, without ``model_weights/``;
+            ``optimizer_weights/...``; ``keras_version`` and ``backend`` where the file
+            tells them. ``file.structure``: configuration, layers and weights in order.
+            Marshalled code of Lambda layers stands in ``@code`` as bytes.
+"""
+
+from __future__ import annotations
+
+from persist._wire.archives.zip import ZipDirectory
+from persist._wire.base.source import Source
+from persist._wire.hdf5.signature import begins_at
+from persist.readers.base import Content, Options, Reader
+
+__all__ = ["KerasArchiveReader", "KerasHdf5Reader"]
+
+_CONFIG, _METADATA = "config.json", "metadata.json"
+_WEIGHTS = ("model.weights.h5", "model.weights.npz", "model.weights.json")
+
+
+class KerasHdf5Reader(Reader):
+    """Models and weights in HDF5, of all releases."""
+
+    name = "keras-h5"
+    suffixes = (".h5", ".hdf5", ".keras")
+    refines = ("hdf5",)
+
+    def claims(self, source: Source) -> str | None:
+        if begins_at(source) is None:
+            return None
+        from persist.readers.keras._weights import kind_of
+
+        kind = kind_of(source)
+        return None if kind is None else f"HDF5 with {kind[1]}"
+
+    def read(self, source: Source, options: Options) -> Content:
+        from persist.readers.keras._weights import read_hdf5
+
+        return read_hdf5(source, options)
+
+
+class KerasArchiveReader(Reader):
+    """The archive ``.keras``."""
+
+    name = "keras-zip"
+    suffixes = (".keras",)
+    refines = ("hdf5",)
+
+    def claims(self, source: Source) -> str | None:
+        directory = ZipDirectory.of(source)
+        if directory is None:
+            return None
+        names = set(directory.names)
+        weights = [name for name in _WEIGHTS if name in names]
+        if _CONFIG not in names or not (weights or _METADATA in names):
+            return None
+        return f"ZIP with {_CONFIG!r} and {(weights or [_METADATA])[0]!r}"
+
+    def read(self, source: Source, options: Options) -> Content:
+        from persist.readers.keras._weights import read_archive
+
+        return read_archive(source, options)

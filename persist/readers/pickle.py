@@ -1,0 +1,81 @@
+"""Pickles of every protocol, of CPython 2 and 3, one or several in a file.
+
+Written by  ``pickle`` and ``cPickle`` since Python 1.4: protocols 0 to 5, also
+            several one after the other (``cPickle.dump`` in a loop), also in a
+            log that is still being appended to.
+Evidence    CPython's ``Lib/pickle.py``, ``Lib/pickletools.py``, Python 2's
+            ``Modules/cPickle.c``; files written by 2.7, 3.6, 3.8.
+Traps       Protocols 0 and 1 have no magic: they are claimed when their first
+            opcodes execute. A transfer in text mode turns LF into CR LF.
+            ``str`` of Python 2 is text and binary alike. torch's files are
+            pickles too, with raw data behind them; joblib's are read here
+            (`persist.readers.joblib` tells of them), since their raw data may
+            first stand anywhere between the opcodes. gensim keeps large arrays
+            beside the pickle (``model.wv.vectors.npy``), where it names them only
+            by attribute.
+Gives       The one object; a list of them where there are several.
+"""
+
+from __future__ import annotations
+
+from typing import IO, Any
+
+from persist._wire.base.source import Source
+from persist.readers.base import Content, Options, Reader
+
+__all__ = ["PickleReader", "begins_as_text"]
+
+# Opcodes with which a pickle of protocol 0 or 1 can begin.
+_FIRST = frozenset(bytes((code,)) for code in b"()]}IJKLMNFGSTUVXcilPQd")
+
+
+class PickleReader(Reader):
+    """Pickle and cPickle of Python 2 and 3."""
+
+    name = "pickle"
+    suffixes = (".pkl", ".pickle", ".p", ".pck", ".save")
+    writes = True
+    is_pickle = True
+
+    def claims(self, source: Source) -> str | None:
+        if source.kind != "file" or not source.size:
+            return None
+        head = source.head(2)
+        if head[:1] == b"\x80" and len(head) == 2 and head[1] <= 5:
+            return f"begins as pickle protocol {head[1]}"
+        if begins_as_text(source):
+            return "its first bytes execute as pickle protocol 0 or 1"
+        return None
+
+    def read(self, source: Source, options: Options) -> Content:
+        from persist.readers._pickle import read_pickles
+
+        return read_pickles(source, options)
+
+    def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
+        """Write one pickle: records as the instances they were, objects by their ``__reduce_ex__``.
+
+        Args:
+            tree: any tree, also one that holds live objects.
+            target: an open binary file.
+            options: ``protocol``, 0 to 5; 4 by default, and 2 is the newest that Python 2 reads;
+                ``reducer``, see `PickleWriter`.
+
+        Raises:
+            FormatError: a value that no pickle can hold.
+        """
+        from persist.readers._pickle import write_pickle
+
+        write_pickle(tree, target, **options)
+
+
+def begins_as_text(source: Source) -> bool:
+    """Return whether the first opcodes execute as a pickle without PROTO."""
+    head = source.head(4)
+    if head[:1] not in _FIRST or head == b"PK\3\4":  # a ZIP may execute, as a persistent id
+        return False
+    if head[:1] == b"S" and head[1:2] not in b"'\"":  # STRING is quoted; "SQLite format 3" is not
+        return False
+    from persist.readers._pickle import executes
+
+    return executes(source)

@@ -1,0 +1,845 @@
+"""The registry: schemas, aliases, stamps, migrations, constants, and how foreign classes look.
+
+A registry is knowledge; it reads no file and changes no state. There is a
+default one, on which the functions of this module act, and any number of
+others; one may have parents, which are asked after it. Reading is safe from any
+thread; what is registered goes in under a lock and replaces, never edits, what
+readers may be holding.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import operator
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import attrs
+import numpy as np
+
+from persist import ops as _ops
+from persist.errors import (
+    DuplicateMigrationError,
+    SchemaError,
+    UnknownSchemaError,
+)
+from persist.registry._declarations import (
+    EPOCH,
+    Alias,
+    Migration,
+    Stamp,
+    arrows,
+    caller,
+    gap,
+    origin_of,
+    shortest,
+)
+from persist.schema import DECLARED, Declared, Layout, Schema, dotted, read_layout, said_fields
+from persist.tree import ABSENT
+
+__all__ = [
+    "Alias",
+    "Migration",
+    "Registry",
+    "Stamp",
+    "alias",
+    "constant",
+    "default_registry",
+    "migration",
+    "register",
+    "stamp",
+]
+
+Plain = Callable[[Any, Any], Any]
+
+
+class Registry:
+    """Knowledge about classes; any number of them, a default one among them.
+
+    Args:
+        name: for messages.
+        parents: registries that are asked after this one.
+    """
+
+    def __init__(self, name: str, parents: tuple[Registry, ...] = ()) -> None:
+        self.name = name
+        self.parents = parents
+        self._lock = threading.RLock()
+        self._frozen = False
+        self._plain: dict[str, Plain] = {}
+        self._plain_like: list[Plain] = []
+        self._aliases: dict[str, Alias] = {}
+        self._prefixes: dict[str, Alias] = {}
+        self._migrations: dict[str, dict[tuple[int, int], Migration]] = {}
+        self._stamps: dict[str, tuple[Stamp, ...]] = {}
+        self._constants: dict[str, Any] = {}
+        self._pure: dict[str, Schema] = {}  # schemas without a class
+        self._registered: weakref.WeakKeyDictionary[type, Declared] = weakref.WeakKeyDictionary()
+        self._pending: list[weakref.ref[type]] = []  # declared, and not yet read
+        self._classes: dict[str, weakref.ref[type]] = {}  # dotted name -> class
+        self._by_name: dict[str, weakref.ref[type]] = {}  # schema name -> class
+        self._schemas: weakref.WeakKeyDictionary[type, Schema] = weakref.WeakKeyDictionary()
+        self._layouts: weakref.WeakKeyDictionary[type, Layout] = weakref.WeakKeyDictionary()
+        self._clashes: list[SchemaError] = []
+        self._ways: dict[tuple[str, int, int], tuple[tuple[Any, ...], list[Migration]]] = {}
+        self._roads: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
+
+    def __repr__(self) -> str:
+        return f"<registry {self.name}>"
+
+    # How foreign classes look.
+
+    def plain(self, *qualnames: str) -> Callable[[Plain], Plain]:
+        """Declare how records of these classes look: ``f(record, looker)``.
+
+        A name that ends in ``.*`` stands for all that begin so, where no exact one is there.
+        """
+
+        def register(function: Plain) -> Plain:
+            with self._changing():
+                for qualname in qualnames:
+                    self._plain[qualname] = function
+            return function
+
+        return register
+
+    def plain_like(self, function: Plain) -> Plain:
+        """Declare how records of classes nobody knows by name look; None: not this one."""
+        with self._changing():
+            self._plain_like = [*self._plain_like, function]
+        return function
+
+    def plain_for(self, qualname: str) -> Plain | None:
+        """Return how records of that class look, own knowledge first."""
+        found = self._plain.get(qualname)
+        if found is not None:
+            return found
+        for parent in self.parents:
+            found = parent.plain_for(qualname)
+            if found is not None:
+                return found
+        name = qualname
+        while "." in name:
+            name = name.rpartition(".")[0]
+            if f"{name}.*" in self._plain:
+                return self._plain[f"{name}.*"]
+        return None
+
+    def plains_like(self) -> list[Plain]:
+        """Return what is asked of records that no name is known of."""
+        return [*self._plain_like, *(f for parent in self.parents for f in parent.plains_like())]
+
+    # Changing it.
+
+    def freeze(self) -> None:
+        """Let nothing more be registered here."""
+        self._settle()
+        self._frozen = True
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether it can still learn."""
+        return self._frozen
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        if self._frozen:
+            raise SchemaError(
+                f"the registry {self.name!r} is frozen.",
+                remedy="Register before freeze() is called, or in a registry of your own.",
+                registry=self.name,
+            )
+        with self._lock:
+            try:
+                yield
+            finally:
+                EPOCH[0] += 1
+
+    # Classes and schemas.
+
+    def declare(self, cls: type) -> None:
+        """Note a class whose head has declared it; it is read at first use."""
+        with self._changing():
+            self._pending.append(weakref.ref(cls))
+
+    def register(
+        self,
+        cls: type | str,
+        *,
+        version: int = 1,
+        fields: Iterable[Any] | None = None,
+        schema: str | None = None,
+    ) -> Any:
+        """Declare the state of a class that cannot, or must not, inherit `Versioned`.
+
+        The class itself is not touched: plain ``pickle`` writes it as ever, without
+        a version, so give it a `stamp` if such pickles are to be read.
+
+        Args:
+            cls: the class, or the dotted name of one that is data alone here.
+            version: of its state today.
+            fields: names, `persist.schema.Field`s, or a mapping to them or to
+                defaults; None: what attrs, dataclasses or slots tell, else every attribute.
+            schema: its name; the dotted path by default.
+
+        Returns:
+            The class, so that it also serves as a decorator's body.
+        """
+        _check_version(version, cls if isinstance(cls, str) else dotted(cls))
+        if isinstance(cls, enum.EnumMeta):
+            raise SchemaError(
+                f"the class {dotted(cls)} is an enum, whose members have no state of their own.",
+                where=f"class {dotted(cls)}",
+                remedy='Name each member: persist.constant(f"lab.{member.name}", member).',
+                schema=schema or dotted(cls),
+            )
+        with self._changing():
+            if isinstance(cls, str):
+                name = schema or cls
+                listed = None if fields is None else _pure_fields(fields)
+                self._pure = {**self._pure, name: Schema(name, version, cls, None, listed)}
+                return cls
+            fields = fields if fields is None or isinstance(fields, dict) else tuple(fields)
+            self._registered[cls] = Declared(version, schema, fields, self)
+            self._pending.append(weakref.ref(cls))
+            self._schemas.pop(cls, None)
+            self._layouts = weakref.WeakKeyDictionary()
+            self._roads = weakref.WeakKeyDictionary()
+        return cls
+
+    def _settle(self) -> None:
+        """Read the names of classes that were declared since the last look."""
+        while self._pending:
+            with self._lock:
+                pending, self._pending = self._pending, []
+                for reference in pending:
+                    cls = reference()
+                    if cls is not None:
+                        self._place(cls, reference)
+
+    def _place(self, cls: type, reference: weakref.ref[type]) -> None:
+        declared = self._declared_here(cls)
+        if declared is None:
+            return
+        qualname = dotted(cls)
+        name = declared.schema or qualname
+        other_ref = self._by_name.get(name)
+        other = other_ref() if other_ref is not None else None
+        # The same module and qualified name again is a reload, or a decorator's second class;
+        # a module may run as a script and be imported too; a local class lives no longer than its function.
+        again = other is None or other is cls or dotted(other) == qualname or _is_twin(cls, other)
+        if not again and "<locals>" not in f"{qualname} {dotted(other or cls)}":
+            self._clashes.append(
+                SchemaError(
+                    f"the schema name {name!r} is claimed by {dotted(other or cls)} and {qualname}.",
+                    remedy="Give one of them another schema= name; a class that moved needs no "
+                    "second class, only persist.alias(old, new).",
+                    schema=name,
+                )
+            )
+            return
+        self._by_name = {**self._by_name, name: reference}
+        self._classes = {**self._classes, qualname: reference}
+
+    def _declared_here(self, cls: type) -> Declared | None:
+        declared = self._registered.get(cls) or vars(cls).get(DECLARED)
+        return declared if isinstance(declared, Declared) else None
+
+    def declared(self, cls: type) -> Declared | None:
+        """Return what is declared of a class itself, here, by its head, or in a parent."""
+        declared = self._declared_here(cls)
+        if declared is not None:
+            return declared
+        for parent in self.parents:
+            declared = parent.declared(cls)
+            if declared is not None:
+                return declared
+        return None
+
+    def schema_for(self, what: type | str) -> Schema | None:
+        """Return the schema of a class, of a dotted name of today, or of a schema name.
+
+        None where nothing is known. A name for which only migrations or stamps
+        are registered has a schema that is data alone.
+        """
+        if isinstance(what, type):
+            return self._schema_of(what) if self.declared(what) is not None else None
+        cls = self.class_for(what)
+        if cls is not None:
+            return self._schema_of(cls)
+        for registry in self._line():
+            found = registry._pure.get(what)
+            if found is not None:
+                return found
+            for schema in registry._pure.values():
+                if schema.qualname == what:
+                    return schema
+        steps = self.migrations(what)
+        if steps or self.stamps(what):
+            return Schema(what, max((to for _, to in steps), default=1), what)
+        return None
+
+    def class_for(self, name: str) -> type | None:
+        """Return the declared class of a schema name or a dotted name of today."""
+        for registry in self._line():
+            registry._settle()
+            for table in (registry._classes, registry._by_name):
+                reference = table.get(name)
+                cls = reference() if reference is not None else None
+                if cls is not None:
+                    return cls
+        return None
+
+    def _schema_of(self, cls: type) -> Schema:
+        owner = self._owner(cls)
+        if owner is not self:
+            return owner._schema_of(cls)
+        schema = self._schemas.get(cls)
+        if schema is None:
+            declared = self.declared(cls)
+            assert declared is not None
+            self._settle()
+            self._refuse_clash(declared.schema or dotted(cls))
+            fields, is_open = said_fields(cls, declared)
+            own = None if is_open else tuple(f for f in fields.values() if not f.transient)
+            qualname = dotted(cls)
+            schema = Schema(declared.schema or qualname, declared.version, qualname, cls, own)
+            with self._lock:
+                self._schemas[cls] = schema
+            try:
+                layout = self.layout(cls)
+            except SchemaError:
+                self._schemas.pop(cls, None)
+                raise
+            if layout.leaf.kind == "codec":
+                schema = attrs.evolve(schema, codec=True)
+            elif own is not None:
+                schema = attrs.evolve(schema, fields=layout.leaf.fields)
+            layout.leaf.schema = schema
+            with self._lock:
+                self._schemas[cls] = schema
+        return schema
+
+    def _owner(self, cls: type) -> Registry:
+        """The registry of this line in which a class was declared."""
+        for registry in self._line():
+            if cls in registry._registered:
+                return registry
+        declared = vars(cls).get(DECLARED)
+        home = declared.registry if isinstance(declared, Declared) else None
+        return home if home is not None and any(home is one for one in self._line()) else self
+
+    def _refuse_clash(self, name: str) -> None:
+        for clash in self._clashes:
+            if clash.facts.get("schema") == name:
+                raise clash
+
+    def layout(self, cls: type) -> Layout:
+        """Return how the state of a declared class is put together.
+
+        Raises:
+            UnknownSchemaError: the class is not declared.
+            SchemaError: two of its bases claim one field.
+        """
+        layout = self._layouts.get(cls)
+        if layout is None:
+            owner = self._owner(cls)
+            if owner is not self:
+                return owner.layout(cls)
+            if self.declared(cls) is None:
+                raise UnknownSchemaError(
+                    f"the class {dotted(cls)} is not declared.",
+                    remedy="Inherit persist.Versioned, or call persist.register(cls, version=1).",
+                    schema=dotted(cls),
+                )
+            layout = read_layout(cls, self.declared, self._schema_of)
+            with self._lock:
+                self._layouts[cls] = layout
+        return layout
+
+    def schemas(self) -> list[Schema]:
+        """Return every schema that is known here or in a parent, by name."""
+        found: dict[str, Schema] = {}
+        for registry in self._line():
+            registry._settle()
+            for name, reference in registry._by_name.items():
+                cls = reference()
+                if cls is not None and name not in found:
+                    found[name] = self._schema_of(cls)
+            for name, schema in registry._pure.items():
+                found.setdefault(name, schema)
+        for registry in self._line():
+            for name in (*registry._migrations, *registry._stamps):
+                implied = self.schema_for(name)
+                if implied is not None:
+                    found.setdefault(implied.name, implied)
+        return [found[name] for name in sorted(found)]
+
+    def _line(self) -> Iterator[Registry]:
+        """Yield this registry and, after it, its parents and theirs."""
+        yield self
+        for parent in self.parents:
+            yield from parent._line()
+
+    def _name_of(self, schema: type | str) -> str:
+        """The schema name that a class or a text means."""
+        if isinstance(schema, str):
+            if schema in self._by_name and not self._pending:
+                return schema
+            cls = self.class_for(schema)
+            declared = self.declared(cls) if cls is not None else None
+            if cls is None or declared is None:
+                return schema
+            return declared.schema or dotted(cls)
+        declared = self.declared(schema)
+        return (declared.schema if declared is not None else None) or dotted(schema)
+
+    # Migrations.
+
+    def migration(
+        self, schema: type | str, version: int, *ops: _ops.Op, to: int | None = None
+    ) -> Any:
+        """Register one step of a schema: a decorated function, or ready-made steps.
+
+        The function takes the older state (a dict of fields, or whatever the
+        class's codec gave; its own copy, arrays in it read-only) and returns the
+        newer one. One that takes two arguments gets the `Record` as the second.
+        It may return a `Record` (of another class, with its version) or
+        ``persist.ops.Instead(value)`` to put something else in the place of the
+        instance.
+
+        Args:
+            schema: the class, or the name of its schema.
+            version: the version that the step takes.
+            ops: of `persist.ops`, done one after the other.
+            to: the version that it gives; the next one by default.
+
+        Returns:
+            The `Migration`; without ``ops`` a decorator that returns it.
+
+        Raises:
+            DuplicateMigrationError: another place registered this step already.
+        """
+        _check_version(version, str(schema))
+        to = version + 1 if to is None else to
+        if type(to) is not int or to <= version:
+            raise SchemaError(
+                f"a migration of {schema} leads from version {version} to {to!r}.",
+                remedy="It leads to a later version; the way back is its .downgrade.",
+            )
+        name = self._name_of(schema)
+        for op in ops:
+            if not isinstance(op, _ops.Op):
+                raise TypeError(
+                    f"{op!r} is no step of persist.ops; a function is decorated with "
+                    f"@migration({name!r}, {version})."
+                )
+        if ops:
+            origin = caller(f"<steps of {name} {version}→{to}>", __file__)
+            return self._add(Migration(name, version, to, None, ops, origin))
+
+        def decorate(function: Callable[..., Any]) -> Migration:
+            written = function.function if isinstance(function, Migration) else function
+            if written is None or not callable(written):
+                raise TypeError(f"{function!r} is no function.")
+            return self._add(Migration(name, version, to, written, (), origin_of(written)))
+
+        return decorate
+
+    def _add(self, step: Migration) -> Migration:
+        with self._changing():
+            known = self._migrations.get(step.schema, {})
+            other = known.get((step.start, step.to))
+            if other is not None and not step.origin.replaces(other.origin, bool(step.function)):
+                raise DuplicateMigrationError(
+                    f"two migrations lead from version {step.start} to {step.to} of "
+                    f"{step.schema!r}: {other.text} in {other.where}, and {step.text} in {step.where}.",
+                    remedy="Remove one of them, or give one another version.",
+                    schema=step.schema,
+                    step=(step.start, step.to),
+                )
+            self._migrations = {
+                **self._migrations,
+                step.schema: {**known, (step.start, step.to): step},
+            }
+        return step
+
+    def migrations(self, schema: str) -> dict[tuple[int, int], Migration]:
+        """Return (from, to) -> step of a schema; a parent's where there is none here."""
+        found: dict[tuple[int, int], Migration] = {}
+        for registry in self._line():
+            for key, step in registry._migrations.get(schema, {}).items():
+                found.setdefault(key, step)
+        return found
+
+    def path(self, schema: type | str, start: int, to: int) -> list[Migration]:
+        """Return the fewest steps that lead from one version to another, either way.
+
+        Raises:
+            MissingMigrationError: none leads there, with what is missing.
+            SchemaError: two paths are as short as each other.
+        """
+        name = self._name_of(schema)
+        known = tuple(registry._migrations for registry in self._line())
+        found = self._ways.get((name, start, to))
+        if found is None or not all(map(operator.is_, found[0], known)):
+            found = (known, self._way(name, start, to))
+            self._ways[name, start, to] = found
+        return list(found[1])
+
+    def _way(self, name: str, start: int, to: int) -> list[Migration]:
+        steps = self.migrations(name)
+        low, high = min(start, to), max(start, to)
+        found = shortest(steps.values(), low, high)
+        if found is None:
+            raise gap(name, start, to, steps)
+        if len(found) > 1:
+            ways = " or ".join(arrows(way) for way in found)
+            raise SchemaError(
+                f"two ways lead from version {low} to {high} of {name!r}, as short as each other: {ways}.",
+                remedy="Remove one step, or register the jump that you mean with to=.",
+                schema=name,
+                step=(low, high),
+            )
+        return found[0] if start <= to else found[0][::-1]
+
+    # Stamps.
+
+    def stamp(self, schema: type | str, key: str | None = None) -> Any:
+        """Register how the version of a state that bears none is known.
+
+        The function takes the state and returns a version, or None: "not mine".
+
+        Args:
+            schema: the class, or the name of its schema.
+            key: the entry of the state that holds its version; then nothing is
+                to be decorated.
+
+        Returns:
+            A decorator, or with ``key`` None.
+        """
+        name = self._name_of(schema)
+        if key is not None:
+            origin = caller(f"<key {key!r}>", __file__)
+            self._add_stamp(Stamp(name, lambda state: _keyed(state, key), origin, key))
+            return None
+
+        def decorate(function: Callable[[Any], int | None]) -> Callable[[Any], int | None]:
+            self._add_stamp(Stamp(name, function, origin_of(function)))
+            return function
+
+        return decorate
+
+    def _add_stamp(self, stamp: Stamp) -> None:
+        with self._changing():
+            others = [
+                other
+                for other in self._stamps.get(stamp.schema, ())
+                if not stamp.origin.replaces(other.origin, True)
+            ]
+            self._stamps = {**self._stamps, stamp.schema: (*others, stamp)}
+
+    def stamps(self, schema: str) -> list[Stamp]:
+        """Return the stamps of a schema, its own before its parents'."""
+        found = list(self._stamps.get(schema, ()))
+        for parent in self.parents:
+            found += parent.stamps(schema)
+        return found
+
+    def stamp_of(self, schema: type | str, state: Any) -> tuple[int, str]:
+        """Return the version of a state that bears none, and how that is known.
+
+        Raises:
+            SchemaError: several stamps answer differently, with what each says;
+                or one answers with something that is no version.
+        """
+        name = schema if isinstance(schema, str) else self._name_of(schema)
+        stamps = self.stamps(name)
+        if not stamps:
+            return 1, "unstamped = 1"
+        answers: dict[int, list[Stamp]] = {}
+        for stamp in stamps:
+            try:
+                version = stamp.function(state)
+            except Exception as error:  # whatever a stranger's function raises
+                raise SchemaError(
+                    f"the stamp {stamp} fails: {type(error).__name__}: {error}.",
+                    remedy="It gets states of every age: let it return None for those that are not its own.",
+                    schema=name,
+                ) from error
+            if version is None:
+                continue
+            if type(version) is not int or version < 1:
+                raise SchemaError(
+                    f"the stamp {stamp} answers {version!r}.",
+                    remedy="A stamp answers with a version, a positive integer, or None.",
+                    schema=name,
+                )
+            answers.setdefault(version, []).append(stamp)
+        if len(answers) > 1:
+            said = "; ".join(
+                f"version {version} by {', '.join(map(str, sayers))}"
+                for version, sayers in sorted(answers.items())
+            )
+            raise SchemaError(
+                f"its stamps disagree: {said}.",
+                remedy="Make all but one of them return None for this state.",
+                schema=name,
+                answers=sorted(answers),
+            )
+        if not answers:
+            return 1, "unstamped = 1"
+        ((version, agreed),) = answers.items()
+        return version, f"stamp by {', '.join(map(str, agreed))}"
+
+    # Aliases.
+
+    def alias(self, old: str, new: type | str, *, since: str = "", evidence: str = "") -> None:
+        """Let an old dotted name stand for today's class or function.
+
+        Args:
+            old: the name in old files; ``oldlab.*`` for all that begin so.
+            new: the class, its dotted name or its schema's name; ``lab.*`` for a prefix.
+            since: the release that moved it.
+            evidence: how that is known.
+        """
+        target = new if isinstance(new, str) else self._target(new)
+        is_prefix = old.endswith(".*")
+        if is_prefix:
+            old, target = (
+                old[:-1],
+                target[:-1] if target.endswith(".*") else target.rstrip(".") + ".",
+            )
+        if not old or not target or target == ".":
+            raise SchemaError(
+                f"an alias leads from {old!r} to {target!r}.", remedy="Both are dotted names."
+            )
+        with self._changing():
+            made = Alias(old, target, since, evidence)
+            if is_prefix:
+                self._prefixes = {**self._prefixes, old: made}
+            else:
+                self._aliases = {**self._aliases, old: made}
+
+    def _target(self, cls: type) -> str:
+        return dotted(cls)
+
+    def resolve(self, qualname: str) -> str:
+        """Return today's dotted name for one that a file bears; the same where no alias is known.
+
+        Raises:
+            SchemaError: the aliases lead in a circle.
+        """
+        return self.aliases_from(qualname)[0]
+
+    def aliases_from(self, qualname: str) -> tuple[str, list[Alias]]:
+        """Return today's dotted name, and the aliases that led to it, in order."""
+        name = qualname
+        taken: list[Alias] = []
+        used: set[Alias] = set()
+        while True:
+            found = self._next_alias(name, used)
+            if found is None:
+                break
+            if found in used or len(taken) > 1000:
+                chain = " → ".join([qualname, *(_applied(one, "") for one in taken)])
+                raise SchemaError(
+                    f"the aliases of {qualname!r} lead in a circle: {chain}.",
+                    remedy="Remove one of them.",
+                    alias=qualname,
+                )
+            used.add(found)
+            taken.append(found)
+            name = found.new + name[len(found.old) :] if found.old.endswith(".") else found.new
+        schema = None if name == qualname and not taken else self.schema_for(name)
+        if schema is not None and schema.name == name:
+            name = schema.qualname
+        return name, taken
+
+    def _next_alias(self, name: str, used: set[Alias]) -> Alias | None:
+        for registry in self._line():
+            exact = registry._aliases.get(name)
+            if exact is not None and exact.new != name:
+                return exact
+        if self.class_for(name) is not None:
+            return None
+        for registry in self._line():
+            fitting = [
+                found
+                for prefix, found in registry._prefixes.items()
+                if name.startswith(prefix) and found not in used
+            ]
+            if fitting:
+                return max(fitting, key=lambda found: len(found.old))
+        return None
+
+    def old_names(self, qualname: str) -> set[str]:
+        """Return the exact old dotted names that lead to today's."""
+        names: set[str] = set()
+        for registry in self._line():
+            for old in registry._aliases:
+                try:
+                    if self.resolve(old) == qualname:
+                        names.add(old)
+                except SchemaError:
+                    continue
+        return names
+
+    # Constants.
+
+    def constant(self, name: str, value: Any) -> Any:
+        """Name a function, class or sentinel, so that it can be saved as a value and found again.
+
+        Returns:
+            The value.
+
+        Raises:
+            SchemaError: another value has this name.
+        """
+        with self._changing():
+            if name in self._constants and not _same(self._constants[name], value):
+                raise SchemaError(
+                    f"the constant {name!r} is {self._constants[name]!r} already, not {value!r}.",
+                    remedy="Choose another name; files that hold the old one go on meaning it.",
+                    constant=name,
+                )
+            self._constants = {**self._constants, name: value}
+        return value
+
+    def constant_named(self, name: str) -> Any:
+        """Return the value of a constant's name, or ABSENT."""
+        for registry in self._line():
+            if name in registry._constants:
+                return registry._constants[name]
+        return ABSENT
+
+    def constant_name(self, value: Any) -> str | None:
+        """Return the name under which this very object is a constant, or None."""
+        for registry in self._line():
+            for name, known in registry._constants.items():
+                if known is value:
+                    return name
+        return None
+
+    # Looking it over.
+
+    def faults(self) -> list[SchemaError]:
+        """Return everything that is wrong: gaps, ties, unreachable versions, loops, clashes."""
+        from persist.registry._check import faults
+
+        return faults(self)
+
+    def check(self) -> None:
+        """Look all schemas over, and raise once for everything that is wrong.
+
+        Raises:
+            ExceptionGroup: of `SchemaError`, one for each gap, duplicate,
+                unreachable version, tie, alias loop or clash.
+        """
+        found = self.faults()
+        if found:
+            raise ExceptionGroup(f"registry {self.name!r}: {len(found)} faults", found)
+
+
+def _is_twin(cls: type, other: type) -> bool:
+    """Whether two classes are of one line of one file, under two names of the module."""
+    files = [getattr(sys.modules.get(one.__module__), "__file__", None) for one in (cls, other)]
+    return cls.__qualname__ == other.__qualname__ and files[0] == files[1] is not None
+
+
+def _same(one: Any, other: Any) -> bool:
+    if one is other:
+        return True
+    place = [
+        (getattr(value, "__module__", None), getattr(value, "__qualname__", None))
+        for value in (one, other)
+    ]
+    return place[0] == place[1] and None not in place[0]  # the same function after a reload
+
+
+def _applied(alias: Alias, rest: str) -> str:
+    return f"{alias.new}*" if alias.new.endswith(".") else alias.new
+
+
+def _keyed(state: Any, key: str) -> Any:
+    """The version that a state carries under a key."""
+    parts = state if type(state) is tuple else (state,)
+    for part in parts:
+        if isinstance(part, dict) and key in part:
+            value = part[key]
+            whole = hasattr(value, "__index__") and not isinstance(value, bool)
+            return int(value) if whole else value
+    return None
+
+
+def _pure_fields(fields: Iterable[Any]) -> tuple[Any, ...]:
+    from persist.schema import Field
+
+    return tuple(
+        field if isinstance(field, Field) else Field(field, attribute=field) for field in fields
+    )
+
+
+def _check_version(version: Any, what: str) -> None:
+    if type(version) is not int or version < 1:
+        raise SchemaError(
+            f"the version of {what} is {version!r}.",
+            remedy="A version is a positive integer that counts the changes of the state.",
+        )
+
+
+default_registry = Registry("default")
+
+
+def _name_builtins(registry: Registry) -> None:
+    """Classes whose names have stood for decades are constants without being asked for."""
+    for kind in (
+        bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset, object, type(None),
+    ):  # fmt: skip
+        registry.constant(f"builtins.{kind.__name__}", kind)
+    for name in (
+        "bool_", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16",
+        "float32", "float64", "complex64", "complex128", "ndarray",
+    ):  # fmt: skip
+        registry.constant(f"numpy.{name}", getattr(np, name))
+
+
+_name_builtins(default_registry)
+
+
+# The functions that act on the default registry.
+
+
+def migration(schema: type | str, version: int, *ops: _ops.Op, to: int | None = None) -> Any:
+    """Register one step of a schema in the default registry (see `Registry.migration`)."""
+    return default_registry.migration(schema, version, *ops, to=to)
+
+
+def stamp(schema: type | str, key: str | None = None) -> Any:
+    """Register how the version of an unversioned state is known (see `Registry.stamp`)."""
+    return default_registry.stamp(schema, key)
+
+
+def alias(old: str, new: type | str, *, since: str = "", evidence: str = "") -> None:
+    """Let an old dotted name stand for today's (see `Registry.alias`)."""
+    default_registry.alias(old, new, since=since, evidence=evidence)
+
+
+def register(
+    cls: type | str,
+    *,
+    version: int = 1,
+    fields: Iterable[Any] | None = None,
+    schema: str | None = None,
+) -> Any:
+    """Declare the state of a class that does not inherit `Versioned` (see `Registry.register`)."""
+    return default_registry.register(cls, version=version, fields=fields, schema=schema)
+
+
+def constant(name: str, value: Any) -> Any:
+    """Name a function, class or sentinel that is saved as a value (see `Registry.constant`)."""
+    return default_registry.constant(name, value)
