@@ -307,10 +307,11 @@ def in_place_row(folder: Path, size: int) -> Row:
 
 MEMORY = """
 import resource, sys, numpy as np
-from persist import _container, _files
+from persist import _container
+from persist._api import files
 what, path = sys.argv[1:]
 _container.write({"x": np.ones(3)}, f"{path}.small", durable=False)  # imports, once
-_files.load(f"{path}.small")
+files.load(f"{path}.small")
 tree = {f"x{n}": np.ones(1 << 18, "f4") for n in range(300)} if what == "save" else None
 def peak():
     return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])

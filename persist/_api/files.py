@@ -855,7 +855,7 @@ def readers() -> tuple[Reader, ...]:
     package = importlib.import_module("persist.readers")
     found: dict[str, Reader] = {}
     for own in modules_in(package.__path__):
-        if own.startswith("_"):  # what a reader imports when it reads
+        if own.rpartition(".")[2].startswith("_"):  # imported by a reader when it reads
             continue
         module = importlib.import_module(f"persist.readers.{own}")
         for value in vars(module).values():

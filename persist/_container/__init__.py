@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 # Name -> the module that it is imported from when it is first asked for: who reads needs no writer.
 _HOMES = {
-    "Done": "inplace",
-    "Store": "store",
-    "claim": "mark",
-    "compact": "inplace",
-    "replacing": "atomic",
-    "rewrite": "inplace",
-    "undo": "inplace",
-    "write": "writer",
+    "Done": "in_place.rewrite",
+    "Store": "reading.store",
+    "claim": "signature",
+    "compact": "in_place.rewrite",
+    "replacing": "writing.atomic",
+    "rewrite": "in_place.rewrite",
+    "undo": "in_place.rewrite",
+    "write": "writing.writer",
 }
 
 __all__ = [

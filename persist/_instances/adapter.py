@@ -23,8 +23,7 @@ import numpy as np
 
 from persist import schema as _schema
 from persist._envelope import CODEC, FIELDS, INSIDE, ITEMS, Layer, seal, unwrap
-from persist._instances import compiled_current
-from persist._instances import compiled_older as _older
+from persist._instances import compiled_current, compiled_older
 from persist._instances.builtin_bases import (
     attributes_of,
     builtin_of,
@@ -419,7 +418,7 @@ class Road:
             if older is not None:
                 older(obj, state)
                 return
-        if type(state) is not dict or not _older.take_bare(self, obj, state):
+        if type(state) is not dict or not compiled_older.take_bare(self, obj, state):
             self.load_slowly(obj, state)
 
     def load_slowly(self, obj: Any, state: Any) -> None:
@@ -465,7 +464,7 @@ class Road:
                 case = survey(self.target, state, self.registry, owners=self._owners)
             except PersistError:  # told on the general way, with its place
                 return None
-            known = self.ways[header] = (header, _older.compiled(self, case, state), epoch)
+            known = self.ways[header] = (header, compiled_older.compiled(self, case, state), epoch)
         if known[1] is not None:
             self.older = (header, known[1], epoch)
         return known[1]

@@ -1,17 +1,17 @@
-"""What is found instead of listed: modules of a package by walking it, and entry points of others.
+"""Plug-in discovery: the modules of a package, and the entry points of other distributions.
 
-A folder is listed by its own hand here: `pkgutil` imports `inspect`, and with it what parses Python.
-`importlib.metadata` answers that, and takes longer to import than all that opens a small file. So
-the folders on `sys.path` are looked through first, for a distribution that names the group: almost
-always there is none. Where modules come from elsewhere (an archive, an importer that finds
-distributions its own way), `importlib.metadata` is asked at once.
+Package folders are listed here directly, because importing `pkgutil` drags in `inspect` and `ast`.
+Entry points are the business of `importlib.metadata`, whose import takes longer than opening a
+small file. So the folders on `sys.path` are searched first for a distribution that names the
+group: almost always there is none. Where modules come from elsewhere (an archive, an importer with
+its own way of finding distributions), `importlib.metadata` is asked at once.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.machinery import PathFinder, all_suffixes
 from typing import TYPE_CHECKING
 
@@ -35,24 +35,41 @@ def entry_points(group: str) -> list[EntryPoint]:
 
 
 def modules_in(folders: Iterable[str]) -> list[str]:
-    """Return the names of the modules in the folders of a package (its ``__path__``), sorted."""
-    found: set[str] = set()
-    suffixes = sorted(all_suffixes(), key=len, reverse=True)
-    for folder in folders:
-        try:
-            entries = os.listdir(folder)
-        except NotADirectoryError:  # an archive
-            import pkgutil
+    """Return the names of the modules of a package, sorted.
 
-            found.update(info.name for info in pkgutil.iter_modules([folder]))
-            continue
-        except OSError:  # what is not there holds nothing
-            continue
-        for entry in entries:
-            suffix = next((suffix for suffix in suffixes if entry.endswith(suffix)), "")
-            if suffix and entry.removesuffix(suffix).isidentifier():
-                found.add(entry.removesuffix(suffix))
-    return sorted(found - {"__init__"})
+    Modules of sub-packages are included under their dotted name (``"torch.zip"``), so that a
+    family of readers may have a package of its own; the sub-packages themselves are not.
+
+    Args:
+        folders: the package's ``__path__``.
+    """
+    found: set[str] = set()
+    for folder in folders:
+        found.update(_modules_below(folder))
+    return sorted(found)
+
+
+def _modules_below(folder: str) -> Iterator[str]:
+    try:
+        entries = os.listdir(folder)
+    except NotADirectoryError:  # an archive
+        import pkgutil
+
+        for info in pkgutil.walk_packages([folder]):
+            if not info.ispkg:
+                yield info.name
+        return
+    except OSError:  # a folder that does not exist holds no modules
+        return
+    suffixes = sorted(all_suffixes(), key=len, reverse=True)
+    for entry in entries:
+        suffix = next((suffix for suffix in suffixes if entry.endswith(suffix)), "")
+        name = entry.removesuffix(suffix)
+        if suffix and name.isidentifier() and name != "__init__":
+            yield name
+        elif not suffix and os.path.isfile(os.path.join(folder, entry, "__init__.py")):
+            below = _modules_below(os.path.join(folder, entry))
+            yield from (f"{entry}.{name}" for name in below)
 
 
 def _may_be_there(group: bytes) -> bool:

@@ -32,6 +32,6 @@ class _Regex:
 def regex(pattern: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
     """Return what `re.compile` returns, as far as it is asked to match, search, split or substitute.
 
-    A wrong expression is told at its first use; `tests/test_start.py` uses all of them.
+    A wrong expression is told at its first use; `tests/house/test_start.py` uses all of them.
     """
     return cast("re.Pattern[AnyStr]", _Regex(pattern, flags))

@@ -122,7 +122,12 @@ class Checkpoints:
     def latest(self) -> int | None:
         """Return the latest step, None where there is none."""
         self._job.raise_error()
-        found = next((step for step in reversed(self._names()) if self._is_whole(step)), None)
+        while True:
+            names = self._names()
+            found = next((step for step in reversed(names) if self._is_whole(step)), None)
+            # A writer may have removed all that was listed, having written later steps.
+            if found is not None or names == self._names():
+                break
         self._tell()
         return found
 

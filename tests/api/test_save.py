@@ -339,7 +339,7 @@ def test_globals_and_records_of_any_kind_survive(tmp_path: Path) -> None:
             assert getattr(after, name) == getattr(before, name), name
 
 
-# What is loaded as NumPy's own, and saved in the form that NumPy has today: tests/test_random.py.
+# What is loaded as NumPy's own, and saved in the form that NumPy has today: tests/trees/test_numpy_random.py.
 LIVE = ("pickle-py27-randomstate",)
 CASES = [
     path.parent

@@ -265,12 +265,12 @@ def test_whichever_call_comes_next_raises_the_error_of_the_thread(
 def test_an_error_that_no_call_was_left_to_raise_is_told_at_the_end(tmp_path: Path) -> None:
     program = """
         import sys, persist
-        from persist import _files
+        from persist._api import files
 
         def fail(*args, **options):
             raise OSError("no space left on device")
 
-        _files.save_tree = fail
+        files.save_tree = fail
         persist.Checkpoints(sys.argv[1], asynchronous=True).save(1, {})
     """
     done = subprocess.run(

@@ -1,6 +1,6 @@
 """The public surface: names and signatures, frozen in api.txt.
 
-A change is made on purpose: ``python tests/test_api.py > tests/api.txt``, and a line in
+A change is made on purpose: ``python tests/house/test_api.py > tests/house/api.txt``, and a line in
 docs/changelog.md.
 """
 

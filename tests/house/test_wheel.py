@@ -1,6 +1,6 @@
 """The wheel and the source archive hold what they should, and nothing else.
 
-``python tests/test_wheel.py WHEEL`` compares a wheel that was built already.
+``python tests/house/test_wheel.py WHEEL`` compares a wheel that was built already.
 """
 
 from __future__ import annotations

@@ -403,7 +403,7 @@ def test_a_failing_step_is_told_with_its_place_and_changes_nothing(registry):
     said = str(caught.value)
     assert said.startswith("run.pkl, record 'lab.Broken' at 'nets/1': the step lab.Broken 1→2: ")
     assert "careless" in said
-    assert "test_migrate.py:" in said
+    assert "test_records.py:" in said
     assert "ZeroDivisionError: division by zero" in said
     assert "The fields of the state are: list." in said
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
@@ -526,7 +526,7 @@ def test_a_plan_has_no_effect_and_tells_why(registry):
         "lab.Layer 2→3: add('activation', 'tanh')",
     ]
     assert "noted" in made["b/0"].steps[0]
-    assert "test_migrate.py:" in made["b/0"].steps[0]
+    assert "test_records.py:" in made["b/0"].steps[0]
     assert made["c"].is_opaque
     assert isinstance(made["d"].problem, MissingMigrationError)
     assert made["e"].steps == []
