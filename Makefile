@@ -4,7 +4,8 @@
 #   make test           all tests, with every extra installed
 #   make test-interop   the tests that need a genuine framework, in an environment of their own
 #   make bench          how fast it is, beside pickle and numpy
-#   make lint           ruff and mypy, as CI runs them
+#   make lint           ruff, mypy and the word list, as CI runs them
+#   make measure        sizes of files and functions, density of comments, words to avoid
 #   make clean          remove what the others made
 #
 # Each sets up what it needs in .venv, once; a change of pyproject.toml sets it up again.
@@ -13,7 +14,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-interop bench lint format clean
+.PHONY: help demo test test-interop bench lint measure format clean
 
 # The first interpreter on the path that is new enough.
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
@@ -54,6 +55,9 @@ lint: $(VENV)/.dev
 format: $(VENV)/.dev
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
+
+measure:
+	@$(PYTHON) tests/house/measure.py $(ARGS)
 
 clean:
 	@rm -rf $(VENV) .venv-* build dist *.egg-info demo-out .pytest_cache .mypy_cache .ruff_cache .hypothesis

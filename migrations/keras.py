@@ -7,7 +7,7 @@ Evidence: wheels of 2.2 to 3.12 compared (``keras.tsv``).
 
 from __future__ import annotations
 
-from persist.packs._renames import teach
+from persist.packs import teach
 from persist.registry import Registry
 
 __all__ = ["pack", "renames"]

@@ -7,7 +7,7 @@ Evidence: NetworkX's release notes and issue 2688 (``networkx.tsv``).
 
 from __future__ import annotations
 
-from persist.packs._renames import teach
+from persist.packs import teach
 from persist.registry import Registry
 
 __all__ = ["pack", "renames"]

@@ -29,7 +29,7 @@ import numpy as np
 
 from persist._wire.pickle.numpy_rebuild import array_of_parts
 from persist._wire.pickle.timezones import zone_of
-from persist.packs._renames import teach
+from persist.packs import teach
 from persist.registry import Registry
 from persist.tree import Global, LazyArray, Record, View
 

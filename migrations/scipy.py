@@ -9,7 +9,7 @@ Evidence: ``scipy/sparse`` of 0.11 to 1.17, wheels of 0.19 to 1.17 compared.
 
 from __future__ import annotations
 
-from persist.packs._renames import teach
+from persist.packs import teach
 from persist.registry import Registry
 
 __all__ = ["pack", "renames"]

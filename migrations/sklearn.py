@@ -11,7 +11,7 @@ Evidence: ``sklearn/_build_utils/deprecated_modules.py`` of 0.22, wheels of 0.19
 
 from __future__ import annotations
 
-from persist.packs._renames import teach
+from persist.packs import teach
 from persist.registry import Registry
 
 __all__ = ["pack", "renames"]

@@ -5,7 +5,7 @@ Evidence: wheels compared (``statsmodels.tsv``).
 
 from __future__ import annotations
 
-from persist.packs._renames import teach
+from persist.packs import teach
 from persist.registry import Registry
 
 __all__ = ["pack", "renames"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from persist._runtime.gc_pause import collector_paused
+from persist._runtime.lazy_exports import lazy_exports
 from persist._wire.base.source import open_source as open_source
 from persist.errors import DamagedFileError
 
@@ -19,32 +20,25 @@ if TYPE_CHECKING:
     from persist._container.writing.atomic import replacing
     from persist._container.writing.writer import write
 
-# Name -> the module that it is imported from when it is first asked for: who reads needs no writer.
-_HOMES = {
-    "Done": "in_place.rewrite",
-    "Store": "reading.store",
-    "claim": "signature",
-    "compact": "in_place.rewrite",
-    "replacing": "writing.atomic",
-    "rewrite": "in_place.rewrite",
-    "undo": "in_place.rewrite",
-    "write": "writing.writer",
-}
+# Whoever reads needs no writer.
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "Done": ".in_place.rewrite",
+        "Store": ".reading.store",
+        "claim": ".signature",
+        "compact": ".in_place.rewrite",
+        "replacing": ".writing.atomic",
+        "rewrite": ".in_place.rewrite",
+        "undo": ".in_place.rewrite",
+        "write": ".writing.writer",
+    },
+)
 
 __all__ = [
     "Done", "Store", "claim", "compact", "read", "replacing",
     "rewrite", "undo", "verify", "write",
 ]  # fmt: skip
-
-
-def __getattr__(name: str) -> Any:
-    import importlib
-
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
 
 
 def read(

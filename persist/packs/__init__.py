@@ -1,1 +1,35 @@
-"""packs."""
+"""What the author of a pack needs: knowledge about one foreign library, in one module.
+
+A pack is a module of `persist.migrations`, or of the entry point group ``persist.migrations``, named like
+the top-level package that it knows. It holds a `persist.Registry` called ``pack`` with the aliases,
+stamps and migrations of that library's classes. A pack is imported when a file names its library, never
+by anything that a file says otherwise.
+
+- `teach` adds the rename table that lies beside the pack (``sklearn.tsv``) and returns its rows.
+- `Rename` is one row: old name, new name, release, evidence.
+- `View` is what a pack shows in the place of a record: its parts by name.
+- `Record` and `LazyArray` are what the states of a file are made of.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from persist._runtime.lazy_exports import lazy_exports
+
+if TYPE_CHECKING:
+    from persist.packs._renames import Rename, teach
+    from persist.tree import LazyArray, Record, View
+
+__all__ = ["LazyArray", "Record", "Rename", "View", "teach"]
+
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "LazyArray": "persist.tree",
+        "Record": "persist.tree",
+        "Rename": "._renames",
+        "View": "persist.tree",
+        "teach": "._renames",
+    },
+)

@@ -1,1 +1,1 @@
-"""reading."""
+"""Reading a container: the directory of its ZIP, members checked and mapped, the graph decoded."""

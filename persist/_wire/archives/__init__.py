@@ -1,1 +1,1 @@
-"""archives."""
+"""ZIP and tar: directories read with checks against overlap, climbing names and lies about sizes."""

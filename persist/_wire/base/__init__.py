@@ -1,1 +1,1 @@
-"""base."""
+"""What every grammar uses: sources with limits, extended dtypes, numbered steps."""

@@ -1,1 +1,1 @@
-"""joblib."""
+"""joblib's array wrappers inside pickles, of every release."""

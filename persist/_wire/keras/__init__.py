@@ -1,1 +1,1 @@
-"""keras."""
+"""Keras configurations: layers and their weights by name, of every generation."""

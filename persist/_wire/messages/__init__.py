@@ -1,1 +1,1 @@
-"""messages."""
+"""Message formats: protobuf and its text form, FlatBuffers, YAML as plain data."""

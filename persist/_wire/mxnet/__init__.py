@@ -1,1 +1,1 @@
-"""mxnet."""
+"""MXNet's lists of arrays (``.params``), of every version."""

@@ -1,1 +1,1 @@
-"""npy."""
+"""NumPy's NPY format, versions 1 to 3."""

@@ -1,1 +1,1 @@
-"""keras."""
+"""Keras: archives, HDF5 files, and models as JSON or YAML text."""

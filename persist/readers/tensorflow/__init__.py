@@ -1,1 +1,1 @@
-"""tensorflow."""
+"""TensorFlow: checkpoints, graphs and SavedModels."""

@@ -1,1 +1,1 @@
-"""torch."""
+"""PyTorch: ZIP, legacy and tar files, TorchScript, mobile, exported and distributed ones."""
