@@ -13,7 +13,7 @@ from persist._wire.base.source import open_source as open_source
 from persist.errors import DamagedFileError
 
 if TYPE_CHECKING:
-    from persist._container.in_place.rewrite import Done, compact, rewrite, undo
+    from persist._container.in_place.rewrite import Done, compact, has_older, rewrite, undo
     from persist._container.reading.store import Store
     from persist._container.signature import claim
     from persist._container.writing.atomic import replacing
@@ -25,6 +25,7 @@ _HOMES = {
     "Store": "store",
     "claim": "mark",
     "compact": "inplace",
+    "has_older": "inplace",
     "replacing": "atomic",
     "rewrite": "inplace",
     "undo": "inplace",
@@ -32,7 +33,7 @@ _HOMES = {
 }
 
 __all__ = [
-    "Done", "Store", "claim", "compact", "read", "replacing",
+    "Done", "Store", "claim", "compact", "has_older", "read", "replacing",
     "rewrite", "undo", "verify", "write",
 ]  # fmt: skip
 
