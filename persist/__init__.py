@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from persist._api.files import File, explain, load, open, restore, save
     from persist._restore.match import Report
     from persist._upgrade.plan import Plan
+    from persist._version import __version__
     from persist.checkpoints import Checkpoints
     from persist.errors import PersistError
     from persist.registry import Registry, alias, constant, migration, register, stamp
     from persist.tree import Record
     from persist.versioned import Versioned, downgrade, resource
 
-__version__ = "0.1.0"
-
 # Name -> where it is made.
 _HOMES = {
+    "__version__": "persist._version",
     "Checkpoints": "persist.checkpoints",
     "File": "persist._api.files",
     "PersistError": "persist.errors",

@@ -13,6 +13,7 @@ since bulk runs cross process borders.
 
 __all__ = [
     "AmbiguousFormatError",
+    "ChoiceWarning",
     "DamageWarning",
     "DamagedFileError",
     "DuplicateMigrationError",
@@ -157,6 +158,10 @@ class MissingExtraError(PersistError, ImportError):
 
 class DamageWarning(UserWarning):
     """Something was wrong with a file, and was passed over; what is whole was loaded."""
+
+
+class ChoiceWarning(UserWarning):
+    """A folder holds several things; it says which of them was opened, and what was left out."""
 
 
 class OpaqueWarning(UserWarning):

@@ -10,8 +10,11 @@ from __future__ import annotations
 import re
 
 from persist._wire.base.source import Source
+from persist._wire.series_names import look
 
 __all__ = ["diagnose"]
+
+_MOST_NAMES = 100_000  # names in a folder that are looked at
 
 # Magic bytes at an offset -> what it is, what to do.
 _KINDS: tuple[tuple[int, bytes, str, str], ...] = (
@@ -64,13 +67,26 @@ _WORDS = re.compile(rb"\d{1,12} \d{1,6}\n[^\n ]{1,200} ")
 _MSGPACK = re.compile(rb"[\x81-\x8f](?:[\xa1-\xbf]|\xd9.)(?=([ -~]+))", re.DOTALL)
 
 
+def _folder(source: Source) -> tuple[str, str]:
+    """What is wrong with a folder that is not one thing, and the files to choose from."""
+    names = source.children()
+    if len(names) > _MOST_NAMES:
+        return "no reader knows this folder.", "Name the file in it, or the checkpoint prefix."
+    found = look(names)
+    choices = found.left
+    what = "no reader knows this folder as one thing."
+    if found.doubts:
+        what = f"this folder is no series of checkpoints: {'; '.join(found.doubts[:4])}."
+    if not choices:
+        return what, "Name the file in it, or the checkpoint prefix."
+    more = f" and {len(choices) - 8:,} more" if len(choices) > 8 else ""
+    return what, f"Name the one that is meant: {', '.join(choices[:8])}{more}."
+
+
 def diagnose(source: Source) -> tuple[str, str]:
     """Return what is wrong with a file that no reader claims, and what to do."""
     if source.kind == "folder":
-        return (
-            "no reader knows this folder.",
-            "Name the file in it, or the checkpoint prefix.",
-        )
+        return _folder(source)
     if source.kind == "prefix":
         names = [name for name in source.children() if name.startswith(source.basename)]
         return (

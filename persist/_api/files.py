@@ -26,6 +26,7 @@ from persist._trees.paths import Looker, Names, described, is_array
 from persist._wire.base.source import Limits, Source, create, open_source
 from persist.errors import (
     AmbiguousFormatError,
+    ChoiceWarning,
     DamageWarning,
     FormatError,
     LimitError,
@@ -57,6 +58,7 @@ class File:
         arrays: natural path -> array, lazy where the format allows.
         scalars: natural path -> every other leaf.
         damage: what was wrong and passed over, in words; empty as a rule.
+        notes: what was chosen of several, and what was left out, in words; empty as a rule.
     """
 
     def __init__(
@@ -75,6 +77,8 @@ class File:
         self.claim = claim
         self.writer = content.writer
         self.damage = content.damage
+        self.notes = content.notes
+        self.held = content.held
         self._as_torch = False
 
     @property
@@ -265,6 +269,7 @@ def load(
     Warns:
         OpaqueWarning: once for each class that stayed a record, with the cure.
         DamageWarning: once for each thing that was wrong with the file and passed over.
+        ChoiceWarning: the source is a folder of several things, of which one was chosen.
     """
     from persist._objects.build import build
     from persist._upgrade import records
@@ -564,8 +569,9 @@ def tree_of(
 def save_tree(tree: Any, target: Any, *, registry: Registry | None = None, **options: Any) -> None:
     """Write a tree into a container."""
     from persist import _container
+    from persist._manifest_schemas import schemas_in_file
 
-    options["schemas"] = _known(registry).schemas()
+    options["schemas"] = schemas_in_file(_known(registry))
     with collector_paused():
         if _is_url(target):
             with _writing(target, False) as file:
@@ -580,6 +586,8 @@ def renew(
     keep: bool = False,
     durable: bool = True,
     check: Callable[[Any, Any], None] | None = None,
+    unknown: str = "warn",
+    strict: bool = False,
     registry: Registry | None = None,
 ) -> tuple[Plan, _container.Done | None]:
     """Bring a container up to date in its place; the bytes of its arrays are not written again.
@@ -589,6 +597,7 @@ def renew(
         keep: keep what was there before, so that it can be brought back.
         durable: wait until the disk has it.
         check: is given the tree of today and what the new file holds, before it gets its name.
+        unknown, strict: as for `load`.
         registry: schemas, aliases, stamps and migrations; None is the default one.
 
     Returns:
@@ -599,6 +608,7 @@ def renew(
         SchemaError: a record cannot be brought up to date, with its path.
     """
     from persist import _container
+    from persist._manifest_schemas import schemas_in_file
     from persist._upgrade import records
 
     registry = _known(registry)
@@ -612,7 +622,9 @@ def renew(
         knowledge, plans = file.knowledge, []
 
         def renewed(tree: Any, store: _container.Store) -> Any:
-            made, plan = records.upgrade(tree, knowledge, file=file.name)
+            made, plan = records.upgrade(
+                tree, knowledge, file=file.name, unknown=unknown, strict=strict
+            )
             plans.append(plan)
             if not any(entry.aliases or entry.steps for entry in plan):
                 raise _OfToday
@@ -622,7 +634,7 @@ def renew(
             done = _container.rewrite(
                 path,
                 renewed,
-                schemas=registry.schemas(),
+                schemas=schemas_in_file(registry),
                 keep=keep,
                 durable=durable,
                 check=check,
@@ -639,6 +651,8 @@ class _OfToday(Exception):
 def _tell_damage(file: File) -> None:
     for note in file.damage:
         warnings.warn(f"{file.name}: {note}", DamageWarning, stacklevel=3)
+    for note in file.notes:
+        warnings.warn(f"{file.name}: {note}.", ChoiceWarning, stacklevel=3)
 
 
 def _is_url(target: Any) -> bool:
@@ -784,6 +798,8 @@ def read(source: Source, options: Options, layers: tuple[str, ...]) -> tuple[Rea
         with collector_paused():
             content = reader.read(inner, options)
         content.damage[:0] = broken
+        if content.held:
+            claim = f"{content.held}; {claim}"
         return reader, content, claim
     except PersistError as error:
         error.at(file=source.name)

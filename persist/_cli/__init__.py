@@ -4,8 +4,8 @@ A verb's module has a docstring, whose first line is the help, ``add(parser)``,
 which declares its arguments, and ``run(args)``, which returns the exit status.
 Nothing beyond argparse is imported before a verb runs.
 
-Exit status: 0 all is well; 1 some file failed, and was told; 2 the command was
-not understood; 130 interrupted.
+Exit status: 0 all is well; 1 some file failed, or nothing fits what was asked for, and it
+was told; 2 the command was not understood; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from persist._cli._misspelt import unknown_verb
 from persist._runtime.discovery import modules_in
 
 __all__ = ["main"]
@@ -24,6 +25,10 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, and return its exit status."""
     parser = _parser()
+    arguments = sys.argv[1:] if arguments is None else arguments
+    fault = unknown_verb(arguments, verb_names())
+    if fault:
+        parser.error(fault)
     args = parser.parse_args(arguments)
     if args.verb is None:
         parser.print_help()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +22,7 @@ def each(
     files: Iterable[str],
     act: Callable[[str], object],
     inside: Callable[[str], object] | None = None,
+    known_only: Container[str] = (),
 ) -> int:
     """Call ``act`` with every file; return 1 if any failed, else 0.
 
@@ -28,8 +31,10 @@ def each(
         act: what is done with one.
         inside: what is done with a file in a folder that was named; a file there that no reader
             knows is counted, and is no failure. None: folders are not walked through.
+        known_only: files of which the same holds, though ``inside`` is None.
     """
-    status = strangers = 0
+    status = 0
+    strangers: list[str] = []
     with warnings_told():
         for file, is_named in ((file, True) for file in files) if inside is None else _all(files):
             try:
@@ -37,14 +42,19 @@ def each(
             except BrokenPipeError:  # nobody reads what is told
                 raise
             except Exception as error:
-                if not is_named and isinstance(error, UnknownFormatError):
-                    strangers += 1
+                is_inside = not is_named or file in known_only
+                if is_inside and isinstance(error, UnknownFormatError):
+                    strangers.append(file)
                     continue
                 print(f"persist: {told(error, file)}", file=sys.stderr)
                 status = 1
     if strangers:
-        what = "is no experiment file" if strangers == 1 else "are no experiment files"
-        print(f"persist: {strangers:,} {what}", file=sys.stderr)
+        count = len(strangers)
+        what = "is no experiment file" if count == 1 else "are no experiment files"
+        more = f" and {count - 4:,} more" if count > 4 else ""
+        print(
+            plain(f"persist: {count:,} {what}: {', '.join(strangers[:4])}{more}"), file=sys.stderr
+        )
     return status
 
 
@@ -83,13 +93,33 @@ def told(error: BaseException, file: str) -> str:
 
 @contextmanager
 def warnings_told() -> Iterator[None]:
-    """Tell a warning as a sentence, without the line of ours that raised it."""
+    """Tell warnings as sentences, without the line of ours that raised them.
 
-    def show(message: Warning | str, *rest: object, **more: object) -> None:
-        print(f"warning: {plain(str(message))}", file=sys.stderr)
+    Those that differ only in the file, in numbers and in paths are told once, with how many more
+    there were, when all is done.
+    """
+    first: dict[tuple[type, str], str] = {}
+    counts: Counter[tuple[type, str]] = Counter()
+
+    def show(message: Warning | str, category: type, *rest: object, **more: object) -> None:
+        text = plain(str(message))
+        key = category, _kind_of(text)
+        first.setdefault(key, text)
+        counts[key] += 1
 
     with warnings.catch_warnings():
         if not sys.warnoptions and "PYTHONWARNINGS" not in os.environ:
-            warnings.simplefilter("default")
+            warnings.simplefilter("always")
         warnings.showwarning = show
-        yield
+        try:
+            yield
+        finally:
+            for key, text in first.items():
+                more = f" (and {counts[key] - 1:,} more like it)" if counts[key] > 1 else ""
+                print(f"warning: {text}{more}", file=sys.stderr)
+
+
+def _kind_of(text: str) -> str:
+    """A warning without its file, its numbers, and the places that it quotes."""
+    _, _, sentence = text.partition(": ")
+    return re.sub(r"\bat '[^']*'|\d+", "#", sentence or text)

@@ -2,31 +2,87 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-__all__ = ["found"]
+__all__ = ["containers", "found", "local"]
 
 
-def found(source: Path) -> Iterator[tuple[Path, Path]]:
+def local(name: str) -> str:
+    """Return the path that a file:// URL means; anything else as it is."""
+    if not name.startswith("file://"):
+        return name
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
+    return url2pathname(urlsplit(name).path)
+
+
+def found(source: Path, but: tuple[Path, ...] = ()) -> Iterator[tuple[Path, Path]]:
     """Yield what is to be looked at, and its place below what was named.
 
     Args:
+        but: folders that are not walked through.
         source: a file, or a folder that is one thing, which is all there is; any other folder is
             walked through: its files, and the folders in it that are one thing.
     """
     if not source.is_dir() or _is_one(source):
         yield source, Path(source.name)
         return
+    left_out = [os.path.realpath(folder) for folder in but]
     for folder, folders, files in os.walk(source):
         here = Path(folder)
+        folders[:] = [name for name in folders if os.path.realpath(here / name) not in left_out]
         whole = [name for name in folders if _is_one(here / name)]
         folders[:] = sorted(name for name in folders if name not in whole and name[0] != ".")
         for name in sorted([*whole, *files]):
             is_one = name in whole or (here / name).is_file()  # a pipe or a device has no end
             if is_one and not name.startswith("."):
                 yield here / name, (here / name).relative_to(source)
+
+
+def containers(
+    named: Iterable[str], what: str, wanted: Callable[[str], bool]
+) -> tuple[list[str], int]:
+    """Return the files that were named, and in place of a folder those in it that persist wrote.
+
+    Args:
+        named: files and folders.
+        what: those that are wanted, in words, for the error of a folder without one.
+        wanted: which of them are; a damaged one is, so that it is told.
+
+    Returns:
+        The files, and an exit status: 1 if a folder has none.
+    """
+    from persist import _container
+    from persist._cli._out import plain
+    from persist._wire.base.source import open_source
+    from persist.errors import FormatError
+
+    files: list[str] = []
+    status = 0
+    for name in named:
+        if not os.path.isdir(name):
+            files.append(name)
+            continue
+        inside = []
+        for path, _ in found(Path(name)):
+            if not path.is_file():
+                continue
+            try:
+                with contextlib.closing(open_source(path)) as source:
+                    is_wanted = _container.claim(source) is not None and wanted(str(path))
+            except FormatError:
+                is_wanted = True
+            inside += [str(path)] * is_wanted
+        if not inside:
+            print(plain(f"persist: {name}: there is no file in it {what}."), file=sys.stderr)
+            status = 1
+        files += inside
+    return files, status
 
 
 def _is_one(folder: Path) -> bool:

@@ -26,7 +26,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="MODULE",
         action="append",
         default=[],
-        help="import a module that declares your classes and migrations; may be repeated",
+        help="import a module (its name, or the path of its file) that declares your classes and "
+        "migrations; may be repeated",
     )
     parser.add_argument(
         "--migrations",
@@ -50,7 +51,9 @@ def registry_of(args: argparse.Namespace) -> Registry:
         sys.path.insert(0, here)
     for name in args.imports:
         try:
-            importlib.import_module(name)
+            _import(name)
+        except PersistError:
+            raise
         except Exception as error:  # whatever a user's module raises
             raise PersistError(
                 f"--import {name}: {type(error).__name__}: {error}.",
@@ -60,6 +63,33 @@ def registry_of(args: argparse.Namespace) -> Registry:
     if not packs:
         return default_registry
     return Registry("command line", parents=(default_registry, *packs))
+
+
+def _import(name: str) -> None:
+    """Import a module by its name, or by the path of its file."""
+    if not name.endswith(".py") and os.sep not in name and "/" not in name:
+        importlib.import_module(name)
+        return
+    path = Path(os.path.abspath(name))
+    path = path / "__init__.py" if path.is_dir() else path
+    if not path.is_file():
+        raise PersistError(
+            f"--import {name}: there is no such file.", remedy="Name a module, or a file of Python."
+        )
+    # A file names its classes by the module as programs import it: from the top of its package.
+    parts = [] if path.stem == "__init__" else [path.stem]
+    top = path.parent
+    while (top / "__init__.py").is_file():
+        parts.insert(0, top.name)
+        top = top.parent
+    if str(top) not in sys.path:
+        sys.path.insert(0, str(top))
+    found = importlib.import_module(".".join(parts))
+    if os.path.realpath(found.__file__ or "") != os.path.realpath(path):
+        raise PersistError(
+            f"--import {name}: another module is called {found.__name__!r}: {found.__file__}.",
+            remedy="Rename the file.",
+        )
 
 
 def _packs_in(folder: Path) -> list[Registry]:

@@ -13,7 +13,9 @@ __all__ = ["add", "run"]
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("files", metavar="FILE", nargs="+", help="a file that persist wrote")
+    parser.add_argument(
+        "files", metavar="FILE", nargs="+", help="a file that persist wrote, or a folder"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -22,6 +24,7 @@ def run(args: argparse.Namespace) -> int:
 
     from persist import _container
     from persist._cli._each import each
+    from persist._cli._folders import containers
     from persist._cli._out import show
 
     def one(name: str) -> None:
@@ -29,4 +32,5 @@ def run(args: argparse.Namespace) -> int:
         done = _container.compact(name)
         show(f"{name}: {before:,} bytes, now {done.size:,}")
 
-    return each(args.files, one)
+    files, status = containers(args.files, "that persist wrote", lambda name: True)
+    return each(files, one) or status

@@ -1,7 +1,7 @@
 """Tell what loading would do to each record of a file, and why; nothing is done.
 
 For every record: how its version is known, which aliases lead to today's class,
-which steps are taken, and what stays opaque.
+which steps are taken, and what stays opaque. A folder of files is walked through.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ __all__ = ["add", "run"]
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    from persist._cli import _knowledge
+    from persist._cli import _knowledge, _reading
 
     parser.add_argument("files", metavar="FILE", nargs="+", help="a file, folder, prefix or URL")
     parser.add_argument("--json", action="store_true", help="one JSON object a file")
+    _reading.add(parser, loads=True)
     _knowledge.add(parser)
 
 
@@ -29,10 +30,10 @@ def run(args: argparse.Namespace) -> int:
     import sys
 
     import persist
-    from persist._cli import _knowledge
+    from persist._cli import _knowledge, _reading
     from persist._cli._each import each
     from persist._cli._out import show
-    from persist.errors import PersistError
+    from persist.errors import PersistError, SchemaError
 
     try:
         registry = _knowledge.registry_of(args)
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         return 2
 
     def one(name: str) -> None:
-        plan = persist.explain(name, registry=registry)
+        plan = persist.explain(name, registry=registry, **_reading.opening(args))
         if args.json:
             import json
 
@@ -50,8 +51,15 @@ def run(args: argparse.Namespace) -> int:
             show(str(plan))
         for problem in plan.problems:
             raise problem
+        strangers = _reading.untrusted(plan.opaque, args) if args.strict else []
+        if strangers:
+            raise SchemaError(
+                f"nothing is known of {', '.join(strangers)}.",
+                file=plan.file,
+                remedy="Declare them in a module that --import names, or say --trust NAME.",
+            )
 
-    return each(args.files, one)
+    return each(args.files, one, one)
 
 
 def _as_json(plan: Plan) -> dict[str, Any]:

@@ -7,33 +7,55 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from persist._api.files import File
+    from persist.errors import PersistError
 
 __all__ = ["add", "run"]
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
+    from persist._cli import _knowledge, _reading
+
     parser.add_argument("files", metavar="FILE", nargs="+", help="a file, folder, prefix or URL")
     parser.add_argument("--json", action="store_true", help="one JSON object a file")
     parser.add_argument("--arrays", action="store_true", help="list every array by its path")
     parser.add_argument("--path", metavar="GLOB", help="only what these paths match ('*/weights')")
     parser.add_argument("--lines", type=int, default=60, help="lines of the tree (default 60)")
-    parser.add_argument("--salvage", action="store_true", help="what is whole of a damaged file")
+    _reading.add(parser)
+    _knowledge.add(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show every file; 1 if any could not be read."""
+    """Show every file; 1 if any could not be read, or has nothing at ``--path``."""
     import persist
+    from persist._cli import _knowledge, _reading
     from persist._cli._each import each
     from persist._cli._out import show
     from persist._trees import show as trees_show
+    from persist.errors import PersistError
 
-    def one(name: str) -> None:
-        with persist.open(name, salvage=args.salvage) as file:
+    try:
+        registry = _knowledge.registry_of(args)
+    except PersistError as error:
+        print(f"persist: {error}", file=sys.stderr)
+        return 2
+    options = {**_reading.opening(args), "registry": registry}
+    matched = []
+
+    def one(name: str, *, is_named: bool = True) -> None:
+        with persist.open(name, **options) as file:
+            if args.path is not None:
+                if _paths(file, args):
+                    matched.append(name)
+                elif is_named:
+                    raise _no_match(file, args)
+                else:
+                    return
             if args.json:
                 import json
 
@@ -47,12 +69,36 @@ def run(args: argparse.Namespace) -> int:
     def inside(name: str) -> None:
         """Of a folder of files, a line for each."""
         if args.json or args.arrays or args.path:
-            one(name)
+            one(name, is_named=False)
             return
-        with persist.open(name, salvage=args.salvage) as file:
+        with persist.open(name, **options) as file:
             show(trees_show.line(file))
 
-    return each(args.files, one, inside)
+    status = each(args.files, one, inside)
+    if args.path is not None and not matched and not status:
+        print(f"persist: no path in any file matches {args.path!r}.", file=sys.stderr)
+        return 1
+    return status
+
+
+def _paths(file: File, args: argparse.Namespace) -> list[str]:
+    """The paths in a file that ``--path`` matches, of arrays and, without ``--arrays``, of scalars."""
+    every = [*file.arrays] if args.arrays and not args.json else [*file.arrays, *file.scalars]
+    return [path for path in every if _wanted(path, args.path)]
+
+
+def _no_match(file: File, args: argparse.Namespace) -> PersistError:
+    """What there is, where nothing fits ``--path``: the nearest paths first."""
+    from persist._cli._misspelt import nearest
+    from persist._trees.show import printable
+    from persist.errors import PersistError
+
+    every = [path for path in (*file.arrays, *file.scalars) if path]
+    near = nearest(args.path, every[:10_000])
+    shown = list(dict.fromkeys([*near, *every]))[:6]
+    more = f", and {len(every) - len(shown):,} more" if len(every) > len(shown) else ""
+    there = f"There are {', '.join(map(printable, shown))}{more}." if shown else "It has no paths."
+    return PersistError(f"no path matches {args.path!r}.", file=file.name, remedy=there)
 
 
 def _wanted(path: str, glob: str | None) -> bool:
@@ -139,6 +185,7 @@ def _as_json(file: File, glob: str | None) -> dict[str, Any]:
         "claim": file.claim,
         "writer": file.writer,
         "damage": file.damage,
+        "notes": file.notes,
         "arrays": {path: _array(file, path) for path in file.arrays if _wanted(path, glob)},
         "scalars": {
             path: _value(file.scalars[path]) for path in file.scalars if _wanted(path, glob)

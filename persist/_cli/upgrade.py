@@ -2,8 +2,11 @@
 
 For every file SRC that a reader knows, writes SRC.persist (or the same tree of
 folders under --to) with the state as your classes have it today. The source is
-never touched, and what exists is never overwritten without --force. Each file is
-loaded back and compared before it counts. A second run does nothing.
+never touched. Each file is loaded back and compared before it counts. A second run does
+again what is stale, since the source, your classes, your steps or the options have changed,
+and says why; what an upgrade did not write is overwritten with --force only.
+
+Under --to, a file that persist wrote keeps its name: it is upgraded, or copied as it is.
 
 With --in-place a file that persist wrote is brought up to date where it is: a new file takes
 its place, and the bytes of its arrays are not written again where the file system can
@@ -15,6 +18,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -37,7 +41,7 @@ class Job(NamedTuple):
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    from persist._cli import _knowledge
+    from persist._cli import _knowledge, _reading
 
     parser.add_argument(
         "sources", metavar="SRC", nargs="+", help="a file, a folder, a checkpoint prefix"
@@ -58,11 +62,18 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format", choices=sorted(_ENDINGS), default="persist", help="default: persist"
     )
+    parser.add_argument(
+        "--unknown",
+        choices=("warn", "drop", "keep", "error"),
+        default="warn",
+        help="what becomes of a field that no class declares (default: left out, with a warning)",
+    )
+    _reading.add(parser, loads=True)
     _knowledge.add(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Upgrade every file; 1 if any failed."""
+    """Upgrade every file; 1 if any failed, or is out of date and was not written by an upgrade."""
     from persist._cli import _knowledge
     from persist._cli._each import told, warnings_told
     from persist._cli._out import progress, show
@@ -79,8 +90,8 @@ def run(args: argparse.Namespace) -> int:
         return 2
     counts: dict[str, int] = {}
     failures: list[str] = []
-    jobs = list(_jobs(args.sources, args.to, _ENDINGS[args.format]))
-    opaque: set[str] = set()
+    jobs = list(_jobs(args, _ENDINGS[args.format]))
+    opaque: Counter[str] = Counter()
     with warnings_told():
         for job in progress(jobs, len(jobs), "upgrading"):
             try:
@@ -89,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
                 done, note = "failed", told(error, str(job.source))
                 failures.append(note)
             counts[done] = counts.get(done, 0) + 1
-            if done in ("upgraded", "would be upgraded"):
+            if done in ("upgraded", "would be upgraded", "copied", "would be copied"):
                 show(
                     f"{job.source} -> {job.target}{note}"
                     if not args.in_place
@@ -97,12 +108,12 @@ def run(args: argparse.Namespace) -> int:
                 )
             elif done == "of an older version":
                 show(f"{job.source} is of an older version: --in-place brings it up to date{note}")
-            elif done == "there already" and job.is_named:
+            elif done == "out of date" or (done == "there already" and job.is_named):
                 show(f"{job.target} is there already{note}")
     for text in failures:
         print(f"failed: {text}", file=sys.stderr)
     _sum_up(counts, opaque, show)
-    return 1 if failures else 0
+    return 1 if failures or counts.get("out of date") else 0
 
 
 def _misfit(args: argparse.Namespace) -> str:
@@ -111,20 +122,28 @@ def _misfit(args: argparse.Namespace) -> str:
         return "--keep goes with --in-place; elsewhere the source stays as it is."
     if args.in_place and (args.to or args.format != "persist"):
         return "--in-place writes where the file is, as what it is: without --to and --format."
+    if args.in_place and (args.salvage or args.py2_str):
+        return "--salvage and --py2-str are for files of others: without --in-place."
+    for name in (*args.sources, *([args.to] if args.to else ())):
+        if "://" in name and not name.startswith("file://"):
+            return f"{name} is a URL, and files are upgraded in local folders: copy it here first."
     return ""
 
 
-def _sum_up(counts: dict[str, int], opaque: set[str], show: Callable[[str], None]) -> None:
+def _sum_up(counts: dict[str, int], opaque: Counter[str], show: Callable[[str], None]) -> None:
     from persist._trees.show import printable
 
     order = (
-        *("upgraded", "would be upgraded", "there already", "of today", "of an older version"),
-        *("no experiment file", "failed"),
+        *("upgraded", "would be upgraded", "copied", "would be copied", "there already"),
+        *("of today", "of an older version", "out of date", "no experiment file", "failed"),
     )
     parts = [f"{counts[name]:,} {name}" for name in order if counts.get(name)]
     show(", ".join(parts) or "nothing to do")
     if opaque:
-        names = ", ".join(printable(name) for name in sorted(opaque)[:8])
+        names = ", ".join(
+            f"{printable(name)}{f' (in {count:,} files)' if count > 1 else ''}"
+            for name, count in sorted(opaque.items())[:8]
+        )
         more = f", and {len(opaque) - 8:,} more" if len(opaque) > 8 else ""
         show(
             f"kept whole as records, since nothing is known of their classes: {names}{more}\n"
@@ -135,63 +154,117 @@ def _sum_up(counts: dict[str, int], opaque: set[str], show: Callable[[str], None
 # What is to be done.
 
 
-def _jobs(sources: list[str], to: str | None, ending: str) -> Iterator[Job]:
+def _jobs(args: argparse.Namespace, ending: str) -> Iterator[Job]:
     """Yield what there is to upgrade, each file once, in order."""
-    from persist._cli._folders import found
+    from persist._cli._folders import found, local
 
+    out = None if args.to is None else Path(local(args.to))
     seen: set[Path] = set()
-    for name in sources:
-        source = Path(name)
-        for path, inside in found(source):
+    for name in args.sources:
+        source = Path(local(name))
+        for path, inside in found(source, () if out is None else (out,)):
             real = Path(os.path.realpath(path))
             if real in seen:
                 continue
             seen.add(real)
-            target = path if to is None else Path(to) / inside
-            yield Job(path, target.with_name(target.name + ending), path == source)
+            target = path if out is None else out / inside
+            if out is None or not _keeps_its_name(path, ending):
+                target = target.with_name(target.name + ending)
+            yield Job(path, target, path == source)
+
+
+def _keeps_its_name(path: Path, ending: str) -> bool:
+    """Whether a file under --to is called as it is: it has the ending, and no other file wants the name."""
+    return path.name.endswith(ending) and not path.with_name(path.name[: -len(ending)]).exists()
 
 
 # Doing it.
 
 
 def _one(
-    job: Job, args: argparse.Namespace, registry: Registry, opaque: set[str]
+    job: Job, args: argparse.Namespace, registry: Registry, opaque: Counter[str]
 ) -> tuple[str, str]:
     """Upgrade one file; return what was done and a note."""
     import persist
+    from persist._cli import _reading
+    from persist._cli._staleness import look, steps_of
+    from persist._cli._written import upgraded_from
     from persist._upgrade import records
     from persist.errors import UnknownFormatError
 
     if args.in_place:
         return _in_place(job, args, registry, opaque)
+    again = ""
     if job.target.exists() and not args.force:
-        is_older = _time(job.target) < _time(job.source)
-        return "there already", ", but older than its source (--force)" if is_older else ""
+        stale, is_ours = look(job.source, job.target, registry, _reading.loading(args))
+        if not stale:
+            return "there already", ""
+        if not is_ours:
+            return "out of date", f", but {stale} (--force)"
+        again = f"  (again: {stale})"
     try:
-        file = persist.open(job.source, registry=registry)
+        file = persist.open(job.source, registry=registry, **_reading.opening(args))
     except UnknownFormatError:
         if job.is_named:
             raise
         return "no experiment file", ""
     with file:
-        is_ours = file.format == "persist" and not job.is_named
-        if is_ours and records.is_today(file.tree, file.knowledge):
-            return "there already", ""
-        tree, plan = records.upgrade(file.tree, file.knowledge, file=file.name)
-        opaque |= {name for name in plan.opaque if file.knowledge.plain_for(name) is None}
-        note = _note(plan, file.damage)
-        if is_ours:
-            is_older = any(entry.steps or entry.aliases for entry in plan)
+        tree, plan = records.upgrade(
+            file.tree, file.knowledge, file=file.name, unknown=args.unknown, strict=args.strict
+        )
+        strangers = _strangers(plan, file.knowledge, args)
+        _refuse_strangers(strangers, args, file.name)
+        opaque.update(strangers)
+        note = _note(plan, file.damage) + again
+        is_older = any(entry.steps or entry.aliases for entry in plan)
+        if file.format == "persist" and not job.is_named and args.to is None:
             return ("of an older version", note) if is_older else ("there already", "")
+        is_copy = file.format == args.format == "persist" and not is_older and not file.damage
+        is_copy = is_copy and job.target.name == job.source.name
         if args.dry_run:
-            return "would be upgraded", note
+            return "would be copied" if is_copy else "would be upgraded", note
         job.target.parent.mkdir(parents=True, exist_ok=True)
-        _write(tree, file, job.target, args.format, registry)
+        if is_copy:
+            _copy(job.source, job.target)
+            return "copied", note
+        origin = upgraded_from(
+            file, job.source, steps_of(plan, file.knowledge), strangers, _reading.loading(args)
+        )
+        _write(tree, file, job.target, args.format, registry, origin)
         return "upgraded", note
 
 
+def _strangers(plan: Any, knowledge: Registry, args: argparse.Namespace) -> list[str]:
+    """The classes of which nothing is known, and that no ``--trust`` names."""
+    from persist._cli import _reading
+
+    unknown = [name for name in plan.opaque if knowledge.plain_for(name) is None]
+    return _reading.untrusted(unknown, args)
+
+
+def _refuse_strangers(strangers: list[str], args: argparse.Namespace, file: str) -> None:
+    from persist.errors import SchemaError
+
+    if strangers and args.strict:
+        raise SchemaError(
+            f"nothing is known of {', '.join(strangers)}.",
+            file=file,
+            remedy="Declare them in a module that --import names, or say --trust NAME.",
+        )
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file, whole or not at all."""
+    import shutil
+
+    from persist._container.writing.atomic import replacing
+
+    with source.open("rb") as old, replacing(target, durable=True) as new:
+        shutil.copyfileobj(old, new, 1 << 20)
+
+
 def _in_place(
-    job: Job, args: argparse.Namespace, registry: Registry, opaque: set[str]
+    job: Job, args: argparse.Namespace, registry: Registry, opaque: Counter[str]
 ) -> tuple[str, str]:
     """Bring one container up to date where it is."""
     import persist
@@ -210,7 +283,9 @@ def _in_place(
         return "no experiment file", ""
     if format != "persist" and not job.is_named:
         return "no experiment file", ""
-    opaque |= {name for name in plan.opaque if knowledge.plain_for(name) is None}
+    strangers = _strangers(plan, knowledge, args)
+    _refuse_strangers(strangers, args, str(job.source))
+    opaque.update(strangers)
     if args.dry_run:
         is_older = any(entry.steps or entry.aliases for entry in plan)
         return ("would be upgraded", _note(plan, [])) if is_older else ("of today", "")
@@ -224,7 +299,10 @@ def _in_place(
                 remedy="The file is as it was before. Please report this with it.",
             )
 
-    plan, done = files.renew(job.source, keep=args.keep, check=check, registry=registry)
+    plan, done = files.renew(
+        job.source, keep=args.keep, check=check, registry=registry,
+        unknown=args.unknown, strict=args.strict,
+    )  # fmt: skip
     if done is None:
         return "of today", ""
     how = {
@@ -233,13 +311,6 @@ def _in_place(
         "copy": "copied: this file system can neither share nor copy them by itself",
     }
     return "upgraded", f"{_note(plan, [])}  [{done.kept:,} bytes of arrays {how[done.how]}]"
-
-
-def _time(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:  # a checkpoint prefix is no file
-        return 0
 
 
 def _note(plan: Any, damage: list[str]) -> str:
@@ -254,18 +325,19 @@ def _note(plan: Any, damage: list[str]) -> str:
     return f"  ({'; '.join(parts)})" if parts else ""
 
 
-def _write(tree: Any, file: Any, target: Path, format: str, registry: Registry) -> None:
+def _write(
+    tree: Any, file: Any, target: Path, format: str, registry: Registry, origin: dict[str, Any]
+) -> None:
     """Write the tree beside its target, load it back, compare, and only then give it its name."""
     import persist
+    from persist._cli import _written
     from persist._trees.compare import difference
     from persist._upgrade import records
     from persist.errors import DamagedFileError
 
-    beside = target.with_name(f".{target.name}.{os.getpid()}.part{_ENDINGS[format]}")
-    try:
-        metadata = {"upgraded_from": {"format": file.format, "writer": file.writer}}
-        kept = metadata if format == "persist" else None
-        persist.save(tree, beside, format=format, metadata=kept, registry=registry)
+    beside = _written.beside(target, _ENDINGS[format])
+    with _written.named(beside, target):
+        _written.save(tree, beside, file, format=format, registry=registry, upgraded=origin)
         if format != "npz":
             with persist.open(beside, registry=registry, verify="always") as written:
                 again = written.tree
@@ -279,5 +351,3 @@ def _write(tree: Any, file: Any, target: Path, format: str, registry: Registry) 
                     remedy="Nothing was kept of it. Please report this with the file.",
                 )
         os.replace(beside, target)
-    finally:
-        beside.unlink(missing_ok=True)

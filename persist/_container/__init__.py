@@ -14,7 +14,7 @@ from persist._wire.base.source import open_source as open_source
 from persist.errors import DamagedFileError
 
 if TYPE_CHECKING:
-    from persist._container.in_place.rewrite import Done, compact, rewrite, undo
+    from persist._container.in_place.rewrite import Done, compact, has_older, rewrite, undo
     from persist._container.reading.store import Store
     from persist._container.signature import claim
     from persist._container.writing.atomic import replacing
@@ -28,6 +28,7 @@ __getattr__ = lazy_exports(
         "Store": ".reading.store",
         "claim": ".signature",
         "compact": ".in_place.rewrite",
+        "has_older": ".in_place.rewrite",
         "replacing": ".writing.atomic",
         "rewrite": ".in_place.rewrite",
         "undo": ".in_place.rewrite",
@@ -36,7 +37,7 @@ __getattr__ = lazy_exports(
 )
 
 __all__ = [
-    "Done", "Store", "claim", "compact", "read", "replacing",
+    "Done", "Store", "claim", "compact", "has_older", "read", "replacing",
     "rewrite", "undo", "verify", "write",
 ]  # fmt: skip
 

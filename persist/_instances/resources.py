@@ -122,7 +122,9 @@ def resource(field: str, *, open: Callable[[Any], Any], missing: str | None = "e
             persistent = ("epoch", "training_set_file")
             training_set = persist.resource("training_set_file", open=load_data)
 
-    A relative path is looked for beside the file that is loaded, then as it stands.
+    A relative path is looked for beside the file that is loaded, then as it stands. Beside a file
+    that was loaded from a URL, what ``open`` is given is the URL of what is there (of ``file://``,
+    the path).
 
     Args:
         field: the attribute that holds the path; where it is None, so is the resource.
@@ -141,9 +143,22 @@ _folder: contextvars.ContextVar[str | None] = contextvars.ContextVar("persist_fo
 @contextlib.contextmanager
 def loading_from(file: str | os.PathLike[str] | None) -> Iterator[None]:
     """Let resources be looked for beside this file while it is loaded."""
-    folder = None if file is None else os.path.dirname(os.path.abspath(os.fspath(file)))
-    with _looking_in(folder):
+    with _looking_in(None if file is None else _folder_of(os.fspath(file))):
         yield
+
+
+def _folder_of(file: str) -> str:
+    """The folder of a file: a path, or the URL with its last slash."""
+    from persist._wire.base.source import is_url
+
+    if file.startswith("file://"):
+        from urllib.parse import urlsplit
+        from urllib.request import url2pathname
+
+        file = url2pathname(urlsplit(file).path)
+    if is_url(file):
+        return file[: file.rindex("/") + 1] if "/" in file else "memory://"
+    return os.path.dirname(os.path.abspath(file))
 
 
 @contextlib.contextmanager
@@ -160,7 +175,12 @@ def _beside(path: Any) -> Any:
     if folder is None or not isinstance(path, str | os.PathLike):
         return path
     text = os.fspath(path)
-    if isinstance(text, str) and not os.path.isabs(text):
+    from persist._wire.base.source import exists, is_url
+
+    if isinstance(text, str) and not os.path.isabs(text) and is_url(folder):
+        if not is_url(text) and exists(folder + text):
+            return folder + text
+    elif isinstance(text, str) and not os.path.isabs(text):
         there = os.path.join(folder, text)
         if os.path.exists(there):
             return type(path)(there) if isinstance(path, os.PathLike) else there  # type: ignore[call-arg]

@@ -115,8 +115,11 @@ class _Builder(Driver):
         self._shorts: dict[int, tuple[Any, Any, Any]] = {}
         self._whole: list[tuple[Any, str]] = []  # declared objects, in the order they were made
         self._opaque: dict[str, tuple[Record, str, int, bool]] = {}
-        self._migrated = {
-            entry.today for entry in plan or () if any(course.steps for course in entry.courses)
+        self._migrated = {  # a record bears the name of its class, or of its schema
+            name
+            for entry in plan or ()
+            if any(course.steps for course in entry.courses)
+            for name in (entry.today, entry.schema)
         }
 
     def enter(self, value: Any) -> tuple[Any, Parts | None]:
@@ -469,7 +472,7 @@ class _Builder(Driver):
 
     def complete(self) -> None:
         """Open resources and call ``__loaded__``, when everything is built."""
-        with versioned.loading_from(self._file if self._file and "://" not in self._file else None):
+        with versioned.loading_from(self._file or None):
             for obj, where in self._whole:
                 cure = "What it opens or computes after a load does not suit what was loaded."
                 self._told(where, cure, functools.partial(versioned.finish, obj, self._registry))

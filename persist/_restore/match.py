@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 import numpy as np
 
+from persist._runtime.lazy_regex import regex
 from persist.errors import RestoreError
 
 __all__ = ["Report", "Slot", "Target", "fill", "slashed"]
@@ -23,6 +24,8 @@ Rules = str | Mapping[str, str | None] | Callable[[str], str | None]
 
 _NEAREST = 3  # names offered for one that is missing
 _PRECISION = "the file has dtype"
+
+_GIVEN = regex(r"arr_(0|[1-9]\d{0,8})")
 
 
 @attrs.frozen
@@ -234,7 +237,8 @@ def _matched(
     arrays: Mapping[str, Any], target: Target, slots: list[Slot], match: Rules
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Return slot -> name in the file; and what is left: name in the file -> after the rules."""
-    names = [name for name in target.ordered(list(arrays)) if not target.is_foreign(name)]
+    names = target.ordered(_as_numbered(list(arrays)))
+    names = [name for name in names if not target.is_foreign(name)]
     own = [name for name in names if target.parts(name) == [name]]  # not put together
     if match in ("order", "shape"):
         pairs = target.in_order(own, slots) if match == "order" else _by_shape(arrays, own, slots)
@@ -247,6 +251,16 @@ def _matched(
     taken = {part for name in pairs.values() for part in target.parts(name)}
     left = {name: new for name in own if name not in taken and (new := renamed[name]) is not None}
     return pairs, left
+
+
+def _as_numbered(names: list[str]) -> list[str]:
+    """Names with those that NumPy's savez gives (``arr_0``, ...) in the order of their numbers.
+
+    Python 2 wrote them in the order of a hash table; other names keep their places.
+    """
+    given = {int(match[1]): name for name in names if (match := _GIVEN.fullmatch(name))}
+    in_order = iter([given[number] for number in sorted(given)])
+    return [next(in_order) if name in given.values() else name for name in names]
 
 
 def _by_shape(arrays: Mapping[str, Any], names: list[str], slots: list[Slot]) -> dict[str, str]:

@@ -34,8 +34,13 @@ def page(file: File, lines: int = _LINES) -> str:
         out.append(f"  writer   {_writers(file)}")
     out += [f"  written  by {ascii(text)[1:-1]}" for text in file.evidence]
     out += [f"  damage   {note}" for note in file.damage]
+    out += [f"  note     {note}" for note in file.notes]
     out.append("  tree")
-    out += [f"    {line}" for line in tree_lines(file.tree, file.looker, lines)]
+    shown = tree_lines(file.tree, file.looker, lines)
+    held = file.held.partition(",")[0]
+    if held and shown:  # the list of them is ours, not the file's
+        shown[0] = f"{held}: {shown[0]}" if shown[0].startswith("[") else held
+    out += [f"    {line}" for line in shown]
     return "\n".join(out)
 
 
@@ -50,6 +55,7 @@ def line(file: File) -> str:
         more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
         parts.append(f"{printable(names[0])}{more}")
     parts += [f"damage: {note}" for note in file.damage]
+    parts += file.notes
     return f"{printable(file.name)}  {'; '.join(parts)}"
 
 

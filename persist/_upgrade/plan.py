@@ -21,7 +21,8 @@ class Entry:
     Attributes:
         path: its natural path; "" is the root.
         qualname: its class, as the file names it.
-        today: the dotted name of its class today.
+        today: the dotted name of its class today, whether the file names the class or its schema;
+            of a schema without a class the schema's name.
         schema: the name of its schema; None where nothing is known of the class.
         courses: the ways of the states of its classes, base first, its own last.
         aliases: old names that led to today's, in order.

@@ -220,7 +220,7 @@ class _Run:
         self, record: Record, named: Global, entry: Entry, path: Callable[[], str]
     ) -> Any:
         known = self._of(named, record.state)
-        entry.today, entry.aliases, entry.note = known.today.qualname, known.aliases, known.note
+        entry.today, entry.aliases, entry.note = known.qualname, known.aliases, known.note
         if known.schema is None or known.target is None:
             seen = ABSENT if self._see is None else self._see(record)
             if seen is not ABSENT:
@@ -473,6 +473,11 @@ class _Known(NamedTuple):
     target: Target | None
     aliases: tuple[str, ...]
     note: str = ""
+
+    @property
+    def qualname(self) -> str:
+        """The dotted name of the class today, whatever the record is called by."""
+        return self.today.qualname if self.schema is None else self.schema.qualname
 
 
 def unknown_text(schema: str, names: Iterable[str], file: str | None = None) -> str:

@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from persist._api import files
-from persist._container.writing.atomic import is_unfinished
 from persist._objects.snapshot import Memory
+from persist._run_folder import LocalFolder, RemoteFolder, RemoteLock
 from persist._runtime.lazy_regex import regex
+from persist._wire.base.source import is_url
 from persist.checkpoints._background import Background
 from persist.checkpoints._lock import Lock
 from persist.errors import (
@@ -36,7 +37,6 @@ from persist.errors import (
 __all__ = ["Checkpoints"]
 
 _NAME = regex(r"step-(\d{10,})\.persist")
-_LOCK = ".writer.lock"
 _METRICS = "checkpoint"  # the key of ours in the container's metadata
 _PICKS: dict[Any, Callable[..., float]] = {"min": min, "max": max}
 
@@ -45,7 +45,8 @@ class Checkpoints:
     """Save a run's state step by step, keep the ones worth keeping, and go on from the latest.
 
     Args:
-        folder: made when it is not there.
+        folder: made when it is not there. A path, or an fsspec URL (``s3://bucket/run``, with the
+            extra ``fsspec``): there, a writer that was killed has to be unlocked by hand.
         keep_last: the latest so many are kept; None keeps all.
         keep_best: ``("loss", "min")`` or ``("accuracy", "max")``: the best by that metric is kept.
         every: each step that is a multiple of this is kept.
@@ -55,6 +56,7 @@ class Checkpoints:
         durable: survive a loss of power, too, not only a kill (fsync).
         share: what did not change since the step before is stored once for both, where the file
             system can (reflink). The files read the same, but a bad block spoils both.
+        storage_options: for fsspec.
         registry: schemas and migrations; None is the default one.
 
     Raises:
@@ -82,6 +84,7 @@ class Checkpoints:
         asynchronous: bool = False,
         durable: bool = True,
         share: bool = True,
+        storage_options: Mapping[str, Any] | None = None,
         registry: Any = None,
     ) -> None:
         best: tuple[str, ...] | None = keep_best
@@ -92,7 +95,15 @@ class Checkpoints:
         for name, number in (("keep_last", keep_last), ("every", every)):
             if number is not None and number < 1:
                 raise ValueError(f"{name} is {number}. At least 1, or None, was expected.")
-        self.folder = Path(folder)
+        self._folder: LocalFolder | RemoteFolder
+        self._storage_options = storage_options
+        if isinstance(folder, str) and is_url(folder):
+            remote = RemoteFolder(folder, storage_options)
+            self.folder: Path | str = remote.url
+            self._folder = remote
+        else:
+            self.folder = Path(folder)
+            self._folder = LocalFolder(self.folder)
         self._keep_last = keep_last
         self._keep_best = keep_best
         self._every = every
@@ -100,7 +111,7 @@ class Checkpoints:
         self._durable = durable
         self._share = share
         self._registry = registry
-        self._lock: Lock | None = None
+        self._lock: Lock | RemoteLock | None = None
         self._job = Background()
         self._seen: dict[int, tuple[Any, dict[str, Any] | PersistError]] = {}
         self._untold: list[str] = []
@@ -185,30 +196,28 @@ class Checkpoints:
                     f"{self.folder}: there is no checkpoint. One to go on from was expected. "
                     "Save one first, or ask latest() whether there is any."
                 )
-            path = self._path(wanted)
+            options.setdefault("storage_options", self._storage_options)
             try:
-                return files.load(path, **options)
+                return files.load(self._place(wanted), **options)
             except FileNotFoundError:
-                if step is not None or path.exists():
+                if step is not None or self._folder.exists(_name(wanted)):
                     raise  # else the writer has removed it since: it has a later one
 
     def _names(self) -> list[int]:
         """The steps that have a file, whole or not."""
-        if not self.folder.is_dir():
-            return []
-        found = (_NAME.fullmatch(entry.name) for entry in os.scandir(self.folder))
+        found = (_NAME.fullmatch(name) for name in self._folder.names())
         return sorted(int(match[1]) for match in found if match)
 
     def _look(self, step: int) -> dict[str, Any] | PersistError:
         """The metrics of a step, or why it has none; a file that is replaced is looked at again."""
-        path = self._path(step)
-        identity = _identity(path)
+        identity = self._folder.identity(_name(step))
         known = self._seen.get(step)
         if known is not None and known[0] == identity:
             return known[1]
         found: dict[str, Any] | PersistError
         try:
-            with files.open(path, registry=self._registry) as file:
+            options = {"registry": self._registry, "storage_options": self._storage_options}
+            with files.open(self._place(step), **options) as file:
                 said = (file.structure.get("metadata") or {}).get(_METRICS, {}).get("metrics", {})
             found = {name: float(x) if isinstance(x, str) else x for name, x in said.items()}
         except (DamagedFileError, UnknownFormatError) as error:
@@ -246,12 +255,12 @@ class Checkpoints:
                 stacklevel=3,
             )
 
-    def _path(self, step: int) -> Path:
-        return self.folder / f"step-{step:010d}.persist"
+    def _place(self, step: int) -> Path | str:
+        return self._folder.place(_name(step))
 
     # Writing.
 
-    def save(self, step: int, obj: Any, metrics: Mapping[str, Any] | None = None) -> Path:
+    def save(self, step: int, obj: Any, metrics: Mapping[str, Any] | None = None) -> Path | str:
         """Save a state under its step; what is no longer worth keeping goes afterwards.
 
         Args:
@@ -260,7 +269,7 @@ class Checkpoints:
             metrics: numbers, such as ``{"loss": 0.25}``.
 
         Returns:
-            The file; in an asynchronous save it is not there yet.
+            The file, a path or a URL; in an asynchronous save it is not there yet.
 
         Raises:
             PersistError: another process writes into the folder; or the asynchronous save before
@@ -272,7 +281,7 @@ class Checkpoints:
         said = {name: _number(name, value) for name, value in (metrics or {}).items()}
         self.wait()
         self._own()
-        path = self._path(step)
+        place = self._place(step)
         # JSON has no NaN and no infinity: they stand as text.
         texts = {name: x if math.isfinite(x) else str(x) for name, x in said.items()}
         options = {
@@ -286,16 +295,17 @@ class Checkpoints:
         tree = files.tree_of(obj, self._registry, snapshot=snapshot, columns=True)
 
         def write() -> None:
-            files.save_tree(tree, path, **options)
-            self._seen[step] = _identity(path), said
+            with self._folder.writing(_name(step)) as target:
+                files.save_tree(tree, target, **options)
+            self._seen[step] = self._folder.identity(_name(step)), said
             self._tidy(step)
 
         if memory is None:
             write()
         else:
             memory.end()
-            self._job.start(write, path)
-        return path
+            self._job.start(write, place)
+        return place
 
     def wait(self) -> None:
         """Wait until what was saved asynchronously is on disk.
@@ -328,9 +338,9 @@ class Checkpoints:
 
     def _before(self, step: int) -> Path | None:
         """The file whose bytes the next one is likely to share: that of the step before it."""
-        names = self._names() if self._share else []
+        names = self._names() if self._share and isinstance(self.folder, Path) else []
         before = [name for name in names if name <= step] or names
-        return self._path(before[-1]) if before else None
+        return self.folder / _name(before[-1]) if before and isinstance(self.folder, Path) else None
 
     def _tidy(self, newest: int) -> None:
         """Remove what is no longer worth keeping; never the one just written."""
@@ -345,35 +355,18 @@ class Checkpoints:
             keep.update(() if best is None else (best,))
         for step in steps:
             if step not in keep:
-                _remove(self._path(step))
+                self._folder.remove(_name(step))
                 self._seen.pop(step, None)
 
     def _own(self) -> None:
         """Become the folder's one writer, and clean up what a killed one left unfinished."""
         if self._lock is not None and self._lock.is_held:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = Lock(self.folder / _LOCK)
-        for entry in os.scandir(self.folder):
-            if is_unfinished(entry.name):
-                _remove(Path(entry.path))
+        self._lock = self._folder.own()
 
 
-def _identity(path: Path) -> tuple[int, ...]:
-    """What changes when a file is replaced by another."""
-    status = path.stat()
-    return status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def _remove(path: Path) -> None:
-    """Remove a file that may be gone; one that Windows has open somewhere goes another time."""
-    try:
-        path.unlink()
-    except FileNotFoundError:
-        pass
-    except PermissionError:
-        if os.name != "nt":
-            raise
+def _name(step: int) -> str:
+    return f"step-{step:010d}.persist"
 
 
 def _number(name: str, value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import warnings
 from collections.abc import Callable
@@ -17,9 +18,9 @@ class Background:
 
     def __init__(self) -> None:
         self._thread: threading.Thread | None = None
-        self._error: tuple[Path, BaseException] | None = None
+        self._error: tuple[Path | str, BaseException] | None = None
 
-    def start(self, write: Callable[[], None], path: Path) -> None:
+    def start(self, write: Callable[[], None], path: Path | str) -> None:
         """Call a function in a thread; it ends before the program does."""
 
         def run() -> None:
@@ -28,7 +29,7 @@ class Background:
             except BaseException as error:  # raised by the next call
                 self._error = path, error
 
-        self._thread = threading.Thread(target=run, name=f"persist {path.name}")
+        self._thread = threading.Thread(target=run, name=f"persist {os.path.basename(path)}")
         self._thread.start()
 
     def wait(self) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from persist._runtime.discovery import entry_points, modules_in
-from persist.errors import PackWarning
+from persist.errors import PackWarning, SchemaError
 from persist.packs import _renames
 from persist.registry import Registry
 
@@ -32,11 +32,33 @@ def gather(names: Iterable[str], registry: Registry) -> Registry:
         names: dotted names that a file mentions.
         registry: the user's; it is asked first, the packs after it.
     """
-    tops = _tops(names)
-    packs = [pack for top in (*_ALWAYS, *sorted(tops)) if (pack := _pack(top)) is not None]
-    if not packs:
-        return registry
-    return Registry(f"{registry.name} with packs", parents=(registry, *packs))
+    names = set(names)
+    tops, asked = {*_ALWAYS, *_tops(names)}, set[str]()
+    packs: list[Registry] = []
+    known = registry
+    while tops - asked:
+        new = sorted(tops - asked, key=lambda top: (top not in _ALWAYS, top))
+        asked.update(new)
+        found = [pack for top in new if (pack := _pack(top)) is not None]
+        if found:
+            packs += found
+            known = Registry(f"{registry.name} with packs", parents=(registry, *packs))
+        # A name may move to another library, whose pack knows where it went from there.
+        tops |= _tops(_today(names, known))
+    return known
+
+
+def _today(names: Iterable[str], registry: Registry) -> set[str]:
+    """What the names of a file are called today, as far as a registry knows."""
+    found = set()
+    for name in names:
+        try:
+            found.add(registry.resolve(name))
+        except (
+            SchemaError
+        ):  # a circle of aliases: raised again, with its place, where the name is used
+            continue
+    return found
 
 
 def written_by(names: Iterable[str]) -> list[str]:

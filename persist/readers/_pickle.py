@@ -118,6 +118,7 @@ def _read_all(source: Source, options: Options) -> Content:
         structure=structure,
         writer=_writer(machine),
         damage=damage,
+        held=f"{len(values):,} pickles, one after another" if len(values) > 1 else "",
         globals=set(machine.globals) | ({"joblib.numpy_pickle"} if is_wrapped else set()),
     )
 

@@ -49,10 +49,12 @@ class Content:
             that makes it when it is asked for.
         writer: what the file itself tells of its writer; never guessed.
         damage: what was wrong and passed over, in words.
+        notes: what was chosen of several, and what was left out, in words; nothing is wrong with it.
         globals: dotted names that the file mentions, by which packs are found.
         format: overrides the reader's name, where one reader knows several.
         find: returns the array at a natural path without making the tree, or
             None where only the tree can tell.
+        held: what it holds, for its page: "7 pickles, one after another"; empty as a rule.
         with_rows: makes the tree with the rows of its tables as another makes them, where the
             format has tables.
     """
@@ -67,11 +69,15 @@ class Content:
         format: str | None = None,
         find: Callable[[str], Any] | None = None,
         with_rows: Callable[[Any], Any] | None = None,
+        notes: list[str] | None = None,
+        held: str = "",
     ) -> None:
         self.tree = tree
         self.structure = {} if structure is None else structure
         self.writer = {} if writer is None else writer
         self.damage = [] if damage is None else damage
+        self.notes = [] if notes is None else notes
+        self.held = held
         self.globals = set() if globals is None else globals
         self.format = format
         self.find = find

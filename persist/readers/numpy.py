@@ -166,6 +166,17 @@ def _in_a_row(source: Source, reading: _Reading) -> list[Any]:
     return values
 
 
+def _is_container(directory: ZipDirectory) -> bool:
+    """Whether these are the members of a container of ours, without what it is known by."""
+    manifest = directory.find("manifest.json")
+    if manifest is None or directory.find("graph.json") is None:
+        return False
+    return b'"format": "persist"' in directory.peek(manifest, 200)
+
+
+_CONTROL = ("manifest.json", "graph.json", ".persist/", ".generations/")
+
+
 class NpzReader(Reader):
     """NumPy's NPZ: a ZIP of NPY files."""
 
@@ -198,8 +209,15 @@ class NpzReader(Reader):
             directory = _of_broken(source, reading)
         tree: dict[str, Any] = {}
         names: dict[str, str] = {}
+        repacked = _is_container(directory)
+        if repacked:
+            reading.damage.append(
+                "this is a container of persist that another program has packed anew: only its arrays "
+                "are read; what else it holds (text, numbers, objects, in graph.json) is not. Get the "
+                "file as persist wrote it"
+            )
         for member in directory.members:
-            if member.is_folder:
+            if member.is_folder or (repacked and member.name.startswith(_CONTROL)):
                 continue
             key = _free(tree, member.name.removesuffix(_SUFFIX))
             names[key] = member.name

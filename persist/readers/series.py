@@ -6,37 +6,30 @@ Written by  every training loop: ``model-10.pth``, ``mlp-0010.params``,
             that TensorFlow Serving keeps (``00000123/saved_model.pb``).
 Evidence    The savers named above; TensorFlow's own folders are read by
             `persist.readers.tensorflow.checkpoint`, with their state file.
-Traps       ``model-00001-of-00002`` is a part, no step; ``0.35`` in a name is a
-            loss; ``resnet50`` has a number that is no step. Several kinds of
-            file may bear the same steps (the model and its optimizer).
+Traps       ``model-00001-of-00002`` is a part, no step, and so is ``model_rank0``; ``0.35`` in a
+            name is a loss; ``resnet50`` has a number that is no step, ``2016-exp07`` two. Several
+            kinds of file may bear the same steps (the model and its optimizer). What is no series
+            by strict rules (`persist._wire.series_names`) is none.
 Gives       What the file of the chosen step gives; of several kinds a dict by
             their names without the number. ``structure``: ``series`` with the
-            steps, the one chosen and the files.
+            steps, the one chosen and the files. Which step was chosen of how many, and what was left
+            out, is told in ``notes``, unless the step was asked for and nothing was left out.
 """
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from persist._runtime.lazy_regex import regex
-from persist._wire.base.numbered_steps import Step, chosen, grouped
+from persist._wire.base.numbered_steps import Step, chosen
 from persist._wire.base.source import Source
+from persist._wire.series_names import Folder, look
 from persist._wire.tensorflow.checkpoint_files import STATE, is_state
 from persist.errors import FormatError
 from persist.readers.base import Content, Options, Reader
 
 __all__ = ["SeriesReader"]
 
-_SUFFIXES = (
-    ".pth", ".pt", ".ckpt", ".params", ".h5", ".hdf5", ".keras", ".npz", ".safetensors", ".pkl",
-    ".pickle", ".joblib", ".persist", ".tar", ".nd",
-)  # fmt: skip
-_LAYERS = (".gz", ".bz2", ".xz", ".zst", ".lz4")
-# What a single numbered file is called where it is a checkpoint.
-_WORDS = regex(
-    r"ckpt|check_?point|epoch|ep\d|step|iter|snapshot|weights|model|-\d{4,}\.params", re.IGNORECASE
-)
 _VERSION = regex(r"\d{1,18}\Z")
 _MODELS = ("saved_model.pb", "saved_model.pbtxt")
 _MOST = 100_000  # names in a folder that are looked at
@@ -52,7 +45,7 @@ class SeriesReader(Reader):
         if source.kind != "folder":
             return None
         try:
-            series = _series(source)
+            series = _folder(source).series
         except (FormatError, OSError):
             return None
         if not series:
@@ -62,7 +55,8 @@ class SeriesReader(Reader):
         return f"a folder of {count} numbered checkpoints ({shown})"
 
     def read(self, source: Source, options: Options) -> Content:
-        series = _series(source)
+        folder = _folder(source)
+        series = folder.series
         every = sorted({step.number for steps in series.values() for step in steps})
         picked = chosen([Step(number, "") for number in every], options.step, source.name).number
         names = {
@@ -72,6 +66,7 @@ class SeriesReader(Reader):
             if step.number == picked
         }
         contents = {pattern: _open(source, name, options) for pattern, name in names.items()}
+        notes = _notes(folder, every, picked, names, options.step is not None)
         told = {
             "steps": every,
             "step": picked,
@@ -90,8 +85,33 @@ class SeriesReader(Reader):
             inner = content.structure
             content.structure = lambda: {"series": told, **(inner() if callable(inner) else inner)}
             content.format = "series"
+            content.notes[:0] = notes
             return content
-        return _together(contents, list(series), told)
+        result = _together(contents, list(series), told)
+        result.notes[:0] = notes
+        return result
+
+
+def _notes(
+    folder: Folder, every: list[int], picked: int, names: dict[str, str], is_asked: bool
+) -> list[str]:
+    """What a user must know of the choice, in words."""
+    notes = []
+    if not is_asked and len(every) > 1:
+        shown = " and ".join(names.values())
+        notes.append(
+            f"of {len(every):,} checkpoints the latest is opened, {shown}; step= chooses another"
+        )
+    lacking = [pattern for pattern in folder.series if pattern not in names]
+    if lacking:
+        notes.append(f"there is no step {picked} of {' and '.join(lacking)}")
+    if folder.left:
+        more = f" and {len(folder.left) - 4:,} more" if len(folder.left) > 4 else ""
+        notes.append(
+            f"{', '.join(folder.left[:4])}{more} in the folder bear no step and are left out; "
+            "open them by name"
+        )
+    return notes
 
 
 def _together(contents: dict[str, Content], patterns: list[str], told: dict[str, Any]) -> Content:
@@ -111,6 +131,7 @@ def _together(contents: dict[str, Content], patterns: list[str], told: dict[str,
     result.structure = structure
     for content in contents.values():
         result.damage += content.damage
+        result.notes += content.notes
         result.globals |= content.globals
         result.writer.update(content.writer)
     return result
@@ -131,46 +152,17 @@ def _open(source: Source, name: str, options: Options) -> Content:
     return options.open_nested(found)
 
 
-def _series(source: Source) -> dict[str, list[Step]]:
+def _folder(source: Source) -> Folder:
     """The series of a folder: pattern -> steps; of several only those of the most steps."""
     names = source.children()
     if len(names) > _MOST:
-        return {}
+        return Folder({}, [], [])
     if any(name.endswith(".index") or name in _MODELS for name in names):
-        return {}  # TensorFlow's own
+        return Folder({}, [], [])  # TensorFlow's own
     if STATE in names and (state := source.child(STATE)) is not None and is_state(state):
-        return {}
-    stems: dict[str, list[str]] = {}
-    for name in names:
-        suffix = _suffix(name)
-        if suffix is not None:
-            stems.setdefault(suffix, []).append(name.removesuffix(suffix))
-    found = {
-        pattern + suffix: [Step(step.number, step.name + suffix) for step in steps]
-        for suffix, bare in stems.items()
-        for pattern, steps in grouped(bare).items()
-    }
-    return _kept(found) if found else _versions(source, names)
-
-
-def _suffix(name: str) -> str | None:
-    """The suffix, if it is one of a checkpoint: its digits (``.h5``) are no step."""
-    bare = name
-    for layer in _LAYERS:
-        bare = bare.removesuffix(layer)
-    for suffix in _SUFFIXES:
-        if bare.lower().endswith(suffix) and len(bare) > len(suffix):
-            return name[len(bare) - len(suffix) :]
-    return None
-
-
-def _kept(found: dict[str, list[Step]]) -> dict[str, list[Step]]:
-    """Those patterns with about as many steps as the most; a stray file makes no series."""
-    most = max(len(steps) for steps in found.values())
-    kept = {pattern: steps for pattern, steps in found.items() if 2 * len(steps) >= most}
-    if most > 1:
-        return kept
-    return {pattern: steps for pattern, steps in kept.items() if _WORDS.search(steps[0].name)}
+        return Folder({}, [], [])
+    found = look(names)
+    return found if found.series else found._replace(series=_versions(source, names))
 
 
 def _versions(source: Source, names: list[str]) -> dict[str, list[Step]]:

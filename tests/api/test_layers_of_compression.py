@@ -187,10 +187,10 @@ def test_truncations_and_flips_of_a_layer(name: str) -> None:
 @each
 def test_a_bomb_is_stopped_at_the_limit(name: str) -> None:
     data = LAYERS[name](bytes(30_000_000))
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises((LimitError, DamagedFileError), match=r"1,000,000|cannot come of"):
         persist.open(data, limits={"total": 1_000_000})
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_a_bomb_of_bombs_is_stopped() -> None:

@@ -8,7 +8,6 @@ import pickle
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -101,13 +100,16 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"persist {persist.__version__}\n"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="no times of child processes there")
 def test_help_starts_no_slower_than_numpy_is_imported() -> None:
     def best(*arguments: str) -> float:
+        """Seconds of the processor: what else the machine does is no matter."""
         times = []
         for _ in range(5):
-            began = time.perf_counter()
+            began = os.times()
             subprocess.run([sys.executable, *arguments], capture_output=True, check=True)
-            times.append(time.perf_counter() - began)
+            ended = os.times()
+            times.append(sum(ended[2:4]) - sum(began[2:4]))
         return min(times)
 
     assert best(*RUN[1:], "--help") <= 1.2 * best("-c", "import numpy")
@@ -210,7 +212,7 @@ def test_inspect_of_a_folder_is_a_line_for_each_file(
         *(os.path.join("runs", "2016", name) for name in sorted(names)),
     ]
     assert lines[1].endswith("  pickle, python 2; 2 arrays, 168 B; logreg.LogReg")
-    assert captured.err == "persist: 1 is no experiment file\n"
+    assert captured.err == "persist: 1 is no experiment file: runs/2016/notes.txt\n"
     assert main(["inspect", "--arrays", "runs"]) == 0
     assert "float64 (6, 3)" in capsys.readouterr().out
 
@@ -492,7 +494,7 @@ def test_verify_reads_every_file_of_a_folder(
     captured = capsys.readouterr()
     lines = captured.out.splitlines()
     assert sum(": pickle, whole: 2 arrays (168 B)" in line for line in lines) == len(GENERATIONS)
-    assert captured.err == "persist: 1 is no experiment file\n"
+    assert captured.err == "persist: 1 is no experiment file: runs/2016/notes.txt\n"
 
 
 def test_verify_tells_whole_files_from_damaged_ones(

@@ -13,6 +13,7 @@ from alike import assert_alike, contents
 from hypothesis import HealthCheck, given, settings
 from trees import trees
 
+import persist
 from persist import _container
 from persist.errors import FormatError, MissingExtraError
 from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record
@@ -369,14 +370,13 @@ def test_manifest() -> None:
         "net": Record("lab.Net", {"f": Global("numpy", "tanh")}, version=3),
         "p": PersistentRef("x"),
     }
-    data = saved(
-        tree, metadata={"run": 7}, schemas=schemas, writer={"persist": "0.1"}, digest="sha256"
-    )
+    data = saved(tree, metadata={"run": 7}, schemas=schemas, writer={"lab": "0.1"}, digest="sha256")
     manifest = _container.read(data)[1]
     assert manifest["version"] == 1
     assert manifest["metadata"] == {"run": 7}
     assert manifest["schemas"] == schemas
-    assert manifest["writer"]["persist"] == "0.1"
+    assert manifest["writer"]["lab"] == "0.1"
+    assert manifest["writer"]["persist"] == persist.__version__
     assert manifest["globals"] == ["lab.Net", "numpy.tanh"]
     assert manifest["digest"]["algorithm"] == "sha256"
 

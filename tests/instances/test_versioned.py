@@ -960,7 +960,7 @@ def test_two_versions_of_a_module_in_two_processes(tmp_path):
 
     def run(folder, program, file):
         command = [sys.executable, "-W", "error", "-c", program, str(tmp_path / file)]
-        return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True)
 
     assert run(old, write, "old.pkl").returncode == 0
     assert run(new, write, "new.pkl").returncode == 0
@@ -993,7 +993,7 @@ class Data(persist.Versioned, version=2, schema="crossing.Data"):
 
 if __name__ == "__main__":
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        print(pool.apply_async(copy.copy, (Data([1]),)).get(timeout=50))
+        print(pool.apply_async(copy.copy, (Data([1]),)).get())
 """
 
 
@@ -1005,7 +1005,6 @@ def test_objects_cross_process_borders(tmp_path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
     )
     assert done.stdout.strip() == "Data(w=[1])"
 
@@ -1134,9 +1133,7 @@ def test_importing_versioned_imports_no_reader():
         "import sys, persist; persist.Versioned; "
         "print([name for name in sys.modules if name.startswith(('persist.readers', 'persist._wire', 'persist._container'))])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
 
 

@@ -203,12 +203,12 @@ def test_a_graph_of_many_nodes_takes_time_in_proportion() -> None:
         value = node("theano.tensor.basic.Op", value)
         outputs.append(value)
     data = pickled(outputs)
-    started = time.perf_counter()
+    started = time.process_time()
     with persist.open(data) as file:
         assert list(file.arrays) == ["W"]
         told = file.structure["objects"]
         assert sum(len(item.get("nodes", ())) for item in told.values()) <= 10_000
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_a_users_class_that_has_a_type_and_a_tag_is_no_variable() -> None:

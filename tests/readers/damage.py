@@ -30,7 +30,7 @@ import persist
 from persist.errors import FormatError, MissingExtraError
 
 MEMORY = 1 << 30  # over what the process has when it begins
-LATE = 10  # seconds for one file
+LATE = 10  # seconds of the processor for one file
 KEPT = 5  # faults that are told
 
 STARTS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.spawn")
@@ -130,24 +130,24 @@ def main(case: str, name: str, seconds: float) -> dict[str, Any]:
     result: dict[str, Any] = {"tried": 0, "refused": 0, "faults": []}
     watch = Watch(work)
     sys.addaudithook(watch)
-    signal.signal(signal.SIGALRM, late)
+    signal.signal(signal.SIGPROF, late)
     try:
         look(target)  # what is imported when it is needed is imported now
     except MissingExtraError as error:
         return {**result, "missing": str(error)}
     here = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (here + MEMORY, here + MEMORY))
-    ends = time.monotonic() + seconds
+    ends = time.process_time() + seconds
     for seed, path in enumerate(damaged):
         pristine = path.read_bytes()
-        share = time.monotonic() + (ends - time.monotonic()) / (len(damaged) - seed)
+        share = time.process_time() + (ends - time.process_time()) / (len(damaged) - seed)
         for what, data in variants(pristine, seed):
-            if time.monotonic() > share or len(result["faults"]) >= KEPT:
+            if time.process_time() > share or len(result["faults"]) >= KEPT:
                 break
             result["tried"] += 1
             if not alone:
                 path.write_bytes(data)
-            signal.alarm(LATE)
+            signal.setitimer(signal.ITIMER_PROF, LATE)
             watch.on = True
             try:
                 look(data if alone else target)
@@ -163,7 +163,7 @@ def main(case: str, name: str, seconds: float) -> dict[str, Any]:
                 result["faults"].append(told)
             finally:
                 watch.on = False
-                signal.alarm(0)
+                signal.setitimer(signal.ITIMER_PROF, 0)
             if watch.hits:
                 result["faults"].append(f"{what}: {watch.hits[0]}")
                 watch.hits.clear()

@@ -150,3 +150,89 @@ def test_options_reach_the_file(tmp_path: Path) -> None:
         with persist.open(folder, py2_str=text) as file:
             seen.append(file.tree)
     assert seen == ["café", b"caf\xe9"]
+
+
+# What is chosen is said; what is doubtful is refused, with the choices.
+
+RANKS = Path(__file__).parents[1] / "cases" / "ranks_as_steps"
+
+
+@pytest.mark.parametrize("case", ["sharded", "tensor-parallel", "trainer", "zero"])
+def test_ranks_of_a_distributed_run_are_no_steps(case: str) -> None:
+    with pytest.raises(UnknownFormatError, match="are ranks or parts of one state") as caught:
+        persist.open(RANKS / case)
+    names = [path.name for path in (RANKS / case).iterdir() if path.suffix != ".bin"]
+    for name in names:
+        assert name in caught.value.remedy
+        with persist.open(RANKS / case / name) as file:  # what the remedy says works
+            assert file.arrays
+
+
+@pytest.mark.parametrize(
+    ("names", "why"),
+    [
+        (["2016-exp00.pkl", "2016-exp01.pkl", "2017-exp00.pkl"], "not by the steps of a run"),
+        (["exp1.pkl", "exp2.pkl"], "not by the steps of a run"),
+        (["1.pkl", "2.pkl"], "nothing tells that the numbers are steps"),
+        (["2016-epoch10.pt", "2017-epoch10.pt"], "bear years"),
+        (["2016-epoch10.pt", "2017-epoch20.pt"], "differ in several numbers"),
+        (["a2016.pt", "a2017.pt"], "bear years"),
+        (["epoch1-a.pt", "epoch01-a.pt"], "several files of one step"),
+        (["fold1_epoch10.pt", "fold2_epoch20.pt"], "not by the steps of a run"),
+        (["model_rank0_step10.pt", "model_rank0_step20.pt"], "ranks or parts"),
+        (["layer_00-model_00.pt", "layer_01-model_00.pt"], "ranks or parts"),
+        (["shard_000.npz", "shard_001.npz"], "ranks or parts"),
+    ],
+)
+def test_doubtful_numbers_are_refused_with_the_choices(
+    tmp_path: Path, names: list[str], why: str
+) -> None:
+    folder = lay(tmp_path / "run", *names)
+    for verb in (persist.open, persist.load, persist.explain):
+        with pytest.raises(UnknownFormatError, match=why) as caught:
+            verb(folder)
+        assert all(name in caught.value.remedy for name in names)
+
+
+@pytest.mark.parametrize(
+    ("names", "step"),
+    [
+        (["weights.01-0.35.hdf5", "weights.02-0.30.hdf5"], 2),
+        (["epoch=3-step=400.ckpt", "epoch=4-step=500.ckpt"], 4),
+        (["resnet50-epoch-3.pth", "resnet50-epoch-12.pth"], 12),
+        (["10_epoch.pkl", "20_epochs.pkl", "30_epoch.pkl"], 30),
+        (["generator-100.pth", "generator-200.pth"], 200),
+        (["mlp-0001.params", "mlp-0010.params"], 10),
+        (["2016-05-epoch-1.pkl", "2016-05-epoch-2.pkl"], 2),
+    ],
+)
+def test_steps_are_known_by_the_words_beside_them(
+    tmp_path: Path, names: list[str], step: int
+) -> None:
+    with persist.open(lay(tmp_path / "run", *names)) as file:
+        assert file.structure["series"]["step"] == step
+
+
+def test_what_was_chosen_is_said(tmp_path: Path) -> None:
+    folder = lay(tmp_path / "run", "model-1.pth", "model-2.pth", "optimizer-1.pth", "best.pt")
+    with persist.open(folder) as file:
+        assert file.notes == [
+            "of 2 checkpoints the latest is opened, model-2.pth; step= chooses another",
+            "there is no step 2 of optimizer-#.pth",
+            "best.pt in the folder bear no step and are left out; open them by name",
+        ]
+    with pytest.warns(persist.errors.ChoiceWarning) as told:
+        persist.load(folder)
+    assert "of 2 checkpoints the latest" in str(told[0].message)
+    assert len(told) == 3
+    (folder / "best.pt").unlink()
+    with persist.open(folder, step=1) as file:
+        assert file.notes == []
+
+
+def test_a_folder_of_files_is_refused_with_their_names(tmp_path: Path) -> None:
+    folder = lay(tmp_path / "run", *(f"{name}.pkl" for name in "abcdefghij"))
+    with pytest.raises(UnknownFormatError, match="no reader knows this folder") as caught:
+        persist.open(folder)
+    assert "a.pkl, b.pkl" in caught.value.remedy
+    assert "and 2 more" in caught.value.remedy

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import IO, Any
 
 import attrs
@@ -21,12 +21,12 @@ from persist._container.reading.store import Store
 from persist._container.writing.atomic import replacing
 from persist._container.writing.graph import encode
 from persist._container.writing.reflink import clone
-from persist._container.writing.writer import Old, Writer, manifest_of, write
+from persist._container.writing.writer import Old, Schemas, Writer, manifest_of, with_older, write
 from persist._runtime.gc_pause import collector_paused
 from persist._wire.base.source import open_source
 from persist.errors import PersistError
 
-__all__ = ["Done", "compact", "generations", "rewrite", "undo"]
+__all__ = ["Done", "compact", "generations", "has_older", "rewrite", "undo"]
 
 _CHUNK = 1 << 24
 _NAMES = {
@@ -57,7 +57,7 @@ def rewrite(
     path: str | os.PathLike[str],
     renewed: Callable[[Any, Store], Any],
     *,
-    schemas: Iterable[Any] = (),
+    schemas: Schemas = (),
     keep: bool = False,
     durable: bool = True,
     columns: bool = True,
@@ -87,6 +87,7 @@ def rewrite(
         graph = encode(tree, path, columns=columns, pack=pack, members=KeptMembers(kept))
         said = store.manifest
         manifest = manifest_of(graph, said["metadata"], schemas, said["writer"], path)
+        manifest["schemas"] = with_older(manifest, said["schemas"])
         manifest["bytes"] += said.get("bytes", 0)
         older = {name: store.control(name) for name in store.older}
         if keep:
@@ -171,6 +172,11 @@ def generations(store: Store) -> list[int]:
     """Return the numbers of the older generations in a file, in order."""
     found = {int(match[1]) for name in store.older if (match := GENERATION.fullmatch(name))}
     return sorted(found)
+
+
+def has_older(path: str | os.PathLike[str]) -> bool:
+    """Whether `undo` can bring anything back."""
+    return bool(generations(_opened(os.fspath(path))))
 
 
 def _generation(store: Store) -> dict[str, bytes]:

@@ -17,7 +17,16 @@ from typing import IO, Any
 
 from persist.errors import PersistError
 
+_fcntl: Any = None
+with contextlib.suppress(ImportError):  # Windows
+    import fcntl
+
+    _fcntl = fcntl
+
 __all__ = ["is_unfinished", "replacing"]
+
+_MANY = 5_000  # names in a folder that are not looked through at each save
+_crowded: dict[str, int] = {}  # folder -> names in it at the last look
 
 
 @contextlib.contextmanager
@@ -48,12 +57,11 @@ def replacing(target: Any, durable: bool = True) -> Iterator[IO[bytes]]:
     if known is not None and not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(target))
     folder, name = os.path.split(path)
-    beside = os.path.join(folder, f".{name[:100]}.{os.urandom(6).hex()}.tmp")
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    _remove_leftovers(folder or ".", name)
     try:
-        number = os.open(beside, flags | getattr(os, "O_CLOEXEC", 0), 0o666)
-    except FileNotFoundError as error:  # the folder, and that is the name the user knows
-        raise FileNotFoundError(error.errno, error.strerror, os.fspath(target)) from None
+        beside, number, lock = _begin(folder, name)
+    except OSError as error:  # the folder, and the target's name is what the user knows
+        raise type(error)(error.errno, error.strerror, os.fspath(target)) from None
     try:
         with open(number, "w+b", buffering=0) as file:
             if known is not None:
@@ -66,8 +74,63 @@ def replacing(target: Any, durable: bool = True) -> Iterator[IO[bytes]]:
         with contextlib.suppress(OSError):
             os.unlink(beside)
         raise
+    finally:
+        if lock is not None:
+            os.close(lock)
     if durable:
         _sync_folder(folder)
+
+
+def _begin(folder: str, name: str) -> tuple[str, int, int | None]:
+    """Make the temporary file; return its path, its descriptor, and one that holds its lock.
+
+    The lock tells others that its writer lives. It is kept until the file has its name; Windows
+    has no need of it, since nobody can remove a file that is open there.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    while True:
+        beside = os.path.join(folder, f".{name[:100]}.{os.urandom(6).hex()}.tmp")
+        number = os.open(beside, flags | getattr(os, "O_CLOEXEC", 0), 0o666)
+        if _fcntl is None or not _locked(number):
+            return beside, number, None
+        if _status(beside) is not None:
+            return beside, number, os.dup(number)
+        os.close(number)  # somebody took it for a leftover before it was locked
+
+
+def _locked(number: int) -> bool:
+    """Lock a file; False where somebody else has, or where the file system knows no locks."""
+    try:
+        _fcntl.flock(number, _fcntl.LOCK_EX | _fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _remove_leftovers(folder: str, name: str) -> None:
+    """Remove the temporary files of this name whose writers were killed."""
+    if _crowded.get(folder, 0) > _MANY:
+        return
+    start = f".{name[:100]}."
+    with contextlib.suppress(OSError):  # no such folder, or one that cannot be listed
+        names = os.listdir(folder)
+        _crowded[folder] = len(names)
+        for found in names:
+            if found.startswith(start) and is_unfinished(found) and len(found) == len(start) + 16:
+                _remove_if_left(os.path.join(folder, found))
+
+
+def _remove_if_left(path: str) -> None:
+    with contextlib.suppress(OSError):  # somebody else has removed it, or writes it (on Windows)
+        if _fcntl is None:
+            os.unlink(path)
+            return
+        number = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+        try:
+            if _locked(number):
+                os.unlink(path)
+        finally:
+            os.close(number)
 
 
 def is_unfinished(name: str) -> bool:

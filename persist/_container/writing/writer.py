@@ -41,15 +41,17 @@ from persist._container.writing.blocks import Stack
 from persist._container.writing.graph import Graph, encode
 from persist._container.writing.reflink import sharing
 from persist._runtime.gc_pause import collector_paused
+from persist._version import __version__
 from persist._wire.npy.npy import header_bytes
 from persist.errors import FormatError, MissingExtraError, PersistError
 from persist.tree import LazyArray
 
-__all__ = ["Old", "Writer", "manifest_of", "write"]
+__all__ = ["Old", "Schemas", "Writer", "manifest_of", "with_older", "write"]
 
 _SMALL = 1 << 16  # bytes of an array up to which it is written together with others
 _TWICE = 4 << 20  # bytes of an array up to which a second pass finds it in the cache
 _TOGETHER = 1 << 21  # bytes of them that are
+Schemas = Iterable[Any] | Callable[[Iterable[str]], Iterable[Any]]
 Entry = tuple[bytes, int, int, int, int, int]  # name, method, crc, packed, size, offset
 
 
@@ -60,12 +62,13 @@ def write(
     metadata: Any = None,
     compress: str | None = None,
     digest: str | bool | None = None,
-    schemas: Iterable[Any] = (),
+    schemas: Schemas = (),
     durable: bool = True,
     writer: Mapping[str, str] | None = None,
     columns: bool = True,
     pack: bool = True,
     like: str | os.PathLike[str] | None = None,
+    older_schemas: Any = (),
 ) -> None:
     """Write a tree as a container.
 
@@ -77,9 +80,9 @@ def write(
         compress: None, "deflate" (NumPy reads it) or "zstd" (it does not).
         digest: "xxh3-128", "sha256", "blake3"; None is "xxh3-128" where the
             extra ``fast`` is installed; False is none.
-        schemas: `persist.schema.Schema` or dicts, for the manifest.
+        schemas: dicts for the manifest; or a function from the names in the file to them.
         durable: a path only: wait until it is on the disk.
-        writer: releases to name in the manifest, beside Python's and NumPy's.
+        writer: releases to name in the manifest; those of persist, Python and NumPy are added.
         columns: store many records of one schema and version as columns.
         pack: store many small arrays of one kind as blocks.
         like: an older file: what is the same in both is shared with it, where the file
@@ -94,6 +97,7 @@ def write(
     with collector_paused():
         graph = encode(tree, name, columns=columns, pack=pack)
         manifest = manifest_of(graph, metadata, schemas, writer, name)
+        manifest["schemas"] = with_older(manifest, older_schemas)
         with replacing(target, durable) as file, sharing(file, like) as shared:
             Writer(shared, algorithm, packer).write(graph, manifest)
 
@@ -141,7 +145,7 @@ def _zstd(chunks: Iterable[Any]) -> list[bytes]:
 def manifest_of(
     graph: Graph,
     metadata: Any,
-    schemas: Iterable[Any],
+    schemas: Schemas,
     writer: Mapping[str, str] | None,
     name: str,
 ) -> dict[str, Any]:
@@ -163,11 +167,12 @@ def manifest_of(
         "version": graph.version,
         "writer": {
             **(writer or {}),
+            "persist": __version__,
             "python": platform.python_version(),
             "numpy": np.__version__,
         },
         "metadata": metadata,
-        "schemas": [_schema(schema) for schema in schemas],
+        "schemas": list(schemas(sorted(graph.globals)) if callable(schemas) else schemas),
         "arrays": len(graph.members),
         "bytes": sum([array.nbytes for array in graph.members.arrays if array is not None]),
         "paths": graph.members.paths,
@@ -183,16 +188,19 @@ def manifest_of(
     return manifest
 
 
-def _schema(schema: Any) -> dict[str, Any]:
-    if isinstance(schema, Mapping):
-        return dict(schema)
-    return {
-        "name": schema.name,
-        "version": schema.version,
-        "class": schema.qualname,
-        "fields": list(schema.names),
-        "fingerprint": schema.fingerprint,
-    }
+def with_older(manifest: dict[str, Any], older: Any) -> list[Any]:
+    """The schemas of a manifest, and those of an older one for classes in the file that are not here.
+
+    What the older program said of such a class is all that is known of its layout.
+    """
+    listed = list(manifest["schemas"])
+    known = {entry.get("name") for entry in listed}
+    known |= {entry.get("class") for entry in listed}
+    for entry in older if isinstance(older, list) else ():
+        names = {entry.get("name"), entry.get("class")} if isinstance(entry, dict) else set()
+        if names & {*manifest["globals"]} and not names & known:
+            listed.append(entry)
+    return listed
 
 
 @attrs.frozen

@@ -143,6 +143,16 @@ class ZipDirectory:
                 f"a directory of {size:,} bytes at offset {offset:,} is claimed, "
                 f"but it ends at {position:,}.",
             )
+        if prefix and source.head(4) == b"PK\3\4":
+            # What stands before is no program but an archive, too: this directory is that of a
+            # member, of an archive in an archive whose own directory is lost.
+            _refuse(
+                source,
+                source.size,
+                "the archive has no directory of its own at its end: the last one in it, for "
+                f"{count:,} members, belongs to an archive that begins at offset {prefix:,}.",
+                "The file is truncated.",
+            )
         members = _members(source, source.read(start, size), start, prefix)
         if len(members) != count:
             _refuse(

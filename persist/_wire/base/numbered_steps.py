@@ -8,13 +8,14 @@ The patterns are those of the savers: ``model.ckpt-1200`` (TensorFlow's Saver),
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from persist._runtime.lazy_regex import regex
 from persist.errors import FormatError
 
-__all__ = ["Step", "chosen", "grouped"]
+__all__ = ["Number", "Step", "chosen", "grouped", "whole_numbers"]
 
 _NUMBER = regex(r"\d+(?:\.\d+)?")
 _SHARD = regex(r"\d+-of-\d+")
@@ -27,6 +28,23 @@ class Step(NamedTuple):
     name: str
 
 
+class Number(NamedTuple):
+    """A whole number in a name, and where it stands."""
+
+    value: int
+    start: int
+    end: int
+
+
+def whole_numbers(stem: str) -> list[Number]:
+    """Return the whole numbers in a name; a fraction is none."""
+    return [
+        Number(int(match[0]), match.start(), match.end())
+        for match in itertools.islice(_NUMBER.finditer(stem), 64)
+        if "." not in match[0][:20] and len(match[0]) < 20
+    ]
+
+
 def grouped(stems: Iterable[str]) -> dict[str, list[Step]]:
     """Return the series among names: pattern (numbers as ``#``) -> its steps, in order.
 
@@ -37,11 +55,7 @@ def grouped(stems: Iterable[str]) -> dict[str, list[Step]]:
     for stem in stems:
         if _SHARD.search(stem):
             continue
-        numbers = [
-            int(text)
-            for text in _NUMBER.findall(stem)[:64]
-            if "." not in text[:20] and len(text) < 20
-        ]
+        numbers = [one.value for one in whole_numbers(stem)]
         if numbers:
             found.setdefault(_NUMBER.sub("#", stem), []).append((numbers, stem))
     series = {}

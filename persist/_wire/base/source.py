@@ -27,7 +27,17 @@ import numpy as np
 from persist.errors import DamagedFileError, LimitError, MissingExtraError, PersistError
 from persist.tree import LazyArray
 
-__all__ = ["Cursor", "Limits", "Source", "create", "is_text_valid", "open_source"]
+__all__ = [
+    "Cursor",
+    "Limits",
+    "Source",
+    "create",
+    "exists",
+    "filesystem",
+    "is_text_valid",
+    "is_url",
+    "open_source",
+]
 
 MIB = 1 << 20
 _FIRST = 512  # bytes that are kept of what everybody looks at
@@ -712,7 +722,7 @@ def open_source(
         text = os.fspath(source)
         if isinstance(text, bytes):
             text = os.fsdecode(text)
-        if "://" in text or text.startswith("memory:"):
+        if is_url(text):
             files, path = _url(text, storage_options)
             return _remote(files, path, text, bounds, writable)
         return _local(Path(text), text, bounds, writable, None, map)
@@ -731,6 +741,26 @@ def create(url: str, storage_options: Mapping[str, Any] | None = None) -> Any:
     """
     files, path = _url(url, storage_options)
     return files.open(path, "wb")
+
+
+def is_url(text: str) -> bool:
+    """Whether a text is a URL for fsspec, and no path."""
+    return "://" in text or text.startswith("memory:")
+
+
+def exists(url: str, storage_options: Mapping[str, Any] | None = None) -> bool:
+    """Whether there is anything at an fsspec URL."""
+    files, path = _url(url, storage_options)
+    return bool(files.exists(path))
+
+
+def filesystem(url: str, storage_options: Mapping[str, Any] | None = None) -> tuple[Any, str]:
+    """Return the file system of an fsspec URL, and the path there.
+
+    Raises:
+        MissingExtraError: fsspec is not installed.
+    """
+    return _url(url, storage_options)
 
 
 def _url(text: str, options: Mapping[str, Any] | None) -> tuple[Any, str]:

@@ -1,0 +1,201 @@
+"""Write what was read from a file: the user's metadata goes along, and where it came from is noted."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import platform
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from persist._api.files import File
+    from persist.registry import Registry
+
+__all__ = ["UPGRADED", "beside", "digest_of", "metadata_of", "named", "save", "upgraded_from"]
+
+UPGRADED = "upgraded_from"  # the key in a container's metadata
+_CHUNK = 1 << 20
+
+
+def metadata_of(file: File) -> Any:
+    """Return the metadata that a file's user gave, None where there is none."""
+    found = file.structure.get("metadata") if file.format in ("persist", "safetensors") else None
+    return found or None
+
+
+def save(
+    tree: Any,
+    target: str | os.PathLike[str],
+    file: File,
+    *,
+    format: str,
+    registry: Registry | None = None,
+    upgraded: dict[str, Any] | None = None,
+    **options: Any,
+) -> bool:
+    """Save a tree that was read from a file, with that file's metadata.
+
+    Args:
+        tree: what is written.
+        target: a path.
+        file: where it was read.
+        format: as for `persist.save`.
+        registry: as for `persist.save`.
+        upgraded: where it comes from; kept in a container beside the user's metadata.
+        options: those of `persist.save`.
+
+    Returns:
+        Whether the file has metadata that the format cannot hold.
+    """
+    import persist
+    from persist._api.files import _refuse_suffix, save_tree, tree_of
+    from persist.errors import PersistError
+
+    metadata = metadata_of(file)
+    if format == "persist":
+        if upgraded is not None:
+            metadata = _with(metadata, upgraded)
+        older = file.structure.get("schemas", ()) if file.format == "persist" else ()
+        _refuse_suffix(target, format)
+        try:
+            made = tree_of(tree, registry, columns=True)
+            save_tree(made, target, registry=registry, metadata=metadata, older_schemas=older)
+        except PersistError as error:
+            raise error.at(file=os.fspath(target)) from error.__cause__
+        return False
+    if format == "safetensors" and metadata is not None:
+        options["metadata"] = _as_text(metadata)
+        metadata = None
+    persist.save(tree, target, format=format, registry=registry, **options)
+    return metadata is not None
+
+
+def _with(metadata: Any, upgraded: dict[str, Any]) -> dict[str, Any]:
+    """Metadata and where the file comes from; an older such note stays, inside the new one."""
+    if metadata is None:
+        return {UPGRADED: upgraded}
+    if not isinstance(metadata, dict):
+        return {"metadata": metadata, UPGRADED: upgraded}
+    if UPGRADED in metadata:
+        upgraded = {**upgraded, UPGRADED: metadata[UPGRADED]}
+    return {**metadata, UPGRADED: upgraded}
+
+
+def _as_text(metadata: Any) -> dict[str, str]:
+    """Metadata as safetensors has it: text by name."""
+    named = metadata if isinstance(metadata, dict) else {"metadata": metadata}
+    return {
+        str(name): value if isinstance(value, str) else json.dumps(value)
+        for name, value in named.items()
+    }
+
+
+def beside(target: Path, ending: str) -> Path:
+    """Return where a target is written first, in its folder."""
+    _remove_leftovers(target.parent)
+    return target.with_name(f".{target.name}.{_host()}-{os.getpid()}.part{ending}")
+
+
+def _host() -> str:
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+
+
+@functools.cache
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes of this machine left in a folder; once a run, since it may be large."""
+    left = re.compile(rf"\..*\.{_host()}-(\d+)\.part.*", re.DOTALL)
+    if os.name == "nt" or not folder.is_dir():  # Windows has no harmless question whether one lives
+        return
+    for name in os.listdir(folder):
+        found = left.fullmatch(name)
+        if found is not None and not _is_alive(int(found[1])):
+            (folder / name).unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
+
+
+@contextlib.contextmanager
+def named(written: Path, target: Path) -> Iterator[None]:
+    """Remove a temporary file at the end; errors tell of the file that it was to become."""
+    from persist.errors import PersistError
+
+    try:
+        yield
+    except PersistError as error:
+        if error.file == str(written):
+            error.file = str(target)
+        raise
+    except OSError as error:
+        if error.filename == str(written):
+            error.filename = str(target)
+        raise
+    finally:
+        written.unlink(missing_ok=True)
+
+
+def upgraded_from(
+    file: File, source: Path, steps: list[list[Any]], opaque: list[str], options: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what a container says of the file that it was made from.
+
+    Args:
+        file: the source, open.
+        source: its path, for its name and digest.
+        steps: those that were taken.
+        opaque: the classes of which nothing is known.
+        options: how the source was read.
+    """
+    size, digest = digest_of(source)
+    said = {"steps": steps, "opaque": opaque, "options": options}
+    return {
+        **{name: value for name, value in said.items() if value},
+        "format": file.format,
+        "writer": dict(file.writer),
+        "name": source.name,
+        "size": size,
+        "sha256": digest,
+    }
+
+
+def digest_of(source: Path) -> tuple[int, str]:
+    """Return how many bytes a source has, and their SHA-256.
+
+    Of a folder, and of a checkpoint prefix, those of its files, with their names, in order.
+    """
+    state, size = hashlib.sha256(), 0
+    files = list(_files_of(source))
+    for path in files:
+        if len(files) > 1 or path != source:
+            state.update(f"{path.name}\0{path.stat().st_size}\0".encode("utf-8", "surrogateescape"))
+        with contextlib.suppress(IsADirectoryError), path.open("rb") as file:
+            while data := file.read(_CHUNK):
+                state.update(data)
+                size += len(data)
+    return size, state.hexdigest()
+
+
+def _files_of(source: Path) -> Iterator[Path]:
+    if source.is_dir():
+        for folder, folders, names in os.walk(source):
+            folders.sort()
+            yield from (Path(folder) / name for name in sorted(names))
+    elif source.exists():
+        yield source
+    else:  # a checkpoint prefix
+        yield from sorted(
+            path for path in source.parent.iterdir() if path.name.startswith(source.name + ".")
+        )

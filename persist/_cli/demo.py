@@ -1,0 +1,30 @@
+"""Write the genuine old files that README and docs use: DIR/runs, DIR/corpus.
+
+Change into DIR, and every example of the pages can be run as it stands.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+__all__ = ["add", "run"]
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("folder", metavar="DIR", help="where to; made when it is not there")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the files; 1 if something of these names is there already."""
+    from persist import _demo
+    from persist._cli._each import each
+    from persist._cli._out import show
+
+    def one(folder: str) -> None:
+        count = len(_demo.write(folder))
+        show(
+            f"{folder}: {count} genuine old files. Try: cd {folder}; persist inspect runs/logreg_v1.pkl"
+        )
+
+    return each([args.folder], one)

@@ -1,0 +1,96 @@
+"""The layouts that a container's manifest lists: of the classes in the file, and of no other.
+
+A program may have declared any number of classes, some of them faulty; a file is concerned with
+those that its records name, and with their bases.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from persist.errors import SchemaError
+
+if TYPE_CHECKING:
+    from persist.registry import Registry
+    from persist.schema import Field, Schema
+
+__all__ = ["schemas_in_file"]
+
+
+def schemas_in_file(registry: Registry) -> Callable[[Iterable[str]], list[dict[str, Any]]]:
+    """Return a function from the names in a file to the entries of the manifest.
+
+    A class whose declaration is faulty has no layout that could be listed. Its instances cannot be
+    saved, and that error tells why; but its records, of a file that was only read, can.
+    """
+
+    def listed(names: Iterable[str]) -> list[dict[str, Any]]:
+        found: dict[str, Schema] = {}
+        for name in names:
+            try:
+                schema = registry.schema_for(registry.resolve(name))
+                if schema is None:
+                    continue
+                for one in (schema, *_bases(schema, registry)):
+                    found.setdefault(one.name, one)
+            except SchemaError:
+                continue
+        return [_entry(found[name]) for name in sorted(found)]
+
+    return listed
+
+
+def _bases(schema: Schema, registry: Registry) -> list[Schema]:
+    """The schemas of the declared bases, whose states are part of each record."""
+    if schema.cls is None:
+        return []
+    return [part.schema for part in registry.layout(schema.cls).parts]
+
+
+def _entry(schema: Schema) -> dict[str, Any]:
+    entry = {
+        "name": schema.name,
+        "version": schema.version,
+        "class": schema.qualname,
+        "fields": list(schema.names),
+        "fingerprint": schema.fingerprint,
+    }
+    types = _types(schema)
+    return {**entry, "types": types} if types else entry
+
+
+def _types(schema: Schema) -> dict[str, str]:
+    """Field -> its declared type, dtype and shape as text; those without a declaration are left out."""
+    annotated = {} if schema.cls is None else _annotations(schema.cls)
+    said = {field.name: field.kind or annotated.get(field.attribute, "") for field in _own(schema)}
+    return {name: text for name, text in said.items() if text}
+
+
+def _own(schema: Schema) -> tuple[Field, ...]:
+    return schema.fields or ()
+
+
+def _annotations(cls: type) -> dict[str, str]:
+    """Attribute -> its annotation, of a class of attrs or a dataclass."""
+    said: Iterable[Any] = getattr(cls, "__attrs_attrs__", ())
+    if dataclasses.is_dataclass(cls):
+        said = dataclasses.fields(cls)
+    found = {}
+    for one in said:
+        text = _text(one.type)
+        if text:
+            found[one.name] = text
+    return found
+
+
+def _text(annotation: Any) -> str:
+    if annotation is None:
+        return ""
+    if isinstance(annotation, str):
+        return annotation
+    if isinstance(annotation, type) and not hasattr(annotation, "__args__"):
+        module = "" if annotation.__module__ == "builtins" else f"{annotation.__module__}."
+        return f"{module}{annotation.__qualname__}"
+    return str(annotation)
