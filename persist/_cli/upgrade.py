@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from persist._api.files import File
     from persist.registry import Registry
 
 __all__ = ["add", "run"]
@@ -57,6 +58,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--format", choices=sorted(_ENDINGS), default="persist", help="default: persist"
+    )
+    parser.add_argument(
+        "--as", dest="cls", metavar="CLASS", help="a schema or class: what bears no class is one"
+    )
+    parser.add_argument(
+        "--at", metavar="PATH", default="", help="with --as: the part of the file that is one"
     )
     _knowledge.add(parser)
 
@@ -111,6 +118,10 @@ def _misfit(args: argparse.Namespace) -> str:
         return "--keep goes with --in-place; elsewhere the source stays as it is."
     if args.in_place and (args.to or args.format != "persist"):
         return "--in-place writes where the file is, as what it is: without --to and --format."
+    if args.at and not args.cls:
+        return "--at goes with --as: it names the part that is of that class."
+    if args.in_place and args.cls:
+        return "--as goes without --in-place: the file becomes another."
     return ""
 
 
@@ -174,10 +185,11 @@ def _one(
             raise
         return "no experiment file", ""
     with file:
-        is_ours = file.format == "persist" and not job.is_named
+        is_ours = file.format == "persist" and not job.is_named and not args.cls
         if is_ours and records.is_today(file.tree, file.knowledge):
             return "there already", ""
-        tree, plan = records.upgrade(file.tree, file.knowledge, file=file.name)
+        tree = file.tree if not args.cls else _as_class(file, args.cls, args.at)
+        tree, plan = records.upgrade(tree, file.knowledge, file=file.name)
         opaque |= {name for name in plan.opaque if file.knowledge.plain_for(name) is None}
         note = _note(plan, file.damage)
         if is_ours:
@@ -188,6 +200,23 @@ def _one(
         job.target.parent.mkdir(parents=True, exist_ok=True)
         _write(tree, file, job.target, args.format, registry)
         return "upgraded", note
+
+
+def _as_class(file: File, name: str, at: str) -> Any:
+    """The tree of a file, in which what stands at a path is the state of a class."""
+    from persist._unversioned import placed
+    from persist.errors import UnknownSchemaError
+
+    cls = file.knowledge.class_for(name)
+    schema = file.knowledge.schema_for(name)
+    cls = cls if cls is not None or schema is None else file.knowledge.class_for(schema.qualname)
+    if cls is None:
+        raise UnknownSchemaError(
+            f"--as names {name!r}, which is no class or schema here.",
+            remedy="Name the module that declares it with --import.",
+            names=[name],
+        )
+    return placed(file.tree, file.looker, at, cls, file.knowledge, file.name)
 
 
 def _in_place(
