@@ -20,7 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from persist._wire.base.ml_dtypes import missing_name
 from persist._wire.pickle.machine import INERT
+from persist._wire.quantized import QuantizedTensor, quantizer_of
 from persist._wire.torch.outline import fields_of, module_parts
 from persist._wire.torch.rebuild import rebuilt, storage_of
 from persist._wire.torch.storage import STORAGES, Storage, Tensor, dtype_of, kind_of
@@ -178,7 +180,17 @@ def quantized(record: Record, looker: Any) -> Any:
     value = rebuilt(f"{_UTILS}._rebuild_tensor", _in_bytes(storage, record.args[1:4]))
     if value is INERT:
         return None
-    return View(value, _quantizer(quantizer, looker))
+    parts = _quantizer(quantizer, looker)
+    known = quantizer_of({name: _numbers(item, looker) for name, item in parts.items()})
+    if known is None:
+        return View(value, parts)
+    shape = tuple(record.args[2])
+    return View(QuantizedTensor(value, storage.kind, shape, known, record), parts)
+
+
+def _numbers(item: Any, looker: Any) -> Any:
+    found = _tensor(item, looker)
+    return item if found is INERT else found
 
 
 def _in_bytes(storage: Storage, place: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -274,6 +286,8 @@ def elsewhere(record: Record, looker: Any) -> Any:
         return None
     kind = kind_of(record.args[1].name) if isinstance(record.args[1], Global) else None
     if kind is None or value.dtype == dtype_of(kind):
+        return value
+    if missing_name(dtype_of(kind)):  # without ml_dtypes: the float32 values are the same
         return value
     return np.asarray(value).astype(dtype_of(kind))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from persist import errors, ops
+    from persist import errors, ops, registry
     from persist._api.files import File, explain, load, open, restore, save
     from persist._restore.match import Report
     from persist._upgrade.plan import Plan
@@ -41,6 +41,7 @@ _HOMES = {
     "open": "persist._api.files",
     "ops": "persist.ops",
     "register": "persist.registry",
+    "registry": "persist.registry",
     "resource": "persist.versioned",
     "restore": "persist._api.files",
     "save": "persist._api.files",
@@ -67,6 +68,7 @@ __all__ = [
     "open",
     "ops",
     "register",
+    "registry",
     "resource",
     "restore",
     "save",

@@ -16,7 +16,7 @@ import io
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from persist.errors import (
     FormatError,
     LimitError,
     PersistError,
+    RestoreError,
     UnknownFormatError,
     UnknownSchemaError,
 )
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
     from persist.registry import Registry
 
 __all__ = ["File", "explain", "load", "open", "readers", "restore", "save"]
+
+
+_T = TypeVar("_T")
 
 
 class File:
@@ -88,7 +92,15 @@ class File:
 
     @functools.cached_property
     def tree(self) -> Any:
-        """The file as written; where arrays can be had without it, it is made when it is asked for."""
+        """The file as written, made when it is asked for; with ``arrays="torch"`` of tensors."""
+        if not self._as_torch:
+            return self._written
+        from persist._torch_values import with_tensors
+
+        return with_tensors(self._written, self.looker)
+
+    @functools.cached_property
+    def _written(self) -> Any:
         with collector_paused():
             return self._content.tree
 
@@ -137,7 +149,7 @@ class File:
         self, wanted: Callable[[Any], bool], find: Callable[[str], Any] | None = None
     ) -> Names:
         most = self._source.limits.paths
-        return Names(lambda: self.tree, self.looker, wanted, most, self.name, find)
+        return Names(lambda: self._written, self.looker, wanted, most, self.name, find)
 
     @functools.cached_property
     def structure(self) -> dict[str, Any]:
@@ -146,7 +158,7 @@ class File:
         if callable(structure):
             with collector_paused():
                 structure = structure()
-        seen = described(self.tree, self.looker, self._source.limits.paths)
+        seen = described(self._written, self.looker, self._source.limits.paths)
         return {**structure, "objects": seen} if seen else structure
 
     def close(self) -> None:
@@ -207,8 +219,7 @@ def open(
         FormatError: the file cannot be read, with the place and the reason.
         FileNotFoundError: there is no such file.
     """
-    if arrays not in ("numpy", "torch"):
-        raise PersistError(f"arrays={arrays!r} is no kind of array.", remedy='"numpy" or "torch".')
+    _check_arrays(arrays)
     opened = open_source(
         source,
         map=mmap,
@@ -222,9 +233,25 @@ def open(
     return file
 
 
-def load(
+def _check_arrays(arrays: str) -> None:
+    if arrays not in ("numpy", "torch"):
+        raise PersistError(f"arrays={arrays!r} is no kind of array.", remedy='"numpy" or "torch".')
+
+
+@overload
+def load(source: Any, cls: type[_T], **options: Any) -> _T: ...
+
+
+@overload
+def load(source: Any, cls: None = None, **options: Any) -> Any: ...
+
+
+def load(  # type: ignore[misc]  # the overloads' options are these
     source: Any,
+    cls: type | None = None,
     *,
+    at: str = "",
+    assume_version: int | None = None,
     trust: Iterable[str] = (),
     strict: bool = False,
     unknown: str = "warn",
@@ -238,6 +265,7 @@ def load(
     storage_options: Mapping[str, Any] | None = None,
     limits: Mapping[str, int] | None = None,
     registry: Registry | None = None,
+    arrays: str = "numpy",
 ) -> Any:
     """Load what was saved, however long ago, as what it is today.
 
@@ -247,6 +275,11 @@ def load(
 
     Args:
         source: as for `open`.
+        cls: the declared class that is wanted. A value that bears no class (a tuple, a dict, an
+            npz, a state dict) is taken as an unversioned state of it: stamped, migrated,
+            validated, built.
+        at: the part of the file that is wanted, by its natural path (``model/state_dict``).
+        assume_version: the version of a state of a declared class that tells none by itself.
         trust: other classes that may be made: an exact dotted name may import its module, a
             pattern (``lab.*``) matches only what is imported already; functions never.
         strict: a class that would stay a record is an error, and so is a state whose version
@@ -257,12 +290,14 @@ def load(
         migrate: False leaves the records of declared classes that are not of today as they are.
         mmap, verify, py2_str, salvage, step, storage_options, limits: as for `open`.
         registry: schemas, aliases, stamps and migrations; None is the default one.
+        arrays: "numpy", or "torch" to make tensors of all arrays (with torch installed).
 
     Returns:
         The object; of a file of several pickles, the list of them.
 
     Raises:
         FormatError: the file cannot be read.
+        PersistError: there is nothing at ``at``, or it is no ``cls``.
         SchemaError: a record cannot be brought up to date, with its path.
         UntrustedError: ``trust`` names a function.
 
@@ -272,8 +307,9 @@ def load(
         ChoiceWarning: the source is a folder of several things, of which one was chosen.
     """
     from persist._objects.build import build
-    from persist._upgrade import records
+    from persist._unversioned import check_is
 
+    _check_arrays(arrays)
     opened = open_source(
         source, map=mmap, limits=limits, writable=True, storage_options=storage_options
     )
@@ -281,36 +317,59 @@ def load(
     with _open(opened, options, registry) as file, collector_paused():
         _tell_damage(file)
         knowledge = file.knowledge
-        if not migrate:
-            known = file.is_known
-            return build(
-                file.tree, knowledge, trust=trust, strict=strict, file=file.path, is_known=known
-            )
-        quick = functools.partial(build, trust=trust, strict=strict, validate=validate)
-        found = _by_columns(file, quick)
-        if found is not ABSENT:
-            return found
-        trusted = {trust} if isinstance(trust, str) else set(trust)
-        tree, plan = file.tree, None
-        if not records.is_today(tree, knowledge):
-            tree, plan = records.upgrade(
-                tree,
-                knowledge,
-                file=file.name,
-                unknown=unknown,
-                strict=strict,
-                see=functools.partial(_plain_value, file.looker, trusted),
-            )
-        return build(
-            tree,
-            knowledge,
-            trust=trust,
-            strict=strict,
-            validate=validate,
-            plan=plan,
-            file=file.path,
-            is_known=file.is_known,
+        looker = file.looker if arrays == "torch" else None
+        made = functools.partial(build, trust=trust, strict=strict)
+        is_all = cls is None and not at and assume_version is None
+        if migrate and is_all and looker is None:
+            found = _by_columns(file, functools.partial(made, validate=validate))
+            if found is not ABSENT:
+                return found
+        made = functools.partial(
+            made, registry=knowledge, file=file.path, is_known=file.is_known, looker=looker
         )
+        tree = file.tree if is_all else _wanted(file, cls, at, assume_version)
+        if migrate:
+            tree, plan = _upgraded(tree, file, unknown, strict, trust)
+            made = functools.partial(made, validate=validate, plan=plan)
+        value = made(tree)
+        if cls is not None:
+            check_is(value, cls, file.name)
+        return value
+
+
+def _wanted(file: File, cls: type | None, at: str, assume_version: int | None) -> Any:
+    """A part of a file's tree, as the state of a class where one is given."""
+    from persist._torch_values import part_at
+    from persist._unversioned import assume, state_of
+
+    tree = part_at(file._written, file.looker, at) if at else file._written
+    if tree is ABSENT:
+        raise _nothing_at(at, file)
+    if cls is not None:
+        seen = _plain_value(file.looker, set(), tree) if isinstance(tree, Record) else tree
+        tree = state_of(tree if seen is ABSENT else seen, cls, file.knowledge)
+    if assume_version is not None:
+        assume(tree, assume_version, file.knowledge)
+    return tree
+
+
+def _upgraded(
+    tree: Any, file: File, unknown: str, strict: bool, trust: Iterable[str]
+) -> tuple[Any, Plan | None]:
+    """The tree of a file as it is today, and what was done to it; None where nothing was."""
+    from persist._upgrade import records
+
+    if records.is_today(tree, file.knowledge):
+        return tree, None
+    trusted = {trust} if isinstance(trust, str) else set(trust)
+    return records.upgrade(
+        tree,
+        file.knowledge,
+        file=file.name,
+        unknown=unknown,
+        strict=strict,
+        see=functools.partial(_plain_value, file.looker, trusted),
+    )
 
 
 def _by_columns(file: File, build: Callable[..., Any]) -> Any:
@@ -329,7 +388,7 @@ def _by_columns(file: File, build: Callable[..., Any]) -> Any:
     except NotByColumns:
         return ABSENT
     if not maker.has_made:
-        file.__dict__["tree"] = tree  # it is the file's as written
+        file.__dict__["_written"] = tree  # it is the file's as written
         return ABSENT
     if maker.is_whole:
         return tree
@@ -344,12 +403,20 @@ def _by_columns(file: File, build: Callable[..., Any]) -> Any:
 
 
 def explain(
-    source: Any, *, registry: Registry | None = None, step: int | None = None, **options: Any
+    source: Any,
+    cls: type | None = None,
+    *,
+    at: str = "",
+    assume_version: int | None = None,
+    registry: Registry | None = None,
+    step: int | None = None,
+    **options: Any,
 ) -> Plan:
     """Tell what `load` would do to each record of a file, and why; nothing is done.
 
     Args:
         source: as for `open`.
+        cls, at, assume_version: as for `load`.
         registry: schemas, aliases, stamps and migrations; None is the default one.
         step: of a series of checkpoints, the one wanted.
         options: those of `open`.
@@ -362,7 +429,8 @@ def explain(
 
     with open(source, registry=registry, step=step, **options) as file:
         see = functools.partial(_plain_value, file.looker, set())
-        return records.plan(file.tree, file.knowledge, file=file.name, see=see)
+        tree = _wanted(file, cls, at, assume_version)
+        return records.plan(tree, file.knowledge, file=file.name, see=see)
 
 
 def restore(
@@ -372,6 +440,7 @@ def restore(
     match: Any = "name",
     only: Iterable[str] | None = None,
     strict: bool = True,
+    at: str = "",
     registry: Registry | None = None,
     **options: Any,
 ) -> Report:
@@ -380,12 +449,15 @@ def restore(
     Args:
         source: as for `open`.
         into: a mapping of arrays, an instance whose attributes hold arrays, a torch module, a
-            Keras model; or a declared class, of which an instance is made from the fields.
+            Keras model; an optimizer, scheduler or scaler of torch; or a declared class, of which an
+            instance is made from the fields.
         match: "name", "shape", "order", or rules from names in the file to names in ``into``: a
             function, or regular expressions with their replacement; None instead of a name leaves
             an array out.
-        only: patterns of names in ``into`` (``hidden/*``); everything else is left alone.
+        only: patterns of names in ``into`` (``hidden/*``), or in the file; everything else is left
+            alone.
         strict: nothing is touched unless everything fits, in its precision, too.
+        at: the part of the file that is wanted, by its natural path (``model/state_dict``).
         registry: as for `open`.
         options: those of `open`.
 
@@ -397,14 +469,22 @@ def restore(
     """
     from persist._restore import match as restore_match
     from persist._restore.targets import target_of
+    from persist._torch_targets import Written, has_state, restore_state
 
+    wants_torch = options.pop("arrays", "numpy")
+    _check_arrays(wants_torch)
     with open(source, registry=registry, **options) as file:
         _tell_damage(file)
         if isinstance(into, type):
-            return _restored_class(file, into, match, only, strict)
+            return _restored_class(file, into, match, only, strict, at, wants_torch == "torch")
+        written = Written(lambda: file._written, file.looker, at, file.format)
+        if at and written.part("") is ABSENT:
+            raise _nothing_at(at, file)
+        if has_state(into):
+            return restore_state(into, written, file.name, strict)
         report = restore_match.fill(
-            file.arrays,
-            target_of(into, file.format, lambda: file.structure),
+            _below(file, at),
+            target_of(into, file.format, lambda: file.structure, written),
             match=match,
             only=only,
             strict=strict,
@@ -414,24 +494,52 @@ def restore(
         return report
 
 
+def _nothing_at(at: str, file: File) -> PersistError:
+    steps = list(dict.fromkeys(step for step, _ in file.looker.look(file._written)[1]))
+    there = ", ".join(map(repr, steps[:12])) or "none"
+    return RestoreError(
+        f"there is nothing at {at!r}.",
+        file=file.name,
+        remedy=f"at= names a part of the file by its natural path. The first steps are: {there}.",
+    )
+
+
+def _below(file: File, at: str) -> Mapping[str, Any]:
+    """The arrays of a part of a file, by their names below it."""
+    if not at:
+        return file.arrays
+    return {
+        name[len(at) + 1 :]: file.arrays[name]
+        for name in file.arrays
+        if name == at or name.startswith(f"{at}/")
+    }
+
+
 def _restored_class(
-    file: File, cls: type, match: Any, only: Iterable[str] | None, strict: bool
+    file: File,
+    cls: type,
+    match: Any,
+    only: Iterable[str] | None,
+    strict: bool,
+    at: str,
+    as_torch: bool,
 ) -> Report:
     """Make an instance of a declared class whose fields are a file's arrays."""
     from persist._objects.build import build
     from persist._restore import match as restore_match
 
     found: dict[str, Any] = {}
+    arrays = _below(file, at)
     schema = file.knowledge.schema_for(cls)
     # Fields of its bases are its own here: what is made is of today, all of it.
     names = [] if schema is None else [*file.knowledge.layout(cls).saved()]
     slots = [
         restore_match.Slot(field.name, None, None, functools.partial(found.__setitem__, field.name))
         for field in names
-        if field.name in file.arrays or not field.has_default
+        if field.name in arrays or not field.has_default
     ]
     report = restore_match.fill(
-        file.arrays,
+        arrays,
         restore_match.Target(slots),
         match=match,
         only=only,
@@ -441,7 +549,8 @@ def _restored_class(
     if schema is not None and not report.missing:
         own = {name: np.array(array) for name, array in found.items()}
         record = Record(Global(cls.__module__, cls.__qualname__), own, version=schema.version)
-        report.value = build(record, file.knowledge, file=file.path)
+        looker = file.looker if as_torch else None
+        report.value = build(record, file.knowledge, file=file.path, looker=looker)
     return report
 
 
@@ -684,8 +793,10 @@ def _flat(tree: Any, format: str) -> dict[str, Any]:
     Raises:
         FormatError: there is something that is no array, with its path.
     """
+    from persist._wire.quantized import expanded
+
     most = Limits().paths
-    names: dict[str, Any] = dict(Names(lambda: tree, Looker(), is_array, most, format))
+    names = expanded(Names(lambda: tree, Looker(), is_array, most, format))
     for path, value in Names(
         lambda: tree, Looker(), lambda leaf: not is_array(leaf), most, format
     ).items():
@@ -912,3 +1023,21 @@ def _plain_value(looker: Looker, trusted: set[str], record: Record) -> Any:
             return ABSENT
         seen = seen.value
     return ABSENT if isinstance(seen, View | Record) else seen
+
+
+def upgraded_state(
+    state: Any, cls: type, registry: Registry, assume_version: int | None = None, **options: Any
+) -> Any:
+    """Make an instance of a declared class of a plain value: see `Registry.upgrade`."""
+    from persist._objects.build import build
+    from persist._objects.flatten import flatten
+    from persist._unversioned import assume, check_is, state_of
+    from persist._upgrade import records
+
+    tree = state_of(flatten(state, registry), cls, registry)
+    if assume_version is not None:
+        assume(tree, assume_version, registry)
+    tree, plan = records.upgrade(tree, registry, **options)
+    value = build(tree, registry, plan=plan)
+    check_is(value, cls, None)
+    return value

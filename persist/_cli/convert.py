@@ -90,8 +90,19 @@ def _value(file: File, format: str) -> tuple[Any, int]:
     """What is written of a file, and how much of it is not."""
     import numpy as np
 
+    from persist._wire.quantized import expanded
+    from persist.tree import LazyArray
+
     if format not in _ARRAYS_ONLY:
         return file.tree, 0
-    arrays: dict[str, Any] = {path: np.asarray(file.arrays[path]) for path in file.arrays}
+    arrays: dict[str, Any] = dict(file.arrays)
+    arrays = expanded(arrays)
+    # safetensors keeps types that NumPy lacks: its writer takes their elements as they are stored.
+    arrays = {
+        path: array
+        if format == "safetensors" and isinstance(array, LazyArray)
+        else np.asarray(array)
+        for path, array in arrays.items()
+    }
     arrays = {path: array for path, array in arrays.items() if not array.dtype.hasobject}
-    return arrays, len(file.scalars)
+    return arrays, sum(path not in arrays for path in file.scalars)

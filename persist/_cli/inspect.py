@@ -200,7 +200,11 @@ def _array(file: File, path: str) -> dict[str, Any]:
     array = file.arrays[path]
     if hasattr(array, "typecode"):  # array.array
         return {"dtype": array.typecode, "shape": [len(array)]}
-    return {"dtype": str(array.dtype), "shape": list(array.shape), "bytes": int(array.nbytes)}
+    from persist._wire.base.ml_dtypes import dtype_name, stored_dtype
+
+    dtype = stored_dtype(array)
+    text = dtype_name(dtype) if dtype.kind == "V" and dtype.names is None else str(array.dtype)
+    return {"dtype": text, "shape": list(array.shape), "bytes": int(array.nbytes)}
 
 
 def _value(value: Any) -> Any:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from persist._api.files import File
     from persist.registry import Registry
 
 __all__ = ["add", "run"]
@@ -67,6 +68,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         choices=("warn", "drop", "keep", "error"),
         default="warn",
         help="what becomes of a field that no class declares (default: left out, with a warning)",
+    )
+    parser.add_argument(
+        "--as", dest="cls", metavar="CLASS", help="a schema or class: what bears no class is one"
+    )
+    parser.add_argument(
+        "--at", metavar="PATH", default="", help="with --as: the part of the file that is one"
     )
     _reading.add(parser, loads=True)
     _knowledge.add(parser)
@@ -127,6 +134,10 @@ def _misfit(args: argparse.Namespace) -> str:
     for name in (*args.sources, *([args.to] if args.to else ())):
         if "://" in name and not name.startswith("file://"):
             return f"{name} is a URL, and files are upgraded in local folders: copy it here first."
+    if args.at and not args.cls:
+        return "--at goes with --as: it names the part that is of that class."
+    if args.in_place and args.cls:
+        return "--as goes without --in-place: the file becomes another."
     return ""
 
 
@@ -209,18 +220,20 @@ def _one(
             raise
         return "no experiment file", ""
     with file:
+        tree = file.tree if not args.cls else _as_class(file, args.cls, args.at)
         tree, plan = records.upgrade(
-            file.tree, file.knowledge, file=file.name, unknown=args.unknown, strict=args.strict
+            tree, file.knowledge, file=file.name, unknown=args.unknown, strict=args.strict
         )
         strangers = _strangers(plan, file.knowledge, args)
         _refuse_strangers(strangers, args, file.name)
         opaque.update(strangers)
         note = _note(plan, file.damage) + again
         is_older = any(entry.steps or entry.aliases for entry in plan)
-        if file.format == "persist" and not job.is_named and args.to is None:
+        is_ours = file.format == "persist" and not job.is_named and not args.cls
+        if is_ours and args.to is None:
             return ("of an older version", note) if is_older else ("there already", "")
         is_copy = file.format == args.format == "persist" and not is_older and not file.damage
-        is_copy = is_copy and job.target.name == job.source.name
+        is_copy = is_copy and job.target.name == job.source.name and not args.cls
         if args.dry_run:
             return "would be copied" if is_copy else "would be upgraded", note
         job.target.parent.mkdir(parents=True, exist_ok=True)
@@ -261,6 +274,23 @@ def _copy(source: Path, target: Path) -> None:
 
     with source.open("rb") as old, replacing(target, durable=True) as new:
         shutil.copyfileobj(old, new, 1 << 20)
+
+
+def _as_class(file: File, name: str, at: str) -> Any:
+    """The tree of a file, in which what stands at a path is the state of a class."""
+    from persist._unversioned import placed
+    from persist.errors import UnknownSchemaError
+
+    cls = file.knowledge.class_for(name)
+    schema = file.knowledge.schema_for(name)
+    cls = cls if cls is not None or schema is None else file.knowledge.class_for(schema.qualname)
+    if cls is None:
+        raise UnknownSchemaError(
+            f"--as names {name!r}, which is no class or schema here.",
+            remedy="Name the module that declares it with --import.",
+            names=[name],
+        )
+    return placed(file.tree, file.looker, at, cls, file.knowledge, file.name)
 
 
 def _in_place(

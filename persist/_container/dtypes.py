@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from persist._wire.base.ml_dtypes import find_extended, missing_name
 from persist._wire.npy.npy import dtype_of
 from persist.errors import FormatError, MissingExtraError
 
@@ -55,6 +56,9 @@ def describe(dtype: np.dtype[Any]) -> Any:
             "aligned": dtype.isalignedstruct,
             "record": dtype.type is np.record,
         }
+    missing = missing_name(dtype)
+    if missing:
+        return {"name": f"ml_dtypes.{missing}"}
     if dtype.isbuiltin == 2:
         module = type(dtype).__module__ if dtype.type is np.void else dtype.type.__module__
         return {"name": f"{module.partition('.')[0]}.{dtype.name}"}
@@ -106,14 +110,18 @@ def _named(name: str) -> np.dtype[Any]:
     if module != "ml_dtypes" or not last.replace("_", "").isalnum():
         raise ValueError(f"the dtype {name!r} is not known")
     try:
+        return find_extended(last)  # without the library, an opaque dtype
+    except KeyError:
+        pass
+    try:
         library = importlib.import_module("ml_dtypes")
-    except ImportError as error:
+        dtype: np.dtype[Any] = np.dtype(getattr(library, last))
+    except (ImportError, AttributeError) as error:
         raise MissingExtraError(
-            f"an array is of the dtype {name}, whose library is not installed.",
-            remedy="Install it with: pip install 'persist-state[torch]'; "
+            f"an array is of the dtype {name}, which is not installed.",
+            remedy="Install it with: pip install --upgrade 'persist-state[torch]'; "
             "NumPy alone shows the bits (numpy.load of the same file).",
         ) from error
-    dtype: np.dtype[Any] = np.dtype(getattr(library, last))
     return dtype
 
 
@@ -151,7 +159,7 @@ def member_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     if dtype.isbuiltin == 1:
         return dtype
     void = np.dtype((np.void, dtype.itemsize))
-    if dtype.isbuiltin == 2 or is_strings(dtype):
+    if dtype.isbuiltin == 2 or is_strings(dtype) or missing_name(dtype):
         return void
     if dtype.names is None:
         return dtype if np.dtype(dtype.str) == dtype and dtype.type is not np.record else void

@@ -22,11 +22,13 @@ import numpy as np
 from persist import versioned
 from persist._instances.adapter import road_of
 from persist._objects.rows import Loose, short_way
+from persist._torch_values import tensor_of
 from persist._trees import numpy_random
 from persist._trees.driver import ATOMS, Driver, Parts, object_fields
-from persist._trees.paths import step_of
+from persist._trees.paths import Looker, step_of
 from persist._upgrade.plan import Plan
 from persist.errors import (
+    MissingExtraError,
     OpaqueWarning,
     PersistError,
     RestoreError,
@@ -59,6 +61,7 @@ def build(
     is_known: Callable[[Record], bool] = lambda record: False,
     loose: Iterable[Loose] = (),
     done: frozenset[type] = ATOMS,
+    looker: Looker | None = None,
 ) -> Any:
     """Make the objects of a tree that is up to date; its containers are used, not copied.
 
@@ -74,6 +77,7 @@ def build(
         is_known: whether a pack knows how to look into a record, whatever is inside it.
         loose: of instances that were made of columns, the attributes whose values are to be made.
         done: the types of values of which nothing need be made.
+        looker: sees arrays in records; with it, arrays become tensors of torch.
 
     Raises:
         UntrustedError: ``trust`` names a function.
@@ -81,7 +85,7 @@ def build(
         SchemaError, RestoreError: an object cannot be made, with its path.
     """
     names = [trust] if isinstance(trust, str) else list(trust)
-    builder = _Builder(registry, names, validate, plan, file, is_known, done)
+    builder = _Builder(registry, names, validate, plan, file, is_known, done, looker)
     result = builder.run(tree)
     for rows, attribute, values in loose:
         builder.tighten(rows, attribute, values)
@@ -100,11 +104,14 @@ class _Builder(Driver):
         file: str | None,
         is_known: Callable[[Record], bool],
         done: frozenset[type],
+        looker: Looker | None,
     ) -> None:
         super().__init__()
         self._plain = done
+        self._looker = looker
         self._registry = registry
         self._is_known = is_known
+        self._numpy_only = 0  # random states, whose arrays NumPy takes itself
         self._inside = 0  # records of a library that a pack looks into: what is inside is its own
         self._trust = trust
         self._validate = validate
@@ -129,6 +136,10 @@ class _Builder(Driver):
         known = self._done.get(id(value))
         if known is not None:
             return known[1], None
+        if self._looker is not None and not (self._inside or self._numpy_only):
+            tensor = tensor_of(value, self._looker)
+            if tensor is not ABSENT:
+                return self._keep(value, tensor), None
         if kind is Record:
             made = self._at_once(value)
             if made is not None:
@@ -138,7 +149,7 @@ class _Builder(Driver):
         if isinstance(value, np.ndarray):
             return self._array(value)
         if isinstance(value, LazyArray):
-            return self._keep(value, _private(value.read())), None
+            return self._keep(value, self._read(value)), None
         if kind is Global:
             return self._global(value), None
         maker = _BUILDERS.get(kind)
@@ -152,6 +163,15 @@ class _Builder(Driver):
                 where=self.path or None,
             )
         return None, maker(self, value)
+
+    def _read(self, value: LazyArray) -> Any:
+        try:
+            return _private(value.read())
+        except MissingExtraError as error:
+            if self.path:  # which says more than a storage's number
+                error.where = f"at {self.path!r}"
+            error.at(file=self._file)
+            raise
 
     def tighten(self, rows: Iterable[Any], attribute: str, values: Iterable[Any]) -> None:
         """Put what values become in their place on instances that are there already."""
@@ -246,7 +266,9 @@ class _Builder(Driver):
         if how == "trusted":
             return (yield from self._trusted(record, cls))
         if numpy_random.is_random(record):
+            self._numpy_only += 1
             made = yield from self._random_state(record)
+            self._numpy_only -= 1
             if made is not None:
                 return made
         self._keep(record, record)

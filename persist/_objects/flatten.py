@@ -24,6 +24,7 @@ from persist._trees import numpy_random
 from persist._trees.columns import MANY, Row, RowDict, RowList
 from persist._trees.driver import ATOMS, Driver, Parts, object_fields
 from persist._trees.paths import is_masked, step_of
+from persist._wire.quantized import record_of_torch
 from persist._wire.torch.storage import Blob, of_torch
 from persist.errors import PersistError, SchemaError, UnknownSchemaError
 from persist.registry import Registry
@@ -288,6 +289,8 @@ class _Flattener(Driver):
             module, _, last = name.rpartition(".")
             return self._keep(value, Global(module, last)), None
         if kind.__module__.partition(".")[0] == "torch":
+            if getattr(value, "is_quantized", False) and hasattr(value, "qscheme"):
+                return None, self._as_record(value, record_of_torch(value))
             tensor = of_torch(value, self._storages)
             if tensor is not None:
                 if self._copies is not None:
@@ -295,7 +298,7 @@ class _Flattener(Driver):
                 return self._keep(value, tensor), None
         record = numpy_random.record_of(value)
         if record is not None:
-            return None, self._random_state(value, record)
+            return None, self._as_record(value, record)
         refused = versioned.refusal(value, self._registry)
         if refused:
             raise SchemaError(refused[:1].upper() + refused[1:], where=self.path or None)
@@ -390,7 +393,7 @@ class _Flattener(Driver):
             made.state = yield "", record.state
         return made
 
-    def _random_state(self, value: Any, record: Record) -> Parts:
+    def _as_record(self, value: Any, record: Record) -> Parts:
         made = yield from self._record(record)
         return self._keep(value, made)
 

@@ -9,13 +9,22 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
 import numpy as np
 
 from persist._runtime.lazy_regex import regex
+from persist._wire.base.ml_dtypes import (
+    decoded_dtype,
+    dtype_name,
+    dtype_text,
+    encoded,
+    missing_name,
+    stored_dtype,
+)
+from persist._wire.quantized import QuantizedTensor, WithQuantized
 from persist.errors import RestoreError
 
 __all__ = ["Report", "Slot", "Target", "fill", "slashed"]
@@ -24,6 +33,7 @@ Rules = str | Mapping[str, str | None] | Callable[[str], str | None]
 
 _NEAREST = 3  # names offered for one that is missing
 _PRECISION = "the file has dtype"
+_BY_HOOKS = "by its own load_state_dict hooks"
 
 _GIVEN = regex(r"arr_(0|[1-9]\d{0,8})")
 
@@ -40,6 +50,7 @@ class Slot:
         known_as: other names of it, which ``only=`` may use.
         twin: what slots of the same memory have in common; None where nobody else has it.
         optional: why a file may lack it; empty where it may not.
+        is_quantized: whether it takes a quantized tensor as such.
     """
 
     name: str
@@ -49,6 +60,7 @@ class Slot:
     known_as: tuple[str, ...] = ()
     twin: Any = None
     optional: str = ""
+    is_quantized: bool = False
 
 
 class Target:
@@ -103,6 +115,21 @@ class Target:
     def fitted(self, slot: Slot, name: str, array: Any) -> tuple[Any, str]:
         """The array as the slot wants it, and what was done to it."""
         return array, ""
+
+    def beside(
+        self,
+        pairs: Mapping[str, str],
+        rename: Callable[[str], str | None],
+        report: Report,
+        is_wanted: Callable[[str], bool],
+    ) -> None:
+        """Find what is no array and belongs to the object, and report it."""
+
+    def translated(
+        self, names: Mapping[str, str], arrays: Mapping[str, Any]
+    ) -> dict[str, tuple[str, Any]] | None:
+        """What the object itself makes of a file whose names do not fit; None: it cannot."""
+        return None
 
     def apply(self, arrays: list[tuple[Slot, np.ndarray[Any, Any]]]) -> None:
         """Put the arrays in."""
@@ -183,31 +210,17 @@ def fill(
         RestoreError: strict, and something is missing, unexpected or misfits; with the `Report`.
     """
     patterns = None if only is None else [only] if isinstance(only, str) else list(only)
-    wanted = [
-        slot
-        for slot in target.slots
-        if any(_is_wanted(name, patterns) for name in (slot.name, *slot.known_as))
-    ]
-    arrays = target.extended(arrays)
-    pairs, left = _matched(arrays, target, wanted, match)
-    _add_twins(pairs, wanted)
-    report = Report(file=file)
-    fitted: dict[str, Any] = {}
-    for slot in wanted:
-        name = pairs.get(slot.name)
-        if name is None:
-            _tell_missing(report, slot, left or dict.fromkeys(arrays, ""))
-            continue
-        fitted[slot.name], note = target.fitted(slot, name, arrays[name])
-        _judge(report, slot, name, fitted[slot.name], note, strict)
-    report.unexpected = [
-        name for name, renamed in left.items() if _is_wanted(slashed(renamed), patterns)
-    ]
+    arrays = target.extended(WithQuantized(arrays))
+    report, wanted, fitted = _planned(arrays, target, match, patterns, strict)
+    report.file = file
     if strict and not report.is_complete:
         raise RestoreError(
-            _summary(report, len(wanted)), file=file, remedy=_remedy(report), report=report
+            _summary(report, len(wanted)),
+            file=file,
+            remedy=_remedy(report, arrays, target, match, patterns),
+            report=report,
         )
-    if strict and patterns is not None and not wanted:
+    if strict and patterns is not None and not report.filled:
         there = ", ".join(slot.name or "(root)" for slot in target.slots[:20]) or "none"
         raise RestoreError(
             f"only={patterns!r} fits no name of what is to be filled.",
@@ -215,10 +228,113 @@ def fill(
             remedy=f"The names there are: {there}{' ...' if len(target.slots) > 20 else ''}.",
             report=report,
         )
-    target.apply(
-        [(slot, np.asarray(fitted[slot.name])) for slot in wanted if slot.name in report.filled]
-    )
+    filled = [slot for slot in wanted if slot.name in report.filled and slot.name in fitted]
+    target.apply([(slot, _values_of(slot, fitted[slot.name])) for slot in filled])
     return report
+
+
+def _planned(
+    arrays: Mapping[str, Any],
+    target: Target,
+    match: Rules,
+    patterns: list[str] | None,
+    strict: bool,
+) -> tuple[Report, list[Slot], dict[str, Any]]:
+    """What would become of each array: the report, the slots wanted, slot -> its array."""
+    ours, theirs = _sorted(patterns, arrays, target)
+    wanted = [slot for slot in target.slots if _is_slot_wanted(slot, ours)]
+    if theirs is not None:
+        arrays = {name: arrays[name] for name in arrays if _is_wanted(name, theirs)}
+    pairs, left = _matched(arrays, target, wanted, match)
+    _add_twins(pairs, wanted)
+    report = Report()
+    fitted: dict[str, Any] = {}
+    for slot in wanted:
+        name = pairs.get(slot.name)
+        if name is None:
+            _tell_missing(report, slot, left or dict.fromkeys(arrays, ""))
+            continue
+        array, note = target.fitted(slot, name, arrays[name])
+        if isinstance(array, QuantizedTensor) and not slot.is_quantized:
+            note = f"{note}, dequantized from {array.kind}".removeprefix(", ")
+            array = array.dequantized()
+        fitted[slot.name] = array
+        _judge(report, slot, name, array, note, strict)
+    report.unexpected = [
+        name for name, renamed in left.items() if _is_wanted(slashed(renamed), ours)
+    ]
+    if match in ("order", "shape"):
+        return report, wanted, fitted
+    rename = _renaming(match)
+    target.beside(pairs, rename, report, lambda name: _is_wanted(name, ours))
+    if patterns is None and not _is_placed(report):
+        renamed = {new: name for name in arrays if (new := rename(name)) is not None}
+        own = target.translated(renamed, arrays)
+        if own is not None:
+            return _reported(own, target, arrays, report, strict), wanted, {}
+    return report, wanted, fitted
+
+
+def _sorted(
+    patterns: list[str] | None, arrays: Mapping[str, Any], target: Target
+) -> tuple[list[str] | None, list[str] | None]:
+    """Which of the patterns are of names in the object, and which of names in the file alone."""
+    if patterns is None:
+        return None, None
+    ours, theirs = [], []
+    for pattern in patterns:
+        if any(_is_slot_wanted(slot, [pattern]) for slot in target.slots):
+            ours.append(pattern)
+        elif any(_is_wanted(name, [pattern]) for name in arrays):
+            theirs.append(pattern)
+        else:
+            ours.append(pattern)
+    return (ours or None) if theirs else ours, theirs or None
+
+
+def _is_slot_wanted(slot: Slot, patterns: list[str] | None) -> bool:
+    return any(_is_wanted(name, patterns) for name in (slot.name, *slot.known_as))
+
+
+def _is_placed(report: Report) -> bool:
+    """Whether every array has its place, whatever its precision."""
+    return not (report.missing or report.unexpected) and all(
+        why.startswith(_PRECISION) for why in report.misfits.values()
+    )
+
+
+def _reported(
+    own: Mapping[str, tuple[str, Any]],
+    target: Target,
+    arrays: Mapping[str, Any],
+    before: Report,
+    strict: bool,
+) -> Report:
+    """The report of what an object's own hooks made of a file."""
+    report = Report()
+    report.filled.update(
+        {name: origin for name, origin in before.filled.items() if name not in own}
+    )
+    for slot in target.slots:
+        origin, made = own[slot.name]
+        array = arrays[origin] if origin else made
+        note = "" if before.filled.get(slot.name) == origin and origin else _BY_HOOKS
+        if origin:
+            dtype = attrs.evolve(slot, shape=None)
+            _judge(report, dtype, origin, array, note, strict)
+        else:
+            report.filled[slot.name] = slot.name
+            report.notes[slot.name] = note
+    return report
+
+
+def _values_of(slot: Slot, array: Any) -> np.ndarray[Any, Any]:
+    """The values; or, where the slot holds the very type that NumPy lacks, the stored elements."""
+    if isinstance(array, QuantizedTensor):  # of a place that takes one
+        return array  # type: ignore[return-value]
+    if slot.dtype is not None and missing_name(slot.dtype) and _is_same(slot.dtype, _dtype(array)):
+        return encoded(array)
+    return np.asarray(array)
 
 
 def slashed(name: str) -> str:
@@ -315,7 +431,10 @@ def _judge(report: Report, slot: Slot, name: str, array: Any, note: str, strict:
     """Tell whether an array goes in, and how."""
     fault = _misfit(slot, array)
     if fault and not strict and _can_cast(slot, array):
-        fault, cast = "", f"{_dtype(array)} became {slot.dtype}"
+        fault, cast = (
+            "",
+            f"{dtype_text(_dtype(array))} became {slot.dtype and dtype_text(slot.dtype)}",
+        )
         note = f"{note}, {cast}" if note else cast
     if fault:
         report.misfits[slot.name] = fault
@@ -326,22 +445,31 @@ def _judge(report: Report, slot: Slot, name: str, array: Any, note: str, strict:
 
 
 def _shape(array: Any) -> tuple[int, ...]:
-    shape = getattr(array, "shape", None)
+    shape = getattr(array, "logical_shape", getattr(array, "shape", None))
     return (len(array),) if shape is None else tuple(shape)
 
 
 def _dtype(array: Any) -> np.dtype[Any]:
     dtype = getattr(array, "dtype", None)
-    return np.asarray(array).dtype if dtype is None else dtype
+    return np.asarray(array).dtype if dtype is None else stored_dtype(array)
 
 
 def _misfit(slot: Slot, array: Any) -> str:
     if slot.shape is not None and _shape(array) != slot.shape:
         return f"the file has shape {_shape(array)}, wanted is {slot.shape}"
     dtype = _dtype(array)
-    if slot.dtype is not None and dtype.newbyteorder("=") != slot.dtype.newbyteorder("="):
-        return f"{_PRECISION} {dtype}, wanted is {slot.dtype}"
+    if slot.dtype is not None and not _is_same(dtype, slot.dtype):
+        fault = f"{_PRECISION} {dtype_text(dtype)}, wanted is {dtype_text(slot.dtype)}"
+        if missing_name(dtype) and decoded_dtype(dtype) == dtype:
+            fault += " (its values need ml_dtypes: pip install 'persist-state[torch]')"
+        return fault
     return ""
+
+
+def _is_same(one: np.dtype[Any], other: np.dtype[Any]) -> bool:
+    # Opaque dtypes of one width are equal to NumPy, whatever they stand for.
+    is_equal: bool = one.newbyteorder("=") == other.newbyteorder("=")
+    return is_equal and dtype_name(one) == dtype_name(other)
 
 
 def _can_cast(slot: Slot, array: Any) -> bool:
@@ -351,7 +479,7 @@ def _can_cast(slot: Slot, array: Any) -> bool:
     if slot.dtype is None or np.can_cast(_dtype(array), slot.dtype, "same_kind"):
         return True
     # NumPy knows no order among the narrow floats of ml_dtypes and its own.
-    return all("float" in dtype.name for dtype in (_dtype(array), slot.dtype))
+    return all("float" in dtype_name(dtype) for dtype in (_dtype(array), slot.dtype))
 
 
 def _nearest(name: str, names: list[str]) -> list[str]:
@@ -363,30 +491,87 @@ def _nearest(name: str, names: list[str]) -> list[str]:
     return list(dict.fromkeys([*ends, *near, *same]))[:_NEAREST]
 
 
-def _remedy(report: Report) -> str:
-    """What to do; where a prefix is all that parts the names, which."""
+def _remedy(
+    report: Report,
+    arrays: Mapping[str, Any],
+    target: Target,
+    match: Rules,
+    patterns: list[str] | None,
+) -> str:
+    """What to do. What is named here was tried: following it succeeds."""
     told = "Nothing was changed. "
-    prefix = _prefix(report)
-    if prefix:
-        told += f"With match={{{'^' + re.escape(prefix)!r}: ''}} the names would fit. "
+    works: list[str] = []
+    if patterns is None and match == "name":
+        for rules in _rules_that_may_fit(report, arrays, target):
+            how = _tried(arrays, target, rules)
+            if how:
+                works.append(how)
+            if len(works) == 3:
+                break
+    if works:
+        told += f"With {' or '.join(works)} the names would fit. "
     elif report.missing and len(report.missing) == len(report.unexpected) and not report.filled:
-        told += "There are as many in the file: match='order' takes them one after another. "
-    elif not (report.missing or report.unexpected) and _PRECISION in "".join(
-        report.misfits.values()
-    ):
+        how = _tried(arrays, target, "order")
+        if how:
+            told += f"There are as many in the file: {how} takes them one after another. "
+    elif _is_placed(report) and _planned(arrays, target, match, patterns, False)[0].is_complete:
         told += "A change of precision alone is made with strict=False. "
     return told + "Choose with only=[...] or match=, or fill what fits with strict=False."
 
 
-def _prefix(report: Report) -> str:
-    """What stands before every missing name in the file, if it is one and the same."""
-    found: set[str] = set()
-    for name, nearest in report.missing.items():
-        ends = [other for other in nearest if slashed(other).endswith(f"/{slashed(name)}")]
-        if not ends:
-            return ""
-        found.add(ends[0][: len(ends[0]) - len(name)])
-    return found.pop() if len(found) == 1 else ""
+def _tried(arrays: Mapping[str, Any], target: Target, match: Rules) -> str:
+    """The arguments with which everything fits; "" where even they do not help."""
+    said = f"match={match!r}"
+    if _planned(arrays, target, match, None, True)[0].is_complete:
+        return said
+    if _planned(arrays, target, match, None, False)[0].is_complete:
+        return f"{said}, strict=False (a change of precision)"
+    return ""
+
+
+def _rules_that_may_fit(
+    report: Report, arrays: Mapping[str, Any], target: Target
+) -> Iterator[dict[str, str | None]]:
+    """Rules by which what is missing gets its array: a prefix less or more, the rest left out."""
+    names = {slashed(name): name for name in arrays}
+    missing = [name for name in report.missing if slashed(name) not in names]
+    rest = [name for name in arrays if name not in report.filled.values()]
+    if not missing:
+        if report.unexpected and not report.missing:
+            yield _left_out(report.unexpected, set(report.filled.values()))
+        return
+    first = slashed(missing[0])
+    for name in rest:  # the file has a prefix more
+        end = len(name) - len(first)
+        if end < 1 or slashed(name)[end - 1 :] != f"/{first}":
+            continue
+        prefix = name[:end]
+        if all(slashed(prefix) + slashed(other) in names for other in missing):
+            yield {"^" + re.escape(prefix): ""}
+            yield {f"^(?!{re.escape(prefix)})": None, "^" + re.escape(prefix): ""}
+    for end in (place + 1 for place, mark in enumerate(missing[0]) if mark in "./"):
+        prefix = missing[0][:end]  # the object has a prefix more
+        bare = [name.removeprefix(prefix) for name in missing]
+        if all(name.startswith(prefix) for name in missing) and all(
+            slashed(name) in names for name in bare
+        ):
+            yield {"^": prefix}
+            others = [name for name in rest if slashed(name) not in map(slashed, bare)]
+            if others:
+                yield {**_left_out(others, set(bare)), "^": prefix}
+
+
+def _left_out(names: Iterable[str], kept: set[str]) -> dict[str, str | None]:
+    """Rules that leave arrays out: whole branches of the file, where nothing of them is kept."""
+    branches = {name.partition("/")[0] for name in kept if "/" in name}
+    rules: dict[str, str | None] = {}
+    for name in names:
+        step, mark, _ = name.partition("/")
+        if mark and step not in branches:
+            rules[f"^{re.escape(step)}/"] = None
+        else:
+            rules[f"^{re.escape(name)}$"] = None
+    return rules
 
 
 def _summary(report: Report, wanted: int) -> str:

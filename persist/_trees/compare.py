@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from persist._trees.paths import step_of
+from persist._wire.base.ml_dtypes import dtype_name, dtype_text, encoded, stored_dtype
 from persist.tree import Global, LazyArray, PersistentRef, Record
 
 __all__ = ["difference"]
@@ -94,11 +95,15 @@ def _is_array(value: Any) -> bool:
 
 
 def _array_fault(one: Any, two: Any, arrays: bool) -> str:
-    if one.dtype != two.dtype or tuple(one.shape) != tuple(two.shape):
-        return f"an array {two.dtype} {two.shape} instead of {one.dtype} {one.shape}"
+    before, after = stored_dtype(one), stored_dtype(two)
+    is_named_alike = dtype_name(before) == dtype_name(after)  # opaque dtypes of one width are equal
+    if before != after or not is_named_alike or tuple(one.shape) != tuple(two.shape):
+        return (
+            f"an array {dtype_text(after)} {two.shape} instead of {dtype_text(before)} {one.shape}"
+        )
     if not arrays and not one.dtype.hasobject:
         return ""
-    first, second = np.asarray(one), np.asarray(two)
+    first, second = encoded(one), encoded(two)
     if isinstance(one, np.ndarray) and isinstance(two, np.ndarray) and type(one) is not type(two):
         return f"a {type(two).__name__} instead of a {type(one).__name__}"
     if first.dtype.hasobject or not first.size or not first.itemsize:

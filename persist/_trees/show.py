@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from persist._trees.paths import Looker, is_array
+from persist._wire.base.ml_dtypes import dtype_name, stored_dtype
 from persist.tree import ABSENT, Global, LazyArray, Record, View
 
 if TYPE_CHECKING:
@@ -183,11 +184,21 @@ def _array_text(array: Any) -> str:
         return f"array {array.typecode!r} ({len(array)},)"
     shape = f"({', '.join(map(str, array.shape))}{',' if len(array.shape) == 1 else ''})"
     lazy = ", lazy" if isinstance(array, LazyArray) else ""
-    text = f"{_dtype_text(array.dtype)} {shape}"
+    text = f"{_element_text(array)} {shape}"
     if array.size <= 4 and isinstance(array, np.ndarray) and array.dtype.names is None:
         values = ", ".join(leaf_text(item) for item in array.reshape(-1).tolist())
         return f"{text}  [{values}]" if len(values) <= _WIDTH else text
     return f"{text}  {size_text(array.nbytes)}{lazy}"
+
+
+def _element_text(array: Any) -> str:
+    """The dtype; where the file has another that NumPy lacks, both."""
+    stored = dtype_name(stored_dtype(array))
+    if array.dtype.kind == "V" and array.dtype.names is None:
+        return stored
+    text = _dtype_text(array.dtype)
+    is_decoded = stored != array.dtype.name and array.dtype.names is None
+    return f"{stored}, read as {text}," if is_decoded else text
 
 
 def _dtype_text(dtype: np.dtype[Any]) -> str:

@@ -23,7 +23,14 @@ from typing import IO, Any, NoReturn
 
 import numpy as np
 
-from persist._wire.base.ml_dtypes import extended
+from persist._wire.base.ml_dtypes import (
+    decodable,
+    dtype_name,
+    dtype_text,
+    encoded,
+    extended,
+    stored_dtype,
+)
 from persist._wire.base.source import Source
 from persist._wire.torch.safetensors_header import Rows, Tensor, rows_of
 from persist.errors import DamagedFileError, FormatError
@@ -91,7 +98,8 @@ class SafetensorsReader(Reader):
             return _late(source, start, *found)
         header, damage = _parsed(source, _text(source, data))
         metadata = _metadata(source, header)
-        tensors = _tensors(source, header, source.size - start)
+        lost = damage if options.salvage else None
+        tensors = _tensors(source, header, source.size - start, lost)
         tree = _arrays(source, start, ((name, *told) for name, told in tensors.items()))
         if metadata is not None:
             tree[_METADATA] = metadata
@@ -261,8 +269,13 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:80]}..."
 
 
-def _tensors(source: Source, header: dict[str, Any], size: int) -> dict[str, Tensor]:
-    """Check every tensor by the rules; return (type, shape, begin, end) by name, in the header's order."""
+def _tensors(
+    source: Source, header: dict[str, Any], size: int, lost: list[str] | None = None
+) -> dict[str, Tensor]:
+    """Check every tensor by the rules; return (type, shape, begin, end) by name, in the header's order.
+
+    With ``lost``, a list that takes what is damaged, tensors beyond the end of the file are left out.
+    """
     tensors = _sound(header)
     if tensors is None:  # some rule is broken: which, and where
         tensors = {name: _tensor(source, name, info) for name, info in header.items()}
@@ -277,6 +290,15 @@ def _tensors(source: Source, header: dict[str, Any], size: int) -> dict[str, Ten
                 f"tensor {name!r}",
             )
         at = end
+    if at > size and lost is not None:
+        whole = {name: told for name, told in tensors.items() if told[3] <= size}
+        gone = [repr(name[:80]) for name in tensors if name not in whole]
+        more = f", ... {len(gone) - 8:,} more" if len(gone) > 8 else ""
+        lost.append(
+            f"the file is truncated: {at:,} bytes of tensors are claimed, {size:,} are there; "
+            f"{len(gone):,} of {len(tensors):,} tensors are lost ({', '.join(gone[:8])}{more})"
+        )
+        return whole
     if at > size:
         _broken(
             source,
@@ -442,8 +464,8 @@ def _array(
     if bits < 8:
         shape = _packed(shape, bits)
     if whole is not None and end > begin and len(shape) <= 32:
-        return np.ndarray(shape, _dtype_of(kind), whole, start + begin)
-    return source.array(start + begin, _dtype_of(kind), shape)
+        return decodable(np.ndarray(shape, _dtype_of(kind), whole, start + begin))
+    return decodable(source.array(start + begin, _dtype_of(kind), shape))
 
 
 def _packed(shape: tuple[int, ...], bits: int) -> tuple[int, ...]:
@@ -476,7 +498,7 @@ def _write(tree: Any, target: IO[bytes], metadata: Mapping[str, str] | None) -> 
     at = 0
     for name in order:
         kind, value = arrays[name]
-        end = at + math.prod(value.shape) * value.dtype.itemsize
+        end = at + math.prod(value.shape) * stored_dtype(value).itemsize
         header[name] = {"dtype": kind, "shape": list(value.shape), "data_offsets": [at, end]}
         at = end
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
@@ -494,14 +516,15 @@ _KINDS = {np.dtype(name): kind for kind, (bits, name) in _TYPES.items() if len(n
 def _kind_of(name: str, value: Any) -> str:
     """The dtype's name in safetensors."""
     if isinstance(value, np.ndarray | np.generic | LazyArray):
-        kind = _KINDS.get(value.dtype.newbyteorder("<"))
+        dtype = stored_dtype(value)
+        kind = None if dtype.kind == "V" else _KINDS.get(dtype.newbyteorder("<"))
         if kind is not None:
             return kind
         for kind, (bits, called) in _TYPES.items():
-            if bits >= 8 and value.dtype.name == called:
+            if bits >= 8 and dtype_name(dtype) == called:
                 return kind
         raise FormatError(
-            f"safetensors has no dtype for {value.dtype}.",
+            f"safetensors has no dtype for {dtype_text(dtype)}.",
             where=f"{name!r}",
             remedy=f"It has {', '.join(_TYPES)}; convert the array first.",
         )
@@ -525,7 +548,7 @@ def _checked_metadata(metadata: Any) -> dict[str, str]:
 
 def _bytes_of(value: Any) -> memoryview:
     """The C-order little-endian bytes of an array."""
-    array = np.asarray(value)
+    array = encoded(value)
     little = array.dtype.newbyteorder("<") if array.dtype.kind in "iufcb" else array.dtype
     array = np.ascontiguousarray(array, dtype=little)
     flat: Any = array.reshape(-1).view(np.uint8)

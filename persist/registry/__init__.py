@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import importlib
 import operator
 import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import numpy as np
@@ -48,6 +49,7 @@ __all__ = [
     "Stamp",
     "alias",
     "constant",
+    "default",
     "default_registry",
     "migration",
     "register",
@@ -55,6 +57,7 @@ __all__ = [
 ]
 
 Plain = Callable[[Any, Any], Any]
+_T = TypeVar("_T")
 
 
 class Registry:
@@ -596,6 +599,28 @@ class Registry:
         ((version, agreed),) = answers.items()
         return version, f"stamp by {', '.join(map(str, agreed))}"
 
+    def upgrade(
+        self, state: Any, cls: type[_T], *, assume_version: int | None = None, **options: Any
+    ) -> _T:
+        """Make an instance of a declared class of a value that bears no class.
+
+        The value is taken as an unversioned state: its stamps are asked, its steps run, and it is
+        validated and built, as `persist.load` does with a file. It is not changed.
+
+        Args:
+            state: a dict, tuple, list, array: whatever an older version had as its state.
+            cls: a declared class.
+            assume_version: the version of a state of which no stamp knows it.
+            options: ``unknown`` and ``strict``, as for `persist.load`.
+
+        Raises:
+            SchemaError: the state cannot be brought up to date, or is not valid.
+        """
+        # Building is far above a registry, which is data: it is found when it is wanted.
+        files = importlib.import_module("persist._api.files")
+        made: _T = files.upgraded_state(state, cls, self, assume_version, **options)
+        return made
+
     # Aliases.
 
     def alias(self, old: str, new: type | str, *, since: str = "", evidence: str = "") -> None:
@@ -793,6 +818,8 @@ def _check_version(version: Any, what: str) -> None:
 
 
 default_registry = Registry("default")
+default = default_registry
+"""The registry that is used where none is given."""
 
 
 def _name_builtins(registry: Registry) -> None:

@@ -20,7 +20,7 @@ from hypothesis.extra import numpy as hnp
 import persist
 from persist._wire.base import ml_dtypes
 from persist._wire.base.source import open_source
-from persist.errors import DamagedFileError, FormatError
+from persist.errors import DamagedFileError, FormatError, MissingExtraError
 from persist.readers.safetensors import SafetensorsReader, _dtype_of
 from persist.tree import LazyArray
 
@@ -74,16 +74,19 @@ def test_the_order_of_the_header_is_the_order_of_the_names() -> None:
         assert list(file.tree) == expected["structure"]["header_order"]
 
 
-def test_without_ml_dtypes_the_bits_are_unsigned_integers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_ml_dtypes_bfloat16_is_float32_and_float8_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "ml_dtypes", None)
     ml_dtypes.extended.cache_clear()
     _dtype_of.cache_clear()
     try:
         header = {"b": tensor("BF16", [2], 0, 4), "f": tensor("F8_E5M2", [3], 4, 7)}
         with persist.open(laid(header, b"\x80\x3f\0\0abc")) as file:
-            assert file.arrays["b"].dtype == np.uint16
-            assert file.arrays["b"].tolist() == [0x3F80, 0]
-            assert file.arrays["f"].dtype == np.uint8
+            assert file.arrays["b"].dtype == np.float32
+            assert np.asarray(file.arrays["b"]).tolist() == [1.0, 0.0]
+            with pytest.raises(MissingExtraError, match="float8_e5m2"):
+                np.asarray(file.arrays["f"])
             assert file.structure["tensors"]["b"] == {"dtype": "BF16", "shape": [2]}
     finally:
         ml_dtypes.extended.cache_clear()
@@ -319,3 +322,21 @@ def test_names_and_metadata_may_hold_colons_and_braces() -> None:
     with persist.open(laid(header, b"\1\2")) as file:
         assert np.asarray(file.arrays["a: {b}"]).tolist() == [1, 2]
         assert file.scalars["__metadata__/at"] == "12:30"
+
+
+def test_salvage_gives_the_tensors_that_are_whole() -> None:
+    header = {name: tensor("F32", [2], 8 * at, 8 * at + 8) for at, name in enumerate("abc")}
+    data = laid(header, np.arange(6, dtype="<f4").tobytes())
+    for cut, whole in ((1, "ab"), (9, "a"), (24, "")):
+        damaged = data[: len(data) - cut]
+        with pytest.raises(DamagedFileError, match="truncated"):
+            persist.open(damaged)
+        with persist.open(damaged, salvage=True) as file:
+            assert list(file.arrays) == list(whole)
+            assert [np.asarray(file.arrays[name]).tolist() for name in whole] == [
+                [0.0, 1.0],
+                [2.0, 3.0],
+            ][: len(whole)]
+            (told,) = file.damage
+            assert f"{3 - len(whole)} of 3 tensors are lost" in told
+            assert "'c'" in told

@@ -19,7 +19,13 @@ import persist
 from persist._wire.base import ml_dtypes
 from persist._wire.compression.crc32c import crc32c, mask
 from persist._wire.tensorflow.slices import slice_key
-from persist.errors import DamagedFileError, FormatError, LimitError, UnknownFormatError
+from persist.errors import (
+    DamagedFileError,
+    FormatError,
+    LimitError,
+    MissingExtraError,
+    UnknownFormatError,
+)
 
 CORPUS = Path(__file__).parents[1] / "corpus" / "tensorflow"
 CASES = sorted(path for path in CORPUS.iterdir() if (path / "expected.json").exists())
@@ -369,16 +375,17 @@ def test_big_endian_bundles(tmp_path: Path) -> None:
         assert np.asarray(file.arrays["a"][1:]).tolist() == [2, 3]
 
 
-def test_without_ml_dtypes_the_bits_are_given_and_the_type_is_told(
+def test_without_ml_dtypes_only_bfloat16_is_read_and_the_type_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "ml_dtypes", None)
     ml_dtypes.extended.cache_clear()
     try:
         with persist.open(TYPES / "x") as file:
-            assert file.arrays["bf"].dtype == np.uint16
-            assert file.arrays["f8"].dtype == np.uint8
-            assert file.arrays["i4"].dtype == np.uint8
+            assert file.arrays["bf"].dtype == np.float32
+            for name, kind in (("f8", "float8_e4m3fn"), ("i4", "int4")):
+                with pytest.raises(MissingExtraError, match=kind):
+                    np.asarray(file.arrays[name])
             told = file.structure["tensors"]
             assert told["bf"]["dtype"] == "bfloat16"
             assert told["f8"]["dtype"] == "float8_e4m3fn"

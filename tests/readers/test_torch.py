@@ -553,3 +553,45 @@ def test_a_bare_storage_is_one() -> None:
     with persist.open(written([storage])) as file:
         assert isinstance(file.tree[0], Storage)
         np.testing.assert_array_equal(file.tree[0], storage)
+
+
+@pytest.mark.parametrize("has_descriptors", [False, True])
+def test_salvage_of_an_archive_that_breaks_off(has_descriptors: bool) -> None:
+    """As torch writes it: the pickle first, then storages, each with its sizes behind it."""
+    tree = {f"layer{index}": np.full(300, index, "f4") for index in range(6)}
+    out = io.BytesIO()
+    persist.save(tree, out, format="torch")
+    data = out.getvalue()
+    if has_descriptors:
+
+        class Stream(io.RawIOBase):
+            made = b""
+
+            def writable(self) -> bool:
+                return True
+
+            def write(self, part: Any) -> int:
+                self.made += bytes(part)
+                return len(part)
+
+        stream = Stream()
+        with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(stream, "w") as new:
+            for name in old.namelist():
+                new.writestr(zipfile.ZipInfo(name), old.read(name))
+        data = stream.made
+    cut = data[: len(data) * 6 // 10]
+    with pytest.raises(DamagedFileError, match="no directory at its end.*salvage=True"):
+        persist.open(cut)
+    with persist.open(cut, salvage=True) as file:
+        assert file.format == "torch-zip"
+        assert "members are whole and given" in file.damage[0]
+        whole = []
+        for name, array in file.arrays.items():
+            try:
+                values = np.asarray(array)
+            except DamagedFileError:
+                continue
+            assert np.array_equal(values, tree[name])
+            whole.append(name)
+        assert whole in (["layer0", "layer1"], ["layer0", "layer1", "layer2"])
+        assert len(file.damage) == 1 + 6 - len(whole)

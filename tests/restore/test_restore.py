@@ -73,7 +73,10 @@ def test_a_prefix_that_is_in_the_way_is_named() -> None:
     with pytest.raises(RestoreError) as caught:
         persist.restore(CHECKPOINT, module)
     assert module.loads == 0
-    assert "match={'^model/': ''}" in str(caught.value)
+    remedy = caught.value.remedy or ""
+    assert "match={'^(?!model/)': None, '^model/': ''} the names would fit" in remedy
+    rules = eval(remedy.partition("match=")[2].partition("}")[0] + "}")
+    assert persist.restore(CHECKPOINT, mlp(), match=rules).is_complete
     assert "model/hidden.weight" in caught.value.report.missing["hidden.weight"]
 
 
@@ -504,3 +507,41 @@ def test_names_in_a_file_never_reach_the_attributes_of_a_model() -> None:
     file = _bytes({"delete_everything": {"vars": [np.ones((2, 2), "f4")]}})
     with pytest.raises(RestoreError):
         persist.restore(file, model)
+
+
+CASES = Path(__file__).parents[1] / "cases" / "frameworks"
+
+
+def rules_in(error: RestoreError) -> Any:
+    """The rules that a remedy prints."""
+    return eval(str(error.remedy).partition("match=")[2].partition("}")[0] + "}")
+
+
+def linear(prefix: str = "") -> dict[str, np.ndarray[Any, Any]]:
+    return {f"{prefix}weight": np.zeros((2, 2), "f4"), f"{prefix}bias": np.zeros(2, "f4")}
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix"), [("run.pt", ""), ("plain.pt", "net."), ("plain.pt", "a/b/")]
+)
+def test_the_rules_that_a_remedy_prints_work(name: str, prefix: str) -> None:
+    target = linear(prefix)
+    with pytest.raises(RestoreError, match="the names would fit") as caught:
+        persist.restore(CASES / name, target)
+    assert not target[f"{prefix}weight"].any()
+    report = persist.restore(CASES / name, target, match=rules_in(caught.value))
+    assert report.is_complete
+    with persist.open(CASES / name) as file:
+        source = report.filled[f"{prefix}weight"]
+        assert np.array_equal(target[f"{prefix}weight"], np.asarray(file.arrays[source]))
+
+
+def test_only_and_at_name_a_part_of_the_file() -> None:
+    target = linear()
+    rules = {r"^model/_orig_mod\.": ""}
+    assert persist.restore(CASES / "run.pt", target, match=rules, only=["model/*"]).is_complete
+    wrapped = linear("_orig_mod.")
+    assert persist.restore(CASES / "run.pt", wrapped, at="model").is_complete
+    assert np.array_equal(wrapped["_orig_mod.weight"], target["weight"])
+    with pytest.raises(RestoreError, match="nothing at 'modle'.*'model', 'optimizer', 'step'"):
+        persist.restore(CASES / "run.pt", target, at="modle")

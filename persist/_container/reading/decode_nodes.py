@@ -21,6 +21,7 @@ from persist._container import dtypes
 from persist._container.layout import FACTORIES
 from persist._container.reading.tables import run_of
 from persist._wire.base.c_recursion import MOST
+from persist._wire.base.ml_dtypes import decodable, decoded, decoded_dtype, missing_name
 from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record, typed_array
 
 __all__ = ["FILLERS", "MAKERS", "SHELLS", "global_of", "number_of"]
@@ -371,7 +372,11 @@ def _scalar(decoder: Any, node: list[Any]) -> Any:
     dtype, data = decoder.dtype(node[1]), bytes.fromhex(node[2])
     if dtype.hasobject or len(data) != dtype.itemsize:
         raise ValueError(f"{len(data)} bytes stand for a scalar of {dtype}")
-    return np.frombuffer(bytearray(data), dtype)[0] if data else np.zeros((), dtype)[()]
+    value = np.frombuffer(bytearray(data), dtype)[0] if data else np.zeros((), dtype)[()]
+    if missing_name(dtype):
+        array = np.asarray(value).view(dtype)
+        return decoded(array)[()] if decoded_dtype(dtype) != dtype else decodable(array)
+    return value
 
 
 @_makes("str_")
@@ -414,13 +419,15 @@ def _view(decoder: Any, node: list[Any]) -> Any:
     _, number, dtype, shape, strides, offset = node
     if type(offset) is not int or not all(type(stride) is int for stride in strides or ()):
         raise TypeError("an offset or a stride is no number")
-    return decoder.arrays.view(
-        number_of(number, len(decoder.arrays)),
+    number = number_of(number, len(decoder.arrays))
+    view = decoder.arrays.view(
+        number,
         None if dtype is None else decoder.dtype(dtype),
         None if shape is None else _shape_of(shape),
         None if strides is None else tuple(strides),
         offset,
     )
+    return decodable(view)
 
 
 def _empty_objects(decoder: Any, node: list[Any]) -> Any:

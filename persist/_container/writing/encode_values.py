@@ -27,6 +27,9 @@ from persist._container.writing.encode import (
 )
 from persist._container.writing.json_text import bits
 from persist._container.writing.members import Item
+from persist._wire.base.ml_dtypes import encoded
+from persist._wire.quantized import storage_record
+from persist._wire.torch.storage import Storage
 from persist.errors import FormatError
 from persist.tree import LazyArray
 
@@ -80,7 +83,18 @@ def _lazy(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
 
 @opens_like(LazyArray)  # a tensor: read, it shows what memory it shares
 def _read(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
-    return _array(encoder, frame, encoder.fresh(value.read()))
+    record = getattr(value, "record", None)  # of a quantized tensor, whose numbers need its scale
+    if record is None and isinstance(value, Storage):
+        record = storage_record(value)
+        if record is not None:
+            encoder.fresh(record)
+    if record is not None:
+        known = encoder.memo.get(id(record))
+        if known is None:
+            return encoder.open(frame, record)
+        frame.cells.append(known)
+        return None
+    return _array(encoder, frame, encoder.fresh(encoded(value)))
 
 
 def _object_array(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:

@@ -38,6 +38,8 @@ _END64 = struct.Struct("<4sQ2H2L4Q")  # ZIP64 end of central directory
 _LOCATOR = struct.Struct("<4sLQL")  # ZIP64 end of central directory locator
 _ENTRY = struct.Struct("<4s4x2H4x3L4H6xL")  # central directory entry, what is used of it
 _LOCAL = struct.Struct("<4s5H3L2H")  # local file header
+_DESCRIPTOR = struct.Struct("<4s3L")  # data descriptor, and that of ZIP64
+_DESCRIPTOR64 = struct.Struct("<4sL2Q")
 
 _FULL16, _FULL32 = 0xFFFF, 0xFFFFFFFF
 _IS_ENCRYPTED = 0x1 | 0x40 | 0x2000
@@ -488,14 +490,45 @@ def _from_local(source: Source, at: int) -> tuple[Member | None, int]:
     extra = source.read(start + names, extras)
     if _FULL32 in (packed, size):
         size, packed = _wide(extra, [size, packed])
+    behind = 0
     if flags & _HAS_DESCRIPTOR and not packed:
-        return None, 0
+        told = _described(source, start + names + extras) if method == STORED else None
+        if told is None:
+            return None, 0
+        crc, packed, size, behind = told
     try:
         name = _name_of(source, raw, flags, extra, at)
     except DamagedFileError:
         return None, 0
     member = Member(name, size, packed, method, crc, at, flags, raw)
-    return member, start + names + extras + packed
+    return member, start + names + extras + packed + behind
+
+
+def _described(source: Source, start: int) -> tuple[int, int, int, int] | None:
+    """What the descriptor behind a stored member tells: CRC, both sizes, its own length.
+
+    It is searched for, and believed where it tells the very size at which it was found, and the
+    CRC of what is before it.
+    """
+    at = start
+    while at < source.size:
+        part = source.read(at, min(_CHUNK, source.size - at))
+        found = part.find(b"PK\x07\x08")
+        while found >= 0:
+            place = at + found
+            for layout in (_DESCRIPTOR64, _DESCRIPTOR):
+                if place + layout.size > source.size:
+                    continue
+                _, crc, packed, size = layout.unpack(source.read(place, layout.size))
+                if packed == size == place - start:
+                    window = source.window(start, size, "a member")
+                    if _crc_of(window) == crc:
+                        return crc, packed, size, layout.size
+            found = part.find(b"PK\x07\x08", found + 1)
+        if len(part) < _CHUNK:
+            return None
+        at += len(part) - 3  # a signature may lie across two parts
+    return None
 
 
 def _limits(source: Source, members: list[Member], start: int) -> dict[int, int]:

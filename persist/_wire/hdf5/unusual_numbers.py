@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from persist._wire.base.ml_dtypes import extended
+from persist._wire.base.ml_dtypes import extended, missing_name
 from persist._wire.hdf5.cursor import Frame
 
 __all__ = ["Float", "integers"]
@@ -71,7 +71,9 @@ class Float:
         if name is not None and self.sign == self.precision - 1:
             if name[1:].isdigit():
                 return np.dtype(self.order + name)
-            return extended(name) if self.size == 1 or self.order == "<" else None
+            found = extended(name) if self.size == 1 or self.order == "<" else None
+            # Without ml_dtypes the values are computed, which is exact for these types.
+            return None if found is None or missing_name(found) else found
         long = np.dtype(np.longdouble)
         if plain and parts == _X87 and self.order == "<" and long.itemsize == self.size:
             return long if np.finfo(np.longdouble).nmant == 63 else None

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from persist._wire.base.ml_dtypes import extended
+from persist._wire.base.ml_dtypes import decodable, extended
 from persist._wire.base.source import Cursor, Source
 from persist.errors import DamagedFileError
 from persist.tree import LazyArray, Record
@@ -100,9 +100,9 @@ def read_array(cursor: Cursor, what: str = "the array") -> Any:
     cursor.view(8)  # the device that it was on
     dtype = _dtype(cursor, what)
     if storage == _DENSE:
-        return cursor.array(dtype, shape)
+        return decodable(cursor.array(dtype, shape), what)
     aux = [(_dtype(cursor, what), _shape(cursor, what) or ()) for _ in range(_AUX[storage])]
-    data = cursor.array(dtype, stored)
+    data = decodable(cursor.array(dtype, stored), what)
     indices = [cursor.array(*part) for part in aux]
     return _sparse(storage, shape, data, indices, cursor.source, what)
 

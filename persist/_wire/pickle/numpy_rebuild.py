@@ -18,7 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from persist._wire.base.ml_dtypes import extended
+from persist._wire.base.ml_dtypes import (
+    EncodedArray,
+    decodable,
+    decoded,
+    decoded_dtype,
+    extended,
+    missing_name,
+)
 from persist._wire.base.source import MIB, is_text_valid
 from persist._wire.pickle.machine import INERT, Finisher, Machine, Rebuilder
 from persist.tree import Global, Record
@@ -241,6 +248,8 @@ def _finish_array(machine: Machine, record: Record) -> Any:
     array = array_of_state(machine, record.state)
     if array is INERT or kind is np.ndarray:
         return array
+    if isinstance(array, EncodedArray):
+        return INERT
     if kind is np.matrix and array.ndim != 2:
         return INERT
     if kind is np.recarray and array.dtype.names is not None:
@@ -266,7 +275,8 @@ def array_of_state(machine: Machine, state: Any) -> Any:
     order = "F" if is_fortran else "C"
     if dtype.hasobject:
         return _object_array(shape, dtype, order, data)
-    return _raw_array(machine, shape, dtype, order, data)
+    array = _raw_array(machine, shape, dtype, order, data)
+    return array if array is INERT else decodable(array)
 
 
 def _raw_array(
@@ -314,8 +324,9 @@ def _frombuffer(machine: Machine, args: tuple[Any, ...]) -> Any:
     data, dtype, shape, order = args[:4]
     if order == "K" and len(args) > 4:  # the shape is that in memory; the axes are turned after
         array = _raw_array(machine, _shape_of(shape), _checked(dtype), "C", data)
-        return INERT if array is INERT else array.transpose(_shape_of(args[4]))
-    return _raw_array(machine, _shape_of(shape), _checked(dtype), order, data)
+        return INERT if array is INERT else decodable(array.transpose(_shape_of(args[4])))
+    array = _raw_array(machine, _shape_of(shape), _checked(dtype), order, data)
+    return array if array is INERT else decodable(array)
 
 
 def _scalar(machine: Machine, args: tuple[Any, ...]) -> Any:
@@ -333,6 +344,8 @@ def _scalar(machine: Machine, args: tuple[Any, ...]) -> Any:
         else:
             return INERT
     value = np.ndarray((), dtype, data) if len(data) else np.zeros((), dtype)
+    if missing_name(dtype):
+        return decoded(value)[()] if decoded_dtype(dtype) != dtype else decodable(value)
     return value[()] if is_text_valid(value) else INERT
 
 
@@ -373,7 +386,7 @@ def _finish_masked(machine: Machine, record: Record) -> Any:
         return INERT
     _, shape, dtype, is_fortran, _, mask, fill = state
     data = array_of_state(machine, state[:5])
-    if data is INERT:
+    if data is INERT or isinstance(data, EncodedArray):
         return INERT
     order = "F" if is_fortran else "C"
     mask = _raw_array(
@@ -492,4 +505,4 @@ def array_of_parts(state: Any) -> np.ndarray[Any, Any] | None:
             return None
     except (TypeError, ValueError):
         return None
-    return None if array is INERT or not is_text_valid(array) else array
+    return None if array is INERT or not is_text_valid(array) else decodable(array)

@@ -23,6 +23,7 @@ from typing import Any
 import attrs
 import numpy as np
 
+from persist._wire.base.ml_dtypes import decodable
 from persist._wire.base.source import Source
 from persist._wire.compression.crc32c import crc32c, mask
 from persist._wire.databases.sstable import Table, key_text
@@ -166,11 +167,11 @@ class Bundle:
         told: dict[str, Any] = {"dtype": dtype_name(number), "shape": list(shape)}
         if entry.has("slices"):
             parts, told["slices"] = self._parts(key, entry, shape, entries)
-            tensor = joined(name, dtype, shape, parts, self.index)
+            tensor = decodable(joined(name, dtype, shape, parts, self.index), where)
         else:
             place = self._place(entry, where, number, shape)
             told["shard"] = place.shard
-            tensor = LazyArray(dtype, shape, *self._ways(place))
+            tensor = decodable(LazyArray(dtype, shape, *self._ways(place)), where)
         self.tensors[name] = tensor
         self.described[name] = told
 

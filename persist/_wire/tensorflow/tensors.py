@@ -7,8 +7,8 @@ the shape wants let the last one fill the rest, and none give zeros. Types of
 less than 32 bits share ``int_val``; half and bfloat16 are their bits in
 ``half_val``; complex numbers are pairs. int4 and int2 take a byte each.
 
-Types that NumPy does not have come from ``ml_dtypes``, where that is installed;
-without it, their bits as unsigned integers.
+Types that NumPy does not have come from ``ml_dtypes``; without it their values are
+encoded (`persist._wire.base.ml_dtypes`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from persist._wire.base.ml_dtypes import extended
+from persist._wire.base.ml_dtypes import decodable, extended, missing_name
 from persist._wire.base.source import Source
 from persist._wire.messages.protobuf import Message
 from persist._wire.tensorflow.schemas import dtype_name, shape_of
@@ -158,10 +158,12 @@ def tensor(
                 source,
                 where,
             )
-        return np.frombuffer(content, dtype.newbyteorder("<")).reshape(shape)
-    return LazyArray(
+        flat = np.frombuffer(content, dtype.newbyteorder("<"))
+        return decodable(flat.reshape(shape), where)  # type: ignore[no-any-return]
+    lazy = LazyArray(
         dtype, shape, lambda: fill(_values(message, number, dtype, where), shape, source, where)
     )
+    return decodable(lazy, where)  # type: ignore[no-any-return]
 
 
 def _values(
@@ -190,6 +192,9 @@ def _values(
         halves: np.ndarray[Any, Any] = integers.astype(np.uint16).view(dtype)
         return halves
     if name in ("int4", "uint4", "int2", "uint2"):
+        if missing_name(dtype):
+            codes: np.ndarray[Any, Any] = integers.astype(np.int8).view(dtype)
+            return codes
         return (
             integers.astype(np.int8).astype(dtype) if dtype.kind == "V" else integers.astype(dtype)
         )

@@ -21,6 +21,7 @@ from typing import Any
 import attrs
 import numpy as np
 
+from persist._wire.base.ml_dtypes import decodable, encoded
 from persist._wire.base.source import Source
 from persist._wire.databases.sstable import Table, key_text
 from persist._wire.tensorflow.schemas import SCHEMAS, dtype_name, shape_of
@@ -136,7 +137,7 @@ class TensorTable:
         described: dict[str, Any] = {"dtype": dtype_name(told.number), "shape": list(told.shape)}
         if len(parts) > 1:
             described["slices"] = [shown(extents) for extents, _ in told.slices]
-        self.tensors[name] = joined(name, dtype, told.shape, parts, source)
+        self.tensors[name] = decodable(joined(name, dtype, told.shape, parts, source), where)
         self.described[name] = described
 
 
@@ -166,7 +167,7 @@ def _read(
             where=where,
             remedy="The file is damaged.",
         )
-    return np.asarray(found)
+    return encoded(found)
 
 
 def _check_count(found: Any, shape: tuple[int, ...], where: str, source: Source) -> None:

@@ -170,7 +170,7 @@ def _walk(tree: Any) -> Iterator[tuple[str, Any]]:
         seen.add(id(value))
         yield path, value
         prefix = f"{path}/" if path else ""
-        todo.extend((f"{prefix}{step}", item) for step, item in steps)
+        todo.extend((f"{prefix}{step}" if step else path, item) for step, item in steps)
 
 
 def _steps(value: Any) -> Iterator[tuple[str, Any]] | None:
@@ -179,6 +179,8 @@ def _steps(value: Any) -> Iterator[tuple[str, Any]] | None:
         return ((_step(key), item) for key, item in value.items() if not isinstance(key, tuple))
     if isinstance(value, list | tuple):
         return ((str(index), item) for index, item in enumerate(value))
+    if isinstance(value, Record) and value.cls.name == "_rebuild_qtensor" and len(value.args) > 4:
+        return _of_quantized(value)
     if isinstance(value, Record):
         fields = fields_of(value)
         parts = module_parts(fields)
@@ -187,3 +189,12 @@ def _steps(value: Any) -> Iterator[tuple[str, Any]] | None:
         return iter([*((_step(name), item) for name, item in fields.items()),
                      *((f"args/{index}", item) for index, item in enumerate(value.args))])  # fmt: skip
     return None
+
+
+def _of_quantized(record: Record) -> Iterator[tuple[str, Any]]:
+    """Its integers go by its own path, scales and zero points beside it, as its array does."""
+    yield "", record.args[0]
+    quantizer = record.args[4]
+    if isinstance(quantizer, tuple) and len(quantizer) == 4:
+        yield "q_per_channel_scales", quantizer[1]
+        yield "q_per_channel_zero_points", quantizer[2]

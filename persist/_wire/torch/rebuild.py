@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 
 from persist._runtime.lazy_regex import regex
+from persist._wire.base.ml_dtypes import encoded, missing_name
 from persist._wire.base.source import Source
 from persist._wire.pickle import numpy_rebuild, stdlib_rebuild
 from persist._wire.pickle.machine import INERT, Finisher, Machine, Rebuilder
 from persist._wire.torch.storage import Blob, Storage, Tensor, dtype_of, kind_of
 from persist._wire.torch.tensor_opcodes import Phrases
 from persist.errors import DamagedFileError, PersistError
-from persist.tree import ABSENT, Global, Record
+from persist.tree import ABSENT, Global, LazyArray, Record
 
 __all__ = ["FINISH", "REBUILD", "Origin", "machine_for", "rebuilt", "storage_of", "text_of"]
 
@@ -155,10 +156,26 @@ def text_of(value: Any) -> str:
 
 def storage_of(kind: str, items: Any) -> Storage | None:
     """Return the storage that lists its elements (a plain pickle of 0.1 to 0.3), or None."""
+    if isinstance(items, np.ndarray | LazyArray):  # as a container keeps it
+        values, dtype = encoded(items), dtype_of(kind)
+        if values.ndim != 1 or (values.dtype.kind, values.dtype.itemsize) != (
+            dtype.kind,
+            dtype.itemsize,
+        ):
+            return None
+        values = np.ascontiguousarray(values, dtype)
+        return Storage(Blob.of(values), kind, values.size)
     if not isinstance(items, list | tuple):
         return None
     try:
-        values = np.array(items, dtype_of(kind))
+        dtype = dtype_of(kind)
+        if missing_name(dtype):  # a bfloat16 is the upper half of a float32
+            if kind != "bfloat16":
+                return None
+            halves = np.array(items, np.float32).view("<u4") >> 16
+            values = halves.astype("<u2").view(dtype)
+        else:
+            values = np.array(items, dtype)
     except (TypeError, ValueError, OverflowError):
         return None
     return Storage(Blob.of(values), kind, values.size) if values.ndim == 1 else None

@@ -5,8 +5,9 @@ one dtype, a `Tensor` at some, by offset, shape and strides that count elements.
 Both are lazy arrays: until they are read nothing of the blob is, and then it is a
 view of the mapped file. Tensors of one blob share its memory.
 
-Dtypes that NumPy lacks come from ``ml_dtypes``; without it they are unsigned
-integers of the same size, whose bits are right and whose true name is in `Tensor.kind`.
+Dtypes that NumPy lacks come from ``ml_dtypes``; without it the elements are kept as they are
+stored (`Tensor.encoded`), bfloat16 is read as float32, and others cannot be read. Their name is in
+`Tensor.kind` either way.
 Without it a complex number of two halves is a pair of them, in a dtype that is also named
 ``complex32``.
 
@@ -25,8 +26,16 @@ from typing import Any
 
 import numpy as np
 
-from persist._wire.base.ml_dtypes import extended
+from persist._wire.base.ml_dtypes import (
+    decoded,
+    decoded_dtype,
+    dtype_name,
+    encoded,
+    extended,
+    missing_name,
+)
 from persist._wire.base.source import Source
+from persist._wire.quantized import QuantizedTensor, tensor_of_torch
 from persist.errors import DamagedFileError, MissingExtraError
 from persist.tree import LazyArray
 
@@ -198,14 +207,22 @@ class Storage(LazyArray):
         self.blob = blob
         self.kind = kind
         self.start = start
-        self.dtype = _ordered(kind, blob.is_big)
+        self.dtype = decoded_dtype(_ordered(kind, blob.is_big))
         self.shape = (count,)
         self._whole = None
 
     def read(self) -> np.ndarray[Any, Any]:
         if self._whole is None:
-            self._whole = _look(self.blob, self.start, self.kind, self.shape, (1,))
+            self._whole = decoded(self.encoded(), f"storage {self.blob.key!r}")
         return self._whole
+
+    def encoded(self) -> np.ndarray[Any, Any]:
+        """Return the elements as they are stored."""
+        return _look(self.blob, self.start, self.kind, self.shape, (1,))
+
+    def stored_dtype(self) -> np.dtype[Any]:
+        """Return the dtype of the stored elements."""
+        return _ordered(self.kind, self.blob.is_big)
 
     def __getitem__(self, index: Any) -> Any:
         return self.read()[index]
@@ -261,16 +278,16 @@ class Tensor(LazyArray):
         self.is_parameter = is_parameter
         self.is_conj = is_conj
         self.is_neg = is_neg
-        self.dtype = _ordered(self.kind, storage.blob.is_big)
+        self.dtype = decoded_dtype(_ordered(self.kind, storage.blob.is_big))
         self._whole = None
         self._check()
 
     def _check(self) -> None:
         """Compare what it looks at with what is there."""
-        storage, size = self.storage, self.dtype.itemsize
+        storage, size = self.storage, dtype_of(self.kind).itemsize
         span = _reach(self.shape, self.strides)
         if span >= 0 and self.offset >= 0:
-            length = storage.shape[0] * storage.dtype.itemsize
+            length = storage.shape[0] * dtype_of(storage.kind).itemsize
             if (self.offset + span) * size <= length or not span:
                 return
         raise DamagedFileError(
@@ -308,11 +325,29 @@ class Tensor(LazyArray):
         return self.read()[index]
 
     def _part(self, shape: tuple[int, ...], offset: int) -> np.ndarray[Any, Any]:
-        start = self.storage.start + offset * self.dtype.itemsize
-        array = _look(self.storage.blob, start, self.kind, shape, self.strides)
+        array = decoded(self._stored(shape, offset), f"storage {self.storage.blob.key!r}")
         if self.is_conj:
             array = _conjugate(array)
         return -array if self.is_neg else array
+
+    def _stored(self, shape: tuple[int, ...], offset: int) -> np.ndarray[Any, Any]:
+        start = self.storage.start + offset * dtype_of(self.kind).itemsize
+        return _look(self.storage.blob, start, self.kind, shape, self.strides)
+
+    def encoded(self) -> np.ndarray[Any, Any]:
+        """Return the elements as they are stored, with the conjugation and sign applied."""
+        if missing_name(dtype_of(self.kind)) and self.is_neg:
+            turned: np.ndarray[Any, Any] = self._stored(self.shape, self.offset).copy()
+            bits = turned.view(f"u{turned.dtype.itemsize}")
+            bits ^= 1 << (8 * turned.dtype.itemsize - 1)  # the sign is the highest bit
+            return turned
+        if missing_name(dtype_of(self.kind)):
+            return self._stored(self.shape, self.offset)
+        return self.read()
+
+    def stored_dtype(self) -> np.dtype[Any]:
+        """Return the dtype of the stored elements."""
+        return _ordered(self.kind, self.storage.blob.is_big)
 
     def __repr__(self) -> str:
         return f"<tensor {self.kind} {self.shape} of storage {self.storage.blob.key!r}>"
@@ -345,7 +380,7 @@ def _ordered(kind: str, is_big: bool) -> np.dtype[Any]:
 
 
 def _is_foreign(dtype: np.dtype[Any]) -> bool:
-    return dtype.type.__module__ == "ml_dtypes"
+    return dtype.type.__module__ == "ml_dtypes" or bool(missing_name(dtype))
 
 
 def _look(
@@ -423,10 +458,12 @@ def as_torch(array: Any) -> Any:
         MissingExtraError: torch is not installed.
     """
     torch = _torch()
-    values = np.asarray(array)
+    if isinstance(array, QuantizedTensor):
+        return tensor_of_torch(torch, array)
+    values = encoded(array)
     if not values.dtype.isnative:
         values = values.astype(values.dtype.newbyteorder("="))
-    kind = array.kind if isinstance(array, Storage | Tensor) else values.dtype.name
+    kind = array.kind if isinstance(array, Storage | Tensor) else dtype_name(values.dtype)
     kind = kind.removeprefix("q") if kind in ("qint8", "quint8", "qint32") else kind
     wanted = getattr(torch, kind, None)
     if not isinstance(wanted, torch.dtype):

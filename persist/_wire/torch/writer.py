@@ -18,8 +18,20 @@ from typing import Any
 import numpy as np
 
 from persist._wire.archives.stored_zip import StoredZip
+from persist._wire.base.ml_dtypes import dtype_name, dtype_text, encoded
 from persist._wire.pickle.writer import PickleWriter
-from persist._wire.torch.storage import DTYPES, STORAGES, Blob, Storage, Tensor, dtype_of, span_of
+from persist._wire.quantized import QuantizedTensor
+from persist._wire.torch.rebuild import storage_of
+from persist._wire.torch.storage import (
+    DTYPES,
+    STORAGES,
+    Blob,
+    Storage,
+    Tensor,
+    dtype_of,
+    kind_of,
+    span_of,
+)
 from persist.errors import FormatError
 from persist.tree import ABSENT, Global, LazyArray, Record
 
@@ -131,11 +143,14 @@ class _Plan:
         self._by_blob: dict[int, _Run] = {}
         arrays: list[np.ndarray[Any, Any]] = []
         for path, value in _values(tree):
-            if isinstance(value, Tensor | Storage):
+            storage = _storage_in(value)
+            if storage is not None:
+                self._place(value, storage, storage.blob)
+            elif isinstance(value, Tensor | Storage):
                 blob = value.blob if isinstance(value, Storage) else value.storage.blob
                 self._place(value, value, blob)
             elif isinstance(value, LazyArray | np.ndarray):
-                found = np.asarray(value)
+                found = encoded(value)
                 _check_array(found, path)
                 if isinstance(value, np.ndarray):
                     arrays.append(value)
@@ -279,7 +294,17 @@ def _flat(array: np.ndarray[Any, Any], length: int) -> np.ndarray[Any, Any]:
 # What may be written.
 
 
+def _storage_in(value: Any) -> Storage | None:
+    """The storage that a record names, as a container keeps those of quantized tensors."""
+    if not isinstance(value, Record) or value.cls.module != "torch" or len(value.args) != 1:
+        return None
+    kind = kind_of(value.cls.name) if value.cls.name.endswith("Storage") else None
+    return None if kind is None else storage_of(kind, value.args[0])
+
+
 def _kind(array: np.ndarray[Any, Any]) -> str:
+    if array.dtype.kind == "V":  # opaque dtypes of one width are equal
+        return dtype_name(array.dtype)
     return _name_of(array.dtype)
 
 
@@ -291,7 +316,7 @@ def _name_of(dtype: np.dtype[Any]) -> str:
 def _check_array(array: np.ndarray[Any, Any], path: str) -> None:
     if _kind(array) not in DTYPES:
         raise FormatError(
-            f"torch has no dtype for {array.dtype}.",
+            f"torch has no dtype for {dtype_text(array.dtype)}.",
             where=f"at {path!r}",
             remedy='Convert it, or save with format="persist".',
         )
@@ -344,6 +369,8 @@ def _values(tree: Any) -> Iterator[tuple[str, Any]]:
         if id(value) in seen and not isinstance(value, str | int | float):
             continue
         seen.add(id(value))
+        if isinstance(value, QuantizedTensor):
+            value = value.record
         yield path, value
         prefix = f"{path}/" if path else ""
         todo.extend((f"{prefix}{step}", item) for step, item in _below(value))
@@ -375,6 +402,8 @@ class _TensorPickle(PickleWriter):
         self._plan = plan
 
     def _save(self, value: Any) -> Any:
+        if isinstance(value, QuantizedTensor):
+            value = value.record
         place = self._plan.places.get(id(value))
         if place is not None and id(value) not in self._memo:
             self._put_tensor(place[0], place[1])

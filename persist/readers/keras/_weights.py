@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from persist._wire.archives.zip import Member, ZipDirectory
-from persist._wire.base.ml_dtypes import extended
+from persist._wire.base.ml_dtypes import decodable, extended
 from persist._wire.base.source import Source
 from persist._wire.hdf5.file import Hdf5, attribute_json, merge
 from persist._wire.hdf5.objects import Attribute, Node, node_at
@@ -239,7 +239,7 @@ class _Network:
                 continue
             group, own = self.walk.holder(path)
             if dtype is not None and dtype.itemsize == kind.itemsize and own in group:
-                group[own] = _as_type(group[own], dtype)
+                group[own] = decodable(_as_type(group[own], dtype), path)
 
     # Structure.
 

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from persist._runtime.lazy_regex import regex
+from persist._wire.base.ml_dtypes import decodable, dtype_name, encoded
 from persist._wire.base.source import Source
 from persist._wire.torch.storage import dtype_of, kind_of
 from persist.errors import DamagedFileError, FormatError
@@ -244,7 +245,8 @@ def _value(name: str, item: Record, told: _Told, parts: _Parts) -> Any:
         covered += math.prod(extent)
     if covered != math.prod(shape):
         raise told.damaged(f"the chunks of {name!r} hold {covered:,} elements of {shape}.")
-    return LazyArray(dtype, shape, functools.partial(_whole, dtype, shape, pieces, parts.tree))
+    fetch = functools.partial(_whole, dtype, shape, pieces, parts.tree)
+    return decodable(LazyArray(dtype, shape, fetch), f"tensor {name!r}")
 
 
 def _at(index: Index, told: _Told) -> _Place:
@@ -293,10 +295,11 @@ def _chunk(
             file=source.name,
             remedy="The part is damaged, or of another checkpoint.",
         )
-    array = np.asarray(value)
-    if array.dtype.newbyteorder("=") != dtype.newbyteorder("="):
+    array = encoded(value)
+    is_same = array.dtype.newbyteorder("=") == dtype.newbyteorder("=")
+    if not is_same or dtype_name(array.dtype) != dtype_name(dtype):
         raise DamagedFileError(
-            f"a chunk of {dtype} is due, and this is of {array.dtype}.",
+            f"a chunk of {dtype_name(dtype)} is due, and this is of {dtype_name(array.dtype)}.",
             file=source.name,
             remedy="The part is damaged, or of another checkpoint.",
         )

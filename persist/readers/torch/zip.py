@@ -16,9 +16,11 @@ from __future__ import annotations
 
 from typing import IO, Any
 
+from persist._wire.archives.zip import ZipDirectory
 from persist._wire.base.source import Source
 from persist._wire.torch.archive import Archive
 from persist._wire.torch.outline import outline
+from persist.errors import DamagedFileError
 from persist.readers.base import Content, Options, Reader
 
 __all__ = ["ZipReader"]
@@ -34,15 +36,17 @@ class ZipReader(Reader):
 
     def claims(self, source: Source) -> str | None:
         archive = Archive.of(source, "data.pkl")
-        if archive is None or archive.has("constants.pkl") or archive.is_package:
+        if archive is None:
+            return _broken_off(source)
+        if archive.has("constants.pkl") or archive.is_package:
             return None
         return f'ZIP with "{archive.folder}data.pkl"'
 
     def read(self, source: Source, options: Options) -> Content:
         from persist._wire.torch.rebuild import Origin, machine_for
 
-        archive = Archive.need(source, "data.pkl")
         damage: list[str] = []
+        archive = Archive.of(source, "data.pkl") or _of_broken(source, options, damage)
         checked = archive.checked(options.verify)
         is_big = archive.text("byteorder") == "big"
         origin = Origin(
@@ -80,3 +84,37 @@ class ZipReader(Reader):
         from persist._wire.torch.writer import write_archive
 
         write_archive(tree, target, **options)
+
+
+# Archives that break off.
+
+
+def _broken_off(source: Source) -> str | None:
+    """Why a ZIP without a directory is one of torch's: by its first local header."""
+    head = source.head(30 + 1024) if source.kind == "file" else b""
+    if head[:4] != b"PK\3\4" or len(head) < 30 or ZipDirectory.of(source) is not None:
+        return None
+    length = int.from_bytes(head[26:28], "little")
+    name = head[30 : 30 + length]
+    if not name.endswith(b"/data.pkl") or name.count(b"/") != 1:
+        return None
+    text = name.decode("utf-8", "replace")
+    return f"begins as a ZIP with the member {text!r}, but its directory is missing or broken"
+
+
+def _of_broken(source: Source, options: Options, damage: list[str]) -> Archive:
+    """The members that are whole where salvage is asked; else the error that tells what is wrong."""
+    try:
+        ZipDirectory.read(source)
+    except DamagedFileError as error:
+        if not options.salvage:
+            error.remedy += " Open it with salvage=True for the members that are whole."
+            raise
+        directory = ZipDirectory.salvage(source)
+        if not directory.members or not directory.names[0].endswith("/data.pkl"):
+            raise
+        damage.append(
+            f"{error.what.rstrip('.')}; {len(directory.members):,} members are whole and given"
+        )
+        return Archive(directory, directory.names[0].removesuffix("data.pkl"))
+    return Archive.need(source, "data.pkl")

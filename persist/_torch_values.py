@@ -1,0 +1,95 @@
+"""Trees whose arrays are tensors of torch: for a framework's own ``load_state_dict``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from persist._trees.copier import Copier
+from persist._trees.paths import Looker
+from persist._wire.torch.storage import as_torch, kind_of
+from persist.tree import ABSENT, Global, LazyArray, Record, View
+
+__all__ = ["part_at", "tensor_of", "with_tensors"]
+
+
+def tensor_of(value: Any, looker: Looker) -> Any:
+    """Return the tensor that a value is, or ABSENT: it is no array, or torch has no dtype for it.
+
+    A record counts where a pack sees an array in it (a quantized tensor, a parameter); the name of
+    a dtype of torch is that dtype.
+    """
+    if type(value) is Global:
+        return _dtype(value)
+    if isinstance(value, Record):
+        seen = looker.through(value)
+        value = seen.value if isinstance(seen, View) else seen
+    if not isinstance(value, LazyArray | np.ndarray) or value.dtype.hasobject:
+        return ABSENT
+    made = as_torch(value)
+    return ABSENT if made is value else made
+
+
+def _dtype(name: Global) -> Any:
+    """The dtype that a name of torch stands for, else ABSENT."""
+    torch: Any = sys.modules.get("torch")
+    if torch is None or name.module != "torch" or kind_of(name.name) is None:
+        return ABSENT
+    found = getattr(torch, name.name, None)
+    return found if isinstance(found, torch.dtype) else ABSENT
+
+
+class _TensorCopier(Copier):
+    """Copies a tree; arrays become tensors of the same memory, one for each array."""
+
+    def __init__(self, looker: Looker) -> None:
+        super().__init__(lambda record, path: record)
+        self._looker = looker
+        self._made: dict[int, tuple[Any, Any]] = {}
+
+    def _new(self, old: Any) -> Any:
+        if not isinstance(old, LazyArray | np.ndarray | Record | Global):
+            return super()._new(old)
+        known = self._made.get(id(old))
+        if known is not None:
+            return known[1]
+        made = tensor_of(old, self._looker)
+        if made is ABSENT and isinstance(old, Record):
+            made = self._plain(old)
+        if made is ABSENT:
+            return super()._new(old)
+        self._made[id(old)] = (old, made)
+        return made
+
+    def _plain(self, record: Record) -> Any:
+        """What a pack knows to be a plain value (a ``torch.Size``), else ABSENT."""
+        seen = self._looker.through(record)
+        if isinstance(seen, View):
+            seen = ABSENT if seen.parts else seen.value
+        return ABSENT if isinstance(seen, View | Record) else seen
+
+
+def with_tensors(tree: Any, looker: Looker) -> Any:
+    """Return a copy of a tree in which arrays are tensors of torch.
+
+    Raises:
+        MissingExtraError: torch is not installed.
+    """
+    return _TensorCopier(looker).copy(tree)
+
+
+def part_at(tree: Any, looker: Looker, path: str) -> Any:
+    """Return what stands at a natural path of a tree, or ABSENT."""
+    todo = [(tree, path)]
+    while todo:
+        value, rest = todo.pop()
+        if not rest:
+            return value
+        for step, item in reversed(looker.look(value)[1]):
+            if step == rest:
+                todo.append((item, ""))
+            elif rest.startswith(f"{step}/"):
+                todo.append((item, rest[len(step) + 1 :]))
+    return ABSENT
