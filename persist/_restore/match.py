@@ -352,9 +352,9 @@ def _nearest(name: str, names: list[str]) -> list[str]:
 def _remedy(report: Report) -> str:
     """What to do; where a prefix is all that parts the names, which."""
     told = "Nothing was changed. "
-    prefix = _prefix(report)
-    if prefix:
-        told += f"With match={{{'^' + re.escape(prefix)!r}: ''}} the names would fit. "
+    rules = _rules(report)
+    if rules:
+        told += f"With match={rules!r} the names would fit. "
     elif report.missing and len(report.missing) == len(report.unexpected) and not report.filled:
         told += "There are as many in the file: match='order' takes them one after another. "
     elif not (report.missing or report.unexpected) and _PRECISION in "".join(
@@ -362,6 +362,56 @@ def _remedy(report: Report) -> str:
     ):
         told += "A change of precision alone is made with strict=False. "
     return told + "Choose with only=[...] or match=, or fill what fits with strict=False."
+
+
+def _rules(report: Report) -> dict[str, str | None]:
+    """The rules by which every missing name has its array, where one prefix parts them all.
+
+    What is in the file beside these (an optimizer, copies of the weights) is left out by its first
+    step; a rule that leaves out comes first, so that it sees the name as it is in the file.
+    """
+    prefix, added = _prefix(report), ""
+    if prefix:
+        beside = [name for name in report.unexpected if not name.startswith(prefix)]
+        rule = {"^" + re.escape(prefix): ""}
+    else:
+        added, beside = _added_prefix(report)
+        rule = {"^": added}
+    if not prefix and not added:
+        return {}
+    left_out: dict[str, str | None] = {}
+    for name in beside:
+        first, slash, _ = name.partition("/")
+        left_out["^" + re.escape(first) + (slash or "$")] = None
+    if any(
+        re.search(pattern, name) for pattern in left_out for name in _taken(report, prefix, added)
+    ):
+        return {}
+    return {**left_out, **rule}
+
+
+def _taken(report: Report, prefix: str, added: str) -> list[str]:
+    """The names in the file of what is missing, and of what is there already."""
+    if prefix:
+        return [prefix + name for name in report.missing]
+    return [name[len(added) :] for name in report.missing]
+
+
+def _added_prefix(report: Report) -> tuple[str, list[str]]:
+    """What every missing name has before one of the file; and the names in the file beside these."""
+    found, taken = set(), set()
+    for name in report.missing:
+        ends = [
+            other for other in report.unexpected if slashed(name).endswith(f"/{slashed(other)}")
+        ]
+        if not ends:
+            return "", []
+        longest = max(ends, key=len)
+        found.add(name[: len(name) - len(longest)])
+        taken.add(longest)
+    if len(found) != 1 or len(taken) != len(report.missing) or report.filled:
+        return "", []
+    return found.pop(), [name for name in report.unexpected if name not in taken]
 
 
 def _prefix(report: Report) -> str:
