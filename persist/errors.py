@@ -29,8 +29,10 @@ __all__ = [
     "PersistError",
     "RestoreError",
     "SchemaError",
+    "UnfitStateError",
     "UnknownFieldWarning",
     "UnknownFormatError",
+    "UnknownPathError",
     "UnknownSchemaError",
     "UntrustedError",
 ]
@@ -139,6 +141,17 @@ class MigrationFailedError(SchemaError):
 
 class RestoreError(SchemaError, ValueError):
     """Arrays of a file do not fit into what they were to fill; nothing was applied."""
+
+
+class UnknownPathError(PersistError, KeyError):
+    """Nothing is at this path; the nearest ones are told."""
+
+    # KeyError has a __str__ of its own; ours is meant.
+    __str__ = PersistError.__str__
+
+
+class UnfitStateError(SchemaError, LookupError):
+    """A ready-made step finds no such field in a state, or one that it cannot turn."""
 
 
 class UntrustedError(PersistError, PermissionError):

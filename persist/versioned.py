@@ -19,11 +19,14 @@ and ``flatten_state(obj)`` the other way.
 
 from __future__ import annotations
 
+import enum
 import functools
 from collections.abc import Mapping
 from typing import Any
 
+from persist import _sent
 from persist import schema as _schema
+from persist._enums import make_member as _member
 from persist._instances.adapter import (
     Flat,
     default_setstate,
@@ -123,8 +126,36 @@ class Versioned:
         return road_of(type(self)).copied(self, memo)
 
 
+def _declare_enum(
+    cls: enum.EnumMeta, version: int | None, schema: str | None, registry: Registry | None
+) -> None:
+    """Register an enum, whose members pickle themselves by name and are what they are in copies."""
+    home = default_registry if registry is None else registry
+    home.register(cls, version=1 if version is None else version, schema=schema)
+
+    def __reduce_ex__(self: Any, protocol: Any) -> Any:  # noqa: N807
+        name = self._name_
+        if name in type(self)._member_map_:
+            return _member, (type(self), name)
+        return type(self), (self._value_,)
+
+    def itself(self: Any, memo: Any = None) -> Any:
+        return self
+
+    methods: dict[str, Any] = {
+        "__reduce_ex__": __reduce_ex__,
+        "__copy__": itself,
+        "__deepcopy__": itself,
+    }
+    for name, method in methods.items():
+        setattr(cls, name, method)
+
+
 def _declare(cls: type, version: int | None, schema: str | None, registry: Registry | None) -> None:
     """Note what the head of a class says; a decorator may make the class a second time without it."""
+    if isinstance(cls, enum.EnumMeta):
+        _declare_enum(cls, version, schema, registry)
+        return
     before = vars(cls).get(_schema.DECLARED)
     if version is None and schema is None and registry is None and isinstance(before, Declared):
         declared = before
@@ -225,4 +256,5 @@ def downgrade(obj: Any, to: int | Mapping[str, int]) -> Downgraded:
     return downgrade_record(record, to, road.registry)
 
 
-_FROZEN = (_array, _constant, _set_state)
+_FROZEN = (_array, _constant, _member, _set_state)
+_KEPT = _sent  # imported, so that pickle finds what is looked for there

@@ -14,6 +14,7 @@ import functools
 import importlib
 import io
 import os
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import IO, TYPE_CHECKING, Any, TypeVar, overload
@@ -30,8 +31,10 @@ from persist.errors import (
     DamageWarning,
     FormatError,
     LimitError,
+    PackWarning,
     PersistError,
     RestoreError,
+    SchemaError,
     UnknownFormatError,
     UnknownSchemaError,
 )
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from persist import _container
     from persist._objects.snapshot import Memory
     from persist._restore.match import Report
+    from persist._trust import Trust
     from persist._upgrade.plan import Plan
     from persist.registry import Registry
 
@@ -310,66 +314,121 @@ def load(  # type: ignore[misc]  # the overloads' options are these
     from persist._unversioned import check_is
 
     _check_arrays(arrays)
-    opened = open_source(
-        source, map=mmap, limits=limits, writable=True, storage_options=storage_options
-    )
-    options = Options(py2_str=py2_str, verify=verify, salvage=salvage, step=step)
-    with _open(opened, options, registry) as file, collector_paused():
+    reading: dict[str, Any] = {"py2_str": py2_str, "verify": verify, "salvage": salvage}
+    opening: dict[str, Any] = {"mmap": mmap, "limits": limits, "storage_options": storage_options}
+    with (
+        _once(source, (id(registry), migrate, step)),
+        _open_writable(source, registry, step=step, **opening, **reading) as file,
+        collector_paused(),
+    ):
         _tell_damage(file)
-        knowledge = file.knowledge
         looker = file.looker if arrays == "torch" else None
-        made = functools.partial(build, trust=trust, strict=strict)
         is_all = cls is None and not at and assume_version is None
-        if migrate and is_all and looker is None:
-            found = _by_columns(file, functools.partial(made, validate=validate))
-            if found is not ABSENT:
-                return found
-        made = functools.partial(
-            made, registry=knowledge, file=file.path, is_known=file.is_known, looker=looker
-        )
-        tree = file.tree if is_all else _wanted(file, cls, at, assume_version)
+        tree = ABSENT if is_all else _wanted(file, cls, at, assume_version)
         if migrate:
-            tree, plan = _upgraded(tree, file, unknown, strict, trust)
-            made = functools.partial(made, validate=validate, plan=plan)
-        value = made(tree)
+            value = _made_today(file, trust, strict, unknown, validate, tree=tree, looker=looker)
+        else:
+            value = build(
+                file._written if is_all else tree,
+                file.knowledge,
+                trust=trust,
+                strict=strict,
+                file=file.path,
+                is_known=file.is_known,
+                looker=looker,
+            )
         if cls is not None:
             check_is(value, cls, file.name)
         return value
 
 
+def _made_today(
+    file: File,
+    trust: Iterable[str],
+    strict: bool,
+    unknown: str,
+    validate: bool,
+    *,
+    tree: Any = ABSENT,
+    looker: Looker | None = None,
+) -> Any:
+    """Upgrade the tree of a file, or a part of it, and make its objects.
+
+    Args:
+        file: that is open.
+        trust, strict, unknown, validate: as for `load`.
+        tree: a part of the file's tree; ABSENT is all of it.
+        looker: sees arrays in records; with it, arrays become tensors of torch.
+    """
+    from persist._objects.build import build
+    from persist._trust import Trust
+    from persist._upgrade import records
+
+    knowledge = file.knowledge
+    trusted = Trust(trust, knowledge)
+    made = functools.partial(build, trust=trusted.names, strict=strict, validate=validate)
+    if tree is ABSENT and looker is None:
+        found = _by_columns(file, made)
+        if found is not ABSENT:
+            return found
+    tree, plan = file._written if tree is ABSENT else tree, None
+    if not records.is_today(tree, knowledge):
+        tree, plan = records.upgrade(
+            tree,
+            knowledge,
+            file=file.name,
+            unknown=unknown,
+            strict=strict,
+            see=functools.partial(_plain_value, file.looker, trusted),
+        )
+    return made(tree, knowledge, plan=plan, file=file.path, is_known=file.is_known, looker=looker)
+
+
 def _wanted(file: File, cls: type | None, at: str, assume_version: int | None) -> Any:
     """A part of a file's tree, as the state of a class where one is given."""
     from persist._torch_values import part_at
+    from persist._trust import Trust
     from persist._unversioned import assume, state_of
 
     tree = part_at(file._written, file.looker, at) if at else file._written
     if tree is ABSENT:
         raise _nothing_at(at, file)
     if cls is not None:
-        seen = _plain_value(file.looker, set(), tree) if isinstance(tree, Record) else tree
+        seen = _plain_value(file.looker, Trust((), file.knowledge), tree) if isinstance(tree, Record) else tree
         tree = state_of(tree if seen is ABSENT else seen, cls, file.knowledge)
     if assume_version is not None:
         assume(tree, assume_version, file.knowledge)
     return tree
 
 
-def _upgraded(
-    tree: Any, file: File, unknown: str, strict: bool, trust: Iterable[str]
-) -> tuple[Any, Plan | None]:
-    """The tree of a file as it is today, and what was done to it; None where nothing was."""
-    from persist._upgrade import records
+class _Loading(threading.local):
+    """What is being loaded, in this thread."""
 
-    if records.is_today(tree, file.knowledge):
-        return tree, None
-    trusted = {trust} if isinstance(trust, str) else set(trust)
-    return records.upgrade(
-        tree,
-        file.knowledge,
-        file=file.name,
-        unknown=unknown,
-        strict=strict,
-        see=functools.partial(_plain_value, file.looker, trusted),
-    )
+    def __init__(self) -> None:
+        self.sources: list[Any] = []
+
+
+_loading = _Loading()
+
+
+@contextlib.contextmanager
+def _once(source: Any, options: Any) -> Iterator[None]:
+    """Refuse to load a file while it is loaded: a step or a class that does so would never end."""
+    is_path = isinstance(source, str | os.PathLike)
+    name = os.path.abspath(os.fsdecode(os.fspath(source))) if is_path else id(source)
+    key = (name, options)
+    if key in _loading.sources:
+        raise SchemaError(
+            "the file is loaded while it is being loaded: a step, a class or a resource asks for it.",
+            file=os.fsdecode(os.fspath(source)) if is_path else None,
+            remedy="A step gets the whole state that it needs; what else is in the file, "
+            "persist.open(...) gives without upgrading it.",
+        )
+    _loading.sources.append(key)
+    try:
+        yield
+    finally:
+        _loading.sources.remove(key)
 
 
 def _by_columns(file: File, build: Callable[..., Any]) -> Any:
@@ -408,29 +467,86 @@ def explain(
     *,
     at: str = "",
     assume_version: int | None = None,
+    trust: Iterable[str] = (),
+    strict: bool = False,
+    unknown: str = "warn",
+    validate: bool = True,
     registry: Registry | None = None,
     step: int | None = None,
     **options: Any,
 ) -> Plan:
-    """Tell what `load` would do to each record of a file, and why; nothing is done.
+    """Tell what `load` would do to each record of a file, and why; the file stays as it is.
+
+    The load is rehearsed in memory and its result thrown away, since only so the plan has a
+    problem exactly where `load` raises: stamps, migrations, converters, validators, codecs,
+    ``__loaded__`` and the opening of resources run as they do in a load.
 
     Args:
         source: as for `open`.
-        cls, at, assume_version: as for `load`.
+        cls, at, assume_version, trust, strict, unknown, validate: as for `load`.
         registry: schemas, aliases, stamps and migrations; None is the default one.
         step: of a series of checkpoints, the one wanted.
         options: those of `open`.
 
     Returns:
         A `Plan`: for each record its path and class, how its version is known (envelope, stamp,
-        or the lack of one), the aliases, the steps, and what stays opaque.
+        or the lack of one), the aliases, the steps, what stays opaque, and what `load` would
+        raise (``problems``, of all records and not of the first alone).
+
+    Raises:
+        FormatError: the file cannot be read.
+        UntrustedError: ``trust`` holds what may not be trusted.
     """
+    from persist._objects.build import build
+    from persist._trust import Trust
+    from persist._unversioned import check_is
     from persist._upgrade import records
 
-    with open(source, registry=registry, step=step, **options) as file:
-        see = functools.partial(_plain_value, file.looker, set())
-        tree = _wanted(file, cls, at, assume_version)
-        return records.plan(tree, file.knowledge, file=file.name, see=see)
+    # Arrays that may be written into, as a load has them: what runs in it may do so.
+    with _open_writable(source, registry, step=step, **options) as file, collector_paused():
+        knowledge = file.knowledge
+        tree, rehearsal = records.rehearse(
+            _wanted(file, cls, at, assume_version),
+            knowledge,
+            file=file.name,
+            unknown=unknown,
+            strict=strict,
+            see=functools.partial(_plain_value, file.looker, Trust(trust, knowledge)),
+        )
+        made = build(
+            tree,
+            knowledge,
+            trust=trust,
+            strict=strict,
+            validate=validate,
+            plan=rehearsal.plan,
+            file=file.path,
+            is_known=file.is_known,
+            rehearsal=rehearsal,
+        )
+        if cls is not None and made is not ABSENT and not rehearsal.plan.problems:
+            try:
+                check_is(made, cls, file.name)
+            except PersistError as error:
+                rehearsal.fail(None, error)
+        return rehearsal.plan
+
+
+def _open_writable(
+    source: Any,
+    registry: Registry | None,
+    *,
+    mmap: bool = True,
+    storage_options: Mapping[str, Any] | None = None,
+    limits: Mapping[str, int] | None = None,
+    arrays: str = "numpy",
+    **options: Any,
+) -> File:
+    """Open a source as `load` does: maps of arrays are private, and may be written into."""
+    opened = open_source(
+        source, map=mmap, limits=limits, writable=True, storage_options=storage_options
+    )
+    return _open(opened, Options(arrays=arrays, **options), registry)
 
 
 def restore(
@@ -648,8 +764,9 @@ def _save(
     wanted: dict[str, Any] = {"metadata": metadata, "compress": compress, "protocol": protocol}
     options = {name: value for name, value in wanted.items() if value is not None}
     if writer.is_pickle and not versions:
-        from persist._objects.flatten import reduced
+        from persist._objects.flatten import flatten, reduced
 
+        flatten(obj, registry)  # what could not be found again is refused here as in a container
         tree = obj  # objects pickle themselves, their envelopes with them
         options["reducer"] = functools.partial(reduced, registry)
     else:
@@ -818,6 +935,7 @@ def _older(
     """The records of these schemas as an older version had them; bare, without a version."""
     if not versions:
         return tree
+    from persist._enums import member_named
     from persist._trees.copier import Copier
     from persist._upgrade.downgrade import downgrade_record
     from persist._upgrade.versions import target_of
@@ -846,7 +964,11 @@ def _older(
             older.version = None
         return older
 
-    return Copier(finish).copy(tree)
+    def member_of(named: Global) -> Any:  # which a pickle spells in its own way
+        found = member_named(named.qualname, registry)
+        return named if found is ABSENT else found
+
+    return Copier(finish, member_of if is_bare else None).copy(tree)
 
 
 def _writer_of(format: str) -> Reader:
@@ -973,7 +1095,27 @@ def choose(
 
 
 def _claims(source: Source, asked: Iterable[Reader]) -> dict[str, tuple[Reader, str]]:
-    return {reader.name: (reader, reason) for reader in asked if (reason := reader.claims(source))}
+    return {
+        reader.name: (reader, reason) for reader in asked if (reason := _claim_of(reader, source))
+    }
+
+
+def _claim_of(reader: Reader, source: Source) -> str | None:
+    """Ask a reader; one of a stranger's package that raises is no reason that nothing opens."""
+    try:
+        return reader.claims(source)
+    except PersistError:
+        raise
+    except Exception as error:
+        if type(reader).__module__.startswith("persist.readers."):
+            raise
+        warnings.warn(
+            f"the reader {reader.name!r} ({type(reader).__module__}) raised {type(error).__name__} when "
+            f"it was asked for its claim: {error}. The file was read without it.",
+            PackWarning,
+            stacklevel=3,
+        )
+        return None
 
 
 @functools.cache
@@ -1010,12 +1152,13 @@ def _view(knowledge: Registry, record: Record, looker: Looker) -> Any:
     return None
 
 
-def _plain_value(looker: Looker, trusted: set[str], record: Record) -> Any:
+def _plain_value(looker: Looker, trusted: Trust, record: Record) -> Any:
     """What a pack knows a record to be, where that is a plain value and all of it; else ABSENT.
 
     A name beside the value (of a shared variable) is no part of it; scales and the like are.
+    Where objects of a library are trusted, no plain value takes the place of one of their parts.
     """
-    if record.qualname in trusted:
+    if trusted.has_exactly(record.qualname) or trusted.wants_objects_of(record.qualname):
         return ABSENT
     seen = looker.through(record)
     if isinstance(seen, View):

@@ -35,7 +35,7 @@ from persist._instances.builtin_bases import (
     validators_of,
     written_names,
 )
-from persist._instances.constants import NAMED, ConstantRef, constant_of, refusal
+from persist._instances.constants import NAMED, ConstantRef, constant_of, refusal, unknown_constant
 from persist._instances.resources import stored
 from persist._upgrade.compiled import LATE
 from persist._upgrade.records import unknown_text
@@ -207,6 +207,10 @@ class Road:
             self.completes or self.layout.resources or self.loaded is not None
         )
         compiled_current.install(self, _busy, NEWOBJ)
+
+    def __reduce__(self) -> Any:
+        """A class that is sent by value gets a road of its own where it arrives."""
+        return _no_road, ()
 
     # Taking apart.
 
@@ -566,12 +570,7 @@ class Road:
             return value
         found = self.registry.constant_named(value.name)
         if found is ABSENT:
-            raise SchemaError(
-                f"the constant {value.name!r} is not known.",
-                where=f"record {dotted(self.cls)!r}",
-                remedy=f"Import what registers it, or say persist.constant({value.name!r}, ...).",
-                constant=value.name,
-            )
+            raise unknown_constant(value.name).at(where=f"record {dotted(self.cls)!r}")
         return found
 
     def _apply(
@@ -739,6 +738,10 @@ class Road:
 
 
 # Parts of a road.
+
+
+def _no_road() -> None:
+    """What a pickle of a road gives."""
 
 
 def _array_state(obj: Any, state: Any) -> Any:

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import abc
 import enum
+import itertools
 import types
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from persist._envelope import CODEC, FIELDS, INSIDE
-from persist._instances.constants import UNRESOLVED
 from persist._trees.copier import SCALAR
 from persist._upgrade.compiled import compiled, is_ordinary
 from persist.registry._declarations import EPOCH
@@ -27,7 +28,7 @@ from persist.schema import DECLARED
 if TYPE_CHECKING:
     from persist._instances.adapter import Road
 
-__all__ = ["install"]
+__all__ = ["INSTALLED", "SENT", "install"]
 
 # Exact types of what may be a function or a class; the general way looks closer.
 _DOUBTFUL = frozenset(
@@ -63,7 +64,7 @@ def __reduce_ex__(self, protocol):
 
 _SET = """
 def __setstate__(self, state):
-    if type(state) is tuple and state and type(self) is CLS and not UNRESOLVED{idle}:
+    if type(state) is tuple and state and type(self) is CLS{idle}:
         header = state[0]
         if header is ROAD.known:
             {body}
@@ -83,6 +84,11 @@ _SET_CODEC = """ids = BUSY.ids
                 ids.pop()"""
 
 
+_numbers = itertools.count()
+SENT = "persist._sent"  # the module in which pickle looks for what is installed
+INSTALLED: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
+
+
 def install(road: Road, busy: Any, newobj: Any) -> None:
     """Put the short ways of a class on it, where it has any."""
     space = {
@@ -95,7 +101,6 @@ def install(road: Road, busy: Any, newobj: Any) -> None:
         "HEADERS": road.arities,
         "DOUBTFUL": _DOUBTFUL,
         "PLAIN": _PLAIN,
-        "UNRESOLVED": UNRESOLVED,
         "BUSY": busy,
         "PUT": object.__setattr__,
         "EPOCH": EPOCH,
@@ -115,8 +120,10 @@ def _install(road: Road, name: str, source: str, space: dict[str, Any]) -> None:
     space = {**space, "GENERAL": getattr(general, "_persist_general", general)}
     compiled(source, f"{name} of {road.cls.__qualname__}", space)
     function: Callable[..., Any] = space[name]
-    function.__qualname__ = f"{road.cls.__qualname__}.{name}"
-    function.__module__ = road.cls.__module__
+    # cloudpickle sends a class with its functions: this one by reference, see persist._sent.
+    function.__qualname__ = f"{name}_{next(_numbers)}_{road.cls.__name__}"
+    function.__module__ = SENT
+    INSTALLED[function.__qualname__] = function
     function._persist_own = True  # type: ignore[attr-defined]
     function._persist_general = space["GENERAL"]  # type: ignore[attr-defined]
     type.__setattr__(road.cls, name, function)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from persist._envelope import FIELDS
-from persist._instances.constants import UNRESOLVED
 from persist._trees.copier import SCALAR, has_no_arrays
 from persist._upgrade import compiled as upgrade_compiled
 from persist._upgrade.state import freeze, roots_of, thaw
@@ -34,7 +33,7 @@ _LOAD = """
 def load(self, state):
     try:
         _, {values} = state
-        if UNRESOLVED or not ({fitting}):
+        if not ({fitting}):
             raise ValueError
 {unpacked}
     except ValueError:
@@ -97,7 +96,6 @@ def compiled(road: Road, case: Case, state: Any) -> Callable[[Any, Any], None] |
         return None
     space: dict[str, Any] = {
         "__name__": __name__,
-        "UNRESOLVED": UNRESOLVED,
         "Left": Left,
         "GENERAL": road.load_slowly,
         "FREEZE": _frozen,

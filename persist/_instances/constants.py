@@ -7,22 +7,38 @@ from typing import Any
 
 import numpy as np
 
+from persist.errors import SchemaError
 from persist.registry import Registry, default_registry
 from persist.tree import ABSENT, Record
 
-__all__ = ["NAMED", "ConstantRef", "constant_of", "make_constant", "refusal"]
-
-# Constants that a pickle named and nobody had registered yet; they are looked for again when set.
-UNRESOLVED: list[str] = []
+__all__ = ["NAMED", "ConstantRef", "constant_of", "make_constant", "refusal", "unknown_constant"]
 
 
 def make_constant(name: str) -> Any:
-    """Return what `persist.constant` named."""
-    value = default_registry.constant_named(name)
+    """Return what `persist.constant` named; plain pickle calls it while it loads.
+
+    Raises:
+        SchemaError: nobody has registered the constant, or the file holds no name. Nothing may
+            stand in its place: whatever the instance does with it would fail much later.
+    """
+    value = default_registry.constant_named(name) if type(name) is str else ABSENT
     if value is ABSENT:
-        UNRESOLVED.append(name)
-        return ConstantRef(name)
+        raise unknown_constant(name)
     return value
+
+
+def unknown_constant(name: Any) -> SchemaError:
+    """Return the error for a constant of a file that is not registered here."""
+    if type(name) is not str:
+        return SchemaError(
+            f"the name of a constant is a {type(name).__name__}, not text.",
+            remedy="No release of persist wrote this: the file was altered.",
+        )
+    return SchemaError(
+        f"the constant {name!r} is not known.",
+        remedy=f"Import what registers it, or say persist.constant({name!r}, ...).",
+        constant=name,
+    )
 
 
 # Its name in files (docs/envelope.md).
@@ -31,7 +47,7 @@ make_constant.__name__ = "_constant"
 
 
 class ConstantRef:
-    """Stands for a constant in a pickle, and for one that is not registered here."""
+    """Stands for a constant in a pickle that is written, and in a tree that is read."""
 
     __slots__ = ("name",)
 
@@ -48,7 +64,7 @@ class ConstantRef:
 def constant_of(record: Record) -> Any:
     """Return what stands for a constant where a record does, else None."""
     named = record.cls.qualname == "persist.versioned._constant" and len(record.args) == 1
-    return ConstantRef(str(record.args[0])) if named else None
+    return ConstantRef(record.args[0]) if named and type(record.args[0]) is str else None
 
 
 NAMED = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, type, np.ufunc)

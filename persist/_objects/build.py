@@ -7,7 +7,7 @@ is `persist._objects.flatten`.
 
 from __future__ import annotations
 
-import fnmatch
+import enum
 import functools
 import importlib
 import operator
@@ -20,18 +20,29 @@ from typing import Any
 import numpy as np
 
 from persist import versioned
+from persist._enums import attribute_of, class_here, lost_member, member_named, member_of
 from persist._instances.adapter import road_of
+from persist._instances.builtin_bases import builtin_of
 from persist._objects.rows import Loose, short_way
 from persist._torch_values import tensor_of
 from persist._trees import numpy_random
 from persist._trees.driver import ATOMS, Driver, Parts, object_fields
 from persist._trees.paths import Looker, step_of
-from persist._upgrade.plan import Plan
+from persist._trust import (
+    Missing,
+    Trust,
+    constant_call,
+    is_made_by_its_class,
+    missing_below,
+    refused,
+)
+from persist._upgrade.plan import Plan, Rehearsal, located
 from persist.errors import (
     MissingExtraError,
     OpaqueWarning,
     PersistError,
     RestoreError,
+    SchemaError,
     UnknownSchemaError,
     UntrustedError,
 )
@@ -62,6 +73,7 @@ def build(
     loose: Iterable[Loose] = (),
     done: frozenset[type] = ATOMS,
     looker: Looker | None = None,
+    rehearsal: Rehearsal | None = None,
 ) -> Any:
     """Make the objects of a tree that is up to date; its containers are used, not copied.
 
@@ -78,14 +90,18 @@ def build(
         loose: of instances that were made of columns, the attributes whose values are to be made.
         done: the types of values of which nothing need be made.
         looker: sees arrays in records; with it, arrays become tensors of torch.
+        rehearsal: notes what cannot be made, instead of raising or warning.
 
     Raises:
-        UntrustedError: ``trust`` names a function.
+        UntrustedError: ``trust`` names a function, or classes of every module.
         UnknownSchemaError: strict, and classes stay records; with their names.
         SchemaError, RestoreError: an object cannot be made, with its path.
     """
-    names = [trust] if isinstance(trust, str) else list(trust)
-    builder = _Builder(registry, names, validate, plan, file, is_known, done, looker)
+    trusted = Trust(trust, registry)
+    builder = _Builder(registry, trusted, validate, plan, file, is_known, done, looker)
+    if rehearsal is not None:
+        return builder.rehearse(tree, rehearsal, strict)
+    builder.hold_back(tree)
     result = builder.run(tree)
     for rows, attribute, values in loose:
         builder.tighten(rows, attribute, values)
@@ -98,7 +114,7 @@ class _Builder(Driver):
     def __init__(
         self,
         registry: Registry,
-        trust: list[str],
+        trust: Trust,
         validate: bool,
         plan: Plan | None,
         file: str | None,
@@ -120,8 +136,14 @@ class _Builder(Driver):
         self._entered: Counter[int] = Counter()
         self._classes: dict[Global, Any] = {}
         self._shorts: dict[int, tuple[Any, Any, Any]] = {}
-        self._whole: list[tuple[Any, str]] = []  # declared objects, in the order they were made
+        self._whole: list[tuple[Any, Record, str]] = []  # declared objects, as they were made
         self._opaque: dict[str, tuple[Record, str, int, bool]] = {}
+        self._values: dict[Global, tuple[Any]] = {}  # what names mean
+        self._named: dict[str, str] = {}  # what stayed a bare name -> where it was first met
+        self._is_in_record = 0  # records that stay: what is in them is told with them
+        self._held_back: dict[int, Record] = {}  # trusted, and not made since parts are missing
+        self._missing = Missing()
+        self._rehearsed: Rehearsal | None = None
         self._migrated = {  # a record bears the name of its class, or of its schema
             name
             for entry in plan or ()
@@ -173,6 +195,50 @@ class _Builder(Driver):
             error.at(file=self._file)
             raise
 
+    def rehearse(self, tree: Any, rehearsal: Rehearsal, strict: bool) -> Any:
+        """Make everything that can be made, and note what cannot, and why."""
+        self._rehearsed = rehearsal
+        result = ABSENT
+        try:
+            self.hold_back(tree)
+            result = self.run(tree)
+        except PersistError as error:  # of no record
+            rehearsal.fail(None, error.at(file=self._file))
+        self.complete()
+        try:
+            self._refuse_opaque(strict)
+        except PersistError as error:
+            rehearsal.fail(None, error)
+        for record in self._held_back.values():
+            text = (
+                f"trusted, but it stays a record, since parts are missing: {self._missing.text()}"
+            )
+            rehearsal.remark(record, text, False)
+        return result
+
+    def hold_back(self, tree: Any) -> None:
+        """Find the trusted records that cannot be made whole, before anything is made."""
+        if not self._trust:
+            return
+
+        def is_trusted(record: Record) -> bool:
+            return self._class_of(record)[1] == "trusted"
+
+        found = refused(tree, is_trusted, self._is_inert)
+        self._held_back = {id(record): record for record in found}
+        self._missing = missing_below(found, self._is_inert)
+
+    def _is_inert(self, value: Any) -> bool:
+        """Whether a record or a name stays what it is."""
+        if type(value) is Global:
+            return self._value_named(value) is ABSENT
+        if value.cls.qualname == _CONSTANT and len(value.args) == 1:
+            name = value.args[0]
+            return type(name) is not str or self._registry.constant_named(name) is ABSENT
+        if self._class_of(value)[0] is not None or numpy_random.is_random(value):
+            return False
+        return member_of(value, self._registry) is ABSENT
+
     def tighten(self, rows: Iterable[Any], attribute: str, values: Iterable[Any]) -> None:
         """Put what values become in their place on instances that are there already."""
         for obj, value in zip(rows, values, strict=True):
@@ -183,6 +249,18 @@ class _Builder(Driver):
 
     def leave(self, value: Any) -> None:
         self._entered[id(value)] -= 1
+
+    def _attempted(self, record: Record, parts: Parts) -> Parts:
+        """Make an object; in a rehearsal one that cannot be made is noted, and stays a record."""
+        if self._rehearsed is None:
+            return (yield from parts)
+        depth = self._inside, self._is_in_record
+        try:
+            return (yield from parts)
+        except PersistError as error:
+            self._inside, self._is_in_record = depth
+            self._rehearsed.fail(record, error)
+            return self._keep(record, record)
 
     def _keep(self, old: Any, new: Any) -> Any:
         self._done[id(old)] = (old, new)
@@ -257,14 +335,21 @@ class _Builder(Driver):
     # Records.
 
     def _record(self, record: Record) -> Parts:
-        if record.cls.qualname == _CONSTANT and record.args:
-            value = self._registry.constant_named(str(record.args[0]))
+        if record.cls.qualname == _CONSTANT and len(record.args) == 1:
+            name = record.args[0]
+            value = self._registry.constant_named(name) if type(name) is str else ABSENT
             return self._keep(record, record if value is ABSENT else value)
+        if self._rehearsed is not None and self._rehearsed.has_failed(record):
+            return self._keep(record, record)
         cls, how = self._class_of(record)
         if how == "declared":
-            return (yield from self._declared(record, cls))
-        if how == "trusted":
-            return (yield from self._trusted(record, cls))
+            return (yield from self._attempted(record, self._declared(record, cls)))
+        if how == "trusted" and id(record) not in self._held_back:
+            if self._rehearsed is not None:
+                self._rehearsed.remark(record, "trusted: made as its pickle says", True)
+            return (yield from self._attempted(record, self._trusted(record, cls)))
+        if how == "member":
+            return self._keep(record, cls)
         if numpy_random.is_random(record):
             self._numpy_only += 1
             made = yield from self._random_state(record)
@@ -274,6 +359,7 @@ class _Builder(Driver):
         self._keep(record, record)
         known = self._note_opaque(record)
         self._inside += known
+        self._is_in_record += 1
         record.args = yield "args", record.args
         record.kwargs = yield "kwargs", record.kwargs
         record.listitems = yield "", record.listitems
@@ -282,6 +368,7 @@ class _Builder(Driver):
         if record.state is not ABSENT:
             record.state = yield "", record.state
         self._inside -= known
+        self._is_in_record -= 1
         return record
 
     def _random_state(self, record: Record) -> Parts:
@@ -299,12 +386,14 @@ class _Builder(Driver):
         try:
             made = numpy_random.build(record, tuple(args), state)
         except PersistError as error:
-            where = f"record {record.qualname!r} at {path!r}"
+            where = located(record.qualname, path)
             raise error.at(file=self._file, where=where) from error.__cause__
         return None if made is None else self._keep(record, made)
 
     def _at_once(self, record: Record) -> tuple[Any, Parts | None] | None:
         """Make an instance whose state is today's fields and nothing else; None of any other."""
+        if self._rehearsed is not None:
+            return None
         named = record.cls
         cls, short, _ = self._shorts.get(id(named), _UNKNOWN)
         if short is False:
@@ -344,8 +433,11 @@ class _Builder(Driver):
         known = self._classes.get(record.cls)
         if known is None:
             known = self._classes[record.cls] = self._find(record)
-        if known[1] == "trusted" and not _is_made_by_its_class(record):
-            return None, "opaque"
+        if known[1] == "trusted":
+            if isinstance(known[0], enum.EnumMeta):
+                return self._trusted_member(record)
+            if not is_made_by_its_class(record):
+                return None, "opaque"
         if known[1] == "declared" and record.version is None:  # not upgraded: migrate=False
             return None, "opaque"
         return known
@@ -355,43 +447,65 @@ class _Builder(Driver):
         cls = self._registry.class_for(qualname)
         if cls is not None:
             return cls, "declared"
-        if qualname in self._trust:
+        if self._trust.has_exactly(qualname):
             return self._imported(record.cls), "trusted"
-        if any(_is_pattern(name) and fnmatch.fnmatchcase(qualname, name) for name in self._trust):
-            module = sys.modules.get(record.cls.module)
-            found = None if module is None else _attribute(module, record.cls.name)
-            if isinstance(found, type) and self._is_trusted(found):
+        if self._trust.has_pattern_of(qualname):
+            found = class_here(qualname)
+            # Where it is at home, too: a module imports others' classes.
+            home = f"{found.__module__}.{found.__qualname__}" if isinstance(found, type) else ""
+            if home and self._trust.has_pattern_of(home):
                 return found, "trusted"
         return None, "opaque"
 
-    def _is_trusted(self, cls: type) -> bool:
-        """Whether a pattern names a class where it is at home, too: a module imports others'."""
-        home = f"{cls.__module__}.{cls.__qualname__}"
-        return any(_is_pattern(name) and fnmatch.fnmatchcase(home, name) for name in self._trust)
+    def _trusted_member(self, record: Record) -> tuple[Any, str]:
+        """The member of an enum that is trusted, and so was imported."""
+        found = member_of(record, self._registry)
+        return (None, "opaque") if found is ABSENT else (found, "member")
 
     def _imported(self, named: Global) -> type:
         """Import the class that ``trust`` names exactly."""
-        try:
-            module = importlib.import_module(named.module)
-        except (ImportError, TypeError, ValueError) as error:  # no name of a module
-            raise UnknownSchemaError(
-                f"trust= names {named.qualname!r}, and its module cannot be imported: {error}.",
-                file=self._file,
-                where=self.path or None,
-                remedy="Put it on the path, or let persist.alias(old, new) say where it is today.",
-                names=[named.qualname],
-            ) from error
-        found = _attribute(module, named.name)
-        if not isinstance(found, type):
-            what = "is not there" if found is None else f"is a {type(found).__name__}, not a class"
-            raise UntrustedError(
-                f"trust= names {named.qualname!r}, which {what}.",
-                file=self._file,
-                where=self.path or None,
-                remedy="Only classes are made of what a file says; functions are never called.",
-                names=[named.qualname],
-            )
-        return found
+        found = self._import(named)
+        if isinstance(found, type):
+            return found
+        is_class = (
+            "which is not there" if found is None else f"a {type(found).__name__}, not a class"
+        )
+        cure = f"Say {constant_call(named.qualname)}, where it stands as a value; "
+        raise UntrustedError(
+            f"trust= names {named.qualname!r}, {is_class}.",
+            file=self._file,
+            where=self.path or None,
+            remedy=f"{'' if found is None else cure}"
+            f"{'only' if found is not None else 'Only'} classes are made of what a file says, and "
+            "functions are never called: without this name in trust=, its records stay.",
+            names=[named.qualname],
+        )
+
+    def _import(self, named: Global) -> Any:
+        """What a trusted name means; its module is imported, however the file parts the name."""
+        module, _, name = named.qualname.rpartition(".")
+        first: Exception | None = None
+        while module:
+            try:
+                found = importlib.import_module(module)
+            except ModuleNotFoundError as error:
+                first = first or error
+                if not error.name or not f"{module}.".startswith(f"{error.name}."):
+                    break  # it is there, and lacks something else
+            except (Exception, SystemExit) as error:  # whatever a module does when it is imported
+                first = RuntimeError(f"{type(error).__name__}: {error}")
+                break
+            else:
+                return attribute_of(found, name)
+            module, _, last = module.rpartition(".")
+            name = f"{last}.{name}"
+        raise UnknownSchemaError(
+            f"trust= names {named.qualname!r}, and its module cannot be imported: {first}.",
+            file=self._file,
+            where=self.path or None,
+            remedy="Put it on the path, or let persist.alias(old, new) say where it is today.",
+            names=[named.qualname],
+        ) from first
 
     def _declared(self, record: Record, cls: type) -> Parts:
         contents = versioned.unpacked(cls, record)
@@ -413,7 +527,7 @@ class _Builder(Driver):
         if state is not ABSENT:
             state = yield "", state
         self._guarded(record, path, lambda: versioned.fill(obj, listitems, pairs))
-        where = f"record {record.qualname!r} at {path!r}"
+        where = located(record.qualname, path)
         restored = functools.partial(
             versioned.restore_state,
             validate=self._validate,
@@ -423,7 +537,7 @@ class _Builder(Driver):
             where=where,
         )
         self._guarded(record, path, lambda: restored(obj, state))
-        self._whole.append((obj, where))
+        self._whole.append((obj, record, where))
         return obj
 
     def _trusted(self, record: Record, cls: type) -> Parts:
@@ -450,7 +564,7 @@ class _Builder(Driver):
         """Run code of a user's class; what it raises is told with the place."""
         cure = "declare the class" if record.version is None else "count version= up"
         return self._told(
-            f"record {record.qualname!r} at {path!r}",
+            located(record.qualname, path),
             f"If its state is an older one, {cure} and register a migration.",
             act,
         )
@@ -472,20 +586,40 @@ class _Builder(Driver):
 
     def _global(self, named: Global) -> Any:
         """A class or function as a value: what is declared or named as a constant, else inert."""
+        value = self._value_named(named)
+        if value is not ABSENT:
+            return value
+        if not self._is_in_record:
+            self._named.setdefault(named.qualname, self.path)
+        return named
+
+    def _value_named(self, named: Global) -> Any:
+        """What a name means here, ABSENT for nothing; looked for once."""
+        known = self._values.get(named)
+        if known is None:
+            known = self._values[named] = (self._found_value(named),)
+        return known[0]
+
+    def _found_value(self, named: Global) -> Any:
         value = self._registry.constant_named(named.qualname)
         if value is not ABSENT:
             return value
-        cls = self._registry.class_for(named.qualname)
+        cls = self._registry.class_for(named.qualname) or self._registry._enum_for(named.qualname)
         if cls is not None:
             return cls
-        if named.qualname in self._trust:
+        if self._trust.has_exactly(named.qualname):
             return self._imported(named)
-        return named
+        if self._trust.has_exactly(named.qualname.rpartition(".")[0]):  # of a member, its enum
+            self._import(named)
+        return member_named(named.qualname, self._registry)
 
     def _note_opaque(self, record: Record) -> bool:
         """Note a class that stays a record; return whether a pack looks into it."""
         if self._inside:
             return False
+        is_told = record.qualname in (*self._missing.classes, *self._missing.calls)
+        if id(record) in self._held_back or is_told:
+            return False  # told with all that is missing
         known = self._is_known(record)
         noted = self._opaque.get(record.qualname)
         first, path, count, _ = noted or (record, self.path, 0, known)
@@ -495,13 +629,44 @@ class _Builder(Driver):
     def complete(self) -> None:
         """Open resources and call ``__loaded__``, when everything is built."""
         with versioned.loading_from(self._file or None):
-            for obj, where in self._whole:
+            for obj, record, where in self._whole:
                 cure = "What it opens or computes after a load does not suit what was loaded."
-                self._told(where, cure, functools.partial(versioned.finish, obj, self._registry))
+                finish = functools.partial(versioned.finish, obj, self._registry)
+                if self._rehearsed is None:
+                    self._told(where, cure, finish)
+                    continue
+                try:
+                    self._told(where, cure, finish)
+                except PersistError as error:
+                    self._rehearsed.fail(record, error)
 
     def tell(self, strict: bool) -> None:
         """Say which classes stayed records, and how to cure it."""
-        if strict and self._opaque:
+        self._refuse_opaque(strict)
+        self._tell_held_back()
+        self._tell_names()
+        for name, (record, path, count, known) in self._opaque.items():
+            many = f"{count} instances" if count > 1 else "an instance"
+            place = f" (the first at {path!r})" if path else ""
+            warnings.warn(
+                f"{self._file or 'the file'}: {name} is not declared here; {many}{place} "
+                f"stayed a record, with every field as it is in the file. "
+                f"{self._cure(record, known)}",
+                OpaqueWarning,
+                stacklevel=outside(),
+            )
+
+    def _refuse_opaque(self, strict: bool) -> None:
+        if not strict:
+            return
+        if self._held_back:
+            raise UnknownSchemaError(
+                self._text_of_held_back(),
+                file=self._file,
+                remedy=self._missing.cure(self._trust.names),
+                names=[*self._missing.classes, *self._missing.calls, *self._missing.names],
+            )
+        if self._opaque:
             shown = ", ".join(f"{name} (at {seen[1]!r})" for name, seen in self._opaque.items())
             raise UnknownSchemaError(
                 f"{len(self._opaque)} classes are not declared here: {shown}.",
@@ -509,15 +674,68 @@ class _Builder(Driver):
                 remedy="Import the modules that declare them, or see `persist explain`.",
                 names=list(self._opaque),
             )
-        for name, (record, path, count, known) in self._opaque.items():
-            many = f"{count} instances" if count > 1 else "an instance"
-            place = f" (the first at {path!r})" if path else ""
+
+    def _text_of_held_back(self) -> str:
+        names = list(dict.fromkeys(record.qualname for record in self._held_back.values()))
+        one = len(names) == 1
+        return (
+            f"{', '.join(names)} {'is' if one else 'are'} trusted, but stayed "
+            f"{'a record' if one else 'records'}, since parts of {'it' if one else 'them'} cannot be "
+            f"made: {self._missing.text()}."
+        )
+
+    def _tell_held_back(self) -> None:
+        if self._held_back:
             warnings.warn(
-                f"{self._file or 'the file'}: {name} is not declared here; {many}{place} "
-                f"stayed a record, with every field as it is in the file. {_cure(record, known)}",
+                f"{self._file or 'the file'}: {self._text_of_held_back()} "
+                f"{self._missing.cure(self._trust.names)}",
                 OpaqueWarning,
                 stacklevel=outside(),
             )
+
+    def _tell_names(self) -> None:
+        """Say what stayed a name where a function, a class or a member of an enum was meant."""
+        for name, path in self._named.items():
+            owner = class_here(name.rpartition(".")[0])
+            if isinstance(owner, enum.EnumMeta):
+                error = lost_member(owner, name)
+                text = f"{error.what} {error.remedy}"
+            else:
+                text = (
+                    f"{name} stayed a bare name, which stands for a function, a class or a constant. "
+                    f"Import what declares it, or say {constant_call(name)}."
+                )
+            warnings.warn(
+                f"{self._file or 'the file'}{f', at {path!r}' if path else ''}: {text}",
+                OpaqueWarning,
+                stacklevel=outside(),
+            )
+
+    def _cure(self, record: Record, known: bool) -> str:
+        """What can be done about a class that stayed a record."""
+        name, module = record.qualname, record.cls.module
+        missing = missing_below(record, self._is_inert)
+        parts = []
+        if known:
+            parts.append("persist.open(...).arrays gives what is inside as plain arrays")
+        elif module and module != "__main__" and module not in sys.modules:
+            parts.append(f"`import {module}` first if it declares the class")
+        elif _can_be_declared(class_here(name)):
+            parts.append("declare it with persist.register or persist.Versioned")
+        if not known:
+            parts.append(f"persist.alias({name!r}, NewClass) if it moved")
+        if missing.classes and not missing.calls and not known:
+            names = dict.fromkeys((name, *self._trust.names, *missing.classes))
+            calls = "".join(f" and {constant_call(one)}" for one in missing.names)
+            parts.append(f"trust=[{', '.join(map(repr, names))}]{calls} to make it as pickle would")
+        return f"{'; or '.join(part for part in ('; '.join(parts[:-1]), parts[-1]) if part)}."
+
+
+def _can_be_declared(cls: Any) -> bool:
+    try:
+        return isinstance(cls, type) and builtin_of(cls) is not None
+    except SchemaError:
+        return False
 
 
 def _needs_no_making(value: Any) -> bool:
@@ -531,26 +749,6 @@ def _needs_no_making(value: Any) -> bool:
 
 def _private(array: Any) -> Any:
     return array if array.flags.writeable else array.copy()
-
-
-def _is_pattern(name: str) -> bool:
-    return any(mark in name for mark in "*?[")
-
-
-def _attribute(module: Any, name: str) -> Any:
-    """A class of a module, or a class inside a class; nothing else is walked through."""
-    found: Any = module
-    for part in name.split("."):
-        if found is not module and not isinstance(found, type):
-            return None
-        found = vars(found).get(part)
-    return found
-
-
-def _is_made_by_its_class(record: Record) -> bool:
-    return record.kind not in ("called", "built") and (
-        record.kind != "reduce" or record.maker is None or record.maker == record.cls
-    )
 
 
 _BASES = {
@@ -597,21 +795,6 @@ def _set_state(obj: Any, state: Any) -> None:
             if not isinstance(name, str) or (name.startswith("__") and name.endswith("__")):
                 raise ValueError(f"its state would set {name!r}")
             object.__setattr__(obj, name, value)
-
-
-def _cure(record: Record, known: bool) -> str:
-    module = record.cls.module
-    parts = []
-    if known:
-        parts.append("persist.open(...).arrays gives what is inside as plain arrays")
-    elif module and module != "__main__" and module not in sys.modules:
-        parts.append(f"`import {module}` first if it declares the class")
-    elif module in sys.modules:
-        parts.append("declare it with persist.register or persist.Versioned")
-    if not known:
-        parts.append(f"persist.alias({record.qualname!r}, NewClass) if it moved")
-    parts.append(f"trust=[{record.qualname!r}] to make it as pickle would")
-    return f"{'; '.join(parts[:-1])}; or {parts[-1]}."
 
 
 _BUILDERS: dict[type, Callable[[_Builder, Any], Parts]] = {

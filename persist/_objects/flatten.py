@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array as array_module
 import datetime
+import enum
 import pathlib
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
@@ -17,7 +18,9 @@ from typing import Any
 import numpy as np
 
 from persist import versioned
+from persist._enums import is_plain_member, reference
 from persist._instances.adapter import refuse_class, road_of
+from persist._instances.builtin_bases import builtin_of
 from persist._objects.rows import Met, Short, Taker, short_way
 from persist._objects.snapshot import Copies, Memory
 from persist._trees import numpy_random
@@ -73,6 +76,8 @@ def reduced(registry: Registry, obj: Any) -> Any:
     `Versioned`: its envelope, applied by a function of ours; None of any other value.
     """
     cls = type(obj)
+    if is_plain_member(obj):
+        return getattr, (cls, obj._name_)  # its value may be another one tomorrow
     if issubclass(cls, versioned.Versioned) or registry.declared(cls) is None:
         return None
     parts = (*road_of(cls, registry).reduce(obj), None, None)
@@ -288,6 +293,11 @@ class _Flattener(Driver):
         if name is not None:
             module, _, last = name.rpartition(".")
             return self._keep(value, Global(module, last)), None
+        if isinstance(value, enum.Enum):
+            try:
+                return self._keep(value, reference(value, self._registry)), None
+            except PersistError as error:
+                raise error.at(where=self.path or None) from error.__cause__
         if kind.__module__.partition(".")[0] == "torch":
             if getattr(value, "is_quantized", False) and hasattr(value, "qscheme"):
                 return None, self._as_record(value, record_of_torch(value))
@@ -305,8 +315,7 @@ class _Flattener(Driver):
         raise UnknownSchemaError(
             f"a {kind.__module__}.{kind.__qualname__} cannot be saved: its class is not declared.",
             where=self.path or None,
-            remedy="Inherit persist.Versioned, or declare it with persist.register(cls, version=1); "
-            "of an enum or a sentinel, name the value with persist.constant(name, value).",
+            remedy=_way_out(kind),
             names=[f"{kind.__module__}.{kind.__qualname__}"],
         )
 
@@ -420,6 +429,16 @@ class _Flattener(Driver):
         if flat.state is not ABSENT:
             record.state = yield "", flat.state
         return record
+
+
+def _way_out(kind: type) -> str:
+    """What can be done about an instance of a class that nobody declared."""
+    named = "name a value of which there is one alone with persist.constant(name, value)"
+    try:
+        builtin_of(kind)
+    except SchemaError:  # it holds what no attribute tells
+        return f"It is written in C and holds what no field tells: save what it is made from, or {named}."
+    return f"Inherit persist.Versioned, or declare it with persist.register(cls, version=1); or {named}."
 
 
 _FLATTENERS: dict[type, Callable[[_Flattener, Any], Parts]] = {

@@ -19,7 +19,7 @@ from persist._envelope import FIELDS, unwrap
 from persist._trees.paths import step_of
 from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record, is_slots_pair
 
-__all__ = ["SCALAR", "Copier", "arrays_in", "has_no_arrays", "is_holder", "records_in"]
+__all__ = ["SCALAR", "Copier", "arrays_in", "has_no_arrays", "is_holder", "parts_of", "records_in"]
 
 _LISTS = (list, deque)
 _DICTS = (dict, OrderedDict, defaultdict, Counter)
@@ -86,10 +86,10 @@ class Copier:
         """Return the copy of a root, everything in it finished."""
         if not is_holder(root):
             return self._new(root)
-        todo: list[tuple[Any, bool]] = [(root, False)]
+        todo: list[tuple[Any, bool, tuple[int, str] | None]] = [(root, False, None)]
         entered: set[int] = set()
         while todo:
-            node, children_done = todo.pop()
+            node, children_done, parent = todo.pop()
             key = id(node)
             if children_done:
                 self._close(node)
@@ -97,15 +97,15 @@ class Copier:
             if key in entered:
                 continue
             entered.add(key)
+            if parent is not None:  # only here: the root has no parent, though a cycle leads to it
+                self._parents[key] = parent
             shell = _shell(node)
             if shell is not None:
                 self._shells[key] = shell
                 self._ours.add(id(shell))
-            todo.append((node, True))
+            todo.append((node, True, None))
             children = self._children(node)
-            for step, child in children:
-                self._parents.setdefault(id(child), (key, step))
-            todo.extend((child, False) for _, child in reversed(children))
+            todo.extend((child, False, (key, step)) for step, child in reversed(children))
         result = self._new(root)
         return _Mender(self._swap).mend(result) if self._swap else result
 
@@ -311,6 +311,11 @@ def _steps(node: Any) -> Iterator[tuple[str, Any]]:
         for view in _object_views(node):
             for index in np.ndindex(view.shape):
                 yield "/".join(map(str, index)), view[index]
+
+
+def parts_of(node: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the step and the value of every part of a holder that may be more than a scalar."""
+    return _steps(node)
 
 
 def _record_steps(node: Record) -> Iterator[tuple[str, Any]]:

@@ -24,7 +24,7 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from persist._envelope import unwrap
-from persist.errors import FormatError, LimitError, PersistError
+from persist.errors import FormatError, LimitError, PersistError, UnknownPathError
 from persist.tree import ABSENT, LazyArray, PersistentRef, Record, View, is_slots_pair, step_of
 
 __all__ = ["Looker", "Names", "described", "is_array", "step_of"]
@@ -265,7 +265,9 @@ def _state_steps(record: Record, state: Any) -> Steps:
 def _argument_steps(record: Record) -> Steps:
     args = record.args
     if record.maker is not None and record.maker.qualname == "persist.versioned._array":
-        return []
+        is_array = len(args) == 2 and isinstance(args[1], np.ndarray | LazyArray)
+        if is_array:  # told under the path of the record itself
+            return []
     if record.kind == "reconstructor" and len(args) == 2:
         base, value = args
         name = getattr(base, "name", "")
@@ -317,6 +319,8 @@ def _subclass_array(record: Record) -> tuple[Any, Steps, str] | None:
     """Of an ndarray subclass: its array, the rest of its state tuple, and their prefix."""
     maker = record.maker
     if maker is not None and maker.qualname == "persist.versioned._array" and len(record.args) == 2:
+        if not isinstance(record.args[1], np.ndarray | LazyArray):
+            return None
         return record.args[1], _state_steps(record, record.state), ""
     if maker is None or maker.name not in _MAKERS:
         return None
@@ -334,6 +338,25 @@ def _array_in(state: Any) -> Any:
     from persist._wire.pickle.numpy_rebuild import array_of_parts
 
     return array_of_parts(state)
+
+
+def unknown_path(name: str, names: list[str], file: str | None) -> UnknownPathError:
+    """Return the error for a path that is not there, with those that are most like it."""
+    from difflib import get_close_matches
+
+    last = name.rpartition("/")[2]
+    near = [one for one in names if last and one.rpartition("/")[2] == last]
+    near += get_close_matches(name, names[:10_000], 5, 0.5)
+    shown = list(dict.fromkeys(near))[:5] or names[:5]
+    if not names:
+        cure = "There are no paths at all."
+    elif near:
+        cure = f"The nearest are: {', '.join(map(repr, shown))}."
+    else:
+        cure = f"There are {len(names):,}, the first of them: {', '.join(map(repr, shown))}."
+    return UnknownPathError(
+        f"nothing is at {name[:200]!r}.", file=file, remedy=cure, path=name, near=shown
+    )
 
 
 class Names(Mapping[str, Any]):
@@ -374,16 +397,32 @@ class Names(Mapping[str, Any]):
         return _as_root(self._make(), self._looker)
 
     def __getitem__(self, name: str) -> Any:
+        found = self.get(name, ABSENT)
+        if found is ABSENT:
+            raise self._unknown(name)
+        return found
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return what stands at a path, or the default."""
         if not isinstance(name, str):
-            raise KeyError(name)
+            return default
         if self._listed is not None and name in self._listed:
             return self._listed[name]
         quick = None if self._quick is None else self._quick(name)
         if quick is not None:
             return quick
-        for leaf in self._find(name):
-            return leaf
-        raise KeyError(name)
+        return next(self._find(name), default)
+
+    def _unknown(self, name: Any) -> UnknownPathError:
+        if not isinstance(name, str):
+            return UnknownPathError(
+                f"a path is a text, not a {type(name).__name__}.", file=self._file, path=name
+            )
+        try:
+            names = list(self._list())
+        except LimitError:
+            names = []
+        return unknown_path(name, names, self._file)
 
     def __contains__(self, name: object) -> bool:
         if not isinstance(name, str):

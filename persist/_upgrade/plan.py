@@ -7,11 +7,17 @@ from typing import Any
 
 import attrs
 
+from persist._trees.paths import unknown_path
 from persist._upgrade.versions import Course
 from persist.errors import PersistError
 from persist.tree import Record
 
-__all__ = ["Entry", "Plan"]
+__all__ = ["Entry", "Plan", "Rehearsal", "located"]
+
+
+def located(qualname: str, path: str) -> str:
+    """Return the place of a record for messages: its class and its natural path."""
+    return f"record {qualname!r} at {path!r}" if path else f"record {qualname!r}, the root"
 
 
 @attrs.define(eq=False)
@@ -40,6 +46,7 @@ class Entry:
     problem: PersistError | None = None
     note: str = ""
     is_seen: bool = False
+    _is_listed: bool = attrs.field(default=False, init=False, repr=False)
 
     @property
     def is_opaque(self) -> bool:
@@ -77,7 +84,7 @@ def _lines(entry: Entry, count: int) -> Iterator[str]:
     if entry.aliases:
         yield f"    is {entry.today} today ({'; '.join(entry.aliases)})"
     if entry.is_opaque:
-        yield "    opaque: nothing is known of the class; it stays a record"
+        yield f"    opaque: {entry.note or 'nothing is known of the class; it stays a record'}"
     for course in entry.courses:
         known = f"version {course.found} ({course.how})"
         if not course.steps:
@@ -86,10 +93,14 @@ def _lines(entry: Entry, count: int) -> Iterator[str]:
         yield f"    {course.schema}: {known} to {course.to}{_noted(course.note)}"
         for step in course.steps:
             yield f"        {step.start} → {step.to}  {step.text}"
-    if entry.note:
+    if entry.note and not entry.is_opaque:
         yield f"    {entry.note}"
     if entry.problem is not None:
-        yield f"    cannot: {entry.problem.what} {entry.problem.remedy}".rstrip()
+        yield f"    cannot: {_reason(entry.problem)}"
+
+
+def _reason(error: PersistError) -> str:
+    return f"{error.what} {error.remedy}".rstrip()
 
 
 def _noted(note: str) -> str:
@@ -108,6 +119,7 @@ class Plan:
     entries: list[Entry] = attrs.field(factory=list)
     file: str | None = None
     _migrated: dict[int, Record] = attrs.field(factory=dict, repr=False)
+    _general: list[PersistError] = attrs.field(factory=list, init=False, repr=False)
 
     def is_migrated(self, record: Record) -> bool:
         """Whether any step was done to a record of the upgraded tree."""
@@ -125,12 +137,13 @@ class Plan:
         for entry in self.entries:
             if entry.path == path:
                 return entry
-        raise KeyError(path)
+        raise unknown_path(path, [entry.path for entry in self.entries], self.file)
 
     @property
     def problems(self) -> list[PersistError]:
         """Why records cannot be brought up to date."""
-        return [entry.problem for entry in self.entries if entry.problem is not None]
+        found = [entry.problem for entry in self.entries if entry.problem is not None]
+        return [*found, *self._general]
 
     @property
     def opaque(self) -> list[str]:
@@ -148,7 +161,45 @@ class Plan:
         ]
         for entry, alike in _groups(self.entries):
             lines += [f"  {line}" for line in _lines(entry, alike)]
+        lines += [f"  cannot: {_reason(error)}" for error in self._general]
         return "\n".join(lines)
+
+
+class Rehearsal:
+    """A load that goes on after a record that cannot be loaded, and tells why in a plan.
+
+    Attributes:
+        plan: what is told.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._entries: dict[int, tuple[Record, Entry]] = {}
+        self._failed: set[int] = set()
+
+    def expect(self, record: Record, entry: Entry) -> None:
+        """Note which entry is of a record of the upgraded tree."""
+        self._entries[id(record)] = (record, entry)
+
+    def fail(self, record: Record | None, error: PersistError) -> None:
+        """Note why a record, or None where no single one is to blame, cannot be loaded."""
+        known = None if record is None else self._entries.get(id(record))
+        if record is not None:
+            self._failed.add(id(record))
+        if known is None:
+            self.plan._general.append(error)
+        elif known[1].problem is None:
+            known[1].problem = error
+
+    def has_failed(self, record: Record) -> bool:
+        """Whether a record of the upgraded tree cannot be loaded."""
+        return id(record) in self._failed
+
+    def remark(self, record: Record, text: str, is_made: bool) -> None:
+        """Say of a record of which no schema is known what is made of it, or why nothing is."""
+        known = self._entries.get(id(record))
+        if known is not None:
+            known[1].note, known[1].is_seen = text, is_made
 
 
 def _groups(entries: Iterable[Entry]) -> list[tuple[Entry, int]]:

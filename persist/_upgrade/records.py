@@ -29,11 +29,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from persist._enums import may_be_member, member_of, name_of
 from persist._envelope import FIELDS, ITEMS, Layer, unwrap
 from persist._trees import numpy_random
 from persist._trees.copier import Copier, has_no_arrays, is_holder
 from persist._upgrade import compiled
-from persist._upgrade.plan import Entry, Plan
+from persist._upgrade.plan import Entry, Plan, Rehearsal, located
 from persist._upgrade.state import freeze, roots_of, state_of, take_array, thaw, today_state
 from persist._upgrade.versions import (
     Case,
@@ -57,7 +58,7 @@ from persist.registry._declarations import outside
 from persist.schema import Schema
 from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record
 
-__all__ = ["is_today", "plan", "unknown_text", "upgrade"]
+__all__ = ["is_today", "plan", "rehearse", "unknown_text", "upgrade"]
 
 
 # Upgrading.
@@ -95,10 +96,14 @@ def upgrade(
         SchemaError: a record cannot be upgraded, with its path; `FutureVersionError`,
             `MissingMigrationError` and `MigrationFailedError` are among them.
     """
-    if unknown not in ("warn", "drop", "keep", "error"):
-        raise ValueError(f"unknown={unknown!r}: one of 'warn', 'drop', 'keep', 'error' is meant.")
+    _check_unknown(unknown)
     run = _Run(default_registry if registry is None else registry, file, unknown, strict, see=see)
     return run.upgrade(tree), run.plan
+
+
+def _check_unknown(unknown: str) -> None:
+    if unknown not in ("warn", "drop", "keep", "error"):
+        raise ValueError(f"unknown={unknown!r}: one of 'warn', 'drop', 'keep', 'error' is meant.")
 
 
 class _Run:
@@ -118,18 +123,25 @@ class _Run:
         self.unknown = unknown
         self.strict = strict
         self.dry = dry
+        self.is_rehearsal = dry  # dry, and yet steps are done, to the copy
         self.plan = Plan([], file)
+        self.rehearsal = Rehearsal(self.plan)
         self._file = file
         self._known: dict[str, _Known] = {}
         self._plain: dict[Global, bool] = {}
         self._headers: dict[int, tuple[Any, Layer | None]] = {}
         self._quick: dict[tuple[str, int, str], tuple[tuple[Course, ...], set[str]]] = {}
         self._globals: dict[Global, Global] = {}
+        self._may_be: dict[Global, bool] = {}  # a member of an enum, by the name of its class
         self._memo: dict[Any, Any] = {}
         self._unknown: dict[str, dict[str, None]] = {}
         self._frozen: dict[int, Any] = {}
         self._depth = 0
         self._copier = Copier(self._finish, self._moved)
+
+    @property
+    def _only_looks(self) -> bool:
+        return self.dry and not self.is_rehearsal
 
     def upgrade(self, tree: Any) -> Any:
         try:
@@ -204,17 +216,21 @@ class _Run:
         try:
             return self._brought_up(record, named, entry, path)
         except PersistError as error:
-            entry.problem = error
-            where = f"record {named.qualname!r} at {path()!r}"
-            error.at(file=self._file, where=where)
-            if self.dry:
-                self._note(entry, path)
-                return record
-            raise
+            error.at(file=self._file, where=located(named.qualname, path()))
+            if not self.dry:
+                entry.problem = error
+                raise
+            self._note(entry, record, path)
+            self.rehearsal.fail(record, error)
+            return record
 
-    def _note(self, entry: Entry, path: Callable[[], str]) -> None:
-        entry.path = path()
+    def _note(self, entry: Entry, record: Record, path: Callable[[], str]) -> None:
+        if entry._is_listed:
+            return
+        entry.path, entry._is_listed = path(), True
         self.plan.entries.append(entry)
+        if self.dry:
+            self.rehearsal.expect(record, entry)
 
     def _brought_up(
         self, record: Record, named: Global, entry: Entry, path: Callable[[], str]
@@ -222,21 +238,30 @@ class _Run:
         known = self._of(named, record.state)
         entry.today, entry.aliases, entry.note = known.qualname, known.aliases, known.note
         if known.schema is None or known.target is None:
+            may_be = self._may_be.get(named)
+            if may_be is None:
+                may_be = self._may_be[named] = may_be_member(named.qualname, self.registry)
+            member = member_of(record, self.registry) if may_be else ABSENT
+            if member is not ABSENT:
+                named = name_of(member, self.registry)
+                entry.note, entry.is_seen = f"{named.qualname}, a member of an enum", True
+                self._note(entry, record, path)
+                return record if self._only_looks else named
             seen = ABSENT if self._see is None else self._see(record)
             if seen is not ABSENT:
                 entry.note = f"seen by its pack as {_kind_of(seen)}"
                 entry.is_seen = True
-                self._note(entry, path)
-                return record if self.dry else seen
+                self._note(entry, record, path)
+                return record if self._only_looks else seen
             if numpy_random.is_random(record):  # it is known by the name that its file has for it
                 entry.note, entry.is_seen = "one of NumPy's random states", True
-                self._note(entry, path)
+                self._note(entry, record, path)
                 return record
             if known.today is not named:
                 _rename(record, named, known.today)
             elif record.maker is not None:
                 record.maker = self._moved(record.maker)
-            self._note(entry, path)
+            self._note(entry, record, path)
             return record
         entry.schema = known.schema.name
         quick = self._quickly(record, named, known, entry, path)
@@ -255,10 +280,14 @@ class _Run:
         )
         entry.courses = tuple(case.courses)
         self._refuse_guess(case)
-        self._note(entry, path)
-        if self.dry:
+        self._note(entry, record, path)
+        if self._only_looks:
             return record
-        return self._done(record, named, known, case, path)
+        result = self._done(record, named, known, case, path)
+        if self.dry and case.unknown and self.unknown != "keep":
+            left_out = f"left out, since nobody declares them: {', '.join(case.unknown)}"
+            entry.note = f"{entry.note}; {left_out}" if entry.note else left_out
+        return result
 
     def _quickly(
         self,
@@ -274,7 +303,7 @@ class _Run:
             What stands for the record; ABSENT where the general way is to be gone.
         """
         schema = known.schema
-        if schema is None or self.dry or not record.is_bare or not self._is_plain(known):
+        if schema is None or self._only_looks or not record.is_bare or not self._is_plain(known):
             return ABSENT
         state, version, how = self._told(record, schema)
         if version is None:
@@ -292,7 +321,7 @@ class _Run:
             return ABSENT
         before, is_stamped = record.state, record.version is None and how != "envelope"
         entry.courses = courses
-        self._note(entry, path)
+        self._note(entry, record, path)
         is_plain = has_no_arrays(state.values())
         if not is_plain:
             freeze(state, self._frozen)
@@ -591,8 +620,36 @@ def plan(
 ) -> Plan:
     """Return what `upgrade` would do to each record, and why, without doing anything.
 
-    No migration runs; stamps do, since they only look.
+    No migration runs; stamps do, since they only look. Whether steps succeed, and whether objects
+    can be made of what they give, only `rehearse` tells.
     """
-    run = _Run(default_registry if registry is None else registry, file, "drop", False, True, see)
+    registry = default_registry if registry is None else registry
+    run = _Run(registry, file, "drop", False, dry=True, see=see)
+    run.is_rehearsal = False
     run.upgrade(tree)
     return run.plan
+
+
+def rehearse(
+    tree: Any,
+    registry: Registry | None = None,
+    *,
+    file: str | None = None,
+    unknown: str = "warn",
+    strict: bool = False,
+    see: Callable[[Record], Any] | None = None,
+) -> tuple[Any, Rehearsal]:
+    """Do to a copy of a tree what `upgrade` does, and go on after what cannot be done.
+
+    Stamps and migrations run, on the copy, since only a run tells whether they succeed and which
+    fields they give; nothing warns.
+
+    Returns:
+        The tree of today, in which a record that cannot be upgraded stays one, and the rehearsal,
+        whose plan says why.
+    """
+    _check_unknown(unknown)
+    unknown = "drop" if unknown == "warn" else unknown
+    registry = default_registry if registry is None else registry
+    run = _Run(registry, file, unknown, strict, True, see)
+    return run.upgrade(tree), run.rehearsal

@@ -256,7 +256,12 @@ def _course(piece: _Piece, registry: Registry) -> Course:
     )  # fmt: skip
     if steps and piece.kind == INSIDE and piece.note:
         steps = ()
-    return Course(schema.name, piece.version, piece.how, schema.version, steps, piece.note)
+    note = piece.note
+    has_both = bool(piece.fingerprint and schema.fingerprint)
+    if not note and has_both and piece.version == schema.version:
+        is_other = piece.fingerprint != schema.fingerprint
+        note = "other fields than the class declares today under the same version" * is_other
+    return Course(schema.name, piece.version, piece.how, schema.version, steps, note)
 
 
 # What a file says.
@@ -466,7 +471,7 @@ def failed(step: Migration, state: Any, error: Exception) -> MigrationFailedErro
     """Return what to raise where a step raised."""
     return MigrationFailedError(
         f"the step {step} fails: {_said(error)}.",
-        remedy=f"{_of_state(state)} It is written in {step.where}; nothing was changed.",
+        remedy=f"{_cure_of(error)}{_of_state(state)} It is written in {step.where}; nothing was changed.",
         schema=step.schema,
         step=(step.start, step.to),
     )
@@ -475,6 +480,10 @@ def failed(step: Migration, state: Any, error: Exception) -> MigrationFailedErro
 def _said(error: Exception) -> str:
     text = str(error) if not isinstance(error, PersistError) else error.what
     return f"{type(error).__name__}: {text}".rstrip(". ")
+
+
+def _cure_of(error: Exception) -> str:
+    return f"{error.remedy} " if isinstance(error, PersistError) and error.remedy else ""
 
 
 def _of_state(state: Any) -> str:
@@ -640,7 +649,7 @@ def _sort(case: Case, unknown: str) -> None:
             fields.update({name: item for name, item in left.items() if name not in target.dropped})
             left = {}
         case.states.append((part, fields))
-    _refuse_missing(case, found)
+    _refuse_missing(case, found, left)
     case.unknown = [
         str(name) for name in left if name not in target.dropped and name not in case.told
     ]
@@ -692,7 +701,9 @@ def _positions(cls: type | None) -> list[str] | None:
     return [demangled(field.name, (cls.__name__,)) for field in told] or None
 
 
-def _refuse_missing(case: Case, found: list[tuple[TargetPart, dict[Any, Any]]]) -> None:
+def _refuse_missing(
+    case: Case, found: list[tuple[TargetPart, dict[Any, Any]]], left: dict[Any, Any]
+) -> None:
     gaps = {piece.name for piece in case.pieces if piece.knows_its_gaps}
     for part, fields in found:
         if part.schema.name in gaps:
@@ -705,11 +716,33 @@ def _refuse_missing(case: Case, found: list[tuple[TargetPart, dict[Any, Any]]]) 
         if missing and part.schema.fields is not None:
             there = ", ".join(str(name) for _, had in found for name in had) or "none"
             word = "field" if len(missing) == 1 else "fields"
+            undeclared = _alike(missing, [name for name in left if type(name) is str])
+            beside = f" Undeclared are: {', '.join(undeclared)}." if undeclared else ""
+            renamed = (
+                f'If {missing[0]!r} was {undeclared[0]!r} once, that is persist.ops.rename("'
+                f'{undeclared[0]}", "{missing[0]}"). '
+                if undeclared
+                else ""
+            )
             raise SchemaError(
                 f"its state lacks the {word} {', '.join(map(repr, missing))} of {part.schema.name!r} "
-                f"(there are: {there}).",
+                f"(there are: {there}).{beside}",
                 remedy="Give it a default, or count version= up and register a migration that adds it "
-                "(persist.ops.add).",
+                f"(persist.ops.add). {renamed}".rstrip(),
                 schema=part.schema.name,
                 fields=missing,
+                undeclared=undeclared,
             )
+
+
+def _alike(missing: list[str], names: list[str]) -> list[str]:
+    """Sort names by how much they are like the first of the missing ones, or any other."""
+    from difflib import SequenceMatcher
+
+    def likeness(name: str) -> float:
+        return max(
+            SequenceMatcher(None, name.lower(), one.lower()).ratio() - 0.1 * (one != missing[0])
+            for one in missing
+        )
+
+    return sorted(names[:100], key=likeness, reverse=True)[:20]

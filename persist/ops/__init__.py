@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from persist.errors import IrreversibleError
+from persist.errors import IrreversibleError, PersistError, UnfitStateError
 from persist.ops._address import (
     distinct,
     extra,
@@ -35,6 +35,7 @@ from persist.ops._address import (
     put,
     quoted,
     short,
+    unreachable,
     whole,
 )
 from persist.tree import ABSENT, LazyArray, Record
@@ -137,7 +138,13 @@ class Op:
         return f"ops.{self}"
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and str(other) == str(self)
+        """Whether another step does the same, with the same way back."""
+        if type(other) is not type(self):
+            return NotImplemented
+        own, others = vars(self), vars(other)
+        return own.keys() == others.keys() and all(
+            own[name] is others[name] or is_equal(own[name], others[name]) for name in own
+        )
 
     def __hash__(self) -> int:
         return hash((type(self), str(self)))
@@ -178,9 +185,9 @@ class unpack(Op):  # noqa: N801 - a verb, as it is used
 
     def apply(self, state: Any, memo: Memo | None = None) -> Any:
         if not isinstance(state, tuple | list):
-            raise LookupError(f"the state is a {type(state).__name__}, not a bare tuple")
+            raise UnfitStateError(f"the state is a {type(state).__name__}, not a bare tuple")
         if len(state) != len(self.names):
-            raise LookupError(
+            raise UnfitStateError(
                 f"the state is a tuple of {len(state)}, but {len(self.names)} names are given "
                 f"({', '.join(self.names)})"
             )
@@ -195,7 +202,7 @@ class unpack(Op):  # noqa: N801 - a verb, as it is used
     def columns(self, columns: Columns, count: int) -> Columns:
         wanted = {str(index) for index in range(len(self.names))}
         if columns.keys() != wanted:
-            raise LookupError(f"the columns are {sorted(columns)}, not {sorted(wanted)}")
+            raise UnfitStateError(f"the columns are {sorted(columns)}, not {sorted(wanted)}")
         return {name: columns[str(index)] for index, name in enumerate(self.names)}
 
     def __str__(self) -> str:
@@ -241,6 +248,7 @@ class rename(Op):  # noqa: N801
             if new is None:
                 raise TypeError("rename() takes an old name and a new one, or a dict of them.")
             old = {old: new}
+        self.given = dict(old)
         self.names = {one: _beside(one, other) for one, other in old.items()}
         self.optional = optional
         for one, other in self.names.items():
@@ -256,7 +264,7 @@ class rename(Op):  # noqa: N801
             del holder[key]
         for holder, new, value in taken:
             if new in holder:
-                raise LookupError(f"there is a {new!r} already (there are: {listing(holder)})")
+                raise UnfitStateError(f"there is a {new!r} already (there are: {listing(holder)})")
             holder[new] = value
         return state
 
@@ -266,10 +274,17 @@ class rename(Op):  # noqa: N801
         last, target = old.rpartition("/")[2], new.rpartition("/")[2]
         pattern = "*" in last
         way = old.rpartition("/")[0]
-        holders = [state] if not way else [holder[key] for holder, key in places(state, way)]
+        if "/" in old and isinstance(state, dict) and old in state:
+            yield state, old, self.given[old]  # a key that itself holds slashes
+            return
+        holders = (
+            [state] if not way else [get(holder, key, way) for holder, key in places(state, way)]
+        )
         for holder in holders:
+            if isinstance(holder, np.ndarray | LazyArray):
+                raise unreachable(holder, old)
             if isinstance(holder, list | tuple) or not hasattr(holder, "__delitem__"):
-                raise LookupError(f"a {type(holder).__name__} has no names ({old!r} is wanted)")
+                raise UnfitStateError(f"a {type(holder).__name__} has no names ({old!r} is wanted)")
             if way and memo is not None and not is_new(self, holder, old, memo):
                 continue
             if pattern:
@@ -350,7 +365,7 @@ class add(Op):  # noqa: N801
             if memo is not None and "/" in self.name and not is_new(self, holder, key, memo):
                 continue
             if has(holder, key):
-                raise LookupError(f"there is a {self.name!r} already")
+                raise UnfitStateError(f"there is a {self.name!r} already")
             put(holder, key, self._make(state), self.name)
         return state
 
@@ -389,7 +404,7 @@ class add(Op):  # noqa: N801
         if "/" in self.name or self.computed is not None:
             return super().columns(columns, count)
         if self.name in columns:
-            raise LookupError(f"there is a {self.name!r} already")
+            raise UnfitStateError(f"there is a {self.name!r} already")
         columns[self.name] = _column([self._make(None) for _ in range(count)]) if count else []
         return columns
 
@@ -433,7 +448,7 @@ class drop(Op):  # noqa: N801
             for holder, key in list(places(state, name)):
                 if has(holder, key):
                     if isinstance(holder, list | tuple):
-                        raise LookupError(
+                        raise UnfitStateError(
                             f"{name!r} is an item of a {type(holder).__name__}, no field"
                         )
                     if memo is not None and "/" in name:
@@ -498,11 +513,24 @@ class _Value(Op):
     def _turned(self, value: Any, memo: Memo | None) -> Any:
         """The new value; the same object for the same object, so that what is shared stays so."""
         if memo is None or not isinstance(value, np.ndarray | LazyArray | list | dict | set):
-            return self.turn(whole(value))
+            return self._tried(whole(value))
         key = (id(self), "value", id(value))
         if key not in memo:
-            memo[key] = (value, self.turn(whole(value)), self)
+            memo[key] = (value, self._tried(whole(value)), self)
         return memo[key][1]
+
+    def _tried(self, value: Any) -> Any:
+        """The new value; what NumPy cannot do is told with the field and the way out."""
+        try:
+            return self.turn(value)
+        except (TypeError, ValueError) as error:
+            if isinstance(self, convert) or isinstance(error, PersistError):
+                raise  # of the user's own function
+            what = f"array {value.dtype} {value.shape}" if hasattr(value, "dtype") else repr(value)
+            raise UnfitStateError(
+                f"{self} cannot turn {self.name!r}, {what[:100]}: {error}.",
+                remedy=f"Say how: persist.ops.convert({self.name!r}, function).",
+            ) from error
 
     def columns(self, columns: Columns, count: int) -> Columns:
         if "/" in self.name:
@@ -709,7 +737,7 @@ class split(Op):  # noqa: N801
             del holder[key]
             for name, part in zip(self.into, parts, strict=True):
                 if name in holder:
-                    raise LookupError(f"there is a {name!r} already")
+                    raise UnfitStateError(f"there is a {name!r} already")
                 holder[name] = part
         return state
 
@@ -742,15 +770,17 @@ class split(Op):  # noqa: N801
 
 
 def _cut(array: Any, axis: int, count: int, sizes: tuple[int, ...] | None, name: str) -> list[Any]:
+    if not -array.ndim <= axis < array.ndim:
+        raise UnfitStateError(f"{name!r} has {array.ndim} axes, and no axis {axis}.")
     extent = array.shape[axis]
     if sizes is None:
         if extent % count:
-            raise LookupError(
+            raise UnfitStateError(
                 f"{name!r} has {extent} along axis {axis}, which {count} equal parts do not fill"
             )
         return list(np.split(array, count, axis=axis))
     if sum(sizes) != extent:
-        raise LookupError(
+        raise UnfitStateError(
             f"{name!r} has {extent} along axis {axis}, but the sizes {sizes} make {sum(sizes)}"
         )
     return list(np.split(array, np.cumsum(sizes)[:-1], axis=axis))
@@ -781,7 +811,7 @@ class merge(Op):  # noqa: N801
 
     def apply(self, state: Any, memo: Memo | None = None) -> Any:
         found = places(state, self.way) if self.way else iter(())
-        holders = [holder[key] for holder, key in found] if self.way else [state]
+        holders = [get(holder, key, self.way) for holder, key in found] if self.way else [state]
         for holder in holders:
             if self.way and memo is not None and not is_new(self, holder, self.into, memo):
                 continue
@@ -790,7 +820,7 @@ class merge(Op):  # noqa: N801
             for name in self.names:
                 del holder[name]
             if self.into in holder:
-                raise LookupError(f"there is a {self.into!r} already")
+                raise UnfitStateError(f"there is a {self.into!r} already")
             holder[self.into] = joined
         return state
 
@@ -798,7 +828,12 @@ class merge(Op):  # noqa: N801
         key = (id(self), "value", *map(id, parts))
         if memo is not None and key in memo:
             return memo[key][1]
-        joined = np.concatenate([np.asarray(whole(part)) for part in parts], axis=self.axis)
+        arrays = [np.asarray(whole(part)) for part in parts]
+        try:
+            joined = np.concatenate(arrays, axis=self.axis)
+        except (TypeError, ValueError) as error:
+            shapes = ", ".join(str(array.shape) for array in arrays)
+            raise UnfitStateError(f"{self} cannot join arrays of {shapes}: {error}.") from error
         if memo is not None:
             memo[key] = (parts, joined, self)
         return joined
@@ -842,7 +877,7 @@ class nest(Op):  # noqa: N801
         for old in self.names.values():
             del state[old]
         if self.into in state:
-            raise LookupError(f"there is a {self.into!r} already")
+            raise UnfitStateError(f"there is a {self.into!r} already")
         state[self.into] = inner
         return state
 
@@ -880,7 +915,7 @@ class flatten(Op):  # noqa: N801
         inner = get(state, self.name, self.name)
         inner = inner.fields() if isinstance(inner, Record) else inner
         if not isinstance(inner, Mapping):
-            raise LookupError(f"{self.name!r} is a {type(inner).__name__}, not a dict")
+            raise UnfitStateError(f"{self.name!r} is a {type(inner).__name__}, not a dict")
         names = self.names
         if names is None:
             names = {key: f"{self.prefix}{key}" for key in inner}
@@ -888,7 +923,7 @@ class flatten(Op):  # noqa: N801
         del state[self.name]
         for new, value in taken.items():
             if new in state:
-                raise LookupError(f"there is a {new!r} already")
+                raise UnfitStateError(f"there is a {new!r} already")
             state[new] = value
         return state
 

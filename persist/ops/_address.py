@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from persist.errors import UnfitStateError
 from persist.tree import LazyArray, Record
 
 __all__ = [
     "distinct", "extra", "get", "has", "is_equal", "is_new", "key_of", "keys_of", "listing",
-    "name_of", "places", "put", "quoted", "short", "whole",
+    "name_of", "places", "put", "quoted", "short", "unreachable", "whole",
 ]  # fmt: skip
 
 
@@ -29,6 +30,9 @@ def places(state: Any, name: str) -> Iterator[tuple[Any, Any]]:
     Raises:
         LookupError: an earlier step leads nowhere.
     """
+    if "/" in name and isinstance(state, dict) and name in state:
+        yield state, name  # a key that itself holds slashes, as Keras and Flax have them
+        return
     *way, last = _steps(name)
     holders = [state]
     for position, step in enumerate(way):
@@ -39,7 +43,23 @@ def places(state: Any, name: str) -> Iterator[tuple[Any, Any]]:
             for key in keys_of(holder):
                 yield holder, key
         else:
+            if not isinstance(holder, list | tuple | Mapping | Record):
+                raise unreachable(holder, name)
             yield holder, key_of(holder, last)
+
+
+def unreachable(holder: Any, name: str) -> UnfitStateError:
+    """Return the error for a name that leads into what has no fields."""
+    if isinstance(holder, np.ndarray | LazyArray) and holder.dtype.names:
+        return UnfitStateError(
+            f"{name!r} leads into a structured array, whose fields no name reaches.",
+            remedy="Convert the whole array: persist.ops.convert(field, function), with "
+            "numpy.lib.recfunctions.rename_fields, append_fields or drop_fields in the function.",
+        )
+    return UnfitStateError(
+        f"the state is a {type(holder).__name__} without fields; {name!r} is wanted.",
+        remedy="Name its parts first: persist.ops.unpack(...).",
+    )
 
 
 def _fields(holder: Any) -> Any:
@@ -58,7 +78,7 @@ def key_of(holder: Any, step: str) -> Any:
     """Return the key that a step of a name means: an index in a list."""
     if isinstance(_fields(holder), list | tuple):
         if not step.lstrip("-").isdigit():
-            raise LookupError(f"{step!r} is no index of a {type(holder).__name__}")
+            raise UnfitStateError(f"{step!r} is no index of a {type(holder).__name__}")
         return int(step)
     return step
 
@@ -69,13 +89,20 @@ def _items(holder: Any, step: str, inside: str) -> Iterator[Any]:
         item = get(holder, key, inside)
         if isinstance(item, list | dict | Record | tuple):
             yield item
+        elif isinstance(item, np.ndarray | LazyArray) and item.dtype.names:
+            raise unreachable(item, inside)
         elif step != "*":
-            raise LookupError(f"{inside!r} is a {type(item).__name__}; no name leads into it")
+            raise UnfitStateError(f"{inside!r} is a {type(item).__name__}; no name leads into it")
 
 
 def has(holder: Any, key: Any) -> bool:
     """Whether a holder has something under a key."""
     if isinstance(holder, list | tuple):
+        if not isinstance(key, int):
+            raise UnfitStateError(
+                f"a {type(holder).__name__} has no names ({key!r} is wanted).",
+                remedy="Name its parts first: persist.ops.unpack(...).",
+            )
         return bool(-len(holder) <= key < len(holder))
     return key in holder
 
@@ -83,11 +110,9 @@ def has(holder: Any, key: Any) -> bool:
 def get(holder: Any, key: Any, name: str) -> Any:
     """Return what a holder has under a key, or say by its whole name that it is missing."""
     if not isinstance(holder, list | tuple | Mapping | Record):
-        raise LookupError(
-            f"the state is a {type(holder).__name__} without fields; {name!r} is wanted"
-        )
+        raise unreachable(holder, name)
     if not has(holder, key):
-        raise LookupError(f"there is no {name!r} (there are: {listing(holder)})")
+        raise UnfitStateError(f"there is no {name!r} (there are: {listing(holder)})")
     return holder[key]
 
 
@@ -100,9 +125,13 @@ def listing(holder: Any) -> str:
 def put(holder: Any, key: Any, value: Any, name: str) -> None:
     """Set what a holder has under a key."""
     if isinstance(holder, tuple):
-        raise LookupError(f"{name!r} lies in a tuple, whose items cannot be set; unpack it first")
+        raise UnfitStateError(
+            f"{name!r} lies in a tuple, whose items cannot be set; unpack it first"
+        )
     if not isinstance(holder, list | dict | Record):
-        raise LookupError(f"the state is a {type(holder).__name__} without fields; unpack it first")
+        raise UnfitStateError(
+            f"the state is a {type(holder).__name__} without fields; unpack it first"
+        )
     holder[key] = value
 
 

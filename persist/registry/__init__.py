@@ -59,6 +59,8 @@ __all__ = [
 Plain = Callable[[Any, Any], Any]
 _T = TypeVar("_T")
 
+_latest: weakref.WeakValueDictionary[str, Registry] = weakref.WeakValueDictionary()
+
 
 class Registry:
     """Knowledge about classes; any number of them, a default one among them.
@@ -81,18 +83,46 @@ class Registry:
         self._stamps: dict[str, tuple[Stamp, ...]] = {}
         self._constants: dict[str, Any] = {}
         self._pure: dict[str, Schema] = {}  # schemas without a class
+        self._enums: dict[str, weakref.ref[Any]] = {}  # dotted name or schema's name -> enum
+        self._enum_names: weakref.WeakKeyDictionary[type, str] = weakref.WeakKeyDictionary()
         self._registered: weakref.WeakKeyDictionary[type, Declared] = weakref.WeakKeyDictionary()
         self._pending: list[weakref.ref[type]] = []  # declared, and not yet read
         self._classes: dict[str, weakref.ref[type]] = {}  # dotted name -> class
         self._by_name: dict[str, weakref.ref[type]] = {}  # schema name -> class
         self._schemas: weakref.WeakKeyDictionary[type, Schema] = weakref.WeakKeyDictionary()
         self._layouts: weakref.WeakKeyDictionary[type, Layout] = weakref.WeakKeyDictionary()
-        self._clashes: list[SchemaError] = []
+        self._at_home: weakref.WeakSet[type] = weakref.WeakSet()  # once found under their names
+        # Two classes of one schema's name: the error, the class that has it, the one that wants it.
+        self._disputes: list[tuple[SchemaError, weakref.ref[type], weakref.ref[type]]] = []
         self._ways: dict[tuple[str, int, int], tuple[tuple[Any, ...], list[Migration]]] = {}
         self._roads: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
 
+        _latest[name] = self
+
     def __repr__(self) -> str:
         return f"<registry {self.name}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickle, or a copy, of a registry means the registry: cloudpickle sends it with a class.
+
+        Raises:
+            SchemaError: a later registry has the same name, so that a pickle could mean either.
+        """
+        if self is default_registry:
+            return _the_default, ()
+        if _latest.get(self.name) is not self:
+            raise SchemaError(
+                f"the registry {self.name!r} cannot be pickled: another one has its name.",
+                remedy="Give each registry a name of its own.",
+                registry=self.name,
+            )
+        return _registry_named, (self.name,)
+
+    def __copy__(self) -> Registry:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Registry:
+        return self
 
     # How foreign classes look.
 
@@ -179,6 +209,9 @@ class Registry:
     ) -> Any:
         """Declare the state of a class that cannot, or must not, inherit `Versioned`.
 
+        An enum has no state: its members are saved by name, under the name of the schema. A member
+        that got another name, or a value by which old pickles know it, is told by `alias`.
+
         The class itself is not touched: plain ``pickle`` writes it as ever, without
         a version, so give it a `stamp` if such pickles are to be read.
 
@@ -194,12 +227,7 @@ class Registry:
         """
         _check_version(version, cls if isinstance(cls, str) else dotted(cls))
         if isinstance(cls, enum.EnumMeta):
-            raise SchemaError(
-                f"the class {dotted(cls)} is an enum, whose members have no state of their own.",
-                where=f"class {dotted(cls)}",
-                remedy='Name each member: persist.constant(f"lab.{member.name}", member).',
-                schema=schema or dotted(cls),
-            )
+            return self._register_enum(cls, version, fields, schema)
         with self._changing():
             if isinstance(cls, str):
                 name = schema or cls
@@ -214,8 +242,46 @@ class Registry:
             self._roads = weakref.WeakKeyDictionary()
         return cls
 
+    def _register_enum(
+        self, cls: enum.EnumMeta, version: int, fields: Iterable[Any] | None, schema: str | None
+    ) -> Any:
+        if version != 1 or fields is not None:
+            raise SchemaError(
+                f"the class {dotted(cls)} is an enum: its members are saved by name, and have no "
+                "state that versions or fields could tell apart.",
+                where=f"class {dotted(cls)}",
+                remedy="Leave version= and fields= out; of a member with another name or value, say "
+                f'persist.alias("{dotted(cls)}.OLD_NAME", {cls.__qualname__}.NEW_NAME).',
+                schema=schema or dotted(cls),
+            )
+        with self._changing():
+            reference = weakref.ref(cls)
+            names = {schema or dotted(cls), dotted(cls)}
+            self._enums = {**self._enums, **dict.fromkeys(names, reference)}
+            self._enum_names[cls] = schema or dotted(cls)
+        return cls
+
+    def _enum_for(self, name: str) -> Any:
+        """Return the registered enum of a schema's name or a dotted name of today, or None."""
+        for registry in self._line():
+            reference = registry._enums.get(name)
+            cls = reference() if reference is not None else None
+            if cls is not None:
+                return cls
+        return None
+
+    def _enum_name(self, cls: type) -> str | None:
+        """Return the name under which the members of a registered enum are saved, or None."""
+        for registry in self._line():
+            name = registry._enum_names.get(cls)
+            if name is not None:
+                return name
+        return None
+
     def _settle(self) -> None:
         """Read the names of classes that were declared since the last look."""
+        if self is not default_registry and default_registry._pending:
+            default_registry._settle()  # a class that came by value was noted there first
         while self._pending:
             with self._lock:
                 pending, self._pending = self._pending, []
@@ -228,6 +294,10 @@ class Registry:
         declared = self._declared_here(cls)
         if declared is None:
             return
+        if declared.registry is not None and declared.registry is not self:
+            # cloudpickle makes a class, and only then gives it what its head said.
+            declared.registry.declare(cls)
+            return
         qualname = dotted(cls)
         name = declared.schema or qualname
         other_ref = self._by_name.get(name)
@@ -235,16 +305,24 @@ class Registry:
         # The same module and qualified name again is a reload, or a decorator's second class;
         # a module may run as a script and be imported too; a local class lives no longer than its function.
         again = other is None or other is cls or dotted(other) == qualname or _is_twin(cls, other)
-        if not again and "<locals>" not in f"{qualname} {dotted(other or cls)}":
-            self._clashes.append(
-                SchemaError(
-                    f"the schema name {name!r} is claimed by {dotted(other or cls)} and {qualname}.",
-                    remedy="Give one of them another schema= name; a class that moved needs no "
-                    "second class, only persist.alias(old, new).",
-                    schema=name,
-                )
+        is_local = "<locals>" in f"{qualname} {dotted(other or cls)}"
+        if other is not None and not again and not is_local and not self._is_gone(other):
+            deleted = (
+                f" If {cls.__qualname__} is the new name of {other.__qualname__}, say "
+                f"`del {other.__qualname__}`."
+                if cls.__module__ == other.__module__
+                else ""
             )
+            error = SchemaError(
+                f"the schema name {name!r} is claimed by {dotted(other)} and {qualname}.",
+                remedy="Give one of them another schema= name; a class that moved needs no "
+                f"second class, only persist.alias(old, new).{deleted}",
+                schema=name,
+            )
+            self._disputes.append((error, weakref.ref(other), reference))
             return
+        if _found_by_name(cls) is cls:
+            self._at_home.add(cls)
         self._by_name = {**self._by_name, name: reference}
         self._classes = {**self._classes, qualname: reference}
 
@@ -336,10 +414,38 @@ class Registry:
         home = declared.registry if isinstance(declared, Declared) else None
         return home if home is not None and any(home is one for one in self._line()) else self
 
+    def _is_gone(self, cls: type) -> bool:
+        """Whether a class is no longer found under its name: deleted, or another took its place.
+
+        Caches, instances and the history of a notebook may hold it much longer.
+        """
+        found = _found_by_name(cls)
+        if found is cls or cls.__module__ not in sys.modules:
+            return False
+        # A class that a function made was perhaps never there.
+        return found is not None or cls in self._at_home or cls.__module__ == "__main__"
+
     def _refuse_clash(self, name: str) -> None:
         for clash in self._clashes:
             if clash.facts.get("schema") == name:
                 raise clash
+
+    @property
+    def _clashes(self) -> list[SchemaError]:
+        """The names that two classes claim now; a class that is gone claims nothing."""
+        if not self._disputes:
+            return []
+        with self._lock:
+            disputes, self._disputes = self._disputes, []
+            for error, old, new in disputes:
+                first, second = old(), new()
+                if second is None or self._is_gone(second):
+                    continue
+                if first is None or self._is_gone(first):
+                    self._place(second, new)
+                else:
+                    self._disputes.append((error, old, new))
+        return [error for error, _, _ in self._disputes]
 
     def layout(self, cls: type) -> Layout:
         """Return how the state of a declared class is put together.
@@ -457,7 +563,9 @@ class Registry:
         with self._changing():
             known = self._migrations.get(step.schema, {})
             other = known.get((step.start, step.to))
-            if other is not None and not step.origin.replaces(other.origin, bool(step.function)):
+            if other is not None and not (
+                step.repeats(other) or step.origin.replaces(other.origin)
+            ):
                 raise DuplicateMigrationError(
                     f"two migrations lead from version {step.start} to {step.to} of "
                     f"{step.schema!r}: {other.text} in {other.where}, and {step.text} in {step.where}.",
@@ -542,7 +650,7 @@ class Registry:
             others = [
                 other
                 for other in self._stamps.get(stamp.schema, ())
-                if not stamp.origin.replaces(other.origin, True)
+                if not (stamp.repeats(other) or stamp.origin.replaces(other.origin))
             ]
             self._stamps = {**self._stamps, stamp.schema: (*others, stamp)}
 
@@ -623,14 +731,19 @@ class Registry:
 
     # Aliases.
 
-    def alias(self, old: str, new: type | str, *, since: str = "", evidence: str = "") -> None:
-        """Let an old dotted name stand for today's class or function.
+    def alias(self, old: str, new: Any, *, since: str = "", evidence: str = "") -> None:
+        """Let an old dotted name stand for today's class, function or member of an enum.
 
         Args:
-            old: the name in old files; ``oldlab.*`` for all that begin so.
-            new: the class, its dotted name or its schema's name; ``lab.*`` for a prefix.
+            old: the name in old files; ``oldlab.*`` for all that begin so. Of a member of an enum,
+                ``lab.Color.OLD``, or ``lab.Color(3)`` for the value by which old pickles know it.
+            new: the class, its dotted name or its schema's name; ``lab.*`` for a prefix; a member.
             since: the release that moved it.
             evidence: how that is known.
+
+        Raises:
+            SchemaError: the name leads elsewhere already. A cell that runs again, and a module
+                that is loaded again, may say another target.
         """
         target = new if isinstance(new, str) else self._target(new)
         is_prefix = old.endswith(".*")
@@ -644,14 +757,35 @@ class Registry:
                 f"an alias leads from {old!r} to {target!r}.", remedy="Both are dotted names."
             )
         with self._changing():
-            made = Alias(old, target, since, evidence)
+            made = Alias(old, target, since, evidence, caller(f"<alias {old}>", __file__))
+            self._refuse_other_target(made, is_prefix)
             if is_prefix:
                 self._prefixes = {**self._prefixes, old: made}
             else:
                 self._aliases = {**self._aliases, old: made}
 
-    def _target(self, cls: type) -> str:
-        return dotted(cls)
+    def _refuse_other_target(self, made: Alias, is_prefix: bool) -> None:
+        other = (self._prefixes if is_prefix else self._aliases).get(made.old)
+        if other is None or other.new == made.new or other.origin is None or made.origin is None:
+            return
+        # A local class lives no longer than its function.
+        if "<locals>" in other.new or made.origin.replaces(other.origin):
+            return
+        mark = "*" if is_prefix else ""
+        places = [f"{one.file}:{one.line}" for one in (other.origin, made.origin)]
+        raise SchemaError(
+            f"the alias {made.old + mark!r} leads to {other.new + mark!r} ({places[0]}), and would "
+            f"lead to {made.new + mark!r}.",
+            where=places[1],
+            remedy=f"Remove one of them; of a class that moved twice, say persist.alias("
+            f'"{other.new}{mark}", "{made.new}{mark}").',
+            alias=made.old,
+        )
+
+    def _target(self, new: Any) -> str:
+        if isinstance(new, enum.Enum):
+            return f"{dotted(type(new))}.{new._name_}"
+        return dotted(new)
 
     def resolve(self, qualname: str) -> str:
         """Return today's dotted name for one that a file bears; the same where no alias is known.
@@ -770,6 +904,14 @@ class Registry:
             raise ExceptionGroup(f"registry {self.name!r}: {len(found)} faults", found)
 
 
+def _found_by_name(cls: type) -> Any:
+    """What the dotted name of a class leads to now, or None."""
+    found: Any = sys.modules.get(cls.__module__)
+    for part in cls.__qualname__.split("."):
+        found = getattr(found, "__dict__", {}).get(part)
+    return found
+
+
 def _is_twin(cls: type, other: type) -> bool:
     """Whether two classes are of one line of one file, under two names of the module."""
     files = [getattr(sys.modules.get(one.__module__), "__file__", None) for one in (cls, other)]
@@ -822,6 +964,21 @@ default = default_registry
 """The registry that is used where none is given."""
 
 
+def _the_default() -> Registry:
+    return default_registry
+
+
+_kept: dict[str, Registry] = {}  # made for a pickle: nobody else holds them
+
+
+def _registry_named(name: str) -> Registry:
+    """Return the registry of a name; another process, to which a class is sent, may have none yet."""
+    found = _latest.get(name)
+    if found is None:
+        found = _kept[name] = Registry(name)
+    return found
+
+
 def _name_builtins(registry: Registry) -> None:
     """Classes whose names have stood for decades are constants without being asked for."""
     for kind in (
@@ -851,7 +1008,7 @@ def stamp(schema: type | str, key: str | None = None) -> Any:
     return default_registry.stamp(schema, key)
 
 
-def alias(old: str, new: type | str, *, since: str = "", evidence: str = "") -> None:
+def alias(old: str, new: Any, *, since: str = "", evidence: str = "") -> None:
     """Let an old dotted name stand for today's (see `Registry.alias`)."""
     default_registry.alias(old, new, since=since, evidence=evidence)
 

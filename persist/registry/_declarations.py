@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -92,6 +93,12 @@ class Migration:
             return True
         return bool(self.ops) and all(op.is_reversible for op in self.ops)
 
+    def repeats(self, other: Migration) -> bool:
+        """Whether it is the very definition of another: a function that registers ran twice."""
+        if self.function is None or other.function is None:
+            return self.function is other.function and self.ops == other.ops
+        return _is_same_code(self.function, other.function)
+
     def downgrade(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Declare the function that takes the newer state and gives the older one."""
         self.backward = function
@@ -151,25 +158,43 @@ class Migration:
 
 @attrs.frozen
 class Origin:
-    """Where something was registered; the same module and name again replaces it."""
+    """Where something was registered, and in which run of that code.
+
+    Attributes:
+        module: the name of the module.
+        qualname: of the function, or what stands for one.
+        file: the file, or what an interactive session calls its input.
+        line: the line.
+        spec: the module's ``__spec__``, which each reload makes anew.
+        space: the namespace, which ``%run`` and `runpy` make anew.
+        run: the code of the module, script or cell that ran; each execution compiles, or reads,
+            its own.
+    """
 
     module: str
     qualname: str
     file: str
     line: int
     spec: Any = attrs.field(default=None, eq=False, repr=False)
+    space: Any = attrs.field(default=None, eq=False, repr=False)
+    run: Any = attrs.field(default=None, eq=False, repr=False)
 
-    def replaces(self, other: Origin, is_function: bool) -> bool:
-        """Whether this is the same place again: a reload, a notebook's cell, a module run as a script."""
-        place = (self.qualname, self.line, self.file)
-        if place == (other.qualname, other.line, other.file) and os.path.exists(self.file):
-            return True
-        if self.module != other.module or self.qualname != other.qualname:
+    def replaces(self, other: Origin) -> bool:
+        """Whether this is the same definition, executed again, perhaps after an edit.
+
+        A reload, a cell of a notebook that runs again, a module that is a script and imported, too.
+        Two definitions of one name in one run are a mistake, whichever comes last.
+        """
+        if self.run is other.run:
             return False
-        if is_function:
-            return True
-        reloaded = self.spec is not other.spec
-        return reloaded or self.file != other.file or self.line == other.line
+        is_of_file = self.file == other.file
+        is_same_place = is_of_file and self.line == other.line and self.qualname == other.qualname
+        is_same_name = self.module == other.module and self.qualname == other.qualname
+        if not is_same_name:
+            return is_same_place and os.path.exists(self.file)
+        # An edited cell has another name; elsewhere lines move when a file is loaded again.
+        is_new = self.spec is not other.spec or self.space is not other.space
+        return is_same_place or not is_of_file or is_new
 
 
 def takes_record(function: Callable[..., Any]) -> bool:
@@ -189,7 +214,24 @@ def origin_of(function: Callable[..., Any]) -> Origin:
         getattr(code, "co_filename", "?"),
         getattr(code, "co_firstlineno", 0),
         getattr(sys.modules.get(module), "__spec__", None),
+        getattr(function, "__globals__", None),
+        _run_of(sys._getframe(1)),
     )
+
+
+def _is_same_code(one: Any, other: Any) -> bool:
+    code = getattr(one, "__code__", None)
+    return one is other or (code is not None and code is getattr(other, "__code__", None))
+
+
+def _run_of(frame: Any) -> Any:
+    """The code of the innermost module, script or cell that is running."""
+    while frame.f_back is not None:
+        is_function = frame.f_code.co_flags & inspect.CO_OPTIMIZED
+        if not is_function and frame.f_locals is frame.f_globals:
+            break
+        frame = frame.f_back
+    return frame.f_code
 
 
 def caller(qualname: str, file: str) -> Origin:
@@ -200,7 +242,7 @@ def caller(qualname: str, file: str) -> Origin:
     said = frame.f_globals
     return Origin(
         str(said.get("__name__", "")), qualname, frame.f_code.co_filename, frame.f_lineno,
-        said.get("__spec__"),
+        said.get("__spec__"), said, _run_of(frame),
     )  # fmt: skip
 
 
@@ -220,6 +262,7 @@ class Alias:
     new: str
     since: str = ""
     evidence: str = ""
+    origin: Origin | None = attrs.field(default=None, eq=False, repr=False)
 
 
 @attrs.frozen
@@ -230,6 +273,12 @@ class Stamp:
     function: Callable[[Any], int | None]
     origin: Origin
     key: str | None = None
+
+    def repeats(self, other: Stamp) -> bool:
+        """Whether it is the very definition of another."""
+        if self.key is not None or other.key is not None:
+            return self.key == other.key
+        return _is_same_code(self.function, other.function)
 
     def __str__(self) -> str:
         if self.key is not None:

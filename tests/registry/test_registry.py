@@ -409,14 +409,17 @@ def test_check_is_silent_when_all_is_well(registry):
 
 
 def test_an_enum_is_no_class_with_a_state(registry):
-    """Its members are constants, and the message says how."""
+    """Its members are saved by name; what a version or fields would say, aliases of members say."""
     import enum
 
     class Mood(enum.Enum):
         GLAD = 1
 
-    with pytest.raises(SchemaError, match=r"is an enum.*persist.constant"):
-        registry.register(Mood)
+    for wrong in ({"version": 2}, {"fields": ("name",)}):
+        with pytest.raises(SchemaError, match=r"is an enum.*persist.alias"):
+            registry.register(Mood, **wrong)
+    assert registry.register(Mood, schema="lab.Mood") is Mood
+    assert registry._enum_for("lab.Mood") is Mood
 
 
 def test_a_module_that_runs_as_a_script_may_be_imported_too(tmp_path):

@@ -260,17 +260,15 @@ def test_a_step_that_is_registered_anew_is_the_one_that_runs() -> None:
             net.__setstate__((header, (number, 1)))
         return net
 
-    def step(state: Any) -> Any:
-        return {"a": state["x"], "b": "before"}
-
-    registry.migration(Net, 1)(step)
+    cell = """
+@registry.migration("anew.Net", 1)
+def step(state):
+    return {"a": state["x"], "b": "before"}
+"""
+    space = {"registry": registry, "__name__": "__main__"}
+    exec(compile(cell, "<cell 1>", "exec"), space)
     assert last().b == "before"
-
-    def another(state: Any) -> Any:
-        return {"a": state["x"], "b": "after"}
-
-    another.__qualname__ = step.__qualname__
-    registry.migration(Net, 1)(another)
+    exec(compile(cell.replace("before", "after"), "<cell 2>", "exec"), space)
     assert last().b == "after"
 
 

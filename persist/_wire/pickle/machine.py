@@ -136,6 +136,7 @@ class Machine:
         self._most = source.limits.opcodes_for(source.size) if most is None else most
         self._persistent = persistent
         self._rebuild = rebuild or {}
+        self._modules: dict[int, tuple[Record, str]] = {}  # of classes that the pickle itself holds
         self._finish = finish or {}
         self._buffers = buffers
         self._buffer = 0
@@ -818,11 +819,14 @@ class Machine:
         self._made(Record(self._class(cls), kind="newobj_ex", args=args, kwargs=kwargs))
 
     def _class(self, value: Any) -> Global:
-        """The global that stands for a class; of a class that is itself made by a call, its maker."""
+        """The global that stands for a class; of a class that is itself made by a call, its maker.
+
+        A class that a pickle holds by value has a name all the same.
+        """
         if isinstance(value, Global):
             return value
         if isinstance(value, Record):
-            return value.cls
+            return self._class_by_value(value) or value.cls
         raise TypeError(f"a {type(value).__name__} stands where a class is due")
 
     def _reduce(self) -> None:
@@ -849,6 +853,9 @@ class Machine:
             if value is not INERT:
                 self._stack.append(value)
                 return
+        if name in _RECONSTRUCTORS and len(args) == 3 and isinstance(args[0], Record):
+            made = self._class_by_value(args[0])
+            args = args if made is None else (made, *args[1:])
         if name in _RECONSTRUCTORS and len(args) == 3 and isinstance(args[0], Global):
             self._made(fast_loop.new_record(args[0], args[1:], "reconstructor", function))
         elif name in _NEWOBJ and args and isinstance(args[0], Global):
@@ -856,7 +863,31 @@ class Machine:
         elif name in _NEWOBJ_EX and _is_newobj_ex(args):
             self._made(Record(args[0], kind="newobj_ex", args=args[1], kwargs=args[2]))
         else:
+            if function.name in _CLASS_FILLERS and len(args) == 2:
+                self._note_module(*args)
             self._made(fast_loop.new_record(function, args, "reduce", function))
+
+    def _note_module(self, made: Any, state: Any) -> None:
+        """Note where a class is at home that the pickle made before, and now fills."""
+        body = state[0] if isinstance(state, tuple) and state else state
+        module = body.get("__module__") if isinstance(body, dict) else None
+        if isinstance(made, Record) and type(module) is str:
+            self._modules[id(made)] = (made, module)
+
+    def _class_by_value(self, record: Record) -> Global | None:
+        """The name of the class that a call makes, None where it makes no class that we know of."""
+        args = record.args
+        if record.cls.name in _CLASS_FILLERS and len(args) == 2 and isinstance(args[0], Record):
+            record, args = args[0], args[0].args
+        if record.qualname not in _CLASS_MAKERS or len(args) < 4:
+            return None
+        name, body = args[1], args[3]
+        module = body.get("__module__") if isinstance(body, dict) else None
+        known = self._modules.get(id(record))
+        module = known[1] if known is not None else module
+        if type(name) is not str or type(module) is not str or not name or not module:
+            return None
+        return Global(module, name)
 
     def _called(self, function: Any, args: tuple[Any, ...]) -> None:
         """REDUCE of what is itself an instance (a partial, a class made by a call)."""
@@ -1058,6 +1089,26 @@ def _partial_new(function: Record) -> Record | None:
     if new.name.rpartition(".")[2] != "__new__":  # its own, or the one of a base
         return None
     return Record(cls, kind="newobj_ex", args=bound[1:], kwargs=kwargs)
+
+
+# What makes a class of a pickle that holds it by value: (metaclass, name, bases, {"__module__": ...}).
+# Sources: `cloudpickle.cloudpickle._class_getnewargs` (1.3 and later), `dill._dill.save_type`.
+_CLASS_MAKERS = frozenset(
+    (
+        "cloudpickle.cloudpickle._make_skeleton_class",
+        "cloudpickle.cloudpickle_fast._make_skeleton_class",
+        "joblib.externals.loky.cloudpickle_wrapper._make_skeleton_class",
+        "joblib.externals.cloudpickle.cloudpickle._make_skeleton_class",
+        "pyspark.cloudpickle.cloudpickle._make_skeleton_class",
+        "ray.cloudpickle.cloudpickle._make_skeleton_class",
+        "dill._dill._create_type",
+        "dill.dill._create_type",
+    )
+)
+
+
+# And what gives it its attributes afterwards, with where it is at home.
+_CLASS_FILLERS = frozenset(("_class_setstate", "_rehydrate_skeleton_class"))
 
 
 def _is_newobj_ex(args: tuple[Any, ...]) -> bool:
