@@ -100,7 +100,9 @@ class File:
         """The registry, and behind it the packs of the libraries that the file names."""
         from persist.packs import _gather
 
-        return _gather.gather(self._content.globals, _known(self._registry))
+        return _moved_schemas(
+            self._content, _gather.gather(self._content.globals, _known(self._registry))
+        )
 
     @functools.cached_property
     def looker(self) -> Looker:
@@ -266,46 +268,125 @@ def load(
         OpaqueWarning: once for each class that stayed a record, with the cure.
         DamageWarning: once for each thing that was wrong with the file and passed over.
     """
-    from persist._objects.build import build
-    from persist._upgrade import records
-
     opened = open_source(
         source, map=mmap, limits=limits, writable=True, storage_options=storage_options
     )
     options = Options(py2_str=py2_str, verify=verify, salvage=salvage, step=step)
     with _open(opened, options, registry) as file, collector_paused():
         _tell_damage(file)
-        knowledge = file.knowledge
         if not migrate:
-            known = file.is_known
+            from persist._objects.build import build
+
             return build(
-                file.tree, knowledge, trust=trust, strict=strict, file=file.path, is_known=known
-            )
-        quick = functools.partial(build, trust=trust, strict=strict, validate=validate)
-        found = _by_columns(file, quick)
-        if found is not ABSENT:
-            return found
-        trusted = {trust} if isinstance(trust, str) else set(trust)
-        tree, plan = file.tree, None
-        if not records.is_today(tree, knowledge):
-            tree, plan = records.upgrade(
-                tree,
-                knowledge,
-                file=file.name,
-                unknown=unknown,
+                file.tree,
+                file.knowledge,
+                trust=trust,
                 strict=strict,
-                see=functools.partial(_plain_value, file.looker, trusted),
+                file=file.path,
+                is_known=file.is_known,
             )
-        return build(
+        return _made_of(file, trust=trust, strict=strict, validate=validate, unknown=unknown)
+
+
+def _made_of(
+    file: File,
+    *,
+    trust: Iterable[str] = (),
+    strict: bool = False,
+    validate: bool = True,
+    unknown: str = "warn",
+    finish: bool = True,
+) -> Any:
+    """Upgrade a file that is open, and make the objects; see `load`.
+
+    Args:
+        file: that was opened.
+        trust, strict, validate, unknown: as for `load`.
+        finish: open resources and call ``__loaded__``.
+    """
+    from persist._inert import Inert
+    from persist._objects.build import build
+    from persist._upgrade import records
+
+    knowledge = file.knowledge
+    quick = functools.partial(build, trust=trust, strict=strict, validate=validate, finish=finish)
+    found = _by_columns(file, quick)
+    if found is not ABSENT:
+        return found
+    trusted = {trust} if isinstance(trust, str) else set(trust)
+    tree, plan = file.tree, None
+    if not records.is_today(tree, knowledge):
+        tree, plan = records.upgrade(
             tree,
             knowledge,
-            trust=trust,
+            file=file.name,
+            unknown=unknown,
             strict=strict,
-            validate=validate,
-            plan=plan,
-            file=file.path,
-            is_known=file.is_known,
+            see=functools.partial(_plain_value, file.looker, trusted),
+            live=Inert(knowledge),
+            read=True,
         )
+    return quick(tree, knowledge, plan=plan, file=file.path, is_known=file.is_known)
+
+
+def check_loads(source: Any, *, registry: Registry | None = None) -> None:
+    """Make the objects of a file as `load` does, to see that it can be done, and let them go.
+
+    Only classes that are declared are made; no resource is opened and no ``__loaded__`` called.
+
+    Raises:
+        FormatError, SchemaError, RestoreError: as `load` does.
+    """
+    with open(source, registry=registry) as file, collector_paused(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # whoever writes a file tells of its classes himself
+        _made_of(file, finish=False)
+
+
+def has_steps(file: File) -> bool:
+    """Whether a file names any class of which there are migrations, which may look at arrays."""
+    knowledge = file.knowledge
+    for name in file._content.globals:
+        schema = knowledge.schema_for(knowledge.resolve(name))
+        if schema is not None and knowledge.migrations(schema.name):
+            return True
+    return False
+
+
+def check_tree(tree: Any, registry: Registry, file: str | None = None) -> None:
+    """Make the objects of a tree of today; it is used up. As `check_loads`."""
+    from persist._objects.build import build
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        build(tree, registry, file=file, finish=False)
+
+
+def _moved_schemas(content: Content, registry: Registry) -> Registry:
+    """The registry with what a container's manifest tells of classes that moved since.
+
+    A file that names a class by its dotted name, and not by its schema's, still says in its
+    manifest which schema that was.
+    """
+    said = content.structure.get("schemas") if isinstance(content.structure, dict) else None
+    moved: dict[str, str] = {}
+    for one in said if isinstance(said, list) else ():
+        old, schema = (one.get("class"), one.get("name")) if isinstance(one, dict) else (None, None)
+        if type(old) is not str or type(schema) is not str or old == schema:
+            continue
+        if old not in content.globals or registry.resolve(old) != old:
+            continue
+        today = registry.schema_for(schema)
+        known = registry.schema_for(old)
+        if today is not None and (known is None or known.name != schema):
+            moved[old] = schema
+    if not moved:
+        return registry
+    from persist.registry import Registry
+
+    healed = Registry(f"{registry.name} with schemas of the file", parents=(registry,))
+    for old, schema in moved.items():
+        healed.alias(old, schema, evidence="the manifest of the file")
+    return healed
 
 
 def _by_columns(file: File, build: Callable[..., Any]) -> Any:
@@ -599,6 +680,7 @@ def renew(
         SchemaError: a record cannot be brought up to date, with its path.
     """
     from persist import _container
+    from persist._inert import Inert
     from persist._upgrade import records
 
     registry = _known(registry)
@@ -612,7 +694,14 @@ def renew(
         knowledge, plans = file.knowledge, []
 
         def renewed(tree: Any, store: _container.Store) -> Any:
-            made, plan = records.upgrade(tree, knowledge, file=file.name)
+            made, plan = records.upgrade(
+                tree,
+                knowledge,
+                file=file.name,
+                live=Inert(knowledge),
+                names="schema",
+                read=has_steps(file),
+            )
             plans.append(plan)
             if not any(entry.aliases or entry.steps for entry in plan):
                 raise _OfToday
@@ -693,9 +782,8 @@ def _older(
     """The records of these schemas as an older version had them; bare, without a version."""
     if not versions:
         return tree
-    from persist._trees.copier import Copier
-    from persist._upgrade.downgrade import downgrade_record
-    from persist._upgrade.versions import target_of
+    from persist._inert import Inert
+    from persist._upgrade.downgrade import downgrade_tree
 
     for name in versions:
         if registry.schema_for(name) is None:
@@ -704,24 +792,8 @@ def _older(
                 remedy="Schemas go by the name that schema= gave them, else by their dotted path.",
                 schema=name,
             )
-
-    def finish(record: Record, path: Callable[[], str]) -> Any:
-        schema = registry.schema_for(record.qualname)
-        if schema is None or record.version is None:
-            return record
-        lines = {part.schema.name for part in target_of(schema, registry).parts}
-        wanted = {name: version for name, version in versions.items() if name in lines}
-        if not wanted:
-            return record
-        try:
-            older = downgrade_record(record, wanted, registry).value
-        except PersistError as error:
-            raise error.at(where=f"record {record.qualname!r} at {path()!r}") from error.__cause__
-        if is_bare:
-            older.version = None
-        return older
-
-    return Copier(finish).copy(tree)
+    live = Inert(registry, is_pickle=is_bare)
+    return downgrade_tree(tree, versions, registry, is_bare=is_bare, live=live)
 
 
 def _writer_of(format: str) -> Reader:

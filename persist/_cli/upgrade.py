@@ -159,6 +159,8 @@ def _one(
 ) -> tuple[str, str]:
     """Upgrade one file; return what was done and a note."""
     import persist
+    from persist._api import files
+    from persist._inert import Inert
     from persist._upgrade import records
     from persist.errors import UnknownFormatError
 
@@ -177,13 +179,21 @@ def _one(
         is_ours = file.format == "persist" and not job.is_named
         if is_ours and records.is_today(file.tree, file.knowledge):
             return "there already", ""
-        tree, plan = records.upgrade(file.tree, file.knowledge, file=file.name)
+        tree, plan = records.upgrade(
+            file.tree,
+            file.knowledge,
+            file=file.name,
+            live=Inert(file.knowledge, is_pickle=args.format == "pickle"),
+            names="class" if args.format == "pickle" else "schema",
+            read=files.has_steps(file),
+        )
         opaque |= {name for name in plan.opaque if file.knowledge.plain_for(name) is None}
         note = _note(plan, file.damage)
         if is_ours:
             is_older = any(entry.steps or entry.aliases for entry in plan)
             return ("of an older version", note) if is_older else ("there already", "")
         if args.dry_run:
+            _try(tree, file, args.format)
             return "would be upgraded", note
         job.target.parent.mkdir(parents=True, exist_ok=True)
         _write(tree, file, job.target, args.format, registry)
@@ -196,6 +206,7 @@ def _in_place(
     """Bring one container up to date where it is."""
     import persist
     from persist._api import files
+    from persist._inert import Inert
     from persist._trees.compare import difference
     from persist._upgrade import records
     from persist.errors import DamagedFileError, UnknownFormatError
@@ -213,6 +224,12 @@ def _in_place(
     opaque |= {name for name in plan.opaque if knowledge.plain_for(name) is None}
     if args.dry_run:
         is_older = any(entry.steps or entry.aliases for entry in plan)
+        if is_older:
+            with persist.open(job.source, registry=registry) as file:
+                made, _ = records.upgrade(
+                    file.tree, knowledge, file=file.name, live=Inert(knowledge), names="schema"
+                )
+                _try(made, file, "persist")
         return ("would be upgraded", _note(plan, [])) if is_older else ("of today", "")
 
     def check(tree: object, again: object) -> None:
@@ -223,6 +240,7 @@ def _in_place(
                 file=str(job.source),
                 remedy="The file is as it was before. Please report this with it.",
             )
+        files.check_tree(again, knowledge, str(job.source))
 
     plan, done = files.renew(job.source, keep=args.keep, check=check, registry=registry)
     if done is None:
@@ -254,12 +272,33 @@ def _note(plan: Any, damage: list[str]) -> str:
     return f"  ({'; '.join(parts)})" if parts else ""
 
 
+def _try(tree: Any, file: Any, format: str) -> None:
+    """Do in memory what can fail when a file is written and loaded; the tree is used up.
+
+    Raises:
+        PersistError: what `_write` would raise.
+    """
+    import io
+
+    import persist
+    from persist._api import files
+    from persist._container.writing.graph import encode
+
+    if format == "persist":
+        encode(tree, file.name)
+    else:
+        persist.save(tree, io.BytesIO(), format=format)
+    if format != "npz":
+        files.check_tree(tree, file.knowledge, file.name)
+
+
 def _write(tree: Any, file: Any, target: Path, format: str, registry: Registry) -> None:
     """Write the tree beside its target, load it back, compare, and only then give it its name."""
     import persist
+    from persist._api import files
     from persist._trees.compare import difference
     from persist._upgrade import records
-    from persist.errors import DamagedFileError
+    from persist.errors import DamagedFileError, PersistError
 
     beside = target.with_name(f".{target.name}.{os.getpid()}.part{_ENDINGS[format]}")
     try:
@@ -270,7 +309,7 @@ def _write(tree: Any, file: Any, target: Path, format: str, registry: Registry) 
             with persist.open(beside, registry=registry, verify="always") as written:
                 again = written.tree
                 if format == "pickle":  # it tells versions in envelopes, not beside the state
-                    again, _ = records.upgrade(again, file.knowledge)
+                    again, _ = records.upgrade(again, file.knowledge, names="class")
                 fault = difference(tree, again)
             if fault:
                 raise DamagedFileError(
@@ -278,6 +317,11 @@ def _write(tree: Any, file: Any, target: Path, format: str, registry: Registry) 
                     file=str(target),
                     remedy="Nothing was kept of it. Please report this with the file.",
                 )
+            try:
+                files.check_loads(beside, registry=registry)
+            except PersistError as error:
+                error.file = str(target)  # the name that it would have got
+                raise
         os.replace(beside, target)
     finally:
         beside.unlink(missing_ok=True)

@@ -20,6 +20,7 @@ from persist._trees.copier import SCALAR, has_no_arrays
 from persist._upgrade import compiled as upgrade_compiled
 from persist._upgrade.state import freeze, roots_of, thaw
 from persist._upgrade.versions import Case, failed, read_lazy
+from persist._waiting import unset_in
 from persist.errors import PersistError
 from persist.registry._declarations import EPOCH
 from persist.schema import dotted
@@ -41,6 +42,8 @@ def load(self, state):
         return GENERAL(self, state)
     frozen = None
     if not ({plain}):
+        if UNSET(state, DECLARED):
+            return GENERAL(self, state)
         frozen = FREEZE(state)
     at = part = 0
 {memo}    try:
@@ -100,6 +103,8 @@ def compiled(road: Road, case: Case, state: Any) -> Callable[[Any, Any], None] |
         "UNRESOLVED": UNRESOLVED,
         "Left": Left,
         "GENERAL": road.load_slowly,
+        "UNSET": unset_in,
+        "DECLARED": lambda cls: road.registry.declared(cls) is not None,
         "FREEZE": _frozen,
         "THAW": _thawed,
         "FAILED": _failing(road),
@@ -138,7 +143,10 @@ def take_bare(road: Road, obj: Any, state: dict[Any, Any]) -> bool:
     written = upgrade_compiled.advance(steps, failed, read_lazy) if steps else None
     if written is None:
         return False
-    frozen = _frozen((None, state.values())) if not has_no_arrays(state.values()) else {}
+    is_plain = has_no_arrays(state.values())
+    if not is_plain and unset_in(state, lambda cls: road.registry.declared(cls) is not None):
+        return False
+    frozen = _frozen((None, state.values())) if not is_plain else {}
     try:
         given = written(dict(state), {})
         if type(given) is not dict:

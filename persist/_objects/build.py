@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from persist import versioned
+from persist._envelope import FIELDS
 from persist._instances.adapter import road_of
 from persist._objects.rows import Loose, short_way
 from persist._trees import numpy_random
@@ -35,7 +36,7 @@ from persist.errors import (
 )
 from persist.registry import Registry
 from persist.registry._declarations import outside
-from persist.tree import ABSENT, Global, LazyArray, Record, is_slots_pair
+from persist.tree import ABSENT, Global, LazyArray, Record, at_path, is_slots_pair
 
 __all__ = ["build"]
 
@@ -59,6 +60,7 @@ def build(
     is_known: Callable[[Record], bool] = lambda record: False,
     loose: Iterable[Loose] = (),
     done: frozenset[type] = ATOMS,
+    finish: bool = True,
 ) -> Any:
     """Make the objects of a tree that is up to date; its containers are used, not copied.
 
@@ -74,6 +76,7 @@ def build(
         is_known: whether a pack knows how to look into a record, whatever is inside it.
         loose: of instances that were made of columns, the attributes whose values are to be made.
         done: the types of values of which nothing need be made.
+        finish: open resources and call ``__loaded__`` when everything is built.
 
     Raises:
         UntrustedError: ``trust`` names a function.
@@ -85,7 +88,7 @@ def build(
     result = builder.run(tree)
     for rows, attribute, values in loose:
         builder.tighten(rows, attribute, values)
-    builder.complete()
+    builder.complete(finish)
     builder.tell(strict)
     return result
 
@@ -114,6 +117,9 @@ class _Builder(Driver):
         self._classes: dict[Global, Any] = {}
         self._shorts: dict[int, tuple[Any, Any, Any]] = {}
         self._whole: list[tuple[Any, str]] = []  # declared objects, in the order they were made
+        self._unset: dict[int, tuple[Any, Record]] = {}  # objects that have no state yet, by id
+        self._rehashed: list[tuple[Any, list[Any], str]] = []  # dicts and sets to be filled again
+        self._frozen: list[tuple[frozenset[Any], str]] = []  # to be checked when all is built
         self._opaque: dict[str, tuple[Record, str, int, bool]] = {}
         self._migrated = {
             entry.today for entry in plan or () if any(course.steps for course in entry.courses)
@@ -202,15 +208,84 @@ class _Builder(Driver):
 
     def _frozenset(self, items: frozenset[Any]) -> Parts:
         made = yield "", tuple(items)
-        return self._keep(items, frozenset(made))
+        if id(items) in self._done:  # a part led back here, and made it
+            return self._done[id(items)][1]
+        path = self.path
+        if self._has_unset(made):
+            whole = self._hashed(lambda: frozenset(made), path)
+            self._frozen.append((whole, path))
+        else:
+            whole = frozenset(made)
+        return self._keep(items, whole)
 
     def _set(self, items: set[Any]) -> Parts:
         self._keep(items, items)
         if not self._plain.issuperset(map(type, items)):
             made = yield "", tuple(items)
-            items.clear()
-            items.update(made)
+            self._refill(items, list(made), made)
         return items
+
+    # Hashes. An object may be a key or a member of what its own state holds; then it is hashed
+    # before it has a state. What can be set is set first, and dicts and sets are filled again
+    # when everything is built.
+
+    def _refill(self, holder: Any, items: list[Any], keys: Iterable[Any]) -> None:
+        """Fill a dict with pairs, or a set with members, some of which were made just now."""
+        if not self._has_unset(keys):
+            holder.clear()
+            holder.update(items)
+            return
+        self._rehashed.append((holder, items, self.path))
+        holder.clear()
+        try:
+            holder.update(items)
+        except Exception:  # a hash that needs more than is there yet: filled in `complete`
+            holder.clear()
+
+    def _has_unset(self, keys: Iterable[Any]) -> bool:
+        """Whether the hash of any key asks an object that has no state yet; its plain fields are set."""
+        if not self._unset:
+            return False
+        found = False
+        todo = list(keys)
+        while todo:
+            key = todo.pop()
+            if type(key) in (tuple, frozenset):
+                todo.extend(key)
+            elif id(key) in self._unset:
+                self._set_plain_fields(*self._unset[id(key)])
+                found = True
+        return found
+
+    def _set_plain_fields(self, obj: Any, record: Record) -> None:
+        """Set what needs no making, so that a hash can be asked; all fields are set again later."""
+        if self._registry.class_for(record.qualname) is not type(obj):
+            return
+        given = record.fields()
+        for part in road_of(type(obj), self._registry).layout.parts:
+            for field in part.fields if part.kind == FIELDS else ():
+                value = given.get(field.name, self)
+                is_method = isinstance(getattr(type(obj), field.attribute, None), property)
+                if type(value) in ATOMS and not is_method:
+                    _set(obj, field.attribute, value)
+
+    def _hashed(self, act: Callable[[], Any], path: str) -> Any:
+        cure = "Its hash needs a field that holds the object itself: let __hash__ use plain fields."
+        return self._told(at_path(path), cure, act)
+
+    def _rehash(self) -> None:
+        """Fill dicts and sets again whose keys had no state when they were hashed."""
+        for holder, items, path in self._rehashed:
+            holder.clear()
+            self._hashed(functools.partial(holder.update, items), path)
+        for whole, path in self._frozen:
+            if not self._hashed(lambda whole=whole: all(item in whole for item in whole), path):
+                raise RestoreError(
+                    "a frozenset holds an object whose hash changed while it was built.",
+                    file=self._file,
+                    where=at_path(path),
+                    remedy="Let its __hash__ use plain fields that need no conversion, or keep a set.",
+                )
 
     def _dict(self, items: dict[Any, Any]) -> Parts:
         self._keep(items, items)
@@ -227,8 +302,7 @@ class _Builder(Driver):
                 items[key] = yield step_of(key), item
         if any(keys[id(key)] is not key for key in items if id(key) in keys):
             pairs = [(keys.get(id(key), key), item) for key, item in items.items()]
-            items.clear()
-            items.update(pairs)
+            self._refill(items, pairs, keys.values())
         return items
 
     # Records.
@@ -274,7 +348,7 @@ class _Builder(Driver):
         try:
             made = numpy_random.build(record, tuple(args), state)
         except PersistError as error:
-            where = f"record {record.qualname!r} at {path!r}"
+            where = f"record {record.qualname!r} {at_path(path)}"
             raise error.at(file=self._file, where=where) from error.__cause__
         return None if made is None else self._keep(record, made)
 
@@ -380,6 +454,7 @@ class _Builder(Driver):
         path = self.path
         obj = self._guarded(record, path, lambda: versioned.make(cls, args, kwargs, array))
         self._keep(record, obj)
+        self._unset[id(obj)] = (obj, record)
         listitems = yield "", contents.listitems
         pairs = []
         for key, item in contents.dictitems:
@@ -388,7 +463,7 @@ class _Builder(Driver):
         if state is not ABSENT:
             state = yield "", state
         self._guarded(record, path, lambda: versioned.fill(obj, listitems, pairs))
-        where = f"record {record.qualname!r} at {path!r}"
+        where = f"record {record.qualname!r} {at_path(path)}"
         restored = functools.partial(
             versioned.restore_state,
             validate=self._validate,
@@ -398,6 +473,7 @@ class _Builder(Driver):
             where=where,
         )
         self._guarded(record, path, lambda: restored(obj, state))
+        self._unset.pop(id(obj), None)
         self._whole.append((obj, where))
         return obj
 
@@ -409,6 +485,7 @@ class _Builder(Driver):
         path = self.path
         obj = self._guarded(record, path, lambda: _made(cls, record.kind, args, kwargs))
         self._keep(record, obj)
+        self._unset[id(obj)] = (obj, record)
         listitems = yield "", record.listitems
         for item in listitems:
             self._guarded(record, path, functools.partial(_append, obj, item))
@@ -419,13 +496,14 @@ class _Builder(Driver):
         if record.state is not ABSENT:
             state = yield "", record.state
             self._guarded(record, path, lambda: _set_state(obj, state))
+        self._unset.pop(id(obj), None)
         return obj
 
     def _guarded(self, record: Record, path: str, act: Callable[[], Any]) -> Any:
         """Run code of a user's class; what it raises is told with the place."""
         cure = "declare the class" if record.version is None else "count version= up"
         return self._told(
-            f"record {record.qualname!r} at {path!r}",
+            f"record {record.qualname!r} {at_path(path)}",
             f"If its state is an older one, {cure} and register a migration.",
             act,
         )
@@ -467,8 +545,11 @@ class _Builder(Driver):
         self._opaque[record.qualname] = (first, path, count + 1, known)
         return known
 
-    def complete(self) -> None:
+    def complete(self, finish: bool = True) -> None:
         """Open resources and call ``__loaded__``, when everything is built."""
+        self._rehash()
+        if not finish:
+            return
         with versioned.loading_from(self._file if self._file and "://" not in self._file else None):
             for obj, where in self._whole:
                 cure = "What it opens or computes after a load does not suit what was loaded."
