@@ -47,8 +47,13 @@ class _Session(threading.local):
     """What one call of ``pickle.load`` has left open, in this thread."""
 
     def __init__(self) -> None:
-        self.entries: list[_Entry] = []
+        self.entries: dict[int, _Entry] = {}  # by the id of the instance
+        self.wanted: dict[int, list[int]] = {}  # id -> whose entries may go on when it is there
         self.known: dict[int, tuple[Any, Any]] = {}  # id -> instance, its old state
+        self.pairs: dict[
+            int, tuple[Any, Record]
+        ] = {}  # id -> instance, the record of its old state
+        self.back: dict[int, Any] = {}  # id of such a record -> the instance
         self.caller: Any = None
 
 
@@ -67,7 +72,7 @@ def unset_in(state: Any, is_declared: Callable[[type], bool]) -> dict[int, Any]:
     not through other instances.
     """
     found: dict[int, Any] = {}
-    waiting = {id(entry.obj) for entry in _session.entries}
+    waiting = _session.entries
     todo, seen = [(state, 0)], set()
     while todo:
         value, depth = todo.pop()
@@ -128,44 +133,61 @@ def load(
         _end()
     session.caller = caller
     session.known[id(obj)] = (obj, state)
-    if session.entries:
-        own = session.known[id(obj)]
-        _upgrade_again()
-        session.known[id(obj)] = own
+    _go_on(id(obj))
     unset = find()
-    waiting = {id(entry.obj) for entry in session.entries}
     if not unset:
         set_now(obj, state)
+        session.pairs.pop(id(obj), None)  # of today from now on
     else:
-        after = {key for key in unset if key in waiting}
+        after = {key for key in unset if key in session.entries}
         for key in after:
             del unset[key]
-        is_first = not session.entries
-        session.entries.append(_Entry(obj, state, unset, after, upgrade))
-        if is_first:
+        if not session.entries:
             UNRESOLVED.append(_MARK)
-        if after or not unset.keys() <= session.known.keys():
+        session.entries[id(obj)] = _Entry(obj, state, unset, after, upgrade)
+        session.known[id(obj)] = (obj, state)
+        missing = after.union(unset.keys() - session.known.keys())
+        for key in missing:
+            session.wanted.setdefault(key, []).append(id(obj))
+        if missing:
             views = {key: (value, _view(value, ABSENT)) for key, value in unset.items()}
             with contextlib.suppress(PersistError):  # told when the states have come
                 upgrade(obj, state, Views(views, True))
-        _upgrade_again()
+        else:
+            _upgrade_again(id(obj))
     if not session.entries:
         session.known.clear()
 
 
-def _upgrade_again() -> None:
-    """Upgrade, in their order, the instances whose awaited states have all come."""
+def _go_on(key: int) -> None:
+    """Upgrade again, in their order, those that waited for nothing but this instance's state."""
     session = _session
-    waiting = {id(entry.obj) for entry in session.entries}
-    for entry in list(session.entries):
-        if not entry.awaited.keys() <= session.known.keys() or entry.after & waiting:
+    todo = session.wanted.pop(key, [])
+    while todo:
+        own = todo.pop(0)
+        entry = session.entries.get(own)
+        if entry is None or entry.after & session.entries.keys():
             continue
-        views = Views({key: (obj, _view(obj, ABSENT)) for key, obj in entry.awaited.items()}, False)
-        for key, (_, record) in views.pairs.items():
-            record.state = Views(views.pairs, True).seen(session.known[key][1])
-        session.entries.remove(entry)
-        waiting.discard(id(entry.obj))
-        entry.upgrade(entry.obj, entry.state, views)
+        if entry.awaited.keys() <= session.known.keys():
+            _upgrade_again(own)
+            todo += session.wanted.pop(own, [])
+
+
+def _upgrade_again(key: int) -> None:
+    """Upgrade an instance whose awaited states have all come."""
+    session = _session
+    entry = session.entries[key]
+    pairs, back = session.pairs, session.back
+    new = [awaited for awaited in entry.awaited if awaited not in pairs]
+    for awaited in new:
+        obj = entry.awaited[awaited]
+        pairs[awaited] = (obj, _view(obj, ABSENT))
+        back[id(pairs[awaited][1])] = obj
+    for awaited in new:
+        pairs[awaited][1].state = Views(pairs, True, back).seen(session.known[awaited][1])
+    del session.entries[key]
+    entry.upgrade(entry.obj, entry.state, Views(pairs, False, back))
+    pairs.pop(key, None)  # of today from now on
     if not session.entries:
         _end()
 
@@ -173,6 +195,9 @@ def _upgrade_again() -> None:
 def _end() -> None:
     _session.entries.clear()
     _session.known.clear()
+    _session.wanted.clear()
+    _session.pairs.clear()
+    _session.back.clear()
     if _MARK in UNRESOLVED:
         UNRESOLVED.remove(_MARK)
 
@@ -187,16 +212,24 @@ class Views:
 
     Args:
         pairs: id of an instance -> the instance, and the record that is seen in its place.
+        back: id of a record -> the instance; None: made of the pairs.
         is_copy: all containers are copied, since the state is needed once more; else those
             in which anything is replaced, and what comes of them goes back into the original.
     """
 
-    def __init__(self, pairs: dict[int, tuple[Any, Record]], is_copy: bool) -> None:
+    def __init__(
+        self,
+        pairs: dict[int, tuple[Any, Record]],
+        is_copy: bool,
+        back: dict[int, Any] | None = None,
+    ) -> None:
         self.pairs = pairs
         self._is_copy = is_copy
         self._copies: dict[int, tuple[Any, Any]] = {}  # id of an original -> it, and its copy
         self._originals: dict[int, tuple[Any, Any]] = {}  # the same by the id of the copy
-        self._back = {id(record): obj for obj, record in pairs.values()}
+        if back is None:
+            back = {id(record): obj for obj, record in pairs.values()}
+        self._back = back  # id of a record -> the instance
         self._met: set[int] = set()  # ids of the instances in the state
         self._live: dict[int, tuple[Any, Any]] = {}
 

@@ -437,9 +437,8 @@ class Road:
             state = _array_state(obj, state)
 
         def find() -> dict[int, Any]:
-            if not self._is_older(state):
-                return {}
-            return _waiting.unset_in(state, lambda cls: self.registry.declared(cls) is not None)
+            found = _waiting.unset_in(state, lambda cls: self.registry.declared(cls) is not None)
+            return found if found and self._is_older(state) else {}
 
         if _waiting.is_waiting() or find():
             _waiting.load(obj, state, self._set_now, find, self._set_seen)

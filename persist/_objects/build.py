@@ -279,7 +279,7 @@ class _Builder(Driver):
             holder.clear()
             self._hashed(functools.partial(holder.update, items), path)
         for whole, path in self._frozen:
-            if not self._hashed(lambda whole=whole: all(item in whole for item in whole), path):
+            if not self._hashed(functools.partial(_finds_all, whole), path):
                 raise RestoreError(
                     "a frozenset holds an object whose hash changed while it was built.",
                     file=self._file,
@@ -574,6 +574,11 @@ class _Builder(Driver):
                 OpaqueWarning,
                 stacklevel=outside(),
             )
+
+
+def _finds_all(items: frozenset[Any]) -> bool:
+    """Whether every member is found by its hash."""
+    return all(item in items for item in items)
 
 
 def _needs_no_making(value: Any) -> bool:

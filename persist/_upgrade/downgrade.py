@@ -90,8 +90,13 @@ def downgrade_tree(
     Raises:
         SchemaError: as `downgrade_record`, with the path.
     """
-    met: list[tuple[Record, str]] = []
-    copier = Copier(lambda made, path: (met.append((made, path())), made)[1])
+    met: list[tuple[Record, Callable[[], str]]] = []
+
+    def note(made: Record, path: Callable[[], str]) -> Record:
+        met.append((made, path))
+        return made
+
+    copier = Copier(note)
     result = copier.copy(tree)
     way = _Way(registry, None)
     todo = met  # the last is the outermost
@@ -103,13 +108,14 @@ def downgrade_tree(
             known[name] = _wanted_of(name, versions, registry)
         schema, wanted = known[name]
         if schema is not None and wanted and record.version is not None:
-            way.where = f"record {record.qualname!r} {at_path(path)}"
+            way.path = path
             try:
                 made = way.back(record, schema, wanted)
                 if live is not None:
                     made.state = live(made.state, copier.is_own)
             except PersistError as error:
-                raise error.at(where=way.where) from error.__cause__
+                where = f"record {record.qualname!r} {at_path(path())}"
+                raise error.at(where=where) from error.__cause__
             if made is not record:
                 copier.replace(record, made)
                 copier.adopt(made)
@@ -148,7 +154,7 @@ class _Way:
         self._registry = registry
         self._losses = losses
         self._memo: dict[Any, Any] = {}
-        self.where = ""  # the place of the record that is taken back, for messages
+        self.path: Callable[[], str] | None = None  # of the record that is taken back
 
     def back(self, record: Record, schema: Schema, wanted: Mapping[str, int]) -> Record:
         """Take a record back, in place; or return the one that a step put in its place."""
@@ -172,6 +178,10 @@ class _Way:
         record.state = _older_state(states, case)
         return record
 
+    def _where(self, record: Record) -> str:
+        place = "" if self.path is None else f" {at_path(self.path())}"
+        return f"record {record.qualname!r}{place}"
+
     def _step(self, step: Any, state: Any, record: Record) -> tuple[Any, list[str]]:
         """What a step gives on the way back, and what that cannot hold."""
         newer = ABSENT if self._losses is None else _copied(state)
@@ -191,11 +201,11 @@ class _Way:
             if newer is not ABSENT:
                 lost = [*lost, *_lost_by(step, newer, told, result, record, lost)]
         except PersistError as error:
-            raise error.at(where=self.where or f"record {record.qualname!r}") from None
+            raise error.at(where=self._where(record)) from None
         except Exception as error:  # whatever a stranger's function raises
             raise MigrationFailedError(
                 f"the way back of {step} fails: {type(error).__name__}: {error}.",
-                where=self.where or f"record {record.qualname!r}",
+                where=self._where(record),
                 remedy="Nothing was changed.",
                 schema=step.schema,
                 step=(step.to, step.start),
