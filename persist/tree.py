@@ -366,6 +366,11 @@ def step_of(key: Any) -> str:
     return _text(_bare(key))
 
 
+def at_path(path: str) -> str:
+    """Return where a natural path leads, for a message: ``at 'a/b'``, or ``at the root``."""
+    return f"at {path!r}" if path else "at the root"
+
+
 def _text(key: Any) -> str:
     try:
         return str(key)

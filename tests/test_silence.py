@@ -186,7 +186,7 @@ def test_the_plan_tells_every_record_that_cannot_be_loaded_and_its_place(tmp_pat
     assert "the root: lab.Net" in str(plan)
     missing = Record("lab.Net", {"net": 1})
     error = refusal_of(written(missing), registry=registry)
-    assert "record 'lab.Net', the root: its state lacks the field 'layers'" in str(error)
+    assert "record 'lab.Net' at the root: its state lacks the field 'layers'" in str(error)
     assert Layer is not Net
 
 

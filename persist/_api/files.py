@@ -120,7 +120,9 @@ class File:
         """The registry, and behind it the packs of the libraries that the file names."""
         from persist.packs import _gather
 
-        return _gather.gather(self._content.globals, _known(self._registry))
+        return _moved_schemas(
+            self._content, _gather.gather(self._content.globals, _known(self._registry))
+        )
 
     @functools.cached_property
     def looker(self) -> Looker:
@@ -351,6 +353,7 @@ def _made_today(
     *,
     tree: Any = ABSENT,
     looker: Looker | None = None,
+    finish: bool = True,
 ) -> Any:
     """Upgrade the tree of a file, or a part of it, and make its objects.
 
@@ -359,14 +362,18 @@ def _made_today(
         trust, strict, unknown, validate: as for `load`.
         tree: a part of the file's tree; ABSENT is all of it.
         looker: sees arrays in records; with it, arrays become tensors of torch.
+        finish: open resources and call ``__loaded__``.
     """
+    from persist._inert import Inert
     from persist._objects.build import build
     from persist._trust import Trust
     from persist._upgrade import records
 
     knowledge = file.knowledge
     trusted = Trust(trust, knowledge)
-    made = functools.partial(build, trust=trusted.names, strict=strict, validate=validate)
+    made = functools.partial(
+        build, trust=trusted.names, strict=strict, validate=validate, finish=finish
+    )
     if tree is ABSENT and looker is None:
         found = _by_columns(file, made)
         if found is not ABSENT:
@@ -380,6 +387,8 @@ def _made_today(
             unknown=unknown,
             strict=strict,
             see=functools.partial(_plain_value, file.looker, trusted),
+            live=Inert(knowledge),
+            read=True,
         )
     return made(tree, knowledge, plan=plan, file=file.path, is_known=file.is_known, looker=looker)
 
@@ -394,7 +403,9 @@ def _wanted(file: File, cls: type | None, at: str, assume_version: int | None) -
     if tree is ABSENT:
         raise _nothing_at(at, file)
     if cls is not None:
-        seen = _plain_value(file.looker, Trust((), file.knowledge), tree) if isinstance(tree, Record) else tree
+        seen = tree
+        if isinstance(tree, Record):
+            seen = _plain_value(file.looker, Trust((), file.knowledge), tree)
         tree = state_of(tree if seen is ABSENT else seen, cls, file.knowledge)
     if assume_version is not None:
         assume(tree, assume_version, file.knowledge)
@@ -429,6 +440,66 @@ def _once(source: Any, options: Any) -> Iterator[None]:
         yield
     finally:
         _loading.sources.remove(key)
+
+
+def check_loads(source: Any, *, registry: Registry | None = None) -> None:
+    """Make the objects of a file as `load` does, to see that it can be done, and let them go.
+
+    Only classes that are declared are made; no resource is opened and no ``__loaded__`` called.
+
+    Raises:
+        FormatError, SchemaError, RestoreError: as `load` does.
+    """
+    with open(source, registry=registry) as file, collector_paused(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # whoever writes a file tells of its classes himself
+        _made_today(file, (), False, "warn", True, finish=False)
+
+
+def has_steps(file: File) -> bool:
+    """Whether a file names any class of which there are migrations, which may look at arrays."""
+    knowledge = file.knowledge
+    for name in file._content.globals:
+        schema = knowledge.schema_for(knowledge.resolve(name))
+        if schema is not None and knowledge.migrations(schema.name):
+            return True
+    return False
+
+
+def check_tree(tree: Any, registry: Registry, file: str | None = None) -> None:
+    """Make the objects of a tree of today; it is used up. As `check_loads`."""
+    from persist._objects.build import build
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        build(tree, registry, file=file, finish=False)
+
+
+def _moved_schemas(content: Content, registry: Registry) -> Registry:
+    """The registry with what a container's manifest tells of classes that moved since.
+
+    A file that names a class by its dotted name, and not by its schema's, still says in its
+    manifest which schema that was.
+    """
+    said = content.structure.get("schemas") if isinstance(content.structure, dict) else None
+    moved: dict[str, str] = {}
+    for one in said if isinstance(said, list) else ():
+        old, schema = (one.get("class"), one.get("name")) if isinstance(one, dict) else (None, None)
+        if type(old) is not str or type(schema) is not str or old == schema:
+            continue
+        if old not in content.globals or registry.resolve(old) != old:
+            continue
+        today = registry.schema_for(schema)
+        known = registry.schema_for(old)
+        if today is not None and (known is None or known.name != schema):
+            moved[old] = schema
+    if not moved:
+        return registry
+    from persist.registry import Registry
+
+    healed = Registry(f"{registry.name} with schemas of the file", parents=(registry,))
+    for old, schema in moved.items():
+        healed.alias(old, schema, evidence="the manifest of the file")
+    return healed
 
 
 def _by_columns(file: File, build: Callable[..., Any]) -> Any:
@@ -497,6 +568,7 @@ def explain(
         FormatError: the file cannot be read.
         UntrustedError: ``trust`` holds what may not be trusted.
     """
+    from persist._inert import Inert
     from persist._objects.build import build
     from persist._trust import Trust
     from persist._unversioned import check_is
@@ -512,6 +584,8 @@ def explain(
             unknown=unknown,
             strict=strict,
             see=functools.partial(_plain_value, file.looker, Trust(trust, knowledge)),
+            live=Inert(knowledge),
+            read=True,
         )
         made = build(
             tree,
@@ -834,6 +908,7 @@ def renew(
         SchemaError: a record cannot be brought up to date, with its path.
     """
     from persist import _container
+    from persist._inert import Inert
     from persist._manifest_schemas import schemas_in_file
     from persist._upgrade import records
 
@@ -849,7 +924,14 @@ def renew(
 
         def renewed(tree: Any, store: _container.Store) -> Any:
             made, plan = records.upgrade(
-                tree, knowledge, file=file.name, unknown=unknown, strict=strict
+                tree,
+                knowledge,
+                file=file.name,
+                unknown=unknown,
+                strict=strict,
+                live=Inert(knowledge),
+                names="schema",
+                read=has_steps(file),
             )
             plans.append(plan)
             if not any(entry.aliases or entry.steps for entry in plan):
@@ -935,10 +1017,8 @@ def _older(
     """The records of these schemas as an older version had them; bare, without a version."""
     if not versions:
         return tree
-    from persist._enums import member_named
-    from persist._trees.copier import Copier
-    from persist._upgrade.downgrade import downgrade_record
-    from persist._upgrade.versions import target_of
+    from persist._inert import Inert
+    from persist._upgrade.downgrade import downgrade_tree
 
     for name in versions:
         if registry.schema_for(name) is None:
@@ -947,28 +1027,8 @@ def _older(
                 remedy="Schemas go by the name that schema= gave them, else by their dotted path.",
                 schema=name,
             )
-
-    def finish(record: Record, path: Callable[[], str]) -> Any:
-        schema = registry.schema_for(record.qualname)
-        if schema is None or record.version is None:
-            return record
-        lines = {part.schema.name for part in target_of(schema, registry).parts}
-        wanted = {name: version for name, version in versions.items() if name in lines}
-        if not wanted:
-            return record
-        try:
-            older = downgrade_record(record, wanted, registry).value
-        except PersistError as error:
-            raise error.at(where=f"record {record.qualname!r} at {path()!r}") from error.__cause__
-        if is_bare:
-            older.version = None
-        return older
-
-    def member_of(named: Global) -> Any:  # which a pickle spells in its own way
-        found = member_named(named.qualname, registry)
-        return named if found is ABSENT else found
-
-    return Copier(finish, member_of if is_bare else None).copy(tree)
+    live = Inert(registry, is_pickle=is_bare)
+    return downgrade_tree(tree, versions, registry, is_bare=is_bare, live=live)
 
 
 def _writer_of(format: str) -> Reader:

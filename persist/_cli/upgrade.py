@@ -197,9 +197,11 @@ def _one(
 ) -> tuple[str, str]:
     """Upgrade one file; return what was done and a note."""
     import persist
+    from persist._api import files
     from persist._cli import _reading
     from persist._cli._staleness import look, steps_of
     from persist._cli._written import upgraded_from
+    from persist._inert import Inert
     from persist._upgrade import records
     from persist.errors import UnknownFormatError
 
@@ -221,8 +223,16 @@ def _one(
         return "no experiment file", ""
     with file:
         tree = file.tree if not args.cls else _as_class(file, args.cls, args.at)
+        is_pickle = args.format == "pickle"
         tree, plan = records.upgrade(
-            tree, file.knowledge, file=file.name, unknown=args.unknown, strict=args.strict
+            tree,
+            file.knowledge,
+            file=file.name,
+            unknown=args.unknown,
+            strict=args.strict,
+            live=Inert(file.knowledge, is_pickle=is_pickle),
+            names="class" if is_pickle else "schema",
+            read=files.has_steps(file),
         )
         strangers = _strangers(plan, file.knowledge, args)
         _refuse_strangers(strangers, args, file.name)
@@ -235,6 +245,8 @@ def _one(
         is_copy = file.format == args.format == "persist" and not is_older and not file.damage
         is_copy = is_copy and job.target.name == job.source.name and not args.cls
         if args.dry_run:
+            if not is_copy:
+                _try(tree, file, args.format)
             return "would be copied" if is_copy else "would be upgraded", note
         job.target.parent.mkdir(parents=True, exist_ok=True)
         if is_copy:
@@ -299,6 +311,7 @@ def _in_place(
     """Bring one container up to date where it is."""
     import persist
     from persist._api import files
+    from persist._inert import Inert
     from persist._trees.compare import difference
     from persist._upgrade import records
     from persist.errors import DamagedFileError, UnknownFormatError
@@ -318,6 +331,12 @@ def _in_place(
     opaque.update(strangers)
     if args.dry_run:
         is_older = any(entry.steps or entry.aliases for entry in plan)
+        if is_older:
+            with persist.open(job.source, registry=registry) as file:
+                made, _ = records.upgrade(
+                    file.tree, knowledge, file=file.name, live=Inert(knowledge), names="schema"
+                )
+                _try(made, file, "persist")
         return ("would be upgraded", _note(plan, [])) if is_older else ("of today", "")
 
     def check(tree: object, again: object) -> None:
@@ -328,6 +347,7 @@ def _in_place(
                 file=str(job.source),
                 remedy="The file is as it was before. Please report this with it.",
             )
+        files.check_tree(again, knowledge, str(job.source))
 
     plan, done = files.renew(
         job.source, keep=args.keep, check=check, registry=registry,
@@ -355,15 +375,36 @@ def _note(plan: Any, damage: list[str]) -> str:
     return f"  ({'; '.join(parts)})" if parts else ""
 
 
+def _try(tree: Any, file: Any, format: str) -> None:
+    """Do in memory what can fail when a file is written and loaded; the tree is used up.
+
+    Raises:
+        PersistError: what `_write` would raise.
+    """
+    import io
+
+    import persist
+    from persist._api import files
+    from persist._container.writing.graph import encode
+
+    if format == "persist":
+        encode(tree, file.name)
+    else:
+        persist.save(tree, io.BytesIO(), format=format)
+    if format != "npz":
+        files.check_tree(tree, file.knowledge, file.name)
+
+
 def _write(
     tree: Any, file: Any, target: Path, format: str, registry: Registry, origin: dict[str, Any]
 ) -> None:
     """Write the tree beside its target, load it back, compare, and only then give it its name."""
     import persist
+    from persist._api import files
     from persist._cli import _written
     from persist._trees.compare import difference
     from persist._upgrade import records
-    from persist.errors import DamagedFileError
+    from persist.errors import DamagedFileError, PersistError
 
     beside = _written.beside(target, _ENDINGS[format])
     with _written.named(beside, target):
@@ -372,7 +413,7 @@ def _write(
             with persist.open(beside, registry=registry, verify="always") as written:
                 again = written.tree
                 if format == "pickle":  # it tells versions in envelopes, not beside the state
-                    again, _ = records.upgrade(again, file.knowledge)
+                    again, _ = records.upgrade(again, file.knowledge, names="class")
                 fault = difference(tree, again)
             if fault:
                 raise DamagedFileError(
@@ -380,4 +421,9 @@ def _write(
                     file=str(target),
                     remedy="Nothing was kept of it. Please report this with the file.",
                 )
+            try:
+                files.check_loads(beside, registry=registry)
+            except PersistError as error:
+                error.file = str(target)  # the name that it would have got
+                raise
         os.replace(beside, target)

@@ -24,6 +24,7 @@ import numpy as np
 from persist import schema as _schema
 from persist._envelope import CODEC, FIELDS, INSIDE, ITEMS, Layer, seal, unwrap
 from persist._instances import compiled_current, compiled_older
+from persist._instances import waiting as _waiting
 from persist._instances.builtin_bases import (
     attributes_of,
     builtin_of,
@@ -388,9 +389,10 @@ class Road:
                     field=field.name,
                 )
 
-    def flat(self, obj: Any) -> Flat:
-        """Take an instance apart."""
-        refuse_class(self.cls, self.schema)
+    def flat(self, obj: Any, *, is_saved: bool = True) -> Flat:
+        """Take an instance apart; where it is saved, its class has to be one that a file can name."""
+        if is_saved:
+            refuse_class(self.cls, self.schema)
         names, values = self._values(obj)
         case = Case(self.target)
         states: list[Any] = []
@@ -407,6 +409,9 @@ class Road:
 
     def load(self, obj: Any, state: Any) -> None:
         """Apply a state from a pickle, of whatever age."""
+        if _waiting.is_waiting():
+            self._load_waiting(obj, state)
+            return
         if self.builtin is np.ndarray and unwrap(state) is None:
             state = _array_state(obj, state)
         if type(state) is tuple and state and type(state[0]) is tuple:
@@ -427,7 +432,36 @@ class Road:
 
     def load_slowly(self, obj: Any, state: Any) -> None:
         """Apply a state of whatever age, with everything looked at on the way."""
+        self._load_waiting(obj, state)
+
+    def _load_waiting(self, obj: Any, state: Any) -> None:
+        """Apply a state; again later, where its steps would see an instance without a state."""
+        if self.builtin is np.ndarray and unwrap(state) is None:
+            state = _array_state(obj, state)
+
+        def find() -> dict[int, Any]:
+            found = _waiting.unset_in(state, lambda cls: self.registry.declared(cls) is not None)
+            return found if found and self._is_older(state) else {}
+
+        if _waiting.is_waiting() or find():
+            _waiting.load(obj, state, self._set_now, find, self._set_seen)
+        else:
+            self._set_now(obj, state)
+
+    def _is_older(self, state: Any) -> bool:
+        """Whether steps are to be done to a state."""
+        try:
+            case = survey(self.target, state, self.registry, owners=self._owners)
+        except PersistError:  # told when it is set
+            return False
+        return case.is_migrated
+
+    def _set_now(self, obj: Any, state: Any) -> None:
         self._take(obj, self._upgraded(obj, state))
+
+    def _set_seen(self, obj: Any, state: Any, views: _waiting.Views) -> None:
+        """Apply a state whose steps see records in the place of instances."""
+        self._take(obj, self._upgraded(obj, state, views=views))
 
     def load_rest(self, obj: Any, state: Any, done: Any, frozen: Any = None) -> None:
         """Apply a state some of whose steps are done: (what they gave, how many) of each class."""
@@ -512,8 +546,17 @@ class Road:
         if self.layout.resources or self.loaded is not None:
             finish(obj)
 
-    def _upgraded(self, obj: Any, state: Any, done: Any = (), frozen: Any = None) -> Case:
+    def _upgraded(
+        self,
+        obj: Any,
+        state: Any,
+        done: Any = (),
+        frozen: Any = None,
+        views: _waiting.Views | None = None,
+    ) -> Case:
         try:
+            if views is not None:
+                state = views.seen(state)
             case = survey(self.target, state, self.registry, owners=self._owners)
             if frozen is None:
                 frozen = {}
@@ -530,6 +573,9 @@ class Road:
             finally:
                 for array in frozen.values():
                     array.flags.writeable = True
+            if views is not None:
+                case.states = [(part, views.live(own)) for part, own in case.states]
+                case.extra = views.live(case.extra)
             roots = roots_of(frozen)
             for _, own in case.states:
                 thaw(own, roots)
@@ -566,6 +612,9 @@ class Road:
         """The function or class that a constant stands for; any other value is itself."""
         if type(value) is Record:
             value = constant_of(value) or value
+        if type(value) is Global:  # a constant as trees have it, or a name that is none
+            found = self.registry.constant_named(value.qualname)
+            return value if found is ABSENT else found
         if type(value) is not ConstantRef:
             return value
         found = self.registry.constant_named(value.name)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from persist._envelope import CODEC, FIELDS, INSIDE
+from persist._instances.waiting import SESSION
 from persist._trees.copier import SCALAR
 from persist._upgrade.compiled import compiled, is_ordinary
 from persist.registry._declarations import EPOCH
@@ -64,7 +65,7 @@ def __reduce_ex__(self, protocol):
 
 _SET = """
 def __setstate__(self, state):
-    if type(state) is tuple and state and type(self) is CLS{idle}:
+    if type(state) is tuple and state and type(self) is CLS and not SESSION.entries{idle}:
         header = state[0]
         if header is ROAD.known:
             {body}
@@ -101,6 +102,7 @@ def install(road: Road, busy: Any, newobj: Any) -> None:
         "HEADERS": road.arities,
         "DOUBTFUL": _DOUBTFUL,
         "PLAIN": _PLAIN,
+        "SESSION": SESSION,
         "BUSY": busy,
         "PUT": object.__setattr__,
         "EPOCH": EPOCH,

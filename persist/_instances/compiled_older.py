@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from persist._envelope import FIELDS
+from persist._instances.waiting import SESSION, unset_in
 from persist._trees.copier import SCALAR, has_no_arrays
 from persist._upgrade import compiled as upgrade_compiled
 from persist._upgrade.state import freeze, roots_of, thaw
@@ -33,13 +34,15 @@ _LOAD = """
 def load(self, state):
     try:
         _, {values} = state
-        if not ({fitting}):
+        if SESSION.entries or not ({fitting}):
             raise ValueError
 {unpacked}
     except ValueError:
         return GENERAL(self, state)
     frozen = None
     if not ({plain}):
+        if UNSET(state, DECLARED):
+            return GENERAL(self, state)
         frozen = FREEZE(state)
     at = part = 0
 {memo}    try:
@@ -96,8 +99,11 @@ def compiled(road: Road, case: Case, state: Any) -> Callable[[Any, Any], None] |
         return None
     space: dict[str, Any] = {
         "__name__": __name__,
+        "SESSION": SESSION,
         "Left": Left,
         "GENERAL": road.load_slowly,
+        "UNSET": unset_in,
+        "DECLARED": lambda cls: road.registry.declared(cls) is not None,
         "FREEZE": _frozen,
         "THAW": _thawed,
         "FAILED": _failing(road),
@@ -136,7 +142,10 @@ def take_bare(road: Road, obj: Any, state: dict[Any, Any]) -> bool:
     written = upgrade_compiled.advance(steps, failed, read_lazy) if steps else None
     if written is None:
         return False
-    frozen = _frozen((None, state.values())) if not has_no_arrays(state.values()) else {}
+    is_plain = has_no_arrays(state.values())
+    if not is_plain and unset_in(state, lambda cls: road.registry.declared(cls) is not None):
+        return False
+    frozen = _frozen((None, state.values())) if not is_plain else {}
     try:
         given = written(dict(state), {})
         if type(given) is not dict:

@@ -21,6 +21,7 @@ import numpy as np
 
 from persist import versioned
 from persist._enums import attribute_of, class_here, lost_member, member_named, member_of
+from persist._envelope import FIELDS
 from persist._instances.adapter import road_of
 from persist._instances.builtin_bases import builtin_of
 from persist._objects.rows import Loose, short_way
@@ -48,7 +49,7 @@ from persist.errors import (
 )
 from persist.registry import Registry
 from persist.registry._declarations import outside
-from persist.tree import ABSENT, Global, LazyArray, Record, is_slots_pair
+from persist.tree import ABSENT, Global, LazyArray, Record, at_path, is_slots_pair
 
 __all__ = ["build"]
 
@@ -74,6 +75,7 @@ def build(
     done: frozenset[type] = ATOMS,
     looker: Looker | None = None,
     rehearsal: Rehearsal | None = None,
+    finish: bool = True,
 ) -> Any:
     """Make the objects of a tree that is up to date; its containers are used, not copied.
 
@@ -91,6 +93,7 @@ def build(
         done: the types of values of which nothing need be made.
         looker: sees arrays in records; with it, arrays become tensors of torch.
         rehearsal: notes what cannot be made, instead of raising or warning.
+        finish: open resources and call ``__loaded__`` when everything is built.
 
     Raises:
         UntrustedError: ``trust`` names a function, or classes of every module.
@@ -105,7 +108,7 @@ def build(
     result = builder.run(tree)
     for rows, attribute, values in loose:
         builder.tighten(rows, attribute, values)
-    builder.complete()
+    builder.complete(finish)
     builder.tell(strict)
     return result
 
@@ -137,6 +140,9 @@ class _Builder(Driver):
         self._classes: dict[Global, Any] = {}
         self._shorts: dict[int, tuple[Any, Any, Any]] = {}
         self._whole: list[tuple[Any, Record, str]] = []  # declared objects, as they were made
+        self._unset: dict[int, tuple[Any, Record]] = {}  # objects that have no state yet, by id
+        self._rehashed: list[tuple[Any, list[Any], str]] = []  # dicts and sets to be filled again
+        self._frozen: list[tuple[frozenset[Any], str]] = []  # to be checked when all is built
         self._opaque: dict[str, tuple[Record, str, int, bool]] = {}
         self._values: dict[Global, tuple[Any]] = {}  # what names mean
         self._named: dict[str, str] = {}  # what stayed a bare name -> where it was first met
@@ -303,15 +309,84 @@ class _Builder(Driver):
 
     def _frozenset(self, items: frozenset[Any]) -> Parts:
         made = yield "", tuple(items)
-        return self._keep(items, frozenset(made))
+        if id(items) in self._done:  # a part led back here, and made it
+            return self._done[id(items)][1]
+        path = self.path
+        if self._has_unset(made):
+            whole = self._hashed(lambda: frozenset(made), path)
+            self._frozen.append((whole, path))
+        else:
+            whole = frozenset(made)
+        return self._keep(items, whole)
 
     def _set(self, items: set[Any]) -> Parts:
         self._keep(items, items)
         if not self._plain.issuperset(map(type, items)):
             made = yield "", tuple(items)
-            items.clear()
-            items.update(made)
+            self._refill(items, list(made), made)
         return items
+
+    # Hashes. An object may be a key or a member of what its own state holds; then it is hashed
+    # before it has a state. What can be set is set first, and dicts and sets are filled again
+    # when everything is built.
+
+    def _refill(self, holder: Any, items: list[Any], keys: Iterable[Any]) -> None:
+        """Fill a dict with pairs, or a set with members, some of which were made just now."""
+        if not self._has_unset(keys):
+            holder.clear()
+            holder.update(items)
+            return
+        self._rehashed.append((holder, items, self.path))
+        holder.clear()
+        try:
+            holder.update(items)
+        except Exception:  # a hash that needs more than is there yet: filled in `complete`
+            holder.clear()
+
+    def _has_unset(self, keys: Iterable[Any]) -> bool:
+        """Whether the hash of any key asks an object that has no state yet; its plain fields are set."""
+        if not self._unset:
+            return False
+        found = False
+        todo = list(keys)
+        while todo:
+            key = todo.pop()
+            if type(key) in (tuple, frozenset):
+                todo.extend(key)
+            elif id(key) in self._unset:
+                self._set_plain_fields(*self._unset[id(key)])
+                found = True
+        return found
+
+    def _set_plain_fields(self, obj: Any, record: Record) -> None:
+        """Set what needs no making, so that a hash can be asked; all fields are set again later."""
+        if self._registry.class_for(record.qualname) is not type(obj):
+            return
+        given = record.fields()
+        for part in road_of(type(obj), self._registry).layout.parts:
+            for field in part.fields if part.kind == FIELDS else ():
+                value = given.get(field.name, self)
+                is_method = isinstance(getattr(type(obj), field.attribute, None), property)
+                if type(value) in ATOMS and not is_method:
+                    _set(obj, field.attribute, value)
+
+    def _hashed(self, act: Callable[[], Any], path: str) -> Any:
+        cure = "Its hash needs a field that holds the object itself: let __hash__ use plain fields."
+        return self._told(at_path(path), cure, act)
+
+    def _rehash(self) -> None:
+        """Fill dicts and sets again whose keys had no state when they were hashed."""
+        for holder, items, path in self._rehashed:
+            holder.clear()
+            self._hashed(functools.partial(holder.update, items), path)
+        for whole, path in self._frozen:
+            if not self._hashed(functools.partial(_finds_all, whole), path):
+                raise RestoreError(
+                    "a frozenset holds an object whose hash changed while it was built.",
+                    file=self._file,
+                    where=at_path(path),
+                    remedy="Let its __hash__ use plain fields that need no conversion, or keep a set.",
+                )
 
     def _dict(self, items: dict[Any, Any]) -> Parts:
         self._keep(items, items)
@@ -328,8 +403,7 @@ class _Builder(Driver):
                 items[key] = yield step_of(key), item
         if any(keys[id(key)] is not key for key in items if id(key) in keys):
             pairs = [(keys.get(id(key), key), item) for key, item in items.items()]
-            items.clear()
-            items.update(pairs)
+            self._refill(items, pairs, keys.values())
         return items
 
     # Records.
@@ -519,6 +593,7 @@ class _Builder(Driver):
         path = self.path
         obj = self._guarded(record, path, lambda: versioned.make(cls, args, kwargs, array))
         self._keep(record, obj)
+        self._unset[id(obj)] = (obj, record)
         listitems = yield "", contents.listitems
         pairs = []
         for key, item in contents.dictitems:
@@ -537,6 +612,7 @@ class _Builder(Driver):
             where=where,
         )
         self._guarded(record, path, lambda: restored(obj, state))
+        self._unset.pop(id(obj), None)
         self._whole.append((obj, record, where))
         return obj
 
@@ -548,6 +624,7 @@ class _Builder(Driver):
         path = self.path
         obj = self._guarded(record, path, lambda: _made(cls, record.kind, args, kwargs))
         self._keep(record, obj)
+        self._unset[id(obj)] = (obj, record)
         listitems = yield "", record.listitems
         for item in listitems:
             self._guarded(record, path, functools.partial(_append, obj, item))
@@ -558,6 +635,7 @@ class _Builder(Driver):
         if record.state is not ABSENT:
             state = yield "", record.state
             self._guarded(record, path, lambda: _set_state(obj, state))
+        self._unset.pop(id(obj), None)
         return obj
 
     def _guarded(self, record: Record, path: str, act: Callable[[], Any]) -> Any:
@@ -626,8 +704,11 @@ class _Builder(Driver):
         self._opaque[record.qualname] = (first, path, count + 1, known)
         return known
 
-    def complete(self) -> None:
+    def complete(self, finish: bool = True) -> None:
         """Open resources and call ``__loaded__``, when everything is built."""
+        self._rehash()
+        if not finish:
+            return
         with versioned.loading_from(self._file or None):
             for obj, record, where in self._whole:
                 cure = "What it opens or computes after a load does not suit what was loaded."
@@ -736,6 +817,11 @@ def _can_be_declared(cls: Any) -> bool:
         return isinstance(cls, type) and builtin_of(cls) is not None
     except SchemaError:
         return False
+
+
+def _finds_all(items: frozenset[Any]) -> bool:
+    """Whether every member is found by its hash."""
+    return all(item in items for item in items)
 
 
 def _needs_no_making(value: Any) -> bool:

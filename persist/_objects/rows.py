@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from persist import ops
 from persist._instances.adapter import Road, road_of
 from persist._trees.columns import MANY, Columns, Row
 from persist._trees.driver import ATOMS
@@ -352,11 +353,35 @@ def _migrated(columns: dict[str, Any], steps: Sequence[Migration], count: int) -
     """
     for step in steps:
         for op in step.ops:
+            _refuse_instances(op, columns)
             try:
                 columns = op.columns(columns, count)
             except Exception as error:  # whatever a stranger's function raises
                 raise NotByColumns from error
     return columns
+
+
+def _refuse_instances(op: ops.Op, columns: dict[str, Any]) -> None:
+    """Let no function of a step see instances, which are not filled yet: it is to see records.
+
+    Raises:
+        NotByColumns: one would.
+    """
+    if isinstance(op, ops.add) and op.computed is not None:
+        seen = list(columns.values())
+    elif isinstance(op, ops.convert):
+        seen = [columns.get(op.name, [])]
+    else:
+        return
+    for column in seen:
+        kinds = set() if isinstance(column, np.ndarray) else set(map(type, column))
+        if kinds and kinds <= {list, tuple}:
+            kinds = set(map(type, chain.from_iterable(column)))
+        if not kinds <= _SEEN:
+            raise NotByColumns
+
+
+_SEEN = ATOMS | {np.ndarray, LazyArray}
 
 
 def _listed(column: Any) -> list[Any]:

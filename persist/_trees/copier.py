@@ -1,23 +1,36 @@
 """Copy a tree in a defined order: children before parents, sharing and cycles kept.
 
 The order is that of the file, depth first. In a cycle somebody has to be first:
-a value that is met again while what is inside it is still being copied is seen
-from there as it will be, but not yet upgraded. Arrays are not copied.
+a value that is met again while what is inside it is still being copied is, until
+then, the empty object that will be its copy. `Copier.show_old` fills such objects
+with what the file says of them, so that a step sees the old state of what it refers to.
+Arrays are not copied.
 
 No recursion, so that no file is too deep; nothing outside the copy is changed.
 """
 
 from __future__ import annotations
 
+import operator
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from persist._envelope import FIELDS, unwrap
 from persist._trees.paths import step_of
-from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record, is_slots_pair
+from persist.errors import MigrationFailedError
+from persist.tree import (
+    ABSENT,
+    Global,
+    LazyArray,
+    PersistentRef,
+    Record,
+    at_path,
+    is_slots_pair,
+)
 
 __all__ = ["SCALAR", "Copier", "arrays_in", "has_no_arrays", "is_holder", "parts_of", "records_in"]
 
@@ -47,15 +60,6 @@ def _is_object_array(value: Any) -> bool:
     )
 
 
-class _Pending:
-    """Stands for a tuple that is met inside itself, until it is made."""
-
-    __slots__ = ("old",)
-
-    def __init__(self, old: Any) -> None:
-        self.old = old
-
-
 class Copier:
     """Copies what hangs below a root; asks what becomes of each record, and of each global.
 
@@ -63,13 +67,17 @@ class Copier:
         finish: gets the copy of a record whose children are done, and a
             function that tells its natural path; returns what stands for it.
         leaf: returns what stands for a `Global`.
+        read: whether a `LazyArray` becomes the array that it promises.
     """
 
     def __init__(
         self,
         finish: Callable[[Record, Callable[[], str]], Any],
         leaf: Callable[[Global], Any] | None = None,
+        *,
+        read: bool = False,
     ) -> None:
+        self._plain = SCALAR | {PersistentRef} if read else _PLAIN
         self._finish = finish
         self._leaf = leaf
         self._done: dict[int, tuple[Any, Any]] = {}
@@ -78,36 +86,41 @@ class Copier:
         self._swap: dict[int, tuple[Any, Any]] = {}  # by id of what is to be replaced
         self._ours: set[int] = set()  # ids of what this copier made
         self._parents: dict[int, tuple[int, str]] = {}
-        self._pendings: dict[int, _Pending] = {}
         self._names: dict[int, Any] = {}  # an envelope's tuples of values -> their names
+        self._states: set[int] = set()  # ids of envelopes and their tuples of values
         self._told = 0  # steps of the paths that were told
+        self._early: list[Any] = []  # old values that were handed out before their copies are made
+        self._shown: dict[int, Any] = {}  # id of an old value -> what its copy was filled with
+        self._early_tuples: dict[
+            int, Any
+        ] = {}  # id of an old tuple -> what stands for it till then
 
     def copy(self, root: Any) -> Any:
         """Return the copy of a root, everything in it finished."""
         if not is_holder(root):
             return self._new(root)
-        todo: list[tuple[Any, bool, tuple[int, str] | None]] = [(root, False, None)]
+        todo: list[tuple[Any, int | None, str]] = [(root, 0, "")]
         entered: set[int] = set()
         while todo:
-            node, children_done, parent = todo.pop()
+            node, parent, step = todo.pop()
             key = id(node)
-            if children_done:
+            if parent is None:
                 self._close(node)
                 continue
             if key in entered:
                 continue
             entered.add(key)
-            if parent is not None:  # only here: the root has no parent, though a cycle leads to it
-                self._parents[key] = parent
-            shell = _shell(node)
-            if shell is not None:
-                self._shells[key] = shell
-                self._ours.add(id(shell))
-            todo.append((node, True, None))
+            if node is not root:
+                self._parents[key] = (parent, step)
+            self._shell_of(node)
+            todo.append((node, None, ""))
             children = self._children(node)
-            todo.extend((child, False, (key, step)) for step, child in reversed(children))
-        result = self._new(root)
-        return _Mender(self._swap).mend(result) if self._swap else result
+            todo.extend((child, key, step) for step, child in reversed(children))
+        return self.mended(self._new(root))
+
+    def mended(self, copy: Any) -> Any:
+        """Put what replaced a value in its place, everywhere in the copy."""
+        return _Mender(self._swap).mend(copy) if self._swap else copy
 
     def _children(self, node: Any) -> list[tuple[str, Any]]:
         children = list(_children(node))
@@ -117,6 +130,8 @@ class Copier:
                 return [(names[int(step)], child) for step, child in children]
             envelope = unwrap(node)
             if envelope is not None:
+                self._states.add(id(node))
+                self._states.update(map(id, envelope.values))
                 for layer, value in zip(envelope.layers, envelope.values, strict=True):
                     if layer.kind == FIELDS:
                         self._names[id(value)] = layer.names
@@ -157,14 +172,112 @@ class Copier:
         """Return the records below a value that a migration made, inner ones first."""
         return [record for record in records_in(value, self._ours) if id(record) not in self._ours]
 
+    def is_own(self, value: Any) -> bool:
+        """Whether this copier made a value, or adopted it."""
+        return id(value) in self._ours
+
     def adopt(self, value: Any) -> None:
         """Take a value that a migration made for one of the copy's own."""
         self._ours.add(id(value))
 
+    def _shell_of(self, node: Any) -> Any:
+        """The empty copy of a value; None of a tuple or frozenset."""
+        key = id(node)
+        shell = self._shells.get(key)
+        if shell is None:
+            shell = _shell(node)
+            if shell is not None:
+                self._shells[key] = shell
+                self._ours.add(id(shell))
+        return shell
+
+    def show_old(self) -> None:
+        """Fill what was handed out before it is made with what the file says of it.
+
+        Called before a step runs, so that the step sees the old state of what it meets again in
+        a cycle. What a value was filled with is taken out again when its copy is made.
+        """
+        while self._early:
+            old = self._early.pop()
+            key = id(old)
+            if key in self._done or key in self._shown or key not in self._shells:
+                continue
+            shell = self._shells[key]
+            self._fill(old, shell, self._old)
+            self._shown[key] = (old, shell, _contents(shell))
+
+    def _old(self, old: Any) -> Any:
+        """What stands for a value in a state that is shown before it is upgraded."""
+        if type(old) in (tuple, frozenset):
+            return self._old_tuple(old)
+        if type(old) in self._plain or type(old) is Global or not is_holder(old):
+            return self._new(old)
+        done = self._done.get(id(old))
+        if done is not None:
+            return done[1]
+        shell = self._shell_of(old)
+        self._handed.add(id(old))
+        self._early.append(old)
+        return shell
+
+    def _old_tuple(self, root: Any) -> Any:
+        """A tuple or frozenset of old values, made from the inside out."""
+        made = self._early_tuples
+        todo = [root]
+        while todo:
+            old = todo[-1]
+            if id(old) in self._done or id(old) in made:
+                todo.pop()
+                continue
+            below = [
+                item
+                for item in old
+                if type(item) in (tuple, frozenset)
+                and id(item) not in self._done
+                and id(item) not in made
+            ]
+            if below:
+                todo.extend(below)
+                continue
+            todo.pop()
+            items = [
+                self._old_done(item) if type(item) in (tuple, frozenset) else self._old(item)
+                for item in old
+            ]
+            same = all(new is item for new, item in zip(items, old, strict=True))
+            made[id(old)] = (old, old if same else type(old)(items))
+        return self._old_done(root)
+
+    def _old_done(self, old: Any) -> Any:
+        found = self._done.get(id(old)) or self._early_tuples[id(old)]
+        return found[1]
+
+    def _take_back(self, node: Any, shell: Any) -> None:
+        """Empty a value that was shown early; what was changed in it would be lost.
+
+        Raises:
+            MigrationFailedError: a step has changed it.
+        """
+        _, _, before = self._shown.pop(id(node))
+        now = _contents(shell)
+        same = len(now) == len(before) and all(map(operator.is_, now, before))
+        if not same:
+            raise MigrationFailedError(
+                "a step changed what belongs to an object whose own turn had not come: in a cycle "
+                "it sees the old state of such an object, and the change would be lost.",
+                where=at_path(self.path(node)),
+                remedy="Make the change in a step of the class to which it belongs.",
+            )
+        if isinstance(shell, Record | np.ndarray):
+            return  # every part of it is set again
+        shell.clear()
+
     def _close(self, node: Any) -> None:
         key = id(node)
         shell = self._shells.get(key)
-        made = self._fill(node, shell)
+        if key in self._shown:
+            self._take_back(node, shell)
+        made = self._fill(node, shell, self._new)
         if isinstance(node, Record):
             finished = self._finish(made, lambda: self.path(node))
             if finished is not made:
@@ -173,64 +286,67 @@ class Copier:
                 made = finished
         self._ours.add(id(made))
         self._done[key] = (node, made)
-        if shell is None and key in self._handed:
-            self.replace(self._pendings[key], made)
+        early = self._early_tuples.pop(key, None)
+        if early is not None and key not in self._states:
+            self.replace(early[1], made)
 
     def _new(self, old: Any) -> Any:
         """What stands for a value of the old tree in the new one."""
-        if type(old) in _PLAIN:
+        if type(old) in self._plain:
             return old
+        if type(old) is LazyArray:  # to be read: it is none of the plain values
+            return old.read()
         if type(old) is Global:
             return old if self._leaf is None else self._leaf(old)
         kind = type(old)
-        plain = kind is tuple and _PLAIN.issuperset(map(type, old))
+        plain = kind is tuple and self._plain.issuperset(map(type, old))
         if plain or not is_holder(old):
             return old
         key = id(old)
         done = self._done.get(key)
         if done is not None:
             return done[1]
-        self._handed.add(key)
+        if key not in self._handed:
+            self._handed.add(key)
+            self._early.append(old)
         shell = self._shells.get(key)
-        if shell is None:
-            shell = self._pendings.setdefault(key, _Pending(old))
-        return shell
+        return self._old_tuple(old) if shell is None else shell
 
-    def _key(self, old: Any) -> Any:
+    def _key(self, old: Any, of: Callable[[Any], Any]) -> Any:
         """What stands for a key; one that became something without a hash stays what it was."""
-        new = self._new(old)
-        return new if type(new) in _PLAIN or _has_hash(new) else self._shells.get(id(old), old)
+        new = of(old)
+        return new if type(new) in self._plain or _has_hash(new) else self._shells.get(id(old), old)
 
-    def _fill(self, node: Any, shell: Any) -> Any:
-        new = self._new
+    def _fill(self, node: Any, shell: Any, new: Callable[[Any], Any]) -> Any:
         kind = type(node)
         if kind is tuple:
             return (
-                node if _PLAIN.issuperset(map(type, node)) else tuple([new(item) for item in node])
+                node
+                if self._plain.issuperset(map(type, node))
+                else tuple([new(item) for item in node])
             )
         if kind is frozenset:
-            return frozenset([self._key(item) for item in node])
+            return frozenset([self._key(item, new) for item in node])
         if kind in _LISTS:
             shell.extend(
-                node if _PLAIN.issuperset(map(type, node)) else [new(item) for item in node]
+                node if self._plain.issuperset(map(type, node)) else [new(item) for item in node]
             )
         elif kind is set:
-            shell.update([self._key(item) for item in node])
+            shell.update([self._key(item, new) for item in node])
         elif kind in _DICTS:
             for name, item in node.items():
-                shell[self._key(name)] = new(item)
+                shell[self._key(name, new)] = new(item)
             if kind is OrderedDict and vars(node):
                 vars(shell).update(vars(node))
         elif kind is Record:
-            self._fill_record(node, shell)
+            self._fill_record(node, shell, new)
         else:
             for source, target in zip(_object_views(node), _object_views(shell), strict=True):
                 for index in np.ndindex(source.shape):
                     target[index] = new(source[index])
         return shell
 
-    def _fill_record(self, node: Record, shell: Record) -> None:
-        new = self._new
+    def _fill_record(self, node: Record, shell: Record, new: Callable[[Any], Any]) -> None:
         for name in ("maker", "kind", "version"):
             _put(shell, name, getattr(node, name))
         if node.is_bare:
@@ -244,6 +360,20 @@ class Copier:
 
 
 _put = object.__setattr__  # of a record's own attributes, past its look at their names
+
+
+def _contents(value: Any) -> list[Any]:
+    """What a value holds, to see by identity whether anything was changed."""
+    if isinstance(value, dict):
+        return [*value, *value.values()]
+    if isinstance(value, np.ndarray):
+        return [item for view in _object_views(value) for item in view.reshape(-1).tolist()]
+    if not isinstance(value, Record):
+        return list(value)
+    if value.is_bare:
+        return [value.state]
+    items = chain.from_iterable(value.dictitems)
+    return [value.state, value.args, *value.kwargs.values(), *value.listitems, *items]
 
 
 def _has_hash(value: Any) -> bool:

@@ -10,14 +10,14 @@ import attrs
 from persist._trees.paths import unknown_path
 from persist._upgrade.versions import Course
 from persist.errors import PersistError
-from persist.tree import Record
+from persist.tree import Record, at_path
 
 __all__ = ["Entry", "Plan", "Rehearsal", "located"]
 
 
 def located(qualname: str, path: str) -> str:
     """Return the place of a record for messages: its class and its natural path."""
-    return f"record {qualname!r} at {path!r}" if path else f"record {qualname!r}, the root"
+    return f"record {qualname!r} {at_path(path)}"
 
 
 @attrs.define(eq=False)

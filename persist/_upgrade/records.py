@@ -58,7 +58,7 @@ from persist.registry._declarations import outside
 from persist.schema import Schema
 from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record
 
-__all__ = ["is_today", "plan", "rehearse", "unknown_text", "upgrade"]
+__all__ = ["constant_record", "is_today", "plan", "rehearse", "unknown_text", "upgrade"]
 
 
 # Upgrading.
@@ -72,12 +72,15 @@ def upgrade(
     unknown: str = "warn",
     strict: bool = False,
     see: Callable[[Record], Any] | None = None,
+    live: Callable[[Any, Callable[[Any], bool]], Any] | None = None,
+    names: str = "",
+    read: bool = False,
 ) -> tuple[Any, Plan]:
     """Bring an inert tree up to today's names and versions.
 
     Records are visited in the order of the file, what is inside one before
-    itself; in a cycle, what is met again before it is done is seen by the steps
-    as it will be, not yet upgraded.
+    itself. In a cycle, the steps of the inner one see the old state of what is met
+    again, as the file has it: a `Record` with all its fields, not yet upgraded.
 
     Args:
         tree: of plain values, arrays and records; it is not changed.
@@ -88,6 +91,11 @@ def upgrade(
         strict: a record whose versions only a guess tells (no envelope, no stamp
             answered) is an error, unless its schema is at version 1.
         see: what a pack sees in the place of a record that no schema knows, or ABSENT.
+        live: puts records in the place of instances that steps made (`persist._inert.Inert`).
+        names: what records of declared classes are called: "schema", the name that outlives a
+            move of the class, for files of ours; "class", the name by which it is imported, for
+            pickles; "" leaves a name of today as it is in the file.
+        read: read every `LazyArray` first, so that steps see arrays, wherever they look.
 
     Returns:
         The tree of today, and what was done to each record.
@@ -97,7 +105,16 @@ def upgrade(
             `MissingMigrationError` and `MigrationFailedError` are among them.
     """
     _check_unknown(unknown)
-    run = _Run(default_registry if registry is None else registry, file, unknown, strict, see=see)
+    run = _Run(
+        default_registry if registry is None else registry,
+        file,
+        unknown,
+        strict,
+        see=see,
+        live=live,
+        names=names,
+        read=read,
+    )
     return run.upgrade(tree), run.plan
 
 
@@ -117,9 +134,14 @@ class _Run:
         strict: bool,
         dry: bool = False,
         see: Callable[[Record], Any] | None = None,
+        live: Callable[[Any, Callable[[Any], bool]], Any] | None = None,
+        names: str = "",
+        read: bool = False,
     ) -> None:
         self.registry = registry
         self._see = see
+        self._live = live
+        self._names = names
         self.unknown = unknown
         self.strict = strict
         self.dry = dry
@@ -133,11 +155,12 @@ class _Run:
         self._quick: dict[tuple[str, int, str], tuple[tuple[Course, ...], set[str]]] = {}
         self._globals: dict[Global, Global] = {}
         self._may_be: dict[Global, bool] = {}  # a member of an enum, by the name of its class
+        self._constants: dict[str, Record] = {}  # as pickles of ours spell them
         self._memo: dict[Any, Any] = {}
         self._unknown: dict[str, dict[str, None]] = {}
         self._frozen: dict[int, Any] = {}
         self._depth = 0
-        self._copier = Copier(self._finish, self._moved)
+        self._copier = Copier(self._finish, self._moved, read=read)
 
     @property
     def _only_looks(self) -> bool:
@@ -146,6 +169,8 @@ class _Run:
     def upgrade(self, tree: Any) -> Any:
         try:
             result = self._copier.copy(tree)
+        except PersistError as error:
+            raise error.at(file=self._file) from error.__cause__
         finally:
             for array in self._frozen.values():
                 array.flags.writeable = True
@@ -165,18 +190,29 @@ class _Run:
                     stacklevel=outside(),
                 )
 
-    def _moved(self, named: Global) -> Global:
+    def _moved(self, named: Global) -> Any:
         """A global under its name of today."""
         known = self._globals.get(named)
         if known is None:
             today = self.registry.resolve(named.qualname)
             known = named if today == named.qualname else self._global(today)
+            if self._names and today == named.qualname:
+                schema = self.registry.schema_for(today)
+                known = known if schema is None or schema.cls is None else self._global(today)
+            if (
+                self._names == "class"
+                and self.registry.constant_named(known.qualname) is not ABSENT
+            ):
+                return self._constants.setdefault(known.qualname, constant_record(known.qualname))
             self._globals[named] = known
         return known
 
     def _global(self, qualname: str) -> Global:
         schema = self.registry.schema_for(qualname)
         if schema is not None and schema.cls is not None:
+            if self._names == "schema":
+                module, _, name = schema.name.rpartition(".")
+                return Global(module, name)
             return Global(schema.cls.__module__, schema.cls.__qualname__)
         module, _, name = qualname.rpartition(".")
         return Global(module, name)
@@ -203,6 +239,8 @@ class _Run:
         schema = self.registry.schema_for(today)
         target = None if schema is None else target_of(schema, self.registry)
         moved = named if today == named.qualname else self._global(today)
+        if self._names and schema is not None and schema.cls is not None:
+            moved = self._global(today)
         said = tuple(
             f"alias {one.old}{'*' * one.old.endswith('.')} → {one.new}{'*' * one.new.endswith('.')}"
             + (f" since {one.since}" if one.since else "")
@@ -212,6 +250,8 @@ class _Run:
 
     def _finish(self, record: Record, path: Callable[[], str]) -> Any:
         named = record.cls
+        if self._names == "class" and record.kind == "record":
+            record.kind = "newobj"  # as a pickle spells what was made by hand
         entry = Entry("", named.qualname, named.qualname)
         try:
             return self._brought_up(record, named, entry, path)
@@ -237,6 +277,15 @@ class _Run:
     ) -> Any:
         known = self._of(named, record.state)
         entry.today, entry.aliases, entry.note = known.qualname, known.aliases, known.note
+        if named.qualname == _CONSTANT and len(record.args) == 1 and type(record.args[0]) is str:
+            name = record.args[0]
+            if self.registry.constant_named(name) is not ABSENT:
+                entry.note, entry.is_seen = f"the constant {name!r}", True
+                self._note(entry, record, path)
+                if self._only_looks or self._names == "class":
+                    return record
+                module, _, last = name.rpartition(".")
+                return Global(module, last)  # as a container has it, so that steps see the same
         if known.schema is None or known.target is None:
             may_be = self._may_be.get(named)
             if may_be is None:
@@ -264,6 +313,8 @@ class _Run:
             self._note(entry, record, path)
             return record
         entry.schema = known.schema.name
+        if record.version is None or record.version < known.schema.version:
+            self._copier.show_old()  # stamps and steps look at what the record refers to
         quick = self._quickly(record, named, known, entry, path)
         if quick is not ABSENT:
             return quick
@@ -331,7 +382,8 @@ class _Run:
             record.state, record.version = given, schema.version
             self.plan._migrated[id(record)] = record
             if not (is_plain and has_no_arrays(given.values())):
-                self._take_in(given, path)
+                record.state = self._inert(given)
+                self._take_in(record.state, path)
             return record
         assert known.target is not None
         case = survey(known.target, before, self.registry, version=version)
@@ -445,11 +497,21 @@ class _Run:
         record.version = known.schema.version
         if case.is_migrated:
             self.plan._migrated[id(record)] = record
+            record.state = self._inert(record.state)
             self._take_in(record.state, path)
+            if not record.is_bare:  # a step may have changed these, too
+                for name in ("args", "listitems", "dictitems"):
+                    setattr(record, name, self._inert(getattr(record, name)))
+                    self._take_in(getattr(record, name), path)
         return record
+
+    def _inert(self, value: Any) -> Any:
+        """What a step gave, with records in the place of live instances."""
+        return value if self._live is None else self._live(value, self._copier.is_own)
 
     def _instead(self, record: Record, value: Any, path: Callable[[], str]) -> Any:
         """What a migration put in the place of a record: brought up to date in its turn."""
+        value = self._inert(value)
         if isinstance(value, Record) and value is not record:
             self._take_in(value, path)
             return self._swapped(value)
@@ -507,6 +569,16 @@ class _Known(NamedTuple):
     def qualname(self) -> str:
         """The dotted name of the class today, whatever the record is called by."""
         return self.today.qualname if self.schema is None else self.schema.qualname
+
+
+_CONSTANT = "persist.versioned._constant"
+
+
+def constant_record(name: str) -> Record:
+    """Return a constant as pickles of ours spell it (``docs/envelope.md``)."""
+    module, _, last = _CONSTANT.rpartition(".")
+    maker = Global(module, last)
+    return Record(maker, ABSENT, maker=maker, kind="reduce", args=(name,))
 
 
 def unknown_text(schema: str, names: Iterable[str], file: str | None = None) -> str:
@@ -638,6 +710,8 @@ def rehearse(
     unknown: str = "warn",
     strict: bool = False,
     see: Callable[[Record], Any] | None = None,
+    live: Callable[[Any, Callable[[Any], bool]], Any] | None = None,
+    read: bool = False,
 ) -> tuple[Any, Rehearsal]:
     """Do to a copy of a tree what `upgrade` does, and go on after what cannot be done.
 
@@ -651,5 +725,5 @@ def rehearse(
     _check_unknown(unknown)
     unknown = "drop" if unknown == "warn" else unknown
     registry = default_registry if registry is None else registry
-    run = _Run(registry, file, unknown, strict, True, see)
+    run = _Run(registry, file, unknown, strict, True, see, live=live, read=read)
     return run.upgrade(tree), run.rehearsal

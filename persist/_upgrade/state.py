@@ -98,11 +98,16 @@ def _header(target: Target, names: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def freeze(value: Any, frozen: dict[int, Any]) -> None:
-    """Make every array below a value read-only, and note those that were not."""
+    """Make every array of numbers below a value read-only, and note those that were not.
+
+    An array of objects is a container: a copy of its own, which may still be being filled.
+    """
     if type(value) is dict and has_no_arrays(value.values()):
         return
     for _, _, array in arrays_in([value]):
-        if isinstance(array, np.ndarray) and array.flags.writeable:
+        if not isinstance(array, np.ndarray) or array.dtype.hasobject:
+            continue
+        if array.flags.writeable:
             array.flags.writeable = False
             frozen[id(array)] = array
 

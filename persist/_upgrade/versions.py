@@ -33,6 +33,7 @@ __all__ = [
     "Case", "Course", "Target", "bring_up", "failed", "keys_that_tell", "read_lazy", "survey", "target_of",
 ]  # fmt: skip
 
+_STATES = frozenset((dict, list, tuple, type(None), str, bytes, int, float, bool))
 _MANGLED = regex(r"_[^_].*?__.")
 
 
@@ -177,6 +178,15 @@ class Case:
     instead: Any = ABSENT
     pieces: list[_Piece] = attrs.field(factory=list)
     told: frozenset[str] = frozenset()
+    registry: Registry | None = attrs.field(default=None, repr=False)
+
+    def replaces(self, result: Any) -> bool:
+        """Whether what a step gave is put in the place of the instance: it is no state of it."""
+        if isinstance(result, Instead | Record):
+            return True
+        if self.registry is None or type(result) in _STATES:
+            return False
+        return self.registry.declared(type(result)) is not None
 
     @property
     def is_migrated(self) -> bool:
@@ -211,7 +221,7 @@ def survey(
         SchemaError: stamps disagree, or paths are ambiguous.
     """
     refuse_newer(state)
-    case = Case(target)
+    case = Case(target, registry=registry)
     envelope = unwrap(state)
     if envelope is not None:
         case.pieces = _enveloped(envelope, target, registry)
@@ -397,7 +407,7 @@ def bring_up(
                 heir.value = _run_shared(piece, heir.value, pieces, memo)
             continue
         if piece.part is None and piece is not pieces[-1]:
-            piece.value = _run(piece, record, memo)
+            piece.value = _run(piece, record, memo, case)
             _join(piece, pieces[-1])
             continue
         inside = any(other.kind == INSIDE for other in pieces)
@@ -407,10 +417,10 @@ def bring_up(
             and piece.course is not None
             and piece.course.steps
         ):
-            result = _run_shared(piece, piece.value, pieces, memo, record)
+            result = _run_shared(piece, piece.value, pieces, memo, record, case)
         else:
-            result = _run(piece, record, memo)
-        if isinstance(result, Instead | Record):
+            result = _run(piece, record, memo, case)
+        if case.replaces(result):
             case.instead = result.value if isinstance(result, Instead) else result
             return case
         piece.value = result
@@ -418,7 +428,7 @@ def bring_up(
     return case
 
 
-def _run(piece: _Piece, record: Record | None, memo: dict[Any, Any]) -> Any:
+def _run(piece: _Piece, record: Record | None, memo: dict[Any, Any], case: Case) -> Any:
     state = piece.value
     steps = () if piece.course is None else piece.course.steps
     if not steps:
@@ -433,7 +443,7 @@ def _run(piece: _Piece, record: Record | None, memo: dict[Any, Any]) -> Any:
     if piece.done:  # on the written way, which left looking at what came of it to us
         state = _looked_at(steps[piece.done - 1], state, record)
     for step in steps[piece.done :]:
-        if isinstance(state, Instead | Record):
+        if case.replaces(state):
             return state
         state = _step(step, state, record, memo)
     return state
@@ -564,6 +574,7 @@ def _run_shared(
     pieces: list[_Piece],
     memo: dict[Any, Any],
     record: Record | None = None,
+    case: Case | None = None,
 ) -> Any:
     """Run one class's steps on its share of a dict that several classes lie in."""
     if not isinstance(whole, dict):
@@ -585,7 +596,7 @@ def _run_shared(
             continue
         watched = _Watched(mine)
         result = _step(step, watched, record, memo)
-        if isinstance(result, Instead | Record):
+        if case.replaces(result) if case is not None else isinstance(result, Instead | Record):
             if piece is not pieces[-1]:
                 raise SchemaError(
                     f"the step {step} of a base class replaces the whole instance.",

@@ -26,6 +26,7 @@ from persist.ops._address import (
     extra,
     get,
     has,
+    is_alike,
     is_equal,
     is_new,
     keys_of,
@@ -371,6 +372,10 @@ class add(Op):  # noqa: N801
 
     def _make(self, state: Any) -> Any:
         if self.computed is not None:
+            if isinstance(state, dict):
+                for name, value in list(state.items()):
+                    if isinstance(value, LazyArray):
+                        state[name] = value.read()
             return self.computed(state)
         if self.factory is not None:
             return self.factory()
@@ -498,7 +503,7 @@ class _Value(Op):
 
     def turn_column(self, column: Any) -> Any:
         """Return the new column; value by value unless the step knows better."""
-        return _column([self.turn(value) for value in column]) if len(column) else column
+        return _column([self.turn(whole(value)) for value in column]) if len(column) else column
 
     def apply(self, state: Any, memo: Memo | None = None) -> Any:
         for holder, key in list(places(state, self.name)):
@@ -577,11 +582,33 @@ class convert(_Value):  # noqa: N801
             return super().inverse()
         return convert(self.name, self.back, inverse=self.function, optional=self.optional)
 
+    def losses(self, state: Any) -> list[str]:
+        if self.back is None:
+            return []
+        return [
+            f"{self.name} = {short(holder[key])}"
+            for holder, key in places(state, self.name)
+            if has(holder, key) and not self._comes_back(whole(holder[key]))
+        ]
+
+    def _comes_back(self, value: Any) -> bool:
+        """Whether an upgrade would give the field the same value again."""
+        assert self.back is not None
+        try:
+            return is_alike(self.function(self.back(_own(value))), value)
+        except Exception:  # whatever a stranger's function raises: then it is not the same
+            return False
+
     def _cure(self) -> str:
         return "Say how to go back: convert(name, function, inverse=...)."
 
     def __str__(self) -> str:
         return f"convert({self.name!r}, {name_of(self.function)})"
+
+
+def _own(value: Any) -> Any:
+    """A value that a function may change."""
+    return value.copy() if isinstance(value, list | dict | set | np.ndarray) else value
 
 
 class astype(_Value):  # noqa: N801

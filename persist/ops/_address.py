@@ -15,7 +15,7 @@ from persist.errors import UnfitStateError
 from persist.tree import LazyArray, Record
 
 __all__ = [
-    "distinct", "extra", "get", "has", "is_equal", "is_new", "key_of", "keys_of", "listing",
+    "distinct", "extra", "get", "has", "is_alike", "is_equal", "is_new", "key_of", "keys_of", "listing",
     "name_of", "places", "put", "quoted", "short", "unreachable", "whole",
 ]  # fmt: skip
 
@@ -185,6 +185,44 @@ def short(value: Any) -> str:
         return f"{value.dtype} array {value.shape}"
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def is_alike(one: Any, other: Any) -> bool:
+    """Whether two trees are the same for all that can be told: records by their states, in cycles too.
+
+    Without recursion. What has no sensible ``==`` counts as different.
+    """
+    todo, done, kept = [(one, other)], set(), []
+    while todo:
+        left, right = todo.pop()
+        if left is right or (id(left), id(right)) in done:
+            continue
+        if isinstance(left, Record) and isinstance(right, Record):
+            if (left.cls, left.version) != (right.cls, right.version):
+                return False
+            pairs: Any = [
+                (getattr(left, name), getattr(right, name))
+                for name in ("args", "kwargs", "state", "listitems", "dictitems")
+            ]
+        elif type(left) is not type(right) or not isinstance(left, list | tuple | dict):
+            try:
+                if not is_equal(left, right):
+                    return False
+            except Exception:  # an == that raises says nothing
+                return False
+            continue
+        elif len(left) != len(right):
+            return False
+        elif isinstance(left, dict):
+            if left.keys() != right.keys():
+                return False
+            pairs = [(value, right[key]) for key, value in left.items()]
+        else:
+            pairs = list(zip(left, right, strict=True))
+        done.add((id(left), id(right)))
+        kept.append((left, right))
+        todo += pairs
+    return True
 
 
 def is_equal(one: Any, other: Any) -> bool:

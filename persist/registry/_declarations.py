@@ -65,6 +65,7 @@ class Migration:
         self.ops = ops
         self.origin = origin
         self.backward: Callable[..., Any] | None = None
+        self._inverses: list[_ops.Op] | None = None  # of the ready-made steps, last first
         self.__doc__ = function.__doc__ if function is not None else None
         self.__name__ = origin.qualname
         self.__wrapped__ = function
@@ -122,8 +123,15 @@ class Migration:
             state = op.apply(state, memo)
         return state
 
-    def down(self, state: Any, record: Any = None) -> tuple[Any, list[str]]:
+    def down(
+        self, state: Any, record: Any = None, memo: dict[Any, Any] | None = None
+    ) -> tuple[Any, list[str]]:
         """Return the older state and what it cannot hold.
+
+        Args:
+            state: the newer state; it may be changed.
+            record: whose state it is.
+            memo: what the steps of one run share, so that what is shared stays so.
 
         Raises:
             IrreversibleError: nobody says how to go back.
@@ -143,10 +151,12 @@ class Migration:
                 schema=self.schema,
                 step=(self.start, self.to),
             )
-        memo: dict[Any, Any] = {}
-        for op in reversed(self.ops):
+        memo = {} if memo is None else memo
+        if self._inverses is None:
+            self._inverses = [op.inverse() for op in reversed(self.ops)]
+        for op, inverse in zip(reversed(self.ops), self._inverses, strict=True):
             losses += op.losses(state)
-            state = op.inverse().apply(state, memo)
+            state = inverse.apply(state, memo)
         return state, losses
 
     def __str__(self) -> str:

@@ -83,6 +83,9 @@ class Kept:
             return None if known is None else known[1]
         if not isinstance(array, np.ndarray) or not array.nbytes:
             return None
+        for lazy, spec in self._lazy.values():
+            if lazy._whole is array:  # of a compressed member that was read
+                return spec
         at = int(array.__array_interface__["data"][0]) - self._base
         if not 0 <= at < len(self._map):
             return None

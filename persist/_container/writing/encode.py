@@ -255,7 +255,7 @@ class Encoder:
             return False
         if not dtypes.SAID_BY_NPY.issuperset([array.dtype.char for array in arrays]):
             return False
-        prefix = self.path(frame, len(frame.cells) - frame.skip)
+        prefix = self.array_path(frame, len(frame.cells) - frame.skip)
         paths = [f"{prefix}/{step}" for step in steps] if prefix else list(map(str, steps))
         first = len(self.nodes)
         numbers = range(first, first + len(arrays))
@@ -292,6 +292,10 @@ class Encoder:
         if step is None:
             return prefix
         return f"{prefix}/{step}" if prefix else step
+
+    def array_path(self, frame: Frame, place: int) -> str:
+        """The path of an array, which may be completed when the walk is over."""
+        return self.path(frame, place)
 
     def prefix(self, frame: Frame) -> str:
         """The path of the container whose parts a frame encodes."""

@@ -54,7 +54,7 @@ def _by_mask(frame: Frame, place: int) -> str | None:
 
 
 def _item(encoder: Encoder, frame: Frame, array: Any, head: list[Any] | None = None) -> None:
-    path = encoder.path(frame, len(frame.cells) - frame.skip)
+    path = encoder.array_path(frame, len(frame.cells) - frame.skip)
     if array.dtype.isbuiltin != 1:
         encoder.dtype_text(array.dtype)  # its node, if it needs one, comes before the array's
     encoder.items.append(Item(len(encoder.nodes), path, array, head))

@@ -120,10 +120,12 @@ class _Grapher(Encoder):
         self.lists: list[Lists] = []
         self.met: list[tuple[Frame, Sequence[Any]]] = []  # frames of rows, and the rows
         self.found: dict[tuple[int, int], tuple[Frame, int]] = {}  # where a row is in the first
+        self.unplaced: list[tuple[Table, int]] = []  # rows whose place is met after their arrays
 
     def graph(self, tree: Any, old: Any) -> Graph:
         root = self.walk(tree)
         made = self.own_tables()
+        self.complete_paths()
         members, packs = place(self.items, self.nodes, self.dtype_text, self.bands, self.pack, old)
         made += self.met_tables()
         known = (*self.memo.values(), *self.dtypes.values(), *self.expanded.values())
@@ -365,7 +367,10 @@ class _Grapher(Encoder):
             return None
 
         def path_of(index: int) -> str:
-            return f"{self.row_path(table, index)}/{field}"
+            before = self.row_path(table, index)
+            if before is None:
+                before = _row_name(table, index)
+            return f"{before}/{field}" if before else field
 
         first, count = len(self.nodes), len(arrays)
         refs: list[Any] = [[number] for number in range(first, first + count)]
@@ -420,14 +425,52 @@ class _Grapher(Encoder):
         top, at = _top(frame, place)
         if top.stepper is not _by_row:
             return local
-        before = self.row_path(top.keys[0], at)
+        table = top.keys[0]
+        before = self.row_path(table, at)
+        if before is None:
+            before = _row_name(table, at)
         return f"{before}/{local}" if before else local
 
-    def row_path(self, table: Table, index: int) -> str:
-        """The natural path of a row; without recursion, however deep rows stand in rows."""
+    def array_path(self, frame: Frame, place: int) -> str:
+        """The path of an array; it begins with a placeholder where its row's is not known yet.
+
+        The columns are encoded one after the other, so an array may be met before the
+        column that its row stands in.
+        """
+        top, at = _top(frame, place)
+        if top.stepper is not _by_row or self.row_path(top.keys[0], at) is not None:
+            return self.path(frame, place)
+        self.unplaced.append((top.keys[0], at))
+        return f"\0{len(self.unplaced) - 1}/{super().path(frame, place)}"
+
+    def complete_paths(self) -> None:
+        """Replace the placeholders in the paths of arrays: every row has been met by now."""
+        if not self.unplaced:
+            return
+        for index, item in enumerate(self.items):
+            if item.path is not None and item.path[:1] == "\0":
+                number, _, local = item.path[1:].partition("/")
+                table, at = self.unplaced[int(number)]
+                before = self.row_path(table, at)
+                if before is None:
+                    before = _row_name(table, at)
+                path = f"{before}/{local}" if before else local
+                self.items[index] = item._replace(path=path)
+
+    def row_path(self, table: Table, index: int) -> str | None:
+        """The natural path of a row; without recursion, however deep rows stand in rows.
+
+        None where it is not known: the row was not met yet, or each of several rows was
+        met first inside another of them.
+        """
         parts: list[str] = []
+        passed: set[tuple[int, int]] = set()
         while True:
-            frame, place, at = table.place_of(index) or self.place_of(table, index)
+            place_of = table.place_of(index) or self.place_of(table, index)
+            if place_of is None or (id(table), index) in passed:
+                return None
+            passed.add((id(table), index))
+            frame, place, at = place_of
             if at is not None:  # a list that had no frame
                 parts.append(str(place))
                 place = at
@@ -437,14 +480,18 @@ class _Grapher(Encoder):
                 return "/".join(part for part in reversed(parts) if part)
             table = top.keys[0]
 
-    def place_of(self, table: Table, index: int) -> tuple[Frame, int, None]:
-        """Where a row stands that was met among many; they are looked through when one is asked."""
+    def place_of(self, table: Table, index: int) -> tuple[Frame, int, None] | None:
+        """Where a row stands that was met among many; they are looked through when one is asked.
+
+        None where the row was not met yet.
+        """
         while self.met:
             frame, values = self.met.pop(0)
             for place_in, value in enumerate(values):
                 if value is not None:
                     self.found.setdefault((id(value[0]), value[1]), (frame, place_in))
-        return (*self.found[id(table.columns), index], None)
+        found = self.found.get((id(table.columns), index))
+        return None if found is None else (*found, None)
 
     def container(self, frame: Frame) -> str:
         """The path of what a frame encodes; of what is in a column, that of the column."""
@@ -453,6 +500,11 @@ class _Grapher(Encoder):
             return self.prefix(frame)
         table, field = top.keys
         return f"{table.path}/{field}" if table.path else str(field)
+
+
+def _row_name(table: Table, index: int) -> str:
+    """The path of a row by its table and number, where no natural one is known."""
+    return f"{own_path('', False, table.columns.cls)}/{index}"
 
 
 def _apart(memo: dict[int, Any], ids: set[int]) -> bool:

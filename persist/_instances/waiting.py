@@ -1,0 +1,341 @@
+"""Plain pickle: instances that are upgraded when the old state of what they refer to is known.
+
+``pickle`` gives an instance its state when everything inside it is built. In a cycle, the inner
+one gets its state while the outer one has none yet; a step of the inner one that looked at it
+would see a live, empty object. So the inner one is upgraded twice: at once, with an empty
+`Record` in the place of the outer one, since ``pickle`` never says whether a state is still to
+come; and again when that state comes, with a `Record` of the old state in its place. What a
+step gives is put on the instance with the live objects in it.
+
+The state of an instance here is what ``pickle`` hands over, an envelope or a bare state.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import operator
+import sys
+import threading
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, NamedTuple
+
+from persist._trees.copier import has_no_arrays
+from persist.errors import PersistError
+from persist.tree import ABSENT, Global, Record
+
+__all__ = ["SESSION", "Views", "is_waiting", "load", "unset_in"]
+
+_UNPICKLERS = frozenset(("persist", "pickle", "joblib", "dill", "cloudpickle"))
+_DEEP = 64  # containers inside each other that are looked through
+
+
+class _Entry(NamedTuple):
+    """An instance that is to be upgraded again."""
+
+    obj: Any
+    state: Any
+    awaited: dict[int, Any]  # id -> instance whose old state is to come
+    after: set[int]  # ids of instances that are to be upgraded again first
+    upgrade: Callable[[Any, Any, Any], None]  # instance, state, `Views`: sets it
+
+
+class _Session(threading.local):
+    """What one call of ``pickle.load`` has left open, in this thread."""
+
+    def __init__(self) -> None:
+        self.entries: dict[int, _Entry] = {}  # by the id of the instance
+        self.wanted: dict[int, list[int]] = {}  # id -> whose entries may go on when it is there
+        self.known: dict[int, tuple[Any, Any]] = {}  # id -> instance, its old state
+        self.pairs: dict[
+            int, tuple[Any, Record]
+        ] = {}  # id -> instance, the record of its old state
+        self.back: dict[int, Any] = {}  # id of such a record -> the instance
+        self.caller: Any = None
+
+
+# Compiled loaders leave an instance to the general route while entries are open in this thread.
+SESSION = _session = _Session()
+
+
+def is_waiting() -> bool:
+    """Whether any instance waits for the state of another, in this thread."""
+    return bool(_session.entries)
+
+
+def unset_in(state: Any, is_declared: Callable[[type], bool]) -> dict[int, Any]:
+    """Return the instances of declared classes, in a state, that have no state themselves yet.
+
+    Those that wait for another are among them. Looked for through lists, dicts and tuples,
+    not through other instances.
+    """
+    found: dict[int, Any] = {}
+    waiting = _session.entries
+    todo, seen = [(state, 0)], set()
+    while todo:
+        value, depth = todo.pop()
+        kind = type(value)
+        if kind in (dict, OrderedDict, defaultdict):
+            inside = [*value, *value.values()]
+        elif kind in (list, tuple, deque, set, frozenset):
+            inside = list(value)
+        else:
+            if id(value) in waiting or (_is_empty(value) and is_declared(kind)):
+                found[id(value)] = value
+            continue
+        if id(value) in seen or depth > _DEEP or has_no_arrays([inside]):
+            continue
+        seen.add(id(value))
+        todo += [(item, depth + 1) for item in inside]
+    return found
+
+
+def _is_empty(value: Any) -> bool:
+    """Whether an instance of a class of Python has no attribute set."""
+    own = getattr(value, "__dict__", None)
+    if own is None and not hasattr(type(value), "__slots__"):
+        return False
+    if own:
+        return False
+    for cls in type(value).__mro__:
+        slots = vars(cls).get("__slots__", ())
+        for slot in (slots,) if isinstance(slots, str) else slots:
+            name = f"_{cls.__name__.lstrip('_')}{slot}" if slot[:2] == "__" != slot[-2:] else slot
+            if slot not in ("__dict__", "__weakref__") and hasattr(value, name):
+                return False
+    return True
+
+
+def load(
+    obj: Any,
+    state: Any,
+    set_now: Callable[[Any, Any], None],
+    find: Callable[[], dict[int, Any]],
+    upgrade: Callable[[Any, Any, Any], None],
+) -> None:
+    """Give an instance its state while others wait, or where it has to wait itself.
+
+    Args:
+        obj: the instance.
+        state: as ``pickle`` gives it.
+        set_now: sets the state of an instance that need not wait.
+        find: returns what its steps would see without a state (`unset_in`).
+        upgrade: upgrades a state as `Views` show it, and sets it.
+    """
+    session = _session
+    caller = _caller()
+    if session.entries and session.caller != caller:
+        if _is_on_stack(session.caller):  # another load, within the one that is open
+            set_now(obj, state)
+            return
+        _end()
+    session.caller = caller
+    session.known[id(obj)] = (obj, state)
+    _go_on(id(obj))
+    unset = find()
+    if not unset:
+        set_now(obj, state)
+        session.pairs.pop(id(obj), None)  # of today from now on
+    else:
+        after = {key for key in unset if key in session.entries}
+        for key in after:
+            del unset[key]
+        session.entries[id(obj)] = _Entry(obj, state, unset, after, upgrade)
+        session.known[id(obj)] = (obj, state)
+        missing = after.union(unset.keys() - session.known.keys())
+        for key in missing:
+            session.wanted.setdefault(key, []).append(id(obj))
+        if missing:
+            views = {key: (value, _view(value, ABSENT)) for key, value in unset.items()}
+            with contextlib.suppress(PersistError):  # told when the states have come
+                upgrade(obj, state, Views(views, True))
+        else:
+            _upgrade_again(id(obj))
+    if not session.entries:
+        session.known.clear()
+
+
+def _go_on(key: int) -> None:
+    """Upgrade again, in their order, those that waited for nothing but this instance's state."""
+    session = _session
+    todo = session.wanted.pop(key, [])
+    while todo:
+        own = todo.pop(0)
+        entry = session.entries.get(own)
+        if entry is None or entry.after & session.entries.keys():
+            continue
+        if entry.awaited.keys() <= session.known.keys():
+            _upgrade_again(own)
+            todo += session.wanted.pop(own, [])
+
+
+def _upgrade_again(key: int) -> None:
+    """Upgrade an instance whose awaited states have all come."""
+    session = _session
+    entry = session.entries[key]
+    pairs, back = session.pairs, session.back
+    new = [awaited for awaited in entry.awaited if awaited not in pairs]
+    for awaited in new:
+        obj = entry.awaited[awaited]
+        pairs[awaited] = (obj, _view(obj, ABSENT))
+        back[id(pairs[awaited][1])] = obj
+    for awaited in new:
+        pairs[awaited][1].state = Views(pairs, True, back).seen(session.known[awaited][1])
+    del session.entries[key]
+    entry.upgrade(entry.obj, entry.state, Views(pairs, False, back))
+    pairs.pop(key, None)  # of today from now on
+    if not session.entries:
+        _end()
+
+
+def _end() -> None:
+    _session.entries.clear()
+    _session.known.clear()
+    _session.wanted.clear()
+    _session.pairs.clear()
+    _session.back.clear()
+
+
+def _view(obj: Any, state: Any) -> Record:
+    cls = type(obj)
+    return Record(Global(cls.__module__, cls.__qualname__), state)
+
+
+class Views:
+    """Puts records in the place of instances in a state, and the instances back.
+
+    Args:
+        pairs: id of an instance -> the instance, and the record that is seen in its place.
+        back: id of a record -> the instance; None: made of the pairs.
+        is_copy: all containers are copied, since the state is needed once more; else those
+            in which anything is replaced, and what comes of them goes back into the original.
+    """
+
+    def __init__(
+        self,
+        pairs: dict[int, tuple[Any, Record]],
+        is_copy: bool,
+        back: dict[int, Any] | None = None,
+    ) -> None:
+        self.pairs = pairs
+        self._is_copy = is_copy
+        self._copies: dict[int, tuple[Any, Any]] = {}  # id of an original -> it, and its copy
+        self._originals: dict[int, tuple[Any, Any]] = {}  # the same by the id of the copy
+        if back is None:
+            back = {id(record): obj for obj, record in pairs.values()}
+        self._back = back  # id of a record -> the instance
+        self._met: set[int] = set()  # ids of the instances in the state
+        self._live: dict[int, tuple[Any, Any]] = {}
+
+    def seen(self, value: Any) -> Any:
+        """Return a state with records in the place of instances."""
+        kind = type(value)
+        pair = self.pairs.get(id(value))
+        if pair is not None:
+            return pair[1]
+        if kind not in _CONTAINERS:
+            self._met.add(id(value))
+            return value
+        known = self._copies.get(id(value))
+        if known is not None:
+            return known[1]
+        if kind is tuple:
+            items = tuple([self.seen(item) for item in value])
+            same = all(new is old for new, old in zip(items, value, strict=True))
+            return self._note(value, value if same else items)
+        copy = _copied(value)
+        self._note(value, copy)
+        changed = _change(copy, self.seen)
+        if not changed and not self._is_copy:
+            self._note(value, value)
+        return self._copies[id(value)][1]
+
+    def _note(self, value: Any, copy: Any) -> Any:
+        self._copies[id(value)] = (value, copy)
+        self._originals[id(copy)] = (copy, value)
+        return copy
+
+    def live(self, value: Any) -> Any:
+        """Return what a step gave, with the instances in the place of their records."""
+        if id(value) in self._back:
+            return self._back[id(value)]
+        known = self._live.get(id(value))
+        if known is not None:
+            return known[1]
+        kind = type(value)
+        if kind is tuple:
+            items = tuple([self.live(item) for item in value])
+            same = all(new is old for new, old in zip(items, value, strict=True))
+            made = value if same else items
+            original = self._original(value)
+            if original is not value and all(map(operator.is_, made, original)):
+                made = original
+            self._live[id(value)] = (value, made)
+            return made
+        if kind in _CONTAINERS:
+            original = self._original(value)
+            self._live[id(value)] = (value, original)
+            _change(value, self.live)
+            if original is not value:
+                _refill(original, value)
+            return original
+        self._live[id(value)] = (value, value)
+        own = getattr(value, "__dict__", None)
+        if type(own) is dict and id(value) not in self._met and not isinstance(value, type):
+            for name, item in list(own.items()):  # an instance that the step made
+                made = self.live(item)
+                if made is not item:
+                    own[name] = made
+        return value
+
+    def _original(self, value: Any) -> Any:
+        known = self._originals.get(id(value))
+        return value if known is None or self._is_copy else known[1]
+
+
+_CONTAINERS = (list, dict, tuple, deque, OrderedDict, defaultdict)
+
+
+def _copied(value: Any) -> Any:
+    return value.copy()
+
+
+def _change(value: Any, of: Callable[[Any], Any]) -> bool:
+    """Replace the items of a list, or the values of a dict, in place; whether any was."""
+    changed = False
+    pairs = list(value.items()) if isinstance(value, dict) else list(enumerate(value))
+    for key, item in pairs:
+        made = of(item)
+        if made is not item:
+            value[key] = made
+            changed = True
+    return changed
+
+
+def _refill(original: Any, value: Any) -> None:
+    original.clear()
+    if isinstance(original, dict):
+        original.update(value)
+    else:
+        original.extend(value)
+
+
+def _caller() -> tuple[int, Any]:
+    """The frame that called ``pickle``: the first outside of this package and unpicklers in Python."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__", ""))
+        if module.partition(".")[0] not in _UNPICKLERS:
+            break
+        frame = frame.f_back
+    return (id(frame), None if frame is None else frame.f_code)
+
+
+def _is_on_stack(caller: Any) -> bool:
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if (id(frame), frame.f_code) == caller:
+            return True
+        frame = frame.f_back
+    return False
