@@ -31,7 +31,7 @@ from persist._wire.pickle.numpy_rebuild import array_of_parts
 from persist._wire.pickle.timezones import zone_of
 from persist.packs import teach
 from persist.registry import Registry
-from persist.tree import Global, LazyArray, Record, View
+from persist.tree import ABSENT, Global, LazyArray, Record, View
 
 from . import pyarrow as _arrow
 
@@ -49,7 +49,45 @@ def look(record: Record, looker: Any) -> Any:
     """Any record of pandas, by the last step of its class's name; None where it is not data."""
     name = _class_of(record)
     known = _LOOKS.get(name)
-    return None if known is None else known(record, name)
+    return None if known is None else _looked(record, name, known, looker)
+
+
+# File.damage looks at all records once where a view can fall back to the record (see `_looked`).
+look.may_fall_back = True  # type: ignore[attr-defined]
+
+
+@pack.plain_like
+def look_like(record: Record, looker: Any) -> Any:
+    """A subclass of a frame or series that another library (GeoPandas) or a user defined.
+
+    Its state holds a block manager of pandas, whose number of axes tells which of the two it is.
+    """
+    fields = record.state
+    if not isinstance(fields, dict):
+        return None
+    manager = fields.get("_mgr", fields.get("_data"))
+    if not isinstance(manager, Record) or not manager.cls.name.endswith("BlockManager"):
+        return None
+    if not manager.qualname.startswith("pandas."):
+        return None
+    is_series = manager.cls.name.startswith("Single")
+    return _looked(record, record.cls.name, _series if is_series else _frame, looker)
+
+
+class _Unplaced(Exception):
+    """A view would leave out or misplace a part of the record."""
+
+
+def _looked(record: Record, name: str, known: Look, looker: Any) -> Any:
+    """Return what a record looks like; fall back to the record, and report it, where parts are left over."""
+    try:
+        seen = known(record, name)
+        why = "its parts are not those of any known release" if seen is None else ""
+    except _Unplaced as error:
+        seen, why = None, str(error)
+    if why and looker is not None and name not in _RECORDS:
+        looker.note(f"a {record.qualname} is shown as its record, not by its values: {why}")
+    return seen
 
 
 def _of(*names: str) -> Callable[[Look], Look]:
@@ -59,6 +97,9 @@ def _of(*names: str) -> Callable[[Look], Look]:
 
     return register
 
+
+# Classes whose records may stay records without a report: these hold few parts, all shown.
+_RECORDS = frozenset(("Timestamp", "Timedelta", "_unpickle_timestamp", "_timedelta_unpickle"))
 
 _MADE_BY = frozenset(
     (
@@ -90,41 +131,113 @@ def _series(record: Record, name: str) -> Any:
     subclass = _array_and_state(record)
     if subclass is not None:  # 0.12 and before
         array, own = subclass
-        parts = {"values": array, "index": _index(own[0] if own else None)}
-        return View(parts={**parts, "name": own[1] if len(own) > 1 else None})
+        if name.startswith("Sparse"):
+            return _sparse_series(array, own)
+        _expect(len(own) <= 2, f"its state has {len(own)} items, not an index and a name")
+        index = _index(own[0] if own else None)
+        _expect_length(array, index)
+        label = own[1] if len(own) > 1 else None
+        return View(parts={"values": array, "index": index, "name": label})
     manager = _manager_of(record)
     if manager is None:
         return None
     axes, blocks = manager
     label = _get(record, "_name", "name")
-    for values, _ in blocks:
-        return _with_attrs(
-            record,
-            {"values": _column(values, 0, 1), "index": _index(axes[0]), "name": _label(label)},
-        )
-    return None
+    _expect(len(blocks) == 1 and len(axes) == 1, f"it has {len(blocks)} blocks")
+    values, index = _column(blocks[0][0], 0, 1), _index(axes[0])
+    _expect_length(values, index)
+    return _with_rest(record, {"values": values, "index": index, "name": _label(label)})
+
+
+def _sparse_series(values: Any, own: tuple[Any, ...]) -> Any:
+    """A SparseSeries of 0.12 and before: (index, fill value, places of the values, name).
+
+    Source: ``pandas/sparse/series.py`` of 0.8 to 0.12, ``SparseSeries.__reduce__``.
+    """
+    if len(own) == 3:  # before 0.8 without a name
+        own = (*own, None)
+    _expect(len(own) == 4, f"its state has {len(own)} items, not four")
+    places = _sparse_places(own[2])
+    _expect(places is not None and len(places) == len(values), "its sparse index is unknown")
+    seen = View(parts={"sp_values": values, "sp_index": places, "fill_value": own[1]})
+    return View(parts={"values": seen, "index": _index(own[0]), "name": _label(own[3])})
 
 
 @_of("DataFrame", "SparseDataFrame")
 def _frame(record: Record, name: str) -> Any:
+    if isinstance(record.state, tuple) and len(record.state) == 5:
+        return _sparse_frame(record.state)
     manager = _manager_of(record)
     if manager is None or len(manager[0]) != 2:
         return None
     (columns, index), blocks = manager[0], manager[1]
     labels = _labels(columns)
+    rows = _index(index)
     found: dict[int, Any] = {}
     for values, places in blocks:
+        _expect(_rows_of(values) in (None, len(places)), "a block has more rows than places")
         for row, place in enumerate(places):
+            _expect(0 <= place < len(labels), f"column {place} has no label")
+            _expect(place not in found, f"column {labels[place]!r} has two blocks")
             found[place] = _column(values, row, 2)
-    if any(not 0 <= place < len(labels) for place in found):
-        return None
+            _expect_length(found[place], rows)
+    lost = [label for place, label in enumerate(labels) if place not in found]
+    _expect(not lost, f"the values of {len(lost)} of {len(labels)} columns were not found: "
+            f"{', '.join(map(repr, lost[:4]))}")  # fmt: skip
     parts: dict[str, Any] = {}
     for place, label in enumerate(labels):
-        if place in found:
-            _add(parts, label, found[place])
-    _add(parts, "index", _index(index))
+        _add(parts, label, found[place])
+    _add(parts, "index", rows)
     _add(parts, "columns", _index(columns))
-    return _with_attrs(record, parts)
+    return _with_rest(record, parts)
+
+
+def _sparse_frame(state: tuple[Any, ...]) -> Any:
+    """A SparseDataFrame of 0.12 and before: (places and values by column, columns, index, fill, kind).
+
+    Source: ``pandas/sparse/frame.py`` of 0.7 to 0.12, ``SparseDataFrame.__getstate__``.
+    """
+    columns, labels, index, fill, kind = state
+    _expect(isinstance(columns, dict), "its columns are no dict")
+    parts: dict[str, Any] = {}
+    for label, column in columns.items():
+        _expect(isinstance(column, tuple) and len(column) == 2, f"column {label!r} is no pair")
+        places = _sparse_places(column[0])
+        _expect(places is not None, f"the places of column {label!r} are unknown")
+        _add(parts, _step(label), View(parts={"sp_values": column[1], "sp_index": places}))
+    _add(parts, "index", _index(index))
+    _add(parts, "columns", _index(labels))
+    _add(parts, "default_fill_value", fill)
+    _add(parts, "default_kind", kind)
+    return View(parts=parts)
+
+
+def _expect(holds: Any, why: str) -> None:
+    if not holds:
+        raise _Unplaced(why)
+
+
+def _expect_length(values: Any, index: Any) -> None:
+    """Values and their index are equally long wherever both lengths are known."""
+    lengths = {count for part in (values, index) if (count := _length(part)) is not None}
+    _expect(len(lengths) < 2, f"values and index have {' and '.join(map(str, lengths))} items")
+
+
+def _length(part: Any) -> int | None:
+    while isinstance(part, View):
+        inner = (part.parts.get(step) for step in ("codes", "ordinals", "mask", "left"))
+        part = next((item for item in inner if item is not None), part.value)
+        if isinstance(part, View) and "0" in part.parts:  # the codes of the first level
+            part = part.parts["0"]
+    if isinstance(part, np.ndarray | LazyArray) and part.ndim == 1:
+        return len(part)
+    return None
+
+
+def _rows_of(values: Any) -> int | None:
+    """How many columns a block holds, where that shows."""
+    plain = values if isinstance(values, np.ndarray | LazyArray) else _plain_array(values)
+    return len(plain) if isinstance(plain, np.ndarray | LazyArray) and plain.ndim == 2 else None
 
 
 @_of("Panel", "WidePanel", "Panel4D")
@@ -140,15 +253,35 @@ def _panel(record: Record, name: str) -> Any:
             if not 0 <= place < len(labels):
                 return None
             _add(parts, labels[place], np.asarray(values)[row])
+    _expect(len(parts) == len(labels), "the values of some items were not found")
     for step, axis in zip(("items", "major_axis", "minor_axis"), axes[-3:], strict=True):
         _add(parts, step, _index(axis))
     return View(parts=parts)
 
 
-def _with_attrs(record: Record, parts: dict[str, Any]) -> View:
+# What the state of a frame or series holds besides its blocks: placed by the views, or caches.
+_PLACED = frozenset(
+    (
+        "_mgr", "_data", "_typ", "_metadata", "_name", "name", "attrs", "_attrs", "_flags",
+        "_item_cache", "_cacher", "_is_copy", "is_copy",
+    )
+)  # fmt: skip
+
+
+def _with_rest(record: Record, parts: dict[str, Any]) -> View:
+    """A view with all else that the state holds: attributes of subclasses, attrs, flags."""
     attrs = _get(record, "_attrs", "attrs")
     if isinstance(attrs, dict) and attrs:
         _add(parts, "attrs", attrs)
+    fields = record.state if isinstance(record.state, dict) else {}
+    flags = fields.get("_flags")
+    if isinstance(flags, dict) and flags != {"allows_duplicate_labels": True}:
+        _add(parts, "flags", flags)
+    if "name" not in parts and fields.get("name", fields.get("_name")) is not None:
+        _add(parts, "name", _get(record, "_name", "name"))
+    for name, value in fields.items():
+        if name not in _PLACED:
+            _add(parts, _step(name), value)
     return View(parts=parts)
 
 
@@ -212,8 +345,11 @@ def _labelled_manager(axes: Any, values: Any, items: Any) -> tuple[list[Any], Bl
     for place, label in enumerate(_labels(axes[0])):
         waiting.setdefault(label, []).append(place)
     blocks: Blocks = []
-    for block, labels in zip(values, items, strict=False):
-        places = [waiting[label].pop(0) for label in _labels(labels) if waiting.get(label)]
+    _expect(len(values) == len(items), "it has more blocks than labels of blocks")
+    for block, labels in zip(values, items, strict=True):
+        texts = _labels(labels)
+        places = [waiting[label].pop(0) for label in texts if waiting.get(label)]
+        _expect(len(places) == len(texts), "a block's labels are not those of the columns")
         blocks.append((block, places))
     return axes, blocks
 
@@ -225,27 +361,108 @@ def _places(placement: Any, count: int) -> list[int]:
         return list(range(*placement.indices(count)))
     if isinstance(placement, np.ndarray | LazyArray):
         return [int(place) for place in np.asarray(placement)]
-    if isinstance(placement, list | tuple):
+    if isinstance(placement, range | list | tuple):
         return [int(place) for place in placement]
-    return [int(placement)] if isinstance(placement, int) else []
+    _expect(isinstance(placement, int), "the places of a block's rows are of an unknown kind")
+    return [int(placement)]
 
 
 def _column(values: Any, row: int, ndim: int) -> Any:
     """One row of a block as a column."""
     plain = values if isinstance(values, np.ndarray) else _plain_array(values)
+    if isinstance(plain, View):
+        plain = plain.value
     if plain is not None:
-        return (
+        column = (
             plain[row]
             if plain.ndim == 2 and ndim == 2
             else plain.reshape(-1)
             if plain.ndim == 2
             else plain
         )
+        return _meant(column, values)
     seen = _seen(values)
     if isinstance(seen, View) and "ordinals" in seen.parts:  # periods lie in blocks of their own
         ordinals = np.asarray(seen.parts["ordinals"])
-        return View(parts={"ordinals": ordinals[row] if ordinals.ndim == 2 else ordinals})
+        own = ordinals[row] if ordinals.ndim == 2 else ordinals
+        return View(parts={**seen.parts, "ordinals": own})
     return seen
+
+
+# What values mean beside their numbers: the zone and the frequency of an index or array.
+
+
+def _meant(values: Any, *holders: Any) -> Any:
+    """Values with the zone and the frequency that their record, or its dtype, tells."""
+    parts = _meaning(*holders)
+    return View(values, parts=parts) if parts else values
+
+
+def _meaning(*holders: Any) -> dict[str, Any]:
+    """Return ``freq`` and ``tz`` where a description, an array or a dtype among holders has them."""
+    parts: dict[str, Any] = {}
+    todo = list(holders)
+    seen = 0
+    while todo and seen < 16:  # an index holds an array, that its dtype
+        holder = todo.pop(0)
+        seen += 1
+        if isinstance(holder, Record):
+            if _is_index(holder):
+                todo.append(_description(holder))
+            dtype, _, attributes = _backed(holder)
+            todo += [attributes, dtype] if dtype is not holder else []
+            if holder.cls.name == "PeriodDtype":
+                parts.setdefault("freq", _frequency(*holder.args[:1]))
+            if holder.cls.name == "DatetimeTZDtype" and holder.args:
+                parts.setdefault("tz", _zone(holder.args[-1]))
+        elif isinstance(holder, dict):
+            for step, spell in (("freq", _frequency), ("tz", _zone)):
+                for name in (step, f"_{step}"):
+                    if holder.get(name) is not None:
+                        parts.setdefault(step, spell(holder[name]))
+            if isinstance(holder.get("data"), Record):
+                todo.append(holder["data"])
+            todo += [
+                holder[name] for name in ("dtype", "_dtype") if isinstance(holder.get(name), Record)
+            ]
+    return {step: part for step, part in parts.items() if part is not None}
+
+
+def _frequency(freq: Any = None) -> Any:
+    """A frequency: its text, or of an offset its class and count, with its other settings beside it."""
+    if isinstance(freq, str):
+        return freq.removeprefix("period[").removesuffix("]")
+    if not isinstance(freq, Record):
+        return freq
+    fields = {**freq.fields(), **freq.kwargs}
+    names = ("n", "normalize")
+    made = {**dict(zip(names, freq.args, strict=False)), **fields}
+    count = made.get("n", 1)
+    text = freq.cls.name if count == 1 else f"{count} * {freq.cls.name}"
+    beside: dict[str, Any] = {}
+    for name, value in made.items():
+        is_usual = name in names and value in (1, False)
+        if not is_usual and value not in (None, False) and value != {} and value != ():
+            _add(beside, _step(name), value)
+    for place, value in enumerate(freq.args[2:], 2):
+        if value is not None:
+            _add(beside, f"args/{place}", value)
+    if isinstance(freq.state, tuple):
+        _add(beside, "state", freq.state)
+    return View(text, parts=beside)
+
+
+def _zone(zone: Any) -> Any:
+    """A time zone: its name, with what else the file says of it beside it; or the record itself."""
+    if isinstance(zone, datetime.tzinfo):
+        return getattr(zone, "key", None) or str(zone)
+    if isinstance(zone, Record) and zone.args and isinstance(zone.args[0], str):
+        if zone.qualname == "pytz._p" and len(zone.args) == 4:
+            steps = ("utcoffset", "dst", "tzname")
+            return View(zone.args[0], parts=dict(zip(steps, zone.args[1:], strict=True)))
+        if zone.qualname == "pytz._p" and len(zone.args) == 1:
+            return zone.args[0]
+    return zone
 
 
 # Indexes.
@@ -269,26 +486,34 @@ def _index_parts(value: Any) -> Any:
     if subclass is not None:
         array, own = subclass
         name = own[0] if own else None
+        _expect(len(own) <= 3, f"the state of its index has {len(own)} items")
+        parts = _meaning(dict(zip(("freq", "tz"), own[1:], strict=False)))
         if kind == "PeriodIndex":
-            return _named({"ordinals": array}, name)
-        return _named_values(_moment(array) if kind == "DatetimeIndex" else array, name)
+            return _named({"ordinals": array, **parts}, name)
+        return _named_values(_moment(array) if kind == "DatetimeIndex" else array, name, parts)
     known = _description(value)
     if kind == "RangeIndex" and known is not None and "start" in known:
         numbers = _range(known)
         return None if numbers is None else _named_values(numbers, known.get("name"))
     if known is not None and "left" in known and "right" in known:
         return _named(
-            {"left": _index(known["left"]), "right": _index(known["right"])}, known.get("name")
+            {
+                "left": _index(known["left"]),
+                "right": _index(known["right"]),
+                **({"closed": known["closed"]} if known.get("closed") is not None else {}),
+            },
+            known.get("name"),
         )
     if known is not None and "data" in known:
         data = known["data"]
+        parts = _meaning(known)
         if kind == "PeriodIndex" and isinstance(data, np.ndarray) and data.dtype.kind == "i":
-            return _named({"ordinals": data}, known.get("name"))
+            return _named({"ordinals": data, **parts}, known.get("name"))
         if isinstance(data, Record) and _is_index(data):
-            return _index_parts(data)
-        return _named_values(_seen(data), known.get("name"))
+            return _named_values(_index_parts(data), known.get("name"), parts)
+        return _named_values(_seen(data), known.get("name"), parts)
     if known is not None and "ordinal" in known:
-        return _named({"ordinals": known["ordinal"]}, known.get("name"))
+        return _named({"ordinals": known["ordinal"], **_meaning(known)}, known.get("name"))
     return None
 
 
@@ -307,9 +532,16 @@ def _is_index(record: Record) -> bool:
     return _class_of(record).endswith("Index")
 
 
-def _named_values(values: Any, name: Any) -> Any:
+def _named_values(values: Any, name: Any, parts: dict[str, Any] | None = None) -> Any:
     label = _label(name)
-    return values if label is None else View(values, parts={"name": label})
+    beside = {**(parts or {}), **({} if label is None else {"name": label})}
+    if isinstance(values, View) and not beside.keys() - values.parts.keys():
+        return values
+    if isinstance(values, View) and values.value is ABSENT:
+        return View(parts={**values.parts, **beside})
+    if isinstance(values, View):
+        return View(values.value, parts={**values.parts, **beside}, whole=values.whole)
+    return View(values, parts=beside) if beside else values
 
 
 def _named(parts: dict[str, Any], name: Any) -> View:
@@ -349,7 +581,8 @@ def _multi(record: Record) -> Any:
         if isinstance(items, list | tuple):
             shown = [_index(item) if step == "levels" else _integers(item) for item in items]
             parts[step] = View(parts={str(index): item for index, item in enumerate(shown)})
-    return View(parts=parts)
+    order = (_description(record) or {}).get("sortorder")
+    return View(parts=parts if order is None else {**parts, "sortorder": order})
 
 
 def _multi_parts(record: Record) -> tuple[Any, Any, Any]:
@@ -447,7 +680,7 @@ def _step(label: Any) -> str:
 @_of(
     "Index", "Int64Index", "UInt64Index", "Float64Index", "RangeIndex", "DatetimeIndex",
     "TimedeltaIndex", "PeriodIndex", "CategoricalIndex", "MultiIndex", "IntervalIndex",
-    "NumericIndex",
+    "NumericIndex", "DateRange",
 )  # fmt: skip
 def _lone_index(record: Record, name: str) -> Any:
     seen = _index_parts(record)
@@ -455,10 +688,11 @@ def _lone_index(record: Record, name: str) -> Any:
         return None
     if isinstance(seen, View) and "levels" in seen.parts:
         return seen
-    parts: dict[str, Any] = {"values": seen}
-    if isinstance(seen, View) and "name" in seen.parts:
-        parts["name"] = seen.parts["name"]
-    return View(parts=parts)
+    if not isinstance(seen, View) or "name" not in seen.parts:
+        return View(parts={"values": seen})
+    beside = {step: part for step, part in seen.parts.items() if step != "name"}
+    values = seen.value if not beside and seen.value is not ABSENT else View(seen.value, beside)
+    return View(parts={"values": values, "name": seen.parts["name"]})
 
 
 # Arrays of pandas' own.
@@ -474,7 +708,7 @@ def _seen(values: Any) -> Any:
             return _index(values)
         plain = _plain_array(values)
         if plain is not None:
-            return plain
+            return plain if isinstance(plain, View) else _meant(plain, values)
         known = _ARRAYS.get(_class_of(values))
         seen = None if known is None else known(values)
         return values if seen is None else seen
@@ -499,7 +733,12 @@ def _array_and_state(record: Record) -> tuple[Any, tuple[Any, ...]] | None:
     if maker != "_reconstruct" or not isinstance(record.state, tuple):
         return None
     state = record.state
-    if len(state) == 2 and isinstance(state[0], tuple):
+    if len(state) == 3 and isinstance(state[0], tuple) and len(state[0]) == 2:
+        # DateRange of 0.7: ((the array's, (name,)), offset, zone)
+        (inner, name), offset, zone = state
+        array = array_of_parts(inner) if isinstance(inner, tuple) else None
+        own = (*(name if isinstance(name, tuple) else (name,)), offset, zone)
+    elif len(state) == 2 and isinstance(state[0], tuple):
         array = array_of_parts(state[0])
         own = state[1] if isinstance(state[1], tuple) else (state[1],)
     else:
@@ -545,7 +784,10 @@ def _categorical(record: Record) -> Any:
         _get(dtype, "ordered", "_ordered") if isinstance(dtype, Record) else fields.get("_ordered")
     )
     parts = {"codes": codes, "categories": _index(categories)}
-    return View(parts=parts if ordered is None else {**parts, "ordered": ordered})
+    if ordered is not None:
+        parts["ordered"] = ordered
+    name = fields.get("name", fields.get("_name"))  # before 0.16 they had one
+    return View(parts=parts if name is None else {**parts, "name": _label(name)})
 
 
 def _nullable(record: Record) -> Any:
@@ -599,9 +841,14 @@ def _period(record: Record) -> Any:
         ordinals = known.get("_data")
     else:
         ordinals = _backed(record)[1]
-    return (
-        View(parts={"ordinals": ordinals}) if isinstance(ordinals, np.ndarray | LazyArray) else None
+    if not isinstance(ordinals, np.ndarray | LazyArray):
+        return None
+    holders = (
+        [part for part in record.state if isinstance(part, dict)]
+        if isinstance(record.state, tuple)
+        else []
     )
+    return View(parts={"ordinals": ordinals, **_meaning(record, *holders)})
 
 
 def _interval(record: Record) -> Any:
@@ -611,7 +858,12 @@ def _interval(record: Record) -> Any:
     left, right = known.get("_left", known.get("left")), known.get("_right", known.get("right"))
     if left is None or right is None:
         return None
-    return View(parts={"left": _seen(left), "right": _seen(right)})
+    parts = {"left": _seen(left), "right": _seen(right)}
+    dtype = known.get("_dtype", known.get("dtype"))
+    closed = known.get("_closed", known.get("closed"))
+    if closed is None and isinstance(dtype, Record):
+        closed = _get(dtype, "closed", "_closed")
+    return View(parts=parts if closed is None else {**parts, "closed": closed})
 
 
 def _sparse(record: Record) -> Any:
@@ -682,31 +934,51 @@ _UNITS = {7: 1_000_000_000, 8: 1_000_000, 9: 1_000, 10: 1}  # NPY_FR_s to NPY_FR
 
 @_of("Timestamp", "_unpickle_timestamp")
 def _timestamp(record: Record, name: str) -> Any:
-    """``Timestamp(value, freq, tz[, reso])``, the value since 1970 in UTC: a datetime."""
+    """``Timestamp(value, freq, tz[, reso])``, the value since 1970 in UTC.
+
+    A datetime; of a moment with nanoseconds, which a datetime cannot hold, a ``datetime64[ns]``.
+    """
     if not record.args or not isinstance(record.args[0], int):
         return None
     unit = record.args[3] if len(record.args) > 3 else 10
     tz = record.args[2] if len(record.args) > 2 else None
+    beside: dict[str, Any] = {}
+    if len(record.args) > 1 and record.args[1] is not None:
+        beside["freq"] = _frequency(record.args[1])
     try:
         nanoseconds = int(record.args[0]) * _UNITS[unit]
+        if nanoseconds % 1000:
+            if tz is not None:
+                beside["tz"] = _zone(tz)
+            return _beside(np.datetime64(nanoseconds, "ns"), beside)
         moment = _EPOCH + datetime.timedelta(microseconds=nanoseconds // 1000)
         zone = zone_of(tz)
         if zone is not None:
-            return moment.replace(tzinfo=datetime.UTC).astimezone(zone)
+            return _beside(moment.replace(tzinfo=datetime.UTC).astimezone(zone), beside)
     except (OverflowError, KeyError, TypeError, ValueError):
         return None
-    return moment if tz is None else moment.replace(tzinfo=datetime.UTC)
+    if tz is None:
+        return _beside(moment, beside)
+    return View(moment.replace(tzinfo=datetime.UTC), parts={**beside, "tz": _zone(tz)})
 
 
 @_of("Timedelta", "_timedelta_unpickle")
 def _timedelta(record: Record, name: str) -> Any:
+    """A timedelta; of a duration with nanoseconds a ``timedelta64[ns]``."""
     if not record.args or not isinstance(record.args[0], int):
         return None
     unit = record.args[1] if len(record.args) > 1 else 10
     try:
-        return datetime.timedelta(microseconds=int(record.args[0]) * _UNITS[unit] // 1000)
+        nanoseconds = int(record.args[0]) * _UNITS[unit]
+        if nanoseconds % 1000:
+            return np.timedelta64(nanoseconds, "ns")
+        return datetime.timedelta(microseconds=nanoseconds // 1000)
     except (OverflowError, KeyError, TypeError):
         return None
+
+
+def _beside(value: Any, parts: dict[str, Any]) -> Any:
+    return View(value, parts=parts) if parts else value
 
 
 @_of("__nat_unpickle", "_nat_unpickle")

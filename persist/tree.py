@@ -352,6 +352,9 @@ def is_slots_pair(state: object) -> bool:
     )
 
 
+_KEY_PARTS = (str, bytes, int, float, complex, bool, type(None), np.generic)
+
+
 def step_of(key: Any) -> str:
     """Return the step that a dict's key gives: its text, bytes as UTF-8 or else latin-1."""
     if isinstance(key, str):
@@ -362,13 +365,36 @@ def step_of(key: Any) -> str:
         except UnicodeDecodeError:
             return key.decode("latin-1")
     if isinstance(key, Record):
-        return f"<{key.qualname}>"
+        held = key_of(key)
+        return f"<{key.qualname}>" if held is ABSENT else step_of(held)
     return _text(_bare(key))
 
 
 def at_path(path: str) -> str:
     """Return where a natural path leads, for a message: ``at 'a/b'``, or ``at the root``."""
     return f"at {path!r}" if path else "at the root"
+
+
+def key_of(key: Record) -> Any:
+    """Return what a key that is an instance was made of; ABSENT where that is more than plain values.
+
+    A member of an enum gives its value, an instance of a subclass of str or int the text or number,
+    a named tuple the tuple.
+    """
+    args = key.args
+    if key.kind == "reconstructor" and len(args) == 2:  # (the builtin base, its value)
+        args = args[1:]
+    if len(args) == 1 and isinstance(args[0], tuple) and key.maker is None:
+        args = args[0]
+    is_bare = not key.kwargs and not key.listitems and not key.dictitems
+    if not args or not is_bare or not (key.state is ABSENT or not key.state):
+        return ABSENT
+    if key.maker is not None and key.maker != key.cls and key.kind != "reconstructor":
+        return ABSENT
+    held = tuple(key_of(part) if isinstance(part, Record) else part for part in args)
+    if not all(isinstance(part, _KEY_PARTS) for part in held):
+        return ABSENT
+    return held[0] if len(held) == 1 else held
 
 
 def _text(key: Any) -> str:
@@ -382,7 +408,10 @@ def _bare(key: Any) -> Any:
     """NumPy scalars in a key as Python's."""
     if isinstance(key, np.generic):
         return key.item()
-    if isinstance(key, tuple) and any(isinstance(item, tuple | np.generic) for item in key):
+    if isinstance(key, Record):
+        held = key_of(key)
+        return key if held is ABSENT else held
+    if isinstance(key, tuple) and any(isinstance(i, tuple | np.generic | Record) for i in key):
         return tuple(_bare(item) for item in key)
     return key
 

@@ -8,6 +8,7 @@ word vectors of gensim 3 and 4, as these wrote them; Riegeli after its ``records
 from __future__ import annotations
 
 import re
+import struct
 
 from persist._wire.base.source import Source
 from persist._wire.series_names import look
@@ -42,6 +43,32 @@ _KINDS: tuple[tuple[int, bytes, str, str], ...] = (
         b"MATLAB 5.0 MAT-file",
         "a MATLAB file of version 5",
         "Read it with scipy.io.loadmat, or save it in MATLAB with -v7.3, which is HDF5 and opens here.",
+    ),
+    (0, b"CDF\x05", "a netCDF file in the format CDF-5", "Read it with the library netCDF4."),
+    (0, b"SR\x00\x04", "an IDL save file", "Read it with scipy.io.readsav."),
+    (
+        0,
+        b"FS21",
+        "a FileStorage of ZODB",
+        "Its records are pickles: open it with the library ZODB.",
+    ),
+    (
+        0,
+        b"FS30",
+        "a FileStorage of ZODB",
+        "Its records are pickles: open it with the library ZODB.",
+    ),
+    (
+        0,
+        b"#Parameter# ",
+        "a DyNet model in text",
+        "Read it with dynet, or as text: a line of shape, a line of numbers.",
+    ),
+    (
+        0,
+        b"#LookupParameter# ",
+        "a DyNet model in text",
+        "Read it with dynet, or as text: a line of shape, a line of numbers.",
     ),
     (0, b"CDF\x01", "a netCDF 3 file", "Read it with scipy.io.netcdf_file."),
     (0, b"CDF\x02", "a netCDF 3 file", "Read it with scipy.io.netcdf_file."),
@@ -86,6 +113,14 @@ def _folder(source: Source) -> tuple[str, str]:
 def diagnose(source: Source) -> tuple[str, str]:
     """Return what is wrong with a file that no reader claims, and what to do."""
     if source.kind == "folder":
+        inside = {*source.children()}
+        if inside & {"_CHECKPOINT_METADATA", "manifest.ocdbt", "_METADATA"}:
+            return (
+                "this is a folder of Orbax, the checkpoints of JAX and Flax (OCDBT or Zarr).",
+                "Read it with orbax.checkpoint: PyTreeCheckpointer().restore(folder).",
+            )
+        if inside & {".zgroup", ".zarray", "zarr.json"}:
+            return "this is a folder of Zarr.", "Read it with the library zarr."
         return _folder(source)
     if source.kind == "prefix":
         names = [name for name in source.children() if name.startswith(source.basename)]
@@ -100,7 +135,7 @@ def diagnose(source: Source) -> tuple[str, str]:
         if head[offset : offset + len(magic)] == magic:
             return f"this is {what}.", cure
     return (
-        _by_form(head)
+        _by_form(head, source.size)
         or _text(source, head)
         or (
             f"no reader knows this file; it begins with {head[:16].hex(' ')} "
@@ -110,8 +145,72 @@ def diagnose(source: Source) -> tuple[str, str]:
     )
 
 
-def _by_form(head: bytes) -> tuple[str, str] | None:
+_LUSH = {0x1E3D4C51: "float32", 0x1E3D4C53: "float64", 0x1E3D4C54: "int32", 0x1E3D4C55: "uint8", 0x1E3D4C56: "int16"}  # fmt: skip
+_DARKNET = ((0, 1), (0, 2))  # versions
+_TFRECORD = re.compile(rb"brain\.Event:\d")
+_BASE64 = re.compile(rb"[A-Za-z0-9+/\r\n]{24,}={0,2}\s*")
+
+
+def _by_form(head: bytes, size: int) -> tuple[str, str] | None:
     """What has no magic number, but a beginning that hardly anything else has."""
+    if _TFRECORD.search(head[:64]):
+        return (
+            "this is an event log of TensorBoard (records of TFRecord).",
+            "Read it with tensorboard: EventAccumulator(path).Reload(), or with tbparse.",
+        )
+    if len(head) >= 8 and int.from_bytes(head[:4], "little") in _LUSH:
+        kind = _LUSH[int.from_bytes(head[:4], "little")]
+        return (
+            f"this is a matrix of Lush ({kind}), as the NORB data set has them.",
+            "After the number of its axes and their lengths (int32, at least three) the data stand "
+            "raw: numpy.fromfile reads them.",
+        )
+    if len(head) >= 20:
+        version = struct.unpack_from("<3i", head)
+        if version[:2] in _DARKNET and 0 <= version[2] < 100:
+            seen = struct.unpack_from("<Q", head, 12)[0] if version[1] >= 2 else 0
+            if (size - 20) % 4 == 0 and seen < 1 << 40:
+                return (
+                    f"these look like weights of Darknet (version {version[0]}.{version[1]}."
+                    f"{version[2]}, {seen:,} images seen).",
+                    "They are raw float32 in the order of the layers of the .cfg beside it: read "
+                    "them with darknet, or opencv's cv2.dnn.readNetFromDarknet.",
+                )
+        lod, levels, again, length = struct.unpack_from("<IQIi", head)
+        if (lod, again) == (0, 0) and levels < 8 and 2 <= length < 64 and head[20:21] == b"\x08":
+            return (
+                "these are tensors of PaddlePaddle (.pdiparams); their names are in the .pdmodel.",
+                "Read them with paddle.static.load_inference_model.",
+            )
+    if head[:1] == b"\x08" and head[1:2] in tuple(bytes((n,)) for n in range(1, 14)):
+        known = _of_message(head)
+        if known is not None:
+            return known
+    if _BASE64.fullmatch(head[:96] if size > 96 else head):
+        inner = _decoded(head)
+        if inner[:1] == b"\x80" and inner[1:2] <= b"\x05" and len(inner) > 2:
+            return (
+                f"this is a pickle in base64 (protocol {inner[1]}).",
+                "Decode it first: persist.open(base64.b64decode(text)).",
+            )
+    if head[:3] == b"\xc2\x80\x02" or head[:3] in (b"\xc2\x80\x03", b"\xc2\x80\x04"):
+        return (
+            "this is a pickle that was written as text: each of its bytes was taken for a character "
+            "of Latin-1 and encoded as UTF-8.",
+            'Undo that: persist.open(data.decode("utf-8").encode("latin-1")).',
+        )
+    if head.startswith(b"\xef\xbb\xbf") and head[3:5] in (
+        b"(d",
+        b"(l",
+        b"cc",
+        b"cn",
+        b"c_",
+        b"\x80\x02",
+    ):
+        return (
+            "this is a pickle behind a byte order mark, which an editor put there.",
+            "Take the first three bytes away: persist.open(data[3:]).",
+        )
     if _WORDS.match(head):
         return (
             "these are word vectors in the format of word2vec.",
@@ -127,6 +226,33 @@ def _by_form(head: bytes) -> tuple[str, str] | None:
                 "Read it with flax.serialization.msgpack_restore, or the library msgpack.",
             )
     return None
+
+
+def _of_message(head: bytes) -> tuple[str, str] | None:
+    """ONNX (version, then the producer's name) and CNTK 2 (version, then a map of names)."""
+    if head[2:3] == b"\x12" and head[3] < 64 and head[4 : 4 + head[3]].isascii():
+        name = head[4 : 4 + head[3]].decode("ascii", "replace")
+        if name.isprintable() and name:
+            return (
+                f"this is an ONNX model, written by {name}.",
+                "Read it with the library onnx: onnx.load, then onnx.numpy_helper.to_array of each "
+                "of model.graph.initializer.",
+            )
+    if b"\x0a\x07version\x12" in head[:64]:
+        return "this is a model of CNTK 2.", "Read it with the library cntk: cntk.Function.load."
+    return None
+
+
+def _decoded(head: bytes) -> bytes:
+    import base64
+    import binascii
+
+    text = b"".join(head.split()).rstrip(b"=")
+    text = text[: len(text) // 4 * 4]
+    try:
+        return base64.b64decode(text)
+    except binascii.Error:
+        return b""
 
 
 def _text(source: Source, head: bytes) -> tuple[str, str] | None:

@@ -65,7 +65,6 @@ class File:
         writer: what the file itself tells of its writer; never guessed.
         arrays: natural path -> array, lazy where the format allows.
         scalars: natural path -> every other leaf.
-        damage: what was wrong and passed over, in words; empty as a rule.
         notes: what was chosen of several, and what was left out, in words; empty as a rule.
     """
 
@@ -84,15 +83,25 @@ class File:
         self.format = content.format or reader.name
         self.claim = claim
         self.writer = content.writer
-        self.damage = content.damage
         self.notes = content.notes
         self.held = content.held
+        self._looked_over = False
         self._as_torch = False
 
     @property
     def path(self) -> str | None:
         """The path or URL as text; None for bytes and open files."""
         return self._source.path
+
+    @property
+    def damage(self) -> list[str]:
+        """What was wrong and passed over, and what is shown as its record, in words; empty as a rule."""
+        if not self._looked_over:
+            self._looked_over = True
+            views = map(self.knowledge.plain_for, self._content.globals)
+            if any(getattr(view, "may_fall_back", False) for view in views):
+                described(self._written, self.looker, self._source.limits.paths)
+        return [*self._content.damage, *self.looker.notes]
 
     @functools.cached_property
     def tree(self) -> Any:
@@ -164,8 +173,10 @@ class File:
         if callable(structure):
             with collector_paused():
                 structure = structure()
-        seen = described(self._written, self.looker, self._source.limits.paths)
-        return {**structure, "objects": seen} if seen else structure
+        keys: dict[str, str] = {}
+        seen = described(self._written, self.looker, self._source.limits.paths, keys)
+        beside = {"objects": seen, "key_classes": keys}
+        return {**structure, **{name: told for name, told in beside.items() if told}}
 
     def close(self) -> None:
         """Let go of the file; mapped arrays stay valid."""
@@ -957,7 +968,7 @@ class _OfToday(Exception):
 
 
 def _tell_damage(file: File) -> None:
-    for note in file.damage:
+    for note in file._content.damage:  # of the file itself; views are not used to load
         warnings.warn(f"{file.name}: {note}", DamageWarning, stacklevel=3)
     for note in file.notes:
         warnings.warn(f"{file.name}: {note}.", ChoiceWarning, stacklevel=3)
@@ -1222,7 +1233,7 @@ def _plain_value(looker: Looker, trusted: Trust, record: Record) -> Any:
         return ABSENT
     seen = looker.through(record)
     if isinstance(seen, View):
-        if seen.parts.keys() - {"name"}:
+        if seen.parts.keys() - {"name", "freq"}:  # of a Timestamp, where it means nothing
             return ABSENT
         seen = seen.value
     return ABSENT if isinstance(seen, View | Record) else seen

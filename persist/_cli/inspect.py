@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import sys
+import weakref
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -107,12 +108,12 @@ def _wanted(path: str, glob: str | None) -> bool:
 
 def _table(file: File, args: argparse.Namespace) -> list[str]:
     """Arrays, and with ``--path`` scalars too, one a line."""
-    from persist._trees.show import leaf_text, printable
+    from persist._trees.show import escaped, leaf_text
 
     rows = [(path, leaf_text(file.arrays[path])) for path in file.arrays]
     if not args.arrays:
         rows += [(path, leaf_text(file.scalars[path])) for path in file.scalars]
-    rows = [(printable(path or "(root)"), text) for path, text in rows if _wanted(path, args.path)]
+    rows = [(escaped(path or "(root)"), text) for path, text in rows if _wanted(path, args.path)]
     width = min(max((len(path) for path, _ in rows), default=0), 48)
     return [file.name, *(f"  {path:<{width}}  {text}" for path, text in rows)]
 
@@ -158,14 +159,64 @@ def _verdict(file: File, name: str) -> str:
 
     if name in stdlib_rebuild.REBUILD or name in stdlib_rebuild.FINISH or name in _SPELLING:
         return "plain data"
+    if name.rpartition(".")[2] in _WRAPPERS and name.split(".")[0] == file.format:
+        return f"an array of {file.format}, read"
     if name in numpy_rebuild.REBUILD or name in numpy_rebuild.FINISH or name == "numpy.ndarray":
         return "plain data"
     if file.knowledge.schema_for(name) is not None:
         return "declared"
-    if file.knowledge.plain_for(name) is not None:
+    made = _made_of(file).get(name, "")
+    if file.knowledge.plain_for(name) is not None and made != "record":
         return f"seen through the pack of {name.partition('.')[0]}"
+    library = name.partition(".")[0]
     today = file.knowledge.resolve(name)
-    return f"not here, {today} today" if today != name else "not here: stays a record, never called"
+    now = f", {today} today" if today != name else ""
+    if made == "value":
+        return f"a class or function, kept as its name{now} (never imported)"
+    is_standard = library in sys.stdlib_module_names or library == "__builtin__"
+    if made == "view":
+        return f"shown by its parts{now}"
+    if made == "record":
+        kind = "a class of the standard library" if is_standard else "an unknown class"
+        return f"{kind}{now}: a record of its attributes, never called"
+    if is_standard or library == "numpy":
+        return f"a name of {'the standard library' if is_standard else 'NumPy'}, used while reading{now}"
+    return f"not here{now}: a name, never called"
+
+
+# How joblib writes the arrays that stand behind or beside the pickle.
+_WRAPPERS = ("NumpyArrayWrapper", "NDArrayWrapper", "ZNDArrayWrapper")
+
+
+def _made_of(file: File) -> dict[str, str]:
+    """What became of each name: "record", "view", "value"; names that were used up are not in it."""
+    known = _MADE.get(file)
+    if known is not None:
+        return known
+    from persist.tree import Global, Record
+
+    looker = file.looker
+    found: dict[str, str] = {}
+    seen: dict[int, Any] = {}
+    todo: list[Any] = [file.tree]
+    while todo and len(seen) < _MOST:
+        value = todo.pop()
+        if isinstance(value, str | bytes | int | float | type(None)) or id(value) in seen:
+            continue
+        seen[id(value)] = value
+        if isinstance(value, Global):
+            found.setdefault(value.qualname, "value")
+        elif isinstance(value, Record):
+            is_seen = looker.through(value) is not value
+            for name in {value.qualname, value.maker.qualname if value.maker else value.qualname}:
+                found[name] = "view" if is_seen else "record"
+        todo += [item for _, item in looker.look(value)[1]]
+    _MADE[file] = found
+    return found
+
+
+_MOST = 100_000  # values that are looked at
+_MADE: weakref.WeakKeyDictionary[Any, dict[str, str]] = weakref.WeakKeyDictionary()
 
 
 # How pickle itself spells instances.

@@ -23,7 +23,7 @@ Parts = Generator[tuple[str, Any], Any, Any]
 
 ATOMS = frozenset(
     (
-        type(None), bool, int, float, complex, str, bytes, bytearray, range, slice, type(...),
+        type(None), bool, int, float, complex, str, bytes, bytearray, range, slice, type(...), type(NotImplemented),
         datetime.date, datetime.time, datetime.datetime, datetime.timedelta, datetime.timezone,
         decimal.Decimal, fractions.Fraction, uuid.UUID, PersistentRef, array_module.array,
         *(getattr(pathlib, name) for name in ("PurePosixPath", "PureWindowsPath")),

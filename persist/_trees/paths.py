@@ -25,12 +25,22 @@ import numpy as np
 
 from persist._envelope import unwrap
 from persist.errors import FormatError, LimitError, PersistError, UnknownPathError
-from persist.tree import ABSENT, LazyArray, PersistentRef, Record, View, is_slots_pair, step_of
+from persist.tree import (
+    ABSENT,
+    LazyArray,
+    PersistentRef,
+    Record,
+    View,
+    is_slots_pair,
+    key_of,
+    step_of,
+)
 
 __all__ = ["Looker", "Names", "described", "is_array", "step_of"]
 
 Steps = list[tuple[str, Any]]
 
+_NOTES = 50  # reports of packs that are kept, so that a file of many odd records has few
 _BUILT = 32  # states given to one value, one after the other
 _DOUBTFUL = 1 << 17  # values visited when it is asked whether the walk has an end
 _SPELLED = 1 << 28  # characters of all paths that are listed: a deep file has long ones
@@ -39,6 +49,32 @@ _FAULTS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 _BESIDE = frozenset(("_metadata",))  # of a state dict: told in the structure, no step of a path
 _PLAIN = (str, bytes, int, float, bool, type(None))
+_KEYS = (
+    str,
+    bytes,
+    int,
+    float,
+    complex,
+    bool,
+    type(None),
+    np.generic,
+    datetime.date,
+    datetime.timedelta,
+)
+# Below this step of a value that a pack looks into is the record as the file has it. It is walked
+# when it is asked for, and not listed.
+RECORD_STEP = "~record"
+# How files begin that may stand as bytes in another: pickles of protocol 2 to 5, NPY, ZIP, gzip.
+_FILES = (
+    b"\x80\x02",
+    b"\x80\x03",
+    b"\x80\x04",
+    b"\x80\x05",
+    b"\x93NUMPY",
+    b"PK\x03\x04",
+    b"\x1f\x8b",
+)
+_PLAIN_KINDS = frozenset(_PLAIN)
 _SCALARS = (str, bytes, bytearray, int, float, complex, bool, type(None), np.generic)
 
 
@@ -76,6 +112,8 @@ class Looker:
         self._views = views
         self._opener = opener
         self.tables: dict[int, tuple[Any, dict[str, Any]]] = {}
+        self.notes: list[str] = []
+        self._inside: dict[int, tuple[bytes, Any]] = {}
         self._steps: dict[int, tuple[Any, Any, Steps]] = {}
         self._seen_through: dict[int, tuple[Any, Any]] = {}
 
@@ -83,6 +121,11 @@ class Looker:
     def has_views(self) -> bool:
         """Whether packs are asked at all."""
         return self._views is not None
+
+    def note(self, text: str) -> None:
+        """Report that a pack shows a record as it is, since a view would leave something out."""
+        if text not in self.notes and len(self.notes) < _NOTES:
+            self.notes.append(text)
 
     def open(self, data: bytes, name: str) -> Any:
         """Return the tree of a whole file that stands as bytes in this one (for packs).
@@ -97,6 +140,23 @@ class Looker:
         if self._opener is None:
             raise FormatError(f"{name} cannot be opened here.")
         return self._opener(data, name)
+
+    def inside(self, data: bytes) -> Any:
+        """Return what a file that stands as bytes in this one holds; the bytes, where they are none.
+
+        Only what begins as a pickle, a NumPy file, a ZIP or a gzip is tried.
+        """
+        known = self._inside.get(id(data))
+        if known is not None:
+            return known[1]
+        value: Any = data
+        if self._opener is not None and data.startswith(_FILES):
+            try:
+                value = self._opener(data, "bytes in it")
+            except (FormatError, LimitError):
+                value = data
+        self._inside[id(data)] = (data, value)
+        return value
 
     def through(self, value: Any) -> Any:
         """Return a value as packs see it: of a record that is plain data, that data."""
@@ -119,7 +179,11 @@ class Looker:
             return self._views(record, self)
         except PersistError:
             raise
-        except _FAULTS:
+        except _FAULTS as error:
+            self.note(
+                f"a {record.qualname[:200]} is shown as its record: "
+                f"its parts do not fit together ({type(error).__name__})"
+            )
             return None
 
     def look(self, value: Any) -> tuple[Any, Steps]:
@@ -143,7 +207,7 @@ class Looker:
         if isinstance(value, np.ndarray):
             return self._array(value)
         if isinstance(value, dict):
-            return _dict(value)
+            return self._dict(value)
         if isinstance(value, list | tuple | deque):
             if not len(value):
                 return [] if isinstance(value, deque) else value, []
@@ -151,6 +215,34 @@ class Looker:
         if isinstance(value, PersistentRef):
             return ABSENT, []
         return value, _zone_steps(value) if isinstance(value, datetime.tzinfo) else []
+
+    def raw(self, record: Record) -> tuple[Any, Steps]:
+        """Return the leaf and the steps of a record as the file has it, whatever a pack makes of it."""
+        return self._record(record)
+
+    def key_seen(self, key: Any) -> Any:
+        """Return a dict's key as packs see it: an instance that is a plain value as that value."""
+        if isinstance(key, Record):
+            seen = self.through(key)
+            if isinstance(seen, View) and isinstance(seen.value, _KEYS):
+                seen = seen.value
+            return seen if isinstance(seen, _KEYS) else key
+        if isinstance(key, tuple) and any(isinstance(item, Record | tuple) for item in key):
+            return tuple(map(self.key_seen, key))
+        return key
+
+    def _dict(self, value: dict[Any, Any]) -> tuple[Any, Steps]:
+        if all(type(key) in _PLAIN for key in value):
+            return _dict(value)
+        steps: Steps = []
+        for key, item in value.items():
+            own = self.key_seen(key)
+            steps.append((step_of(own), item))
+            if is_lost(own):  # the step does not spell it: the key itself is beside the value
+                steps.append((f"{step_of(own)}~key", key))
+        if isinstance(value, OrderedDict) and vars(value):
+            steps += [(name, item) for name, item in vars(value).items() if name != "_metadata"]
+        return (value, []) if not steps else (ABSENT, _distinct(steps))
 
     def _view(self, view: View) -> tuple[Any, Steps]:
         if view.value is ABSENT:
@@ -185,15 +277,7 @@ class Looker:
         if array.ndim == 0:
             row = array[()]
             return ABSENT, [(name, row[name]) for name in names]
-        return ABSENT, [
-            (
-                str(index),
-                array[index, ...]
-                if array.ndim > 1
-                else {name: array[index][name] for name in names},
-            )
-            for index in range(len(array))
-        ]
+        return ABSENT, [(name, array[name]) for name in names]  # by column, as tables are
 
     def _record(self, record: Record) -> tuple[Any, Steps]:
         if record.kind == "built":
@@ -225,6 +309,26 @@ class Looker:
             return ABSENT, _distinct([*steps, *_state_steps(record, record.state)])
         leaf, steps = self.look(record.args[0])
         return leaf, _distinct([*steps, *_state_steps(record, record.state)])
+
+
+def is_lost(key: Any) -> bool:
+    """Whether the step of a dict's key does not spell all that the key holds."""
+    if isinstance(key, Record):
+        return key_of(key) is ABSENT
+    return isinstance(key, tuple | frozenset) and any(map(is_lost, key))
+
+
+def _holds_none(value: Any) -> bool:
+    """Whether a container holds nothing but plain values, so that no array and no view is below it."""
+    kind = type(value)
+    if kind is list or kind is tuple:
+        return {*map(type, value)} <= _PLAIN_KINDS
+    return kind is dict and {*map(type, value.values())} <= _PLAIN_KINDS and is_flat(value)
+
+
+def is_flat(value: dict[Any, Any]) -> bool:
+    """Whether all keys of a dict are plain, too."""
+    return {*map(type, value)} <= _PLAIN_KINDS
 
 
 def _dict(value: dict[Any, Any]) -> tuple[Any, Steps]:
@@ -508,10 +612,18 @@ class Names(Mapping[str, Any]):
         todo: list[tuple[Any, str, tuple[int, ...]]] = [(root, name, ())]
         while todo:
             value, rest, passed = todo.pop()
+            record = value
             value = self._looker.through(value)
             if id(value) in passed:
                 continue
-            leaf, steps = self._looker.look(value)
+            if value is not record and (rest + "/").startswith(RECORD_STEP + "/"):
+                leaf, steps = self._looker.raw(record)
+                value, rest = record, rest[len(RECORD_STEP) + 1 :]
+            else:
+                leaf, steps = self._looker.look(value)
+                if rest and isinstance(value, bytes):
+                    value = self._looker.inside(value)
+                    leaf, steps = self._looker.look(value)
             if not rest and leaf is not ABSENT:
                 yield leaf
             if not steps:
@@ -567,6 +679,7 @@ class Names(Mapping[str, Any]):
         visited = spelled = 0
         most, look, through = 4 * self._limit, self._looker.look, self._looker.through
         above: set[int] = set()  # what the present path has passed
+        is_for_arrays = self._wanted is is_array
         ways: list[tuple[str, Any, Iterator[tuple[str, Any]]]] = [("", None, iter([(start, root)]))]
         while ways:
             prefix, holder, steps = ways[-1]
@@ -584,6 +697,8 @@ class Names(Mapping[str, Any]):
                     )
                 if _ends(value):
                     yield path, value
+                    continue
+                if is_for_arrays and _holds_none(value):
                     continue
                 value = through(value)
                 if id(value) in above:
@@ -648,6 +763,8 @@ class Names(Mapping[str, Any]):
                 if _ends(value):
                     seen.add(id(value))
                     continue
+                if _holds_none(value):
+                    continue
                 value = self._looker.through(value)
                 if isinstance(value, _SCALARS) or id(value) in seen:
                     continue
@@ -676,13 +793,16 @@ def _as_root(tree: Any, looker: Looker) -> Any:
     )
 
 
-def described(tree: Any, looker: Looker, most: int) -> dict[str, Any]:
+def described(
+    tree: Any, looker: Looker, most: int, keys: dict[str, str] | None = None
+) -> dict[str, Any]:
     """Return what views tell of their structure, each once, under the first path that leads there.
 
     Args:
         tree: the tree.
         looker: says what stands where.
         most: values that are looked at.
+        keys: filled with the class of each dict's keys that are instances, by the value's path.
     """
     told: dict[str, Any] = {}
     if not looker.has_views:
@@ -693,6 +813,8 @@ def described(tree: Any, looker: Looker, most: int) -> dict[str, Any]:
     ]  # the way: (the way above, step)
     while todo and len(seen) < most:
         way, value = todo.pop()
+        if _holds_none(value):
+            continue
         value = looker.through(value)
         if isinstance(value, _SCALARS) or id(value) in seen:
             continue
@@ -701,7 +823,13 @@ def described(tree: Any, looker: Looker, most: int) -> dict[str, Any]:
             told[_spelled(way)] = (
                 value.structure() if callable(value.structure) else value.structure
             )
-        todo += [((way, step), item) for step, item in reversed(looker.look(value)[1])]
+        steps = looker.look(value)[1]
+        if keys is not None and isinstance(value, dict):
+            records = [key.qualname for key in value if isinstance(key, Record)]
+            for name in sorted(set(records)):
+                spelled = _spelled(way)
+                keys[spelled] = f"{keys[spelled]}, {name}" if spelled in keys else name
+        todo += [((way, step), item) for step, item in reversed(steps)]
     return told
 
 

@@ -15,17 +15,32 @@ import numpy as np
 
 from persist._trees.paths import Looker, is_array
 from persist._wire.base.ml_dtypes import dtype_name, stored_dtype
+from persist.errors import PersistError
 from persist.tree import ABSENT, Global, LazyArray, Record, View
 
 if TYPE_CHECKING:
     from persist._api.files import File
 
-__all__ = ["counted", "leaf_text", "line", "page", "printable", "size_text", "tree_lines"]
+__all__ = [
+    "counted",
+    "escaped",
+    "leaf_text",
+    "line",
+    "page",
+    "printable",
+    "size_text",
+    "tree_lines",
+]
 
 _LINES = 60
 _DEPTH = 8
-_ITEMS = 12  # of one container
+_LOOKED = 8  # values of one container that are looked at for a line of the page
+_VISITED = 64  # and of the whole tree
+_ALIKE = 4  # neighbours of one class that fold
+_ELEMENTS = 4  # of an array that is shown by its values
+_TINY = 64  # bytes of an array whose values are read to be shown
 _WIDTH = 72
+_LONG = 240  # characters of a name in a message; a path that is to be typed again is never cut
 
 
 def page(file: File, lines: int = _LINES) -> str:
@@ -36,6 +51,10 @@ def page(file: File, lines: int = _LINES) -> str:
     out += [f"  written  by {ascii(text)[1:-1]}" for text in file.evidence]
     out += [f"  damage   {note}" for note in file.damage]
     out += [f"  note     {note}" for note in file.notes]
+    others = file.structure.get("others") if file.format == "archive" else None
+    if others:
+        more = f" and {len(others) - 8:,} more" if len(others) > 8 else ""
+        out.append(f"  not read {', '.join(map(escaped, others[:8]))}{more}")
     out.append("  tree")
     shown = tree_lines(file.tree, file.looker, lines)
     held = file.held.partition(",")[0]
@@ -65,51 +84,183 @@ def _writers(file: File) -> str:
 
 
 def tree_lines(tree: Any, looker: Looker, most: int = _LINES) -> list[str]:
-    """Return the tree as indented lines, at most ``most`` of them and one that counts the rest."""
+    """Return the tree as indented lines, at most ``most`` of them and one that counts the rest.
+
+    The lines are one budget: a container is cut only where the page would overflow, and then what
+    is left is shared out among the branches. Arrays and attributes that end in ``_`` (what was
+    fitted) go before others; siblings of one class fold to the first of them. What is met twice is
+    shown at its shortest path.
+    """
     out: list[str] = []
-    seen: dict[int, str] = {}
-    todo: list[tuple[int, str, str, Any]] = [(0, "", "", tree)]
-    while todo:
-        depth, label, path, value = todo.pop()
-        if len(out) >= most:
-            out.append(f"... and {len(todo) + 1:,} more")
-            break
-        pad = "  " * depth + (f"{printable(label)}: " if label else "")
-        if value is _MORE:
-            out.append("  " * depth + label)
-            continue
-        seen_as = looker.through(value)
-        leaf, steps = looker.look(seen_as)
-        head = _headline(value, seen_as, leaf, steps)
-        known = seen.get(id(seen_as))
-        if known is not None and steps:
-            where = f"'{printable(known)}'" if known else "the root"
-            out.append(f"{pad}the same as {where}")
-            continue
-        if steps:
-            seen[id(seen_as)] = path
-        out.append(pad + head)
-        if not steps or _is_short(seen_as, steps):
-            continue
-        if depth >= _DEPTH:
-            out[-1] += " ..."
-            continue
-        below = [
-            (depth + 1, str(step), f"{path}/{step}" if path else step, item)
-            for step, item in steps[:_ITEMS]
-        ]
-        if len(steps) > _ITEMS:
-            below.append((depth + 1, f"... and {len(steps) - _ITEMS:,} more", path, _MORE))
-        todo += reversed(below)
+    _emit(_nodes(tree, looker, max(most, 1)), 0, max(most, 1), out)
     return out
 
 
-_MORE: Any = type("More", (), {})()
+class _Node:
+    """A line of a tree, and what lies below it."""
+
+    __slots__ = ("below", "fold", "hidden", "is_cut", "label", "rank", "size", "text")
+
+    def __init__(self, label: str, text: str, rank: int, fold: str) -> None:
+        self.label = label
+        self.text = text
+        self.rank = rank
+        self.fold = fold
+        self.below: list[_Node] = []
+        self.hidden = 0  # what lies below and was not looked at
+        self.is_cut = False
+        self.size = 1
 
 
-def _is_short(value: Any, steps: list[tuple[str, Any]]) -> bool:
-    """Whether a container was shown whole on its line: short lists of plain scalars."""
-    return isinstance(value, list | tuple) and all(_is_scalar(item) for _, item in steps)
+def _nodes(tree: Any, looker: Looker, most: int) -> _Node:
+    """Look at a tree level by level, at a bounded number of values."""
+    root, below = _node("", tree, "", looker, {})
+    made = [root]
+    seen = {id(looker.through(tree)): "", id(tree): ""}
+    level = [(root, "", below)]
+    for depth in range(_DEPTH + 1):
+        following = []
+        for node, path, steps in level:
+            if not steps:
+                continue
+            if depth == _DEPTH or len(made) > _VISITED * most:
+                node.is_cut = True
+                continue
+            for step, item in steps[: _LOOKED * most]:
+                own = f"{path}/{step}" if path else step
+                child, inner = _node(step, item, own, looker, seen)
+                node.below.append(child)
+                made.append(child)
+                following.append((child, own, inner))
+            node.hidden = len(steps) - len(node.below)
+        level = following
+    for node in reversed(made):  # a node comes before what is below it
+        node.size = 1 + sum(child.size for child in node.below) + (node.hidden > 0)
+    return root
+
+
+def _node(
+    label: str, value: Any, path: str, looker: Looker, seen: dict[int, str]
+) -> tuple[_Node, list[tuple[str, Any]]]:
+    seen_as = looker.through(value)
+    leaf, steps = looker.look(seen_as)
+    is_held = bool(steps) or is_array(leaf)
+    known = seen.get(id(seen_as)) if is_held and path else None
+    rank = 0 if is_array(leaf) or (label.endswith("_") and not label.startswith("_")) else 1
+    if known is not None:
+        where = f"'{escaped(known)}'" if known else "the root"
+        return _Node(label, f"the same as {where}", 2, ""), []
+    if is_held and path:
+        seen[id(seen_as)] = path
+    text = _headline(value, seen_as, leaf, steps)
+    fold = value.qualname if isinstance(value, Record) and steps else ""
+    whole = not steps or _compact(seen_as) is not None
+    return _Node(label, text, rank, fold), [] if whole else steps
+
+
+def _emit(node: _Node, depth: int, budget: int, out: list[str]) -> None:
+    """Write a node and what is below it in at most ``budget`` lines."""
+    pad = "  " * depth + (f"{escaped(node.label)}: " if node.label or depth else "")
+    out.append(pad + node.text + (" ..." if node.is_cut else ""))
+    rest = budget - 1
+    if not node.below and not node.hidden:
+        return
+    if rest < 1:
+        out[-1] += " ..."
+        return
+    if node.size <= budget:
+        parts: list[tuple[_Node | str, int]] = [(child, child.size) for child in node.below]
+        hidden = node.hidden
+    else:
+        parts, hidden = _shared(_folded(node.below), node.hidden, rest)
+    for part, share in parts:
+        if isinstance(part, str):
+            out.append("  " * (depth + 1) + part)
+        else:
+            _emit(part, depth + 1, share, out)
+    if hidden:
+        out.append("  " * (depth + 1) + f"... and {hidden:,} more")
+
+
+def _folded(nodes: list[_Node]) -> list[_Node | str]:
+    """Of neighbours of one class, of which there are many, the first."""
+    parts: list[_Node | str] = []
+    at = 0
+    while at < len(nodes):
+        end = at + 1
+        while end < len(nodes) and nodes[at].fold and nodes[end].fold == nodes[at].fold:
+            end += 1
+        if end - at < _ALIKE:
+            parts += nodes[at:end]
+        else:
+            parts += [nodes[at], f"... {end - at - 1:,} more like {escaped(nodes[at].label)}"]
+        at = end
+    return parts
+
+
+def _shared(
+    parts: list[_Node | str], hidden: int, rest: int
+) -> tuple[list[tuple[_Node | str, int]], int]:
+    """Share lines out among parts: each has one at least, and none more than it needs."""
+    if len(parts) + (hidden > 0) > rest:
+        order = sorted(range(len(parts)), key=lambda at: getattr(parts[at], "rank", 1))
+        kept = sorted(order[: rest - 1])
+        hidden += len(parts) - len(kept)
+        parts = [parts[at] for at in kept]
+    needs = [part.size if isinstance(part, _Node) else 1 for part in parts]
+    shares = [1] * len(parts)
+    left = rest - (hidden > 0) - len(parts)
+    while left > 0:
+        hungry = [at for at, need in enumerate(needs) if shares[at] < need]
+        if not hungry:
+            break
+        each = max(1, left // len(hungry))
+        for at in hungry:
+            given = min(each, needs[at] - shares[at], left)
+            shares[at] += given
+            left -= given
+    return list(zip(parts, shares, strict=True)), hidden
+
+
+def _compact(value: Any) -> str | None:
+    """Lists of plain values as one line, and lists of such lists of one length; else None."""
+    if isinstance(value, list | tuple):
+        if value and all(_is_scalar(item) or isinstance(item, str | bytes) for item in value):
+            return _short_items(value)
+        return _rows_text(value)
+    if isinstance(value, np.ndarray) and value.dtype.kind == "O" and value.ndim == 1 and value.size:
+        items = value.tolist()
+        if all(item is None or isinstance(item, str) for item in items):
+            return f"text ({len(items)},)  {_first(items)}"
+    return None
+
+
+def _rows_text(value: Any) -> str | None:
+    """``list of 64 lists of 64 ints  [[0, 0, ...], ...]``"""
+    if len(value) < 2 or {*map(type, value)} - {list, tuple}:
+        return None
+    lengths = {*map(len, value)}
+    kinds = {type(item) for row in value for item in row} if len(lengths) == 1 else set()
+    if len(kinds) != 1 or not kinds <= {int, float, bool}:
+        return None
+    first = ", ".join(map(_brief, value[0][:3]))
+    more = ", ..." if len(value[0]) > 3 else ""
+    kind, row = type(value).__name__, type(value[0]).__name__
+    return (
+        f"{kind} of {len(value):,} {row}s of {lengths.pop():,} {kinds.pop().__name__}s  "
+        f"[[{first}{more}], ...]"
+    )
+
+
+def _first(items: list[Any]) -> str:
+    """The first of many values, as many as a line takes."""
+    shown: list[str] = []
+    for item in items:
+        text = leaf_text(item)
+        if shown and sum(map(len, shown)) + 2 * len(shown) + len(text) > _WIDTH:
+            return f"{', '.join(shown)}, ..."
+        shown.append(text)
+    return ", ".join(shown)
 
 
 def _is_scalar(value: Any) -> bool:
@@ -120,7 +271,7 @@ def _headline(value: Any, seen_as: Any, leaf: Any, steps: list[tuple[str, Any]])
     kind = ""
     if isinstance(value, Record):
         version = "" if value.version is None else f", version {value.version}"
-        kind = f"{printable(value.qualname)}{version}"
+        kind = f"{escaped(made_class(value))}{version}"
         if isinstance(seen_as, Record) and leaf is ABSENT:
             return f"{kind}  (record)" if steps else f"{kind}  (record, empty)"
     if leaf is not ABSENT:
@@ -128,18 +279,26 @@ def _headline(value: Any, seen_as: Any, leaf: Any, steps: list[tuple[str, Any]])
         return f"{text}  ({kind})" if kind else text
     if kind:
         return kind
-    if _is_short(seen_as, steps):
-        return _short_items(seen_as)
+    compact = _compact(seen_as)
+    if compact is not None:
+        return compact
     if isinstance(seen_as, View):
         return f"{len(steps):,} parts"
     return f"{type(seen_as).__name__} of {len(steps):,}"
 
 
 def _short_items(value: Any) -> str:
-    shown = ", ".join(leaf_text(item) for item in list(value)[:8])
+    shown = ", ".join(_brief(item) for item in list(value)[:8])
     more = f", ... {len(value) - 8:,} more" if len(value) > 8 else ""
     left, right = "()" if isinstance(value, tuple) else "[]"
     return f"{left}{shown}{more}{right}"
+
+
+def _brief(item: Any) -> str:
+    """A value among others: of a float six digits, where it has more."""
+    if isinstance(item, float | np.floating) and len(repr(float(item))) > 8:
+        return f"{float(item):.6g}"
+    return leaf_text(item)
 
 
 def leaf_text(leaf: Any) -> str:
@@ -151,21 +310,55 @@ def leaf_text(leaf: Any) -> str:
     if isinstance(leaf, int) and not isinstance(leaf, bool) and leaf.bit_length() > 256:
         return f"an int of {leaf.bit_length():,} bits"
     if isinstance(leaf, bytes | bytearray) and len(leaf) > 24:
-        return f"{type(leaf).__name__} of {len(leaf):,}: {bytes(leaf[:16])!r}..."
+        kind = "a pickle" if leaf[0] == 0x80 and 2 <= leaf[1] <= 5 and leaf.endswith(b".") else ""
+        inner = f" ({kind}; its parts are below its path)" if kind else ""
+        return f"{type(leaf).__name__} of {len(leaf):,}: {bytes(leaf[:16])!r}...{inner}"
     if isinstance(leaf, str) and len(leaf) > _WIDTH:
         return f"{leaf[:_WIDTH]!r}... ({len(leaf):,} characters)"
     if isinstance(leaf, list | tuple | dict | set | frozenset):
         return _container_text(leaf)
     if isinstance(leaf, slice):  # its parts can be anything, also without an end
         return f"slice({', '.join(map(leaf_text, (leaf.start, leaf.stop, leaf.step)))})"
+    if isinstance(leaf, np.floating):  # by the digits of its own type
+        return str(leaf)
     text = repr(leaf.item()) if isinstance(leaf, np.number | np.bool_) else repr(leaf)
     return text if len(text) <= _WIDTH else f"{text[:_WIDTH]}..."
 
 
+_RANDOM = {  # NumPy's makers of generators, and what they make
+    "__randomstate_ctor": "RandomState",
+    "__RandomState_ctor": "RandomState",
+    "__generator_ctor": "Generator",
+    "__bit_generator_ctor": "BitGenerator",
+}
+
+
+def made_class(record: Record) -> str:
+    """Return the class that a record is of, also where a factory with the class as argument made it.
+
+    pandas' ``_new_Index(PeriodIndex, {...})``, Cython's ``__pyx_unpickle_Tree(Tree, ...)`` and
+    ``newObj(KDTree)``: the factory says nothing of what was made, its first argument does.
+    """
+    made = _RANDOM.get(record.cls.name) if record.cls.module.startswith("numpy.random") else None
+    if made is not None:
+        kind = record.args[0] if record.args else None
+        return f"numpy.random.{made}{f' ({kind})' if isinstance(kind, str) else ''}"
+    if record.maker is None or not record.args or not isinstance(record.args[0], Global):
+        return record.qualname
+    name = record.cls.name
+    is_factory = name.startswith(("_new_", "__pyx_unpickle_", "_unpickle", "newObj", "_make"))
+    return record.args[0].qualname if is_factory else record.qualname
+
+
+def escaped(text: str) -> str:
+    """Return a name from a file as one line that a terminal takes for text; it is never cut."""
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
 def printable(text: str) -> str:
-    """Return a name from a file as one line that a terminal takes for text, and no longer than one."""
-    text = text if text.isprintable() else repr(text)[1:-1]
-    return text if len(text) <= _WIDTH else f"{text[:_WIDTH]}..."
+    """Return a name from a file as one line that a terminal takes for text, its middle left out if long."""
+    text = escaped(text)
+    return text if len(text) <= _LONG else f"{text[: _LONG // 2]}...{text[-_LONG // 2 :]}"
 
 
 def _container_text(leaf: Any) -> str:
@@ -185,10 +378,49 @@ def _array_text(array: Any) -> str:
     shape = f"({', '.join(map(str, array.shape))}{',' if len(array.shape) == 1 else ''})"
     lazy = ", lazy" if isinstance(array, LazyArray) else ""
     text = f"{_element_text(array)} {shape}"
-    if array.size <= 4 and isinstance(array, np.ndarray) and array.dtype.names is None:
-        values = ", ".join(leaf_text(item) for item in array.reshape(-1).tolist())
-        return f"{text}  [{values}]" if len(values) <= _WIDTH else text
-    return f"{text}  {size_text(array.nbytes)}{lazy}"
+    size = f"{size_text(array.nbytes)}{lazy}"
+    if array.dtype.kind == "O":
+        size = f"{array.size:,} objects{lazy}"  # their bytes are those of this machine's pointers
+    values = _values(array)
+    if values is None:
+        return f"{text}  {size}"
+    if not array.shape:
+        return f"{text}  {_number_text(values.reshape(-1)[0])}"
+    shown: list[str] = []
+    for item in values.reshape(-1)[:_ELEMENTS]:
+        shown.append(_number_text(item))
+        if len(", ".join(shown)) > _WIDTH:
+            return f"{text}  [{', '.join(shown[:-1])}, ...]  {size}"
+    return f"{text}  [{', '.join(shown)}]"
+
+
+def _values(array: Any) -> np.ndarray[Any, Any] | None:
+    """The values of a small array, as far as they can be read; None of one that is not shown."""
+    if array.dtype.names is not None or array.dtype.kind == "O":
+        return None
+    if not 0 < array.size <= _ELEMENTS:
+        return None
+    if isinstance(array, LazyArray):
+        if array.nbytes > _TINY:
+            return None
+        try:
+            return np.asarray(array)
+        except PersistError:  # what is damaged is reported when it is asked for
+            return None
+    return np.asarray(array)
+
+
+def _number_text(item: Any) -> str:
+    """An element by the digits of its own type, at most six of a float."""
+    if isinstance(item, np.floating):
+        return (
+            f"{float(item):.6g}" if float(item) % 1 or abs(float(item)) > 1e6 else str(float(item))
+        )
+    if isinstance(item, np.complexfloating | np.bool_ | np.number):
+        return str(item.item())
+    if isinstance(item, np.bytes_ | np.str_):
+        return leaf_text(item.item())
+    return str(item)
 
 
 def _element_text(array: Any) -> str:
@@ -207,6 +439,8 @@ def _dtype_text(dtype: np.dtype[Any]) -> str:
             ", ..." if len(dtype.names) > 6 else ""
         )
         return f"fields {{{names}}}"
+    if dtype.kind in "SU":
+        return f"{dtype.kind}{dtype.itemsize // (4 if dtype.kind == 'U' else 1)}"
     order = " big-endian" if dtype.byteorder == ">" and dtype.itemsize > 1 else ""
     return f"{dtype.name}{order}"
 
@@ -237,6 +471,6 @@ def classes_of(tree: Any, looker: Looker, most: int = 100_000) -> Mapping[str, i
             continue
         seen.add(id(value))
         if isinstance(value, Record):
-            counts[value.qualname] += 1
+            counts[made_class(value)] += 1
         todo += [item for _, item in looker.look(value)[1]]
     return counts

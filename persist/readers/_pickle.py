@@ -106,6 +106,7 @@ def _read_all(source: Source, options: Options) -> Content:
     structure: dict[str, Any] = {
         "protocol": machine.protocol,
         "pickles": len(values),
+        **({"classes": described_classes(machine.classes)} if machine.classes else {}),
         "globals": sorted(f"{ref.module} {ref.name}" for ref in machine.globals.values()),
     }
     beside = _beside(values, source, machine, options, damage)
@@ -121,6 +122,25 @@ def _read_all(source: Source, options: Options) -> Content:
         held=f"{len(values):,} pickles, one after another" if len(values) > 1 else "",
         globals=set(machine.globals) | ({"joblib.numpy_pickle"} if is_wrapped else set()),
     )
+
+
+def described_classes(classes: Mapping[str, Record]) -> dict[str, Any]:
+    """Describe the classes that a file holds by value: what they hold besides code."""
+    from persist._wire.torch.outline import simple
+
+    told: dict[str, Any] = {}
+    for name, record in classes.items():
+        held = [part for part in (*record.args, record.state) if isinstance(part, dict | tuple)]
+        fields = [part for item in held for part in (item if isinstance(item, tuple) else (item,))]
+        merged = {
+            key: value for part in fields if isinstance(part, dict) for key, value in part.items()
+        }
+        told[name] = {
+            "written by": record.qualname,
+            "holds": sorted(key for key in merged if isinstance(key, str)),
+            "attributes": simple(merged),
+        }
+    return told
 
 
 def _beside(

@@ -7,13 +7,17 @@ Evidence    ``allennlp/models/archival.py``; ``stable_baselines3/common/save_uti
 Traps       Many formats are a ZIP themselves, and torch's first one was a tar: this reader is
             asked when no other knows the file. Files in it may need each other, as they do in a
             folder.
-Gives       A dict by path: what each file holds. Those that no reader knows (texts, pictures)
-            are named in ``structure``.
+            A link in a tar is what it points to, the same object; ``structure`` names both.
+Gives       A dict by path: what each file holds; of JSON what it says, of a short text the text.
+            Those that no reader knows (pictures, code) are named in ``structure`` as ``others``,
+            and on the page of ``inspect`` as not read.
 """
 
 from __future__ import annotations
 
 import functools
+import json
+import posixpath
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +31,9 @@ __all__ = ["ArchiveReader"]
 
 _MOST = 10_000  # files of an archive that are looked at
 _SHOWN = 4
+_LARGEST_TEXT = 16 << 20  # bytes of a member in JSON
+_LONGEST_TEXT = 1 << 20  # and of one that is text
+_CHAIN = 16  # links that lead to each other
 _BESIDE = ("__MACOSX/", "._")  # what macOS adds
 
 Files = dict[str, Callable[[], Source]]
@@ -48,7 +55,10 @@ class ArchiveReader(Reader):
     def read(self, source: Source, options: Options) -> Content:
         damage: list[str] = []
         is_tar = tar.is_tar(source)
-        files = _in_tar(source, damage) if is_tar else _in_zip(source, options.verify == "lazy")
+        links: dict[str, str] = {}
+        files = (
+            _in_tar(source, damage, links) if is_tar else _in_zip(source, options.verify == "lazy")
+        )
         if len(files) > _MOST:
             raise LimitError(
                 f"the archive holds {len(files):,} files, and {_MOST:,} are looked at.",
@@ -70,12 +80,17 @@ class ArchiveReader(Reader):
             damage += [f"{name}: {note}" for note in inner.damage]
             content.globals |= inner.globals
             content.writer.update(inner.writer)
+        if tree:
+            others = [name for name in others if not _as_text(name, files, tree, source)]
+        _add_links(tree, links, others, damage)
         if not tree:
             raise _unknown(source, "tar" if is_tar else "ZIP", list(files), damage)
 
         def structure() -> dict[str, Any]:
             parts = {name: part() if callable(part) else part for name, part in told.items()}
-            return {"container": "tar" if is_tar else "zip", "files": parts, "others": others}
+            told_links = {"links": links} if links else {}
+            kind = "tar" if is_tar else "zip"
+            return {"container": kind, "files": parts, "others": others, **told_links}
 
         content.structure = structure
         return content
@@ -115,17 +130,63 @@ def _folders(files: Files) -> dict[str, Files]:
     return folders
 
 
-def _in_tar(source: Source, damage: list[str]) -> Files:
+def _as_text(name: str, files: Files, tree: dict[str, Any], source: Source) -> bool:
+    """Put a member that is JSON, or short text, into the tree; whether it was one."""
+    try:
+        found = files[name]()
+    except FormatError:
+        return False
+    if not 0 < found.size <= _LARGEST_TEXT:
+        return False
+    data = found.read(0, found.size)
+    start = data[:64].lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+    if start in (b"{", b"["):
+        source.spend(8 * found.size)
+        try:
+            tree[name] = json.loads(data.decode("utf-8-sig"))
+            return True
+        except (ValueError, RecursionError):
+            pass
+    if found.size > _LONGEST_TEXT:
+        return False
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return False
+    if not all(char.isprintable() or char in "\r\n\t" for char in text):
+        return False
+    tree[name] = text
+    return True
+
+
+def _add_links(
+    tree: dict[str, Any], links: dict[str, str], others: list[str], damage: list[str]
+) -> None:
+    """Let each link be what it points to; report one whose file is not here."""
+    for name, target in links.items():
+        for _ in range(_CHAIN):  # links to links
+            target = links.get(target, target)
+        if target in tree:
+            tree.setdefault(name, tree[target])
+        elif target in others:
+            others.append(name)
+        elif not any(other.startswith(f"{target}/") for other in (*tree, *others)):
+            damage.append(f"{name} is a link to {target}, which is not in the archive")
+
+
+def _in_tar(source: Source, damage: list[str], links: dict[str, str]) -> Files:
     files: Files = {}
-    for member in tar.members(source, 4 * _MOST):
+    for member in tar.members(source, 4 * _MOST, damage):
         if member.name.rpartition("/")[2].startswith(_BESIDE):
+            continue
+        if member.link:
+            folder = posixpath.dirname(member.name) if member.link == "symbolic" else ""
+            links[member.name] = posixpath.normpath(posixpath.join(folder, member.target))
             continue
         if not member.is_whole:
             damage.append(f"{member.name} has {member.size:,} bytes, beyond the end of the archive")
             continue
-        files[member.name] = functools.partial(
-            source.window, member.offset, member.size, f"member {member.name!r}"
-        )
+        files[member.name] = functools.partial(tar.whole, source, member)
     return files
 
 

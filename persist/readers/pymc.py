@@ -288,7 +288,7 @@ def _looked_at(source: Source) -> list[Table]:
     from persist._wire.databases.sqlite import Sqlite
 
     try:
-        tables = [table for table in Sqlite(source).tables if not table.name.startswith("sqlite_")]
+        tables = list(Sqlite(source).tables)
     except FormatError:
         return []
     return tables if all(_is_trace(table) for table in tables) else []

@@ -2,10 +2,13 @@
 
 Written by  SQLite 3 since 2004, and all that keeps its results in it: PyMC 2 and 3 (whose traces
             `persist.readers.pymc` reads), Optuna, MLflow, Sumatra, programs of one's own.
-Evidence    "Database File Format" of SQLite's documentation; files of 3.8 to 3.45.
-Traps       A column tells its type and holds anything. NaN is stored as NULL. What was written
-            last may stand in a journal beside the file (``-wal``, ``-journal``), which is told in
-            ``damage`` and not read. Tables without row numbers and virtual ones are named there, too.
+Evidence    The documentation of SQLite; files of 3.8 to 3.45. It is read by Python's own `sqlite3`
+            (`persist._wire.databases.sqlite`), which knows every rule: defaults of columns that were added
+            later, generated columns, tables without row numbers.
+Traps       A column declares a type and holds anything. NaN is stored as NULL. What was written
+            last may stand in a write-ahead log beside the file (``-wal``), which is read with it,
+            or be undone by a rollback journal (``-journal``), which is reported in ``damage`` and
+            not applied. Virtual tables, whose rows are made by code, are named there, too.
 Gives       A dict by table of dicts by column: an array where all values are numbers (NULL among
             floats: NaN), else a list.
 """
@@ -18,7 +21,7 @@ import numpy as np
 
 from persist._wire.base.source import Source
 from persist._wire.databases.signatures import is_sqlite
-from persist.errors import FormatError, LimitError
+from persist.errors import FormatError
 from persist.readers.base import Content, Options, Reader
 
 __all__ = ["SqliteReader"]
@@ -40,24 +43,23 @@ class SqliteReader(Reader):
         content = Content({}, damage=journal_of(source))
         told: dict[str, Any] = {}
         for table in database.tables:
-            if table.name.startswith("sqlite_"):  # its own
-                continue
             if not table.is_plain:
-                content.damage.append(
-                    f"the table {table.name!r} keeps its rows in another way, which is not read"
-                )
+                content.damage.append(f"the table {table.name!r} is not read: {table.fault}")
                 continue
+            broken: list[FormatError] | None = [] if options.salvage else None
             try:
-                columns = columns_of(database, table)
-            except LimitError:
-                raise
+                columns = columns_of(database, table, broken)
             except FormatError as error:
-                if not options.salvage:
-                    raise error.at(where=f"table {table.name!r}") from error
-                content.damage.append(f"table {table.name!r}: {error.what}")
-                continue
+                raise error.at(where=f"table {table.name!r}") from error
+            for fault in broken or ():
+                count = len(next(iter(columns.values())))
+                content.damage.append(
+                    f"table {table.name!r}: {fault.what.rstrip('.')}; the {count:,} rows before "
+                    "that are whole"
+                )
             told[table.name] = dict(zip(table.columns, table.types, strict=True))
             content.tree[table.name] = {name: _column(values) for name, values in columns.items()}
+        content.damage += database.damage
         content.structure = {"tables": told}
         return content
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -193,7 +195,7 @@ def test_inspect_shows_what_is_inside(capsys: pytest.CaptureFixture[str]) -> Non
         "mylab.models.linear.SoftmaxClassifier",
         "float64 (6, 3)",
         "'softmax'",
-        "not here: stays a record",
+        "an unknown class: a record of its attributes",
         "plain data",
     ):
         assert words in out
@@ -561,3 +563,21 @@ def test_equal_trees_are_the_same_cycles_and_all() -> None:
     for _ in range(100_000):
         deep_one, deep_two = [deep_one], [deep_two]
     assert difference(deep_one, deep_two) is None
+
+
+def test_the_verdict_on_a_name_is_what_became_of_it(tmp_path: Path) -> None:
+    settings = {"args": argparse.Namespace(lr=0.1), "dtype": np.float64, "hash": hash}
+    (tmp_path / "settings.pkl").write_bytes(pickle.dumps(settings, 2))
+    done = subprocess.run(
+        [*RUN, "inspect", "settings.pkl"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (
+        "argparse.Namespace  a class of the standard library: a record of its attributes"
+        in done.stdout
+    )
+    assert re.search("numpy.float64 +a class or function, kept as its name", done.stdout)
+    joblib = Path(__file__).parents[1] / "corpus" / "joblib" / "joblib-0.10.3-py27-single"
+    file = next(path for path in joblib.iterdir() if path.name != "expected.json")
+    done = subprocess.run([*RUN, "inspect", str(file)], capture_output=True, text=True)
+    assert re.search("NumpyArrayWrapper +an array of joblib, read", done.stdout)
+    assert "not here" not in done.stdout

@@ -135,13 +135,16 @@ def test_what_can_be_read_in_a_tar_is_read_under_its_path(form: int) -> None:
         assert file.format == "archive"
         assert np.asarray(file.arrays["a.npy"]).tolist() == [1, 2]
         assert np.asarray(file.arrays[long]).tolist() == [3]
-        assert file.structure["others"] == ["notes.txt", "empty"]
+        assert file.structure["others"] == ["empty"]
+        assert file.scalars["notes.txt"] == "see there"
+        assert "not read empty" in str(file)
 
 
 def test_the_files_of_stable_baselines_are_each_under_their_name() -> None:
     with persist.open(DQN) as file:
         assert file.format == "archive"
-        assert "system_info.txt" in file.structure["others"]
+        assert "Python" in file.scalars["system_info.txt"]
+        assert "policy_class" in file.tree["data"]
         assert file.scalars["policy.optimizer.pth/param_groups/0/betas/1"] == 0.999
 
 

@@ -1,236 +1,270 @@
-"""SQLite's file format: the rows of its tables, read as bytes; no SQL is ever run.
+"""SQLite databases, read by the standard library's `sqlite3` as inert rows.
 
-After "Database File Format" of SQLite's documentation: the header, B-trees of tables, overflow
-pages, records. Views, triggers and indexes are text and pages that nobody looks at here. Columns
-are named by the text of the ``CREATE TABLE`` that made the table.
+Nothing of the file is ever run but SQLite's own SELECT: the connection is read-only (or on a private
+copy), an authorizer allows reads alone, the schema is not trusted (no function with side effects, no
+virtual table runs from a default or a generated column), cells are checked while they are read, and
+steps, lengths and memory have limits.
+
+A database with a write-ahead log beside it (``-wal``) is copied with the log into a folder of its
+own, where SQLite recovers it. A rollback journal (``-journal``) is never replayed: it can name
+other files, which SQLite would delete; it is reported.
 """
 
 from __future__ import annotations
 
-import re
-import struct
+import contextlib
+import functools
+import os
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import attrs
 
 from persist._wire.base.source import Source
-from persist.errors import DamagedFileError, FormatError
+from persist.errors import DamagedFileError, FormatError, LimitError
 
 __all__ = ["Sqlite", "Table", "columns_of", "journal_of"]
 
-_HEADER = 100
-_LEAF, _INTERIOR = 13, 5  # of tables
-_DEPTH = 64  # of a B-tree: 2 children a page make 2**64
-_ENCODINGS = {0: "utf-8", 1: "utf-8", 2: "utf-16-le", 3: "utf-16-be"}
-_INTEGERS = (0, 1, 2, 3, 4, 6, 8)  # serial type -> bytes
-_CONSTRAINTS = ("primary", "unique", "check", "foreign", "constraint")
-_WORD = re.compile(
-    r"""\s+|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|'(?:[^']|'')*'"""
-    r"""|--[^\n]*|/\*.*?(?:\*/|\Z)|[\w$]+|.""",
-    re.DOTALL,
-)
-_AFTER_TYPE = (
-    "constraint", "primary", "not", "null", "unique", "check", "default", "collate", "references",
-    "generated", "as",
-)  # fmt: skip
 _CELL = 64  # bytes that a value counts for, beside its own
+_STEPS = 10_000_000  # steps of SQLite's machine that any file may take, and so many a byte:
+_STEPS_A_BYTE = 64
+_EVERY = 10_000  # steps between two looks at the limit
+_LENGTH = 1 << 20  # bytes of a value or a statement that are allowed in the smallest file
+_IN_MEMORY = 256 << 20  # bytes of a database that is read in memory; a larger one goes to a file
+_COPIED = 1 << 20  # bytes that are copied at once
+_MOST_TABLES = 100_000
+_PRAGMAS = ("table_xinfo", "writable_schema")
+_PASS_OVER = "PRAGMA writable_schema=ON"  # descriptions in the schema that SQLite cannot take
 
 
 @attrs.frozen
 class Table:
-    """A table as the schema tells it.
+    """A table as the schema describes it.
 
     Attributes:
         name: its name.
-        root: the page where its rows begin.
-        columns: their names.
+        columns: their names, generated ones included.
         types: what each was declared as, in capitals; may be empty.
-        alias: the index of the column that is the row's number, or None.
-        is_plain: whether its rows are those of a B-tree of tables.
+        is_plain: whether it holds rows of its own; a virtual table does not.
+        generated: the columns that are computed when they are read.
+        fault: why it is not plain, where it is not.
     """
 
     name: str
-    root: int
     columns: tuple[str, ...]
     types: tuple[str, ...]
-    alias: int | None
     is_plain: bool
+    generated: tuple[str, ...] = ()
+    fault: str = "it is virtual: its rows are made by code"
 
 
 class Sqlite:
     """A database.
 
+    Attributes:
+        source: the file.
+        damage: what was left out while it was read.
+
     Raises:
-        DamagedFileError: its header cannot be.
-        FormatError: of a text encoding that does not exist.
+        DamagedFileError: SQLite cannot open it, or its schema is damaged.
     """
 
     def __init__(self, source: Source) -> None:
         self.source = source
-        head = source.read(0, _HEADER)
-        size = int.from_bytes(head[16:18], "big")
-        self.page_size = 65536 if size == 1 else size
-        self.usable = self.page_size - head[20]
-        if self.usable < 480:
-            raise self._damaged(f"{head[20]} bytes of each page are reserved")
-        encoding = int.from_bytes(head[56:60], "big")
-        if encoding not in _ENCODINGS:
-            raise self._damaged(f"its text has the encoding {encoding}")
-        self.encoding = _ENCODINGS[encoding]
-        self.is_logged = head[18] == 2 or head[19] == 2
-        self.pages = -(-source.size // self.page_size)
-        self.tables = tuple(self._schema())
+        self.damage: list[str] = []
+        self._is_odd = False
+        self._steps = source.limits.opcodes or max(_STEPS, _STEPS_A_BYTE * source.size)
+
+    @functools.cached_property
+    def tables(self) -> tuple[Table, ...]:
+        """The tables in the order of the schema, SQLite's own left out; views are none."""
+        if "sqlite" not in self.source.memo:
+            with self._open() as connection:
+                found = tuple(self._schema(connection))
+            self.source.memo["sqlite"] = found, self._is_odd
+        known: tuple[Table, ...]
+        known, self._is_odd = self.source.memo["sqlite"]
+        fault = self.source.memo.get("sqlite fault")
+        if fault and fault not in self.damage:
+            self.damage.append(fault)
+        return known
 
     def rows(self, table: Table) -> Iterator[list[Any]]:
-        """Yield the rows of a table, by their numbers: None, int, float, str, bytes."""
-        width = len(table.columns)
-        real = [index for index, kind in enumerate(table.types) if _is_real(kind)]
-        for number, payload in self._cells(table.root):
-            row = self._record(payload, number)
-            row += [None] * (width - len(row))
-            if table.alias is not None and row[table.alias] is None:
-                row[table.alias] = number
-            for index in real:  # whole ones are stored as integers
-                if isinstance(row[index], int):
-                    row[index] = float(row[index])
-            yield row[:width]
+        """Yield the rows of a table, by their numbers: None, int, float, str, bytes.
 
-    # The schema.
+        Text that is no UTF-8 comes as bytes.
 
-    def _schema(self) -> Iterator[Table]:
-        for number, payload in self._cells(1):
-            row = self._record(payload, number)
-            if len(row) < 5 or row[0] != "table" or not isinstance(row[1], str):
-                continue
-            text = row[4] if isinstance(row[4], str) else ""
-            if not isinstance(row[3], int) or row[3] < 1:  # virtual: its rows are elsewhere
-                yield Table(row[1], 0, (), (), None, False)
-                continue
-            columns, alias, is_plain = _described(text)
-            names, types = tuple(columns), tuple(columns.values())
-            yield Table(row[1], row[3], names, types, alias, is_plain)
+        Raises:
+            DamagedFileError: in the middle, where the file is damaged.
+            LimitError: it costs more steps or bytes than are allowed.
+        """
+        with self._open() as connection:
+            if self._is_odd:
+                connection.execute(_PASS_OVER)
+            yield from self._select(connection, table)
 
-    # Pages.
+    # The connection.
 
-    def _page(self, number: int) -> tuple[memoryview, int]:
-        """A page, and where its B-tree's header begins."""
-        if not 1 <= number <= self.pages:
-            raise self._damaged(f"page {number:,} is named, of {self.pages:,}")
-        start = (number - 1) * self.page_size
-        page = self.source.view(start, min(self.page_size, self.source.size - start))
-        if len(page) < self.page_size:
-            raise self._damaged(f"page {number:,} is cut short")
-        return page, _HEADER if number == 1 else 0
-
-    def _cells(self, root: int) -> Iterator[tuple[int, bytes]]:
-        """Yield row numbers and payloads of a table's B-tree, in order."""
-        todo: list[tuple[int, int]] = [(root, 0)]
-        seen: set[int] = set()
-        while todo:
-            number, depth = todo.pop()
-            if number in seen or depth > _DEPTH:
-                raise self._damaged(f"page {number:,} is met twice on the way through a table")
-            seen.add(number)
-            page, at = self._page(number)
-            kind = page[at]
-            count = int.from_bytes(page[at + 3 : at + 5], "big")
-            start = at + (12 if kind == _INTERIOR else 8)
-            if kind not in (_LEAF, _INTERIOR) or start + 2 * count > len(page):
-                raise self._damaged(f"page {number:,} is no page of a table (kind {kind})")
-            pointers = struct.unpack(f">{count}H", page[start : start + 2 * count])
-            if kind == _LEAF:
-                for pointer in pointers:
-                    yield self._cell(page, pointer, number)
-                continue
-            children = [int.from_bytes(page[place : place + 4], "big") for place in pointers]
-            children.append(int.from_bytes(page[at + 8 : at + 12], "big"))
-            todo += [(child, depth + 1) for child in reversed(children)]
-
-    def _cell(self, page: memoryview, at: int, number: int) -> tuple[int, bytes]:
-        size, at = self._varint(page, at)
-        row, at = self._varint(page, at)
-        row = row - (1 << 64) if row >> 63 else row
-        local = self._local(size)
-        if at + local > len(page) or size > self.source.size:
-            raise self._damaged(f"a row of {size:,} bytes is claimed on page {number:,}")
-        self.source.spend(size)
-        if local == size:
-            return row, bytes(page[at : at + local])
-        parts = [bytes(page[at : at + local])]
-        left = size - local
-        following = int.from_bytes(page[at + local : at + local + 4], "big")
-        while left > 0:  # each page takes some of what is left, so it ends
-            over, _ = self._page(following)
-            part = bytes(over[4 : 4 + min(left, self.usable - 4)])
-            following = int.from_bytes(over[:4], "big")
-            parts.append(part)
-            left -= len(part)
-        return row, b"".join(parts)
-
-    def _local(self, size: int) -> int:
-        """How many bytes of a payload stand on the page itself."""
-        most = self.usable - 35
-        if size <= most:
-            return size
-        least = (self.usable - 12) * 32 // 255 - 23
-        rest = least + (size - least) % (self.usable - 4)
-        return rest if rest <= most else least
-
-    def _varint(self, data: memoryview | bytes, at: int) -> tuple[int, int]:
-        value = 0
-        for count in range(9):
-            if at >= len(data):
-                raise self._damaged("a number passes the end of its page")
-            byte = data[at]
-            at += 1
-            if count == 8:
-                return value << 8 | byte, at
-            value = value << 7 | byte & 127
-            if byte < 128:
-                break
-        return value, at
-
-    # Records.
-
-    def _record(self, payload: bytes, number: int) -> list[Any]:
-        length, at = self._varint(payload, 0)
-        if length > len(payload):
-            raise self._damaged(f"the header of row {number:,} passes its end")
-        place = length
-        values: list[Any] = []
-        self.source.spend(_CELL * (length - at))
-        while at < length:
-            kind, at = self._varint(payload, at)
-            size = self._size(kind)
-            if place + size > len(payload):
-                raise self._damaged(f"a value of row {number:,} passes its end")
-            values.append(self._value(kind, payload[place : place + size]))
-            place += size
-        return values
-
-    def _size(self, kind: int) -> int:
-        if kind >= 12:
-            return (kind - 12) // 2
-        if kind in (10, 11):
-            raise self._damaged(f"a value is of the kind {kind}, which is kept for later")
-        return _INTEGERS[kind] if kind <= 6 else 8 if kind == 7 else 0
-
-    def _value(self, kind: int, data: bytes) -> Any:
-        if not kind:
-            return None
-        if kind <= 6:
-            return int.from_bytes(data, "big", signed=True)
-        if kind == 7:
-            return struct.unpack(">d", data)[0]
-        if kind < 10:
-            return kind - 8
-        if not kind % 2:
-            return data
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[Any]:
         try:
-            return data.decode(self.encoding)
-        except UnicodeDecodeError:
-            return data
+            import sqlite3
+        except ImportError as error:  # a Python that was built without it
+            raise FormatError(
+                "this Python was built without the module sqlite3, which reads SQLite databases.",
+                file=self.source.name,
+                remedy="Use a Python that has it.",
+            ) from error
+        with contextlib.ExitStack() as stack:
+            try:
+                connection = self._connected(sqlite3, stack)
+                self._restrict(sqlite3, connection)
+                yield connection
+            except sqlite3.Error as error:
+                raise self._error(sqlite3, error) from error
+            except (OverflowError, UnicodeDecodeError) as error:
+                raise self._damaged(f"a name or a number in it cannot be read ({error})") from error
+
+    def _connected(self, sqlite3: Any, stack: contextlib.ExitStack) -> Any:
+        """Open the file itself where nothing can change it, else a private copy."""
+        log = _beside(self.source, "-wal")
+        path = None if log is not None else _path_of(self.source)
+        if path is not None:
+            address = f"{path.as_uri()}?mode=ro&immutable=1"
+            connection = sqlite3.connect(address, uri=True, isolation_level=None)
+            stack.callback(connection.close)
+            return connection
+        is_small = self.source.size <= _IN_MEMORY and log is None
+        if is_small and hasattr(sqlite3.Connection, "deserialize"):
+            self.source.spend(self.source.size)
+            data = bytearray(self.source.read(0, self.source.size))
+            data[18:20] = b"\1\1"  # of a database with a log, which in memory it cannot have
+            connection = sqlite3.connect(":memory:", isolation_level=None)
+            stack.callback(connection.close)
+            connection.deserialize(data)
+            return connection
+        # SQLite may leave files beside the copy, and on Windows they go only after it is closed.
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="persist-"))
+        copy = Path(folder) / "copy.sqlite"
+        _copy(self.source, copy)
+        if log is not None:
+            _copy(log, Path(f"{copy}-wal"))
+        connection = sqlite3.connect(copy, isolation_level=None)
+        stack.callback(connection.close)
+        connection.execute("PRAGMA locking_mode=EXCLUSIVE")  # the log's index in memory, not a file
+        return connection
+
+    def _restrict(self, sqlite3: Any, connection: Any) -> None:
+        """Allow reading alone, and so much of it."""
+        connection.text_factory = _text
+        for setting in ("trusted_schema=OFF", "cell_size_check=ON", "query_only=ON"):
+            connection.execute(f"PRAGMA {setting}")
+        length = max(_LENGTH, self.source.size)
+        for name, most in (
+            ("LENGTH", min(length, 1 << 30)),
+            ("SQL_LENGTH", min(length, 1 << 30)),
+            ("ATTACHED", 0),
+            ("LIKE_PATTERN_LENGTH", 100),
+            ("TRIGGER_DEPTH", 1),
+            ("WORKER_THREADS", 0),
+            ("EXPR_DEPTH", 200),
+        ):
+            connection.setlimit(getattr(sqlite3, f"SQLITE_LIMIT_{name}"), most)
+        allowed = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION}
+
+        def authorize(action: int, first: Any, *_: Any) -> int:
+            is_fine = action in allowed or (action == sqlite3.SQLITE_PRAGMA and first in _PRAGMAS)
+            return int(sqlite3.SQLITE_OK if is_fine else sqlite3.SQLITE_DENY)
+
+        def count() -> bool:
+            self._steps -= _EVERY
+            return self._steps < 0
+
+        connection.set_authorizer(authorize)
+        connection.set_progress_handler(count, _EVERY)
+
+    # What is asked.
+
+    def _schema(self, connection: Any) -> Iterator[Table]:
+        for name, root in self._listed(connection):
+            if not isinstance(name, str):
+                raise self._damaged("the name of a table is no text")
+            if name.startswith("sqlite_"):
+                continue
+            if not root:  # a virtual table: its rows are made by code
+                yield Table(name, (), (), False)
+                continue
+            found = connection.execute(f"PRAGMA table_xinfo({_quoted(name)})").fetchall()
+            columns = [column for column in found if column[6] != 1]
+            if not columns or not all(isinstance(column[1], str) for column in columns):
+                yield Table(name, (), (), False, fault="its description in the schema is damaged")
+                continue
+            self.source.spend(_CELL * len(columns))
+            yield Table(
+                name,
+                tuple(column[1] for column in columns),
+                tuple(_declared(column[2]) for column in columns),
+                True,
+                tuple(column[1] for column in columns if column[6] == 2),
+            )
+
+    def _listed(self, connection: Any) -> list[tuple[Any, Any]]:
+        sql = "SELECT name, rootpage FROM sqlite_master WHERE type = 'table' ORDER BY rowid"
+        found: list[tuple[Any, Any]]
+        try:
+            found = connection.execute(sql).fetchmany(_MOST_TABLES)
+            return found
+        except connection.DatabaseError as error:
+            if "schema" not in str(error):
+                raise
+            self.source.memo["sqlite fault"] = f"SQLite passes over a part of it: {error}"
+        # One damaged description: with this setting SQLite passes over it, and reads the others.
+        connection.execute(_PASS_OVER)
+        self._is_odd = True
+        found = connection.execute(sql).fetchmany(_MOST_TABLES)
+        return found
+
+    def _select(self, connection: Any, table: Table) -> Iterator[list[Any]]:
+        # An index that covers all columns would give the rows in an order of its own.
+        sql = f"SELECT * FROM {_quoted(table.name)} NOT INDEXED"
+        try:
+            cursor = connection.execute(sql)
+        except connection.OperationalError as error:
+            if not table.generated or self._steps < 0:
+                raise
+            # A function that made the column is the program's own: the stored columns are here.
+            self.damage.append(
+                f"table {table.name!r}: the generated columns {', '.join(map(repr, table.generated))} "
+                f"cannot be computed here ({error}), and are None"
+            )
+            stored = ", ".join(
+                "NULL" if name in table.generated else _quoted(name) for name in table.columns
+            )
+            cursor = connection.execute(f"SELECT {stored} FROM {_quoted(table.name)} NOT INDEXED")
+        width = len(table.columns)
+        for row in cursor:
+            if len(row) != width:
+                raise self._damaged(f"a row of table {table.name!r} has {len(row)} values")
+            held = sum(len(value) for value in row if isinstance(value, str | bytes))
+            self.source.spend(_CELL * width + held)
+            yield list(row)
+
+    def _error(self, sqlite3: Any, error: Exception) -> FormatError:
+        if self._steps < 0:
+            return LimitError(
+                "reading the database takes more steps than its size explains.",
+                file=self.source.name,
+                remedy='If the file is honest, raise limits={"opcodes": ...}.',
+            )
+        if isinstance(error, sqlite3.DataError) or "too big" in str(error):
+            return LimitError(
+                f"a value in it is larger than the whole file ({error}).",
+                file=self.source.name,
+                remedy="Open it with sqlite3.",
+            )
+        return self._damaged(f"SQLite says: {error}")
 
     def _damaged(self, what: str) -> FormatError:
         return DamagedFileError(
@@ -240,98 +274,81 @@ class Sqlite:
         )
 
 
-def _is_real(kind: str) -> bool:
-    """Whether a column of this type turns whole numbers into floats ("Determination Of Column Affinity")."""
-    return (
-        "INT" not in kind
-        and not any(word in kind for word in ("CHAR", "CLOB", "TEXT", "BLOB"))
-        and any(word in kind for word in ("REAL", "FLOA", "DOUB"))
-    )
+def columns_of(
+    database: Sqlite, table: Table, broken: list[FormatError] | None = None
+) -> dict[str, list[Any]]:
+    """Return the values of a table, by column.
 
-
-def columns_of(database: Sqlite, table: Table) -> dict[str, list[Any]]:
-    """Return the values of a table, by column."""
+    Args:
+        database: holds the table.
+        table: one of its `tables`.
+        broken: takes the error of a damaged table, of which the rows before it are returned;
+            without it the error is raised.
+    """
     columns: list[list[Any]] = [[] for _ in table.columns]
-    for row in database.rows(table):
-        for column, value in zip(columns, row, strict=True):
-            column.append(value)
+    try:
+        for row in database.rows(table):
+            for column, value in zip(columns, row, strict=True):
+                column.append(value)
+    except LimitError:
+        raise
+    except FormatError as error:
+        if broken is None:
+            raise
+        broken.append(error)
     return dict(zip(table.columns, columns, strict=True))
 
 
 def journal_of(source: Source) -> list[str]:
-    """Say which journal beside a database may hold what is not in it yet."""
-    damage = []
-    for suffix in ("-wal", "-journal"):
-        name = f"{source.basename}{suffix}"
-        if not source.basename or name not in source.children():
-            continue
-        found = source.sibling(name)
-        if found is not None and found.kind == "file" and found.head(8).strip(b"\0"):
-            damage.append(
-                f"{name} stands beside it and is not read: what was written last may be missing, or "
-                "half done; open and close the database once with sqlite3"
-            )
-    return damage
-
-
-def _described(text: str) -> tuple[dict[str, str], int | None, bool]:
-    """Columns with their types, the one that is the row's number, and whether rows have one."""
-    parts, tail = _parts(text)
-    columns: dict[str, str] = {}
-    alias = None
-    for part in parts:
-        lower = [word.lower() for word in part]
-        if lower[0] in _CONSTRAINTS:
-            named = _primary(lower)
-            at = [place for place, name in enumerate(columns) if name.lower() == named]
-            if at and list(columns.values())[at[0]] == "INTEGER":
-                alias = at[0]
-            continue
-        rest = lower[1:]
-        ends = [rest.index(word) for word in _AFTER_TYPE if word in rest]
-        kind = " ".join(part[1 : 1 + min(ends, default=len(rest))]).upper()
-        if kind == "INTEGER" and "primary" in rest and "desc" not in rest:
-            alias = len(columns)
-        columns[_unquoted(part[0])] = kind
-    return columns, alias, bool(columns) and "without" not in tail
-
-
-def _parts(text: str) -> tuple[list[list[str]], list[str]]:
-    """The words of each column and constraint, and those after the list of them."""
-    words = [
-        word for word in _WORD.findall(text) if not word.isspace() and word[:2] not in ("--", "/*")
+    """Report a rollback journal beside a database, which may hold what is to be undone."""
+    if _beside(source, "-journal") is None:
+        return []
+    return [
+        f"{source.basename}-journal stands beside it and is not applied: what was written last may "
+        "be half done; open and close the database once with sqlite3"
     ]
-    parts: list[list[str]] = []
-    depth, is_new = 0, False
-    for place, word in enumerate(words):
-        if word == "(":
-            depth += 1
-            is_new = is_new or depth == 1
-            if depth == 1:
-                continue
-        elif word == ")":
-            depth -= 1
-            if depth <= 0:
-                return parts, [rest.lower() for rest in words[place + 1 :]]
-        if depth == 1 and word == ",":
-            is_new = True
-        elif depth:
-            if is_new:
-                parts.append([])
-            is_new = False
-            parts[-1].append(word)
-    return parts, []
 
 
-def _primary(words: list[str]) -> str | None:
-    """The one column of a constraint ``PRIMARY KEY (name)``."""
-    if "primary" not in words or "(" not in words:
+def _beside(source: Source, suffix: str) -> Source | None:
+    """The journal of a database, where there is one with anything in it."""
+    name = f"{source.basename}{suffix}"
+    if not source.basename or name not in source.children():
         return None
-    inside = words[words.index("(") + 1 : -1]
-    return _unquoted(inside[0]).lower() if len(inside) == 1 else None
+    found = source.sibling(name)
+    is_used = found is not None and found.kind == "file" and found.head(8).strip(b"\0")
+    return found if is_used else None
 
 
-def _unquoted(word: str) -> str:
-    if word[:1] in "\"`'" and len(word) > 1:
-        return word[1:-1].replace(word[0] * 2, word[0])
-    return word[1:-1] if word[:1] == "[" else word
+def _path_of(source: Source) -> Path | None:
+    """The local file that a source is, as a whole; None of bytes, parts, unpacked and remote ones."""
+    if source.path is None or "://" in source.path:
+        return None
+    path = Path(source.path).absolute()
+    try:
+        with path.open("rb") as file:
+            is_same = os.fstat(file.fileno()).st_size == source.size
+            return path if is_same and file.read(100) == source.read(0, 100) else None
+    except (OSError, ValueError):
+        return None
+
+
+def _copy(source: Source, target: Path) -> None:
+    source.spend(source.size)
+    with target.open("wb") as file:
+        for start in range(0, source.size, _COPIED):
+            file.write(source.view(start, min(_COPIED, source.size - start)))
+
+
+def _declared(kind: Any) -> str:
+    return kind.upper() if isinstance(kind, str) else ""
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _text(data: bytes) -> str | bytes:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data

@@ -34,6 +34,7 @@ import numpy as np
 from persist._runtime.lazy_regex import regex
 from persist._wire.base.c_recursion import BARE, MOST, holds_bare, is_too_deep
 from persist._wire.base.source import Cursor, Source
+from persist._wire.by_value import class_of
 from persist._wire.pickle import fast_loop
 from persist.errors import DamagedFileError, FormatError, LimitError, PersistError
 from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record
@@ -78,6 +79,12 @@ _F8 = struct.Struct(">d").unpack_from
 _RECONSTRUCTORS = frozenset(("copy_reg._reconstructor", "copyreg._reconstructor"))
 _NEWOBJ = frozenset(("copy_reg.__newobj__", "copyreg.__newobj__"))
 _NEWOBJ_EX = frozenset(("copy_reg.__newobj_ex__", "copyreg.__newobj_ex__"))
+_SINGLETONS: dict[str, Any] = {
+    f"{module}.{name}": value
+    for module in ("builtins", "__builtin__")
+    for name, value in (("Ellipsis", ...), ("NotImplemented", NotImplemented))
+}
+_BY_CLASS = _RECONSTRUCTORS | _NEWOBJ | _NEWOBJ_EX
 
 
 class CarriageReturnError(FormatError):
@@ -105,6 +112,7 @@ class Machine:
 
     Attributes:
         globals: every `Global` that occurred, by its dotted name.
+        classes: the classes that the file holds by value and of which it has instances, by name.
         protocol: the highest that a PROTO opcode told, 0 without one.
         has_py2_str: whether an opcode occurred that only Python 2 writes.
         steps: opcodes executed so far.
@@ -130,13 +138,13 @@ class Machine:
     ) -> None:
         self.source = source
         self.globals: dict[str, Global] = {}
+        self.classes: dict[str, Record] = {}
         self.protocol = 0
         self.has_py2_str = False
         self.steps = 0
         self._most = source.limits.opcodes_for(source.size) if most is None else most
         self._persistent = persistent
         self._rebuild = rebuild or {}
-        self._modules: dict[int, tuple[Record, str]] = {}  # of classes that the pickle itself holds
         self._finish = finish or {}
         self._buffers = buffers
         self._buffer = 0
@@ -511,9 +519,27 @@ class Machine:
 
     def _pop(self) -> None:
         if self._stack:
-            self._stack.pop()
+            value = self._stack.pop()
+            if type(value) is Record:
+                self._apply_setter(value)
         else:
             self._pop_to_mark()
+
+    def _apply_setter(self, call: Record) -> None:
+        """Keep the state that a call, whose result is thrown away, gave to the object below it.
+
+        The sixth item of ``__reduce__`` is written so: ``setter(object, state)``, then POP.
+        """
+        args = call.args
+        if (
+            call.maker is None
+            or len(args) != 2
+            or not self._stack
+            or self._stack[-1] is not args[0]
+        ):
+            return
+        if type(args[0]) is Record and args[0].state is ABSENT:
+            self._build_record(args[0], args[1])
 
     def _dup(self) -> None:
         value = self._stack[-1]
@@ -750,13 +776,15 @@ class Machine:
         return self._named(module, name)
 
     def _global(self) -> None:
-        self._stack.append(self._global_lines())
+        known = self._global_lines()
+        self._stack.append(_SINGLETONS.get(known.qualname, known))
 
     def _stack_global(self) -> None:
         name, module = self._stack.pop(), self._stack.pop()
         if not isinstance(name, str) or not isinstance(module, str):
             raise TypeError("a global's name is no text")
-        self._stack.append(self._named(module, name))
+        known = self._named(module, name)
+        self._stack.append(_SINGLETONS.get(known.qualname, known))
 
     def _extension(self, code: int) -> None:
         """EXT: a number in the writer's ``copyreg`` table; its name only where ours knows it."""
@@ -826,8 +854,17 @@ class Machine:
         if isinstance(value, Global):
             return value
         if isinstance(value, Record):
-            return self._class_by_value(value) or value.cls
+            return self._by_value(value) or value.cls
         raise TypeError(f"a {type(value).__name__} stands where a class is due")
+
+    def _by_value(self, made: Record) -> Global | None:
+        """The name of a class that the file holds by value; what is in it is kept beside."""
+        found = class_of(made)
+        if found is None:
+            return None
+        known = self.globals.setdefault(found.qualname, found)
+        self.classes[known.qualname] = made
+        return known
 
     def _reduce(self) -> None:
         args, function = self._stack.pop(), self._stack.pop()
@@ -853,9 +890,9 @@ class Machine:
             if value is not INERT:
                 self._stack.append(value)
                 return
-        if name in _RECONSTRUCTORS and len(args) == 3 and isinstance(args[0], Record):
-            made = self._class_by_value(args[0])
-            args = args if made is None else (made, *args[1:])
+        if args and type(args[0]) is Record and name in _BY_CLASS:
+            named = self._by_value(args[0])
+            args = args if named is None else (named, *args[1:])
         if name in _RECONSTRUCTORS and len(args) == 3 and isinstance(args[0], Global):
             self._made(fast_loop.new_record(args[0], args[1:], "reconstructor", function))
         elif name in _NEWOBJ and args and isinstance(args[0], Global):
@@ -863,36 +900,16 @@ class Machine:
         elif name in _NEWOBJ_EX and _is_newobj_ex(args):
             self._made(Record(args[0], kind="newobj_ex", args=args[1], kwargs=args[2]))
         else:
-            if function.name in _CLASS_FILLERS and len(args) == 2:
-                self._note_module(*args)
             self._made(fast_loop.new_record(function, args, "reduce", function))
-
-    def _note_module(self, made: Any, state: Any) -> None:
-        """Note where a class is at home that the pickle made before, and now fills."""
-        body = state[0] if isinstance(state, tuple) and state else state
-        module = body.get("__module__") if isinstance(body, dict) else None
-        if isinstance(made, Record) and type(module) is str:
-            self._modules[id(made)] = (made, module)
-
-    def _class_by_value(self, record: Record) -> Global | None:
-        """The name of the class that a call makes, None where it makes no class that we know of."""
-        args = record.args
-        if record.cls.name in _CLASS_FILLERS and len(args) == 2 and isinstance(args[0], Record):
-            record, args = args[0], args[0].args
-        if record.qualname not in _CLASS_MAKERS or len(args) < 4:
-            return None
-        name, body = args[1], args[3]
-        module = body.get("__module__") if isinstance(body, dict) else None
-        known = self._modules.get(id(record))
-        module = known[1] if known is not None else module
-        if type(name) is not str or type(module) is not str or not name or not module:
-            return None
-        return Global(module, name)
 
     def _called(self, function: Any, args: tuple[Any, ...]) -> None:
         """REDUCE of what is itself an instance (a partial, a class made by a call)."""
         if not isinstance(function, Record):
             raise TypeError(f"a {type(function).__name__} is called")
+        named = self._by_value(function)
+        if named is not None:
+            self._made(fast_loop.new_record(named, args, "reduce", named))
+            return
         new = None if args else _partial_new(function)
         if new is not None:
             self._made(new)
@@ -1089,26 +1106,6 @@ def _partial_new(function: Record) -> Record | None:
     if new.name.rpartition(".")[2] != "__new__":  # its own, or the one of a base
         return None
     return Record(cls, kind="newobj_ex", args=bound[1:], kwargs=kwargs)
-
-
-# What makes a class of a pickle that holds it by value: (metaclass, name, bases, {"__module__": ...}).
-# Sources: `cloudpickle.cloudpickle._class_getnewargs` (1.3 and later), `dill._dill.save_type`.
-_CLASS_MAKERS = frozenset(
-    (
-        "cloudpickle.cloudpickle._make_skeleton_class",
-        "cloudpickle.cloudpickle_fast._make_skeleton_class",
-        "joblib.externals.loky.cloudpickle_wrapper._make_skeleton_class",
-        "joblib.externals.cloudpickle.cloudpickle._make_skeleton_class",
-        "pyspark.cloudpickle.cloudpickle._make_skeleton_class",
-        "ray.cloudpickle.cloudpickle._make_skeleton_class",
-        "dill._dill._create_type",
-        "dill.dill._create_type",
-    )
-)
-
-
-# And what gives it its attributes afterwards, with where it is at home.
-_CLASS_FILLERS = frozenset(("_class_setstate", "_rehydrate_skeleton_class"))
 
 
 def _is_newobj_ex(args: tuple[Any, ...]) -> bool:

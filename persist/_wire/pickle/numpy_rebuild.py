@@ -420,6 +420,23 @@ _MASKED = (
 )  # fmt: skip
 
 
+def _array_of_jax(machine: Machine, args: tuple[Any, ...]) -> Any:
+    """``_reconstruct_array(function, arguments, state, aval)``: NumPy's own reduction of the values.
+
+    ``aval`` holds ``weak_type``, a truth value about promotion, and up to 0.4 ``named_shape``;
+    with anything else in it the array stays a record.
+
+    Source: ``jax/_src/array.py`` (``ArrayImpl.__reduce__``), ``jax/_src/device_array.py`` before 0.4.
+    """
+    function, made_with, state, aval = args
+    if not isinstance(aval, dict) or aval.get("named_shape") or aval.keys() - _OF_JAX:
+        return INERT
+    return _created(machine, (function, made_with, state, None))
+
+
+_OF_JAX = {"weak_type", "named_shape"}
+
+
 # Functions by name.
 
 
@@ -440,6 +457,15 @@ for _name in (*_core("multiarray", "scalar"), *_core("_multiarray_umath", "scala
     REBUILD[_name] = _scalar
 for _name in ("dill._dill._create_array", "dill.dill._create_array"):
     REBUILD[_name] = _created
+# What JAX calls its arrays' maker, in each module where it has been.
+for _name in (
+    "jax._src.array._reconstruct_array",
+    "jax._src.device_array.reconstruct_device_array",
+    "jax._src.device_array._reconstruct_device_array",
+    "jax.interpreters.xla.reconstruct_device_array",
+    "jax.interpreters.xla._reconstruct_device_array",
+):
+    REBUILD[_name] = _array_of_jax
 for _name in _core("numeric", "_frombuffer"):
     REBUILD[_name] = _frombuffer
 for _name in (

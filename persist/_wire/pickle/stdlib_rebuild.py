@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from persist._runtime.lazy_regex import regex
 from persist._wire.pickle.machine import INERT, Finisher, Machine, Rebuilder
 from persist._wire.pickle.timezones import named, zone_of
 from persist.tree import ABSENT, Global, Record, typed_array
@@ -439,6 +440,60 @@ def _attribute_of_module(machine: Machine, args: tuple[Any, ...]) -> Any:
 _IMPORTS = ("dill._dill._import_module", "dill.dill._import_module")
 
 
+@_rebuilds("dill._dill._load_type", "dill.dill._load_type")
+def _type_of_dill(machine: Machine, args: tuple[Any, ...]) -> Any:
+    """``_load_type("slice")``: builtin types, and those of the module ``types``, by name alone.
+
+    Source: ``dill/_dill.py`` (``_create_typemap``, ``_reverse_typemap``).
+    """
+    if len(args) != 1 or not isinstance(args[0], str) or not args[0].isidentifier():
+        return INERT
+    name = _TYPES_OF_PYTHON_2.get(args[0], args[0])
+    module = "builtins" if name in _BUILTIN_TYPES else "types"
+    found = Global(module, name)
+    return machine.globals.setdefault(found.qualname, found)
+
+
+_BUILTIN_TYPES = frozenset(
+    (
+        "bool", "bytearray", "bytes", "classmethod", "complex", "dict", "enumerate", "filter",
+        "float", "frozenset", "int", "list", "map", "memoryview", "object", "property", "range",
+        "reversed", "set", "slice", "staticmethod", "str", "super", "tuple", "type", "zip",
+    )
+)  # fmt: skip
+_TYPES_OF_PYTHON_2 = {
+    "BooleanType": "bool", "IntType": "int", "LongType": "int", "FloatType": "float",
+    "ComplexType": "complex", "StringType": "str", "UnicodeType": "str", "TupleType": "tuple",
+    "ListType": "list", "DictType": "dict", "DictionaryType": "dict", "SliceType": "slice",
+    "XRangeType": "range", "ObjectType": "object", "TypeType": "type", "unicode": "str",
+    "long": "int", "xrange": "range",
+}  # fmt: skip
+
+
+@_rebuilds("cloudpickle.cloudpickle._builtin_type", "cloudpickle._builtin_type")
+def _type_of_cloudpickle(machine: Machine, args: tuple[Any, ...]) -> Any:
+    """``_builtin_type("CodeType")``: a type of the module ``types``, by name alone."""
+    if len(args) != 1 or not isinstance(args[0], str) or not args[0].isidentifier():
+        return INERT
+    found = Global("types", args[0])
+    return machine.globals.setdefault(found.qualname, found)
+
+
+@_rebuilds("dill._dill._eval_repr", "dill.dill._eval_repr")
+def _text_of_dill(machine: Machine, args: tuple[Any, ...]) -> Any:
+    """``_eval_repr("range(0, 3)")``: ranges and singletons as text, which is read and never run."""
+    if len(args) != 1 or not isinstance(args[0], str):
+        return INERT
+    if args[0] in _SINGLETONS:
+        return _SINGLETONS[args[0]]
+    found = _RANGE.fullmatch(args[0])
+    return INERT if found is None else range(*(int(part) for part in found[1].split(",")))
+
+
+_SINGLETONS = {"Ellipsis": Ellipsis, "NotImplemented": NotImplemented}
+_RANGE = regex(r"x?range\((-?\d{1,19}(?:, *-?\d{1,19}){0,2})\)")
+
+
 @_builtin("NoneType", "type")
 def _type_of_none(machine: Machine, args: tuple[Any, ...]) -> Any:
     """``type(None)``, ``type(...)`` and ``type(NotImplemented)``, as Python 3 pickles those types."""
@@ -447,6 +502,8 @@ def _type_of_none(machine: Machine, args: tuple[Any, ...]) -> Any:
     if len(args) == 1 and isinstance(args[0], Global):
         name = _TYPES_OF.get(args[0].name)
         return Global("builtins", name) if name else INERT
+    if args == (...,) or args == (NotImplemented,):
+        return Global("builtins", type(args[0]).__name__)
     return INERT
 
 

@@ -82,7 +82,7 @@ class TarReader(Reader):
 
 def _members(source: Source) -> dict[str, tuple[int, int]]:
     """Return the files in a tar: name -> (offset, bytes), as far as they are whole."""
-    found = tar.members(source, _HEADERS)
+    found = (member for member in tar.members(source, _HEADERS, []) if not member.link)
     return {member.name: (member.offset, member.size) for member in found if member.is_whole}
 
 

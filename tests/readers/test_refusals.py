@@ -1,0 +1,67 @@
+"""What is not read is named, with the library that reads it; each remedy is followed here."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+
+import persist
+from persist.errors import UnknownFormatError
+
+CASES = Path(__file__).parents[1] / "cases"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("model.onnx", ["an ONNX model, written by pytorch", "onnx.load"]),
+        ("net.weights", ["Darknet", "0.2.0", "32,000 images", ".cfg"]),
+        ("model.pdiparams", ["PaddlePaddle", ".pdmodel"]),
+        ("model.dy", ["DyNet", "dynet"]),
+        ("model.cntk", ["CNTK 2", "cntk"]),
+        ("events.out.tfevents.1483451470.host", ["TensorBoard", "EventAccumulator"]),
+        ("Data.fs", ["ZODB", "pickles"]),
+        ("tensor.lushbin", ["Lush", "NORB"]),
+    ],
+)
+def test_a_format_that_is_not_read_is_named(name: str, words: list[str]) -> None:
+    with pytest.raises(UnknownFormatError) as caught:
+        persist.open(CASES / "unnamed_formats" / name)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_folders_of_orbax_and_zarr_are_named(tmp_path: Path) -> None:
+    for name, word in (("_CHECKPOINT_METADATA", "orbax.checkpoint"), (".zgroup", "zarr")):
+        folder = tmp_path / word
+        folder.mkdir()
+        (folder / name).write_text("{}")
+        with pytest.raises(UnknownFormatError, match=word):
+            persist.open(folder)
+
+
+def test_pickles_that_became_text_and_the_way_back() -> None:
+    folder = CASES / "text_of_a_pickle"
+    value = {"loss": [0.5, 0.25]}
+    text = (folder / "base64.txt").read_bytes()
+    with pytest.raises(UnknownFormatError, match=r"pickle in base64.*base64\.b64decode\(text\)"):
+        persist.open(text)
+    assert persist.load(base64.b64decode(text)) == value
+    data = (folder / "utf8.pkl").read_bytes()
+    with pytest.raises(UnknownFormatError, match="encoded as UTF-8"):
+        persist.open(data)
+    assert persist.load(data.decode("utf-8").encode("latin-1")) == value
+    data = (folder / "bom.pkl").read_bytes()
+    with pytest.raises(UnknownFormatError, match="byte order mark"):
+        persist.open(data)
+    assert persist.load(data[3:]) == value
+
+
+@pytest.mark.parametrize(
+    "data", [b"\x08\x08", b"\x08", b"\x00" * 19, b"\x08\x08\x12\x3f", b"A" * 30]
+)
+def test_short_files_are_refused_and_nothing_else(data: bytes) -> None:
+    with pytest.raises(persist.PersistError):
+        persist.open(data)
