@@ -226,6 +226,7 @@ def load(
     unknown: str = "warn",
     validate: bool = True,
     migrate: bool = True,
+    layout: str | None = None,
     mmap: bool = True,
     verify: str | None = None,
     py2_str: str | Callable[[bytes], Any] | None = None,
@@ -251,6 +252,9 @@ def load(
             class), "drop", "keep", "error".
         validate: run attrs' validators on what was upgraded.
         migrate: False leaves the records of declared classes that are not of today as they are.
+        layout: what to do about a state whose version is today's and whose layout is not, since the
+            class changed and its version did not: "error", "warn" or "ignore"; None leaves it to
+            the registry (``Registry.layout_policy``), which says "error".
         mmap, verify, py2_str, salvage, step, storage_options, limits: as for `open`.
         registry: schemas, aliases, stamps and migrations; None is the default one.
 
@@ -266,9 +270,11 @@ def load(
         OpaqueWarning: once for each class that stayed a record, with the cure.
         DamageWarning: once for each thing that was wrong with the file and passed over.
     """
+    from persist import _layout_checks
     from persist._objects.build import build
     from persist._upgrade import records
 
+    _layout_checks.check_policy(layout)
     opened = open_source(
         source, map=mmap, limits=limits, writable=True, storage_options=storage_options
     )
@@ -277,17 +283,16 @@ def load(
         _tell_damage(file)
         knowledge = file.knowledge
         if not migrate:
-            known = file.is_known
-            return build(
-                file.tree, knowledge, trust=trust, strict=strict, file=file.path, is_known=known
-            )
+            raw = functools.partial(build, file.tree, knowledge, trust=trust, strict=strict)
+            return raw(file=file.path, is_known=file.is_known)
         quick = functools.partial(build, trust=trust, strict=strict, validate=validate)
-        found = _by_columns(file, quick)
+        written = written_layouts(file)
+        found = ABSENT if written else _by_columns(file, quick)
         if found is not ABSENT:
             return found
         trusted = {trust} if isinstance(trust, str) else set(trust)
         tree, plan = file.tree, None
-        if not records.is_today(tree, knowledge):
+        if written or not records.is_today(tree, knowledge):
             tree, plan = records.upgrade(
                 tree,
                 knowledge,
@@ -295,6 +300,8 @@ def load(
                 unknown=unknown,
                 strict=strict,
                 see=functools.partial(_plain_value, file.looker, trusted),
+                layout=layout,
+                written=written,
             )
         return build(
             tree,
@@ -306,6 +313,22 @@ def load(
             file=file.path,
             is_known=file.is_known,
         )
+
+
+def written_layouts(file: File) -> dict[str, Any]:
+    """The schemas whose layout in a container is another than today's, at the same version."""
+    structure = file._content.structure
+    if file.format != "persist" or not isinstance(structure, dict):
+        return {}
+    from persist._layout_checks import mismatched
+
+    named = frozenset(file._content.globals)  # a file may list schemas that nothing in it is of
+    said = [
+        one
+        for one in structure.get("schemas") or ()
+        if not named.isdisjoint((one.get("class"), one.get("name")))
+    ]
+    return mismatched(said, file.knowledge)
 
 
 def _by_columns(file: File, build: Callable[..., Any]) -> Any:
@@ -353,11 +376,18 @@ def explain(
         A `Plan`: for each record its path and class, how its version is known (envelope, stamp,
         or the lack of one), the aliases, the steps, and what stays opaque.
     """
+    with open(source, registry=registry, step=step, **options) as file:
+        return explain_file(file)
+
+
+def explain_file(file: File) -> Plan:
+    """Return what `load` would do to each record of an open file."""
     from persist._upgrade import records
 
-    with open(source, registry=registry, step=step, **options) as file:
-        see = functools.partial(_plain_value, file.looker, set())
-        return records.plan(file.tree, file.knowledge, file=file.name, see=see)
+    see = functools.partial(_plain_value, file.looker, set())
+    return records.plan(
+        file.tree, file.knowledge, file=file.name, see=see, written=written_layouts(file)
+    )
 
 
 def restore(
@@ -612,7 +642,8 @@ def renew(
         knowledge, plans = file.knowledge, []
 
         def renewed(tree: Any, store: _container.Store) -> Any:
-            made, plan = records.upgrade(tree, knowledge, file=file.name)
+            written = written_layouts(file)
+            made, plan = records.upgrade(tree, knowledge, file=file.name, written=written)
             plans.append(plan)
             if not any(entry.aliases or entry.steps for entry in plan):
                 raise _OfToday

@@ -159,6 +159,7 @@ def _one(
 ) -> tuple[str, str]:
     """Upgrade one file; return what was done and a note."""
     import persist
+    from persist._api import files
     from persist._upgrade import records
     from persist.errors import UnknownFormatError
 
@@ -177,7 +178,8 @@ def _one(
         is_ours = file.format == "persist" and not job.is_named
         if is_ours and records.is_today(file.tree, file.knowledge):
             return "there already", ""
-        tree, plan = records.upgrade(file.tree, file.knowledge, file=file.name)
+        written = files.written_layouts(file)
+        tree, plan = records.upgrade(file.tree, file.knowledge, file=file.name, written=written)
         opaque |= {name for name in plan.opaque if file.knowledge.plain_for(name) is None}
         note = _note(plan, file.damage)
         if is_ours:
@@ -203,7 +205,8 @@ def _in_place(
     try:
         with persist.open(job.source, registry=registry) as file:
             format, knowledge = file.format, file.knowledge
-            plan = records.plan(file.tree, knowledge, file=file.name)
+            written = files.written_layouts(file)
+            plan = records.plan(file.tree, knowledge, file=file.name, written=written)
     except UnknownFormatError:
         if job.is_named:
             raise

@@ -24,12 +24,14 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from persist import _layout_checks
 from persist._envelope import FIELDS, ITEMS, Layer, unwrap
+from persist._layout_checks import WrittenLayout
 from persist._trees import numpy_random
 from persist._trees.copier import Copier, has_no_arrays, is_holder
 from persist._upgrade import compiled
@@ -71,6 +73,8 @@ def upgrade(
     unknown: str = "warn",
     strict: bool = False,
     see: Callable[[Record], Any] | None = None,
+    layout: str | None = None,
+    written: Mapping[str, WrittenLayout] | None = None,
 ) -> tuple[Any, Plan]:
     """Bring an inert tree up to today's names and versions.
 
@@ -87,6 +91,9 @@ def upgrade(
         strict: a record whose versions only a guess tells (no envelope, no stamp
             answered) is an error, unless its schema is at version 1.
         see: what a pack sees in the place of a record that no schema knows, or ABSENT.
+        layout: what to do where a state is of today's version and of another layout: "error",
+            "warn" or "ignore"; None leaves it to the registry.
+        written: the layouts, other than today's, that the file tells for all its records at once.
 
     Returns:
         The tree of today, and what was done to each record.
@@ -97,7 +104,10 @@ def upgrade(
     """
     if unknown not in ("warn", "drop", "keep", "error"):
         raise ValueError(f"unknown={unknown!r}: one of 'warn', 'drop', 'keep', 'error' is meant.")
-    run = _Run(default_registry if registry is None else registry, file, unknown, strict, see=see)
+    run = _Run(
+        default_registry if registry is None else registry, file, unknown, strict, see=see,
+        layout=layout, written=written,
+    )  # fmt: skip
     return run.upgrade(tree), run.plan
 
 
@@ -112,7 +122,11 @@ class _Run:
         strict: bool,
         dry: bool = False,
         see: Callable[[Record], Any] | None = None,
+        layout: str | None = None,
+        written: Mapping[str, WrittenLayout] | None = None,
     ) -> None:
+        self.layout = layout
+        self._written = dict(written or {})
         self.registry = registry
         self._see = see
         self.unknown = unknown
@@ -255,10 +269,24 @@ class _Run:
         )
         entry.courses = tuple(case.courses)
         self._refuse_guess(case)
+        entry.note = entry.note or self._layout_note(record, known.schema, case)
         self._note(entry, path)
         if self.dry:
             return record
         return self._done(record, named, known, case, path)
+
+    def _layout_note(self, record: Record, schema: Schema, case: Case) -> str:
+        """What there is to note of a layout that is not today's, where that is no error."""
+        note = _layout_checks.check_case(case, self.registry, self.layout)
+        written = self._written.get(schema.name)
+        if written is None or record.version != schema.version:
+            return note
+        if _layout_checks.has_moved_fields(case):
+            return note
+        found = _layout_checks.check_written(schema, written, self.registry, self.layout)
+        if not self.dry:  # one warning a file
+            del self._written[schema.name]
+        return note or found
 
     def _quickly(
         self,
@@ -583,11 +611,16 @@ def plan(
     *,
     file: str | None = None,
     see: Callable[[Record], Any] | None = None,
+    layout: str | None = None,
+    written: Mapping[str, WrittenLayout] | None = None,
 ) -> Plan:
     """Return what `upgrade` would do to each record, and why, without doing anything.
 
     No migration runs; stamps do, since they only look.
     """
-    run = _Run(default_registry if registry is None else registry, file, "drop", False, True, see)
+    run = _Run(
+        default_registry if registry is None else registry, file, "drop", False, True, see,
+        layout, written,
+    )  # fmt: skip
     run.upgrade(tree)
     return run.plan

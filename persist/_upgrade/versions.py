@@ -640,7 +640,7 @@ def _sort(case: Case, unknown: str) -> None:
             fields.update({name: item for name, item in left.items() if name not in target.dropped})
             left = {}
         case.states.append((part, fields))
-    _refuse_missing(case, found)
+    _refuse_missing(case, found, [str(name) for name in left if name not in target.dropped])
     case.unknown = [
         str(name) for name in left if name not in target.dropped and name not in case.told
     ]
@@ -692,7 +692,9 @@ def _positions(cls: type | None) -> list[str] | None:
     return [demangled(field.name, (cls.__name__,)) for field in told] or None
 
 
-def _refuse_missing(case: Case, found: list[tuple[TargetPart, dict[Any, Any]]]) -> None:
+def _refuse_missing(
+    case: Case, found: list[tuple[TargetPart, dict[Any, Any]]], undeclared: list[str]
+) -> None:
     gaps = {piece.name for piece in case.pieces if piece.knows_its_gaps}
     for part, fields in found:
         if part.schema.name in gaps:
@@ -704,12 +706,34 @@ def _refuse_missing(case: Case, found: list[tuple[TargetPart, dict[Any, Any]]]) 
         ]
         if missing and part.schema.fields is not None:
             there = ", ".join(str(name) for _, had in found for name in had) or "none"
+            best = _likeliest(undeclared, missing)
+            remedy = "Give it a default, or count version= up and register a migration that adds it (persist.ops.add)."
+            if best:
+                there += f"; and undeclared: {', '.join(best)}"
+                remedy = (
+                    f"If {best[0]!r} is what it was called, count version= up and register "
+                    f"persist.ops.rename({best[0]!r}, {missing[0]!r}). Else: {remedy[:1].lower()}{remedy[1:]}"
+                )
             word = "field" if len(missing) == 1 else "fields"
             raise SchemaError(
                 f"its state lacks the {word} {', '.join(map(repr, missing))} of {part.schema.name!r} "
                 f"(there are: {there}).",
-                remedy="Give it a default, or count version= up and register a migration that adds it "
-                "(persist.ops.add).",
+                remedy=remedy,
                 schema=part.schema.name,
                 fields=missing,
+                undeclared=best,
             )
+
+
+def _likeliest(names: list[str], missing: list[str]) -> list[str]:
+    """The undeclared names of a state, those first that a missing field is likeliest to have had."""
+    import difflib
+
+    def likeness(name: str) -> float:
+        return max(
+            difflib.SequenceMatcher(None, name.lower(), other.lower()).ratio()
+            + (0.3 if other.lower().startswith(name.lower()) else 0.0)
+            for other in missing
+        )
+
+    return sorted(names, key=likeness, reverse=True)[:20]
