@@ -46,6 +46,7 @@ bench: $(VENV)/.test
 	@$(BIN)/python benchmarks/versioned.py
 	@$(BIN)/python benchmarks/checkpoints.py
 	@$(BIN)/python benchmarks/start.py
+	@$(BIN)/python benchmarks/check.py
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check

@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from persist._version import __version__
     from persist.checkpoints import Checkpoints
     from persist.errors import PersistError
-    from persist.registry import Registry, alias, constant, migration, register, stamp
+    from persist.registry import (
+        Registry,
+        alias,
+        constant,
+        migration,
+        register,
+        stamp,
+        supported,
+    )
     from persist.tree import Record
     from persist.versioned import Versioned, downgrade, resource
 
@@ -46,6 +54,7 @@ _HOMES = {
     "restore": "persist._api.files",
     "save": "persist._api.files",
     "stamp": "persist.registry",
+    "supported": "persist.registry",
 }
 
 __all__ = [
@@ -73,6 +82,7 @@ __all__ = [
     "restore",
     "save",
     "stamp",
+    "supported",
 ]
 
 

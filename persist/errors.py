@@ -20,6 +20,8 @@ __all__ = [
     "FormatError",
     "FutureVersionError",
     "IrreversibleError",
+    "LayoutError",
+    "LayoutWarning",
     "LimitError",
     "MigrationFailedError",
     "MissingExtraError",
@@ -34,6 +36,7 @@ __all__ = [
     "UnknownFormatError",
     "UnknownPathError",
     "UnknownSchemaError",
+    "UnsupportedVersionError",
     "UntrustedError",
 ]
 
@@ -131,6 +134,14 @@ class DuplicateMigrationError(SchemaError, ValueError):
     """Two migrations claim the same step of the same schema."""
 
 
+class UnsupportedVersionError(MissingMigrationError):
+    """The file is older than the oldest version that is still supported (`persist.supported`)."""
+
+
+class LayoutError(SchemaError):
+    """A class changed and its version did not: one version has two layouts."""
+
+
 class IrreversibleError(SchemaError):
     """A step has no inverse, so the older state cannot be written."""
 
@@ -183,6 +194,10 @@ class OpaqueWarning(UserWarning):
 
 class UnknownFieldWarning(UserWarning):
     """An old state has fields that today's class does not declare; they were dropped."""
+
+
+class LayoutWarning(UserWarning):
+    """One version of a class has two layouts, and the file was loaded all the same, as asked."""
 
 
 class PackWarning(UserWarning):

@@ -162,12 +162,14 @@ class Declared:
         schema: the chosen name, or None for the dotted path.
         fields: the fields that `register` was given, or None.
         registry: the registry that the class belongs to.
+        layout: the fingerprint that its layout is to have, or None.
     """
 
     version: int = 1
     schema: str | None = None
     fields: Any = None
     registry: Any = None
+    layout: str | None = None
 
 
 @attrs.define(eq=False)

@@ -89,6 +89,8 @@ class Versioned:
         version: of the class's own state.
         schema: the name of its schema.
         registry: where it belongs; None is the default registry.
+        layout: the fingerprint of its layout (`persist lock --write-layouts`); where the layout is
+            another, the class statement fails.
     """
 
     __slots__ = ()
@@ -101,10 +103,11 @@ class Versioned:
         version: int | None = None,
         schema: str | None = None,
         registry: Registry | None = None,
+        layout: str | None = None,
         **keywords: Any,
     ) -> None:
         super().__init_subclass__(**keywords)
-        _declare(cls, version, schema, registry)
+        _declare(cls, version, schema, registry, layout)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return road_of(type(self)).reduce(self)
@@ -151,7 +154,13 @@ def _declare_enum(
         setattr(cls, name, method)
 
 
-def _declare(cls: type, version: int | None, schema: str | None, registry: Registry | None) -> None:
+def _declare(
+    cls: type,
+    version: int | None,
+    schema: str | None,
+    registry: Registry | None,
+    layout: str | None = None,
+) -> None:
     """Note what the head of a class says; a decorator may make the class a second time without it."""
     if isinstance(cls, enum.EnumMeta):
         _declare_enum(cls, version, schema, registry)
@@ -174,11 +183,15 @@ def _declare(cls: type, version: int | None, schema: str | None, registry: Regis
                 remedy='A schema\'s name is a text, such as "lab.Layer".',
             )
         home = default_registry if registry is None else registry
-        declared = Declared(version, schema, None, home)
+        declared = Declared(version, schema, None, home, layout)
         setattr(cls, _schema.DECLARED, declared)
     cls._persist_road = None  # type: ignore[attr-defined]
     _take_setstate(cls)
     declared.registry.declare(cls)
+    if declared.layout is not None:
+        from persist._layout_checks import check_head
+
+        check_head(cls, declared.layout, declared.version, declared.registry)
 
 
 def _take_setstate(cls: type) -> None:

@@ -31,7 +31,7 @@ class Net(persist.Versioned, version=2, schema="results.Net"):
     persistent = ("rates", "act", "made", "plain")
 
 
-persist.constant("results.tanh", np.tanh)
+persist.constant("results.arctanh", np.arctanh)
 
 
 @persist.migration(Net, 1)
@@ -42,7 +42,7 @@ def nest(state: Any) -> Any:
     item.n = [rates]
     return {
         "rates": rates,
-        "act": np.tanh,
+        "act": np.arctanh,
         "made": {"k": (item, Record("results.Item", {"n": 9}, version=1))},
         "plain": [1, "two"],
     }
@@ -62,7 +62,7 @@ def check(made: Any) -> None:
     assert [type(item) for item in net.rates.items] == [Item] * 3
     assert net.rates.items[0] is net.rates.items[2]
     assert [item.n for item in net.rates.items] == [1, 2, 1]
-    assert (net.rates.fast, net.act, net.plain) == (0.5, np.tanh, [1, "two"])
+    assert (net.rates.fast, net.act, net.plain) == (0.5, np.arctanh, [1, "two"])
     item, other = net.made["k"]
     assert (type(item), type(other), other.n) == (Item, Item, 9)
     assert item.n[0] is net.rates
@@ -229,12 +229,12 @@ def test_a_class_as_a_value_and_constants_are_seen_alike(tmp_path: Path) -> None
 
     pickled = pickle.dumps(persist.versioned.constant_of(
         Record(
-            "persist.versioned._constant", args=("results.tanh",), kind="reduce",
+            "persist.versioned._constant", args=("results.arctanh",), kind="reduce",
             maker=Global("persist.versioned", "_constant"),
         )
     ))  # fmt: skip
     constant = persist.open(pickled).tree
-    for value in (constant, Global("results", "tanh")):
+    for value in (constant, Global("results", "arctanh")):
         tree, _ = upgrade(Record("alike.A", {"act": value}, version=1), registry)
-        assert tree.act == Global("results", "tanh")
-    assert seen == [Global("results", "tanh")] * 2
+        assert tree.act == Global("results", "arctanh")
+    assert seen == [Global("results", "arctanh")] * 2

@@ -274,6 +274,7 @@ def load(  # type: ignore[misc]  # the overloads' options are these
     unknown: str = "warn",
     validate: bool = True,
     migrate: bool = True,
+    layout: str | None = None,
     mmap: bool = True,
     verify: str | None = None,
     py2_str: str | Callable[[bytes], Any] | None = None,
@@ -305,6 +306,9 @@ def load(  # type: ignore[misc]  # the overloads' options are these
             class), "drop", "keep", "error".
         validate: run attrs' validators on what was upgraded.
         migrate: False leaves the records of declared classes that are not of today as they are.
+        layout: what to do about a state whose version is today's and whose layout is not, since the
+            class changed and its version did not: "error", "warn" or "ignore"; None leaves it to
+            the registry (``Registry.layout_policy``), which says "error".
         mmap, verify, py2_str, salvage, step, storage_options, limits: as for `open`.
         registry: schemas, aliases, stamps and migrations; None is the default one.
         arrays: "numpy", or "torch" to make tensors of all arrays (with torch installed).
@@ -323,10 +327,12 @@ def load(  # type: ignore[misc]  # the overloads' options are these
         DamageWarning: once for each thing that was wrong with the file and passed over.
         ChoiceWarning: the source is a folder of several things, of which one was chosen.
     """
+    from persist import _layout_checks
     from persist._objects.build import build
     from persist._unversioned import check_is
 
     _check_arrays(arrays)
+    _layout_checks.check_policy(layout)
     reading: dict[str, Any] = {"py2_str": py2_str, "verify": verify, "salvage": salvage}
     opening: dict[str, Any] = {"mmap": mmap, "limits": limits, "storage_options": storage_options}
     with (
@@ -339,7 +345,9 @@ def load(  # type: ignore[misc]  # the overloads' options are these
         is_all = cls is None and not at and assume_version is None
         tree = ABSENT if is_all else _wanted(file, cls, at, assume_version)
         if migrate:
-            value = _made_today(file, trust, strict, unknown, validate, tree=tree, looker=looker)
+            value = _made_today(
+                file, trust, strict, unknown, validate, tree=tree, looker=looker, layout=layout
+            )
         else:
             value = build(
                 file._written if is_all else tree,
@@ -365,6 +373,7 @@ def _made_today(
     tree: Any = ABSENT,
     looker: Looker | None = None,
     finish: bool = True,
+    layout: str | None = None,
 ) -> Any:
     """Upgrade the tree of a file, or a part of it, and make its objects.
 
@@ -374,6 +383,7 @@ def _made_today(
         tree: a part of the file's tree; ABSENT is all of it.
         looker: sees arrays in records; with it, arrays become tensors of torch.
         finish: open resources and call ``__loaded__``.
+        layout: as for `load`.
     """
     from persist._inert import Inert
     from persist._objects.build import build
@@ -385,12 +395,13 @@ def _made_today(
     made = functools.partial(
         build, trust=trusted.names, strict=strict, validate=validate, finish=finish
     )
+    written = written_layouts(file)
     if tree is ABSENT and looker is None:
-        found = _by_columns(file, made)
+        found = ABSENT if written else _by_columns(file, made)
         if found is not ABSENT:
             return found
     tree, plan = file._written if tree is ABSENT else tree, None
-    if not records.is_today(tree, knowledge):
+    if written or not records.is_today(tree, knowledge):
         tree, plan = records.upgrade(
             tree,
             knowledge,
@@ -400,6 +411,8 @@ def _made_today(
             see=functools.partial(_plain_value, file.looker, trusted),
             live=Inert(knowledge),
             read=True,
+            layout=layout,
+            written=written,
         )
     return made(tree, knowledge, plan=plan, file=file.path, is_known=file.is_known, looker=looker)
 
@@ -513,6 +526,22 @@ def _moved_schemas(content: Content, registry: Registry) -> Registry:
     return healed
 
 
+def written_layouts(file: File) -> dict[str, Any]:
+    """The schemas whose layout in a container is another than today's, at the same version."""
+    structure = file._content.structure
+    if file.format != "persist" or not isinstance(structure, dict):
+        return {}
+    from persist._layout_checks import mismatched
+
+    named = frozenset(file._content.globals)  # a file may list schemas that nothing in it is of
+    said = [
+        one
+        for one in structure.get("schemas") or ()
+        if not named.isdisjoint((one.get("class"), one.get("name")))
+    ]
+    return mismatched(said, file.knowledge)
+
+
 def _by_columns(file: File, build: Callable[..., Any]) -> Any:
     """Make the instances of a container's tables straight from their columns.
 
@@ -579,42 +608,65 @@ def explain(
         FormatError: the file cannot be read.
         UntrustedError: ``trust`` holds what may not be trusted.
     """
+    # Arrays that may be written into, as a load has them: what runs in it may do so.
+    with _open_writable(source, registry, step=step, **options) as file, collector_paused():
+        return explain_file(
+            file,
+            _wanted(file, cls, at, assume_version),
+            cls=cls,
+            trust=trust,
+            strict=strict,
+            unknown=unknown,
+            validate=validate,
+        )
+
+
+def explain_file(
+    file: File,
+    tree: Any = ABSENT,
+    *,
+    cls: type | None = None,
+    trust: Iterable[str] = (),
+    strict: bool = False,
+    unknown: str = "warn",
+    validate: bool = True,
+) -> Plan:
+    """Return what `load` would do to each record of an open file, or of a part of its tree."""
     from persist._inert import Inert
     from persist._objects.build import build
     from persist._trust import Trust
     from persist._unversioned import check_is
     from persist._upgrade import records
 
-    # Arrays that may be written into, as a load has them: what runs in it may do so.
-    with _open_writable(source, registry, step=step, **options) as file, collector_paused():
-        knowledge = file.knowledge
-        tree, rehearsal = records.rehearse(
-            _wanted(file, cls, at, assume_version),
-            knowledge,
-            file=file.name,
-            unknown=unknown,
-            strict=strict,
-            see=functools.partial(_plain_value, file.looker, Trust(trust, knowledge)),
-            live=Inert(knowledge),
-            read=True,
-        )
-        made = build(
-            tree,
-            knowledge,
-            trust=trust,
-            strict=strict,
-            validate=validate,
-            plan=rehearsal.plan,
-            file=file.path,
-            is_known=file.is_known,
-            rehearsal=rehearsal,
-        )
-        if cls is not None and made is not ABSENT and not rehearsal.plan.problems:
-            try:
-                check_is(made, cls, file.name)
-            except PersistError as error:
-                rehearsal.fail(None, error)
-        return rehearsal.plan
+    knowledge = file.knowledge
+    tree, rehearsal = records.rehearse(
+        file._written if tree is ABSENT else tree,
+        knowledge,
+        file=file.name,
+        unknown=unknown,
+        strict=strict,
+        see=functools.partial(_plain_value, file.looker, Trust(trust, knowledge)),
+        live=Inert(knowledge),
+        read=True,
+        written=written_layouts(file),
+    )
+    made = build(
+        tree,
+        knowledge,
+        trust=trust,
+        strict=strict,
+        validate=validate,
+        plan=rehearsal.plan,
+        file=file.path,
+        is_known=file.is_known,
+        rehearsal=rehearsal,
+    )
+    if cls is not None and made is not ABSENT and not rehearsal.plan.problems:
+        try:
+            check_is(made, cls, file.name)
+        except PersistError as error:
+            rehearsal.fail(None, error)
+    return rehearsal.plan
 
 
 def _open_writable(
@@ -943,6 +995,7 @@ def renew(
                 live=Inert(knowledge),
                 names="schema",
                 read=has_steps(file),
+                written=written_layouts(file),
             )
             plans.append(plan)
             if not any(entry.aliases or entry.steps for entry in plan):

@@ -233,6 +233,7 @@ def _one(
             live=Inert(file.knowledge, is_pickle=is_pickle),
             names="class" if is_pickle else "schema",
             read=files.has_steps(file),
+            written=files.written_layouts(file),
         )
         strangers = _strangers(plan, file.knowledge, args)
         _refuse_strangers(strangers, args, file.name)
@@ -319,7 +320,8 @@ def _in_place(
     try:
         with persist.open(job.source, registry=registry) as file:
             format, knowledge = file.format, file.knowledge
-            plan = records.plan(file.tree, knowledge, file=file.name)
+            written = files.written_layouts(file)
+            plan = records.plan(file.tree, knowledge, file=file.name, written=written)
     except UnknownFormatError:
         if job.is_named:
             raise

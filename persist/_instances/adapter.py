@@ -38,6 +38,7 @@ from persist._instances.builtin_bases import (
 )
 from persist._instances.constants import NAMED, ConstantRef, constant_of, refusal, unknown_constant
 from persist._instances.resources import stored
+from persist._layout_checks import check_case
 from persist._upgrade.compiled import LATE
 from persist._upgrade.records import unknown_text
 from persist._upgrade.state import freeze, roots_of, take_array, thaw, today_state
@@ -500,6 +501,7 @@ class Road:
                 return None
             try:
                 case = survey(self.target, state, self.registry, owners=self._owners)
+                check_case(case, self.registry)
             except PersistError:  # told on the general way, with its place
                 return None
             known = self.ways[header] = (header, compiled_older.compiled(self, case, state), epoch)
@@ -523,6 +525,7 @@ class Road:
         ours = [Layer(*layer) for layer in self.header[2]]
         return all(
             mine[:2] == other[:2]
+            and (mine.fingerprint == other.fingerprint or not other.fingerprint)
             and mine.kind == other.kind
             and (mine.kind == CODEC or mine.names == other.names)
             for mine, other in zip(ours, envelope.layers, strict=True)
@@ -558,6 +561,7 @@ class Road:
             if views is not None:
                 state = views.seen(state)
             case = survey(self.target, state, self.registry, owners=self._owners)
+            check_case(case, self.registry)
             if frozen is None:
                 frozen = {}
                 if case.is_migrated and not done:

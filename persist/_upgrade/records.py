@@ -24,13 +24,15 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from persist import _layout_checks
 from persist._enums import may_be_member, member_of, name_of
 from persist._envelope import FIELDS, ITEMS, Layer, unwrap
+from persist._layout_checks import WrittenLayout
 from persist._trees import numpy_random
 from persist._trees.copier import Copier, has_no_arrays, is_holder
 from persist._upgrade import compiled
@@ -75,6 +77,8 @@ def upgrade(
     live: Callable[[Any, Callable[[Any], bool]], Any] | None = None,
     names: str = "",
     read: bool = False,
+    layout: str | None = None,
+    written: Mapping[str, WrittenLayout] | None = None,
 ) -> tuple[Any, Plan]:
     """Bring an inert tree up to today's names and versions.
 
@@ -96,6 +100,9 @@ def upgrade(
             move of the class, for files of ours; "class", the name by which it is imported, for
             pickles; "" leaves a name of today as it is in the file.
         read: read every `LazyArray` first, so that steps see arrays, wherever they look.
+        layout: what to do where a state is of today's version and of another layout: "error",
+            "warn" or "ignore"; None leaves it to the registry.
+        written: the layouts, other than today's, that the file tells for all its records at once.
 
     Returns:
         The tree of today, and what was done to each record.
@@ -114,6 +121,8 @@ def upgrade(
         live=live,
         names=names,
         read=read,
+        layout=layout,
+        written=written,
     )
     return run.upgrade(tree), run.plan
 
@@ -137,7 +146,11 @@ class _Run:
         live: Callable[[Any, Callable[[Any], bool]], Any] | None = None,
         names: str = "",
         read: bool = False,
+        layout: str | None = None,
+        written: Mapping[str, WrittenLayout] | None = None,
     ) -> None:
+        self.layout = layout
+        self._written = dict(written or {})
         self.registry = registry
         self._see = see
         self._live = live
@@ -331,6 +344,8 @@ class _Run:
         )
         entry.courses = tuple(case.courses)
         self._refuse_guess(case)
+        note = self._layout_note(record, known.schema, case)
+        entry.note = entry.note or note
         self._note(entry, record, path)
         if self._only_looks:
             return record
@@ -339,6 +354,22 @@ class _Run:
             left_out = f"left out, since nobody declares them: {', '.join(case.unknown)}"
             entry.note = f"{entry.note}; {left_out}" if entry.note else left_out
         return result
+
+    def _layout_note(self, record: Record, schema: Schema, case: Case) -> str:
+        """What there is to note of a layout that is not today's, where that is no error."""
+        policy = self.layout
+        if self.dry and _layout_checks.policy_of(self.registry, policy) == "warn":
+            policy = "note"
+        note = _layout_checks.check_case(case, self.registry, policy)
+        written = self._written.get(schema.name)
+        if written is None or record.version != schema.version:
+            return note
+        if _layout_checks.has_moved_fields(case):
+            return note
+        found = _layout_checks.check_written(schema, written, self.registry, policy)
+        if not self.dry:  # one warning a file
+            del self._written[schema.name]
+        return note or found
 
     def _quickly(
         self,
@@ -689,6 +720,8 @@ def plan(
     *,
     file: str | None = None,
     see: Callable[[Record], Any] | None = None,
+    layout: str | None = None,
+    written: Mapping[str, WrittenLayout] | None = None,
 ) -> Plan:
     """Return what `upgrade` would do to each record, and why, without doing anything.
 
@@ -696,7 +729,7 @@ def plan(
     can be made of what they give, only `rehearse` tells.
     """
     registry = default_registry if registry is None else registry
-    run = _Run(registry, file, "drop", False, dry=True, see=see)
+    run = _Run(registry, file, "drop", False, dry=True, see=see, layout=layout, written=written)
     run.is_rehearsal = False
     run.upgrade(tree)
     return run.plan
@@ -712,6 +745,8 @@ def rehearse(
     see: Callable[[Record], Any] | None = None,
     live: Callable[[Any, Callable[[Any], bool]], Any] | None = None,
     read: bool = False,
+    layout: str | None = None,
+    written: Mapping[str, WrittenLayout] | None = None,
 ) -> tuple[Any, Rehearsal]:
     """Do to a copy of a tree what `upgrade` does, and go on after what cannot be done.
 
@@ -725,5 +760,16 @@ def rehearse(
     _check_unknown(unknown)
     unknown = "drop" if unknown == "warn" else unknown
     registry = default_registry if registry is None else registry
-    run = _Run(registry, file, unknown, strict, True, see, live=live, read=read)
+    run = _Run(
+        registry,
+        file,
+        unknown,
+        strict,
+        True,
+        see,
+        live=live,
+        read=read,
+        layout=layout,
+        written=written,
+    )
     return run.upgrade(tree), run.rehearsal

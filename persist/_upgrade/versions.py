@@ -660,7 +660,7 @@ def _sort(case: Case, unknown: str) -> None:
             fields.update({name: item for name, item in left.items() if name not in target.dropped})
             left = {}
         case.states.append((part, fields))
-    _refuse_missing(case, found, left)
+    _refuse_missing(case, found, [str(name) for name in left if name not in target.dropped])
     case.unknown = [
         str(name) for name in left if name not in target.dropped and name not in case.told
     ]
@@ -713,7 +713,7 @@ def _positions(cls: type | None) -> list[str] | None:
 
 
 def _refuse_missing(
-    case: Case, found: list[tuple[TargetPart, dict[Any, Any]]], left: dict[Any, Any]
+    case: Case, found: list[tuple[TargetPart, dict[Any, Any]]], undeclared: list[str]
 ) -> None:
     gaps = {piece.name for piece in case.pieces if piece.knows_its_gaps}
     for part, fields in found:
@@ -726,34 +726,34 @@ def _refuse_missing(
         ]
         if missing and part.schema.fields is not None:
             there = ", ".join(str(name) for _, had in found for name in had) or "none"
+            best = _likeliest(undeclared, missing)
+            remedy = "Give it a default, or count version= up and register a migration that adds it (persist.ops.add)."
+            if best:
+                there += f"; and undeclared: {', '.join(best)}"
+                remedy = (
+                    f"If {best[0]!r} is what it was called, count version= up and register "
+                    f'persist.ops.rename("{best[0]}", "{missing[0]}"). Else: {remedy[:1].lower()}{remedy[1:]}'
+                )
             word = "field" if len(missing) == 1 else "fields"
-            undeclared = _alike(missing, [name for name in left if type(name) is str])
-            beside = f" Undeclared are: {', '.join(undeclared)}." if undeclared else ""
-            renamed = (
-                f'If {missing[0]!r} was {undeclared[0]!r} once, that is persist.ops.rename("'
-                f'{undeclared[0]}", "{missing[0]}"). '
-                if undeclared
-                else ""
-            )
             raise SchemaError(
                 f"its state lacks the {word} {', '.join(map(repr, missing))} of {part.schema.name!r} "
-                f"(there are: {there}).{beside}",
-                remedy="Give it a default, or count version= up and register a migration that adds it "
-                f"(persist.ops.add). {renamed}".rstrip(),
+                f"(there are: {there}).",
+                remedy=remedy,
                 schema=part.schema.name,
                 fields=missing,
-                undeclared=undeclared,
+                undeclared=best,
             )
 
 
-def _alike(missing: list[str], names: list[str]) -> list[str]:
-    """Sort names by how much they are like the first of the missing ones, or any other."""
-    from difflib import SequenceMatcher
+def _likeliest(names: list[str], missing: list[str]) -> list[str]:
+    """The undeclared names of a state, those first that a missing field is likeliest to have had."""
+    import difflib
 
     def likeness(name: str) -> float:
         return max(
-            SequenceMatcher(None, name.lower(), one.lower()).ratio() - 0.1 * (one != missing[0])
-            for one in missing
+            difflib.SequenceMatcher(None, name.lower(), other.lower()).ratio()
+            + (0.3 if other.lower().startswith(name.lower()) else 0.0)
+            for other in missing
         )
 
-    return sorted(names[:100], key=likeness, reverse=True)[:20]
+    return sorted(names, key=likeness, reverse=True)[:20]

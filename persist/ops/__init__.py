@@ -9,8 +9,9 @@ columns: a dict from field to the values of many instances, an array with the
 instances along its first axis or a list.
 
 Names may lead inside: ``layers/*/W`` is the ``W`` of each of the ``layers``, through
-dicts, lists, tuples' items, and records' fields; ``*`` is every item. What two
-instances share is changed once, and an array that they share stays shared.
+dicts, lists, tuples' items, and records' fields; ``*`` is every item, ``**`` everything at any
+depth (``**/W``), and a slash that belongs to a key is written ``\\/``. What two instances share is
+changed once, and an array that they share stays shared.
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ from persist.ops._address import (
     extra,
     get,
     has,
+    holders_at,
     is_alike,
     is_equal,
     is_new,
+    key_of,
     keys_of,
     listing,
     name_of,
@@ -36,6 +39,8 @@ from persist.ops._address import (
     put,
     quoted,
     short,
+    split_last,
+    steps_of,
     unreachable,
     whole,
 )
@@ -45,19 +50,29 @@ __all__ = [
     "Instead",
     "Op",
     "add",
+    "add_column",
     "astype",
     "convert",
     "delete",
     "drop",
+    "drop_column",
     "flatten",
+    "from_json",
     "merge",
+    "move",
     "nest",
     "pack",
     "rename",
+    "rename_column",
+    "replace",
     "reshape",
+    "scale",
     "split",
+    "stack",
+    "to_json",
     "transpose",
     "unpack",
+    "unstack",
 ]
 
 Memo = dict[Any, Any]
@@ -253,7 +268,7 @@ class rename(Op):  # noqa: N801
         self.names = {one: _beside(one, other) for one, other in old.items()}
         self.optional = optional
         for one, other in self.names.items():
-            if one.rpartition("/")[2].count("*") != other.rpartition("/")[2].count("*"):
+            if split_last(one)[1].count("*") != split_last(other)[1].count("*"):
                 raise ValueError(f"rename({one!r}, {other!r}): both sides need as many '*'.")
 
     def apply(self, state: Any, memo: Memo | None = None) -> Any:
@@ -272,11 +287,14 @@ class rename(Op):  # noqa: N801
     def _moves(
         self, state: Any, old: str, new: str, memo: Memo | None
     ) -> Iterator[tuple[Any, Any, Any]]:
-        last, target = old.rpartition("/")[2], new.rpartition("/")[2]
+        (way, last), target = split_last(old), split_last(new)[1]
         pattern = "*" in last
-        way = old.rpartition("/")[0]
         if "/" in old and isinstance(state, dict) and old in state:
             yield state, old, self.given[old]  # a key that itself holds slashes
+            return
+        steps = steps_of(way) if way else []
+        if "**" in steps:
+            yield from self._deep_moves(holders_at(state, steps), old, new, memo)
             return
         holders = (
             [state] if not way else [get(holder, key, way) for holder, key in places(state, way)]
@@ -298,8 +316,27 @@ class rename(Op):  # noqa: N801
             elif not self.optional:
                 get(holder, last, old)
 
+    def _deep_moves(
+        self, holders: list[Any], old: str, new: str, memo: Memo | None
+    ) -> Iterator[tuple[Any, Any, Any]]:
+        """The same at every depth, where most of what there is has no such field."""
+        last, target = split_last(old)[1], split_last(new)[1]
+        count = 0
+        for holder in holders:
+            if isinstance(holder, list | tuple):
+                continue
+            for key in keys_of(holder):
+                star = _star(str(key), last) if "*" in last else "" if key == last else None
+                if star is None:
+                    continue
+                count += 1
+                if memo is None or is_new(self, holder, f"{old} {key}", memo):
+                    yield holder, key, target.replace("*", star)
+        if not count and not self.optional:
+            raise LookupError(f"there is no {last!r} at any depth")
+
     def inverse(self) -> Op:
-        if any(new.rpartition("/")[2] == "*" for new in self.names.values()):
+        if any(split_last(new)[1] == "*" for new in self.names.values()):
             return super().inverse()  # which names had what was taken off, nobody knows
         return rename({new: old for old, new in self.names.items()}, optional=self.optional)
 
@@ -319,11 +356,11 @@ class rename(Op):  # noqa: N801
 
 def _beside(old: str, new: str) -> str:
     """A new name that is one step lies where the old one does."""
-    way, _, _ = old.rpartition("/")
-    there, _, last = new.rpartition("/")
+    way = split_last(old)[0]
+    there = split_last(new)[0]
     if there and there != way:
-        raise ValueError(f"rename({old!r}, {new!r}): it stays in its place; nest and flatten move.")
-    return f"{way}/{last}" if way else last
+        raise ValueError(f"rename({old!r}, {new!r}): it stays in its place; move moves.")
+    return f"{way}/{new[len(there) + 1 :] if there else new}" if way else new
 
 
 def _star(text: str, pattern: str) -> str | None:
@@ -977,3 +1014,386 @@ class delete(Op):  # noqa: N801
 
     def __str__(self) -> str:
         return f"delete({'' if self.value is None else short(self.value)})"
+
+
+# Units and tables of values.
+
+
+class scale(_Value):  # noqa: N801
+    """A number, or an array of them, gets another unit: ``scale("length", 0.001)`` for mm to m.
+
+    The new value is ``value * factor + offset``; integers become floats where the result is no
+    whole number.
+
+    Args:
+        name: of the field.
+        factor: by which it is multiplied; not 0.
+        offset: what is added afterwards.
+        optional: a state without the field is left as it is.
+    """
+
+    def __init__(
+        self, name: str, factor: float, *, offset: float = 0, optional: bool = False
+    ) -> None:
+        super().__init__(name, optional=optional)
+        if not factor:
+            raise ValueError(f"scale({name!r}, {factor!r}): nothing leads back from 0.")
+        self.factor = factor
+        self.offset = offset
+
+    def turn(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self.turn(one) for one in value]
+        if isinstance(value, np.ndarray | np.generic):
+            result = np.multiply(value, self.factor) + self.offset
+            is_float = value.dtype.kind in "fc"  # a float32 stays one
+            return result.astype(value.dtype) if is_float else result
+        return value * self.factor + self.offset
+
+    def turn_column(self, column: Any) -> Any:
+        return self.turn(column) if isinstance(column, np.ndarray) else super().turn_column(column)
+
+    def inverse(self) -> Op:
+        back = 1 / self.factor
+        return scale(self.name, back, offset=-self.offset * back, optional=self.optional)
+
+    def __str__(self) -> str:
+        offset = f", offset={self.offset!r}" if self.offset else ""
+        return f"scale({self.name!r}, {self.factor!r}{offset})"
+
+
+class replace(_Value):  # noqa: N801
+    """Values get others by a table: ``replace("mode", {"sgd": "SGD", 0: None})``.
+
+    Args:
+        name: of the field.
+        pairs: old value -> new value; a dict, or pairs of them.
+        otherwise: what every other value becomes; left out, it stays as it is.
+        optional: a state without the field is left as it is.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        pairs: Mapping[Any, Any] | Iterable[tuple[Any, Any]],
+        *,
+        otherwise: Any = ABSENT,
+        optional: bool = False,
+    ) -> None:
+        super().__init__(name, optional=optional)
+        self.pairs = tuple(pairs.items() if isinstance(pairs, Mapping) else map(tuple, pairs))
+        self.otherwise = otherwise
+
+    def turn(self, value: Any) -> Any:
+        for old, new in self.pairs:
+            if is_equal(value, old):
+                return new
+        return value if self.otherwise is ABSENT else self.otherwise
+
+    def inverse(self) -> Op:
+        new = [pair[1] for pair in self.pairs]
+        twice = any(is_equal(a, b) for at, a in enumerate(new) for b in new[:at])
+        if twice or self.otherwise is not ABSENT:
+            return super().inverse()
+        return replace(self.name, [(b, a) for a, b in self.pairs], optional=self.optional)
+
+    def _cure(self) -> str:
+        return "Two old values have one new value: write the way back with .downgrade."
+
+    def losses(self, state: Any) -> list[str]:
+        lost = []
+        for holder, key in places(state, self.name):
+            value = holder[key] if has(holder, key) else ABSENT
+            taken = any(is_equal(value, old) for old, _ in self.pairs)
+            if taken and not any(is_equal(value, new) for _, new in self.pairs):
+                lost.append(f"{self.name} = {short(value)}, which an upgrade would replace")
+        return lost
+
+    def __str__(self) -> str:
+        pairs = ", ".join(f"{old!r} → {new!r}" for old, new in self.pairs)
+        more = "" if self.otherwise is ABSENT else f", otherwise {short(self.otherwise)}"
+        return f"replace({self.name!r}: {pairs}{more})"
+
+
+# Along a new axis.
+
+
+class stack(Op):  # noqa: N801
+    """Several arrays become one, along a new axis: ``stack(("x", "y"), "points", axis=1)``.
+
+    Args:
+        names: of the fields.
+        into: the new field.
+        axis: the new one in the result.
+    """
+
+    def __init__(self, names: Iterable[str], into: str, *, axis: int = 0) -> None:
+        self.names = distinct(names)
+        self.into = into
+        self.axis = axis
+
+    def apply(self, state: Any, memo: Memo | None = None) -> Any:
+        parts = [np.asarray(whole(get(state, name, name))) for name in self.names]
+        if len({part.shape for part in parts}) > 1:
+            shapes = ", ".join(str(part.shape) for part in parts)
+            raise LookupError(f"the shapes of {quoted(self.names)} differ ({shapes})")
+        for name in self.names:
+            del state[name]
+        if self.into in state:
+            raise LookupError(f"there is a {self.into!r} already")
+        state[self.into] = np.stack(parts, axis=self.axis)
+        return state
+
+    def inverse(self) -> Op:
+        return unstack(self.into, self.names, axis=self.axis)
+
+    def __str__(self) -> str:
+        return f"stack(({quoted(self.names)}), {self.into!r}, axis={self.axis})"
+
+
+class unstack(Op):  # noqa: N801
+    """One array becomes several, one for each index of an axis, which goes.
+
+    Args:
+        name: of the field.
+        into: the new fields.
+        axis: the one that goes.
+    """
+
+    def __init__(self, name: str, into: Iterable[str], *, axis: int = 0) -> None:
+        self.name = name
+        self.into = distinct(into)
+        self.axis = axis
+
+    def apply(self, state: Any, memo: Memo | None = None) -> Any:
+        array = np.asarray(whole(get(state, self.name, self.name)))
+        if array.ndim == 0 or array.shape[self.axis] != len(self.into):
+            raise LookupError(
+                f"{self.name!r} has the shape {array.shape}; along axis {self.axis} "
+                f"{len(self.into)} are wanted"
+            )
+        del state[self.name]
+        for index, name in enumerate(self.into):
+            if name in state:
+                raise LookupError(f"there is a {name!r} already")
+            state[name] = np.take(array, index, axis=self.axis)
+        return state
+
+    def inverse(self) -> Op:
+        return stack(self.into, self.name, axis=self.axis)
+
+    def __str__(self) -> str:
+        return f"unstack({self.name!r}, ({quoted(self.into)}), axis={self.axis})"
+
+
+# From one place to another.
+
+
+class move(Op):  # noqa: N801
+    """A value moves to another place, also into or out of a record: ``move("net/rate", "trainer/rate")``.
+
+    What is missing on the way to the new place is made, as dicts; ``*`` and ``**`` are not meant here.
+
+    Args:
+        old: its place.
+        new: the new one.
+        optional: a state without the value is left as it is.
+    """
+
+    def __init__(self, old: str, new: str, *, optional: bool = False) -> None:
+        self.old = old
+        self.new = new
+        self.optional = optional
+        for name in (old, new):
+            if any(step in ("*", "**") for step in steps_of(name)):
+                raise ValueError(f"move({old!r}, {new!r}): one place is meant, not many.")
+
+    def apply(self, state: Any, memo: Memo | None = None) -> Any:
+        try:
+            ((holder, key),) = places(state, self.old)
+        except LookupError:
+            if self.optional:
+                return state
+            raise
+        if self.optional and not has(holder, key):
+            return state
+        value = get(holder, key, self.old)
+        if isinstance(holder, list | tuple):
+            raise LookupError(f"{self.old!r} is an item of a {type(holder).__name__}, no field")
+        del holder[key]
+        target, last = self._made_place(state)
+        if has(target, last):
+            raise LookupError(f"there is a {self.new!r} already")
+        put(target, last, value, self.new)
+        return state
+
+    def _made_place(self, state: Any) -> tuple[Any, Any]:
+        *way, _ = steps_of(self.new)
+        holder = state
+        for step in way:
+            key = key_of(holder, step)
+            if isinstance(holder, dict | Record) and not has(holder, key):
+                holder[key] = {}
+            holder = get(holder, key, self.new)
+        ((target, last),) = places(state, self.new)
+        return target, last
+
+    def inverse(self) -> Op:
+        return move(self.new, self.old, optional=self.optional)
+
+    def __str__(self) -> str:
+        return f"move({self.old!r} → {self.new!r}{', optional' if self.optional else ''})"
+
+
+# Structured arrays.
+
+
+class rename_column(_Value):  # noqa: N801
+    """Fields of a structured array get other names: ``rename_column("table", {"t": "time"})``.
+
+    Args:
+        name: of the field of the state that holds the array.
+        names: old name -> new name.
+    """
+
+    def __init__(self, name: str, names: Mapping[str, str]) -> None:
+        super().__init__(name)
+        self.names = dict(names)
+
+    def turn(self, value: Any) -> Any:
+        array = np.asarray(value)
+        columns = _columns_of(array, self.name)
+        for old, new in self.names.items():
+            if old not in columns:
+                raise LookupError(
+                    f"{self.name!r} has no column {old!r} (there are: {', '.join(columns)})"
+                )
+            if new in columns and new not in self.names:
+                raise LookupError(f"{self.name!r} has a column {new!r} already")
+        renamed = [self.names.get(column, column) for column in columns]
+        fields: Any = array.dtype.fields
+        spec: Any = {
+            "names": renamed,
+            "formats": [fields[column][0] for column in columns],
+            "offsets": [fields[column][1] for column in columns],
+            "itemsize": array.dtype.itemsize,
+        }
+        return array.view(np.dtype(spec, align=array.dtype.isalignedstruct))
+
+    def inverse(self) -> Op:
+        return rename_column(self.name, {new: old for old, new in self.names.items()})
+
+    def __str__(self) -> str:
+        pairs = ", ".join(f"{old!r} → {new!r}" for old, new in self.names.items())
+        return f"rename_column({self.name!r}: {pairs})"
+
+
+class add_column(_Value):  # noqa: N801
+    """A structured array gets one field more, behind the others.
+
+    Args:
+        name: of the field of the state that holds the array.
+        column: the new one.
+        dtype: of it.
+        value: in every row.
+    """
+
+    def __init__(self, name: str, column: str, dtype: Any, value: Any = 0) -> None:
+        super().__init__(name)
+        self.column = column
+        self.dtype = np.dtype(dtype)
+        self.value = value
+
+    def turn(self, value: Any) -> Any:
+        array = np.asarray(value)
+        columns = _columns_of(array, self.name)
+        if self.column in columns:
+            raise LookupError(f"{self.name!r} has a column {self.column!r} already")
+        rows: list[Any] = [(column, array.dtype[column]) for column in columns]
+        result = np.empty(array.shape, np.dtype([*rows, (self.column, self.dtype)]))
+        for column in columns:
+            result[column] = array[column]
+        result[self.column] = self.value
+        return result
+
+    def inverse(self) -> Op:
+        return drop_column(self.name, self.column, dtype=self.dtype, value=self.value)
+
+    def __str__(self) -> str:
+        return f"add_column({self.name!r}, {self.column!r}, {self.dtype}, {short(self.value)})"
+
+
+class drop_column(_Value):  # noqa: N801
+    """A structured array loses a field.
+
+    Args:
+        name: of the field of the state that holds the array.
+        column: the one that goes.
+        dtype: of it, for a downgrade.
+        value: that a downgrade puts into every row.
+    """
+
+    def __init__(self, name: str, column: str, *, dtype: Any = None, value: Any = 0) -> None:
+        super().__init__(name)
+        self.column = column
+        self.dtype = None if dtype is None else np.dtype(dtype)
+        self.value = value
+
+    def turn(self, value: Any) -> Any:
+        array = np.asarray(value)
+        columns = _columns_of(array, self.name)
+        if self.column not in columns:
+            raise LookupError(
+                f"{self.name!r} has no column {self.column!r} (there are: {', '.join(columns)})"
+            )
+        kept = [column for column in columns if column != self.column]
+        result = np.empty(array.shape, np.dtype([(one, array.dtype[one]) for one in kept]))
+        for column in kept:
+            result[column] = array[column]
+        return result
+
+    def inverse(self) -> Op:
+        if self.dtype is None:
+            return super().inverse()
+        return add_column(self.name, self.column, self.dtype, self.value)
+
+    def _cure(self) -> str:
+        return "Say what it was: drop_column(name, column, dtype=...)."
+
+    def losses(self, state: Any) -> list[str]:
+        return []
+
+    def __str__(self) -> str:
+        return f"drop_column({self.name!r}, {self.column!r})"
+
+
+def _columns_of(array: Any, name: str) -> list[str]:
+    if array.dtype.names is None:
+        raise LookupError(f"{name!r} is an array of {array.dtype}, which has no columns")
+    return list(array.dtype.names)
+
+
+# As data.
+
+
+def to_json(step: Op | Iterable[Op]) -> str:
+    """Return a step, or several, as JSON text (`docs/ops.md` is the specification).
+
+    Raises:
+        TypeError: there is a function in it, or a value that is no data.
+    """
+    from persist._ops_data import to_text
+
+    steps = step if isinstance(step, Op) else tuple(step)
+    return to_text(steps, globals())
+
+
+def from_json(text: str) -> Any:
+    """Return the step that a JSON text holds; a tuple of them for a list.
+
+    Raises:
+        ValueError: it holds none.
+    """
+    from persist._ops_data import from_text
+
+    return from_text(text, globals())

@@ -1,7 +1,8 @@
 """Where the name of a ready-made step leads in a state, and how its values are told.
 
 ``layers/*/W`` is the ``W`` of each of the ``layers``, through dicts, lists, tuples'
-items, and records' fields; ``*`` is every item.
+items, and records' fields; ``*`` is every item, and ``**`` the state itself and everything in it, at
+any depth. A slash that belongs to a key is written ``\\/``.
 """
 
 from __future__ import annotations
@@ -15,13 +16,22 @@ from persist.errors import UnfitStateError
 from persist.tree import LazyArray, Record
 
 __all__ = [
-    "distinct", "extra", "get", "has", "is_alike", "is_equal", "is_new", "key_of", "keys_of", "listing",
-    "name_of", "places", "put", "quoted", "short", "unreachable", "whole",
+    "distinct", "extra", "get", "has", "holders_at", "is_alike", "is_equal", "is_new", "key_of", "keys_of", "listing",
+    "name_of", "places", "put", "quoted", "short", "split_last", "steps_of", "unreachable", "whole",
 ]  # fmt: skip
 
 
-def _steps(name: str) -> list[str]:
-    return name.split("/")
+def steps_of(name: str) -> list[str]:
+    """Return the steps of a name; a slash after a backslash is part of a key."""
+    if "\\/" not in name:
+        return name.split("/")
+    return [step.replace("\0", "/") for step in name.replace("\\/", "\0").split("/")]
+
+
+def split_last(name: str) -> tuple[str, str]:
+    """Return the way to a place, as it is written, and its last step; "" for no way."""
+    way, _, last = name.replace("\\/", "\0").rpartition("/")
+    return way.replace("\0", "\\/"), last.replace("\0", "/")
 
 
 def places(state: Any, name: str) -> Iterator[tuple[Any, Any]]:
@@ -33,16 +43,14 @@ def places(state: Any, name: str) -> Iterator[tuple[Any, Any]]:
     if "/" in name and isinstance(state, dict) and name in state:
         yield state, name  # a key that itself holds slashes, as Keras and Flax have them
         return
-    *way, last = _steps(name)
-    holders = [state]
-    for position, step in enumerate(way):
-        inside = "/".join(way[: position + 1])
-        holders = [item for holder in holders for item in _items(holder, step, inside)]
+    *way, last = steps_of(name)
+    deep = "**" in way
+    holders = holders_at(state, way)
     for holder in holders:
         if last == "*":
             for key in keys_of(holder):
                 yield holder, key
-        else:
+        elif not deep or _has_step(holder, last):
             if not isinstance(holder, list | tuple | Mapping | Record):
                 raise unreachable(holder, name)
             yield holder, key_of(holder, last)
@@ -60,6 +68,52 @@ def unreachable(holder: Any, name: str) -> UnfitStateError:
         f"the state is a {type(holder).__name__} without fields; {name!r} is wanted.",
         remedy="Name its parts first: persist.ops.unpack(...).",
     )
+
+
+def holders_at(state: Any, way: list[str]) -> list[Any]:
+    """Return everything that steps lead to.
+
+    Raises:
+        LookupError: one leads nowhere; behind ``**`` that is no error.
+    """
+    holders = [state]
+    deep = False
+    for position, step in enumerate(way):
+        inside = "/".join(way[: position + 1])
+        if step == "**":
+            holders, deep = _all_below(holders), True
+            continue
+        if deep:  # not everything at every depth has it
+            holders = [holder for holder in holders if step == "*" or _has_step(holder, step)]
+            holders = [item for holder in holders for item in _items_below(holder, step)]
+        else:
+            holders = [item for holder in holders for item in _items(holder, step, inside)]
+    return holders
+
+
+def _items_below(holder: Any, step: str) -> list[Any]:
+    keys = keys_of(holder) if step == "*" else [key_of(holder, step)]
+    items = [holder[key] for key in keys]
+    return [item for item in items if isinstance(item, list | dict | Record | tuple)]
+
+
+def _has_step(holder: Any, step: str) -> bool:
+    if isinstance(_fields(holder), list | tuple):
+        return step.lstrip("-").isdigit() and has(holder, int(step))
+    return step in _fields(holder)
+
+
+def _all_below(holders: list[Any]) -> list[Any]:
+    """These and everything in them that holds something, each once."""
+    found: dict[int, Any] = {}
+    stack = list(reversed(holders))
+    while stack:
+        holder = stack.pop()
+        if id(holder) in found or not isinstance(holder, list | dict | Record | tuple):
+            continue
+        found[id(holder)] = holder
+        stack += [holder[key] for key in reversed(keys_of(holder))]
+    return list(found.values())
 
 
 def _fields(holder: Any) -> Any:

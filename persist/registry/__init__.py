@@ -32,12 +32,15 @@ from persist.registry._declarations import (
     EPOCH,
     Alias,
     Migration,
+    Origin,
     Stamp,
+    Supported,
     arrows,
     caller,
     gap,
     origin_of,
     shortest,
+    unsupported,
 )
 from persist.schema import DECLARED, Declared, Layout, Schema, dotted, read_layout, said_fields
 from persist.tree import ABSENT
@@ -54,6 +57,7 @@ __all__ = [
     "migration",
     "register",
     "stamp",
+    "supported",
 ]
 
 Plain = Callable[[Any, Any], Any]
@@ -96,6 +100,11 @@ class Registry:
         self._disputes: list[tuple[SchemaError, weakref.ref[type], weakref.ref[type]]] = []
         self._ways: dict[tuple[str, int, int], tuple[tuple[Any, ...], list[Migration]]] = {}
         self._roads: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
+        self._supported: dict[str, Supported] = {}
+        self._alias_places: dict[str, tuple[tuple[str, Origin], ...]] = {}
+        # What to do about a file whose layout is not today's at the same version: "error", "warn"
+        # or "ignore"; None leaves it to the parents, and to "error" in the end.
+        self.layout_policy: str | None = None
 
         _latest[name] = self
 
@@ -603,6 +612,9 @@ class Registry:
         return list(found[1])
 
     def _way(self, name: str, start: int, to: int) -> list[Migration]:
+        oldest = self.oldest_supported(name)
+        if oldest is not None and start < min(oldest.since, to):
+            raise unsupported(oldest, start, to)
         steps = self.migrations(name)
         low, high = min(start, to), max(start, to)
         found = shortest(steps.values(), low, high)
@@ -617,6 +629,31 @@ class Registry:
                 step=(low, high),
             )
         return found[0] if start <= to else found[0][::-1]
+
+    def supported(self, schema: type | str, since: int, *, reader: str = "") -> None:
+        """Say which version of a schema is the oldest that this program still reads.
+
+        Older files are then refused with the release that still reads them, and nobody asks for
+        the steps that lead from there.
+
+        Args:
+            schema: the class, or the name of its schema.
+            since: the oldest version that is read.
+            reader: the last release of your package that reads older ones, such as ``"2.4"``.
+
+        Raises:
+            SchemaError: ``since`` is no version.
+        """
+        name = self._name_of(schema)
+        _check_version(since, name)
+        with self._changing():
+            self._supported = {**self._supported, name: Supported(name, since, reader)}
+            self._ways = {}
+
+    def oldest_supported(self, schema: str) -> Supported | None:
+        """Return what `supported` said of a schema, here or in a parent; None for nothing."""
+        found = (registry._supported.get(schema) for registry in self._line())
+        return next((one for one in found if one is not None), None)
 
     # Stamps.
 
@@ -756,9 +793,13 @@ class Registry:
             raise SchemaError(
                 f"an alias leads from {old!r} to {target!r}.", remedy="Both are dotted names."
             )
+        place = caller(f"<alias {old}>", __file__)
         with self._changing():
-            made = Alias(old, target, since, evidence, caller(f"<alias {old}>", __file__))
+            made = Alias(old, target, since, evidence, place)
             self._refuse_other_target(made, is_prefix)
+            before = self._alias_places.get(old, ())
+            kept = tuple(one for one in before if not place.replaces(one[1]))
+            self._alias_places = {**self._alias_places, old: (*kept, (target, place))}
             if is_prefix:
                 self._prefixes = {**self._prefixes, old: made}
             else:
@@ -1027,3 +1068,8 @@ def register(
 def constant(name: str, value: Any) -> Any:
     """Name a function, class or sentinel that is saved as a value (see `Registry.constant`)."""
     return default_registry.constant(name, value)
+
+
+def supported(schema: type | str, since: int, *, reader: str = "") -> None:
+    """Say which version is the oldest that is still read (see `Registry.supported`)."""
+    default_registry.supported(schema, since, reader=reader)

@@ -58,7 +58,8 @@ def _of_layout(registry: Registry, schema: Schema) -> list[SchemaError]:
 def _of_versions(registry: Registry, schema: Schema) -> list[SchemaError]:
     found: list[SchemaError] = []
     gaps = []
-    for version in range(1, schema.version):
+    oldest = registry.oldest_supported(schema.name)
+    for version in range(1 if oldest is None else oldest.since, schema.version):
         try:
             registry.path(schema.name, version, schema.version)
         except MissingMigrationError:

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from persist import ops as _ops
-from persist.errors import IrreversibleError, MissingMigrationError
+from persist.errors import IrreversibleError, MissingMigrationError, UnsupportedVersionError
 
 __all__ = [
     "EPOCH",
@@ -19,6 +19,7 @@ __all__ = [
     "Migration",
     "Origin",
     "Stamp",
+    "Supported",
     "arrows",
     "caller",
     "gap",
@@ -26,6 +27,7 @@ __all__ = [
     "outside",
     "shortest",
     "takes_record",
+    "unsupported",
 ]
 
 
@@ -342,4 +344,34 @@ def gap(
         found=start,
         wanted=to,
         steps=sorted(steps),
+    )
+
+
+@attrs.frozen
+class Supported:
+    """The oldest version of a schema that is still read, and the last release that reads older ones."""
+
+    schema: str
+    since: int
+    reader: str = ""
+
+
+def unsupported(oldest: Supported, start: int, to: int) -> UnsupportedVersionError:
+    """Return the error for a file that is older than the oldest supported version."""
+    package = oldest.schema.partition(".")[0]
+    if oldest.reader:
+        cure = (
+            f"Release {oldest.reader} of {package} still reads it: install that one "
+            f'(pip install "{package}=={oldest.reader}"), load the file, save it, and load that here.'
+        )
+    else:
+        cure = "Load and save it with an older release of the package, and load that here."
+    return UnsupportedVersionError(
+        f"version {start} of {oldest.schema!r} is no longer supported; the oldest is {oldest.since}.",
+        remedy=cure,
+        schema=oldest.schema,
+        found=start,
+        wanted=to,
+        since=oldest.since,
+        reader=oldest.reader,
     )

@@ -166,6 +166,9 @@ DANGEROUS = {
 }  # fmt: skip
 # Code that is made for one class, from text of ours alone.
 COMPILERS = {"persist._upgrade.compiled", "persist._objects.rows"}
+# What is asked of git, Graphviz and the foundry's interpreters, for a project's own source.
+CALLERS = {"persist.history.evidence", "persist.history.drawing", "persist.history.foundry",
+           "persist.testing._files", "persist._cli.check"}  # fmt: skip
 
 
 def test_nothing_runs_code_that_comes_from_elsewhere() -> None:
@@ -174,6 +177,7 @@ def test_nothing_runs_code_that_comes_from_elsewhere() -> None:
             node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)
         ]
         found = {ast.unparse(call.func) for call in calls} & DANGEROUS
+        found -= {"subprocess.run"} if module in CALLERS else set()
         assert not found or module in COMPILERS, f"{module} calls {found}"
 
 
@@ -183,6 +187,7 @@ def test_only_one_room_imports_by_a_name_from_a_file() -> None:
     allowed = {
         *("persist", "persist._runtime.lazy_exports", "persist.packs._gather", "persist._api.files", "persist._cli", "persist._cli._knowledge"),
         "persist._objects.build",
+        "persist.history.project",  # modules that the user's own settings name
         "persist._wire.hdf5.filters",  # libraries of filters, from its own table
     }  # fmt: skip
     for module, path in modules().items():

@@ -1,0 +1,191 @@
+"""Write the step that a changed class needs, and count its version up.
+
+Compares the lock file with the classes. Whether a field was renamed is asked, best guess first, with
+what speaks for it: names, types, values in files (--from, --to), and the code of __setstate__. The
+change is shown before it is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from persist._cli import _project
+from persist._cli._project import reporting
+
+if TYPE_CHECKING:
+    from persist.history.drafting import Draft
+    from persist.history.evidence import Guess
+    from persist.history.project import Project
+
+__all__ = ["add", "run"]
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        "--yes", action="store_true", help="take every guess that is likely, and write"
+    )
+    parser.add_argument(
+        "--answers",
+        metavar="FILE",
+        type=Path,
+        help='JSON or TOML: {"lab.Layer": {"W": "weights", "cache": null}}, and write',
+    )
+    parser.add_argument(
+        "--from",
+        dest="before",
+        metavar="FILE",
+        type=Path,
+        action="append",
+        default=[],
+        help="a file of the released version; may be repeated",
+    )
+    parser.add_argument(
+        "--to",
+        dest="after",
+        metavar="FILE",
+        type=Path,
+        action="append",
+        default=[],
+        help="the same objects, saved today; in the same order",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="show the change and write nothing")
+    parser.add_argument("--no-test", action="store_true", help="write no test")
+    _project.add(parser)
+
+
+@reporting
+def run(args: argparse.Namespace) -> int:
+    """Draft; 1 where something is open that nobody answered."""
+    from persist._cli._out import show
+    from persist.history import drafting, writing
+
+    project = _project.project_of(args)
+    answers = {} if args.answers is None else _answers(args.answers)
+    found = drafting.drafts(project, *_states(args, project))
+    if not found:
+        show("every class is as it was released; there is nothing to draft")
+        return 0
+    decides = args.yes or args.answers is not None or args.dry_run or sys.stdin.isatty()
+    ask = _ask if sys.stdin.isatty() and not args.yes and args.answers is None else None
+    for draft in found:
+        show(f"{draft.schema.name} {draft.start} → {draft.to}:")
+        for line in draft.differences:
+            show(f"    {line}")
+        for guess in draft.guesses:
+            if ask is None and guess.score > 0:
+                show(
+                    f"  was {guess.old!r} renamed to {guess.new!r}? {guess.score:.0%}: {'; '.join(guess.reasons)}"
+                )
+        drafting.settle(draft, answers.get(draft.schema.name), ask)
+        for question in draft.questions:
+            show(f"  to be filled in: {question}")
+    edits = writing.edits_of(found)
+    if not args.no_test:
+        edits += _tests(project, found, writes=decides and not args.dry_run)
+    for edit in edits:
+        show(edit.diff(project.shown(edit.path)))
+    if args.dry_run:
+        return 0
+    if not decides:
+        print(
+            "persist draft: nothing was written; say --yes, or answer with --answers FILE",
+            file=sys.stderr,
+        )
+        return 1
+    if ask is not None and input("write this? [Y/n] ").strip().lower() not in ("", "y", "yes"):
+        return 1
+    for edit in edits:
+        edit.write()
+    show("written; look it over, run your tests, then `persist lock`")
+    return 0
+
+
+def _tests(project: Project, found: list[Draft], writes: bool) -> list[Any]:
+    """Tests of the steps, one file; for versions of which there is a golden file, or one can be made."""
+    from persist._cli._out import show
+    from persist.errors import PersistError
+    from persist.history import golden, samples, writing
+
+    there = golden.golden_files(project)
+    made: list[Any] = []
+    for draft in found:
+        if not any(one.schemas.get(draft.schema.name) == draft.start for one in there):
+            try:
+                samples.state_of_layout(draft.old)
+                if writes:
+                    path = samples.make_released(project, draft)
+                    show(f"  {project.shown(path)} was made from the lock file, for the test")
+            except (LookupError, PersistError) as error:
+                show(f"  no test of {draft.schema.name}: no file of version {draft.start} can be made ({error}); "
+                     "add one that it wrote: `persist golden add FILE`")  # fmt: skip
+                continue
+        edit = writing.test_of(project, draft)
+        if made:
+            edit.after = (
+                made[-1].after + edit.after[len(edit.before) :]
+                if edit.before
+                else _joined(made[-1].after, edit.after)
+            )
+            made[-1].after = edit.after
+        else:
+            made.append(edit)
+    return made
+
+
+def _joined(first: str, second: str) -> str:
+    return first.rstrip("\n") + "\n\n\n" + second[second.index("def test_") :]
+
+
+def _ask(draft: Draft, guess: Guess) -> bool | None:
+    reasons = "; ".join(guess.reasons) or "nothing speaks for it"
+    default = "Y/n" if guess.score >= 0.5 else "y/N"
+    said = (
+        input(f"  was {guess.old!r} renamed to {guess.new!r}? ({reasons}) [{default}] ")
+        .strip()
+        .lower()
+    )
+    if not said:
+        return None
+    return said.startswith("y")
+
+
+def _answers(path: Path) -> dict[str, Any]:
+    import json
+    import tomllib
+
+    from persist.errors import PersistError
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        said = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+        return {str(name): dict(own) for name, own in dict(said.get("renames", said)).items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise PersistError(
+            f"the answers cannot be read: {error}.", file=str(path),
+            remedy='They are JSON or TOML: {"lab.Layer": {"W": "weights", "cache": null}}.',
+        ) from error  # fmt: skip
+
+
+def _states(args: argparse.Namespace, project: Project) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The states in the files that are named, and in golden files, by schema."""
+    from persist.history import evidence, golden
+
+    registry = project.load()
+    names = [schema.name for schema in project.schemas()]
+    lock = project.lock()
+    before: dict[str, Any] = {}
+    for name in names:
+        locked = lock.schemas.get(name)
+        files = list(args.before)
+        if not files and locked is not None:
+            files = [
+                one.path
+                for one in golden.golden_files(project)
+                if one.schemas.get(name) == locked.latest
+            ]
+        before[name] = evidence.states_in(files, name, registry)
+    return before, {name: evidence.states_in(args.after, name, registry) for name in names}

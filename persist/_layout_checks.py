@@ -1,0 +1,329 @@
+"""A class whose layout changed while its version did not: found at import, at load and in a plan.
+
+A file that says version 3 with one fingerprint, and a class that says version 3 with another, were
+made by two different classes: somebody forgot to count the version. What such a file would load as
+is a guess, so it is an error that shows both layouts, unless the user asks for less.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from persist._envelope import INSIDE
+from persist.errors import LayoutError, LayoutWarning, PersistError, SchemaError
+from persist.registry import Registry
+from persist.registry._declarations import outside
+from persist.schema import DECLARED, Field, Schema, dotted, fingerprint, plain_name
+
+if TYPE_CHECKING:  # imported where a layout has changed: no load waits for it
+    from persist._layouts import ClassLayout
+
+__all__ = [
+    "POLICIES", "WrittenLayout", "check_case", "check_head", "check_policy", "check_written", "has_moved_fields",
+    "mismatched", "policy_of", "unchecked_heads",
+]  # fmt: skip
+
+POLICIES = ("error", "warn", "ignore")
+
+
+@attrs.frozen
+class WrittenLayout:
+    """What a file says of the layout of one schema.
+
+    Attributes:
+        version: of the schema.
+        fingerprint: of its fields.
+        names: of its fields.
+    """
+
+    version: int
+    fingerprint: str
+    names: tuple[str, ...]
+
+
+def check_policy(policy: str | None) -> None:
+    """Refuse a policy that is none.
+
+    Raises:
+        ValueError: it is not "error", "warn", "ignore" or None.
+    """
+    if policy is not None and policy not in POLICIES:
+        raise ValueError(f"layout={policy!r}: one of 'error', 'warn', 'ignore' is expected.")
+
+
+def policy_of(registry: Registry, policy: str | None = None) -> str:
+    """Return what to do about a changed layout: as asked, else as the registry or a parent says."""
+    if policy is not None:
+        return policy
+    said = (one.layout_policy for one in registry._line())
+    return next((one for one in said if one is not None), "error")
+
+
+def mismatched(
+    written: Iterable[Mapping[str, Any]], registry: Registry
+) -> dict[str, WrittenLayout]:
+    """Return the schemas of a container whose layout is not the one that today's version has.
+
+    Args:
+        written: the container's own list of schemas.
+        registry: what is known.
+    """
+    found = {}
+    for said in written:
+        name, version, mark = said.get("name"), said.get("version"), said.get("fingerprint")
+        if not isinstance(name, str) or not mark:
+            continue
+        try:
+            schema = registry.schema_for(name)
+        except SchemaError:  # reported where a record of the class is met
+            continue
+        if schema is not None and schema.version == version and _differs(schema, str(mark)):
+            names = said.get("fields") or ()
+            found[schema.name] = WrittenLayout(schema.version, str(mark), tuple(map(str, names)))
+    return found
+
+
+def _differs(schema: Schema, mark: str) -> bool:
+    return bool(mark) and bool(schema.fingerprint) and mark != schema.fingerprint
+
+
+def check_case(case: Any, registry: Registry, policy: str | None = None) -> str:
+    """Compare the layouts that an envelope names with those of today's classes.
+
+    Args:
+        case: what `persist._upgrade.versions.survey` found.
+        registry: what is known.
+        policy: "error", "warn" or "ignore"; None is the registry's.
+
+    Returns:
+        What there is to note: "" where all is as written.
+
+    Raises:
+        LayoutError: one version has two layouts, and the policy is "error".
+    """
+    notes: list[str] = []
+    if has_moved_fields(case):
+        return ""
+    for piece in case.pieces:
+        schema = piece.schema
+        if schema is None or piece.version != schema.version or not piece.fingerprint:
+            continue
+        if _differs(schema, piece.fingerprint):
+            written = WrittenLayout(piece.version, piece.fingerprint, tuple(_names_of(piece)))
+            notes.append(check_written(schema, written, registry, policy))
+    return "; ".join(note for note in notes if note)
+
+
+def has_moved_fields(case: Any) -> bool:
+    """Whether a base class came or went and took its fields along: the state as a whole is the same."""
+    before = {piece.name for piece in case.pieces}
+    today = {part.schema.name for part in case.target.parts}
+    if before == today and all(piece.kind != INSIDE for piece in case.pieces):
+        return False
+    names = {name for piece in case.pieces for name in _names_of(piece)}
+    return names == {field.name for part in case.target.parts for field in part.fields}
+
+
+def _names_of(piece: Any) -> Iterable[str]:
+    return piece.names or (piece.value if isinstance(piece.value, dict) else ())
+
+
+def check_written(
+    schema: Schema, written: WrittenLayout, registry: Registry, policy: str | None = None
+) -> str:
+    """Act on one schema whose layout in a file is another than today's.
+
+    Returns:
+        What there is to note.
+
+    Raises:
+        LayoutError: the policy is "error".
+    """
+    chosen = policy_of(registry, policy)
+    if chosen == "ignore":
+        return ""
+    error = _changed(schema, written, registry)
+    if chosen == "error":
+        raise error
+    if chosen == "warn":  # a plan notes it without a warning
+        warnings.warn(f"{error.what}", LayoutWarning, stacklevel=outside())
+    return f"the layout of {schema.name!r} is not the one that the file was written with"
+
+
+def _changed(schema: Schema, written: WrittenLayout, registry: Registry) -> LayoutError:
+    from persist import _layouts
+    from persist._layouts import ClassLayout, FieldLayout
+    from persist._lockfile import find_lock
+
+    today = _today(schema, registry)
+    lock = find_lock(_file_of(schema.cls))
+    locked = lock.schemas.get(schema.name)
+    known = None if locked is None else locked.versions.get(schema.version)
+    if known is not None and known.layout.fingerprint == written.fingerprint:
+        before = known.layout
+    else:
+        rows = tuple(today.field(name) or FieldLayout(name) for name in written.names)
+        before = ClassLayout(today.kind, rows, (), written.fingerprint)
+    lines = _layouts.differences(before, today)
+    return LayoutError(
+        f"version {schema.version} of {schema.name!r} has two layouts: the file was written with "
+        f"[{before}] ({written.fingerprint}), and the class has [{today}] ({schema.fingerprint}): "
+        f"{_sentence(lines)}.",
+        remedy=f"The class changed and its version did not: set version={schema.version + 1} in the head of "
+        f"{schema.qualname}, and register the step with @persist.migration({schema.name!r}, "
+        f'{schema.version}), or let `persist draft` write it. To load as it is: layout="warn".',
+        schema=schema.name,
+        version=schema.version,
+        differences=lines,
+        written=written.fingerprint,
+        today=schema.fingerprint,
+    )
+
+
+def _today(schema: Schema, registry: Registry) -> ClassLayout:
+    from persist import _layouts
+
+    layout = None if schema.cls is None else registry.layout(schema.cls)
+    return _layouts.layout_of(schema, layout)
+
+
+def _sentence(lines: list[str]) -> str:
+    return "; ".join(lines) or "their declared types differ"
+
+
+def _file_of(cls: type | None) -> str | None:
+    if cls is None:
+        return None
+    return getattr(sys.modules.get(cls.__module__), "__file__", None)
+
+
+# At import.
+
+_is_checking = [True]
+
+
+@contextlib.contextmanager
+def unchecked_heads() -> Iterator[None]:
+    """Let classes be declared whose layout is not what their head says: for those who mend them."""
+    before, _is_checking[0] = _is_checking[0], False
+    try:
+        yield
+    finally:
+        _is_checking[0] = before
+
+
+def check_head(cls: type, expected: Any, version: int, registry: Registry) -> None:
+    """Compare the fingerprint in the head of a class with its layout.
+
+    The fields of a dataclass, and of an attrs class without slots, are known when the decorator is
+    done, which is after this; they are worked out from the class body as the decorator will.
+
+    Raises:
+        SchemaError: it is no fingerprint.
+        LayoutError: the layout is another.
+    """
+    if not _is_checking[0]:
+        return
+    from persist import _layouts
+    from persist._lockfile import find_lock
+
+    if not isinstance(expected, str) or not 4 <= len(expected.rstrip("…")) <= 8:
+        raise SchemaError(
+            f"its layout is {expected!r}.",
+            where=f"class {dotted(cls)}",
+            remedy="A layout is the fingerprint that `persist lock` writes; `persist lock "
+            "--write-layouts` puts it into the head.",
+        )
+    candidates = list(_candidates(cls, registry))
+    if any(one.fingerprint.startswith(expected.rstrip("…")) for one in candidates):
+        return
+    if not candidates:
+        return
+    today = candidates[-1]
+    name = vars(cls)[DECLARED].schema or dotted(cls)
+    locked = find_lock(_file_of(cls)).schemas.get(name)
+    known = None if locked is None else locked.versions.get(version)
+    lines = [] if known is None else _layouts.differences(known.layout, today)
+    what = f" ({_sentence(lines)})" if lines else ""
+    raise LayoutError(
+        f"its layout is [{today}] ({today.fingerprint}), and its head says layout={expected!r}{what}.",
+        where=f"class {dotted(cls)}",
+        remedy=f"The layout changed: count the version (version={version + 1}) and add a step "
+        f"(`persist draft` writes both), with layout={today.fingerprint!r}.",
+        schema=name,
+        version=version,
+        differences=lines,
+        today=today.fingerprint,
+    )
+
+
+def _candidates(cls: type, registry: Registry) -> Iterable[ClassLayout]:
+    """The layouts that a class can turn out to have, the likeliest last."""
+    from persist import _layouts
+    from persist._layouts import ClassLayout, FieldLayout
+
+    done = {"__attrs_attrs__", "__dataclass_fields__"} & vars(cls).keys()
+    try:
+        schema = registry.schema_for(cls)
+        layout = registry.layout(cls)
+    except PersistError:  # reported at its first use
+        return
+    finally:
+        if not done:  # what is read now must be read again when its decorators are done
+            registry._schemas.pop(cls, None)
+            registry._layouts.pop(cls, None)
+    if schema is None:
+        return
+    yield _layouts.layout_of(schema, layout)
+    if done or schema.codec or "persistent" in vars(cls):
+        return
+    fields = _decorated_fields(cls)
+    if fields is not None:
+        rows = tuple(FieldLayout(field.name, "", "", None) for field in fields)
+        own = [field for field in fields if field.attribute not in _inherited(layout, cls)]
+        own = [field for field in own if not field.transient]
+        yield ClassLayout(_layouts.FIELDS, rows, (), fingerprint(own))
+
+
+def _inherited(layout: Any, cls: type) -> set[str]:
+    return {
+        field.attribute
+        for part in layout.parts
+        if part.cls is not cls
+        for field in (*part.fields, *part.transients)
+    }
+
+
+def _decorated_fields(cls: type) -> list[Field] | None:
+    """The fields that a decorator will make of the annotations; None where there are none."""
+    from persist import _layouts
+
+    names = {
+        name: None
+        for name, annotation in _layouts.annotations_of(cls).items()
+        if "ClassVar" not in str(annotation) and "InitVar" not in str(annotation)
+    }
+    for name, found in vars(cls).items():
+        if type(found).__name__ == "_CountingAttr":  # attr.ib() without an annotation
+            names.setdefault(name, None)
+    if not names:
+        return None
+    transients = vars(cls).get("transient", ())
+    fields = []
+    for name in names:
+        value: Any = vars(cls).get(name)
+        is_field = isinstance(value, dataclasses.Field) or type(value).__name__ == "_CountingAttr"
+        more = value.metadata.get("persist") if is_field and value.metadata else None
+        said = Field(**more) if isinstance(more, Mapping) else more or Field()
+        transient = said.transient or (name in transients if "transient" not in names else False)
+        fields.append(
+            attrs.evolve(said, name=plain_name(name, cls), attribute=name, transient=transient)
+        )
+    return fields

@@ -1,0 +1,46 @@
+"""The example project of five years: every generation's check, draft, golden files and laws."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "examples" / "five_years" / "make.py"
+
+pytestmark = pytest.mark.checkout
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="the project has a git history of its own")
+def test_five_years(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(SCRIPT.parents[2]))
+    spec = importlib.util.spec_from_file_location("five_years_make", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    make: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(make)
+    story = make.tell(tmp_path / "weather")
+    said = "\n".join(story.said)
+    assert (
+        "weather.Model changed, and its version did not (1):\n    - lr: float\n    + learning_rate: float"
+        in said
+    )
+    assert "equal values in 1 object before and after" in said
+    assert "__setstate__ puts W into self.west" in said
+    text = (tmp_path / "weather" / "weather" / "models.py").read_text()
+    for line in (
+        'persist.migration(Model, 1, persist.ops.rename("lr", "learning_rate"))',
+        'persist.migration(Model, 2, persist.ops.rename("W", "field"))',
+        'persist.ops.rename({"W": "west", "b": "base"})',
+        'persist.migration(Model, 3, persist.ops.add("momentum", 0.0))',
+        'class Model(persist.Versioned, version=4, schema="weather.Model"):',
+    ):
+        assert line in text
+    history = story.run("git", "log", "--format=%s")
+    assert history.splitlines() == [
+        "Momentum", "The grid's parts have names", "What the model holds has a name",
+        "The rate is called by its name", "Two classes",
+    ]  # fmt: skip
