@@ -10,16 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from persist.errors import FutureVersionError
+from persist.errors import FutureVersionError, SchemaError
 
 __all__ = [
     "CODEC",
     "FIELDS",
     "INSIDE",
     "ITEMS",
+    "LARGEST",
     "MARK",
     "Envelope",
     "Layer",
+    "refuse_damaged",
+    "refuse_newer",
     "seal",
     "unwrap",
     "wrap",
@@ -27,6 +30,10 @@ __all__ = [
 
 MARK = "persist.envelope"
 FORM = 1
+
+# Counts of changes and dotted names; what is beyond was never written by us, and is slow to show.
+LARGEST = 2**31 - 1
+LONGEST = 10_000
 
 FIELDS = "fields"
 CODEC = "codec"
@@ -202,7 +209,9 @@ def _is_mark(value: Any) -> bool:
 
 def _fits(layer: Layer, value: Any) -> bool:
     """Whether the parts of a layer are of the types that the page tells."""
-    if type(layer.schema) is not str or type(layer.version) is not int or layer.version < 0:
+    if type(layer.schema) is not str or type(layer.version) is not int:
+        return False
+    if not 0 <= layer.version <= LARGEST or len(layer.schema) > LONGEST:
         return False
     if type(layer.kind) is not str or layer.kind not in _KINDS:
         return False
@@ -227,10 +236,27 @@ def refuse_newer(state: Any, where: str | None = None) -> None:
     if type(header) is not tuple or len(header) != 3 or not _is_mark(header[0]):
         return
     if type(header[1]) is int and header[1] > FORM:
+        form = header[1] if header[1] <= LARGEST else "beyond every release"
         raise FutureVersionError(
-            f"its envelope is of form {header[1]}, and this program knows form {FORM}.",
+            f"its envelope is of form {form}, and this program knows form {FORM}.",
             where=where,
             remedy="A newer release of persist wrote it: install that one (pip install -U persist-state).",
-            found=header[1],
+            found=min(header[1], LARGEST),
             known=FORM,
+        )
+
+
+def refuse_damaged(state: Any) -> None:
+    """Refuse what bears the mark of an envelope and is none: its parts were altered.
+
+    Raises:
+        SchemaError: it is so.
+    """
+    if type(state) is not tuple or not state:
+        return
+    header = state[0]
+    if type(header) is tuple and header and _is_mark(header[0]) and unwrap(state) is None:
+        raise SchemaError(
+            "its envelope is damaged: the parts of the header do not fit each other.",
+            remedy="Nothing that persist writes looks so: take the file from where it came from again.",
         )

@@ -7,12 +7,14 @@ Nothing is read from a class before its first use: decorators such as
 
 from __future__ import annotations
 
+import array
+import copy
 import dataclasses
 import functools
 import inspect
 import json
 import types
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -56,6 +58,8 @@ class Field:
     shape: tuple[int | None, ...] | None = attrs.field(default=None, kw_only=True)
     attribute: str = attrs.field(default="", kw_only=True, repr=False)
     _from_self: Callable[[Any], Any] | None = attrs.field(default=None, kw_only=True, repr=False)
+    # "inherited" or "body" where attrs, a dataclass or slots tell of it; "" where it is listed.
+    _origin: str = attrs.field(default="", kw_only=True, repr=False)
 
     @property
     def has_default(self) -> bool:
@@ -76,7 +80,7 @@ class Field:
             return self._from_self(instance)
         if self.factory is not None:
             return self.factory()
-        return None if self.default is ABSENT else self.default
+        return None if self.default is ABSENT else _own_copy(self.default)
 
     def fault(self, value: Any) -> str:
         """Say in what a value is not as declared; nothing where it is."""
@@ -104,6 +108,30 @@ class Field:
             "" if self.shape is None else str(tuple(self.shape)),
         )
         return "|".join(parts) if any(parts) else ""
+
+
+def _own_copy(value: Any) -> Any:
+    """Return a copy of a default, so that two instances never share a container.
+
+    Only what is mutable is copied: a sentinel or a function inside it keeps its identity.
+    """
+    kind = type(value)
+    if kind in (list, tuple):
+        return kind(_own_copy(item) for item in value)
+    if kind is dict:
+        return {key: _own_copy(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray) and value.dtype.hasobject:
+        return copy.deepcopy(value)
+    if isinstance(value, dict | list | set | deque | bytearray | array.array | np.ndarray):
+        made = copy.copy(value)
+        if isinstance(made, dict):
+            for key, item in list(made.items()):
+                made[key] = _own_copy(item)
+        elif isinstance(made, list | deque):
+            for index, item in enumerate(made):
+                made[index] = _own_copy(item)
+        return made
+    return copy.deepcopy(value) if DECLARED in vars(kind) else value
 
 
 def _type_text(kind: Any) -> str:
@@ -312,6 +340,11 @@ def _parts(
     latest: dict[str, Field] = {}  # an heir that declares a field again may change its default
     for base in classes:
         for field in said[base][0].values():
+            known = latest.get(field.attribute)
+            if known is not None and field._origin == "inherited":
+                continue  # attrs and dataclasses list a base's fields again; the base's word stands
+            if known is not None and known.transient and field._origin:
+                field = attrs.evolve(field, transient=True)  # until `persistent` lists it
             latest[field.attribute] = field
     parts = []
     for base in classes:
@@ -371,7 +404,7 @@ def said_fields(cls: type, declared: Declared | None) -> tuple[dict[str, Field],
         found = names.get(name) or _completed(cls, name, field, inherent)
         if field.has_default and not found.has_default:
             found = attrs.evolve(found, default=field.default, factory=field.factory)
-        names[name] = attrs.evolve(found, transient=True)
+        names[name] = attrs.evolve(found, transient=True, origin="")
     if issubclass(cls, defaultdict):
         names.setdefault(
             "default_factory", Field("default_factory", default=None, attribute="default_factory")
@@ -463,17 +496,26 @@ def _attrs_fields(cls: type) -> Iterator[Field]:
             from_self = default.factory if default.takes_self else None
             factory = None if default.takes_self else default.factory
             default = ABSENT
-        yield _with_metadata(cls, attribute, default, factory, from_self)
+        is_inherited = bool(getattr(attribute, "inherited", False))
+        yield _with_metadata(cls, attribute, default, factory, from_self, is_inherited)
 
 
 def _dataclass_fields(cls: type) -> Iterator[Field]:
     for field in dataclasses.fields(cls):
         default = ABSENT if field.default is dataclasses.MISSING else field.default
         missing = field.default_factory is dataclasses.MISSING
-        yield _with_metadata(cls, field, default, None if missing else field.default_factory, None)
+        factory = None if missing else field.default_factory
+        # A dataclass takes the very objects that describe its bases' fields.
+        is_inherited = any(
+            vars(base).get("__dataclass_fields__", {}).get(field.name) is field
+            for base in cls.__mro__[1:]
+        )
+        yield _with_metadata(cls, field, default, factory, None, is_inherited)
 
 
-def _with_metadata(cls: type, field: Any, default: Any, factory: Any, from_self: Any) -> Field:
+def _with_metadata(
+    cls: type, field: Any, default: Any, factory: Any, from_self: Any, is_inherited: bool
+) -> Field:
     """A field of attrs or a dataclass; ``metadata={"persist": Field(...)}`` says more."""
     more = field.metadata.get("persist")
     more = Field(**more) if isinstance(more, Mapping) else more or Field()
@@ -486,6 +528,7 @@ def _with_metadata(cls: type, field: Any, default: Any, factory: Any, from_self:
         default=default,
         factory=factory,
         from_self=from_self,
+        origin="inherited" if is_inherited else "body",
     )
 
 
@@ -497,7 +540,7 @@ def _slot_fields(cls: type) -> Iterator[Field]:
         slots = vars(base).get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else tuple(slots):
             if name not in ("__dict__", "__weakref__"):
-                yield Field(name, attribute=mangled(name, base))
+                yield Field(name, attribute=mangled(name, base), origin="body")
 
 
 def _has_code(cls: type) -> bool:

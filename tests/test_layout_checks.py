@@ -199,7 +199,7 @@ def test_the_error_for_a_missing_field_names_what_the_file_has() -> None:
     with pytest.raises(SchemaError) as caught:
         persist.load(data, registry=registry, layout="ignore")
     assert "undeclared: W, zebra" in str(caught.value)
-    assert "persist.ops.rename('W', 'weights')" in str(caught.value)
+    assert 'persist.ops.rename("W", "weights")' in str(caught.value)
 
 
 def test_below_the_oldest_supported_version() -> None:

@@ -31,6 +31,7 @@ from persist.errors import (
     DamageWarning,
     FormatError,
     LimitError,
+    MissingExtraError,
     PackWarning,
     PersistError,
     RestoreError,
@@ -469,14 +470,25 @@ def _once(source: Any, options: Any) -> Iterator[None]:
 def check_loads(source: Any, *, registry: Registry | None = None) -> None:
     """Make the objects of a file as `load` does, to see that it can be done, and let them go.
 
-    Only classes that are declared are made; no resource is opened and no ``__loaded__`` called.
+    Only classes that are declared are made; no resource is opened and no ``__loaded__`` called. A
+    file that names no declared class is not tried, and arrays whose type needs an extra that is not
+    installed are no fault of the file.
 
     Raises:
         FormatError, SchemaError, RestoreError: as `load` does.
     """
     with open(source, registry=registry) as file, collector_paused(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # whoever writes a file tells of its classes himself
-        _made_today(file, (), False, "warn", True, finish=False)
+        warnings.simplefilter("ignore")  # whoever writes a file reports its classes
+        if names_declared(file):
+            with contextlib.suppress(MissingExtraError):
+                _made_today(file, (), False, "warn", True, finish=False)
+
+
+def names_declared(file: File) -> bool:
+    """Whether a file names any class that is declared here."""
+    knowledge = file.knowledge
+    names = file._content.globals
+    return any(knowledge.schema_for(knowledge.resolve(name)) is not None for name in names)
 
 
 def has_steps(file: File) -> bool:
@@ -490,10 +502,10 @@ def has_steps(file: File) -> bool:
 
 
 def check_tree(tree: Any, registry: Registry, file: str | None = None) -> None:
-    """Make the objects of a tree of today; it is used up. As `check_loads`."""
+    """Make the objects of an upgraded tree, which is used up; as `check_loads`."""
     from persist._objects.build import build
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), contextlib.suppress(MissingExtraError):
         warnings.simplefilter("ignore")
         build(tree, registry, file=file, finish=False)
 

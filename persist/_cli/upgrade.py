@@ -393,7 +393,7 @@ def _try(tree: Any, file: Any, format: str) -> None:
         encode(tree, file.name)
     else:
         persist.save(tree, io.BytesIO(), format=format)
-    if format != "npz":
+    if format != "npz" and files.names_declared(file):
         files.check_tree(tree, file.knowledge, file.name)
 
 

@@ -28,17 +28,20 @@ from persist._instances import waiting as _waiting
 from persist._instances.builtin_bases import (
     attributes_of,
     builtin_of,
+    can_make,
     converters_of,
     fill,
     has,
     make,
     make_array,
+    makes_itself,
     validators_of,
     written_names,
 )
 from persist._instances.constants import NAMED, ConstantRef, constant_of, refusal, unknown_constant
 from persist._instances.resources import stored
 from persist._layout_checks import check_case
+from persist._machinery import is_machinery, refuse_changed, refuse_machinery
 from persist._upgrade.compiled import LATE
 from persist._upgrade.records import unknown_text
 from persist._upgrade.state import freeze, roots_of, take_array, thaw, today_state
@@ -64,6 +67,7 @@ __all__ = [
 
 NEWOBJ: Any = vars(copyreg)["__newobj__"]
 NEWOBJ_EX: Any = vars(copyreg)["__newobj_ex__"]
+RECONSTRUCTOR: Any = vars(copyreg)["_reconstructor"]
 
 
 class _Busy(threading.local):
@@ -99,6 +103,10 @@ def default_setstate(obj: Any, state: Any) -> None:
                 raise TypeError(
                     f"a state of {type(part).__name__} needs a __setstate__ of its own."
                 )
+            refuse_machinery(
+                (name for name, value in part.items() if is_machinery(name, value)),
+                f"class {dotted(type(obj))}",
+            )
             for name, value in part.items():
                 object.__setattr__(obj, name, value)
 
@@ -168,8 +176,10 @@ class Road:
         self.ways: dict[Any, tuple[Any, Any, int]] = {}  # header of a file -> its short way
         self.bare_ways: dict[int, tuple[Any, int]] = {}  # version -> steps, where nothing tells it
         self.names = frozenset(self.schema.names)
-        self.older: tuple[Any, Any, int] = (None, None, -1)  # the one that was gone last
-        self.known: Any = None  # the header of the file that was read last, equal to ours
+        # A state may begin with None (pickle's pair of a class with slots), so "none yet" is an
+        # object of our own, which no file can hold.
+        self.older: tuple[Any, Any, int] = (object(), None, -1)  # the one that was gone last
+        self.known: Any = object()  # the header of the file that was read last, equal to ours
         self.last: Any = None  # the header that was written last, and its names
         self.target: Target = target_of(schema, home)
         # A state of today is told by its header alone.
@@ -185,15 +195,7 @@ class Road:
             field.type is not None or field.dtype is not None or field.shape is not None
             for field in self.layout.saved()
         )
-        self.own_reduce = next(
-            (
-                found
-                for base in cls.__mro__
-                if base is not Counter
-                and isinstance(found := vars(base).get("__reduce__"), types.FunctionType)
-            ),
-            None,
-        )
+        self.own_reduce = _own_reduce(cls)
         self.completes = bool(
             self.checked
             or self.validators
@@ -204,7 +206,9 @@ class Road:
             self.builtin is object
             and "__getnewargs__" not in written_names(cls)
             and "__getnewargs_ex__" not in written_names(cls)
+            and can_make(cls)
         )
+        self.makes_itself = makes_itself(cls) or issubclass(self.builtin, BaseException)
         self.is_bare = self.is_simple and not (
             self.completes or self.layout.resources or self.loaded is not None
         )
@@ -243,8 +247,13 @@ class Road:
         state = (header, *values)
         if array is not None:
             return make_array, (self.cls, array), state
-        if kwargs:
-            made: tuple[Any, ...] = (NEWOBJ_EX, (self.cls, args, kwargs))
+        if not self.makes_itself and not can_make(self.cls, args, kwargs):
+            # Its own __new__ cannot be called by pickle: the base makes it, as in protocol 0.
+            is_empty = self.builtin is object or issubclass(self.builtin, defaultdict)
+            value = None if is_empty else self.builtin(*args)
+            made: tuple[Any, ...] = (RECONSTRUCTOR, (self.cls, self.builtin, value))
+        elif kwargs:
+            made = (NEWOBJ_EX, (self.cls, args, kwargs))
         else:
             made = (NEWOBJ, (self.cls, *args))
         return (
@@ -417,7 +426,7 @@ class Road:
             state = _array_state(obj, state)
         if type(state) is tuple and state and type(state[0]) is tuple:
             header = state[0]
-            if header is self.known and header is not None:
+            if header is self.known:
                 self._set_current(obj, state)
                 return
             if self._is_today(header, state):
@@ -646,13 +655,14 @@ class Road:
             self._set_fields(obj, part, state, convert)
             given.update(state)
         for name, value in extra.items():
-            self._put(obj, name, value)
+            self._put_undeclared(obj, name, self._resolved(value), self.cls)
         self._complete(obj, given, validate)
 
     def _decode(self, obj: Any, part: Part, state: Any) -> None:
         with _occupied(obj):
             if part.setstate is not None:
                 part.setstate(obj, state)
+                refuse_changed(obj, self.cls, state, f"class {dotted(self.cls)}")
             elif state is not None:
                 if not isinstance(state, dict) and not is_slots_pair(state):
                     raise SchemaError(
@@ -670,12 +680,26 @@ class Road:
             field = fields.get(name)
             value = self._resolved(value)
             if field is None:  # an attribute of an open class
-                self._put(obj, _schema.mangled(name, part.cls), value)
+                self._put_undeclared(obj, name, value, part.cls)
                 continue
             converter = self.converters.get(field.attribute) if convert else None
             if converter is not None:
                 value = self._converted(obj, field, converter, value)
             self._put(obj, field.attribute, value)
+
+    def _put_undeclared(self, obj: Any, name: Any, value: Any, owner: type) -> None:
+        """Set an attribute that only the file names."""
+        if type(name) is not str:
+            raise SchemaError(
+                f"its state has the key {name!r}, a {type(name).__name__}, which can be no attribute.",
+                where=f"class {dotted(self.cls)}",
+                remedy="Give the class a __getstate__ and __setstate__ of its own, or count version= up and "
+                "register a migration that gives it a name.",
+                schema=self.schema.name,
+            )
+        if is_machinery(name, value):
+            refuse_machinery([name], f"class {dotted(self.cls)}", self.schema.name)
+        self._put(obj, _schema.mangled(name, owner), value)
 
     def _converted(self, obj: Any, field: Field, converter: Any, value: Any) -> Any:
         try:
@@ -795,6 +819,19 @@ class Road:
 
 def _no_road() -> None:
     """What a pickle of a road gives."""
+
+
+def _own_reduce(cls: type) -> Any:
+    """The ``__reduce__`` that a class wrote, or None."""
+    return next(
+        (
+            found
+            for base in cls.__mro__
+            if base is not Counter
+            and isinstance(found := vars(base).get("__reduce__"), types.FunctionType)
+        ),
+        None,
+    )
 
 
 def _array_state(obj: Any, state: Any) -> Any:
@@ -925,7 +962,7 @@ def finish(obj: Any, registry: Registry | None = None) -> None:
     for found in road.layout.resources.values():
         found.reopen(obj)
     if road.loaded is not None:
-        obj.__loaded__()
+        road.loaded(obj)  # the class's own: no instance brings one along
 
 
 def flatten_state(obj: Any, registry: Registry | None = None) -> Flat:

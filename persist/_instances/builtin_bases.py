@@ -7,6 +7,7 @@ that need no registry are written here.
 from __future__ import annotations
 
 import functools
+import inspect
 import types
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,6 +17,7 @@ import attrs
 import numpy as np
 
 from persist import schema as _schema
+from persist._machinery import is_machinery, refuse_machinery
 from persist.errors import SchemaError
 from persist.schema import dotted
 from persist.tree import Record
@@ -23,11 +25,15 @@ from persist.tree import Record
 __all__ = [
     "Contents",
     "attributes_of",
+    "base_in_c",
     "builtin_of",
+    "can_make",
     "fill",
     "has",
     "make",
     "make_array",
+    "makes_itself",
+    "reconstructed",
     "unpacked",
 ]
 
@@ -40,6 +46,7 @@ class Contents(NamedTuple):
     listitems: list[Any]
     dictitems: list[tuple[Any, Any]]
     array: Any
+    by_base: bool = False  # the builtin base made it, and not the class's own __new__
 
 
 _HELD = (
@@ -137,6 +144,7 @@ def unpacked(cls: type, record: Record) -> Contents:
     base = builtin_of(cls)
     args, listitems, dictitems = record.args, list(record.listitems), list(record.dictitems)
     array = None
+    by_base = record.kind == "reconstructor"
     if record.kind == "reconstructor":
         value = args[1] if len(args) > 1 else None
         args = ()
@@ -152,8 +160,8 @@ def unpacked(cls: type, record: Record) -> Contents:
     elif base is set and len(args) == 1:
         listitems, args = [*args[0], *listitems], ()
     elif base is object and record.kind in ("inst", "obj", "reduce"):
-        args = ()
-    return Contents(args, dict(record.kwargs), listitems, dictitems, array)
+        args, by_base = (), True  # what it was called with is its state, or nothing
+    return Contents(args, dict(record.kwargs), listitems, dictitems, array, by_base)
 
 
 def make(
@@ -161,6 +169,7 @@ def make(
     args: tuple[Any, ...] = (),
     kwargs: Mapping[str, Any] | None = None,
     array: Any = None,
+    by_base: bool = False,
 ) -> Any:
     """Make an instance without calling ``__init__``; it has no state yet.
 
@@ -168,8 +177,13 @@ def make(
         cls: a class that is declared.
         args: what `Contents` gives.
         kwargs: likewise.
-        array: of an heir of ndarray, whose memory the instance shares.
+        array: of a subclass of ndarray, whose memory the instance shares.
+        by_base: let the builtin base make it, as pickle's protocols 0 and 1 do.
+
+    Raises:
+        SchemaError: a keyword has a name that no file may set.
     """
+    refuse_machinery(filter(is_machinery, kwargs or ()), f"class {dotted(cls)}")
     base = builtin_of(cls)
     if base is np.ndarray and array is not None:
         return make_array(cls, array)
@@ -179,13 +193,59 @@ def make(
         for name, value in vars(owner).items()
         if isinstance(value, types.FunctionType)
     }
-    if chosen:
+    if chosen and not by_base and (args or kwargs or can_make(cls)):
         return cls.__new__(cls, *args, **(kwargs or {}))
     if base in (object, list, set) or issubclass(base, dict):
         return base.__new__(cls)
     made: Any = base.__new__(cls, *args, **(kwargs or {}))
     if issubclass(base, BaseException) and base not in (BaseException, Exception):
         base.__init__(made, *args)
+    return made
+
+
+def can_make(
+    cls: type, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+) -> bool:
+    """Whether the ``__new__`` of a class can be called with these arguments.
+
+    One that needs others was never meant to be called by pickle: there the
+    builtin base makes the instance, as `copyreg` does in protocols 0 and 1.
+    """
+    written = cls.__new__
+    if not isinstance(written, types.FunctionType):
+        return True
+    try:
+        inspect.signature(written).bind(cls, *args, **(kwargs or {}))
+    except TypeError:
+        return False
+    return True
+
+
+def makes_itself(cls: type) -> bool:
+    """Whether a class says itself with what its ``__new__`` is to be called."""
+    return "__getnewargs_ex__" in written_names(cls) or any(
+        isinstance(vars(base).get("__getnewargs__"), types.FunctionType) for base in cls.__mro__
+    )
+
+
+def base_in_c(cls: type) -> type:
+    """The first class of the MRO that no Python code made, as `copyreg` chooses it."""
+    return next(base for base in cls.__mro__ if not base.__flags__ & (1 << 9))
+
+
+def reconstructed(cls: Any, value: Any) -> Any:
+    """Make an instance as `copyreg._reconstructor` does, by the base of the class that is here.
+
+    Args:
+        cls: of any kind.
+        value: of its base (a tuple, a dict, a number ...); None where it had none.
+    """
+    base: Any = base_in_c(cls)
+    if base is object or value is None:
+        return base.__new__(cls)
+    made = base.__new__(cls, value)
+    if base.__init__ is not object.__init__:
+        base.__init__(made, value)
     return made
 
 
@@ -199,5 +259,8 @@ def fill(
     elif base is set:
         set.update(obj, listitems)
     elif issubclass(base, dict):
+        is_own = getattr(obj, "__dict__", None) is obj  # then its items are its attributes
         for name, value in dictitems:
+            if is_own and is_machinery(name, value):
+                refuse_machinery([name], f"class {dotted(type(obj))}")
             base.__setitem__(obj, name, value)

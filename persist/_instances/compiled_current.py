@@ -21,10 +21,12 @@ import numpy as np
 
 from persist._envelope import CODEC, FIELDS, INSIDE
 from persist._instances.waiting import SESSION
+from persist._machinery import refuse_changed
 from persist._trees.copier import SCALAR
 from persist._upgrade.compiled import compiled, is_ordinary
 from persist.registry._declarations import EPOCH
 from persist.schema import DECLARED
+from persist.tree import is_slots_pair
 
 if TYPE_CHECKING:
     from persist._instances.adapter import Road
@@ -82,7 +84,9 @@ _SET_CODEC = """ids = BUSY.ids
             try:
                 SETSTATE(self, state[-1])
             finally:
-                ids.pop()"""
+                ids.pop()
+            if type(state[-1]) is not tuple or is_slots_pair(state[-1]):
+                CHANGED(self, CLS, state[-1])"""
 
 
 _numbers = itertools.count()
@@ -106,6 +110,8 @@ def install(road: Road, busy: Any, newobj: Any) -> None:
         "BUSY": busy,
         "PUT": object.__setattr__,
         "EPOCH": EPOCH,
+        "is_slots_pair": is_slots_pair,
+        "CHANGED": refuse_changed,
     }
     declared = DECLARED in vars(road.cls)
     if not declared or not road.plain or any(part.open for part in road.layout.parts):

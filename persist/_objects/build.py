@@ -23,7 +23,8 @@ from persist import versioned
 from persist._enums import attribute_of, class_here, lost_member, member_named, member_of
 from persist._envelope import FIELDS
 from persist._instances.adapter import road_of
-from persist._instances.builtin_bases import builtin_of
+from persist._instances.builtin_bases import base_in_c, builtin_of, can_make, reconstructed
+from persist._machinery import is_machinery, refuse_changed, refuse_machinery
 from persist._objects.rows import Loose, short_way
 from persist._torch_values import tensor_of
 from persist._trees import numpy_random
@@ -591,7 +592,9 @@ class _Builder(Driver):
         if id(record) in self._done:
             return self._done[id(record)][1]
         path = self.path
-        obj = self._guarded(record, path, lambda: versioned.make(cls, args, kwargs, array))
+        obj = self._guarded(
+            record, path, lambda: versioned.make(cls, args, kwargs, array, contents.by_base)
+        )
         self._keep(record, obj)
         self._unset[id(obj)] = (obj, record)
         listitems = yield "", contents.listitems
@@ -837,26 +840,15 @@ def _private(array: Any) -> Any:
     return array if array.flags.writeable else array.copy()
 
 
-_BASES = {
-    f"{module}.{cls.__name__}": cls
-    for module in ("builtins", "__builtin__")
-    for cls in (object, list, dict, tuple, set, frozenset, int, float, complex, str, bytes)
-}
-
-
 def _made(cls: Any, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Make an instance of a trusted class as its pickle says."""
+    refuse_machinery(filter(is_machinery, kwargs))
     if kind == "reconstructor":
-        base: Any = _BASES.get(args[0].qualname) if args and isinstance(args[0], Global) else object
-        if base is None or base is object:
-            return object.__new__(cls)
-        value = args[1] if len(args) > 1 else None
-        obj = base.__new__(cls) if value is None else base.__new__(cls, value)
-        if isinstance(obj, list | dict | set) and value is not None:
-            base.__init__(obj, value)
-        return obj
+        return reconstructed(cls, args[1] if len(args) > 1 else None)
     if kind == "reduce" or (kind in ("inst", "obj") and args):
         return cls(*args)
+    if not can_make(cls, args, kwargs) and not hasattr(cls, "__getnewargs_ex__"):
+        return base_in_c(cls).__new__(cls, *args)  # type: ignore[call-overload]
     if kind in ("inst", "obj"):
         return cls.__new__(cls)
     return cls.__new__(cls, *args, **kwargs)
@@ -870,16 +862,19 @@ def _set_state(obj: Any, state: Any) -> None:
     """What pickle's BUILD does, on an instance that was just made."""
     setter = getattr(obj, "__setstate__", None)
     if setter is not None:
+        cls = type(obj)
         setter(state)
+        refuse_changed(obj, cls, state)
         return
     for part in state if is_slots_pair(state) else (state,):
         if part is None:
             continue
         if not isinstance(part, dict):
             raise TypeError(f"its state is a {type(part).__name__}, and it has no __setstate__")
+        refuse_machinery(name for name, value in part.items() if is_machinery(name, value))
         for name, value in part.items():
-            if not isinstance(name, str) or (name.startswith("__") and name.endswith("__")):
-                raise ValueError(f"its state would set {name!r}")
+            if not isinstance(name, str):
+                raise TypeError(f"its state has the key {name!r}, which can be no attribute")
             object.__setattr__(obj, name, value)
 
 

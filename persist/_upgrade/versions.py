@@ -9,12 +9,22 @@ read and do not give back is gone, while what they never looked at stays.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import attrs
 
-from persist._envelope import CODEC, FIELDS, INSIDE, ITEMS, Envelope, refuse_newer, unwrap
+from persist._envelope import (
+    CODEC,
+    FIELDS,
+    INSIDE,
+    ITEMS,
+    Envelope,
+    refuse_damaged,
+    refuse_newer,
+    unwrap,
+)
 from persist._runtime.lazy_regex import regex
 from persist._trees.copier import arrays_in, has_no_arrays
 from persist._upgrade import compiled
@@ -221,6 +231,7 @@ def survey(
         SchemaError: stamps disagree, or paths are ambiguous.
     """
     refuse_newer(state)
+    refuse_damaged(state)
     case = Case(target, registry=registry)
     envelope = unwrap(state)
     if envelope is not None:
@@ -295,6 +306,7 @@ def _enveloped(envelope: Envelope, target: Target, registry: Registry) -> list[_
     if own and target.leaf.schema.name not in {piece.name for piece in own}:
         last = own[-1]
         known = registry.schema_for(last.name)
+        _refuse_other(last.name, known, target, registry)
         if last.name not in parts and (known is None or known.cls is not None):
             # The class was renamed and its schema's name with it: it keeps its version.
             last.note = f"written as {last.name!r}"
@@ -305,6 +317,33 @@ def _enveloped(envelope: Envelope, target: Target, registry: Registry) -> list[_
         if piece.kind == INSIDE and not _heir_has_dict(own, piece):
             piece.note = "inside an heir's state"
     return pieces
+
+
+def _refuse_other(written: str, known: Schema | None, target: Target, registry: Registry) -> None:
+    """Refuse a state of another class that is here, unless an alias says that it became this one."""
+    ours = target.leaf.schema
+    if known is None or known.cls is None or known.name in {p.schema.name for p in target.parts}:
+        return
+    if registry.resolve(written) in (ours.qualname, ours.name) or _is_gone(known.cls):
+        return
+    raise SchemaError(
+        f"the file names the class {ours.qualname}, and its envelope holds a state of {written!r}, "
+        f"which is another class here ({known.qualname}).",
+        remedy=f"The file was altered, or {written!r} became {ours.qualname}: then say so, "
+        f"persist.alias({written!r}, {ours.qualname.rpartition('.')[2]}).",
+        schema=ours.name,
+        found=written,
+    )
+
+
+def _is_gone(cls: type) -> bool:
+    """Whether something else is where a class was: it was renamed while the program ran."""
+    found: Any = sys.modules.get(cls.__module__)
+    if found is None or "<locals>" in cls.__qualname__:
+        return False
+    for name in cls.__qualname__.split("."):
+        found = vars(found).get(name) if hasattr(found, "__dict__") else None
+    return found is not cls
 
 
 def _heir_has_dict(pieces: list[_Piece], base: _Piece) -> bool:
@@ -659,6 +698,10 @@ def _sort(case: Case, unknown: str) -> None:
         if part is target.leaf and target.is_open:
             fields.update({name: item for name, item in left.items() if name not in target.dropped})
             left = {}
+        if part.schema.cls is None:  # nobody makes an instance later, so defaults come now
+            for field in part.fields:
+                if field.name not in fields and field.has_default:
+                    fields[field.name] = field.fresh(fields)
         case.states.append((part, fields))
     _refuse_missing(case, found, [str(name) for name in left if name not in target.dropped])
     case.unknown = [

@@ -16,13 +16,14 @@ import operator
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import attrs
 import numpy as np
 
 from persist import ops as _ops
+from persist._envelope import LARGEST
 from persist.errors import (
     DuplicateMigrationError,
     SchemaError,
@@ -243,7 +244,7 @@ class Registry:
                 listed = None if fields is None else _pure_fields(fields)
                 self._pure = {**self._pure, name: Schema(name, version, cls, None, listed)}
                 return cls
-            fields = fields if fields is None or isinstance(fields, dict) else tuple(fields)
+            fields = fields if fields is None or isinstance(fields, Mapping) else tuple(fields)
             self._registered[cls] = Declared(version, schema, fields, self)
             self._pending.append(weakref.ref(cls))
             self._schemas.pop(cls, None)
@@ -721,9 +722,11 @@ class Registry:
                 ) from error
             if version is None:
                 continue
-            if type(version) is not int or version < 1:
+            if type(version) is not int or not 1 <= version <= LARGEST:
+                is_huge = type(version) is int and abs(version) > LARGEST
+                shown = "a number beyond every version" if is_huge else repr(version)
                 raise SchemaError(
-                    f"the stamp {stamp} answers {version!r}.",
+                    f"the stamp {stamp} answers {shown}.",
                     remedy="A stamp answers with a version, a positive integer, or None.",
                     schema=name,
                 )
@@ -987,9 +990,16 @@ def _keyed(state: Any, key: str) -> Any:
 def _pure_fields(fields: Iterable[Any]) -> tuple[Any, ...]:
     from persist.schema import Field
 
-    return tuple(
-        field if isinstance(field, Field) else Field(field, attribute=field) for field in fields
-    )
+    if isinstance(fields, Mapping):
+        pairs = [
+            attrs.evolve(value, name=name)
+            if isinstance(value, Field)
+            else Field(name, default=value)
+            for name, value in fields.items()
+        ]
+    else:
+        pairs = [field if isinstance(field, Field) else Field(field) for field in fields]
+    return tuple(attrs.evolve(field, attribute=field.attribute or field.name) for field in pairs)
 
 
 def _check_version(version: Any, what: str) -> None:
