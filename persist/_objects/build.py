@@ -235,7 +235,8 @@ class _Builder(Driver):
 
     def _record(self, record: Record) -> Parts:
         if record.cls.qualname == _CONSTANT and record.args:
-            value = self._registry.constant_named(str(record.args[0]))
+            name = record.args[0]
+            value = self._registry.constant_named(name) if isinstance(name, str) else ABSENT
             return self._keep(record, record if value is ABSENT else value)
         cls, how = self._class_of(record)
         if how == "declared":

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from persist._printing import repr_of
 from persist._trees.paths import Looker, is_array
 from persist.tree import ABSENT, Global, LazyArray, Record, View
 
@@ -151,7 +152,7 @@ def leaf_text(leaf: Any) -> str:
         return _container_text(leaf)
     if isinstance(leaf, slice):  # its parts can be anything, also without an end
         return f"slice({', '.join(map(leaf_text, (leaf.start, leaf.stop, leaf.step)))})"
-    text = repr(leaf.item()) if isinstance(leaf, np.number | np.bool_) else repr(leaf)
+    text = repr_of(leaf.item() if isinstance(leaf, np.number | np.bool_) else leaf)
     return text if len(text) <= _WIDTH else f"{text[:_WIDTH]}..."
 
 

@@ -13,6 +13,7 @@ import attrs
 import numpy as np
 
 from persist._wire.base.ml_dtypes import extended
+from persist._wire.dtype_text import from_text
 from persist._wire.hdf5.cursor import Frame
 
 __all__ = ["Float", "integers"]
@@ -70,7 +71,7 @@ class Float:
         name = _KNOWN.get((self.size, *parts)) if plain else None
         if name is not None and self.sign == self.precision - 1:
             if name[1:].isdigit():
-                return np.dtype(self.order + name)
+                return from_text(self.order + name)
             return extended(name) if self.size == 1 or self.order == "<" else None
         long = np.dtype(np.longdouble)
         if plain and parts == _X87 and self.order == "<" and long.itemsize == self.size:
