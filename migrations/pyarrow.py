@@ -110,7 +110,7 @@ def _restored(parts: Any) -> Any:
         codes, values = _decoded(_type(kind.args[0]), length, offset, known), _restored(parts[6])
         return _listed(values, np.ma.getdata(codes), ~np.ma.getmaskarray(codes))
     if name in ("list_", "large_list"):
-        width = np.dtype("<i8" if name == "large_list" else "<i4")
+        width = np.dtype("<i8") if name == "large_list" else np.dtype("<i4")
         ends = np.frombuffer(known[1] or bytes(8), width, length + 1, offset * width.itemsize)
         valid = np.ones(length, bool) if known[0] is None else _bits(known[0], length, offset)
         items = _plain(_restored(parts[5][0]))
@@ -160,8 +160,8 @@ def _decoded(kind: str, length: int, offset: int, buffers: list[bytes | None]) -
         dtype = np.dtype(_NUMBERS[kind])
         values = np.frombuffer(buffers[1] or b"", dtype, length, offset * dtype.itemsize)
         return _masked(values, valid)
-    width, is_text = _TEXTS[kind]
-    dtype = np.dtype(width)
+    _, is_text = _TEXTS[kind]
+    dtype = np.dtype(_TEXTS[kind][0])
     ends = np.frombuffer(
         buffers[1] or bytes(dtype.itemsize), dtype, length + 1, offset * dtype.itemsize
     )

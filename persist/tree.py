@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from persist._envelope import unwrap
+from persist._printing import is_deep, repr_of, text_of
 from persist.errors import PersistError
 
 __all__ = [
@@ -98,7 +99,7 @@ class PersistentRef:
         self.pid = pid
 
     def __repr__(self) -> str:
-        text = repr(self.pid) if isinstance(self.pid, str | bytes | int) else "..."
+        text = repr_of(self.pid) if isinstance(self.pid, str | bytes | int) else "..."
         return f"<persistent reference {text[:80]}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -303,12 +304,12 @@ class Record:
             raise AttributeError(name) from None
 
     def __dir__(self) -> list[str]:
-        names = [str(name) for name in self.fields()]
+        names = [text_of(name) for name in self.fields()]
         return sorted({*names, *_OWN, "qualname", "fields", "is_bare"})
 
     def __repr__(self) -> str:
         version = "" if self.version is None else f" version {self.version}"
-        names = [str(name) for name in self.fields()]
+        names = [text_of(name) for name in self.fields()]
         shown = ", ".join(names[:8]) + (f", ... {len(names) - 8} more" if len(names) > 8 else "")
         if not names and self.state is not ABSENT:
             shown = f"state: {type(self.state).__name__}"
@@ -355,6 +356,17 @@ def is_slots_pair(state: object) -> bool:
 _KEY_PARTS = (str, bytes, int, float, complex, bool, type(None), np.generic)
 
 
+def are_attributes(state: Any, cls: type) -> bool:
+    """Whether a dict of a file may become attributes of a plain instance of a class.
+
+    None of its names may hide what the class has: with ``items`` set to None on an
+    ``OrderedDict``, everybody fails who asks it for its items.
+    """
+    return isinstance(state, dict) and not any(
+        not isinstance(name, str) or name.startswith("__") or hasattr(cls, name) for name in state
+    )
+
+
 def step_of(key: Any) -> str:
     """Return the step that a dict's key gives: its text, bytes as UTF-8 or else latin-1."""
     if isinstance(key, str):
@@ -367,7 +379,7 @@ def step_of(key: Any) -> str:
     if isinstance(key, Record):
         held = key_of(key)
         return f"<{key.qualname}>" if held is ABSENT else step_of(held)
-    return _text(_bare(key))
+    return text_of(_bare(key))
 
 
 def at_path(path: str) -> str:
@@ -397,21 +409,17 @@ def key_of(key: Record) -> Any:
     return held[0] if len(held) == 1 else held
 
 
-def _text(key: Any) -> str:
-    try:
-        return str(key)
-    except ValueError:  # an int of more digits than CPython prints
-        return f"<int of {key.bit_length()} bits>"
-
-
 def _bare(key: Any) -> Any:
     """NumPy scalars in a key as Python's."""
     if isinstance(key, np.generic):
-        return key.item()
+        has_no_unit = key.dtype.kind in "mM" and np.datetime_data(key.dtype)[0] == "generic"
+        return key if has_no_unit else key.item()
     if isinstance(key, Record):
         held = key_of(key)
         return key if held is ABSENT else held
-    if isinstance(key, tuple) and any(isinstance(i, tuple | np.generic | Record) for i in key):
+    if not isinstance(key, tuple) or is_deep(key):
+        return key
+    if any(isinstance(item, tuple | np.generic | Record) for item in key):
         return tuple(_bare(item) for item in key)
     return key
 

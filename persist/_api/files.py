@@ -28,6 +28,7 @@ from persist._wire.base.source import Limits, Source, create, open_source
 from persist.errors import (
     AmbiguousFormatError,
     ChoiceWarning,
+    DamagedFileError,
     DamageWarning,
     FormatError,
     LimitError,
@@ -1224,10 +1225,26 @@ def choose(
         inner, layer = peeled
         return choose(inner, (*layers, layer), broken)
     if source.kind == "prefix":  # no such file, and what begins so is no checkpoint
+        _refuse_database(source)
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), source.path)
     what, cure = diagnose(source)
     inside = f"inside its {', '.join(layers)} layer, " if layers else ""
     raise UnknownFormatError(f"{inside}{what}", file=source.name, remedy=cure)
+
+
+def _refuse_database(source: Source) -> None:
+    """Say that files of a database are there whose name it is, of which no reader can make one."""
+    name = source.basename
+    beside = {child[len(name) :] for child in source.children() if child.startswith(f"{name}.")}
+    files = beside & {".db"} or beside & {".dir", ".dat", ".pag", ".bak"}
+    if files == {".db"} or (".dir" in files and len(files) > 1):
+        shown = ", ".join(f"{name}{suffix}" for suffix in sorted(files))
+        raise DamagedFileError(
+            f"no file has this name, and {shown} beside it is no database that can be read.",
+            file=source.name,
+            remedy="If it is a shelf, it is damaged: copy all of its files again from where they "
+            "came from.",
+        )
 
 
 def _claims(source: Source, asked: Iterable[Reader]) -> dict[str, tuple[Reader, str]]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from persist._wire import dtype_text
 from persist._wire.base.ml_dtypes import find_extended, missing_name
 from persist._wire.npy.npy import dtype_of
 from persist.errors import FormatError, MissingExtraError
@@ -64,10 +65,16 @@ def describe(dtype: np.dtype[Any]) -> Any:
         return {"name": f"{module.partition('.')[0]}.{dtype.name}"}
     if dtype.type is np.record:
         return {"fields": [], "size": dtype.itemsize, "aligned": False, "record": True}
-    text = dtype.str
-    if np.dtype(text) != dtype:
+    if not _is_said_by_text(dtype):
         raise FormatError(f"the dtype {dtype!r} cannot stand in a container.")
-    return text
+    return dtype.str
+
+
+def _is_said_by_text(dtype: np.dtype[Any]) -> bool:
+    try:
+        return dtype_text.from_text(dtype.str) == dtype
+    except ValueError:
+        return False
 
 
 def _describe_strings(dtype: Any) -> dict[str, Any]:
@@ -99,7 +106,7 @@ def from_description(what: Any, depth: int = 0) -> np.dtype[Any]:
         return _named(what["name"])
     if "base" in what:
         shape = tuple(int(extent) for extent in what["shape"])
-        return np.dtype((from_description(what["base"], depth + 1), shape))
+        return dtype_text.subarray(from_description(what["base"], depth + 1), shape)
     if "string" in what:
         return _strings(what)
     return _fields(what, depth)
@@ -122,6 +129,8 @@ def _named(name: str) -> np.dtype[Any]:
             remedy="Install it with: pip install --upgrade 'persist-state[torch]'; "
             "NumPy alone shows the bits (numpy.load of the same file).",
         ) from error
+    if dtype.isbuiltin != 2:  # anything else in ml_dtypes would become a dtype of objects
+        raise ValueError(f"the dtype {name!r} is not known")
     return dtype
 
 
@@ -141,17 +150,15 @@ def _strings(what: dict[str, Any]) -> np.dtype[Any]:
 
 def _fields(what: dict[str, Any], depth: int) -> np.dtype[Any]:
     fields = what["fields"]
-    spec: dict[str, Any] = {
-        "names": [str(field[0]) for field in fields],
-        "formats": [from_description(field[1], depth + 1) for field in fields],
-        "offsets": [int(field[2]) for field in fields],
-        "itemsize": int(what["size"]),
-    }
-    if any(field[3] is not None for field in fields):
-        spec["titles"] = [field[3] for field in fields]
-    make: Any = np.dtype
-    dtype = make(spec, align=bool(what["aligned"])) if fields else np.dtype(f"V{spec['itemsize']}")
-    return np.dtype((np.record, dtype)) if what["record"] else dtype
+    return dtype_text.structured(
+        [str(field[0]) for field in fields],
+        [from_description(field[1], depth + 1) for field in fields],
+        [int(field[2]) for field in fields],
+        int(what["size"]),
+        [field[3] for field in fields],
+        align=bool(what["aligned"]),
+        record=bool(what["record"]),
+    )
 
 
 def member_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -162,7 +169,7 @@ def member_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     if dtype.isbuiltin == 2 or is_strings(dtype) or missing_name(dtype):
         return void
     if dtype.names is None:
-        return dtype if np.dtype(dtype.str) == dtype and dtype.type is not np.record else void
+        return dtype if _is_said_by_text(dtype) and dtype.type is not np.record else void
     try:
         again = dtype_of(np.lib.format.dtype_to_descr(dtype))
         return dtype if describe(again) == describe(dtype) else void

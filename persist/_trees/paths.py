@@ -368,10 +368,8 @@ def _state_steps(record: Record, state: Any) -> Steps:
 
 def _argument_steps(record: Record) -> Steps:
     args = record.args
-    if record.maker is not None and record.maker.qualname == "persist.versioned._array":
-        is_array = len(args) == 2 and isinstance(args[1], np.ndarray | LazyArray)
-        if is_array:  # told under the path of the record itself
-            return []
+    if record.maker is not None and record.maker.qualname == _HEIR and _subclass_array(record):
+        return []
     if record.kind == "reconstructor" and len(args) == 2:
         base, value = args
         name = getattr(base, "name", "")
@@ -397,6 +395,7 @@ def _zone_steps(zone: datetime.tzinfo) -> Steps:
     return [(f"args/{index}", item) for index, item in enumerate(made)]
 
 
+_HEIR = "persist.versioned._array"  # what `Versioned` writes for a subclass of ndarray
 _MASKED_MAKERS = ("_mareconstruct", "_mrreconstruct")
 _MAKERS = ("_reconstruct", *_MASKED_MAKERS)
 
@@ -422,7 +421,7 @@ def _mask_steps(record: Record) -> Steps:
 def _subclass_array(record: Record) -> tuple[Any, Steps, str] | None:
     """Of an ndarray subclass: its array, the rest of its state tuple, and their prefix."""
     maker = record.maker
-    if maker is not None and maker.qualname == "persist.versioned._array" and len(record.args) == 2:
+    if maker is not None and maker.qualname == _HEIR and len(record.args) == 2:
         if not isinstance(record.args[1], np.ndarray | LazyArray):
             return None
         return record.args[1], _state_steps(record, record.state), ""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from persist._printing import repr_of
 from persist._trees.paths import Looker, is_array
 from persist._wire.base.ml_dtypes import dtype_name, stored_dtype
 from persist.errors import PersistError
@@ -321,7 +322,7 @@ def leaf_text(leaf: Any) -> str:
         return f"slice({', '.join(map(leaf_text, (leaf.start, leaf.stop, leaf.step)))})"
     if isinstance(leaf, np.floating):  # by the digits of its own type
         return str(leaf)
-    text = repr(leaf.item()) if isinstance(leaf, np.number | np.bool_) else repr(leaf)
+    text = repr_of(leaf.item() if isinstance(leaf, np.number | np.bool_) else leaf)
     return text if len(text) <= _WIDTH else f"{text[:_WIDTH]}..."
 
 

@@ -32,6 +32,7 @@ from persist._wire.base.ml_dtypes import (
     stored_dtype,
 )
 from persist._wire.base.source import Source
+from persist._wire.dtype_text import from_text
 from persist._wire.torch.safetensors_header import Rows, Tensor, rows_of
 from persist.errors import DamagedFileError, FormatError
 from persist.readers.base import Content, LateContent, Options, Reader
@@ -403,7 +404,7 @@ def _dtype_of(kind: str) -> np.dtype[Any]:
     bits, name = _TYPES[kind]
     if bits < 8:
         return np.dtype("u1")
-    return extended(name) if name[0] in "bf" and len(name) > 3 else np.dtype(name)
+    return extended(name) if name[0] in "bf" and len(name) > 3 else from_text(name)
 
 
 def _late(source: Source, start: int, rows: Rows, metadata: dict[str, str] | None) -> Content:
@@ -448,7 +449,7 @@ def _arrays(
     return arrays
 
 
-_PLAIN = {kind: np.dtype(name) for kind, (_, name) in _TYPES.items() if len(name) <= 3}
+_PLAIN = {kind: from_text(name) for kind, (_, name) in _TYPES.items() if len(name) <= 3}
 
 
 def _array(
@@ -510,7 +511,7 @@ def _write(tree: Any, target: IO[bytes], metadata: Mapping[str, str] | None) -> 
         target.write(_bytes_of(arrays[name][1]))
 
 
-_KINDS = {np.dtype(name): kind for kind, (bits, name) in _TYPES.items() if len(name) <= 3}
+_KINDS = {from_text(name): kind for kind, (bits, name) in _TYPES.items() if len(name) <= 3}
 
 
 def _kind_of(name: str, value: Any) -> str:

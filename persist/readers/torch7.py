@@ -25,6 +25,7 @@ import numpy as np
 
 from persist._runtime.lazy_regex import regex
 from persist._wire.base.source import Cursor, Source
+from persist._wire.dtype_text import from_text
 from persist.errors import DamagedFileError, FormatError, LimitError
 from persist.readers.base import Content, Options, Reader
 from persist.tree import ABSENT, LazyArray, Record
@@ -178,7 +179,7 @@ class _Binary:
 
     def elements(self, dtype: np.dtype[Any], count: int) -> np.ndarray[Any, Any] | LazyArray:
         if dtype.kind == "i" and dtype.itemsize == 8:
-            dtype = np.dtype(f"<i{self.wide}")
+            dtype = from_text(f"<i{self.wide}")
         offset = self.cursor.offset
         array = self.source.array(offset, dtype, (count,))
         self.cursor.offset += count * dtype.itemsize

@@ -107,6 +107,48 @@ def test_what_all_names_is_there(path: Path) -> None:
             assert value.__doc__, name
 
 
+# What makes dtypes of text in a file, and the two that name one of ml_dtypes' own.
+MAKES_DTYPES = {
+    ("persist._wire.base.ml_dtypes", "extended"),
+    ("persist._container.dtypes", "_named"),
+}
+READERS = [
+    path
+    for path in SOURCES
+    if re.match(r"persist\.(_wire|readers|_container|migrations)\b", name_of(path))
+    and name_of(path) != "persist._wire.dtype_text"
+]
+
+
+def is_ours(argument: ast.expr) -> bool:
+    """Whether what is given to ``np.dtype`` stands in the code: a constant, a type, a table's entry."""
+    if isinstance(argument, ast.Tuple):  # (np.void, size), (np.record, dtype)
+        return is_ours(argument.elts[0])
+    if isinstance(argument, ast.Constant):
+        return True
+    if isinstance(argument, ast.Name):
+        return argument.id in ("object", "complex") or argument.id.lstrip("_").isupper()
+    if isinstance(argument, ast.Attribute):
+        return isinstance(argument.value, ast.Name) and argument.value.id in ("np", "ml_dtypes")
+    return isinstance(argument, ast.Subscript) and is_ours(argument.value)
+
+
+@pytest.mark.parametrize("path", READERS, ids=name_of)
+def test_dtypes_of_text_in_a_file_are_made_in_one_place(path: Path) -> None:
+    """NumPy's parser of dtypes can end the interpreter: `persist._wire.dtype_text` checks first."""
+    for function in functions(ast.parse(path.read_text())):
+        for node in ast.walk(function):
+            if not isinstance(node, ast.Call) or ast.unparse(node.func) not in DTYPE_PARSERS:
+                continue
+            known = (name_of(path), function.name) in MAKES_DTYPES
+            assert known or (node.args and is_ours(node.args[0])), (
+                f"{path.name}:{node.lineno}: make it with persist._wire.dtype_text"
+            )
+
+
+DTYPE_PARSERS = ("np.dtype", "numpy.dtype", "np.lib.format.descr_to_dtype", "np.rec.format_parser")
+
+
 def tracked() -> list[Path]:
     run = subprocess.run(["git", "ls-files", "-z"], cwd=TOP, capture_output=True, check=False)
     if run.returncode:

@@ -22,7 +22,16 @@ from persist._container.layout import FACTORIES
 from persist._container.reading.tables import run_of
 from persist._wire.base.c_recursion import MOST
 from persist._wire.base.ml_dtypes import decodable, decoded, decoded_dtype, missing_name
-from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record, typed_array
+from persist._wire.dtype_text import from_text
+from persist.tree import (
+    ABSENT,
+    Global,
+    LazyArray,
+    PersistentRef,
+    Record,
+    are_attributes,
+    typed_array,
+)
 
 __all__ = ["FILLERS", "MAKERS", "SHELLS", "global_of", "number_of"]
 
@@ -125,6 +134,8 @@ def _fill_ordered(decoder: Any, value: Any, node: list[Any]) -> None:
     for key, item in zip(decoder.hashable(cells[1::2]), cells[2::2], strict=True):
         value[key] = item
     if cells[0] is not None:
+        if not are_attributes(cells[0], OrderedDict):
+            raise ValueError("attributes of an OrderedDict that it cannot have")
         vars(value).update(cells[0])
 
 
@@ -247,7 +258,7 @@ def _array_array(decoder: Any, node: list[Any]) -> Any:
     if values.ndim != 1 or values.dtype.kind not in "iuf":
         raise TypeError(f"an array.array is an array of {values.dtype}")
     result = typed_array(code)
-    if np.dtype(code) == values.dtype:
+    if from_text(code) == values.dtype:
         result.frombytes(values.tobytes())
         return result
     try:

@@ -23,7 +23,15 @@ from persist._container.writing.blocks import Band
 from persist._container.writing.members import Item
 from persist._envelope import CODEC, FIELDS, Envelope, unwrap
 from persist.errors import FormatError
-from persist.tree import ABSENT, Global, PersistentRef, Record, is_slots_pair, step_of
+from persist.tree import (
+    ABSENT,
+    Global,
+    PersistentRef,
+    Record,
+    are_attributes,
+    is_slots_pair,
+    step_of,
+)
 
 __all__ = [
     "ATOMS",
@@ -517,6 +525,13 @@ def _deque(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
 
 @opens(OrderedDict)
 def _ordered_dict(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+    if not are_attributes(vars(value), OrderedDict):
+        raise FormatError(
+            "an OrderedDict has attributes that hide its own methods, or are no names.",
+            file=encoder.name or None,
+            where=f"at {encoder.path(frame, len(frame.cells) - frame.skip)!r}",
+            remedy="Delete them, or make it a class of your own.",
+        )
     keys = [None, *value]
     attributes = encoder.fresh(dict(vars(value))) if vars(value) else None
     parts = chain((attributes,), chain.from_iterable(OrderedDict.items(value)))

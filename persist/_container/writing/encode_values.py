@@ -28,6 +28,7 @@ from persist._container.writing.encode import (
 from persist._container.writing.json_text import bits
 from persist._container.writing.members import Item
 from persist._wire.base.ml_dtypes import encoded
+from persist._wire.dtype_text import from_text
 from persist._wire.quantized import storage_record
 from persist._wire.torch.storage import Storage
 from persist.errors import FormatError
@@ -156,7 +157,7 @@ def _array_array(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
     code = value.typecode
     if code in "uw":
         return Frame(frame, ["array.array", code], iter((value.tounicode(),)), through)
-    _item(encoder, frame, np.array(value, np.dtype(code)), ["array.array", code])
+    _item(encoder, frame, np.array(value, from_text(code)), ["array.array", code])
     encoder.add(frame, value, [])
     return None
 

@@ -8,6 +8,7 @@ FALSE and TRUE is bool, an opaque of tag ``NUMPY:...`` is NumPy's own.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import attrs
 import numpy as np
 
+from persist._wire import dtype_text
 from persist._wire.hdf5 import unusual_numbers
 from persist._wire.hdf5 import values as hdf5_values
 from persist._wire.hdf5.cursor import Fields, Frame
@@ -89,7 +91,7 @@ def committed(fields: Fields) -> Type:
 
 
 def _plain(dtype: Any, kind: str, told: dict[str, Any] | None = None) -> Type:
-    dtype = np.dtype(dtype)
+    dtype = dtype_text.from_text(dtype) if isinstance(dtype, str) else dtype
     return Type(dtype, dtype, told=told or {}, kind=kind)
 
 
@@ -105,7 +107,8 @@ def _integer(fields: Fields, version: int, bits: int, size: int, depth: int) -> 
         fields.damaged(f"{precision} bits at {offset} do not fit {size} bytes")
     wide = next(width for width in (1, 2, 4, 8) if width >= size)
     convert = unusual_numbers.integers(end, sign, wide, offset, precision)
-    return Type(np.dtype(f"V{size}"), np.dtype(f"{sign}{wide}"), (), convert, told, "integer")
+    raw, dtype = dtype_text.from_text(f"V{size}"), dtype_text.from_text(f"{sign}{wide}")
+    return Type(raw, dtype, (), convert, told, "integer")
 
 
 def _float(fields: Fields, version: int, bits: int, size: int, depth: int) -> Type:
@@ -130,7 +133,8 @@ def _float(fields: Fields, version: int, bits: int, size: int, depth: int) -> Ty
         return _plain(f"V{size}", "float", told)
     if not layout.is_sound:
         fields.damaged("the parts of a floating point type do not fit it")
-    return Type(np.dtype(f"V{size}"), np.dtype("f8"), (), layout.convert, told, "float")
+    raw = dtype_text.from_text(f"V{size}")
+    return Type(raw, np.dtype("f8"), (), layout.convert, told, "float")
 
 
 def _time(fields: Fields, version: int, bits: int, size: int, depth: int) -> Type:
@@ -151,7 +155,7 @@ def _unsigned(size: int, bits: int, kind: str, told: dict[str, Any]) -> Type:
 
 
 def _string(fields: Fields, version: int, bits: int, size: int, depth: int) -> Type:
-    dtype = np.dtype(f"S{size}")
+    dtype = dtype_text.from_text(f"S{size}")
     told = {"class": "string", "charset": "UTF-8" if bits >> 4 & 0x0F else "ASCII"}
     pad = bits & 0x0F
     cut = {0: hdf5_values.cut_at_nul, 2: hdf5_values.cut_spaces}.get(pad)
@@ -162,7 +166,7 @@ def _opaque(fields: Fields, version: int, bits: int, size: int, depth: int) -> T
     tag = fields.take(min(bits & 0xFF, fields.left)).rstrip(b"\0").decode("latin-1")
     told = {"class": "opaque", "tag": tag}
     if tag.startswith("NUMPY:"):  # h5py.opaque_dtype
-        dtype = np.dtype(tag[6:])
+        dtype = dtype_text.from_text(tag[6:])
         if dtype.itemsize == size and not dtype.hasobject and dtype.kind in "mMV":
             return _plain(dtype, "opaque", told)
     return _plain(f"V{size}", "opaque", told)
@@ -187,15 +191,14 @@ def _compound(fields: Fields, version: int, bits: int, size: int, depth: int) ->
         return _plain(f"V{size}", "compound")
     if names == ["r", "i"] and (half := _is_complex(types, offsets, size)) is not None:
         return _plain(half.str.replace("f", "c")[:2] + str(size), "complex")
-    formats = [(one.raw, one.shape) if one.shape else one.raw for one in types]
-    raw = np.dtype(
-        {"names": names, "formats": formats, "offsets": offsets, "itemsize": size}  # type: ignore[arg-type,unused-ignore]
+    raw = dtype_text.structured(
+        names, [_member(one.raw, one.shape) for one in types], offsets, size
     )
     told = {name: one.told for name, one in zip(names, types, strict=True) if one.told}
     about = {"class": "compound", "members": told} if told else {}
     if all(one.convert is None for one in types):
         return Type(raw, raw, told=about, kind="compound")
-    given = np.dtype([(name, one.dtype, one.shape) for name, one in zip(names, types, strict=True)])
+    given = _packed(names, [_member(one.dtype, one.shape) for one in types])
 
     def convert(elements: Array, frame: Frame) -> Array:
         made = np.empty(elements.shape, given)
@@ -204,6 +207,16 @@ def _compound(fields: Fields, version: int, bits: int, size: int, depth: int) ->
         return made
 
     return Type(raw, given, (), convert, about, "compound")
+
+
+def _member(dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.dtype[Any]:
+    return dtype_text.subarray(dtype, shape) if shape else dtype
+
+
+def _packed(names: list[str], formats: list[np.dtype[Any]]) -> np.dtype[Any]:
+    """A structure whose members follow each other without gaps."""
+    ends = list(itertools.accumulate((form.itemsize for form in formats), initial=0))
+    return dtype_text.structured(names, formats, ends[:-1], ends[-1])
 
 
 def _is_complex(types: list[Type], offsets: list[int], size: int) -> np.dtype[Any] | None:
@@ -219,11 +232,11 @@ def _reference(fields: Fields, version: int, bits: int, size: int, depth: int) -
     kind, wide = bits & 0x0F, fields.frame.wide
     if kind == 0 and size == wide:
         told = {"class": "reference", "to": "object"}
-        raw = np.dtype(f"<u{wide}")
+        raw = dtype_text.from_text(f"<u{wide}")
         return Type(raw, np.dtype(object), (), hdf5_values.objects, told, "reference")
     if kind == 1 and size == wide + 4:
         told = {"class": "reference", "to": "region"}
-        raw = np.dtype([("address", f"<u{wide}"), ("index", "<u4")])
+        raw = _packed(["address", "index"], [dtype_text.from_text(f"<u{wide}"), np.dtype("<u4")])
         return Type(raw, np.dtype(object), (), hdf5_values.regions, told, "reference")
     return _plain(f"V{size}", "reference", {"class": "reference", "type": kind})
 
@@ -248,7 +261,8 @@ def _varying(fields: Fields, version: int, bits: int, size: int, depth: int) -> 
     wide = fields.frame.wide
     if size != 8 + wide:
         fields.damaged(f"a value of varying length takes {8 + wide} bytes, not {size}")
-    raw = np.dtype([("count", "<u4"), ("address", f"<u{wide}"), ("index", "<u4")])
+    count, address = np.dtype("<u4"), dtype_text.from_text(f"<u{wide}")
+    raw = _packed(["count", "address", "index"], [count, address, count])
     if bits & 0x0F == 1:
         charset = "UTF-8" if bits >> 8 & 0x0F else "ASCII"
         told: dict[str, Any] = {"class": "string", "charset": charset, "length": "varying"}
@@ -279,7 +293,7 @@ def _complex(fields: Fields, version: int, bits: int, size: int, depth: int) -> 
         return _plain(base.raw.str.replace("f", "c")[:2] + str(size), "complex")
     if base.shape or base.convert or 2 * base.size != size:
         fields.damaged(f"a complex type of {size} bytes of {base.dtype} cannot be")
-    return _plain([("r", base.raw), ("i", base.raw)], "complex", {"class": "complex"})
+    return _plain(_packed(["r", "i"], [base.raw, base.raw]), "complex", {"class": "complex"})
 
 
 _CLASSES: tuple[Callable[[Fields, int, int, int, int], Type], ...] = (

@@ -13,6 +13,7 @@ import attrs
 import numpy as np
 
 from persist._wire.base.ml_dtypes import extended, missing_name
+from persist._wire.dtype_text import from_text
 from persist._wire.hdf5.cursor import Frame
 
 __all__ = ["Float", "integers"]
@@ -70,7 +71,7 @@ class Float:
         name = _KNOWN.get((self.size, *parts)) if plain else None
         if name is not None and self.sign == self.precision - 1:
             if name[1:].isdigit():
-                return np.dtype(self.order + name)
+                return from_text(self.order + name)
             found = extended(name) if self.size == 1 or self.order == "<" else None
             # Without ml_dtypes the values are computed, which is exact for these types.
             return None if found is None or missing_name(found) else found

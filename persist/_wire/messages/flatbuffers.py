@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from persist._wire.base.source import Source
+from persist._wire.dtype_text import from_text
 from persist.errors import DamagedFileError
 
 __all__ = ["Table", "identifier", "root"]
@@ -111,7 +112,7 @@ class Table:
 
     def numbers(self, field: int, dtype: str) -> list[Any]:
         """Return a vector of numbers, their NumPy ``dtype`` little-endian; empty where there is none."""
-        kind = np.dtype(dtype)
+        kind = from_text(dtype)
         at, count = self.span(field, kind.itemsize)
         self.source.spend(8 * count)
         found: list[Any] = np.frombuffer(self.source.view(at, count * kind.itemsize), kind).tolist()

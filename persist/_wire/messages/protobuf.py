@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from persist._wire.base.source import Source
+from persist._wire.dtype_text import from_text
 from persist.errors import DamagedFileError, PersistError
 
 __all__ = ["Message", "Schema", "Schemas", "varints"]
@@ -144,7 +145,7 @@ class Message:
     def integers(self, field: str) -> np.ndarray[Any, Any]:
         """Return all numbers of a repeated field, as int64 or uint64."""
         kind = self.schema.fields[field][1]
-        wanted = np.dtype(np.uint64 if kind in _UNSIGNED else np.int64)
+        wanted = np.dtype(np.uint64) if kind in _UNSIGNED else np.dtype(np.int64)
         parts, singles = [], []
         for raw in self._raw(field):
             if isinstance(raw, int):
@@ -180,7 +181,7 @@ class Message:
         return float(values[-1]) if len(values) else 0.0
 
     def _fixed(self, field: str, raw: list[Any], form: str) -> np.ndarray[Any, Any]:
-        dtype = np.dtype(form)
+        dtype = from_text(form)
         for part in raw:
             if isinstance(part, int) or len(part) % dtype.itemsize:
                 what = "a varint" if isinstance(part, int) else f"{len(part):,} bytes"

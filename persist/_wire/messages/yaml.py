@@ -20,6 +20,7 @@ import attrs
 import numpy as np
 
 from persist._wire.base.source import Source
+from persist._wire.dtype_text import from_text
 from persist._wire.pickle.numpy_rebuild import array_of_parts
 from persist.errors import DamagedFileError, LimitError, MissingExtraError
 from persist.tree import ABSENT, Global, Record
@@ -263,7 +264,7 @@ def _numpy(name: str, args: list[Any], state: Any) -> Any:
 
 
 def _dtype(code: str, state: Any) -> Any:
-    dtype = np.dtype(code)
+    dtype = from_text(code)
     if dtype.hasobject or dtype.names is not None:
         return ABSENT
     order = state[1] if isinstance(state, tuple) and len(state) > 1 else "="

@@ -11,7 +11,6 @@ Object arrays hold a pickle, which goes through the pickle machine.
 
 from __future__ import annotations
 
-import functools
 import math
 import re
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from persist._runtime.lazy_regex import regex
+from persist._wire import dtype_text
 from persist._wire.base.source import Cursor, Source
 from persist.errors import DamagedFileError, PersistError
 from persist.tree import LazyArray
@@ -161,7 +161,7 @@ def _usual(text: str) -> tuple[np.dtype[Any], tuple[int, ...], bool] | None:
         del numbers[-1]
     if len(numbers) > 64:
         return None
-    return _simple(descr), tuple(map(int, numbers)), is_fortran == "True"
+    return dtype_text.from_text(descr), tuple(map(int, numbers)), is_fortran == "True"
 
 
 def _brief(error: BaseException) -> str:
@@ -196,13 +196,15 @@ def dtype_of(descr: Any) -> np.dtype[Any]:
         TypeError, ValueError: it means none.
     """
     if isinstance(descr, str):
-        return _simple(descr)
+        return dtype_text.from_text(descr)
     if isinstance(descr, tuple):
         if len(descr) != 2:
             raise ValueError(f"descr {descr!r}")
-        return np.dtype((dtype_of(descr[0]), _extents(descr[1])))
+        return dtype_text.subarray(dtype_of(descr[0]), _extents(descr[1]))
     if not isinstance(descr, list):
         raise TypeError(f"descr {descr!r}")
+    if len(descr) > dtype_text.MOST_FIELDS:
+        raise ValueError(f"a dtype of {len(descr):,} fields")
     spec: dict[str, Any] = {"names": [], "formats": [], "titles": [], "offsets": []}
     offset = 0
     for field in descr:
@@ -210,7 +212,7 @@ def dtype_of(descr: Any) -> np.dtype[Any]:
             raise ValueError(f"field {field!r}")
         form = dtype_of(field[1])
         if len(field) == 3:
-            form = np.dtype((form, _extents(field[2])))
+            form = dtype_text.subarray(form, _extents(field[2]))
         if not (field[0] == "" and form.type is np.void and form.names is None):
             title, name = field[0] if isinstance(field[0], tuple) else (None, field[0])
             if not isinstance(name, str):
@@ -218,26 +220,7 @@ def dtype_of(descr: Any) -> np.dtype[Any]:
             for key, value in zip(spec, (name, form, title, offset), strict=True):
                 spec[key].append(value)
         offset += form.itemsize
-    if all(title is None for title in spec["titles"]):
-        del spec["titles"]
-    whole: Any = {**spec, "itemsize": offset}
-    result: np.dtype[Any] = np.dtype(whole)
-    return result
-
-
-_SIMPLE = regex(r"[<>|=]?[A-Za-z_?]{1,16}\d{0,10}(\[\d{0,10}[A-Za-zμ]{1,7}(/\d+)?\])?")
-
-
-@functools.lru_cache(256)
-def _simple(text: str) -> np.dtype[Any]:
-    if not _SIMPLE.fullmatch(text):
-        raise ValueError(f"dtype {text[:80]!r}")
-    bare = text.lstrip("<>|=")
-    if bare[:1] == "O":  # Python 2 tells the size of a pointer: O4, O8
-        return np.dtype(object)
-    if bare[:1] == "a" and bare[1:].isdigit():
-        text = f"S{bare[1:]}"
-    return np.dtype(text)
+    return dtype_text.structured(itemsize=offset, **spec)
 
 
 def _extents(shape: Any) -> tuple[int, ...]:

@@ -37,7 +37,7 @@ from persist._wire.base.source import Cursor, Source
 from persist._wire.by_value import class_of
 from persist._wire.pickle import fast_loop
 from persist.errors import DamagedFileError, FormatError, LimitError, PersistError
-from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record
+from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record, are_attributes
 
 __all__ = ["INERT", "CarriageReturnError", "Finisher", "Machine", "Rebuilder"]
 
@@ -956,10 +956,8 @@ class Machine:
         target = self._stack[-1]
         if type(target) is Record:
             self._build_record(target, state)
-        elif isinstance(target, OrderedDict) and isinstance(state, dict):
-            vars(target).update(
-                {name: value for name, value in state.items() if isinstance(name, str)}
-            )
+        elif type(target) is OrderedDict and are_attributes(state, OrderedDict):
+            vars(target).update(state)
         else:
             # A plain value with a state: both are kept, nothing is set on the value.
             cls = target if isinstance(target, Global) else Global("", type(target).__name__)

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from persist._wire import dtype_text
 from persist._wire.base.ml_dtypes import (
     EncodedArray,
     decodable,
@@ -68,13 +69,13 @@ def _finish_dtype(machine: Machine, record: Record) -> Any:
     if subarray is not None:
         inner, shape = subarray
         shape = shape if isinstance(shape, tuple) else (shape,)
-        return _bounded(machine, np.dtype((_checked(inner), _shape_of(shape))))
+        return _bounded(machine, dtype_text.subarray(_checked(inner), _shape_of(shape)))
     if names is not None:
         return _bounded(machine, _structured(names, fields, state, base))
     if len(state) > 8 and base.kind in "mM" and state[8] is not None:
         base = _with_unit(base.kind, state[8])
     if base.kind in "USV" and isinstance(state[5], int) and state[5] >= 0:
-        base = np.dtype((base.type, state[5] // (4 if base.kind == "U" else 1)))
+        base = _sized(base, state[5])
     order = order.decode("ascii") if isinstance(order, bytes) else order
     return base.newbyteorder(order) if order in ("<", ">", "=") else base
 
@@ -87,24 +88,17 @@ def _code_of(machine: Machine, args: tuple[Any, ...]) -> Any:
             return extended(code.name)
         if code.name in ("record", "void") and code.module.partition(".")[0] == "numpy":
             return np.dtype(np.void)
-        known = _SCALARS.get(code.name)
-        return (
-            INERT if known is None or code.module.partition(".")[0] != "numpy" else np.dtype(known)
-        )
+        if code.name not in _SCALARS or code.module.partition(".")[0] != "numpy":
+            return INERT
+        return np.dtype(_SCALARS[code.name])
     if isinstance(code, bytes):
         code = code.decode("ascii")
     if not isinstance(code, str) or len(code) > 24:
         return INERT
-    if code[:1] == "O":
-        return np.dtype(object)
-    if code[:1] in "aS" and code[1:].isdigit():
-        return np.dtype(f"S{code[1:]}")
-    if (
-        code[:1] not in "biufcmMSUVT?BhHlLqQedgFDGp"
-        or not code[1:].replace("[", "").replace("]", "").isalnum()
-    ):
-        return np.dtype(code) if code in ("?", "b", "B") else INERT
-    return np.dtype(code)
+    try:
+        return dtype_text.from_text(code)
+    except ValueError:
+        return INERT
 
 
 # Where the types are at home that NumPy lacks (jaxlib's releases had them before ml_dtypes).
@@ -125,10 +119,10 @@ def _with_unit(kind: str, metadata: Any) -> np.dtype[Any]:
     name = unit[0].decode("ascii") if isinstance(unit[0], bytes) else unit[0]
     number = unit[1]
     if name == "generic":
-        return np.dtype(f"{kind}8")
+        return dtype_text.from_text(f"{kind}8")
     if name not in ("Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns", "ps", "fs", "as", "μs"):
         raise ValueError(f"unit {name!r}")
-    return np.dtype(f"{kind}8[{int(number)}{name}]")
+    return dtype_text.from_text(f"{kind}8[{int(number)}{name}]")
 
 
 def _structured(names: Any, fields: Any, state: tuple[Any, ...], base: np.dtype[Any]) -> Any:
@@ -139,46 +133,34 @@ def _structured(names: Any, fields: Any, state: tuple[Any, ...], base: np.dtype[
         offsets.append(int(field[1]))
         titles.append(field[2] if len(field) > 2 else None)
     size = state[5] if isinstance(state[5], int) else 0
-    spec: dict[str, Any] = {
-        "names": [_text(name) for name in names],
-        "formats": formats,
-        "offsets": offsets,
-        "itemsize": size
-        if size > 0
-        else max(
-            (offset + form.itemsize for offset, form in zip(offsets, formats, strict=True)),
-            default=0,
-        ),
-    }
-    if any(title is not None for title in titles):
-        spec["titles"] = titles
+    parts = list(zip(offsets, formats, strict=True))
+    if size <= 0:
+        size = max((offset + form.itemsize for offset, form in parts), default=0)
     flags = state[7] if len(state) > 7 and isinstance(state[7], int) else 0
-    dtype: np.dtype[Any] = np.dtype(spec, align=bool(flags & 0x80) and _is_aligned(spec))  # type: ignore[call-overload]
-    return np.dtype((np.record, dtype)) if base.type is np.record else dtype
+    return dtype_text.structured(
+        [_text(name) for name in names],
+        formats,
+        offsets,
+        size,
+        titles,
+        align=bool(flags & 0x80) and _is_aligned(parts),
+        record=base.type is np.record,
+    )
+
+
+def _sized(dtype: np.dtype[Any], size: int) -> np.dtype[Any]:
+    """The dtype of text, bytes or void of that many bytes."""
+    return dtype_text.from_text(f"{dtype.kind}{size // (4 if dtype.kind == 'U' else 1)}")
 
 
 def _bounded(machine: Machine, dtype: np.dtype[Any]) -> np.dtype[Any]:
     """A dtype of dtypes, if they are not nested too deep (NumPy walks them by recursion) or many."""
-    todo = [(dtype, 0)]
-    count = 0
-    while todo:
-        part, depth = todo.pop()
-        count += 1
-        if depth > 32 or count > 100_000:
-            raise ValueError("a dtype of too many dtypes")
-        if part.subdtype is not None:
-            todo.append((part.subdtype[0], depth + 1))
-        elif part.names is not None and part.fields is not None:
-            todo += [(part.fields[name][0], depth + 1) for name in part.names]
-    machine.steps += count
+    machine.steps += dtype_text.count_parts(dtype)
     return dtype
 
 
-def _is_aligned(spec: dict[str, Any]) -> bool:
-    return all(
-        not form.alignment or offset % form.alignment == 0
-        for form, offset in zip(spec["formats"], spec["offsets"], strict=True)
-    )
+def _is_aligned(parts: list[tuple[int, np.dtype[Any]]]) -> bool:
+    return all(not form.alignment or offset % form.alignment == 0 for offset, form in parts)
 
 
 def _text(name: Any) -> str:
@@ -340,7 +322,7 @@ def _scalar(machine: Machine, args: tuple[Any, ...]) -> Any:
         return np.zeros((), dtype)[()]
     if data is None or len(data) != dtype.itemsize:
         if data is not None and dtype.itemsize == 0:
-            dtype = np.dtype((dtype.type, len(data) // (4 if dtype.kind == "U" else 1)))
+            dtype = _sized(dtype, len(data))
         else:
             return INERT
     value = np.ndarray((), dtype, data) if len(data) else np.zeros((), dtype)

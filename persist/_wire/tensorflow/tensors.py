@@ -20,6 +20,7 @@ import numpy as np
 
 from persist._wire.base.ml_dtypes import decodable, extended, missing_name
 from persist._wire.base.source import Source
+from persist._wire.dtype_text import from_text
 from persist._wire.messages.protobuf import Message
 from persist._wire.tensorflow.schemas import dtype_name, shape_of
 from persist.errors import DamagedFileError, LimitError
@@ -58,7 +59,7 @@ def dtype_of(number: int) -> np.dtype[Any] | None:
     if name in _OBJECTS:
         return np.dtype(object)
     if name in _PLAIN:
-        return np.dtype(name)
+        return from_text(name)
     if name in _QUANTIZED:
         return np.dtype(_QUANTIZED[name])
     if name not in _BEYOND and name not in _FLOAT8:

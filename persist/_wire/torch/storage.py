@@ -35,6 +35,7 @@ from persist._wire.base.ml_dtypes import (
     missing_name,
 )
 from persist._wire.base.source import Source
+from persist._wire.dtype_text import from_text
 from persist._wire.quantized import QuantizedTensor, tensor_of_torch
 from persist.errors import DamagedFileError, MissingExtraError
 from persist.tree import LazyArray
@@ -81,7 +82,7 @@ STORAGES = {
 }  # fmt: skip
 """What stands before ``Storage`` or ``Tensor`` in the name of a class -> the dtype."""
 
-_MOST = 1 << 60  # elements of a tensor, expanded ones too: beyond, NumPy cannot count the bytes
+_MOST = 1 << 58  # elements of a tensor, expanded ones too: beyond, NumPy cannot count the bytes
 
 
 class complex(np.void):  # type: ignore[misc]  # noqa: N801 - NumPy makes complex32 of it
@@ -116,7 +117,7 @@ def dtype_of(kind: str) -> np.dtype[Any]:
     if code == "complex32":
         return _complex32()
     if code[0] in "<|":
-        return np.dtype(code)
+        return from_text(code)
     return extended(code)
 
 
@@ -366,7 +367,10 @@ def span_of(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
 @functools.lru_cache(4096)
 def _reach(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
     """`span_of` of what can be; -1 of what cannot. Tensors of one shape are many."""
-    if min((*shape, *strides), default=0) < 0 or math.prod(shape) > _MOST or len(shape) > 64:
+    if min((*shape, *strides), default=0) < 0 or len(shape) > 64:
+        return -1
+    # NumPy counts the bytes without the empty axes, too.
+    if math.prod(filter(None, shape)) > _MOST or max(strides, default=0) > _MOST:
         return -1
     return span_of(shape, strides)
 

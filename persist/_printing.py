@@ -1,0 +1,67 @@
+"""Text of values from a file, where Python itself prints none.
+
+CPython prints no integer of more than 4,300 digits (nor a ``Fraction`` or ``range`` of such),
+prints nested tuples by recursion, and NumPy prints no ``datetime64`` without a unit: ``str`` and
+``repr`` raise `ValueError` or `RecursionError`. What these functions return instead says what the
+value is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+__all__ = ["is_deep", "repr_of", "text_of"]
+
+_DEPTH = 100  # levels of tuples that are printed by recursion
+_VISITED = 10_000  # values in a key whose text is asked for
+
+
+def text_of(value: Any) -> str:
+    """Return ``str(value)``, or what the value is where Python cannot print it."""
+    return str(value) if isinstance(value, str) else _printed(value, str)
+
+
+def repr_of(value: Any) -> str:
+    """Return ``repr(value)``, or what the value is where Python cannot print it."""
+    return _printed(value, repr)
+
+
+def _printed(value: Any, form: Any) -> str:
+    if isinstance(value, tuple | frozenset | slice) and is_deep(value):
+        return f"<{type(value).__name__} of many values>"
+    try:
+        return str(form(value))
+    except ValueError:
+        return _description(value)
+
+
+def _description(value: Any) -> str:
+    kind = type(value).__name__
+    if isinstance(value, int):
+        return f"<int of {value.bit_length()} bits>"
+    if isinstance(value, np.datetime64):
+        return f"<datetime64 {value.astype(np.int64)}, without a unit>"
+    if isinstance(value, tuple | frozenset):
+        return f"<{kind} of {len(value):,} items>"
+    return f"<{kind} of very long integers>"
+
+
+def is_deep(value: Any) -> bool:
+    """Whether a tuple, frozenset or slice holds more levels or values than are printed."""
+    level, visited = [value], 0
+    for _ in range(_DEPTH):
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, slice):
+                below += (item.start, item.stop, item.step)
+            elif isinstance(item, tuple | frozenset):
+                visited += len(item)
+                if visited > _VISITED:
+                    return True
+                below += item
+        if not below:
+            return False
+        level = below
+    return True
