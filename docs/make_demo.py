@@ -1,4 +1,4 @@
-"""Make persist/_demo.zip, the genuine old files that README and docs use: ``python docs/make_demo.py``.
+"""Make persist/demo/files.zip, the genuine old files that README and docs use: ``python docs/make_demo.py``.
 
 A case of ``tests/corpus`` belongs to it if a page names its folder; the four generations of one class
 are ``runs/``. ``persist demo DIR`` unpacks them.
@@ -11,7 +11,7 @@ from pathlib import Path
 
 TOP = Path(__file__).parents[1]
 CORPUS = TOP / "tests" / "corpus"
-TARGET = TOP / "persist" / "_demo.zip"
+TARGET = TOP / "persist" / "demo" / "files.zip"
 _NOT = ("expected.json", "make.py")
 
 

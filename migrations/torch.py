@@ -22,8 +22,8 @@ import numpy as np
 
 from persist._wire.base.ml_dtypes import missing_name
 from persist._wire.pickle.machine import INERT
-from persist._wire.quantized import QuantizedTensor, quantizer_of
 from persist._wire.torch.outline import fields_of, module_parts
+from persist._wire.torch.quantized import QuantizedTensor, quantizer_of
 from persist._wire.torch.rebuild import rebuilt, storage_of
 from persist._wire.torch.storage import STORAGES, Storage, Tensor, dtype_of, kind_of
 from persist.registry import Registry

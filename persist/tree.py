@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from persist._envelope import unwrap
-from persist._printing import is_deep, repr_of, text_of
+from persist._runtime.printing import is_deep, repr_of, text_of
 from persist.errors import PersistError
 
 __all__ = [

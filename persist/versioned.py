@@ -24,9 +24,8 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from persist import _sent
 from persist import schema as _schema
-from persist._enums import make_member as _member
+from persist._instances import sent
 from persist._instances.adapter import (
     Flat,
     default_setstate,
@@ -44,6 +43,7 @@ from persist._instances.resources import Resource, loading_from, resource
 from persist._upgrade.downgrade import Downgraded, downgrade_record
 from persist.errors import SchemaError
 from persist.registry import Registry, default_registry
+from persist.registry._enums import make_member as _member
 from persist.schema import Declared
 from persist.tree import Global, Record
 
@@ -189,7 +189,7 @@ def _declare(
     _take_setstate(cls)
     declared.registry.declare(cls)
     if declared.layout is not None:
-        from persist._layout_checks import check_head
+        from persist._layouts.checks import check_head
 
         check_head(cls, declared.layout, declared.version, declared.registry)
 
@@ -270,4 +270,4 @@ def downgrade(obj: Any, to: int | Mapping[str, int]) -> Downgraded:
 
 
 _FROZEN = (_array, _constant, _member, _set_state)
-_KEPT = _sent  # imported, so that pickle finds what is looked for there
+_KEPT = sent  # imported, so that pickle finds what is looked for there

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 import struct
 
+from persist._wire.base.series_names import look
 from persist._wire.base.source import Source
-from persist._wire.series_names import look
 
 __all__ = ["diagnose"]
 

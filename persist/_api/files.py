@@ -46,8 +46,8 @@ from persist.tree import ABSENT, Global, Record, View
 if TYPE_CHECKING:
     from persist import _container
     from persist._objects.snapshot import Memory
+    from persist._objects.trust import Trust
     from persist._restore.match import Report
-    from persist._trust import Trust
     from persist._upgrade.plan import Plan
     from persist.registry import Registry
 
@@ -110,7 +110,7 @@ class File:
         """The file as written, made when it is asked for; with ``arrays="torch"`` of tensors."""
         if not self._as_torch:
             return self._written
-        from persist._torch_values import with_tensors
+        from persist._objects.torch_values import with_tensors
 
         return with_tensors(self._written, self.looker)
 
@@ -329,12 +329,12 @@ def load(  # type: ignore[misc]  # the overloads' options are these
         DamageWarning: once for each thing that was wrong with the file and passed over.
         ChoiceWarning: the source is a folder of several things, of which one was chosen.
     """
-    from persist import _layout_checks
+    from persist._api.unversioned import check_is
+    from persist._layouts import checks
     from persist._objects.build import build
-    from persist._unversioned import check_is
 
     _check_arrays(arrays)
-    _layout_checks.check_policy(layout)
+    checks.check_policy(layout)
     reading: dict[str, Any] = {"py2_str": py2_str, "verify": verify, "salvage": salvage}
     opening: dict[str, Any] = {"mmap": mmap, "limits": limits, "storage_options": storage_options}
     with (
@@ -387,9 +387,9 @@ def _made_today(
         finish: open resources and call ``__loaded__``.
         layout: as for `load`.
     """
-    from persist._inert import Inert
     from persist._objects.build import build
-    from persist._trust import Trust
+    from persist._objects.inert import Inert
+    from persist._objects.trust import Trust
     from persist._upgrade import records
 
     knowledge = file.knowledge
@@ -421,9 +421,9 @@ def _made_today(
 
 def _wanted(file: File, cls: type | None, at: str, assume_version: int | None) -> Any:
     """A part of a file's tree, as the state of a class where one is given."""
-    from persist._torch_values import part_at
-    from persist._trust import Trust
-    from persist._unversioned import assume, state_of
+    from persist._api.unversioned import assume, state_of
+    from persist._objects.torch_values import part_at
+    from persist._objects.trust import Trust
 
     tree = part_at(file._written, file.looker, at) if at else file._written
     if tree is ABSENT:
@@ -544,7 +544,7 @@ def written_layouts(file: File) -> dict[str, Any]:
     structure = file._content.structure
     if file.format != "persist" or not isinstance(structure, dict):
         return {}
-    from persist._layout_checks import mismatched
+    from persist._layouts.checks import mismatched
 
     named = frozenset(file._content.globals)  # a file may list schemas that nothing in it is of
     said = [
@@ -645,10 +645,10 @@ def explain_file(
     validate: bool = True,
 ) -> Plan:
     """Return what `load` would do to each record of an open file, or of a part of its tree."""
-    from persist._inert import Inert
+    from persist._api.unversioned import check_is
     from persist._objects.build import build
-    from persist._trust import Trust
-    from persist._unversioned import check_is
+    from persist._objects.inert import Inert
+    from persist._objects.trust import Trust
     from persist._upgrade import records
 
     knowledge = file.knowledge
@@ -735,7 +735,7 @@ def restore(
     """
     from persist._restore import match as restore_match
     from persist._restore.targets import target_of
-    from persist._torch_targets import Written, has_state, restore_state
+    from persist._restore.torch_targets import Written, has_state, restore_state
 
     wants_torch = options.pop("arrays", "numpy")
     _check_arrays(wants_torch)
@@ -945,7 +945,7 @@ def tree_of(
 def save_tree(tree: Any, target: Any, *, registry: Registry | None = None, **options: Any) -> None:
     """Write a tree into a container."""
     from persist import _container
-    from persist._manifest_schemas import schemas_in_file
+    from persist._api.manifest_schemas import schemas_in_file
 
     options["schemas"] = schemas_in_file(_known(registry))
     with collector_paused():
@@ -984,8 +984,8 @@ def renew(
         SchemaError: a record cannot be brought up to date, with its path.
     """
     from persist import _container
-    from persist._inert import Inert
-    from persist._manifest_schemas import schemas_in_file
+    from persist._api.manifest_schemas import schemas_in_file
+    from persist._objects.inert import Inert
     from persist._upgrade import records
 
     registry = _known(registry)
@@ -1069,7 +1069,7 @@ def _flat(tree: Any, format: str) -> dict[str, Any]:
     Raises:
         FormatError: there is something that is no array, with its path.
     """
-    from persist._wire.quantized import expanded
+    from persist._wire.torch.quantized import expanded
 
     most = Limits().paths
     names = expanded(Names(lambda: tree, Looker(), is_array, most, format))
@@ -1094,7 +1094,7 @@ def _older(
     """The records of these schemas as an older version had them; bare, without a version."""
     if not versions:
         return tree
-    from persist._inert import Inert
+    from persist._objects.inert import Inert
     from persist._upgrade.downgrade import downgrade_tree
 
     for name in versions:
@@ -1325,9 +1325,9 @@ def upgraded_state(
     state: Any, cls: type, registry: Registry, assume_version: int | None = None, **options: Any
 ) -> Any:
     """Make an instance of a declared class of a plain value: see `Registry.upgrade`."""
+    from persist._api.unversioned import assume, check_is, state_of
     from persist._objects.build import build
     from persist._objects.flatten import flatten
-    from persist._unversioned import assume, check_is, state_of
     from persist._upgrade import records
 
     tree = state_of(flatten(state, registry), cls, registry)

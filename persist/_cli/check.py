@@ -14,7 +14,7 @@ from persist._cli import _project
 from persist._cli._project import reporting
 
 if TYPE_CHECKING:
-    from persist._lockfile import Lock
+    from persist._layouts.lockfile import Lock
     from persist.history.checking import Result
 
 __all__ = ["add", "run"]
@@ -79,7 +79,7 @@ def _lock_at(text: str, path: Path) -> Lock:
     """The lock in a file, or in a revision of git."""
     import subprocess
 
-    from persist._lockfile import parse_lock, read_lock
+    from persist._layouts.lockfile import parse_lock, read_lock
     from persist.errors import PersistError
 
     if Path(text).is_file():

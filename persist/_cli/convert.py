@@ -90,7 +90,7 @@ def _value(file: File, format: str) -> tuple[Any, int]:
     """What is written of a file, and how much of it is not."""
     import numpy as np
 
-    from persist._wire.quantized import expanded
+    from persist._wire.torch.quantized import expanded
     from persist.tree import LazyArray
 
     if format not in _ARRAYS_ONLY:

@@ -17,12 +17,12 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the files; 1 if something of these names is there already."""
-    from persist import _demo
     from persist._cli._each import each
     from persist._cli._out import show
+    from persist.demo import _files
 
     def one(folder: str) -> None:
-        count = len(_demo.write(folder))
+        count = len(_files.write(folder))
         show(
             f"{folder}: {count} genuine old files. Try: cd {folder}; persist inspect runs/logreg_v1.pkl"
         )

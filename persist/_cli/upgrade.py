@@ -201,7 +201,7 @@ def _one(
     from persist._cli import _reading
     from persist._cli._staleness import look, steps_of
     from persist._cli._written import upgraded_from
-    from persist._inert import Inert
+    from persist._objects.inert import Inert
     from persist._upgrade import records
     from persist.errors import UnknownFormatError
 
@@ -291,7 +291,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def _as_class(file: File, name: str, at: str) -> Any:
     """The tree of a file, in which what stands at a path is the state of a class."""
-    from persist._unversioned import placed
+    from persist._api.unversioned import placed
     from persist.errors import UnknownSchemaError
 
     cls = file.knowledge.class_for(name)
@@ -312,7 +312,7 @@ def _in_place(
     """Bring one container up to date where it is."""
     import persist
     from persist._api import files
-    from persist._inert import Inert
+    from persist._objects.inert import Inert
     from persist._trees.compare import difference
     from persist._upgrade import records
     from persist.errors import DamagedFileError, UnknownFormatError

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from persist._wire import dtype_text
+from persist._wire.base import dtype_text
 from persist._wire.base.ml_dtypes import find_extended, missing_name
 from persist._wire.npy.npy import dtype_of
 from persist.errors import FormatError, MissingExtraError

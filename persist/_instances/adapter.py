@@ -39,9 +39,9 @@ from persist._instances.builtin_bases import (
     written_names,
 )
 from persist._instances.constants import NAMED, ConstantRef, constant_of, refusal, unknown_constant
+from persist._instances.machinery import is_machinery, refuse_changed, refuse_machinery
 from persist._instances.resources import stored
-from persist._layout_checks import check_case
-from persist._machinery import is_machinery, refuse_changed, refuse_machinery
+from persist._layouts.checks import check_case
 from persist._upgrade.compiled import LATE
 from persist._upgrade.records import unknown_text
 from persist._upgrade.state import freeze, roots_of, take_array, thaw, today_state

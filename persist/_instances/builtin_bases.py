@@ -17,7 +17,7 @@ import attrs
 import numpy as np
 
 from persist import schema as _schema
-from persist._machinery import is_machinery, refuse_machinery
+from persist._instances.machinery import is_machinery, refuse_machinery
 from persist.errors import SchemaError
 from persist.schema import dotted
 from persist.tree import Record

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from persist._envelope import CODEC, FIELDS, INSIDE
+from persist._instances.machinery import refuse_changed
 from persist._instances.waiting import SESSION
-from persist._machinery import refuse_changed
 from persist._trees.copier import SCALAR
 from persist._upgrade.compiled import compiled, is_ordinary
 from persist.registry._declarations import EPOCH
@@ -90,7 +90,7 @@ _SET_CODEC = """ids = BUSY.ids
 
 
 _numbers = itertools.count()
-SENT = "persist._sent"  # the module in which pickle looks for what is installed
+SENT = "persist._instances.sent"  # the module in which pickle looks for what is installed
 INSTALLED: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
 
 
@@ -128,7 +128,7 @@ def _install(road: Road, name: str, source: str, space: dict[str, Any]) -> None:
     space = {**space, "GENERAL": getattr(general, "_persist_general", general)}
     compiled(source, f"{name} of {road.cls.__qualname__}", space)
     function: Callable[..., Any] = space[name]
-    # cloudpickle sends a class with its functions: this one by reference, see persist._sent.
+    # cloudpickle sends a class with its functions: this one by reference, see persist._instances.sent.
     function.__qualname__ = f"{name}_{next(_numbers)}_{road.cls.__name__}"
     function.__module__ = SENT
     INSTALLED[function.__qualname__] = function

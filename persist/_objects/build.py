@@ -20,17 +20,13 @@ from typing import Any
 import numpy as np
 
 from persist import versioned
-from persist._enums import attribute_of, class_here, lost_member, member_named, member_of
 from persist._envelope import FIELDS
 from persist._instances.adapter import road_of
 from persist._instances.builtin_bases import base_in_c, builtin_of, can_make, reconstructed
-from persist._machinery import is_machinery, refuse_changed, refuse_machinery
+from persist._instances.machinery import is_machinery, refuse_changed, refuse_machinery
 from persist._objects.rows import Loose, short_way
-from persist._torch_values import tensor_of
-from persist._trees import numpy_random
-from persist._trees.driver import ATOMS, Driver, Parts, object_fields
-from persist._trees.paths import Looker, step_of
-from persist._trust import (
+from persist._objects.torch_values import tensor_of
+from persist._objects.trust import (
     Missing,
     Trust,
     constant_call,
@@ -38,6 +34,9 @@ from persist._trust import (
     missing_below,
     refused,
 )
+from persist._trees import numpy_random
+from persist._trees.driver import ATOMS, Driver, Parts, object_fields
+from persist._trees.paths import Looker, step_of
 from persist._upgrade.plan import Plan, Rehearsal, located
 from persist.errors import (
     MissingExtraError,
@@ -50,6 +49,7 @@ from persist.errors import (
 )
 from persist.registry import Registry
 from persist.registry._declarations import outside
+from persist.registry._enums import attribute_of, class_here, lost_member, member_named, member_of
 from persist.tree import ABSENT, Global, LazyArray, Record, at_path, is_slots_pair
 
 __all__ = ["build"]

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from persist import versioned
-from persist._enums import is_plain_member, reference
 from persist._instances.adapter import refuse_class, road_of
 from persist._instances.builtin_bases import builtin_of
 from persist._objects.rows import Met, Short, Taker, short_way
@@ -27,10 +26,11 @@ from persist._trees import numpy_random
 from persist._trees.columns import MANY, Row, RowDict, RowList
 from persist._trees.driver import ATOMS, Driver, Parts, object_fields
 from persist._trees.paths import is_masked, step_of
-from persist._wire.quantized import record_of_torch
+from persist._wire.torch.quantized import record_of_torch
 from persist._wire.torch.storage import Blob, of_torch
 from persist.errors import PersistError, SchemaError, UnknownSchemaError
 from persist.registry import Registry
+from persist.registry._enums import is_plain_member, reference
 from persist.tree import ABSENT, Global, LazyArray, Record
 
 __all__ = ["flatten", "reduced"]

@@ -24,7 +24,7 @@ from persist._wire.base.ml_dtypes import (
     missing_name,
     stored_dtype,
 )
-from persist._wire.quantized import QuantizedTensor, WithQuantized
+from persist._wire.torch.quantized import QuantizedTensor, WithQuantized
 from persist.errors import RestoreError
 
 __all__ = ["Report", "Slot", "Target", "fill", "slashed"]

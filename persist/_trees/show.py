@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from persist._printing import repr_of
+from persist._runtime.printing import repr_of
 from persist._trees.paths import Looker, is_array
 from persist._wire.base.ml_dtypes import dtype_name, stored_dtype
 from persist.errors import PersistError

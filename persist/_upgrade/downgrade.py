@@ -85,7 +85,7 @@ def downgrade_tree(
         registry: what is known.
         is_bare: records get no version, and the names by which their classes are imported, for
             a pickle that yesterday's code reads.
-        live: puts records in the place of instances that steps made (`persist._inert.Inert`).
+        live: puts records in the place of instances that steps made (`persist._objects.inert.Inert`).
 
     Raises:
         SchemaError: as `downgrade_record`, with the path.

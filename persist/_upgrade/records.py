@@ -29,10 +29,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from persist import _layout_checks
-from persist._enums import may_be_member, member_of, name_of
 from persist._envelope import FIELDS, ITEMS, Layer, unwrap
-from persist._layout_checks import WrittenLayout
+from persist._layouts import checks
+from persist._layouts.checks import WrittenLayout
 from persist._trees import numpy_random
 from persist._trees.copier import Copier, has_no_arrays, is_holder
 from persist._upgrade import compiled
@@ -57,6 +56,7 @@ from persist.errors import (
 )
 from persist.registry import Registry, default_registry
 from persist.registry._declarations import outside
+from persist.registry._enums import may_be_member, member_of, name_of
 from persist.schema import Schema
 from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record
 
@@ -95,7 +95,7 @@ def upgrade(
         strict: a record whose versions only a guess tells (no envelope, no stamp
             answered) is an error, unless its schema is at version 1.
         see: what a pack sees in the place of a record that no schema knows, or ABSENT.
-        live: puts records in the place of instances that steps made (`persist._inert.Inert`).
+        live: puts records in the place of instances that steps made (`persist._objects.inert.Inert`).
         names: what records of declared classes are called: "schema", the name that outlives a
             move of the class, for files of ours; "class", the name by which it is imported, for
             pickles; "" leaves a name of today as it is in the file.
@@ -358,15 +358,15 @@ class _Run:
     def _layout_note(self, record: Record, schema: Schema, case: Case) -> str:
         """What there is to note of a layout that is not today's, where that is no error."""
         policy = self.layout
-        if self.dry and _layout_checks.policy_of(self.registry, policy) == "warn":
+        if self.dry and checks.policy_of(self.registry, policy) == "warn":
             policy = "note"
-        note = _layout_checks.check_case(case, self.registry, policy)
+        note = checks.check_case(case, self.registry, policy)
         written = self._written.get(schema.name)
         if written is None or record.version != schema.version:
             return note
-        if _layout_checks.has_moved_fields(case):
+        if checks.has_moved_fields(case):
             return note
-        found = _layout_checks.check_written(schema, written, self.registry, policy)
+        found = checks.check_written(schema, written, self.registry, policy)
         if not self.dry:  # one warning a file
             del self._written[schema.name]
         return note or found

@@ -21,10 +21,10 @@ from typing import Any
 
 from persist._api import files
 from persist._objects.snapshot import Memory
-from persist._run_folder import LocalFolder, RemoteFolder, RemoteLock
 from persist._runtime.lazy_regex import regex
 from persist._wire.base.source import is_url
 from persist.checkpoints._background import Background
+from persist.checkpoints._folder import LocalFolder, RemoteFolder, RemoteLock
 from persist.checkpoints._lock import Lock
 from persist.errors import (
     DamagedFileError,

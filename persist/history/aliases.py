@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from persist._lockfile import Lock
+from persist._layouts.lockfile import Lock
 from persist.errors import SchemaError
 from persist.history.project import Project
 from persist.registry import Registry

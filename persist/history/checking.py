@@ -11,8 +11,8 @@ from typing import Any
 
 import attrs
 
-from persist._layouts import ClassLayout, differences
-from persist._lockfile import Lock, LockedSchema
+from persist._layouts.description import ClassLayout, differences
+from persist._layouts.lockfile import Lock, LockedSchema
 from persist.errors import MissingMigrationError, SchemaError
 from persist.history.locking import layout_of_schema, locked_step
 from persist.history.project import Project

@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from persist._layouts import CODEC, ClassLayout, FieldLayout, differences
+from persist._layouts.description import CODEC, ClassLayout, FieldLayout, differences
 from persist.errors import MissingMigrationError, SchemaError
 from persist.history.evidence import DOUBTFUL, LIKELY, Guess, State, guesses
 from persist.history.locking import layout_of_schema

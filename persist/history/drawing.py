@@ -10,8 +10,8 @@ import shutil
 import subprocess
 from collections.abc import Iterable
 
-from persist._layouts import differences
-from persist._lockfile import Lock, LockedSchema
+from persist._layouts.description import differences
+from persist._layouts.lockfile import Lock, LockedSchema
 from persist._upgrade.plan import Plan
 from persist.errors import PersistError, SchemaError
 from persist.registry import Registry

@@ -16,7 +16,7 @@ import numpy as np
 
 from persist._api import files
 from persist._envelope import unwrap
-from persist._layouts import CODEC, ClassLayout, FieldLayout, source_of
+from persist._layouts.description import CODEC, ClassLayout, FieldLayout, source_of
 from persist.ops._address import is_equal
 from persist.registry import Registry
 from persist.tree import LazyArray, Record
@@ -260,7 +260,7 @@ def _renames_by_position(old: ClassLayout, cls: type) -> dict[str, tuple[str, st
     The old ``__setstate__`` is taken from the last commit, where the source is in a git repository;
     else the lock file says which attribute stood where.
     """
-    from persist._layouts import unpackings
+    from persist._layouts.description import unpackings
 
     setstate = vars(cls).get("_persist_setstate") or vars(cls).get("__setstate__")
     tree = source_of(inspect.unwrap(setstate)) if callable(setstate) else None

@@ -10,8 +10,8 @@ from typing import Any
 import attrs
 
 from persist import ops as _ops
-from persist._layouts import ClassLayout, differences, layout_of, normalised, source_of
-from persist._lockfile import Lock, LockedSchema, LockedStep, LockedVersion
+from persist._layouts.description import ClassLayout, differences, layout_of, normalised, source_of
+from persist._layouts.lockfile import Lock, LockedSchema, LockedStep, LockedVersion
 from persist.history.project import Project
 from persist.registry import Registry
 from persist.registry._declarations import Migration

@@ -20,8 +20,8 @@ from typing import Any
 
 import attrs
 
-from persist._layout_checks import unchecked_heads
-from persist._lockfile import Lock, read_lock
+from persist._layouts.checks import unchecked_heads
+from persist._layouts.lockfile import Lock, read_lock
 from persist.errors import PersistError, SchemaError
 from persist.registry import Registry, default_registry
 from persist.schema import Schema

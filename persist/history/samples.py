@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from persist._api import files
-from persist._layouts import CODEC, ClassLayout, FieldLayout
+from persist._layouts.description import CODEC, ClassLayout, FieldLayout
 from persist.errors import PersistError
 from persist.history import golden
 from persist.history.project import Project
@@ -135,7 +135,7 @@ def make_current(project: Project, schema: Schema, name: str = "") -> golden.Gol
 def _state_of_all(schema: Schema, layout: ClassLayout, registry: Any) -> Any:
     if layout.kind == CODEC:
         return state_of_layout(layout)
-    from persist._layouts import layout_of
+    from persist._layouts.description import layout_of
 
     fields: dict[str, Any] = {}
     parts = registry.layout(schema.cls).parts

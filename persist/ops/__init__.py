@@ -1382,7 +1382,7 @@ def to_json(step: Op | Iterable[Op]) -> str:
     Raises:
         TypeError: there is a function in it, or a value that is no data.
     """
-    from persist._ops_data import to_text
+    from persist.ops._data import to_text
 
     steps = step if isinstance(step, Op) else tuple(step)
     return to_text(steps, globals())
@@ -1394,6 +1394,6 @@ def from_json(text: str) -> Any:
     Raises:
         ValueError: it holds none.
     """
-    from persist._ops_data import from_text
+    from persist.ops._data import from_text
 
     return from_text(text, globals())

@@ -23,6 +23,7 @@ from typing import IO, Any, NoReturn
 
 import numpy as np
 
+from persist._wire.base.dtype_text import from_text
 from persist._wire.base.ml_dtypes import (
     decodable,
     dtype_name,
@@ -32,7 +33,6 @@ from persist._wire.base.ml_dtypes import (
     stored_dtype,
 )
 from persist._wire.base.source import Source
-from persist._wire.dtype_text import from_text
 from persist._wire.torch.safetensors_header import Rows, Tensor, rows_of
 from persist.errors import DamagedFileError, FormatError
 from persist.readers.base import Content, LateContent, Options, Reader

@@ -9,7 +9,7 @@ Evidence    The savers named above; TensorFlow's own folders are read by
 Traps       ``model-00001-of-00002`` is a part, no step, and so is ``model_rank0``; ``0.35`` in a
             name is a loss; ``resnet50`` has a number that is no step, ``2016-exp07`` two. Several
             kinds of file may bear the same steps (the model and its optimizer). What is no series
-            by strict rules (`persist._wire.series_names`) is none.
+            by strict rules (`persist._wire.base.series_names`) is none.
 Gives       What the file of the chosen step gives; of several kinds a dict by
             their names without the number. ``structure``: ``series`` with the
             steps, the one chosen and the files. Which step was chosen of how many, and what was left
@@ -22,8 +22,8 @@ from typing import Any
 
 from persist._runtime.lazy_regex import regex
 from persist._wire.base.numbered_steps import Step, chosen
+from persist._wire.base.series_names import Folder, look
 from persist._wire.base.source import Source
-from persist._wire.series_names import Folder, look
 from persist._wire.tensorflow.checkpoint_files import STATE, is_state
 from persist.errors import FormatError
 from persist.readers.base import Content, Options, Reader

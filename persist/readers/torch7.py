@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 
 from persist._runtime.lazy_regex import regex
+from persist._wire.base.dtype_text import from_text
 from persist._wire.base.source import Cursor, Source
-from persist._wire.dtype_text import from_text
 from persist.errors import DamagedFileError, FormatError, LimitError
 from persist.readers.base import Content, Options, Reader
 from persist.tree import ABSENT, LazyArray, Record

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from persist import ops
-from persist._layouts import CODEC, ClassLayout, FieldLayout
+from persist._layouts.description import CODEC, ClassLayout, FieldLayout
 from persist._upgrade import compiled
 from persist._upgrade.versions import failed, read_lazy
 from persist.history.project import Project, find_project

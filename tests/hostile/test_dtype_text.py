@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from attacks import P, attack, container, named, npy, text
 
-from persist._wire import dtype_text
+from persist._wire.base import dtype_text
 
 # A divisor of zero ends the interpreter at once, a multiple of zero when a value is printed.
 CODES = ["<M8[s/0]", "m8[D/0]", "<M8[0s]", "m8[4294967296s]", "<M8[s/2]", "M8[25s/1]"]

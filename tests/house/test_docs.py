@@ -170,7 +170,7 @@ def test_the_files_of_the_demo_are_current() -> None:
         import make_demo
     finally:
         sys.path.remove(str(TOP / "docs"))
-    with zipfile.ZipFile(TOP / "persist" / "_demo.zip") as archive:
+    with zipfile.ZipFile(TOP / "persist" / "demo" / "files.zip") as archive:
         found = {name: archive.read(name) for name in archive.namelist()}
     wanted = {name: path.read_bytes() for name, path in make_demo.members().items()}
     assert found == wanted, "run: python docs/make_demo.py"

@@ -116,7 +116,7 @@ READERS = [
     path
     for path in SOURCES
     if re.match(r"persist\.(_wire|readers|_container|migrations)\b", name_of(path))
-    and name_of(path) != "persist._wire.dtype_text"
+    and name_of(path) != "persist._wire.base.dtype_text"
 ]
 
 
@@ -135,14 +135,14 @@ def is_ours(argument: ast.expr) -> bool:
 
 @pytest.mark.parametrize("path", READERS, ids=name_of)
 def test_dtypes_of_text_in_a_file_are_made_in_one_place(path: Path) -> None:
-    """NumPy's parser of dtypes can end the interpreter: `persist._wire.dtype_text` checks first."""
+    """NumPy's parser of dtypes can end the interpreter: `persist._wire.base.dtype_text` checks first."""
     for function in functions(ast.parse(path.read_text())):
         for node in ast.walk(function):
             if not isinstance(node, ast.Call) or ast.unparse(node.func) not in DTYPE_PARSERS:
                 continue
             known = (name_of(path), function.name) in MAKES_DTYPES
             assert known or (node.args and is_ours(node.args[0])), (
-                f"{path.name}:{node.lineno}: make it with persist._wire.dtype_text"
+                f"{path.name}:{node.lineno}: make it with persist._wire.base.dtype_text"
             )
 
 

@@ -24,7 +24,7 @@ def expected() -> set[str]:
     for path in (TOP / "migrations").iterdir():
         if path.suffix in (".py", ".tsv"):
             names.add(f"persist/migrations/{path.name}")
-    names.add("persist/_demo.zip")  # the files that README and docs use
+    names.add("persist/demo/files.zip")  # the files that README and docs use
     return names
 
 

@@ -21,8 +21,8 @@ from persist._container import dtypes
 from persist._container.layout import FACTORIES
 from persist._container.reading.tables import run_of
 from persist._wire.base.c_recursion import MOST
+from persist._wire.base.dtype_text import from_text
 from persist._wire.base.ml_dtypes import decodable, decoded, decoded_dtype, missing_name
-from persist._wire.dtype_text import from_text
 from persist.tree import (
     ABSENT,
     Global,

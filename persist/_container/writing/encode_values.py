@@ -27,9 +27,9 @@ from persist._container.writing.encode import (
 )
 from persist._container.writing.json_text import bits
 from persist._container.writing.members import Item
+from persist._wire.base.dtype_text import from_text
 from persist._wire.base.ml_dtypes import encoded
-from persist._wire.dtype_text import from_text
-from persist._wire.quantized import storage_record
+from persist._wire.torch.quantized import storage_record
 from persist._wire.torch.storage import Storage
 from persist.errors import FormatError
 from persist.tree import LazyArray

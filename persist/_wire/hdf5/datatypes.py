@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from persist._wire import dtype_text
+from persist._wire.base import dtype_text
 from persist._wire.hdf5 import unusual_numbers
 from persist._wire.hdf5 import values as hdf5_values
 from persist._wire.hdf5.cursor import Fields, Frame

@@ -12,8 +12,8 @@ from typing import Any
 import attrs
 import numpy as np
 
+from persist._wire.base.dtype_text import from_text
 from persist._wire.base.ml_dtypes import extended, missing_name
-from persist._wire.dtype_text import from_text
 from persist._wire.hdf5.cursor import Frame
 
 __all__ = ["Float", "integers"]

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from persist._wire.base.dtype_text import from_text
 from persist._wire.base.source import Source
-from persist._wire.dtype_text import from_text
 from persist.errors import DamagedFileError
 
 __all__ = ["Table", "identifier", "root"]

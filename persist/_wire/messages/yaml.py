@@ -19,8 +19,8 @@ from typing import Any, NoReturn
 import attrs
 import numpy as np
 
+from persist._wire.base.dtype_text import from_text
 from persist._wire.base.source import Source
-from persist._wire.dtype_text import from_text
 from persist._wire.pickle.numpy_rebuild import array_of_parts
 from persist.errors import DamagedFileError, LimitError, MissingExtraError
 from persist.tree import ABSENT, Global, Record

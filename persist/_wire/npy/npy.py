@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from persist._runtime.lazy_regex import regex
-from persist._wire import dtype_text
+from persist._wire.base import dtype_text
 from persist._wire.base.source import Cursor, Source
 from persist.errors import DamagedFileError, PersistError
 from persist.tree import LazyArray

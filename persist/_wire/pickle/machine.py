@@ -34,8 +34,8 @@ import numpy as np
 from persist._runtime.lazy_regex import regex
 from persist._wire.base.c_recursion import BARE, MOST, holds_bare, is_too_deep
 from persist._wire.base.source import Cursor, Source
-from persist._wire.by_value import class_of
 from persist._wire.pickle import fast_loop
+from persist._wire.pickle.by_value import class_of
 from persist.errors import DamagedFileError, FormatError, LimitError, PersistError
 from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record, are_attributes
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from persist._wire import dtype_text
+from persist._wire.base import dtype_text
 from persist._wire.base.ml_dtypes import (
     EncodedArray,
     decodable,

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from persist._wire.base.dtype_text import from_text
 from persist._wire.base.ml_dtypes import decodable, extended, missing_name
 from persist._wire.base.source import Source
-from persist._wire.dtype_text import from_text
 from persist._wire.messages.protobuf import Message
 from persist._wire.tensorflow.schemas import dtype_name, shape_of
 from persist.errors import DamagedFileError, LimitError

@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from persist._wire.base.dtype_text import from_text
 from persist._wire.base.ml_dtypes import (
     decoded,
     decoded_dtype,
@@ -35,8 +36,7 @@ from persist._wire.base.ml_dtypes import (
     missing_name,
 )
 from persist._wire.base.source import Source
-from persist._wire.dtype_text import from_text
-from persist._wire.quantized import QuantizedTensor, tensor_of_torch
+from persist._wire.torch.quantized import QuantizedTensor, tensor_of_torch
 from persist.errors import DamagedFileError, MissingExtraError
 from persist.tree import LazyArray
 

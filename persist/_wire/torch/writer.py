@@ -20,7 +20,7 @@ import numpy as np
 from persist._wire.archives.stored_zip import StoredZip
 from persist._wire.base.ml_dtypes import dtype_name, dtype_text, encoded
 from persist._wire.pickle.writer import PickleWriter
-from persist._wire.quantized import QuantizedTensor
+from persist._wire.torch.quantized import QuantizedTensor
 from persist._wire.torch.rebuild import storage_of
 from persist._wire.torch.storage import (
     DTYPES,

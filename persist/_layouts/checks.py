@@ -23,7 +23,7 @@ from persist.registry._declarations import outside
 from persist.schema import DECLARED, Field, Schema, dotted, fingerprint, plain_name
 
 if TYPE_CHECKING:  # imported where a layout has changed: no load waits for it
-    from persist._layouts import ClassLayout
+    from persist._layouts.description import ClassLayout
 
 __all__ = [
     "POLICIES", "WrittenLayout", "check_case", "check_head", "check_policy", "check_written", "has_moved_fields",
@@ -158,9 +158,9 @@ def check_written(
 
 
 def _changed(schema: Schema, written: WrittenLayout, registry: Registry) -> LayoutError:
-    from persist import _layouts
-    from persist._layouts import ClassLayout, FieldLayout
-    from persist._lockfile import find_lock
+    from persist._layouts import description
+    from persist._layouts.description import ClassLayout, FieldLayout
+    from persist._layouts.lockfile import find_lock
 
     today = _today(schema, registry)
     lock = find_lock(_file_of(schema.cls))
@@ -171,7 +171,7 @@ def _changed(schema: Schema, written: WrittenLayout, registry: Registry) -> Layo
     else:
         rows = tuple(today.field(name) or FieldLayout(name) for name in written.names)
         before = ClassLayout(today.kind, rows, (), written.fingerprint)
-    lines = _layouts.differences(before, today)
+    lines = description.differences(before, today)
     return LayoutError(
         f"version {schema.version} of {schema.name!r} has two layouts: the file was written with "
         f"[{before}] ({written.fingerprint}), and the class has [{today}] ({schema.fingerprint}): "
@@ -188,10 +188,10 @@ def _changed(schema: Schema, written: WrittenLayout, registry: Registry) -> Layo
 
 
 def _today(schema: Schema, registry: Registry) -> ClassLayout:
-    from persist import _layouts
+    from persist._layouts import description
 
     layout = None if schema.cls is None else registry.layout(schema.cls)
-    return _layouts.layout_of(schema, layout)
+    return description.layout_of(schema, layout)
 
 
 def _sentence(lines: list[str]) -> str:
@@ -231,8 +231,8 @@ def check_head(cls: type, expected: Any, version: int, registry: Registry) -> No
     """
     if not _is_checking[0]:
         return
-    from persist import _layouts
-    from persist._lockfile import find_lock
+    from persist._layouts import description
+    from persist._layouts.lockfile import find_lock
 
     if not isinstance(expected, str) or not 4 <= len(expected.rstrip("…")) <= 8:
         raise SchemaError(
@@ -250,7 +250,7 @@ def check_head(cls: type, expected: Any, version: int, registry: Registry) -> No
     name = vars(cls)[DECLARED].schema or dotted(cls)
     locked = find_lock(_file_of(cls)).schemas.get(name)
     known = None if locked is None else locked.versions.get(version)
-    lines = [] if known is None else _layouts.differences(known.layout, today)
+    lines = [] if known is None else description.differences(known.layout, today)
     what = f" ({_sentence(lines)})" if lines else ""
     raise LayoutError(
         f"its layout is [{today}] ({today.fingerprint}), and its head says layout={expected!r}{what}.",
@@ -266,8 +266,8 @@ def check_head(cls: type, expected: Any, version: int, registry: Registry) -> No
 
 def _candidates(cls: type, registry: Registry) -> Iterable[ClassLayout]:
     """The layouts that a class can turn out to have, the likeliest last."""
-    from persist import _layouts
-    from persist._layouts import ClassLayout, FieldLayout
+    from persist._layouts import description
+    from persist._layouts.description import ClassLayout, FieldLayout
 
     done = {"__attrs_attrs__", "__dataclass_fields__"} & vars(cls).keys()
     try:
@@ -281,7 +281,7 @@ def _candidates(cls: type, registry: Registry) -> Iterable[ClassLayout]:
             registry._layouts.pop(cls, None)
     if schema is None:
         return
-    yield _layouts.layout_of(schema, layout)
+    yield description.layout_of(schema, layout)
     if done or schema.codec or "persistent" in vars(cls):
         return
     fields = _decorated_fields(cls)
@@ -289,7 +289,7 @@ def _candidates(cls: type, registry: Registry) -> Iterable[ClassLayout]:
         rows = tuple(FieldLayout(field.name, "", "", None) for field in fields)
         own = [field for field in fields if field.attribute not in _inherited(layout, cls)]
         own = [field for field in own if not field.transient]
-        yield ClassLayout(_layouts.FIELDS, rows, (), fingerprint(own))
+        yield ClassLayout(description.FIELDS, rows, (), fingerprint(own))
 
 
 def _inherited(layout: Any, cls: type) -> set[str]:
@@ -303,11 +303,11 @@ def _inherited(layout: Any, cls: type) -> set[str]:
 
 def _decorated_fields(cls: type) -> list[Field] | None:
     """The fields that a decorator will make of the annotations; None where there are none."""
-    from persist import _layouts
+    from persist._layouts import description
 
     names = {
         name: None
-        for name, annotation in _layouts.annotations_of(cls).items()
+        for name, annotation in description.annotations_of(cls).items()
         if "ClassVar" not in str(annotation) and "InitVar" not in str(annotation)
     }
     for name, found in vars(cls).items():

@@ -136,7 +136,7 @@ def test_the_same_layout_is_no_fault(kind: str) -> None:
 
 
 def fingerprint_of(cls: Any) -> str:
-    from persist._layouts import layout_of
+    from persist._layouts.description import layout_of
 
     registry = cls._persist_declared.registry
     return layout_of(registry.schema_for(cls), registry.layout(cls)).fingerprint

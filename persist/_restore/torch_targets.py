@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from persist._objects.torch_values import part_at, with_tensors
 from persist._restore.match import Report, Slot, Target
 from persist._runtime.lazy_regex import regex
-from persist._torch_values import part_at, with_tensors
 from persist._trees.paths import Looker
 from persist._wire.base.ml_dtypes import extended
-from persist._wire.quantized import QuantizedTensor
+from persist._wire.torch.quantized import QuantizedTensor
 from persist._wire.torch.storage import as_torch
 from persist.errors import RestoreError
 from persist.tree import LazyArray

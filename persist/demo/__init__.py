@@ -27,10 +27,10 @@ def write(folder: str | os.PathLike[str]) -> list[Path]:
         PersistError: a file of one of these names is there, and holds something else; then
             nothing is written.
     """
-    data = pkgutil.get_data("persist", "_demo.zip")
+    data = pkgutil.get_data(__name__, "files.zip")
     if data is None:
         raise PersistError(
-            "this installation lacks the files of the demo.", file="persist/_demo.zip"
+            "this installation lacks the files of the demo.", file="persist/demo/files.zip"
         )
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         found = {Path(folder, *name.split("/")): archive.read(name) for name in archive.namelist()}

@@ -22,7 +22,7 @@ from persist._wire.torch import storage
 from persist.errors import MissingExtraError, RestoreError
 from persist.readers import safetensors
 
-CORPUS = Path(__file__).parent / "corpus"
+CORPUS = Path(__file__).parents[2] / "corpus"
 # 1.0, 2.0 as bfloat16; 1.0, 2.0 as float8_e4m3fn
 HEADER = {
     "w": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]},

@@ -14,10 +14,10 @@ from typing import Any
 
 import attrs
 
-from persist._enums import class_here
 from persist._trees.copier import is_holder, parts_of
 from persist.errors import UntrustedError
 from persist.registry import Registry
+from persist.registry._enums import class_here
 from persist.tree import Global, Record
 
 __all__ = [

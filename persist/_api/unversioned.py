@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from persist._envelope import unwrap
-from persist._torch_values import part_at
+from persist._objects.torch_values import part_at
 from persist._trees.copier import records_in
 from persist._trees.paths import Looker
 from persist.errors import PersistError, UnknownSchemaError

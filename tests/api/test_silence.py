@@ -636,7 +636,7 @@ def test_the_rule_that_a_refused_restore_tells_fills_the_model(
 
 # Cases that others met; each folder of tests/cases has the recipe of its file.
 
-CASES = Path(__file__).parent / "cases"
+CASES = Path(__file__).parents[1] / "cases"
 
 
 @pytest.mark.parametrize("name", ["tagger.cloudpickle", "tagger.dill"])

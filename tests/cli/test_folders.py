@@ -13,7 +13,7 @@ import pytest
 import persist
 from persist._cli import main
 
-CASES = Path(__file__).parent / "cases"
+CASES = Path(__file__).parents[1] / "cases"
 Captured = pytest.CaptureFixture[str]
 
 

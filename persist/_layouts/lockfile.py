@@ -16,7 +16,7 @@ from typing import Any
 
 import attrs
 
-from persist._layouts import ClassLayout, FieldLayout
+from persist._layouts.description import ClassLayout, FieldLayout
 from persist.errors import SchemaError
 
 __all__ = ["FORM", "Lock", "LockedSchema", "LockedStep", "LockedVersion", "find_lock", "read_lock"]

@@ -29,8 +29,8 @@ from persist._wire.pickle.numpy_rebuild import array_of_parts
 from persist._wire.pickle.writer import PickleWriter
 from persist.tree import ABSENT, Global, LazyArray, PersistentRef
 
-CASES = Path(__file__).parent / "cases"
-CORPUS = Path(__file__).parent / "corpus"
+CASES = Path(__file__).parents[1] / "cases"
+CORPUS = Path(__file__).parents[1] / "corpus"
 
 
 def written(value: Any, protocol: int = 4) -> bytes:
