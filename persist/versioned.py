@@ -28,12 +28,12 @@ from persist import schema as _schema
 from persist._instances import sent
 from persist._instances.adapter import (
     Flat,
+    adapter_of,
     default_setstate,
     finish,
     flatten_state,
     is_busy,
     restore_state,
-    road_of,
 )
 from persist._instances.builtin_bases import Contents, fill, make, unpacked
 from persist._instances.builtin_bases import make_array as _array
@@ -95,7 +95,7 @@ class Versioned:
 
     __slots__ = ()
 
-    _persist_road: Any = None
+    _persist_adapter: Any = None
 
     def __init_subclass__(
         cls,
@@ -110,7 +110,7 @@ class Versioned:
         _declare(cls, version, schema, registry, layout)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return road_of(type(self)).reduce(self)
+        return adapter_of(type(self)).reduce(self)
 
     __reduce_ex__._persist_own = True  # type: ignore[attr-defined]
 
@@ -118,15 +118,15 @@ class Versioned:
         if is_busy(self):
             default_setstate(self, state)
         else:
-            road_of(type(self)).load(self, state)
+            adapter_of(type(self)).load(self, state)
 
     __setstate__._persist_own = True  # type: ignore[attr-defined]
 
     def __copy__(self) -> Any:
-        return road_of(type(self)).copied(self, None)
+        return adapter_of(type(self)).copied(self, None)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        return road_of(type(self)).copied(self, memo)
+        return adapter_of(type(self)).copied(self, memo)
 
 
 def _declare_enum(
@@ -185,7 +185,7 @@ def _declare(
         home = default_registry if registry is None else registry
         declared = Declared(version, schema, None, home, layout)
         setattr(cls, _schema.DECLARED, declared)
-    cls._persist_road = None  # type: ignore[attr-defined]
+    cls._persist_adapter = None  # type: ignore[attr-defined]
     _take_setstate(cls)
     declared.registry.declare(cls)
     if declared.layout is not None:
@@ -223,7 +223,7 @@ def _intercepting(original: Any) -> Any:
         if is_busy(self):  # called by an heir's own __setstate__, inside a load
             original(self, state)
         else:
-            road_of(type(self)).load(self, state)
+            adapter_of(type(self)).load(self, state)
 
     __setstate__._persist_own = True  # type: ignore[attr-defined]
     return __setstate__
@@ -234,7 +234,7 @@ def _intercepting(original: Any) -> Any:
 
 def _set_state(obj: Any, state: Any) -> None:
     """Apply an envelope to an instance of a registered class."""
-    road_of(type(obj)).load(obj, state)
+    adapter_of(type(obj)).load(obj, state)
 
 
 def downgrade(obj: Any, to: int | Mapping[str, int]) -> Downgraded:
@@ -255,7 +255,7 @@ def downgrade(obj: Any, to: int | Mapping[str, int]) -> Downgraded:
     """
     if isinstance(obj, Record):
         return downgrade_record(obj, to)
-    road = road_of(type(obj))
+    road = adapter_of(type(obj))
     flat = road.flat(obj)
     record = Record(
         Global(road.cls.__module__, road.cls.__qualname__),

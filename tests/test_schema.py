@@ -234,13 +234,13 @@ def test_a_private_field_survives_a_renamed_class(registry):
     made.__setstate__({"_Network__w": 3})
     assert vars(made) == {"_Net__w": 3}
     assert names(registry, Net) == ("__w",)
-    assert made._persist_road.reduce is not None
+    assert made._persist_adapter.reduce is not None
     assert dotted(Net).endswith("Net")
 
 
 def test_the_short_way_is_the_general_way():
     """What is compiled for speed gives the very same."""
-    from persist._instances.adapter import road_of
+    from persist._instances.adapter import adapter_of
 
     for cls, names_ in ((Short, "ab"), (ShortHeir, "abc"), (ShortFrozen, "ab"), (ShortCoded, "ab")):
         obj = cls.__new__(cls)
@@ -248,11 +248,11 @@ def test_the_short_way_is_the_general_way():
             object.__setattr__(obj, name, [number])
         again = pickle.loads(pickle.dumps(obj))
         assert cls.__reduce_ex__ is not persist.Versioned.__reduce_ex__
-        general, short = road_of(cls).reduce(obj), obj.__reduce_ex__(4)
+        general, short = adapter_of(cls).reduce(obj), obj.__reduce_ex__(4)
         assert general == short
         assert general[2][0] is short[2][0]
         other = cls.__new__(cls)
-        road_of(cls).load(other, short[2])
+        adapter_of(cls).load(other, short[2])
         third = cls.__new__(cls)
         third.__setstate__(short[2])
         for one in (again, other, third):
@@ -271,7 +271,7 @@ def test_an_heir_made_later_does_not_inherit_the_short_way():
 
     later = Later()
     later.a, later.b, later.z = 1, 2, 3
-    layers = persist.versioned.road_of(Later)._values(later)
+    layers = persist.versioned.adapter_of(Later)._values(later)
     assert layers == ([("a", "b"), ("z",)], [(1, 2), (3,)])
 
 

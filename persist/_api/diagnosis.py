@@ -186,6 +186,28 @@ def _by_form(head: bytes, size: int) -> tuple[str, str] | None:
         known = _of_message(head)
         if known is not None:
             return known
+    known = _by_text(head, size)
+    if known is not None:
+        return known
+    if _WORDS.match(head):
+        return (
+            "these are word vectors in the format of word2vec.",
+            "Read them with gensim: KeyedVectors.load_word2vec_format.",
+        )
+    found = _MSGPACK.match(head)
+    if found:
+        length = head[2] if head[1] == 0xD9 else head[1] & 31
+        if len(found[1]) >= length:
+            key = found[1][:length].decode("ascii")
+            return (
+                f"this looks like msgpack, a map with the key {key!r}, as Flax saves its states.",
+                "Read it with flax.serialization.msgpack_restore, or the library msgpack.",
+            )
+    return None
+
+
+def _by_text(head: bytes, size: int) -> tuple[str, str] | None:
+    """A pickle that was written as text."""
     if _BASE64.fullmatch(head[:96] if size > 96 else head):
         inner = _decoded(head)
         if inner[:1] == b"\x80" and inner[1:2] <= b"\x05" and len(inner) > 2:
@@ -211,20 +233,6 @@ def _by_form(head: bytes, size: int) -> tuple[str, str] | None:
             "this is a pickle behind a byte order mark, which an editor put there.",
             "Take the first three bytes away: persist.open(data[3:]).",
         )
-    if _WORDS.match(head):
-        return (
-            "these are word vectors in the format of word2vec.",
-            "Read them with gensim: KeyedVectors.load_word2vec_format.",
-        )
-    found = _MSGPACK.match(head)
-    if found:
-        length = head[2] if head[1] == 0xD9 else head[1] & 31
-        if len(found[1]) >= length:
-            key = found[1][:length].decode("ascii")
-            return (
-                f"this looks like msgpack, a map with the key {key!r}, as Flax saves its states.",
-                "Read it with flax.serialization.msgpack_restore, or the library msgpack.",
-            )
     return None
 
 

@@ -23,7 +23,7 @@ import numpy as np
 
 from persist._runtime.discovery import entry_points, modules_in
 from persist._runtime.gc_pause import collector_paused
-from persist._trees.paths import Looker, Names, described, is_array
+from persist._trees.paths import PackView, PathMapping, described, is_array
 from persist._wire.base.source import Limits, Source, create, open_source
 from persist.errors import (
     AmbiguousFormatError,
@@ -136,9 +136,9 @@ class File:
         )
 
     @functools.cached_property
-    def looker(self) -> Looker:
+    def looker(self) -> PackView:
         """How the tree looks through those packs."""
-        return Looker(lambda *asked: _view(self.knowledge, *asked), self._tree_of)
+        return PackView(lambda *asked: _view(self.knowledge, *asked), self._tree_of)
 
     def is_known(self, record: Record) -> bool:
         """Whether a pack knows how to look into a record."""
@@ -164,9 +164,9 @@ class File:
 
     def _names(
         self, wanted: Callable[[Any], bool], find: Callable[[str], Any] | None = None
-    ) -> Names:
+    ) -> PathMapping:
         most = self._source.limits.paths
-        return Names(lambda: self._written, self.looker, wanted, most, self.name, find)
+        return PathMapping(lambda: self._written, self.looker, wanted, most, self.name, find)
 
     @functools.cached_property
     def structure(self) -> dict[str, Any]:
@@ -373,7 +373,7 @@ def _made_today(
     validate: bool,
     *,
     tree: Any = ABSENT,
-    looker: Looker | None = None,
+    looker: PackView | None = None,
     finish: bool = True,
     layout: str | None = None,
 ) -> Any:
@@ -563,12 +563,12 @@ def _by_columns(file: File, build: Callable[..., Any]) -> Any:
     with_rows, knowledge = file._content.with_rows, file.knowledge
     if with_rows is None or any(knowledge.resolve(name) != name for name in file._content.globals):
         return ABSENT
-    from persist._objects.rows import NotByColumns, RowMaker
+    from persist._objects.rows import ColumnLoader, NotColumnar
 
-    maker = RowMaker(knowledge)
+    maker = ColumnLoader(knowledge)
     try:
         tree = with_rows(maker)
-    except NotByColumns:
+    except NotColumnar:
         return ABSENT
     if not maker.has_made:
         file.__dict__["_written"] = tree  # it is the file's as written
@@ -1072,9 +1072,9 @@ def _flat(tree: Any, format: str) -> dict[str, Any]:
     from persist._wire.torch.quantized import expanded
 
     most = Limits().paths
-    names = expanded(Names(lambda: tree, Looker(), is_array, most, format))
-    for path, value in Names(
-        lambda: tree, Looker(), lambda leaf: not is_array(leaf), most, format
+    names = expanded(PathMapping(lambda: tree, PackView(), is_array, most, format))
+    for path, value in PathMapping(
+        lambda: tree, PackView(), lambda leaf: not is_array(leaf), most, format
     ).items():
         if format != "npz" or not isinstance(
             value, bool | int | float | complex | str | np.generic
@@ -1293,7 +1293,7 @@ def _is_reader(value: object) -> bool:
     return isinstance(value, type) and issubclass(value, Reader) and hasattr(value, "name")
 
 
-def _view(knowledge: Registry, record: Record, looker: Looker) -> Any:
+def _view(knowledge: Registry, record: Record, looker: PackView) -> Any:
     """A record through the packs, or None where none knows it."""
     plain = knowledge.plain_for(record.qualname)
     if plain is not None:
@@ -1305,7 +1305,7 @@ def _view(knowledge: Registry, record: Record, looker: Looker) -> Any:
     return None
 
 
-def _plain_value(looker: Looker, trusted: Trust, record: Record) -> Any:
+def _plain_value(looker: PackView, trusted: Trust, record: Record) -> Any:
     """What a pack knows a record to be, where that is a plain value and all of it; else ABSENT.
 
     A name beside the value (of a shared variable) is no part of it; scales and the like are.

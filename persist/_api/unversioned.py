@@ -11,7 +11,7 @@ from typing import Any
 from persist._envelope import unwrap
 from persist._objects.torch_values import part_at
 from persist._trees.copier import records_in
-from persist._trees.paths import Looker
+from persist._trees.paths import PackView
 from persist.errors import PersistError, UnknownSchemaError
 from persist.registry import Registry
 from persist.tree import ABSENT, Global, Record, step_of
@@ -42,7 +42,7 @@ def state_of(value: Any, cls: type, registry: Registry) -> Any:
 
 
 def placed(
-    tree: Any, looker: Looker, at: str, cls: type, registry: Registry, file: str | None = None
+    tree: Any, looker: PackView, at: str, cls: type, registry: Registry, file: str | None = None
 ) -> Any:
     """Return a tree in which what stands at a path is a record of a class; the rest is kept.
 

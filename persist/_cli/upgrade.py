@@ -197,12 +197,8 @@ def _one(
 ) -> tuple[str, str]:
     """Upgrade one file; return what was done and a note."""
     import persist
-    from persist._api import files
     from persist._cli import _reading
-    from persist._cli._staleness import look, steps_of
-    from persist._cli._written import upgraded_from
-    from persist._objects.inert import Inert
-    from persist._upgrade import records
+    from persist._cli._staleness import look
     from persist.errors import UnknownFormatError
 
     if args.in_place:
@@ -222,42 +218,61 @@ def _one(
             raise
         return "no experiment file", ""
     with file:
-        tree = file.tree if not args.cls else _as_class(file, args.cls, args.at)
-        is_pickle = args.format == "pickle"
-        tree, plan = records.upgrade(
-            tree,
-            file.knowledge,
-            file=file.name,
-            unknown=args.unknown,
-            strict=args.strict,
-            live=Inert(file.knowledge, is_pickle=is_pickle),
-            names="class" if is_pickle else "schema",
-            read=files.has_steps(file),
-            written=files.written_layouts(file),
-        )
-        strangers = _strangers(plan, file.knowledge, args)
-        _refuse_strangers(strangers, args, file.name)
-        opaque.update(strangers)
-        note = _note(plan, file.damage) + again
-        is_older = any(entry.steps or entry.aliases for entry in plan)
-        is_ours = file.format == "persist" and not job.is_named and not args.cls
-        if is_ours and args.to is None:
-            return ("of an older version", note) if is_older else ("there already", "")
-        is_copy = file.format == args.format == "persist" and not is_older and not file.damage
-        is_copy = is_copy and job.target.name == job.source.name and not args.cls
-        if args.dry_run:
-            if not is_copy:
-                _try(tree, file, args.format)
-            return "would be copied" if is_copy else "would be upgraded", note
-        job.target.parent.mkdir(parents=True, exist_ok=True)
-        if is_copy:
-            _copy(job.source, job.target)
-            return "copied", note
-        origin = upgraded_from(
-            file, job.source, steps_of(plan, file.knowledge), strangers, _reading.loading(args)
-        )
-        _write(tree, file, job.target, args.format, registry, origin)
-        return "upgraded", note
+        return _upgraded(file, job, args, registry, opaque, again)
+
+
+def _upgraded(
+    file: File,
+    job: Job,
+    args: argparse.Namespace,
+    registry: Registry,
+    opaque: Counter[str],
+    again: str,
+) -> tuple[str, str]:
+    """Upgrade the tree of an open file, and write or copy it; return what was done and a note."""
+    from persist._api import files
+    from persist._cli import _reading
+    from persist._cli._staleness import steps_of
+    from persist._cli._written import upgraded_from
+    from persist._objects.inert import Inert
+    from persist._upgrade import records
+
+    tree = file.tree if not args.cls else _as_class(file, args.cls, args.at)
+    is_pickle = args.format == "pickle"
+    tree, plan = records.upgrade(
+        tree,
+        file.knowledge,
+        file=file.name,
+        unknown=args.unknown,
+        strict=args.strict,
+        live=Inert(file.knowledge, is_pickle=is_pickle),
+        names="class" if is_pickle else "schema",
+        read=files.has_steps(file),
+        written=files.written_layouts(file),
+    )
+    strangers = _strangers(plan, file.knowledge, args)
+    _refuse_strangers(strangers, args, file.name)
+    opaque.update(strangers)
+    note = _note(plan, file.damage) + again
+    is_older = any(entry.steps or entry.aliases for entry in plan)
+    is_ours = file.format == "persist" and not job.is_named and not args.cls
+    if is_ours and args.to is None:
+        return ("of an older version", note) if is_older else ("there already", "")
+    is_copy = file.format == args.format == "persist" and not is_older and not file.damage
+    is_copy = is_copy and job.target.name == job.source.name and not args.cls
+    if args.dry_run:
+        if not is_copy:
+            _try(tree, file, args.format)
+        return "would be copied" if is_copy else "would be upgraded", note
+    job.target.parent.mkdir(parents=True, exist_ok=True)
+    if is_copy:
+        _copy(job.source, job.target)
+        return "copied", note
+    origin = upgraded_from(
+        file, job.source, steps_of(plan, file.knowledge), strangers, _reading.loading(args)
+    )
+    _write(tree, file, job.target, args.format, registry, origin)
+    return "upgraded", note
 
 
 def _strangers(plan: Any, knowledge: Registry, args: argparse.Namespace) -> list[str]:

@@ -42,26 +42,32 @@ from persist._instances.constants import NAMED, ConstantRef, constant_of, refusa
 from persist._instances.machinery import is_machinery, refuse_changed, refuse_machinery
 from persist._instances.resources import stored
 from persist._layouts.checks import check_case
-from persist._upgrade.compiled import LATE
+from persist._upgrade.compiled import COMPILE_AFTER
 from persist._upgrade.records import unknown_text
 from persist._upgrade.state import freeze, roots_of, take_array, thaw, today_state
-from persist._upgrade.versions import Case, Target, bring_up, survey, target_of
+from persist._upgrade.versions import (
+    InstanceUpgrade,
+    TargetLayout,
+    plan_instance,
+    run_steps,
+    target_layout,
+)
 from persist.errors import PersistError, SchemaError, UnknownFieldWarning
 from persist.registry import Registry, default_registry
-from persist.registry._declarations import EPOCH, outside
+from persist.registry._declarations import EPOCH, user_stacklevel
 from persist.schema import Declared, Field, Layout, Part, Schema, dotted
 from persist.tree import ABSENT, Global, Record, is_slots_pair
 
 __all__ = [
+    "ClassAdapter",
     "Flat",
-    "Road",
+    "adapter_of",
     "default_setstate",
     "finish",
     "flatten_state",
     "is_busy",
     "refuse_class",
     "restore_state",
-    "road_of",
 ]
 
 
@@ -137,24 +143,24 @@ class Flat(NamedTuple):
     array: Any
 
 
-def road_of(cls: type, registry: Registry | None = None) -> Road:
+def adapter_of(cls: type, registry: Registry | None = None) -> ClassAdapter:
     """The road of a class: of its own registry, or of the one that registered it from outside."""
-    road = vars(cls).get("_persist_road")
+    road = vars(cls).get("_persist_adapter")
     if road is not None and road.cls is cls:
-        return cast(Road, road)
+        return cast(ClassAdapter, road)
     declared = vars(cls).get(_schema.DECLARED)
     if isinstance(declared, Declared):
-        road = Road(cls, declared.registry)
-        type.__setattr__(cls, "_persist_road", road)
+        road = ClassAdapter(cls, declared.registry)
+        type.__setattr__(cls, "_persist_adapter", road)
         return road
     home = (default_registry if registry is None else registry)._owner(cls)
     road = home._roads.get(cls)
     if road is None:
-        road = home._roads[cls] = Road(cls, home)
-    return cast(Road, road)
+        road = home._roads[cls] = ClassAdapter(cls, home)
+    return cast(ClassAdapter, road)
 
 
-class Road:
+class ClassAdapter:
     """How the instances of one class are taken apart and put together."""
 
     def __init__(self, cls: type, home: Registry) -> None:
@@ -181,7 +187,7 @@ class Road:
         self.older: tuple[Any, Any, int] = (object(), None, -1)  # the one that was gone last
         self.known: Any = object()  # the header of the file that was read last, equal to ours
         self.last: Any = None  # the header that was written last, and its names
-        self.target: Target = target_of(schema, home)
+        self.target: TargetLayout = target_layout(schema, home)
         # A state of today is told by its header alone.
         self.is_simple = not self.layout.leaf.open and (
             self.layout.codec or not any(part.kind == INSIDE for part in self.layout.parts)
@@ -404,7 +410,7 @@ class Road:
         if is_saved:
             refuse_class(self.cls, self.schema)
         names, values = self._values(obj)
-        case = Case(self.target)
+        case = InstanceUpgrade(self.target)
         states: list[Any] = []
         for target, own, value in zip(self.target.parts, names, values, strict=True):
             if target.kind == FIELDS:
@@ -437,10 +443,10 @@ class Road:
             if older is not None:
                 older(obj, state)
                 return
-        if type(state) is not dict or not compiled_older.take_bare(self, obj, state):
-            self.load_slowly(obj, state)
+        if type(state) is not dict or not compiled_older.load_plain_dict(self, obj, state):
+            self.load_general(obj, state)
 
-    def load_slowly(self, obj: Any, state: Any) -> None:
+    def load_general(self, obj: Any, state: Any) -> None:
         """Apply a state of whatever age, with everything looked at on the way."""
         self._load_waiting(obj, state)
 
@@ -461,7 +467,7 @@ class Road:
     def _is_older(self, state: Any) -> bool:
         """Whether steps are to be done to a state."""
         try:
-            case = survey(self.target, state, self.registry, owners=self._owners)
+            case = plan_instance(self.target, state, self.registry, owners=self._owners)
         except PersistError:  # told when it is set
             return False
         return case.is_migrated
@@ -486,7 +492,7 @@ class Road:
         self._apply(obj, [(self.target.leaf, state)], {}, lambda schema: True, True)
         finish(obj)
 
-    def _take(self, obj: Any, case: Case) -> None:
+    def _take(self, obj: Any, case: InstanceUpgrade) -> None:
         if case.items is not None and self.builtin is set:
             set.update(obj, case.items)
         elif case.items is not None and self.reads_args:
@@ -505,11 +511,11 @@ class Road:
         if known is None or known[2] != epoch or type(known[1]) is int:
             if len(self.ways) > 1000:
                 self.ways.clear()
-            if count < LATE:
+            if count < COMPILE_AFTER:
                 self.ways[header] = (header, count, epoch)
                 return None
             try:
-                case = survey(self.target, state, self.registry, owners=self._owners)
+                case = plan_instance(self.target, state, self.registry, owners=self._owners)
                 check_case(case, self.registry)
             except PersistError:  # told on the general way, with its place
                 return None
@@ -565,11 +571,11 @@ class Road:
         done: Any = (),
         frozen: Any = None,
         views: _waiting.Views | None = None,
-    ) -> Case:
+    ) -> InstanceUpgrade:
         try:
             if views is not None:
                 state = views.seen(state)
-            case = survey(self.target, state, self.registry, owners=self._owners)
+            case = plan_instance(self.target, state, self.registry, owners=self._owners)
             check_case(case, self.registry)
             if frozen is None:
                 frozen = {}
@@ -582,7 +588,7 @@ class Road:
             for piece, (value, count) in zip(case.pieces, done, strict=False):
                 piece.value, piece.done = value, count
             try:
-                bring_up(case, record=self._record(obj, state))
+                run_steps(case, record=self._record(obj, state))
             finally:
                 for array in frozen.values():
                     array.flags.writeable = True
@@ -605,7 +611,7 @@ class Road:
             warnings.warn(
                 unknown_text(self.schema.name, case.unknown),
                 UnknownFieldWarning,
-                stacklevel=outside(),
+                stacklevel=user_stacklevel(),
             )
         return case
 
@@ -891,7 +897,7 @@ def _slow_values(obj: Any, names: Any, attributes: Any) -> tuple[Any, Any]:
 
 def _open_values(owner: type, cls: type, obj: Any) -> tuple[Any, Any]:
     """Every attribute of an instance that no class declares, and the slots of its own."""
-    layout = road_of(cls).layout
+    layout = adapter_of(cls).layout
     part = layout.leaf
     there, values = _slow_values(
         obj, [field.name for field in part.fields], [field.attribute for field in part.fields]
@@ -947,10 +953,10 @@ def restore_state(
     Raises:
         SchemaError: a field is missing, refused, or not as declared.
     """
-    road = road_of(type(obj), registry)
+    road = adapter_of(type(obj), registry)
     try:
-        case = survey(road.target, state, road.registry, version=road.schema.version)
-        bring_up(case, unknown="keep")
+        case = plan_instance(road.target, state, road.registry, version=road.schema.version)
+        run_steps(case, unknown="keep")
         road._apply(obj, case.states, case.extra, lambda schema: migrated, validate)
     except PersistError as error:
         raise error.at(file=file, where=where) from error.__cause__
@@ -958,7 +964,7 @@ def restore_state(
 
 def finish(obj: Any, registry: Registry | None = None) -> None:
     """Open what `resource` declares, then call ``__loaded__``: once, when everything is built."""
-    road = road_of(type(obj), registry)
+    road = adapter_of(type(obj), registry)
     for found in road.layout.resources.values():
         found.reopen(obj)
     if road.loaded is not None:
@@ -971,4 +977,4 @@ def flatten_state(obj: Any, registry: Registry | None = None) -> Flat:
     Raises:
         SchemaError: the class could not be found again, or a field is not as declared.
     """
-    return road_of(type(obj), registry).flat(obj)
+    return adapter_of(type(obj), registry).flat(obj)

@@ -29,7 +29,7 @@ from persist.schema import DECLARED
 from persist.tree import is_slots_pair
 
 if TYPE_CHECKING:
-    from persist._instances.adapter import Road
+    from persist._instances.adapter import ClassAdapter
 
 __all__ = ["INSTALLED", "SENT", "install"]
 
@@ -94,7 +94,7 @@ SENT = "persist._instances.sent"  # the module in which pickle looks for what is
 INSTALLED: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
 
 
-def install(road: Road, busy: Any, newobj: Any) -> None:
+def install(road: ClassAdapter, busy: Any, newobj: Any) -> None:
     """Put the short ways of a class on it, where it has any."""
     space = {
         "__name__": __name__,
@@ -121,7 +121,7 @@ def install(road: Road, busy: Any, newobj: Any) -> None:
         _install(road, "__setstate__", _setstate(road, space), space)
 
 
-def _install(road: Road, name: str, source: str, space: dict[str, Any]) -> None:
+def _install(road: ClassAdapter, name: str, source: str, space: dict[str, Any]) -> None:
     general = getattr(road.cls, name)
     if not source or not hasattr(general, "_persist_own"):
         return
@@ -137,7 +137,7 @@ def _install(road: Road, name: str, source: str, space: dict[str, Any]) -> None:
     type.__setattr__(road.cls, name, function)
 
 
-def _names(road: Road) -> list[tuple[str, ...]] | None:
+def _names(road: ClassAdapter) -> list[tuple[str, ...]] | None:
     """The attributes of each part, where all are fields with ordinary names."""
     names = [tuple(field.attribute for field in part.fields) for part in road.layout.parts]
     ordinary = all(is_ordinary(name) for own in names for name in own)
@@ -149,7 +149,7 @@ def _tuple(items: list[str]) -> str:
     return f"({', '.join(items)},)" if items else "()"
 
 
-def _reduce(road: Road, space: dict[str, Any]) -> str:
+def _reduce(road: ClassAdapter, space: dict[str, Any]) -> str:
     if road.own_reduce is not None or road.checked or road.layout.doubtful is not None:
         return ""
     if "<locals>" in road.cls.__qualname__ or road.cls.__module__ == "__main__":
@@ -176,7 +176,7 @@ def _reduce(road: Road, space: dict[str, Any]) -> str:
     )
 
 
-def _setstate(road: Road, space: dict[str, Any]) -> str:
+def _setstate(road: ClassAdapter, space: dict[str, Any]) -> str:
     *bases, leaf = road.layout.parts
     if leaf.kind == CODEC and leaf.setstate is not None:
         if any(part.kind != INSIDE for part in bases):

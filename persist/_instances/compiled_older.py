@@ -19,16 +19,16 @@ from persist._instances.waiting import SESSION, unset_in
 from persist._trees.copier import SCALAR, has_no_arrays
 from persist._upgrade import compiled as upgrade_compiled
 from persist._upgrade.state import freeze, roots_of, thaw
-from persist._upgrade.versions import Case, failed, read_lazy
+from persist._upgrade.versions import InstanceUpgrade, failed, read_lazy
 from persist.errors import PersistError
 from persist.registry._declarations import EPOCH
 from persist.schema import dotted
 
 if TYPE_CHECKING:
-    from persist._instances.adapter import Road
+    from persist._instances.adapter import ClassAdapter
     from persist.registry._declarations import Migration
 
-__all__ = ["compiled", "take_bare"]
+__all__ = ["compiled", "load_plain_dict"]
 
 _LOAD = """
 def load(self, state):
@@ -79,14 +79,16 @@ class Left(Exception):
         self.done = done
 
 
-class Way(NamedTuple):
+class CompiledSteps(NamedTuple):
     """The steps of one class of the MRO: what its state was, what it becomes."""
 
     names: tuple[str, ...]
     steps: tuple[Migration, ...]
 
 
-def compiled(road: Road, case: Case, state: Any) -> Callable[[Any, Any], None] | None:
+def compiled(
+    road: ClassAdapter, case: InstanceUpgrade, state: Any
+) -> Callable[[Any, Any], None] | None:
     """Return the function ``(instance, state)`` that loads states with this header, or None.
 
     Args:
@@ -101,7 +103,7 @@ def compiled(road: Road, case: Case, state: Any) -> Callable[[Any, Any], None] |
         "__name__": __name__,
         "SESSION": SESSION,
         "Left": Left,
-        "GENERAL": road.load_slowly,
+        "GENERAL": road.load_general,
         "UNSET": unset_in,
         "DECLARED": lambda cls: road.registry.declared(cls) is not None,
         "FREEZE": _frozen,
@@ -119,7 +121,7 @@ def compiled(road: Road, case: Case, state: Any) -> Callable[[Any, Any], None] |
     return function
 
 
-def take_bare(road: Road, obj: Any, state: dict[Any, Any]) -> bool:
+def load_plain_dict(road: ClassAdapter, obj: Any, state: dict[Any, Any]) -> bool:
     """Load a state without an envelope, a dict as pickle itself writes it, if its way is written.
 
     Returns:
@@ -165,7 +167,7 @@ def take_bare(road: Road, obj: Any, state: dict[Any, Any]) -> bool:
     return True
 
 
-def _ways(road: Road, case: Case, state: Any) -> list[Way] | None:
+def _ways(road: ClassAdapter, case: InstanceUpgrade, state: Any) -> list[CompiledSteps] | None:
     """The way of each class, where all are fields and each has its own in the envelope."""
     parts = road.layout.parts
     if not case.is_migrated or case.items is not None or not road.is_simple or road.layout.codec:
@@ -184,11 +186,13 @@ def _ways(road: Road, case: Case, state: Any) -> list[Way] | None:
             course.steps
         ):
             return None
-        ways.append(Way(layer[4], course.steps))
+        ways.append(CompiledSteps(layer[4], course.steps))
     return ways
 
 
-def _source(road: Road, ways: Sequence[Way], state: Any, space: dict[str, Any]) -> str:
+def _source(
+    road: ClassAdapter, ways: Sequence[CompiledSteps], state: Any, space: dict[str, Any]
+) -> str:
     numbers = range(len(ways))
     fitting = " and ".join(f"type(w{n}) is tuple" for n in numbers)
     unpacked: list[str] = []
@@ -222,7 +226,7 @@ def _source(road: Road, ways: Sequence[Way], state: Any, space: dict[str, Any]) 
     return _LOAD.format(**space_of)
 
 
-def _finish(road: Road, ways: Sequence[Way], done: str) -> str:
+def _finish(road: ClassAdapter, ways: Sequence[CompiledSteps], done: str) -> str:
     """The lines that set the fields at once, where nothing else is to be minded."""
     owned = [part.fields for part in road.layout.parts]
     if not road.is_bare or road.converters:
@@ -273,7 +277,7 @@ def _thawed(frozen: dict[int, Any], *states: Any) -> None:
             thaw(arrays, roots)
 
 
-def _failing(road: Road) -> Callable[..., Exception]:
+def _failing(road: ClassAdapter) -> Callable[..., Exception]:
     def failing(step: Migration, before: Any, error: Exception) -> Exception:
         return failed(step, before, error).at(where=f"record {dotted(road.cls)!r}")
 

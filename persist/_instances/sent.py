@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from persist._instances.adapter import default_setstate, is_busy, road_of
+from persist._instances.adapter import adapter_of, default_setstate, is_busy
 from persist._instances.compiled_current import INSTALLED
 from persist.schema import OWN_SETSTATE
 
@@ -38,7 +38,7 @@ def __getattr__(name: str) -> Any:
 
 def _reducing() -> Callable[..., Any]:
     def __reduce_ex__(self: Any, protocol: Any) -> Any:  # noqa: N807
-        return road_of(type(self)).reduce(self)
+        return adapter_of(type(self)).reduce(self)
 
     return __reduce_ex__
 
@@ -46,7 +46,7 @@ def _reducing() -> Callable[..., Any]:
 def _setting() -> Callable[..., Any]:
     def __setstate__(self: Any, state: Any) -> None:  # noqa: N807
         if not is_busy(self):
-            road_of(type(self)).load(self, state)
+            adapter_of(type(self)).load(self, state)
             return
         # Called by the __setstate__ of a subclass: what the class wrote in which this one stands.
         own = None

@@ -19,7 +19,7 @@ import attrs
 from persist._envelope import INSIDE
 from persist.errors import LayoutError, LayoutWarning, PersistError, SchemaError
 from persist.registry import Registry
-from persist.registry._declarations import outside
+from persist.registry._declarations import user_stacklevel
 from persist.schema import DECLARED, Field, Schema, dotted, fingerprint, plain_name
 
 if TYPE_CHECKING:  # imported where a layout has changed: no load waits for it
@@ -153,7 +153,7 @@ def check_written(
     if chosen == "error":
         raise error
     if chosen == "warn":  # a plan notes it without a warning
-        warnings.warn(f"{error.what}", LayoutWarning, stacklevel=outside())
+        warnings.warn(f"{error.what}", LayoutWarning, stacklevel=user_stacklevel())
     return f"the layout of {schema.name!r} is not the one that the file was written with"
 
 

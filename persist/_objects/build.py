@@ -21,10 +21,10 @@ import numpy as np
 
 from persist import versioned
 from persist._envelope import FIELDS
-from persist._instances.adapter import road_of
+from persist._instances.adapter import adapter_of
 from persist._instances.builtin_bases import base_in_c, builtin_of, can_make, reconstructed
 from persist._instances.machinery import is_machinery, refuse_changed, refuse_machinery
-from persist._objects.rows import Loose, short_way
+from persist._objects.rows import PendingColumn, field_access
 from persist._objects.torch_values import tensor_of
 from persist._objects.trust import (
     Missing,
@@ -36,7 +36,7 @@ from persist._objects.trust import (
 )
 from persist._trees import numpy_random
 from persist._trees.driver import ATOMS, Driver, Parts, object_fields
-from persist._trees.paths import Looker, step_of
+from persist._trees.paths import PackView, step_of
 from persist._upgrade.plan import Plan, Rehearsal, located
 from persist.errors import (
     MissingExtraError,
@@ -48,7 +48,7 @@ from persist.errors import (
     UntrustedError,
 )
 from persist.registry import Registry
-from persist.registry._declarations import outside
+from persist.registry._declarations import user_stacklevel
 from persist.registry._enums import attribute_of, class_here, lost_member, member_named, member_of
 from persist.tree import ABSENT, Global, LazyArray, Record, at_path, is_slots_pair
 
@@ -72,9 +72,9 @@ def build(
     plan: Plan | None = None,
     file: str | None = None,
     is_known: Callable[[Record], bool] = lambda record: False,
-    loose: Iterable[Loose] = (),
+    loose: Iterable[PendingColumn] = (),
     done: frozenset[type] = ATOMS,
-    looker: Looker | None = None,
+    looker: PackView | None = None,
     rehearsal: Rehearsal | None = None,
     finish: bool = True,
 ) -> Any:
@@ -124,7 +124,7 @@ class _Builder(Driver):
         file: str | None,
         is_known: Callable[[Record], bool],
         done: frozenset[type],
-        looker: Looker | None,
+        looker: PackView | None,
     ) -> None:
         super().__init__()
         self._plain = done
@@ -364,7 +364,7 @@ class _Builder(Driver):
         if self._registry.class_for(record.qualname) is not type(obj):
             return
         given = record.fields()
-        for part in road_of(type(obj), self._registry).layout.parts:
+        for part in adapter_of(type(obj), self._registry).layout.parts:
             for field in part.fields if part.kind == FIELDS else ():
                 value = given.get(field.name, self)
                 is_method = isinstance(getattr(type(obj), field.attribute, None), property)
@@ -475,7 +475,7 @@ class _Builder(Driver):
             short = None
             cls, how = self._find(record)
             if how == "declared":
-                short = short_way(road_of(cls, self._registry))
+                short = field_access(adapter_of(cls, self._registry))
                 short = short if short is not None and short.sets else None
             self._shorts[id(named)] = (cls, short, named)
         state = record.state
@@ -737,7 +737,7 @@ class _Builder(Driver):
                 f"stayed a record, with every field as it is in the file. "
                 f"{self._cure(record, known)}",
                 OpaqueWarning,
-                stacklevel=outside(),
+                stacklevel=user_stacklevel(),
             )
 
     def _refuse_opaque(self, strict: bool) -> None:
@@ -774,7 +774,7 @@ class _Builder(Driver):
                 f"{self._file or 'the file'}: {self._text_of_held_back()} "
                 f"{self._missing.cure(self._trust.names)}",
                 OpaqueWarning,
-                stacklevel=outside(),
+                stacklevel=user_stacklevel(),
             )
 
     def _tell_names(self) -> None:
@@ -792,7 +792,7 @@ class _Builder(Driver):
             warnings.warn(
                 f"{self._file or 'the file'}{f', at {path!r}' if path else ''}: {text}",
                 OpaqueWarning,
-                stacklevel=outside(),
+                stacklevel=user_stacklevel(),
             )
 
     def _cure(self, record: Record, known: bool) -> str:

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from persist import versioned
-from persist._instances.adapter import refuse_class, road_of
+from persist._instances.adapter import adapter_of, refuse_class
 from persist._instances.builtin_bases import builtin_of
-from persist._objects.rows import Met, Short, Taker, short_way
+from persist._objects.rows import ColumnExtractor, SeenRows, Short, field_access
 from persist._objects.snapshot import Copies, Memory
 from persist._trees import numpy_random
 from persist._trees.columns import MANY, Row, RowDict, RowList
@@ -80,7 +80,7 @@ def reduced(registry: Registry, obj: Any) -> Any:
         return getattr, (cls, obj._name_)  # its value may be another one tomorrow
     if issubclass(cls, versioned.Versioned) or registry.declared(cls) is None:
         return None
-    parts = (*road_of(cls, registry).reduce(obj), None, None)
+    parts = (*adapter_of(cls, registry).reduce(obj), None, None)
     return (*parts[:5], versioned._set_state)
 
 
@@ -89,7 +89,7 @@ class _Flattener(Driver):
         self,
         registry: Registry,
         snapshot: bool | Memory,
-        takers: dict[type, Taker] | None = None,
+        takers: dict[type, ColumnExtractor] | None = None,
     ) -> None:
         super().__init__()
         self._copies: Copies | None = None
@@ -99,7 +99,7 @@ class _Flattener(Driver):
             self._atoms = ATOMS - _MUTABLE
         self._flat = self._atoms | {Row}
         self._takers = takers
-        self._met = Met()
+        self._met = SeenRows()
         self._registry = registry
         self._done: dict[int, tuple[Any, Any]] = {}
         self._storages: dict[int, Blob] = {}  # of torch's tensors
@@ -127,15 +127,15 @@ class _Flattener(Driver):
 
     # Instances as rows.
 
-    def _taker(self, kind: type) -> Taker:
+    def _taker(self, kind: type) -> ColumnExtractor:
         assert self._takers is not None
         taker = self._takers.get(kind)
         if taker is None:
             cls, version, short = self._shorts[kind]
-            taker = self._takers[kind] = Taker(cls, version, short, self._met)
+            taker = self._takers[kind] = ColumnExtractor(cls, version, short, self._met)
         return taker
 
-    def _taken(self, items: list[Any]) -> tuple[Taker, int] | None:
+    def _taken(self, items: list[Any]) -> tuple[ColumnExtractor, int] | None:
         """Take many instances of one class at once, none of them met before; else None."""
         if self._takers is None:
             return None
@@ -234,8 +234,8 @@ class _Flattener(Driver):
         """What the short way of a class needs, or () where there is none."""
         if self._registry.declared(kind) is None:
             return ()
-        road = road_of(kind, self._registry)
-        short = short_way(road)
+        road = adapter_of(kind, self._registry)
+        short = field_access(road)
         if short is None:
             return ()
         try:

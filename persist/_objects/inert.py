@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from persist._instances.adapter import road_of
+from persist._instances.adapter import adapter_of
 from persist._trees.driver import ATOMS, Driver, Parts, object_fields
 from persist._trees.paths import step_of
 from persist._upgrade.records import constant_record
@@ -172,7 +172,7 @@ class _Walk(Driver):
         """The record of a live instance; its values are the instance's own, looked into in turn."""
         kind = type(obj)
         try:
-            flat = road_of(kind, self._registry).flat(obj, is_saved=False)
+            flat = adapter_of(kind, self._registry).flat(obj, is_saved=False)
         except PersistError as error:
             raise error.at(where=self.path or None) from error.__cause__
         named = Global(kind.__module__, kind.__qualname__)

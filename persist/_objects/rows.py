@@ -1,7 +1,7 @@
 """Many instances of one class at once: taken apart into columns, and made of them.
 
 Where the state of a class is its declared fields and nothing else, an instance is nothing but a few
-attributes: `short_way` says so. Then the instances of a class are read and written field by
+attributes: `field_access` says so. Then the instances of a class are read and written field by
 field, at the speed of loops that CPython runs in C; whatever is not as expected is done one by one,
 by `persist._objects.flatten` and `persist._objects.build`.
 """
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from persist import ops
-from persist._instances.adapter import Road, road_of
+from persist._instances.adapter import ClassAdapter, adapter_of
 from persist._trees.columns import MANY, Columns, Row
 from persist._trees.driver import ATOMS
 from persist.errors import PersistError
@@ -28,9 +28,17 @@ from persist.tree import Global, LazyArray, Record
 if TYPE_CHECKING:
     from persist._container.reading.decode import Shape
 
-__all__ = ["Loose", "Met", "NotByColumns", "RowMaker", "Short", "Taker", "short_way"]
+__all__ = [
+    "ColumnExtractor",
+    "ColumnLoader",
+    "NotColumnar",
+    "PendingColumn",
+    "SeenRows",
+    "Short",
+    "field_access",
+]
 
-Loose = tuple[
+PendingColumn = tuple[
     list[Any], str, list[Any]
 ]  # instances, an attribute, the value of each that is yet to be made
 
@@ -51,7 +59,7 @@ class Short(NamedTuple):
     sets: bool
 
 
-def short_way(road: Road) -> Short | None:
+def field_access(road: ClassAdapter) -> Short | None:
     """How a state is taken and set at one go, where nothing else is to be minded."""
     layout = road.layout
     odd = layout.codec or layout.leaf.open or layout.doubtful is not None
@@ -72,7 +80,7 @@ def short_way(road: Road) -> Short | None:
 # Taking apart.
 
 
-class Met:
+class SeenRows:
     """The rows of instances that were met, of all classes.
 
     Where instances stand in nothing but one list, nobody asks for the row of one; so what came
@@ -104,7 +112,7 @@ class Met:
         self._waiting.append((objects, columns, first))
 
 
-class Taker:
+class ColumnExtractor:
     """Takes the instances of one class apart.
 
     Args:
@@ -114,7 +122,7 @@ class Taker:
         met: every instance that is taken is noted there.
     """
 
-    def __init__(self, cls: Global, version: int, short: Short, met: Met) -> None:
+    def __init__(self, cls: Global, version: int, short: Short, met: SeenRows) -> None:
         self.columns = Columns(cls, version, short.names)
         self._short = short
         self._met = met
@@ -214,7 +222,7 @@ def _can_be_written(name: str) -> bool:
 # Putting together.
 
 
-class NotByColumns(Exception):
+class NotColumnar(Exception):
     """Something is not as it should be: all is to be done one by one, where it is told."""
 
 
@@ -226,7 +234,7 @@ class _Way(NamedTuple):
     steps: tuple[Migration, ...]
 
 
-class RowMaker:
+class ColumnLoader:
     """Makes instances of today of the rows of tables.
 
     It does so only where every record of a file is of a declared class whose state is its fields,
@@ -244,7 +252,7 @@ class RowMaker:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._ways: dict[int, _Way] = {}
-        self.loose: list[Loose] = []
+        self.loose: list[PendingColumn] = []
         self.has_made = False
         self.is_whole = False
 
@@ -263,8 +271,8 @@ class RowMaker:
             return False
         if self._registry.resolve(shape.cls.qualname) != shape.cls.qualname:
             return False
-        road = road_of(cls, self._registry)
-        short = short_way(road)
+        road = adapter_of(cls, self._registry)
+        short = field_access(road)
         if short is None or not short.sets:
             return False
         steps: tuple[Migration, ...] = ()
@@ -287,8 +295,8 @@ class RowMaker:
         return [new(cls) for _ in range(count)]
 
     def refuse(self) -> None:
-        """Raise `NotByColumns`."""
-        raise NotByColumns
+        """Raise `NotColumnar`."""
+        raise NotColumnar
 
     def end(self, values: Sequence[Any]) -> None:
         """Note whether anything is still to be made of the values of a tree."""
@@ -311,12 +319,12 @@ class RowMaker:
         if way.steps:
             found = _migrated(found, way.steps, len(rows))
         if found.keys() != set(way.short.names):
-            raise NotByColumns
+            raise NotColumnar
         values = [_listed(found[name]) for name in way.short.names]
         try:
             _setter(way)(rows, *values)
         except (AttributeError, TypeError) as error:  # a property in the place of a field
-            raise NotByColumns from error
+            raise NotColumnar from error
         for attribute, column in zip(way.short.attributes, values, strict=True):
             if not self._is_made(column):
                 self.loose.append((rows, attribute, column))
@@ -357,7 +365,7 @@ def _migrated(columns: dict[str, Any], steps: Sequence[Migration], count: int) -
             try:
                 columns = op.columns(columns, count)
             except Exception as error:  # whatever a stranger's function raises
-                raise NotByColumns from error
+                raise NotColumnar from error
     return columns
 
 
@@ -378,7 +386,7 @@ def _refuse_instances(op: ops.Op, columns: dict[str, Any]) -> None:
         if kinds and kinds <= {list, tuple}:
             kinds = set(map(type, chain.from_iterable(column)))
         if not kinds <= _SEEN:
-            raise NotByColumns
+            raise NotColumnar
 
 
 _SEEN = ATOMS | {np.ndarray, LazyArray}

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from persist._trees.copier import Copier
-from persist._trees.paths import Looker
+from persist._trees.paths import PackView
 from persist._wire.torch.storage import as_torch, kind_of
 from persist.tree import ABSENT, Global, LazyArray, Record, View
 
 __all__ = ["part_at", "tensor_of", "with_tensors"]
 
 
-def tensor_of(value: Any, looker: Looker) -> Any:
+def tensor_of(value: Any, looker: PackView) -> Any:
     """Return the tensor that a value is, or ABSENT: it is no array, or torch has no dtype for it.
 
     A record counts where a pack sees an array in it (a quantized tensor, a parameter); the name of
@@ -44,7 +44,7 @@ def _dtype(name: Global) -> Any:
 class _TensorCopier(Copier):
     """Copies a tree; arrays become tensors of the same memory, one for each array."""
 
-    def __init__(self, looker: Looker) -> None:
+    def __init__(self, looker: PackView) -> None:
         super().__init__(lambda record, path: record)
         self._looker = looker
         self._made: dict[int, tuple[Any, Any]] = {}
@@ -71,7 +71,7 @@ class _TensorCopier(Copier):
         return ABSENT if isinstance(seen, View | Record) else seen
 
 
-def with_tensors(tree: Any, looker: Looker) -> Any:
+def with_tensors(tree: Any, looker: PackView) -> Any:
     """Return a copy of a tree in which arrays are tensors of torch.
 
     Raises:
@@ -80,7 +80,7 @@ def with_tensors(tree: Any, looker: Looker) -> Any:
     return _TensorCopier(looker).copy(tree)
 
 
-def part_at(tree: Any, looker: Looker, path: str) -> Any:
+def part_at(tree: Any, looker: PackView, path: str) -> Any:
     """Return what stands at a natural path of a tree, or ABSENT."""
     todo = [(tree, path)]
     while todo:

@@ -19,7 +19,7 @@ import numpy as np
 from persist._objects.torch_values import part_at, with_tensors
 from persist._restore.match import Report, Slot, Target
 from persist._runtime.lazy_regex import regex
-from persist._trees.paths import Looker
+from persist._trees.paths import PackView
 from persist._wire.base.ml_dtypes import extended
 from persist._wire.torch.quantized import QuantizedTensor
 from persist._wire.torch.storage import as_torch
@@ -44,7 +44,7 @@ class Written:
     """
 
     def __init__(
-        self, tree: Callable[[], Any], looker: Looker, at: str = "", format: str = ""
+        self, tree: Callable[[], Any], looker: PackView, at: str = "", format: str = ""
     ) -> None:
         self._tree = tree
         self.looker = looker

@@ -120,7 +120,7 @@ class Copier:
 
     def mended(self, copy: Any) -> Any:
         """Put what replaced a value in its place, everywhere in the copy."""
-        return _Mender(self._swap).mend(copy) if self._swap else copy
+        return _ReferencePatcher(self._swap).mend(copy) if self._swap else copy
 
     def _children(self, node: Any) -> list[tuple[str, Any]]:
         children = list(_children(node))
@@ -518,7 +518,7 @@ def arrays_in(value: Any) -> Iterator[tuple[Any, Any, Any]]:
                 todo.append(item)
 
 
-class _Mender:
+class _ReferencePatcher:
     """Puts what replaced a value wherever the value is referred to, in place."""
 
     def __init__(self, swap: dict[int, tuple[Any, Any]]) -> None:

@@ -5,7 +5,7 @@ that is asked for; listing is done on demand, since where objects share and
 point in circles all paths together are too many. Walkers are iterative, and a
 path that would pass through itself stops.
 
-`Looker` says what stands at a value's own path (a *leaf*) and which steps lead
+`PackView` says what stands at a value's own path (a *leaf*) and which steps lead
 on from it; packs are asked there, so that a framework's objects look like the
 values they held.
 """
@@ -36,7 +36,7 @@ from persist.tree import (
     step_of,
 )
 
-__all__ = ["Looker", "Names", "described", "is_array", "step_of"]
+__all__ = ["PackView", "PathMapping", "described", "is_array", "step_of"]
 
 Steps = list[tuple[str, Any]]
 
@@ -95,7 +95,7 @@ def _ends(value: Any) -> bool:
     return isinstance(value, LazyArray)
 
 
-class Looker:
+class PackView:
     """Says what stands at a value's path, and what lies below it.
 
     Args:
@@ -106,7 +106,7 @@ class Looker:
 
     def __init__(
         self,
-        views: Callable[[Record, Looker], Any] | None = None,
+        views: Callable[[Record, PackView], Any] | None = None,
         opener: Callable[[bytes, str], Any] | None = None,
     ) -> None:
         self._views = views
@@ -462,7 +462,7 @@ def unknown_path(name: str, names: list[str], file: str | None) -> UnknownPathEr
     )
 
 
-class Names(Mapping[str, Any]):
+class PathMapping(Mapping[str, Any]):
     """The arrays, or the scalars, of a tree under their natural paths.
 
     ``name in names`` and ``names[name]`` walk that path only; iterating lists
@@ -480,7 +480,7 @@ class Names(Mapping[str, Any]):
     def __init__(
         self,
         tree: Callable[[], Any],
-        looker: Looker,
+        looker: PackView,
         wanted: Callable[[Any], bool],
         limit: int = 1_000_000,
         file: str | None = None,
@@ -780,7 +780,7 @@ class Names(Mapping[str, Any]):
         return self._hoisted
 
 
-def _as_root(tree: Any, looker: Looker) -> Any:
+def _as_root(tree: Any, looker: PackView) -> Any:
     """The root as it is named: of one value with parts beside it, that too may want a name."""
     seen = looker.through(tree)
     if not isinstance(seen, View) or not seen.alone or seen.value is ABSENT:
@@ -793,7 +793,7 @@ def _as_root(tree: Any, looker: Looker) -> Any:
 
 
 def described(
-    tree: Any, looker: Looker, most: int, keys: dict[str, str] | None = None
+    tree: Any, looker: PackView, most: int, keys: dict[str, str] | None = None
 ) -> dict[str, Any]:
     """Return what views tell of their structure, each once, under the first path that leads there.
 

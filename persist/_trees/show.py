@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from persist._runtime.printing import repr_of
-from persist._trees.paths import Looker, is_array
+from persist._trees.paths import PackView, is_array
 from persist._wire.base.ml_dtypes import dtype_name, stored_dtype
 from persist.errors import PersistError
 from persist.tree import ABSENT, Global, LazyArray, Record, View
@@ -84,7 +84,7 @@ def _writers(file: File) -> str:
     return ", ".join(printable(f"{key} {value}") for key, value in file.writer.items())
 
 
-def tree_lines(tree: Any, looker: Looker, most: int = _LINES) -> list[str]:
+def tree_lines(tree: Any, looker: PackView, most: int = _LINES) -> list[str]:
     """Return the tree as indented lines, at most ``most`` of them and one that counts the rest.
 
     The lines are one budget: a container is cut only where the page would overflow, and then what
@@ -113,7 +113,7 @@ class _Node:
         self.size = 1
 
 
-def _nodes(tree: Any, looker: Looker, most: int) -> _Node:
+def _nodes(tree: Any, looker: PackView, most: int) -> _Node:
     """Look at a tree level by level, at a bounded number of values."""
     root, below = _node("", tree, "", looker, {})
     made = [root]
@@ -141,7 +141,7 @@ def _nodes(tree: Any, looker: Looker, most: int) -> _Node:
 
 
 def _node(
-    label: str, value: Any, path: str, looker: Looker, seen: dict[int, str]
+    label: str, value: Any, path: str, looker: PackView, seen: dict[int, str]
 ) -> tuple[_Node, list[tuple[str, Any]]]:
     seen_as = looker.through(value)
     leaf, steps = looker.look(seen_as)
@@ -461,7 +461,7 @@ def size_text(count: int) -> str:
     raise AssertionError("unreachable")
 
 
-def classes_of(tree: Any, looker: Looker, most: int = 100_000) -> Mapping[str, int]:
+def classes_of(tree: Any, looker: PackView, most: int = 100_000) -> Mapping[str, int]:
     """Count the records of each class that no pack sees through, over at most ``most`` values."""
     counts: Counter[str] = Counter()
     seen: set[int] = set()

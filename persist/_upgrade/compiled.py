@@ -21,7 +21,7 @@ from persist import ops
 from persist._trees.copier import SCALAR, has_no_arrays
 from persist.registry._declarations import Migration, takes_record
 
-__all__ = ["LATE", "Odd", "advance", "can_be_written", "compiled", "is_ordinary", "lines"]
+__all__ = ["COMPILE_AFTER", "Odd", "advance", "can_be_written", "compiled", "is_ordinary", "lines"]
 
 Space = dict[str, Any]
 
@@ -49,7 +49,7 @@ def compiled(source: str, place: str, space: Space) -> None:
     exec(compile(source, f"<{place}>", "exec"), space)
 
 
-LATE = 8  # times that a way is gone before it is worth being written
+COMPILE_AFTER = 8  # times that a way is gone before it is worth being written
 _Known = tuple[tuple[Migration, ...], Any]
 _WAYS: dict[tuple[int, ...], _Known] = {}
 
@@ -83,7 +83,7 @@ def advance(
     if type(function) is not int:  # the table holds the steps, so that no id is given twice
         return function
     count, function = function + 1, None
-    if count < LATE:
+    if count < COMPILE_AFTER:
         _keep(key, steps, count)
         return None
     if can_be_written(steps):

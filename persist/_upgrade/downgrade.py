@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from persist._envelope import CODEC, FIELDS, INSIDE, Layer, seal, wrap
 from persist._trees.copier import Copier
 from persist._upgrade.state import freeze, state_of
-from persist._upgrade.versions import Case, bring_up, survey, target_of
+from persist._upgrade.versions import InstanceUpgrade, plan_instance, run_steps, target_layout
 from persist.errors import MigrationFailedError, PersistError, SchemaError, UnknownSchemaError
 from persist.ops import Instead
 from persist.ops._address import is_alike, short
@@ -136,7 +136,7 @@ def _wanted_of(
     schema = registry.schema_for(registry.resolve(name))
     if schema is None:
         return None, {}
-    lines = {part.schema.name for part in target_of(schema, registry).parts}
+    lines = {part.schema.name for part in target_layout(schema, registry).parts}
     wanted = {name: version for name, version in versions.items() if name in lines}
     _refuse_wanted(wanted, schema, registry)
     return schema, wanted
@@ -158,9 +158,11 @@ class _Way:
 
     def back(self, record: Record, schema: Schema, wanted: Mapping[str, int]) -> Record:
         """Take a record back, in place; or return the one that a step put in its place."""
-        target = target_of(schema, self._registry)
+        target = target_layout(schema, self._registry)
         version = record.version or schema.version
-        case = bring_up(survey(target, state_of(record, schema), self._registry, version=version))
+        case = run_steps(
+            plan_instance(target, state_of(record, schema), self._registry, version=version)
+        )
         states: list[tuple[Any, int, Any]] = []
         for part, state in case.states:
             name, today = part.schema.name, part.schema.version
@@ -215,7 +217,9 @@ class _Way:
 
 def _refuse_wanted(wanted: dict[str, int], schema: Schema, registry: Registry) -> None:
     """Refuse versions that there never were, and schemas that are none of the record's."""
-    known = {part.schema.name: part.schema.version for part in target_of(schema, registry).parts}
+    known = {
+        part.schema.name: part.schema.version for part in target_layout(schema, registry).parts
+    }
     for name, version in wanted.items():
         if name not in known:
             raise UnknownSchemaError(
@@ -274,7 +278,7 @@ def _lost_by(
     ]
 
 
-def _older_state(states: list[tuple[Any, int, Any]], case: Case) -> Any:
+def _older_state(states: list[tuple[Any, int, Any]], case: InstanceUpgrade) -> Any:
     """One class's state as it is; that of several as an envelope, since each has its version."""
     if len(states) == 1 and len(case.target.parts) == 1:
         return states[0][2]

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from persist._trees.paths import unknown_path
-from persist._upgrade.versions import Course
+from persist._upgrade.versions import VersionPath
 from persist.errors import PersistError
 from persist.tree import Record, at_path
 
@@ -41,7 +41,7 @@ class Entry:
     qualname: str
     today: str
     schema: str | None = None
-    courses: tuple[Course, ...] = ()
+    courses: tuple[VersionPath, ...] = ()
     aliases: tuple[str, ...] = ()
     problem: PersistError | None = None
     note: str = ""

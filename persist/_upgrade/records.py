@@ -38,15 +38,15 @@ from persist._upgrade import compiled
 from persist._upgrade.plan import Entry, Plan, Rehearsal, located
 from persist._upgrade.state import freeze, roots_of, state_of, take_array, thaw, today_state
 from persist._upgrade.versions import (
-    Case,
-    Course,
-    Target,
-    bring_up,
+    InstanceUpgrade,
+    TargetLayout,
+    VersionPath,
     failed,
     keys_that_tell,
+    plan_instance,
     read_lazy,
-    survey,
-    target_of,
+    run_steps,
+    target_layout,
 )  # fmt: skip
 from persist.errors import (
     MigrationFailedError,
@@ -55,7 +55,7 @@ from persist.errors import (
     UnknownFieldWarning,
 )
 from persist.registry import Registry, default_registry
-from persist.registry._declarations import outside
+from persist.registry._declarations import user_stacklevel
 from persist.registry._enums import may_be_member, member_of, name_of
 from persist.schema import Schema
 from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record
@@ -112,7 +112,7 @@ def upgrade(
             `MissingMigrationError` and `MigrationFailedError` are among them.
     """
     _check_unknown(unknown)
-    run = _Run(
+    run = _TreeUpgrade(
         default_registry if registry is None else registry,
         file,
         unknown,
@@ -132,7 +132,7 @@ def _check_unknown(unknown: str) -> None:
         raise ValueError(f"unknown={unknown!r}: one of 'warn', 'drop', 'keep', 'error' is meant.")
 
 
-class _Run:
+class _TreeUpgrade:
     """One upgrade of one tree."""
 
     def __init__(
@@ -162,10 +162,10 @@ class _Run:
         self.plan = Plan([], file)
         self.rehearsal = Rehearsal(self.plan)
         self._file = file
-        self._known: dict[str, _Known] = {}
+        self._known: dict[str, _ClassInfo] = {}
         self._plain: dict[Global, bool] = {}
         self._headers: dict[int, tuple[Any, Layer | None]] = {}
-        self._quick: dict[tuple[str, int, str], tuple[tuple[Course, ...], set[str]]] = {}
+        self._quick: dict[tuple[str, int, str], tuple[tuple[VersionPath, ...], set[str]]] = {}
         self._globals: dict[Global, Global] = {}
         self._may_be: dict[Global, bool] = {}  # a member of an enum, by the name of its class
         self._constants: dict[str, Record] = {}  # as pickles of ours spell them
@@ -200,7 +200,7 @@ class _Run:
                 warnings.warn(
                     unknown_text(schema, names, self._file),
                     UnknownFieldWarning,
-                    stacklevel=outside(),
+                    stacklevel=user_stacklevel(),
                 )
 
     def _moved(self, named: Global) -> Any:
@@ -230,7 +230,7 @@ class _Run:
         module, _, name = qualname.rpartition(".")
         return Global(module, name)
 
-    def _of(self, named: Global, state: Any) -> _Known:
+    def _of(self, named: Global, state: Any) -> _ClassInfo:
         known = self._known.get(named.qualname)
         if known is None:
             known = self._known[named.qualname] = self._find(named)
@@ -243,14 +243,16 @@ class _Run:
             schema = self.registry.schema_for(layers[-1].schema) if layers else None
             if schema is not None:
                 note = f"found by its schema {schema.name!r}"
-                target = target_of(schema, self.registry)
-                return _Known(self._global(schema.qualname), schema, target, known.aliases, note)
+                target = target_layout(schema, self.registry)
+                return _ClassInfo(
+                    self._global(schema.qualname), schema, target, known.aliases, note
+                )
         return known
 
-    def _find(self, named: Global) -> _Known:
+    def _find(self, named: Global) -> _ClassInfo:
         today, aliases = self.registry.aliases_from(named.qualname)
         schema = self.registry.schema_for(today)
-        target = None if schema is None else target_of(schema, self.registry)
+        target = None if schema is None else target_layout(schema, self.registry)
         moved = named if today == named.qualname else self._global(today)
         if self._names and schema is not None and schema.cls is not None:
             moved = self._global(today)
@@ -259,7 +261,7 @@ class _Run:
             + (f" since {one.since}" if one.since else "")
             for one in aliases
         )
-        return _Known(moved, schema, target, said)
+        return _ClassInfo(moved, schema, target, said)
 
     def _finish(self, record: Record, path: Callable[[], str]) -> Any:
         named = record.cls
@@ -300,31 +302,7 @@ class _Run:
                 module, _, last = name.rpartition(".")
                 return Global(module, last)  # as a container has it, so that steps see the same
         if known.schema is None or known.target is None:
-            may_be = self._may_be.get(named)
-            if may_be is None:
-                may_be = self._may_be[named] = may_be_member(named.qualname, self.registry)
-            member = member_of(record, self.registry) if may_be else ABSENT
-            if member is not ABSENT:
-                named = name_of(member, self.registry)
-                entry.note, entry.is_seen = f"{named.qualname}, a member of an enum", True
-                self._note(entry, record, path)
-                return record if self._only_looks else named
-            seen = ABSENT if self._see is None else self._see(record)
-            if seen is not ABSENT:
-                entry.note = f"seen by its pack as {_kind_of(seen)}"
-                entry.is_seen = True
-                self._note(entry, record, path)
-                return record if self._only_looks else seen
-            if numpy_random.is_random(record):  # it is known by the name that its file has for it
-                entry.note, entry.is_seen = "one of NumPy's random states", True
-                self._note(entry, record, path)
-                return record
-            if known.today is not named:
-                _rename(record, named, known.today)
-            elif record.maker is not None:
-                record.maker = self._moved(record.maker)
-            self._note(entry, record, path)
-            return record
+            return self._without_schema(record, named, known, entry, path)
         entry.schema = known.schema.name
         if record.version is None or record.version < known.schema.version:
             self._copier.show_old()  # stamps and steps look at what the record refers to
@@ -335,7 +313,7 @@ class _Run:
         if record.kind == "reduce" and cls is not None and issubclass(cls, np.ndarray):
             take_array(record)
         state = state_of(record, known.schema)
-        case = survey(
+        case = plan_instance(
             known.target,
             state,
             self.registry,
@@ -355,7 +333,42 @@ class _Run:
             entry.note = f"{entry.note}; {left_out}" if entry.note else left_out
         return result
 
-    def _layout_note(self, record: Record, schema: Schema, case: Case) -> str:
+    def _without_schema(
+        self,
+        record: Record,
+        named: Global,
+        known: _ClassInfo,
+        entry: Entry,
+        path: Callable[[], str],
+    ) -> Any:
+        """What becomes of a record that no schema knows: an enum's member, a pack's value, or itself."""
+        may_be = self._may_be.get(named)
+        if may_be is None:
+            may_be = self._may_be[named] = may_be_member(named.qualname, self.registry)
+        member = member_of(record, self.registry) if may_be else ABSENT
+        if member is not ABSENT:
+            named = name_of(member, self.registry)
+            entry.note, entry.is_seen = f"{named.qualname}, a member of an enum", True
+            self._note(entry, record, path)
+            return record if self._only_looks else named
+        seen = ABSENT if self._see is None else self._see(record)
+        if seen is not ABSENT:
+            entry.note = f"seen by its pack as {_kind_of(seen)}"
+            entry.is_seen = True
+            self._note(entry, record, path)
+            return record if self._only_looks else seen
+        if numpy_random.is_random(record):  # it is known by the name that its file has for it
+            entry.note, entry.is_seen = "one of NumPy's random states", True
+            self._note(entry, record, path)
+            return record
+        if known.today is not named:
+            _rename(record, named, known.today)
+        elif record.maker is not None:
+            record.maker = self._moved(record.maker)
+        self._note(entry, record, path)
+        return record
+
+    def _layout_note(self, record: Record, schema: Schema, case: InstanceUpgrade) -> str:
         """What there is to note of a layout that is not today's, where that is no error."""
         policy = self.layout
         if self.dry and checks.policy_of(self.registry, policy) == "warn":
@@ -375,7 +388,7 @@ class _Run:
         self,
         record: Record,
         named: Global,
-        known: _Known,
+        known: _ClassInfo,
         entry: Entry,
         path: Callable[[], str],
     ) -> Any:
@@ -417,7 +430,7 @@ class _Run:
                 self._take_in(record.state, path)
             return record
         assert known.target is not None
-        case = survey(known.target, before, self.registry, version=version)
+        case = plan_instance(known.target, before, self.registry, version=version)
         if is_stamped:
             case.told = keys_that_tell(known.target, self.registry)
         piece = case.pieces[0]
@@ -426,7 +439,7 @@ class _Run:
             piece.value, piece.done = given.value, given.done
         return self._done(record, named, known, case, path)
 
-    def _is_plain(self, known: _Known) -> bool:
+    def _is_plain(self, known: _ClassInfo) -> bool:
         """Whether a class has nothing but declared fields, and no base that has any."""
         found = self._plain.get(known.today)
         if found is None:
@@ -465,7 +478,7 @@ class _Run:
             return state, None, ""
         return dict(zip(layer.names, state[1], strict=True)), layer.version, "envelope"
 
-    def _quick_courses(self, known: _Known, version: int, how: str) -> tuple[Course, ...]:
+    def _quick_courses(self, known: _ClassInfo, version: int, how: str) -> tuple[VersionPath, ...]:
         """The course of such records; none where nothing is to be done, or cannot be."""
         schema = known.schema
         assert schema is not None
@@ -475,13 +488,13 @@ class _Run:
             steps = self.registry.path(schema.name, version, schema.version)
         except SchemaError:  # told on the general way, with its place
             return ()
-        return (Course(schema.name, version, how, schema.version, tuple(steps)),)
+        return (VersionPath(schema.name, version, how, schema.version, tuple(steps)),)
 
-    def _owners(self, named: Global, known: _Known) -> set[str]:
+    def _owners(self, named: Global, known: _ClassInfo) -> set[str]:
         names = {named.qualname, *self.registry.old_names(known.today.qualname)}
         return {name.rpartition(".")[2] for name in names}
 
-    def _refuse_guess(self, case: Case) -> None:
+    def _refuse_guess(self, case: InstanceUpgrade) -> None:
         if not self.strict:
             return
         for course in case.courses:
@@ -497,8 +510,8 @@ class _Run:
         self,
         record: Record,
         named: Global,
-        known: _Known,
-        case: Case,
+        known: _ClassInfo,
+        case: InstanceUpgrade,
         path: Callable[[], str],
     ) -> Any:
         if case.is_migrated:
@@ -507,7 +520,7 @@ class _Run:
             record.cls, record.state, kind=record.kind, args=record.args, version=record.version
         )
         shown.listitems, shown.dictitems = record.listitems, record.dictitems
-        bring_up(case, record=shown, memo=self._memo, unknown=self.unknown)
+        run_steps(case, record=shown, memo=self._memo, unknown=self.unknown)
         record.args, record.listitems, record.dictitems = (
             shown.args,
             shown.listitems,
@@ -581,18 +594,18 @@ class _Run:
                 schema=known.schema.name,
             )
 
-    def _freeze(self, case: Case) -> None:
+    def _freeze(self, case: InstanceUpgrade) -> None:
         """Let no step write into an array that others may share."""
         for piece in case.pieces:
             freeze(piece.value, self._frozen)
 
 
-class _Known(NamedTuple):
+class _ClassInfo(NamedTuple):
     """What is known of the class that a file names."""
 
     today: Global
     schema: Schema | None
-    target: Target | None
+    target: TargetLayout | None
     aliases: tuple[str, ...]
     note: str = ""
 
@@ -706,7 +719,7 @@ def _is_of_today(record: Record, registry: Registry) -> bool:
         return False
     if registry.resolve(record.qualname) != record.qualname:
         return False
-    target = target_of(schema, registry)
+    target = target_layout(schema, registry)
     return (
         len(target.parts) == 1
         and record.version == schema.version
@@ -729,7 +742,9 @@ def plan(
     can be made of what they give, only `rehearse` tells.
     """
     registry = default_registry if registry is None else registry
-    run = _Run(registry, file, "drop", False, dry=True, see=see, layout=layout, written=written)
+    run = _TreeUpgrade(
+        registry, file, "drop", False, dry=True, see=see, layout=layout, written=written
+    )
     run.is_rehearsal = False
     run.upgrade(tree)
     return run.plan
@@ -760,7 +775,7 @@ def rehearse(
     _check_unknown(unknown)
     unknown = "drop" if unknown == "warn" else unknown
     registry = default_registry if registry is None else registry
-    run = _Run(
+    run = _TreeUpgrade(
         registry,
         file,
         unknown,

@@ -8,7 +8,7 @@ import numpy as np
 
 from persist._envelope import CODEC, FIELDS, INSIDE, Layer, seal, wrap
 from persist._trees.copier import arrays_in, has_no_arrays
-from persist._upgrade.versions import Case, Target
+from persist._upgrade.versions import InstanceUpgrade, TargetLayout
 from persist.schema import Schema
 from persist.tree import ABSENT, Record
 
@@ -56,7 +56,7 @@ def take_array(record: Record) -> None:
     record.state = rest
 
 
-def today_state(case: Case) -> Any:
+def today_state(case: InstanceUpgrade) -> Any:
     """Return a state of today in the form that `Record.state` and ``restore_state`` take."""
     target = case.target
     if len(target.parts) == 1:
@@ -80,7 +80,7 @@ def today_state(case: Case) -> Any:
     return wrap(_header(target, tuple(names)), values)
 
 
-def _header(target: Target, names: tuple[Any, ...]) -> tuple[Any, ...]:
+def _header(target: TargetLayout, names: tuple[Any, ...]) -> tuple[Any, ...]:
     """The header of today's versions for these names: one object, which a file holds once."""
     header = target.headers.get(names)
     if header is None:

@@ -40,7 +40,15 @@ from persist.schema import Field, Layout, Schema, demangled
 from persist.tree import ABSENT, LazyArray, Record, is_slots_pair
 
 __all__ = [
-    "Case", "Course", "Target", "bring_up", "failed", "keys_that_tell", "read_lazy", "survey", "target_of",
+    "InstanceUpgrade",
+    "TargetLayout",
+    "VersionPath",
+    "failed",
+    "keys_that_tell",
+    "plan_instance",
+    "read_lazy",
+    "run_steps",
+    "target_layout",
 ]  # fmt: skip
 
 _STATES = frozenset((dict, list, tuple, type(None), str, bytes, int, float, bool))
@@ -48,7 +56,7 @@ _MANGLED = regex(r"_[^_].*?__.")
 
 
 @attrs.frozen
-class Course:
+class VersionPath:
     """The way of one class's state: from which version, how that is known, by which steps.
 
     Attributes:
@@ -90,7 +98,7 @@ class TargetPart:
 
 
 @attrs.define(eq=False)
-class Target:
+class TargetLayout:
     """What a state is brought up to: the parts of today's class, base first.
 
     Attributes:
@@ -115,7 +123,7 @@ class Target:
         return self.parts[-1]
 
 
-def target_of(schema: Schema, registry: Registry) -> Target:
+def target_layout(schema: Schema, registry: Registry) -> TargetLayout:
     """Return what the states of a schema are brought up to."""
     if schema.cls is None:
         fields = schema.fields or ()
@@ -125,7 +133,7 @@ def target_of(schema: Schema, registry: Registry) -> Target:
             tuple(field for field in fields if field.transient),
         )  # fmt: skip
         dropped = frozenset(field.name for field in part.transients)
-        return Target([part], None, schema.fields is None, dropped)
+        return TargetLayout([part], None, schema.fields is None, dropped)
     layout = registry.layout(schema.cls)
     parts = [
         TargetPart(part.schema, part.kind, part.fields, part.transients) for part in layout.parts
@@ -133,11 +141,11 @@ def target_of(schema: Schema, registry: Registry) -> Target:
     dropped = frozenset(
         {field.name for part in layout.parts for field in part.transients} | layout.resources.keys()
     )
-    return Target(parts, layout, layout.leaf.open, dropped, (schema.cls.__name__,))
+    return TargetLayout(parts, layout, layout.leaf.open, dropped, (schema.cls.__name__,))
 
 
 @attrs.define(eq=False)
-class _Piece:
+class _StatePart:
     """The state of one class as a file has it."""
 
     name: str
@@ -149,7 +157,7 @@ class _Piece:
     schema: Schema | None = None
     part: TargetPart | None = None
     note: str = ""
-    course: Course | None = None
+    course: VersionPath | None = None
     fingerprint: str = ""
     done: int = 0  # steps that were done already, on the written way
 
@@ -165,7 +173,7 @@ class _Piece:
 
 
 @attrs.define(eq=False)
-class Case:
+class InstanceUpgrade:
     """One instance that is brought up to date, and what came of it.
 
     Attributes:
@@ -179,14 +187,14 @@ class Case:
         told: names of entries that told the version, so that leaving them out loses nothing.
     """
 
-    target: Target
-    courses: list[Course] = attrs.field(factory=list)
+    target: TargetLayout
+    courses: list[VersionPath] = attrs.field(factory=list)
     states: list[tuple[TargetPart, Any]] = attrs.field(factory=list)
     extra: dict[Any, Any] = attrs.field(factory=dict)
     unknown: list[str] = attrs.field(factory=list)
     items: list[Any] | None = None
     instead: Any = ABSENT
-    pieces: list[_Piece] = attrs.field(factory=list)
+    pieces: list[_StatePart] = attrs.field(factory=list)
     told: frozenset[str] = frozenset()
     registry: Registry | None = attrs.field(default=None, repr=False)
 
@@ -208,14 +216,14 @@ class Case:
         return any(course.steps for course in self.courses if course.schema == schema)
 
 
-def survey(
-    target: Target,
+def plan_instance(
+    target: TargetLayout,
     state: Any,
     registry: Registry,
     *,
     version: int | None = None,
     owners: Callable[[], Iterable[str]] = tuple,
-) -> Case:
+) -> InstanceUpgrade:
     """Find out the versions of a state and the steps that it needs; do nothing.
 
     Args:
@@ -232,7 +240,7 @@ def survey(
     """
     refuse_newer(state)
     refuse_damaged(state)
-    case = Case(target, registry=registry)
+    case = InstanceUpgrade(target, registry=registry)
     envelope = unwrap(state)
     if envelope is not None:
         case.pieces = _enveloped(envelope, target, registry)
@@ -251,13 +259,13 @@ def survey(
     return case
 
 
-def keys_that_tell(target: Target, registry: Registry) -> frozenset[str]:
+def keys_that_tell(target: TargetLayout, registry: Registry) -> frozenset[str]:
     """Return the entries of a state by which stamps tell its version."""
     stamps = [stamp for part in target.parts for stamp in registry.stamps(part.schema.name)]
     return frozenset(stamp.key for stamp in stamps if stamp.key is not None)
 
 
-def _course(piece: _Piece, registry: Registry) -> Course:
+def _course(piece: _StatePart, registry: Registry) -> VersionPath:
     schema = piece.schema
     assert schema is not None
     if piece.version > schema.version:
@@ -282,13 +290,13 @@ def _course(piece: _Piece, registry: Registry) -> Course:
     if not note and has_both and piece.version == schema.version:
         is_other = piece.fingerprint != schema.fingerprint
         note = "other fields than the class declares today under the same version" * is_other
-    return Course(schema.name, piece.version, piece.how, schema.version, steps, note)
+    return VersionPath(schema.name, piece.version, piece.how, schema.version, steps, note)
 
 
 # What a file says.
 
 
-def _enveloped(envelope: Envelope, target: Target, registry: Registry) -> list[_Piece]:
+def _enveloped(envelope: Envelope, target: TargetLayout, registry: Registry) -> list[_StatePart]:
     parts = {part.schema.name: part for part in target.parts}
     pieces = []
     for layer, value in zip(envelope.layers, envelope.values, strict=True):
@@ -297,7 +305,7 @@ def _enveloped(envelope: Envelope, target: Target, registry: Registry) -> list[_
             value = dict(zip(layer.names, value, strict=True))
         names = layer.names if layer.kind == INSIDE else ()
         pieces.append(
-            _Piece(
+            _StatePart(
                 name, layer.version, "envelope", layer.kind, value, names,
                 fingerprint=layer.fingerprint,
             )
@@ -319,7 +327,9 @@ def _enveloped(envelope: Envelope, target: Target, registry: Registry) -> list[_
     return pieces
 
 
-def _refuse_other(written: str, known: Schema | None, target: Target, registry: Registry) -> None:
+def _refuse_other(
+    written: str, known: Schema | None, target: TargetLayout, registry: Registry
+) -> None:
     """Refuse a state of another class that is here, unless an alias says that it became this one."""
     ours = target.leaf.schema
     if known is None or known.cls is None or known.name in {p.schema.name for p in target.parts}:
@@ -346,12 +356,12 @@ def _is_gone(cls: type) -> bool:
     return found is not cls
 
 
-def _heir_has_dict(pieces: list[_Piece], base: _Piece) -> bool:
+def _heir_has_dict(pieces: list[_StatePart], base: _StatePart) -> bool:
     heir = _heir_of(pieces, base)
     return heir is not None and isinstance(heir.value, dict)
 
 
-def _heir_of(pieces: list[_Piece], base: _Piece) -> _Piece | None:
+def _heir_of(pieces: list[_StatePart], base: _StatePart) -> _StatePart | None:
     """The piece in whose value the state of a base lies: the next one that has a value."""
     position = next(index for index, piece in enumerate(pieces) if piece is base)
     return next((piece for piece in pieces[position + 1 :] if piece.kind != INSIDE), None)
@@ -365,12 +375,12 @@ def _name_today(name: str, registry: Registry) -> str:
 
 
 def _bare(
-    target: Target,
+    target: TargetLayout,
     state: Any,
     registry: Registry,
     version: int | None,
     owners: Callable[[], Iterable[str]],
-) -> list[_Piece]:
+) -> list[_StatePart]:
     """The pieces of a state that does not say whose fields are whose: they lie in the heir's."""
     has_codec = any(part.kind == CODEC for part in target.parts)
     value = _plain_state(state, has_codec)
@@ -389,7 +399,7 @@ def _bare(
         note = "" if is_leaf or isinstance(value, dict) else "the state has no names"
         kind = (CODEC if part.kind == CODEC else FIELDS) if is_leaf else INSIDE
         pieces.append(
-            _Piece(
+            _StatePart(
                 part.schema.name,
                 found,
                 how,
@@ -417,17 +427,17 @@ def _plain_state(state: Any, has_codec: bool) -> Any:
 # Doing it.
 
 
-def bring_up(
-    case: Case,
+def run_steps(
+    case: InstanceUpgrade,
     *,
     record: Record | None = None,
     memo: dict[Any, Any] | None = None,
     unknown: str = "warn",
-) -> Case:
+) -> InstanceUpgrade:
     """Do the steps of a case that was surveyed, and sort the fields to their classes.
 
     Args:
-        case: what `survey` gave.
+        case: what `plan_instance` gave.
         record: what steps of two arguments get.
         memo: what the steps of one run share.
         unknown: what becomes of undeclared fields: "warn" and "drop" leave them
@@ -467,7 +477,9 @@ def bring_up(
     return case
 
 
-def _run(piece: _Piece, record: Record | None, memo: dict[Any, Any], case: Case) -> Any:
+def _run(
+    piece: _StatePart, record: Record | None, memo: dict[Any, Any], case: InstanceUpgrade
+) -> Any:
     state = piece.value
     steps = () if piece.course is None else piece.course.steps
     if not steps:
@@ -608,12 +620,12 @@ class _Watched(dict[Any, Any]):
 
 
 def _run_shared(
-    piece: _Piece,
+    piece: _StatePart,
     whole: Any,
-    pieces: list[_Piece],
+    pieces: list[_StatePart],
     memo: dict[Any, Any],
     record: Record | None = None,
-    case: Case | None = None,
+    case: InstanceUpgrade | None = None,
 ) -> Any:
     """Run one class's steps on its share of a dict that several classes lie in."""
     if not isinstance(whole, dict):
@@ -659,7 +671,7 @@ def _run_shared(
     return {**rest, **mine} if isinstance(mine, dict) else mine
 
 
-def _join(piece: _Piece, leaf: _Piece) -> None:
+def _join(piece: _StatePart, leaf: _StatePart) -> None:
     """The fields of a class that is no base any more join those of the heir."""
     if isinstance(piece.value, dict) and isinstance(leaf.value, dict):
         leaf.value = {**piece.value, **leaf.value}
@@ -670,7 +682,7 @@ def _join(piece: _Piece, leaf: _Piece) -> None:
 # Whose is what.
 
 
-def _sort(case: Case, unknown: str) -> None:
+def _sort(case: InstanceUpgrade, unknown: str) -> None:
     """Give each class of today its fields, from wherever they are."""
     target = case.target
     own = {piece.name: piece for piece in case.pieces if piece.kind != INSIDE}
@@ -719,7 +731,7 @@ def _sort(case: Case, unknown: str) -> None:
         case.extra = {name: item for name, item in left.items() if name not in target.dropped}
 
 
-def _named(value: Any, part: TargetPart, case: Case) -> dict[Any, Any]:
+def _named(value: Any, part: TargetPart, case: InstanceUpgrade) -> dict[Any, Any]:
     """A state as fields; a bare tuple only where attrs or a dataclass once wrote it by position."""
     if isinstance(value, dict):
         return value
@@ -756,7 +768,7 @@ def _positions(cls: type | None) -> list[str] | None:
 
 
 def _refuse_missing(
-    case: Case, found: list[tuple[TargetPart, dict[Any, Any]]], undeclared: list[str]
+    case: InstanceUpgrade, found: list[tuple[TargetPart, dict[Any, Any]]], undeclared: list[str]
 ) -> None:
     gaps = {piece.name for piece in case.pieces if piece.knows_its_gaps}
     for part, fields in found:

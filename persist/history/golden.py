@@ -22,7 +22,7 @@ import numpy as np
 from persist._api import files
 from persist._envelope import unwrap
 from persist._objects.flatten import flatten
-from persist._trees.paths import Looker, Names, is_array
+from persist._trees.paths import PackView, PathMapping, is_array
 from persist._upgrade.plan import Plan
 from persist._wire.base.source import Limits
 from persist.errors import PersistError
@@ -240,7 +240,7 @@ def content_of(value: Any, registry: Registry) -> dict[str, Any]:
     Arrays are given by dtype, shape and a digest of their bytes; everything else as ``repr`` has it.
     """
     tree = flatten(value, registry)
-    names = Names(lambda: tree, Looker(), lambda leaf: True, Limits().paths, "golden file")
+    names = PathMapping(lambda: tree, PackView(), lambda leaf: True, Limits().paths, "golden file")
     found = {path: _text_of(leaf) for path, leaf in names.walk()}
     if isinstance(tree, Record):  # which no leaf says
         return {"class": tree.qualname, **found}

@@ -37,7 +37,7 @@ from persist.registry._declarations import (
     Stamp,
     Supported,
     arrows,
-    caller,
+    call_site,
     gap,
     origin_of,
     shortest,
@@ -558,7 +558,7 @@ class Registry:
                     f"@migration({name!r}, {version})."
                 )
         if ops:
-            origin = caller(f"<steps of {name} {version}→{to}>", __file__)
+            origin = call_site(f"<steps of {name} {version}→{to}>", __file__)
             return self._add(Migration(name, version, to, None, ops, origin))
 
         def decorate(function: Callable[..., Any]) -> Migration:
@@ -673,7 +673,7 @@ class Registry:
         """
         name = self._name_of(schema)
         if key is not None:
-            origin = caller(f"<key {key!r}>", __file__)
+            origin = call_site(f"<key {key!r}>", __file__)
             self._add_stamp(Stamp(name, lambda state: _keyed(state, key), origin, key))
             return None
 
@@ -796,7 +796,7 @@ class Registry:
             raise SchemaError(
                 f"an alias leads from {old!r} to {target!r}.", remedy="Both are dotted names."
             )
-        place = caller(f"<alias {old}>", __file__)
+        place = call_site(f"<alias {old}>", __file__)
         with self._changing():
             made = Alias(old, target, since, evidence, place)
             self._refuse_other_target(made, is_prefix)

@@ -21,13 +21,13 @@ __all__ = [
     "Stamp",
     "Supported",
     "arrows",
-    "caller",
+    "call_site",
     "gap",
     "origin_of",
-    "outside",
     "shortest",
     "takes_record",
     "unsupported",
+    "user_stacklevel",
 ]
 
 
@@ -246,7 +246,7 @@ def _run_of(frame: Any) -> Any:
     return frame.f_code
 
 
-def caller(qualname: str, file: str) -> Origin:
+def call_site(qualname: str, file: str) -> Origin:
     """Where something was written: the first frame outside of this file."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename == file:
@@ -258,7 +258,7 @@ def caller(qualname: str, file: str) -> Origin:
     )  # fmt: skip
 
 
-def outside() -> int:
+def user_stacklevel() -> int:
     """Return the stack level of the first caller that is not of this package, for a warning."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("persist."):

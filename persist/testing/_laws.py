@@ -340,7 +340,7 @@ def _compiled(schema: Schema, steps: list[Migration], state: Any) -> None:
     if not isinstance(state, dict):
         return
     wanted = _taken(schema, steps, state)[-1]
-    for _ in range(compiled.LATE + 1):  # what is rare is not compiled
+    for _ in range(compiled.COMPILE_AFTER + 1):  # what is rare is not compiled
         written = compiled.advance(tuple(steps), failed, read_lazy)
         if written is not None:
             break

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 import persist
-from persist._instances.adapter import road_of
+from persist._instances.adapter import adapter_of
 from persist.errors import FutureVersionError, SchemaError, UnknownFieldWarning
 from persist.registry import Registry
 from persist.schema import Field
@@ -431,9 +431,9 @@ def test_a_base_that_says_nothing_is_not_guessed_at():
     with pytest.raises(
         SchemaError, match=r"nobody declares its attributes 'mystery'.*persistent = "
     ):
-        road_of(Lists)._values(obj)
+        adapter_of(Lists)._values(obj)
     del obj.mystery
-    road_of(Lists)._values(obj)
+    adapter_of(Lists)._values(obj)
 
 
 # Codecs.
@@ -467,13 +467,15 @@ def test_a_codec_without_a_way_back_says_so():
 
 
 def flatten_state_unrefused(obj):
-    from persist._instances.adapter import road_of
+    from persist._instances.adapter import adapter_of
     from persist._upgrade.state import today_state
-    from persist._upgrade.versions import Case
+    from persist._upgrade.versions import InstanceUpgrade
 
-    road = road_of(type(obj))
+    road = adapter_of(type(obj))
     _, values = road._values(obj)
-    return today_state(Case(road.target, states=list(zip(road.target.parts, values, strict=True))))
+    return today_state(
+        InstanceUpgrade(road.target, states=list(zip(road.target.parts, values, strict=True)))
+    )
 
 
 def test_zero_argument_super_in_a_slotted_attrs_class():

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import persist
-from persist._trees.paths import Looker, Names, is_array, step_of
+from persist._trees.paths import PackView, PathMapping, is_array, step_of
 from persist.errors import FormatError, LimitError
 from persist.tree import ABSENT, Global, PersistentRef, Record, View
 
 
 def named(tree: Any, **settings: Any) -> dict[str, Any]:
-    return dict(Names(lambda: tree, Looker(), lambda leaf: True, **settings))
+    return dict(PathMapping(lambda: tree, PackView(), lambda leaf: True, **settings))
 
 
 @pytest.mark.parametrize(
@@ -92,9 +92,9 @@ def test_arrays() -> None:
 
 def test_two_things_of_one_path_are_both_there() -> None:
     tree = {1: "int", "1": "text", "a": {"b": "deep"}, "a/b": "flat"}
-    names = Names(lambda: tree, Looker(), lambda leaf: True)
+    names = PathMapping(lambda: tree, PackView(), lambda leaf: True)
     assert dict(names) == {"1": "int", "1~2": "text", "a/b": "deep", "a/b~2": "flat"}
-    fresh = Names(lambda: tree, Looker(), lambda leaf: True)
+    fresh = PathMapping(lambda: tree, PackView(), lambda leaf: True)
     for name, value in names.items():
         assert name in fresh
         assert fresh["1~2"] == "text"
@@ -106,7 +106,7 @@ def test_what_is_reached_twice_is_named_twice_and_a_cycle_stops() -> None:
     tree: dict[str, Any] = {"a": shared, "b": shared}
     tree["me"] = tree
     shared.append(shared)
-    names = Names(lambda: tree, Looker(), lambda leaf: True)
+    names = PathMapping(lambda: tree, PackView(), lambda leaf: True)
     assert dict(names) == {"a/0": 1, "b/0": 1}
     assert "a/1/0" not in names
     assert "me/a/0" not in names
@@ -116,7 +116,7 @@ def test_paths_that_are_too_many_to_list_can_still_be_asked_for() -> None:
     tree: Any = [1]
     for _ in range(60):
         tree = [tree, tree]
-    names = Names(lambda: tree, Looker(), lambda leaf: True, file="bomb.pkl")
+    names = PathMapping(lambda: tree, PackView(), lambda leaf: True, file="bomb.pkl")
     path = "/".join("01" * 30) + "/0"
     assert path in names
     assert names[path] == 1
@@ -133,7 +133,7 @@ def test_a_limit_of_paths_can_be_raised() -> None:
 
 
 def test_what_is_no_name_is_not_there() -> None:
-    names = Names(lambda: {"a": 1}, Looker(), lambda leaf: True, file="f")
+    names = PathMapping(lambda: {"a": 1}, PackView(), lambda leaf: True, file="f")
     assert 5 not in names
     assert "b" not in names
     assert "a/b" not in names
@@ -159,19 +159,19 @@ trees = st.recursive(
 
 @given(tree=trees)
 def test_every_listed_name_answers_and_nothing_is_lost(tree: Any) -> None:
-    listed = Names(lambda: tree, Looker(), lambda leaf: True)
+    listed = PathMapping(lambda: tree, PackView(), lambda leaf: True)
     leaves = list(listed.walk())
     assert len(listed) == len(leaves)
     for name in listed:
         assert name in listed
     # Asked for without listing: every name that is no second of its kind leads to its leaf.
     for path, leaf in leaves:
-        fresh = Names(lambda: tree, Looker(), lambda found, leaf=leaf: found is leaf)
+        fresh = PathMapping(lambda: tree, PackView(), lambda found, leaf=leaf: found is leaf)
         assert path in fresh
 
 
 def test_packs_say_how_a_record_looks() -> None:
-    def views(record: Record, looker: Looker) -> Any:
+    def views(record: Record, looker: PackView) -> Any:
         if record.qualname == "lab.Shared":
             return View(record["value"], parts={"name": record["name"]})
         if record.qualname == "lab.Graph":
@@ -179,21 +179,21 @@ def test_packs_say_how_a_record_looks() -> None:
         return None
 
     var = Record("lab.Shared", {"value": np.zeros(2), "name": "W"})
-    looker = Looker(views)
+    looker = PackView(views)
     tree = {"layer": var, "graph": Record("lab.Graph", {"var": var})}
-    assert sorted(Names(lambda: tree, looker, lambda leaf: True)) == ["layer", "layer/name"]
+    assert sorted(PathMapping(lambda: tree, looker, lambda leaf: True)) == ["layer", "layer/name"]
     lone = Record("lab.Graph", {"var": var})
-    names = Names(lambda: [lone], Looker(views), lambda leaf: True)
+    names = PathMapping(lambda: [lone], PackView(views), lambda leaf: True)
     assert sorted(names) == ["W", "W/name"]
-    assert "W/name" in Names(lambda: [lone], Looker(views), lambda leaf: True)
+    assert "W/name" in PathMapping(lambda: [lone], PackView(views), lambda leaf: True)
 
 
 def test_a_looker_without_an_opener_says_so() -> None:
     with pytest.raises(FormatError, match="cannot be opened here"):
-        Looker().open(b"", "an inner file")
-    assert Looker().look(5) == (5, [])
-    assert Looker().look([])[0] == []
-    assert Looker().look([1])[0] is ABSENT
+        PackView().open(b"", "an inner file")
+    assert PackView().look(5) == (5, [])
+    assert PackView().look([])[0] == []
+    assert PackView().look([1])[0] is ABSENT
 
 
 def test_a_key_that_cannot_be_printed_has_a_step() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import persist
-from persist._trees.paths import Looker
+from persist._trees.paths import PackView
 from persist._trees.show import classes_of, leaf_text, size_text, tree_lines
 from persist.tree import Global, LazyArray, Record
 
@@ -19,7 +19,7 @@ CORPUS = Path(__file__).parents[1] / "corpus" / "pickle"
 
 
 def shown(tree: Any, most: int = 60) -> str:
-    return "\n".join(tree_lines(tree, Looker(), most))
+    return "\n".join(tree_lines(tree, PackView(), most))
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_wide_tree_and_a_deep_one_are_cut() -> None:
 
 def test_so_many_lines_and_no_more() -> None:
     tree = {f"k{i}": {"a": {"b": i}} for i in range(12)}
-    lines = tree_lines(tree, Looker(), 10)
+    lines = tree_lines(tree, PackView(), 10)
     assert len(lines) == 10
     assert lines[-1] == "  ... and 4 more"
     assert all(line.endswith(" ...") for line in lines[1:-1])
@@ -125,14 +125,14 @@ def test_damage_is_on_the_page() -> None:
 
 def test_classes_are_counted() -> None:
     tree = [Record("lab.A", {"b": Record("lab.B")}), Record("lab.A")]
-    assert classes_of(tree, Looker()) == {"lab.A": 2, "lab.B": 1}
+    assert classes_of(tree, PackView()) == {"lab.A": 2, "lab.B": 1}
     assert (
-        sum(classes_of([Record("lab.A") for _ in range(500)], Looker(), most=100).values()) <= 100
+        sum(classes_of([Record("lab.A") for _ in range(500)], PackView(), most=100).values()) <= 100
     )
 
 
 def paged(tree: Any, most: int = 60) -> list[str]:
-    return tree_lines(tree, Looker(), most)
+    return tree_lines(tree, PackView(), most)
 
 
 def test_nothing_is_cut_while_there_is_room() -> None:
@@ -208,4 +208,4 @@ def test_a_factory_is_shown_as_the_class_that_it_makes() -> None:
     cls = Global("pandas.tseries.period", "PeriodIndex")
     index = Record(maker, maker=maker, kind="reduce", args=(cls, {"name": "x"}))
     assert shown([index]).splitlines()[1].startswith("  0: pandas.tseries.period.PeriodIndex")
-    assert classes_of([index], Looker()) == {"pandas.tseries.period.PeriodIndex": 1}
+    assert classes_of([index], PackView()) == {"pandas.tseries.period.PeriodIndex": 1}

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 
 import persist
 from persist import ops
-from persist._instances.adapter import road_of
+from persist._instances.adapter import adapter_of
 from persist._upgrade import compiled
 from persist._upgrade.records import upgrade
 from persist.errors import MigrationFailedError, SchemaError
 from persist.tree import Global, Record
 
 V = persist.Versioned
-MANY = 2 * compiled.LATE + 2
+MANY = 2 * compiled.COMPILE_AFTER + 2
 
 
 class Stepped(V, version=4, schema="fused.Stepped"):
@@ -185,7 +185,7 @@ def generally(monkeypatch: pytest.MonkeyPatch) -> Any:
             patch.setattr(compiled, "can_be_written", lambda steps: False)
             patch.setattr(compiled, "_WAYS", {})
             for cls in CLASSES:
-                road = road_of(cls)
+                road = adapter_of(cls)
                 patch.setattr(road, "ways", {})
                 patch.setattr(road, "older", (None, None, -1))
             return outcome(work)
@@ -222,8 +222,8 @@ def test_whatever_comes_in_whatever_order(states: list[tuple[Any, Any]]) -> None
     """Every state alone, which goes the general way, is what it is among the others."""
     data = old_pickle(Stepped, states)
     whole = outcome(lambda: pickle.loads(data))
-    road_of(Stepped).ways.clear()
-    road_of(Stepped).older = (None, None, -1)
+    adapter_of(Stepped).ways.clear()
+    adapter_of(Stepped).older = (None, None, -1)
     alone = [
         outcome(lambda pair=pair: pickle.loads(old_pickle(Stepped, [pair]))) for pair in states
     ]
@@ -234,7 +234,7 @@ def test_many_states_go_the_written_way() -> None:
     """The proof above would be idle otherwise."""
     data = old_pickle(Called, [(number, number) for number in range(MANY)])
     pickle.loads(data)
-    assert callable(road_of(Called).older[1])
+    assert callable(adapter_of(Called).older[1])
 
 
 def test_arrays_cannot_be_written_by_steps_on_the_written_way() -> None:

@@ -276,7 +276,7 @@ class Kid(persist.Versioned, version=2, schema="graphs.Kid"):
     persistent = ("owner", "weights")
 
 
-class Loose(persist.Versioned, schema="graphs.Loose"):
+class PendingColumn(persist.Versioned, schema="graphs.Loose"):
     """Declares no fields."""
 
 
@@ -349,7 +349,7 @@ def families(draw: Any) -> Any:
     converted = [np.arange(2.0) + n for n in range(2)]  # by a step of Parent alone
     parents = [Parent() for _ in range(draw(st.integers(1, 3)))]
     kids: list[Any] = [Kid() for _ in range(draw(st.integers(1, 3)))]
-    loose = Loose()
+    loose = PendingColumn()
     lists: list[list[Any]] = [[], []]
     for items in lists:
         items += draw(st.lists(st.sampled_from([*kids, loose]), max_size=3))
@@ -430,7 +430,7 @@ def test_a_parent_goes_down_before_its_children(tmp_path: Path) -> None:
 
 
 def test_one_list_and_a_cycle_go_down_whole(tmp_path: Path) -> None:
-    p, q, k = Parent(), Parent(), Loose()
+    p, q, k = Parent(), Parent(), PendingColumn()
     k.owner = p
     fields(p, name="p", kids=[k], w=np.ones(1), seen=[])
     fields(q, name="q", kids=p.kids, w=p.w, seen=[])
@@ -633,7 +633,7 @@ def test_a_step_sees_the_same_by_load_and_by_plain_pickle(protocol: int, graph: 
 
 def test_what_never_gets_a_state_is_waited_for_in_vain(tmp_path: Path) -> None:
     """An instance without attributes may have no state in a pickle; who refers to it is whole."""
-    lonely = object.__new__(Loose)
+    lonely = object.__new__(PendingColumn)
     waiting = fields(Tolerant(), w=3, ref=[lonely], seen=0)
     old = io.BytesIO()
     persist.save([waiting], old, versions={"graphs.Tolerant": 1}, format="pickle")

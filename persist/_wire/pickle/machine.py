@@ -992,13 +992,13 @@ class Machine:
 
     def _mend(self, root: Any) -> Any:
         """Put finished values where their records were used before they were finished."""
-        mended = _Mender({key: value for key, (_, value) in self._replaced.items()})
+        mended = _ReferencePatcher({key: value for key, (_, value) in self._replaced.items()})
         root = mended.walk(root)
         self._bare += mended.bare
         return root
 
 
-class _Mender:
+class _ReferencePatcher:
     """Replaces records, by identity, in everything that is reached from a root."""
 
     def __init__(self, replaced: dict[int, Any]) -> None:

@@ -179,7 +179,7 @@ class WithQuantized(Mapping[str, Any]):
         }
         quantizer = quantizer_of(parts)
         assert quantizer is not None
-        kind = "qint32" if array.dtype.itemsize == 4 else f"q{np.dtype(array.dtype).name}"
+        kind = "qint32" if array.dtype.itemsize == 4 else f"q{array.dtype.name}"
         scalars = {
             part: value[()] if np.ndim(value) == 0 else value for part, value in quantizer.items()
         }
