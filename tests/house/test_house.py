@@ -110,6 +110,7 @@ def test_what_all_names_is_there(path: Path) -> None:
 # What makes dtypes of text in a file, and the two that name one of ml_dtypes' own.
 MAKES_DTYPES = {
     ("persist._wire.base.ml_dtypes", "find_extended"),
+    ("persist._wire.base.ml_dtypes", "_opaque"),
     ("persist._container.dtypes", "_named"),
 }
 READERS = [
