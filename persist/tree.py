@@ -381,7 +381,7 @@ def step_of(key: Any) -> str:
 def _bare(key: Any) -> Any:
     """NumPy scalars in a key as Python's."""
     if isinstance(key, np.generic):
-        has_no_unit = key.dtype.kind in "mM" and np.datetime_data(key.dtype)[0] == "generic"
+        has_no_unit = key.dtype.kind in "mM" and np.datetime_data(key.dtype)[0] == "generic"  # type: ignore[arg-type]
         return key if has_no_unit else key.item()
     if not isinstance(key, tuple) or is_deep(key):
         return key
