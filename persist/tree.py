@@ -412,7 +412,7 @@ def key_of(key: Record) -> Any:
 def _bare(key: Any) -> Any:
     """NumPy scalars in a key as Python's."""
     if isinstance(key, np.generic):
-        has_no_unit = key.dtype.kind in "mM" and np.datetime_data(key.dtype)[0] == "generic"
+        has_no_unit = key.dtype.kind in "mM" and np.datetime_data(key.dtype)[0] == "generic"  # type: ignore[arg-type]
         return key if has_no_unit else key.item()
     if isinstance(key, Record):
         held = key_of(key)

@@ -381,7 +381,7 @@ class _Flattener(Driver):
         else:
             made = kind()
         self._keep(items, made)
-        for key, item in items.items():
+        for key, item in kind.items(items):
             if type(key) not in self._atoms:
                 key = yield "key", key
             made[key] = item if type(item) in self._atoms else (yield step_of(key), item)

@@ -44,8 +44,8 @@ def from_text(text: str) -> np.dtype[Any]:
         ValueError: it means none; divisors of units (``[s/2]``), which NumPy never writes, and
             lists of fields (``f8,i4``) are refused.
     """
-    if not isinstance(text, str) or len(text) > 40:
-        raise ValueError(f"dtype {str(text)[:80]!r}")
+    if len(text) > 40:
+        raise ValueError(f"dtype {text[:80]!r}")
     moment = _MOMENT.fullmatch(text)
     plain = None if moment else _PLAIN.fullmatch(text)
     if moment is not None:
