@@ -308,10 +308,10 @@ def in_place_row(folder: Path, size: int) -> Row:
 MEMORY = """
 import resource, sys, numpy as np
 from persist import _container
-from persist._api import files
+from persist._api.load import load
 what, path = sys.argv[1:]
 _container.write({"x": np.ones(3)}, f"{path}.small", durable=False)  # imports, once
-files.load(f"{path}.small")
+load(f"{path}.small")
 tree = {f"x{n}": np.ones(1 << 18, "f4") for n in range(300)} if what == "save" else None
 def peak():
     return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])

@@ -12,7 +12,7 @@ import numpy as np
 
 import persist
 from persist import ops
-from persist._api import files
+from persist._api.renew import renew
 from persist.tree import Record
 
 FIELDS = ("number", "rate", "name", "at")
@@ -156,6 +156,6 @@ def renamed(size: int) -> tuple[Record, persist.Registry]:
 
 def upgraded_in_place(path: Path, registry: persist.Registry) -> Any:
     """Do what `persist upgrade --in-place` does to one file."""
-    _, done = files.renew(path, registry=registry, durable=False)
+    _, done = renew(path, registry=registry, durable=False)
     assert done is not None
     return done

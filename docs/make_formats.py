@@ -8,7 +8,7 @@ import re
 import textwrap
 from pathlib import Path
 
-from persist._api.files import readers
+from persist._api.detect import readers
 from persist.readers.base import Reader
 
 HEADINGS = ("Written by", "Evidence", "Traps", "Gives")

@@ -1,7 +1,7 @@
 """Load what was saved years ago, and keep what is saved today loadable in decades.
 
 The face is lazy: ``import persist`` imports nothing but this file, and each
-name what it needs. Start reading in `persist._api.files`, the spine.
+name what it needs. Start reading in `persist._api.load`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from persist import errors, ops, registry
-    from persist._api.files import File, explain, load, open, restore, save
+    from persist._api.explain import explain
+    from persist._api.file import File
+    from persist._api.load import load
+    from persist._api.open import open
+    from persist._api.restore import restore
+    from persist._api.save import save
     from persist._restore.match import Report
     from persist._upgrade.plan import Plan
     from persist._version import __version__
@@ -32,7 +37,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "__version__": "persist._version",
     "Checkpoints": "persist.checkpoints",
-    "File": "persist._api.files",
+    "File": "persist._api.file",
     "PersistError": "persist.errors",
     "Plan": "persist._upgrade.plan",
     "Record": "persist.tree",
@@ -43,16 +48,16 @@ _HOMES = {
     "constant": "persist.registry",
     "downgrade": "persist.versioned",
     "errors": "persist.errors",
-    "explain": "persist._api.files",
-    "load": "persist._api.files",
+    "explain": "persist._api.explain",
+    "load": "persist._api.load",
     "migration": "persist.registry",
-    "open": "persist._api.files",
+    "open": "persist._api.open",
     "ops": "persist.ops",
     "register": "persist.registry",
     "registry": "persist.registry",
     "resource": "persist.versioned",
-    "restore": "persist._api.files",
-    "save": "persist._api.files",
+    "restore": "persist._api.restore",
+    "save": "persist._api.save",
     "stamp": "persist.registry",
     "supported": "persist.registry",
 }
@@ -93,7 +98,7 @@ def __getattr__(name: str) -> Any:
     if home is None:
         raise AttributeError(f"module 'persist' has no attribute {name!r}")
     module = importlib.import_module(home)
-    value = module if home.rpartition(".")[2] == name else getattr(module, name)
+    value = module if home == f"persist.{name}" else getattr(module, name)
     globals()[name] = value
     return value
 

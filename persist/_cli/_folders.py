@@ -87,7 +87,7 @@ def containers(
 
 def _is_one(folder: Path) -> bool:
     """Whether a folder is one thing, as a saved model is; a series of checkpoints is many."""
-    from persist._api.files import choose
+    from persist._api.detect import choose
     from persist._wire.base.source import open_source
     from persist.errors import FormatError
 

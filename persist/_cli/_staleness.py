@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from persist._api.files import File
+    from persist._api.file import File
     from persist._upgrade.plan import Plan
     from persist.registry import Registry
 

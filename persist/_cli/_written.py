@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from persist._api.files import File
+    from persist._api.file import File
     from persist.registry import Registry
 
 __all__ = ["UPGRADED", "beside", "digest_of", "metadata_of", "named", "save", "upgraded_from"]
@@ -54,7 +54,7 @@ def save(
         Whether the file has metadata that the format cannot hold.
     """
     import persist
-    from persist._api.files import _refuse_suffix, save_tree, tree_of
+    from persist._api.save import refuse_suffix, save_tree, tree_of
     from persist.errors import PersistError
 
     metadata = metadata_of(file)
@@ -62,7 +62,7 @@ def save(
         if upgraded is not None:
             metadata = _with(metadata, upgraded)
         older = file.structure.get("schemas", ()) if file.format == "persist" else ()
-        _refuse_suffix(target, format)
+        refuse_suffix(target, format)
         try:
             made = tree_of(tree, registry, columns=True)
             save_tree(made, target, registry=registry, metadata=metadata, older_schemas=older)

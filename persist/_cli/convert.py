@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from persist._api.files import File
+    from persist._api.file import File
 
 __all__ = ["add", "run"]
 

@@ -12,7 +12,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from persist._api.files import File
+    from persist._api.file import File
     from persist.errors import PersistError
 
 __all__ = ["add", "run"]

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from persist._api.files import File
+    from persist._api.file import File
     from persist.registry import Registry
 
 __all__ = ["add", "run"]
@@ -230,7 +230,7 @@ def _upgraded(
     again: str,
 ) -> tuple[str, str]:
     """Upgrade the tree of an open file, and write or copy it; return what was done and a note."""
-    from persist._api import files
+    from persist._api.file import has_steps, written_layouts
     from persist._cli import _reading
     from persist._cli._staleness import steps_of
     from persist._cli._written import upgraded_from
@@ -247,8 +247,8 @@ def _upgraded(
         strict=args.strict,
         live=Inert(file.knowledge, is_pickle=is_pickle),
         names="class" if is_pickle else "schema",
-        read=files.has_steps(file),
-        written=files.written_layouts(file),
+        read=has_steps(file),
+        written=written_layouts(file),
     )
     strangers = _strangers(plan, file.knowledge, args)
     _refuse_strangers(strangers, args, file.name)
@@ -326,7 +326,9 @@ def _in_place(
 ) -> tuple[str, str]:
     """Bring one container up to date where it is."""
     import persist
-    from persist._api import files
+    from persist._api.file import written_layouts
+    from persist._api.load import check_tree
+    from persist._api.renew import renew
     from persist._objects.inert import Inert
     from persist._trees.compare import difference
     from persist._upgrade import records
@@ -335,7 +337,7 @@ def _in_place(
     try:
         with persist.open(job.source, registry=registry) as file:
             format, knowledge = file.format, file.knowledge
-            written = files.written_layouts(file)
+            written = written_layouts(file)
             plan = records.plan(file.tree, knowledge, file=file.name, written=written)
     except UnknownFormatError:
         if job.is_named:
@@ -364,9 +366,9 @@ def _in_place(
                 file=str(job.source),
                 remedy="The file is as it was before. Please report this with it.",
             )
-        files.check_tree(again, knowledge, str(job.source))
+        check_tree(again, knowledge, str(job.source))
 
-    plan, done = files.renew(
+    plan, done = renew(
         job.source, keep=args.keep, check=check, registry=registry,
         unknown=args.unknown, strict=args.strict,
     )  # fmt: skip
@@ -401,15 +403,16 @@ def _try(tree: Any, file: Any, format: str) -> None:
     import io
 
     import persist
-    from persist._api import files
+    from persist._api.file import names_declared
+    from persist._api.load import check_tree
     from persist._container.writing.graph import encode
 
     if format == "persist":
         encode(tree, file.name)
     else:
         persist.save(tree, io.BytesIO(), format=format)
-    if format != "npz" and files.names_declared(file):
-        files.check_tree(tree, file.knowledge, file.name)
+    if format != "npz" and names_declared(file):
+        check_tree(tree, file.knowledge, file.name)
 
 
 def _write(
@@ -417,7 +420,7 @@ def _write(
 ) -> None:
     """Write the tree beside its target, load it back, compare, and only then give it its name."""
     import persist
-    from persist._api import files
+    from persist._api.load import check_loads
     from persist._cli import _written
     from persist._trees.compare import difference
     from persist._upgrade import records
@@ -439,7 +442,7 @@ def _write(
                     remedy="Nothing was kept of it. Please report this with the file.",
                 )
             try:
-                files.check_loads(beside, registry=registry)
+                check_loads(beside, registry=registry)
             except PersistError as error:
                 error.file = str(target)  # the name that it would have got
                 raise

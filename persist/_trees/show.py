@@ -20,7 +20,7 @@ from persist.errors import PersistError
 from persist.tree import ABSENT, Global, LazyArray, Record, View
 
 if TYPE_CHECKING:
-    from persist._api.files import File
+    from persist._api.file import File
 
 __all__ = [
     "counted",

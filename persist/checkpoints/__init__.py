@@ -19,7 +19,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from persist._api import files
+from persist._api.load import load
+from persist._api.open import open as open_file
+from persist._api.save import save_tree, tree_of
 from persist._objects.snapshot import Memory
 from persist._runtime.lazy_regex import regex
 from persist._wire.base.source import is_url
@@ -198,7 +200,7 @@ class Checkpoints:
                 )
             options.setdefault("storage_options", self._storage_options)
             try:
-                return files.load(self._place(wanted), **options)
+                return load(self._place(wanted), **options)
             except FileNotFoundError:
                 if step is not None or self._folder.exists(_name(wanted)):
                     raise  # else the writer has removed it since: it has a later one
@@ -217,7 +219,7 @@ class Checkpoints:
         found: dict[str, Any] | PersistError
         try:
             options = {"registry": self._registry, "storage_options": self._storage_options}
-            with files.open(self._place(step), **options) as file:
+            with open_file(self._place(step), **options) as file:
                 said = (file.structure.get("metadata") or {}).get(_METRICS, {}).get("metrics", {})
             found = {name: float(x) if isinstance(x, str) else x for name, x in said.items()}
         except (DamagedFileError, UnknownFormatError) as error:
@@ -292,11 +294,11 @@ class Checkpoints:
         }
         memory = self._memory
         snapshot: Any = False if memory is None else memory
-        tree = files.tree_of(obj, self._registry, snapshot=snapshot, columns=True)
+        tree = tree_of(obj, self._registry, snapshot=snapshot, columns=True)
 
         def write() -> None:
             with self._folder.writing(_name(step)) as target:
-                files.save_tree(tree, target, **options)
+                save_tree(tree, target, **options)
             self._seen[step] = self._folder.identity(_name(step)), said
             self._tidy(step)
 

@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from persist._api import files
+from persist._api.open import open as open_file
 from persist._envelope import unwrap
 from persist._layouts.description import CODEC, ClassLayout, FieldLayout, source_of
 from persist.ops._address import is_equal
@@ -329,7 +329,7 @@ def states_in(paths: Iterable[Path], schema: str, registry: Registry) -> list[St
     """Return the states of one schema's records in files, in their order; nothing is migrated."""
     found: list[State] = []
     for path in paths:
-        with files.open(path, registry=registry) as file:
+        with open_file(path, registry=registry) as file:
             for record in _records(file.tree):
                 known = registry.schema_for(registry.resolve(record.qualname))
                 envelope = unwrap(record.state)

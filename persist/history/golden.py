@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
-from persist._api import files
+from persist._api.explain import explain_file
+from persist._api.load import load
+from persist._api.open import open as open_file
 from persist._envelope import unwrap
 from persist._objects.flatten import flatten
 from persist._trees.paths import PackView, PathMapping, is_array
@@ -202,8 +204,8 @@ def _loaded(path: Path, registry: Registry) -> tuple[Any, Plan, dict[str, int]]:
     """Load a file; what it gave, the steps that were taken, and the schemas in it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a part that stays a record is content like any other
-        with files.open(path, registry=registry) as file:
-            plan = files.explain_file(file)
+        with open_file(path, registry=registry) as file:
+            plan = explain_file(file)
             schemas = {
                 entry.schema: course.found
                 for entry in plan
@@ -213,7 +215,7 @@ def _loaded(path: Path, registry: Registry) -> tuple[Any, Plan, dict[str, int]]:
             for entry in plan:
                 for course in entry.courses:
                     schemas.setdefault(course.schema, course.found)
-        return files.load(path, registry=registry), plan, schemas
+        return load(path, registry=registry), plan, schemas
 
 
 def _steps_of(plan: Plan) -> list[tuple[str, int, int]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from persist._api import files
+from persist._api.save import save
 from persist._layouts.description import CODEC, ClassLayout, FieldLayout
 from persist.errors import PersistError
 from persist.history import golden
@@ -88,7 +88,7 @@ def make_released(project: Project, draft: Any) -> Path:
     folder = project.golden_path
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / golden.free_name(project, f"{stem}-{draft.start}", ".persist")
-    files.save(record, path)
+    save(record, path)
     made = golden.Golden(path, golden.digest_of_file(path), {schema.name: draft.start},
                          [(schema.name, draft.start, draft.to)], {}, golden.MADE)  # fmt: skip
     made.write()
@@ -124,7 +124,7 @@ def make_current(project: Project, schema: Schema, name: str = "") -> golden.Gol
     path = project.golden_path / (
         name or golden.free_name(project, f"{stem}-{schema.version}", ".persist")
     )
-    files.save(record, path, registry=registry)
+    save(record, path, registry=registry)
     try:
         return golden.add(project, path, note="made from the declared fields", force=True)
     except PersistError:

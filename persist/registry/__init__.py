@@ -765,8 +765,8 @@ class Registry:
             SchemaError: the state cannot be brought up to date, or is not valid.
         """
         # Building is far above a registry, which is data: it is found when it is wanted.
-        files = importlib.import_module("persist._api.files")
-        made: _T = files.upgraded_state(state, cls, self, assume_version, **options)
+        loading = importlib.import_module("persist._api.load")
+        made: _T = loading.upgraded_state(state, cls, self, assume_version, **options)
         return made
 
     # Aliases.

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import persist
-from persist._api.files import readers
+from persist._api.detect import readers
 from persist.errors import AmbiguousFormatError, UnknownFormatError
 from persist.readers.base import Content, Options, Reader
 
@@ -167,7 +167,7 @@ class Finer(Greedy):
 
 def with_readers(monkeypatch: pytest.MonkeyPatch, *kinds: type[Reader]) -> None:
     known = (*readers(), *(kind() for kind in kinds))
-    monkeypatch.setattr("persist._api.files.readers", lambda: known)
+    monkeypatch.setattr("persist._api.detect.readers", lambda: known)
 
 
 def test_two_unrelated_claims_are_an_error_that_names_both(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ CHILD = """
 import gc, importlib, os, pickle, sys, warnings
 warnings.simplefilter("ignore")
 import numpy as np
-import persist, persist._api.files
+import persist, persist._api.detect
 from persist import errors
 
 def warm(data):  # what is imported on first use, by whatever file
@@ -38,7 +38,7 @@ def warm(data):  # what is imported on first use, by whatever file
     str(file), file.structure, file.evidence, list(file.arrays), persist.explain(data)
     persist.load(data)
 
-persist._api.files.readers()
+persist._api.detect.readers()
 import importlib.resources, zoneinfo  # the second imports the first when it reads a zone
 try:
     import yaml

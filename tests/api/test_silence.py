@@ -549,7 +549,7 @@ def test_a_step_that_loads_its_own_file_is_one_clear_error(tmp_path: Path) -> No
 def test_a_reader_of_others_that_raises_in_its_claim_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from persist._api import files
+    from persist._api.detect import readers
     from persist.readers.base import Reader
 
     class Faulty(Reader):
@@ -558,8 +558,8 @@ def test_a_reader_of_others_that_raises_in_its_claim_is_told(
         def claims(self, source: Any) -> str | None:
             raise ZeroDivisionError("by 0")
 
-    known = files.readers()
-    monkeypatch.setattr(files, "readers", lambda: (*known, Faulty()))
+    known = readers()
+    monkeypatch.setattr("persist._api.detect.readers", lambda: (*known, Faulty()))
     with pytest.warns(PackWarning, match=r"the reader 'faulty'.*ZeroDivisionError.*by 0"):
         assert persist.load(pickle.dumps({"x": 1})) == {"x": 1}
 

@@ -93,7 +93,7 @@ def test_an_asynchronous_save_is_a_snapshot(tmp_path: Path) -> None:
 def test_an_error_of_the_writing_thread_is_raised_at_the_next_call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from persist._api import files as api_files
+    import persist.checkpoints as module
 
     runs = persist.Checkpoints(tmp_path, asynchronous=True)
 
@@ -101,7 +101,7 @@ def test_an_error_of_the_writing_thread_is_raised_at_the_next_call(
         raise OSError("no space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(api_files, "save_tree", fail)
+        patch.setattr(module, "save_tree", fail)
         runs.save(1, state(1))
         runs._job._thread.join()
     with pytest.raises(PersistError, match="no space left") as caught:
@@ -195,19 +195,19 @@ def test_a_reader_sees_that_a_step_was_replaced(tmp_path: Path) -> None:
 def test_a_step_that_goes_while_it_is_looked_for_is_no_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from persist._api import files as api_files
+    import persist.checkpoints as module
 
     with persist.Checkpoints(tmp_path, keep_last=1) as runs:
         runs.save(1, state(1), metrics={"loss": 1.0})
         reader = persist.Checkpoints(tmp_path)
-        load = api_files.load
+        load = module.load
 
         def late(path: Path, **options: object) -> object:
             if runs.latest() == 1:
                 runs.save(2, state(2), metrics={"loss": 2.0})  # removes 1
             return load(path, **options)
 
-        monkeypatch.setattr(api_files, "load", late)
+        monkeypatch.setattr(module, "load", late)
         assert reader.restore()["step"] == 2
         monkeypatch.setattr(reader, "_names", lambda: [1, 2])
         assert reader.steps() == [2]
@@ -235,12 +235,12 @@ def test_what_is_no_number_or_no_step_is_refused(tmp_path: Path) -> None:
 
 
 def failing(monkeypatch: pytest.MonkeyPatch) -> None:
-    from persist._api import files as api_files
+    import persist.checkpoints as module
 
     def fail(*args: object, **options: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(api_files, "save_tree", fail)
+    monkeypatch.setattr(module, "save_tree", fail)
 
 
 @pytest.mark.parametrize("call", ["close", "wait", "latest", "steps", "restore", "best", "metrics"])
@@ -266,12 +266,12 @@ def test_whichever_call_comes_next_raises_the_error_of_the_thread(
 def test_an_error_that_no_call_was_left_to_raise_is_told_at_the_end(tmp_path: Path) -> None:
     program = """
         import sys, persist
-        from persist._api import files
+        import persist.checkpoints
 
         def fail(*args, **options):
             raise OSError("no space left on device")
 
-        files.save_tree = fail
+        persist.checkpoints.save_tree = fail
         persist.Checkpoints(sys.argv[1], asynchronous=True).save(1, {})
     """
     done = subprocess.run(

@@ -16,7 +16,7 @@ from trees import trees
 
 import persist
 from persist import _container, ops
-from persist._api import files
+from persist._api.renew import renew
 from persist._cli import main
 from persist._container.in_place import rewrite
 from persist._upgrade import records
@@ -67,7 +67,7 @@ def file_of(folder: Path, tree: Any, **options: Any) -> Path:
 
 
 def renewed(path: Path, version: int, **options: Any) -> Any:
-    return files.renew(path, registry=registry(version), durable=False, **options)[1]
+    return renew(path, registry=registry(version), durable=False, **options)[1]
 
 
 def tree_in(path: Path) -> Any:
@@ -168,7 +168,7 @@ def test_what_steps_cut_from_arrays_is_not_written(tmp_path: Path) -> None:
     def cut(state: dict[str, Any]) -> dict[str, Any]:
         return {**state, "W": state["W"].reshape(-1, 8).T, "first": state["W"][:1000]}
 
-    done = files.renew(path, registry=known, durable=False)[1]
+    done = renew(path, registry=known, durable=False)[1]
     assert done is not None
     assert done.size - done.kept < 3000
     assert _container.verify(path) == []
@@ -187,7 +187,7 @@ def test_a_new_array_of_an_old_name_has_its_own(tmp_path: Path) -> None:
     def swap(state: dict[str, Any]) -> dict[str, Any]:
         return {"V": state["W"], "W": state["W"] + 100, "b": state["b"]}
 
-    files.renew(path, registry=known, durable=False)
+    renew(path, registry=known, durable=False)
     with persist.open(path) as file:
         assert file.arrays["net/W"].tolist() == [100, 101, 102, 103, 104]
         assert file.arrays["net/V"].tolist() == [0, 1, 2, 3, 4]
@@ -251,7 +251,7 @@ def test_other_formats_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     np.savez(path, x=np.zeros(3))
     with pytest.raises(FormatError, match="cannot be upgraded in its place"):
-        files.renew(path)
+        renew(path)
 
 
 # The command.

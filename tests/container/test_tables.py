@@ -24,7 +24,7 @@ from trees import trees
 
 import persist
 from persist import _container, ops
-from persist._api import files
+from persist._api.save import tree_of
 from persist._container.writing import blocks, graph, tables
 from persist._container.writing.blocks import LEAST
 from persist._objects import flatten
@@ -224,7 +224,7 @@ def grown(seed: int) -> Any:
 
 
 def graph_of(value: Any) -> Any:
-    return files.tree_of(value)
+    return tree_of(value)
 
 
 @RELAXED
@@ -378,7 +378,7 @@ def test_steps_on_columns_are_those_on_records(
 ) -> None:
     registry = registry_of(Moved, *steps)
     quick = moved(old_file(), registry)
-    monkeypatch.setattr(files, "_by_columns", lambda *args: persist.tree.ABSENT)
+    monkeypatch.setattr("persist._api.load._by_columns", lambda *args: persist.tree.ABSENT)
     slow = moved(old_file(), registry)
     for one, other in zip(quick, slow, strict=True):
         assert_alike(list(one), list(other))

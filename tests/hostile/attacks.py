@@ -24,7 +24,7 @@ import gc, json, os, pickle, resource, sys, warnings
 warnings.simplefilter("ignore")
 import importlib.resources, zoneinfo
 import numpy as np
-import persist, persist._api.files
+import persist, persist._api.detect
 from persist import errors
 
 seen, is_watched = [], False
@@ -92,7 +92,7 @@ def restart():  # the peak is counted anew for each file, where the system can d
         return False
     return True
 
-persist._api.files.readers()
+persist._api.detect.readers()
 warm = pickle.dumps({"a": np.zeros(3), "b": np.array([None])})
 for name, act in use(warm):
     attempt(act)

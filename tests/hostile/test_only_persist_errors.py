@@ -24,7 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import persist
-from persist._api.files import choose
+from persist._api.detect import choose
 from persist._wire.base.source import open_source
 from persist.errors import DamagedFileError, PersistError
 

@@ -185,7 +185,7 @@ def test_only_one_room_imports_by_a_name_from_a_file() -> None:
     # Elsewhere the name is written in the code, or comes from walking a package of ours, from an
     # entry point, or from the command line.
     allowed = {
-        *("persist", "persist._runtime.lazy_exports", "persist.packs._gather", "persist._api.files", "persist._cli", "persist._cli._knowledge"),
+        *("persist", "persist._runtime.lazy_exports", "persist.packs._gather", "persist._api.detect", "persist._cli", "persist._cli._knowledge"),
         "persist._objects.build",
         "persist.history.project",  # modules that the user's own settings name
         "persist._wire.hdf5.filters",  # libraries of filters, from its own table

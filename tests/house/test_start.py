@@ -133,7 +133,7 @@ def test_the_face_and_the_help_of_the_command_import_no_numpy() -> None:
     assert "numpy" not in imported("import persist")
     code = "import contextlib, persist._cli\nwith contextlib.suppress(SystemExit): persist._cli.main(['--help'])"
     found = imported(f"exec({code!r})")
-    assert not found & {"numpy", "json", "persist._api.files", "persist.tree"}
+    assert not found & {"numpy", "json", "persist._api.file", "persist.tree"}
 
 
 # What stands in for imports.

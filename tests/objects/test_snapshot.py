@@ -15,7 +15,7 @@ import pytest
 
 import persist
 from persist import _container
-from persist._api import files
+from persist._api.save import tree_of
 from persist._objects.snapshot import Copies, Memory
 
 registry = persist.Registry("snapshots")
@@ -114,14 +114,14 @@ def data(tree: Any) -> bytes:
 @pytest.mark.parametrize("count", [3, 1500])
 def test_a_snapshot_is_not_changed_by_what_comes_later(count: int, columns: bool) -> None:
     obj = state(count)
-    wanted = data(files.tree_of(obj, registry, columns=columns))
+    wanted = data(tree_of(obj, registry, columns=columns))
     memory = Memory()
-    tree = files.tree_of(obj, registry, snapshot=memory, columns=columns)
+    tree = tree_of(obj, registry, snapshot=memory, columns=columns)
     spoil(obj)
     assert data(tree) == wanted
     # What is written is what a save without a snapshot writes, in memory that was used before.
     again = state(count)
-    tree = files.tree_of(again, registry, snapshot=memory, columns=columns)
+    tree = tree_of(again, registry, snapshot=memory, columns=columns)
     spoil(again)
     assert data(tree) == wanted
 
@@ -131,8 +131,8 @@ def test_instances_of_raw_bytes_in_columns_are_copied() -> None:
     for cell in own:
         cell.raw = bytearray(b"before")
         cell.other = (1, cell.raw)
-    wanted = data(files.tree_of(own, registry, columns=True))
-    tree = files.tree_of(own, registry, snapshot=True, columns=True)
+    wanted = data(tree_of(own, registry, columns=True))
+    tree = tree_of(own, registry, snapshot=True, columns=True)
     spoil(own)
     assert data(tree) == wanted
 
@@ -141,10 +141,10 @@ def test_tensors_of_torch_are_copied() -> None:
     torch = pytest.importorskip("torch")
     flat = torch.arange(100_000, dtype=torch.float32)
     obj = {"flat": flat, "view": flat[10:20], "lone": torch.ones(3), "empty": torch.empty(0)}
-    wanted = data(files.tree_of(obj))
+    wanted = data(tree_of(obj))
     memory = Memory()
     for _ in range(2):
-        tree = files.tree_of(obj, snapshot=memory)
+        tree = tree_of(obj, snapshot=memory)
         before = flat.clone()
         flat.zero_()
         obj["lone"].zero_()
@@ -211,7 +211,7 @@ def test_memory_is_used_again_and_what_is_not_is_let_go_of() -> None:
 def test_a_large_view_of_a_mapped_file_is_copied_alone(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.arange(100_000))
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r+")
-    tree = files.tree_of({"all": mapped, "part": mapped[5:10]}, snapshot=True)
+    tree = tree_of({"all": mapped, "part": mapped[5:10]}, snapshot=True)
     mapped[:] = 0
     assert tree["part"].tolist() == [5, 6, 7, 8, 9]
     assert tree["all"][-1] == 99_999

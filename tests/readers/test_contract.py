@@ -21,7 +21,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import persist
-from persist._api.files import choose, readers
+from persist._api.detect import choose, readers
 from persist._wire.base.source import open_source
 from persist.errors import DamagedFileError, FormatError, UnknownFormatError
 from persist.readers.base import Reader

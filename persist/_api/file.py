@@ -1,0 +1,293 @@
+"""`File`: what is inside a file, looked at without importing or calling anything that it names."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from persist._api.detect import read
+from persist._runtime.gc_pause import collector_paused
+from persist._trees.paths import PackView, PathMapping, described, is_array
+from persist._wire.base.source import Source
+from persist.errors import (
+    ChoiceWarning,
+    DamageWarning,
+    PersistError,
+    RestoreError,
+)
+from persist.readers.base import Content, Options, Reader
+from persist.tree import ABSENT, Record, View
+
+if TYPE_CHECKING:
+    from persist._objects.trust import Trust
+    from persist.registry import Registry
+
+__all__ = [
+    "File",
+    "has_steps",
+    "names_declared",
+    "nothing_at",
+    "plain_value",
+    "registry_or_default",
+    "warn_about_damage",
+    "written_layouts",
+]
+
+
+class File:
+    """What is inside a file, to look at; nothing in it was imported or called.
+
+    Attributes:
+        name: the file as it was named.
+        format: the name of the reader that took it.
+        claim: why it took it.
+        writer: what the file itself tells of its writer; never guessed.
+        arrays: natural path -> array, lazy where the format allows.
+        scalars: natural path -> every other leaf.
+        notes: what was chosen of several, and what was left out, in words; empty as a rule.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        content: Content,
+        reader: Reader,
+        claim: str,
+        registry: Registry | None,
+    ) -> None:
+        self._source = source
+        self._content = content
+        self._registry = registry
+        self.name = source.name
+        self.format = content.format or reader.name
+        self.claim = claim
+        self.writer = content.writer
+        self.notes = content.notes
+        self.held = content.held
+        self._looked_over = False
+        self._as_torch = False
+
+    @property
+    def path(self) -> str | None:
+        """The path or URL as text; None for bytes and open files."""
+        return self._source.path
+
+    @property
+    def damage(self) -> list[str]:
+        """What was wrong and passed over, and what is shown as its record, in words; empty as a rule."""
+        if not self._looked_over:
+            self._looked_over = True
+            views = map(self.knowledge.plain_for, self._content.globals)
+            if any(getattr(view, "may_fall_back", False) for view in views):
+                described(self._written, self.looker, self._source.limits.paths)
+        return [*self._content.damage, *self.looker.notes]
+
+    @functools.cached_property
+    def tree(self) -> Any:
+        """The file as written, made when it is asked for; with ``arrays="torch"`` of tensors."""
+        if not self._as_torch:
+            return self._written
+        from persist._objects.torch_values import with_tensors
+
+        return with_tensors(self._written, self.looker)
+
+    @functools.cached_property
+    def _written(self) -> Any:
+        with collector_paused():
+            return self._content.tree
+
+    @functools.cached_property
+    def evidence(self) -> list[str]:
+        """What the names in it prove of the releases that can have written it, and which names."""
+        from persist.packs import _gather
+
+        return _gather.written_by(self._content.globals)
+
+    @functools.cached_property
+    def knowledge(self) -> Registry:
+        """The registry, and behind it the packs of the libraries that the file names."""
+        from persist.packs import _gather
+
+        return _moved_schemas(
+            self._content,
+            _gather.gather(self._content.globals, registry_or_default(self._registry)),
+        )
+
+    @functools.cached_property
+    def looker(self) -> PackView:
+        """How the tree looks through those packs."""
+        return PackView(lambda *asked: _view(self.knowledge, *asked), self._tree_of)
+
+    def is_known(self, record: Record) -> bool:
+        """Whether a pack knows how to look into a record."""
+        return self.looker.through(record) is not record
+
+    def _tree_of(self, data: bytes, name: str) -> Any:
+        return read(self._source.nested(data, name), Options(), ())[1].tree
+
+    @functools.cached_property
+    def arrays(self) -> Mapping[str, Any]:
+        """Natural path -> array-like: ``shape``, ``dtype``, ``nbytes``, ``numpy.asarray()``, ``[i:j]``."""
+        names = self._names(is_array, self._content.find)
+        if not self._as_torch:
+            return names
+        from persist._wire.torch.storage import Tensors
+
+        return Tensors(names)
+
+    @functools.cached_property
+    def scalars(self) -> Mapping[str, Any]:
+        """Natural path -> every leaf that is no array."""
+        return self._names(lambda leaf: not is_array(leaf))
+
+    def _names(
+        self, wanted: Callable[[Any], bool], find: Callable[[str], Any] | None = None
+    ) -> PathMapping:
+        most = self._source.limits.paths
+        return PathMapping(lambda: self._written, self.looker, wanted, most, self.name, find)
+
+    @functools.cached_property
+    def structure(self) -> dict[str, Any]:
+        """JSON-able description of what is no array: a config, graph nodes, the globals named."""
+        structure = self._content.structure
+        if callable(structure):
+            with collector_paused():
+                structure = structure()
+        keys: dict[str, str] = {}
+        seen = described(self._written, self.looker, self._source.limits.paths, keys)
+        beside = {"objects": seen, "key_classes": keys}
+        return {**structure, **{name: told for name, told in beside.items() if told}}
+
+    def close(self) -> None:
+        """Let go of the file; mapped arrays stay valid."""
+        self._source.close()
+
+    def __enter__(self) -> File:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{self.format} file {self.name}>"
+
+    def __str__(self) -> str:
+        from persist._trees import show
+
+        return show.page(self)
+
+
+def names_declared(file: File) -> bool:
+    """Whether a file names any class that is declared here."""
+    knowledge = file.knowledge
+    names = file._content.globals
+    return any(knowledge.schema_for(knowledge.resolve(name)) is not None for name in names)
+
+
+def has_steps(file: File) -> bool:
+    """Whether a file names any class of which there are migrations, which may look at arrays."""
+    knowledge = file.knowledge
+    for name in file._content.globals:
+        schema = knowledge.schema_for(knowledge.resolve(name))
+        if schema is not None and knowledge.migrations(schema.name):
+            return True
+    return False
+
+
+def _moved_schemas(content: Content, registry: Registry) -> Registry:
+    """The registry with what a container's manifest tells of classes that moved since.
+
+    A file that names a class by its dotted name, and not by its schema's, still says in its
+    manifest which schema that was.
+    """
+    said = content.structure.get("schemas") if isinstance(content.structure, dict) else None
+    moved: dict[str, str] = {}
+    for one in said if isinstance(said, list) else ():
+        old, schema = (one.get("class"), one.get("name")) if isinstance(one, dict) else (None, None)
+        if type(old) is not str or type(schema) is not str or old == schema:
+            continue
+        if old not in content.globals or registry.resolve(old) != old:
+            continue
+        today = registry.schema_for(schema)
+        known = registry.schema_for(old)
+        if today is not None and (known is None or known.name != schema):
+            moved[old] = schema
+    if not moved:
+        return registry
+    from persist.registry import Registry
+
+    healed = Registry(f"{registry.name} with schemas of the file", parents=(registry,))
+    for old, schema in moved.items():
+        healed.alias(old, schema, evidence="the manifest of the file")
+    return healed
+
+
+def written_layouts(file: File) -> dict[str, Any]:
+    """The schemas whose layout in a container is another than today's, at the same version."""
+    structure = file._content.structure
+    if file.format != "persist" or not isinstance(structure, dict):
+        return {}
+    from persist._layouts.checks import mismatched
+
+    named = frozenset(file._content.globals)  # a file may list schemas that nothing in it is of
+    said = [
+        one
+        for one in structure.get("schemas") or ()
+        if not named.isdisjoint((one.get("class"), one.get("name")))
+    ]
+    return mismatched(said, file.knowledge)
+
+
+def nothing_at(at: str, file: File) -> PersistError:
+    """Return the error for a natural path that leads nowhere in a file."""
+    steps = list(dict.fromkeys(step for step, _ in file.looker.look(file._written)[1]))
+    there = ", ".join(map(repr, steps[:12])) or "none"
+    return RestoreError(
+        f"there is nothing at {at!r}.",
+        file=file.name,
+        remedy=f"at= names a part of the file by its natural path. The first steps are: {there}.",
+    )
+
+
+def warn_about_damage(file: File) -> None:
+    for note in file._content.damage:  # of the file itself; views are not used to load
+        warnings.warn(f"{file.name}: {note}", DamageWarning, stacklevel=3)
+    for note in file.notes:
+        warnings.warn(f"{file.name}: {note}.", ChoiceWarning, stacklevel=3)
+
+
+def registry_or_default(registry: Registry | None) -> Registry:
+    """The registry that was given, or the default one."""
+    from persist.registry import default_registry
+
+    return default_registry if registry is None else registry
+
+
+def _view(knowledge: Registry, record: Record, looker: PackView) -> Any:
+    """A record through the packs, or None where none knows it."""
+    plain = knowledge.plain_for(record.qualname)
+    if plain is not None:
+        return plain(record, looker)
+    for plain in knowledge.plains_like():
+        seen = plain(record, looker)
+        if seen is not None:
+            return seen
+    return None
+
+
+def plain_value(looker: PackView, trusted: Trust, record: Record) -> Any:
+    """What a pack knows a record to be, where that is a plain value and all of it; else ABSENT.
+
+    A name beside the value (of a shared variable) is no part of it; scales and the like are.
+    Where objects of a library are trusted, no plain value takes the place of one of their parts.
+    """
+    if trusted.has_exactly(record.qualname) or trusted.wants_objects_of(record.qualname):
+        return ABSENT
+    seen = looker.through(record)
+    if isinstance(seen, View):
+        if seen.parts.keys() - {"name", "freq"}:  # of a Timestamp, where it means nothing
+            return ABSENT
+        seen = seen.value
+    return ABSENT if isinstance(seen, View | Record) else seen

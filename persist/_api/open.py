@@ -1,0 +1,104 @@
+"""`open`: look into a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from persist._api.detect import read
+from persist._api.file import File
+from persist._wire.base.source import Source, open_source
+from persist.errors import (
+    PersistError,
+)
+from persist.readers.base import Options
+
+if TYPE_CHECKING:
+    from persist.registry import Registry
+
+__all__ = ["check_arrays", "open", "open_source_as_file", "open_writable"]
+
+
+def open(
+    source: Any,
+    *,
+    mmap: bool = True,
+    verify: str | None = None,
+    py2_str: str | Callable[[bytes], Any] | None = None,
+    salvage: bool = False,
+    step: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    limits: Mapping[str, int] | None = None,
+    registry: Registry | None = None,
+    arrays: str = "numpy",
+) -> File:
+    """Look into an experiment file without the framework that wrote it.
+
+    Nothing that the file names is imported or called, whatever it holds.
+
+    Args:
+        source: a path, a checkpoint prefix, a folder, an fsspec URL, bytes, or
+            an open binary file.
+        mmap: map local files instead of reading them.
+        verify: when checksums are checked: "lazy", "always", "never"; None
+            leaves it to the format.
+        py2_str: what Python 2's ``str`` becomes: None (text where it is UTF-8,
+            bytes otherwise), "text", "bytes", an encoding, or a callable.
+        salvage: give what is whole of a damaged file; ``damage`` tells the rest.
+        step: of a series of checkpoints, the one wanted; None is the latest.
+        storage_options: for fsspec.
+        limits: what reading may cost, by name (see `docs/reference.md`).
+        registry: schemas and packs to look through; None is the default one.
+        arrays: "numpy", or "torch" to hand out tensors (with torch installed).
+
+    Returns:
+        A `File`; also a context manager.
+
+    Raises:
+        FormatError: the file cannot be read, with the place and the reason.
+        FileNotFoundError: there is no such file.
+    """
+    check_arrays(arrays)
+    opened = open_source(
+        source,
+        map=mmap,
+        limits=limits,
+        storage_options=storage_options,
+        writable=arrays == "torch",  # torch knows no memory that is read only: its own, then
+    )
+    options = Options(py2_str=py2_str, verify=verify, salvage=salvage, step=step, arrays=arrays)
+    file = open_source_as_file(opened, options, registry)
+    file._as_torch = arrays == "torch"
+    return file
+
+
+def check_arrays(arrays: str) -> None:
+    """Refuse a kind of array that is neither "numpy" nor "torch"."""
+    if arrays not in ("numpy", "torch"):
+        raise PersistError(f"arrays={arrays!r} is no kind of array.", remedy='"numpy" or "torch".')
+
+
+def open_writable(
+    source: Any,
+    registry: Registry | None,
+    *,
+    mmap: bool = True,
+    storage_options: Mapping[str, Any] | None = None,
+    limits: Mapping[str, int] | None = None,
+    arrays: str = "numpy",
+    **options: Any,
+) -> File:
+    """Open a source as `load` does: maps of arrays are private, and may be written into."""
+    opened = open_source(
+        source, map=mmap, limits=limits, writable=True, storage_options=storage_options
+    )
+    return open_source_as_file(opened, Options(arrays=arrays, **options), registry)
+
+
+def open_source_as_file(source: Source, options: Options, registry: Registry | None) -> File:
+    try:
+        reader, content, claim = read(source, options, ())
+    except BaseException:
+        source.close()
+        raise
+    return File(source, content, reader, claim, registry)

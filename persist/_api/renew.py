@@ -1,0 +1,97 @@
+"""`renew`: upgrade a container in its place; arrays that did not change keep their bytes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from persist._api.file import has_steps, registry_or_default, written_layouts
+from persist._api.open import open
+from persist.errors import (
+    FormatError,
+)
+
+if TYPE_CHECKING:
+    from persist import _container
+    from persist._upgrade.plan import Plan
+    from persist.registry import Registry
+
+__all__ = ["renew"]
+
+
+def renew(
+    path: str | os.PathLike[str],
+    *,
+    keep: bool = False,
+    durable: bool = True,
+    check: Callable[[Any, Any], None] | None = None,
+    unknown: str = "warn",
+    strict: bool = False,
+    registry: Registry | None = None,
+) -> tuple[Plan, _container.Done | None]:
+    """Bring a container up to date in its place; the bytes of its arrays are not written again.
+
+    Args:
+        path: of the file.
+        keep: keep what was there before, so that it can be brought back.
+        durable: wait until the disk has it.
+        check: is given the tree of today and what the new file holds, before it gets its name.
+        unknown, strict: as for `load`.
+        registry: schemas, aliases, stamps and migrations; None is the default one.
+
+    Returns:
+        What was done to each record; and how the file was written, None where it is of today already.
+
+    Raises:
+        FormatError: it is no container.
+        SchemaError: a record cannot be brought up to date, with its path.
+    """
+    from persist import _container
+    from persist._api.manifest_schemas import schemas_in_file
+    from persist._objects.inert import Inert
+    from persist._upgrade import records
+
+    registry = registry_or_default(registry)
+    with open(path, registry=registry) as file:
+        if file.format != "persist":
+            raise FormatError(
+                f"a {file.format} file cannot be upgraded in its place.",
+                file=file.name,
+                remedy="Leave --in-place out: the upgraded file is written beside it.",
+            )
+        knowledge, plans = file.knowledge, []
+
+        def renewed(tree: Any, store: _container.Store) -> Any:
+            made, plan = records.upgrade(
+                tree,
+                knowledge,
+                file=file.name,
+                unknown=unknown,
+                strict=strict,
+                live=Inert(knowledge),
+                names="schema",
+                read=has_steps(file),
+                written=written_layouts(file),
+            )
+            plans.append(plan)
+            if not any(entry.aliases or entry.steps for entry in plan):
+                raise _OfToday
+            return made
+
+        try:
+            done = _container.rewrite(
+                path,
+                renewed,
+                schemas=schemas_in_file(registry),
+                keep=keep,
+                durable=durable,
+                check=check,
+            )
+        except _OfToday:
+            return plans[0], None
+    return plans[0], done
+
+
+class _OfToday(Exception):
+    """There is nothing to be done."""

@@ -1,0 +1,130 @@
+"""`restore`: fill existing arrays, modules and models with the arrays of a file."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from persist._api.file import File, nothing_at, warn_about_damage
+from persist._api.open import check_arrays, open
+from persist.tree import ABSENT, Global, Record
+
+if TYPE_CHECKING:
+    from persist._restore.match import Report
+    from persist.registry import Registry
+
+__all__ = ["restore"]
+
+
+def restore(
+    source: Any,
+    into: Any,
+    *,
+    match: Any = "name",
+    only: Iterable[str] | None = None,
+    strict: bool = True,
+    at: str = "",
+    registry: Registry | None = None,
+    **options: Any,
+) -> Report:
+    """Fill what exists with the arrays of a file.
+
+    Args:
+        source: as for `open`.
+        into: a mapping of arrays, an instance whose attributes hold arrays, a torch module, a
+            Keras model; an optimizer, scheduler or scaler of torch; or a declared class, of which an
+            instance is made from the fields.
+        match: "name", "shape", "order", or rules from names in the file to names in ``into``: a
+            function, or regular expressions with their replacement; None instead of a name leaves
+            an array out.
+        only: patterns of names in ``into`` (``hidden/*``), or in the file; everything else is left
+            alone.
+        strict: nothing is touched unless everything fits, in its precision, too.
+        at: the part of the file that is wanted, by its natural path (``model/state_dict``).
+        registry: as for `open`.
+        options: those of `open`.
+
+    Returns:
+        A `Report` of what was filled, missing, unexpected, and of another shape or dtype.
+
+    Raises:
+        RestoreError: strict, and something does not fit; it carries the `Report`.
+    """
+    from persist._restore import match as restore_match
+    from persist._restore.targets import target_of
+    from persist._restore.torch_targets import Written, has_state, restore_state
+
+    wants_torch = options.pop("arrays", "numpy")
+    check_arrays(wants_torch)
+    with open(source, registry=registry, **options) as file:
+        warn_about_damage(file)
+        if isinstance(into, type):
+            return _restored_class(file, into, match, only, strict, at, wants_torch == "torch")
+        written = Written(lambda: file._written, file.looker, at, file.format)
+        if at and written.part("") is ABSENT:
+            raise nothing_at(at, file)
+        if has_state(into):
+            return restore_state(into, written, file.name, strict)
+        report = restore_match.fill(
+            _below(file, at),
+            target_of(into, file.format, lambda: file.structure, written),
+            match=match,
+            only=only,
+            strict=strict,
+            file=file.name,
+        )
+        report.value = into
+        return report
+
+
+def _below(file: File, at: str) -> Mapping[str, Any]:
+    """The arrays of a part of a file, by their names below it."""
+    if not at:
+        return file.arrays
+    return {
+        name[len(at) + 1 :]: file.arrays[name]
+        for name in file.arrays
+        if name == at or name.startswith(f"{at}/")
+    }
+
+
+def _restored_class(
+    file: File,
+    cls: type,
+    match: Any,
+    only: Iterable[str] | None,
+    strict: bool,
+    at: str,
+    as_torch: bool,
+) -> Report:
+    """Make an instance of a declared class whose fields are a file's arrays."""
+    from persist._objects.build import build
+    from persist._restore import match as restore_match
+
+    found: dict[str, Any] = {}
+    arrays = _below(file, at)
+    schema = file.knowledge.schema_for(cls)
+    # Fields of its bases are its own here: what is made is of today, all of it.
+    names = [] if schema is None else [*file.knowledge.layout(cls).saved()]
+    slots = [
+        restore_match.Slot(field.name, None, None, functools.partial(found.__setitem__, field.name))
+        for field in names
+        if field.name in arrays or not field.has_default
+    ]
+    report = restore_match.fill(
+        arrays,
+        restore_match.Target(slots),
+        match=match,
+        only=only,
+        strict=strict,
+        file=file.name,
+    )
+    if schema is not None and not report.missing:
+        own = {name: np.array(array) for name, array in found.items()}
+        record = Record(Global(cls.__module__, cls.__qualname__), own, version=schema.version)
+        looker = file.looker if as_torch else None
+        report.value = build(record, file.knowledge, file=file.path, looker=looker)
+    return report

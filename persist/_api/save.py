@@ -1,0 +1,269 @@
+"""`save`: flatten objects to a tree, and write it as a container or in another format."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import os
+from collections.abc import Iterator, Mapping
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from persist._api.detect import readers
+from persist._api.file import registry_or_default
+from persist._runtime.gc_pause import collector_paused
+from persist._trees.paths import PackView, PathMapping, is_array
+from persist._wire.base.source import Limits, create
+from persist.errors import (
+    FormatError,
+    PersistError,
+    UnknownSchemaError,
+)
+from persist.readers.base import Reader
+
+if TYPE_CHECKING:
+    from persist._objects.snapshot import Memory
+    from persist.registry import Registry
+
+__all__ = ["refuse_suffix", "save", "save_tree", "tree_of", "writer_of"]
+
+
+def save(
+    obj: Any,
+    target: Any,
+    *,
+    format: str = "persist",
+    durable: bool = True,
+    metadata: Mapping[str, Any] | None = None,
+    compress: str | None = None,
+    digest: str | None = None,
+    columns: bool = True,
+    pack: bool = True,
+    versions: Mapping[str, int] | None = None,
+    protocol: int | None = None,
+    registry: Registry | None = None,
+) -> None:
+    """Save an object so that it stays loadable.
+
+    The file is written beside its target and renamed when it is whole.
+
+    Args:
+        obj: plain values, arrays, records, instances of declared classes, in any structure.
+        target: a path, or an open binary file.
+        format: "persist", the container that NumPy alone can open (`docs/container.md`);
+            "pickle", "npz", "safetensors", "torch", "theano-zip".
+        durable: wait until the disk has it (fsync of file and folder).
+        metadata: JSON-able, kept beside the object.
+        compress: "zstd" or "deflate", for each array; none by default.
+        digest: "xxh3-128", "sha256", "blake3": a digest of each array beside its CRC-32.
+        columns: store 1,000 or more records of one class and version as columns.
+        pack: store 1,000 or more small arrays of one dtype and shape as a block.
+        versions: schema name -> version: write those records as that older version had them, in
+            their bare state, for yesterday's code.
+        protocol: of ``format="pickle"``; 4 by default, 2 for Python 2.
+        registry: schemas; None is the default one.
+
+    Raises:
+        SchemaError: something in it cannot be saved, with its path and the way out.
+        FormatError: the format cannot hold it, or the suffix belongs to another format.
+    """
+    refuse_suffix(target, format)
+    registry = registry_or_default(registry)
+    name = os.fsdecode(os.fspath(target)) if isinstance(target, str | os.PathLike) else None
+    try:
+        with collector_paused():  # until what was made on the way is gone
+            _save(
+                obj,
+                target,
+                format,
+                durable,
+                metadata,
+                compress,
+                digest,
+                columns,
+                pack,
+                versions,
+                protocol,
+                registry,
+            )
+    except PersistError as error:
+        raise error.at(file=name) from error.__cause__
+
+
+def _save(
+    obj: Any,
+    target: Any,
+    format: str,
+    durable: bool,
+    metadata: Mapping[str, Any] | None,
+    compress: str | None,
+    digest: str | None,
+    columns: bool,
+    pack: bool,
+    versions: Mapping[str, int] | None,
+    protocol: int | None,
+    registry: Registry,
+) -> None:
+    if format == "persist":
+        tree = tree_of(obj, registry, columns=columns and not versions)
+        save_tree(
+            _older(tree, versions, registry),
+            target,
+            metadata=metadata,
+            compress=compress,
+            digest=digest,
+            durable=durable,
+            columns=columns,
+            pack=pack,
+            registry=registry,
+        )
+        return
+    writer = writer_of(format)
+    wanted: dict[str, Any] = {"metadata": metadata, "compress": compress, "protocol": protocol}
+    options = {name: value for name, value in wanted.items() if value is not None}
+    if writer.is_pickle and not versions:
+        from persist._objects.flatten import flatten, reduced
+
+        flatten(obj, registry)  # what could not be found again is refused here as in a container
+        tree = obj  # objects pickle themselves, their envelopes with them
+        options["reducer"] = functools.partial(reduced, registry)
+    else:
+        tree = _older(tree_of(obj, registry), versions, registry, is_bare=writer.is_pickle)
+    if writer.is_flat:
+        tree = _flat(tree, format)
+    with _writing(target, durable) as file:
+        writer.write(tree, file, **options)
+
+
+def tree_of(
+    obj: Any,
+    registry: Registry | None = None,
+    *,
+    snapshot: bool | Memory = False,
+    columns: bool = False,
+) -> Any:
+    """Return the tree of an object, as `save` writes it; with columns, only a container can hold it."""
+    from persist._objects.flatten import flatten
+
+    registry = registry_or_default(registry)
+    with collector_paused():
+        return flatten(obj, registry, snapshot=snapshot, columns=columns)
+
+
+def save_tree(tree: Any, target: Any, *, registry: Registry | None = None, **options: Any) -> None:
+    """Write a tree into a container."""
+    from persist import _container
+    from persist._api.manifest_schemas import schemas_in_file
+
+    options["schemas"] = schemas_in_file(registry_or_default(registry))
+    with collector_paused():
+        if _is_url(target):
+            with _writing(target, False) as file:
+                _container.write(tree, file, **options)
+        else:
+            _container.write(tree, target, **options)
+
+
+def _is_url(target: Any) -> bool:
+    return isinstance(target, str) and ("://" in target or target.startswith("memory:"))
+
+
+@contextlib.contextmanager
+def _writing(target: Any, durable: bool) -> Iterator[IO[bytes]]:
+    """Open what is to be written: a path is replaced when all is written, a URL by fsspec."""
+    if _is_url(target):
+        with create(target) as file:
+            yield file
+        return
+    from persist._container.writing.atomic import replacing
+
+    with replacing(target, durable=durable) as raw:
+        if raw is target:
+            yield raw
+            return
+        file = io.BufferedWriter(raw, 1 << 20)  # type: ignore[type-var,unused-ignore]
+        yield file
+        file.flush()
+        file.detach()
+
+
+def _flat(tree: Any, format: str) -> dict[str, Any]:
+    """A tree as names and arrays, for formats that hold nothing else; numbers and text as 0-d arrays.
+
+    Raises:
+        FormatError: there is something that is no array, with its path.
+    """
+    from persist._wire.torch.quantized import expanded
+
+    most = Limits().paths
+    names = expanded(PathMapping(lambda: tree, PackView(), is_array, most, format))
+    for path, value in PathMapping(
+        lambda: tree, PackView(), lambda leaf: not is_array(leaf), most, format
+    ).items():
+        if format != "npz" or not isinstance(
+            value, bool | int | float | complex | str | np.generic
+        ):
+            raise FormatError(
+                f"a {type(value).__name__} is no array, and {format} holds nothing else.",
+                where=f"at {path!r}",
+                remedy='Save the arrays alone, or everything with format="persist".',
+            )
+        names[path] = np.asarray(value)
+    return names
+
+
+def _older(
+    tree: Any, versions: Mapping[str, int] | None, registry: Registry, is_bare: bool = False
+) -> Any:
+    """The records of these schemas as an older version had them; bare, without a version."""
+    if not versions:
+        return tree
+    from persist._objects.inert import Inert
+    from persist._upgrade.downgrade import downgrade_tree
+
+    for name in versions:
+        if registry.schema_for(name) is None:
+            raise UnknownSchemaError(
+                f"versions= names {name!r}, which is no schema here.",
+                remedy="Schemas go by the name that schema= gave them, else by their dotted path.",
+                schema=name,
+            )
+    live = Inert(registry, is_pickle=is_bare)
+    return downgrade_tree(tree, versions, registry, is_bare=is_bare, live=live)
+
+
+def writer_of(format: str) -> Reader:
+    """The reader that writes a format: of that name, or the one whose name begins so."""
+    able = {reader.name: reader for reader in readers() if reader.writes}
+    if format in able:
+        return able[format]
+    near = [reader for name, reader in able.items() if name.startswith(f"{format}-")]
+    if len(near) == 1:
+        return near[0]
+    raise FormatError(
+        f"there is no format {format!r} to write.",
+        remedy=f"One of these: {', '.join(sorted(able))}.",
+        formats=sorted(able),
+    )
+
+
+def refuse_suffix(target: Any, format: str) -> None:
+    """A file whose suffix promises another format misleads everybody who opens it later."""
+    if not isinstance(target, str | os.PathLike):
+        return
+    suffix = os.path.splitext(os.fsdecode(os.fspath(target)))[1].lower()
+    owners = [reader.name for reader in readers() if suffix in reader.suffixes]
+    if not suffix or not owners:
+        return
+    if any(name == format or name.startswith(f"{format}-") for name in owners):
+        return
+    able = [name for name in owners if any(r.name == name and r.writes for r in readers())]
+    cure = f'Write format="{able[0]}"' if able else "That format is read here, not written"
+    raise FormatError(
+        f"the suffix {suffix!r} belongs to {' and '.join(owners)}, not to {format!r}.",
+        file=os.fsdecode(os.fspath(target)),
+        remedy=f"{cure}; or choose another suffix.",
+        formats=owners,
+    )
