@@ -140,7 +140,7 @@ def steps_of(plan: Plan, registry: Registry) -> list[list[Any]]:
 def _is_changed(said: list[Any], registry: Registry) -> bool:
     schema, start, to, digest = said
     if start is None:
-        return _digest_of_stamps(registry, schema) != digest
+        return bool(_digest_of_stamps(registry, schema) != digest)
     step = registry.migrations(schema).get((start, to))
     return bool(step is None or _digest_of_step(step) != digest)
 

@@ -19,10 +19,10 @@ def run(args: argparse.Namespace) -> int:
     """Write the files; 1 if something of these names is there already."""
     from persist._cli._each import each
     from persist._cli._out import show
-    from persist.demo import _files
+    from persist.demo import write
 
     def one(folder: str) -> None:
-        count = len(_files.write(folder))
+        count = len(write(folder))
         show(
             f"{folder}: {count} genuine old files. Try: cd {folder}; persist inspect runs/logreg_v1.pkl"
         )

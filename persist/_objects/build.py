@@ -715,12 +715,12 @@ class _Builder(Driver):
         with versioned.loading_from(self._file or None):
             for obj, record, where in self._whole:
                 cure = "What it opens or computes after a load does not suit what was loaded."
-                finish = functools.partial(versioned.finish, obj, self._registry)
+                finish_one = functools.partial(versioned.finish, obj, self._registry)
                 if self._rehearsed is None:
-                    self._told(where, cure, finish)
+                    self._told(where, cure, finish_one)
                     continue
                 try:
-                    self._told(where, cure, finish)
+                    self._told(where, cure, finish_one)
                 except PersistError as error:
                     self._rehearsed.fail(record, error)
 
@@ -848,7 +848,7 @@ def _made(cls: Any, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     if kind == "reduce" or (kind in ("inst", "obj") and args):
         return cls(*args)
     if not can_make(cls, args, kwargs) and not hasattr(cls, "__getnewargs_ex__"):
-        return base_in_c(cls).__new__(cls, *args)  # type: ignore[call-overload]
+        return base_in_c(cls).__new__(cls, *args)
     if kind in ("inst", "obj"):
         return cls.__new__(cls)
     return cls.__new__(cls, *args, **kwargs)

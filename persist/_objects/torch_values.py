@@ -57,13 +57,13 @@ class _TensorCopier(Copier):
             return known[1]
         made = tensor_of(old, self._looker)
         if made is ABSENT and isinstance(old, Record):
-            made = self._plain(old)
+            made = self._plain_value(old)
         if made is ABSENT:
             return super()._new(old)
         self._made[id(old)] = (old, made)
         return made
 
-    def _plain(self, record: Record) -> Any:
+    def _plain_value(self, record: Record) -> Any:
         """What a pack knows to be a plain value (a ``torch.Size``), else ABSENT."""
         seen = self._looker.through(record)
         if isinstance(seen, View):
