@@ -252,6 +252,7 @@ def nothing_at(at: str, file: File) -> PersistError:
 
 
 def warn_about_damage(file: File) -> None:
+    """Warn of what was wrong with a file and passed over, and of what was chosen of several."""
     for note in file._content.damage:  # of the file itself; views are not used to load
         warnings.warn(f"{file.name}: {note}", DamageWarning, stacklevel=3)
     for note in file.notes:

@@ -16,7 +16,7 @@ from persist.readers.base import Options
 if TYPE_CHECKING:
     from persist.registry import Registry
 
-__all__ = ["check_arrays", "open", "open_source_as_file", "open_writable"]
+__all__ = ["check_arrays", "open", "open_file", "open_writable"]
 
 
 def open(
@@ -67,7 +67,7 @@ def open(
         writable=arrays == "torch",  # torch knows no memory that is read only: its own, then
     )
     options = Options(py2_str=py2_str, verify=verify, salvage=salvage, step=step, arrays=arrays)
-    file = open_source_as_file(opened, options, registry)
+    file = open_file(opened, options, registry)
     file._as_torch = arrays == "torch"
     return file
 
@@ -92,10 +92,11 @@ def open_writable(
     opened = open_source(
         source, map=mmap, limits=limits, writable=True, storage_options=storage_options
     )
-    return open_source_as_file(opened, Options(arrays=arrays, **options), registry)
+    return open_file(opened, Options(arrays=arrays, **options), registry)
 
 
-def open_source_as_file(source: Source, options: Options, registry: Registry | None) -> File:
+def open_file(source: Source, options: Options, registry: Registry | None) -> File:
+    """Return the `File` of an opened source, by the reader that claims it."""
     try:
         reader, content, claim = read(source, options, ())
     except BaseException:
