@@ -353,6 +353,7 @@ def is_slots_pair(state: object) -> bool:
     )
 
 
+_DEEP_KEYS = 64  # instances inside each other, in a key that is named by what it holds
 _KEY_PARTS = (str, bytes, int, float, complex, bool, type(None), np.generic)
 
 
@@ -387,13 +388,15 @@ def at_path(path: str) -> str:
     return f"at {path!r}" if path else "at the root"
 
 
-def key_of(key: Record) -> Any:
+def key_of(key: Record, depth: int = 0) -> Any:
     """Return what a key that is an instance was made of; ABSENT where that is more than plain values.
 
     A member of an enum gives its value, an instance of a subclass of str or int the text or number,
     a named tuple the tuple.
     """
     args = key.args
+    if depth > _DEEP_KEYS:
+        return ABSENT
     if key.kind == "reconstructor" and len(args) == 2:  # (the builtin base, its value)
         args = args[1:]
     if len(args) == 1 and isinstance(args[0], tuple) and key.maker is None:
@@ -403,7 +406,7 @@ def key_of(key: Record) -> Any:
         return ABSENT
     if key.maker is not None and key.maker != key.cls and key.kind != "reconstructor":
         return ABSENT
-    held = tuple(key_of(part) if isinstance(part, Record) else part for part in args)
+    held = tuple(key_of(part, depth + 1) if isinstance(part, Record) else part for part in args)
     if not all(isinstance(part, _KEY_PARTS) for part in held):
         return ABSENT
     return held[0] if len(held) == 1 else held

@@ -24,6 +24,7 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from persist._envelope import unwrap
+from persist._runtime.printing import is_deep
 from persist.errors import FormatError, LimitError, PersistError, UnknownPathError
 from persist.tree import (
     ABSENT,
@@ -228,7 +229,7 @@ class PackView:
                 seen = seen.value
             return seen if isinstance(seen, _KEYS) else key
         if isinstance(key, tuple) and any(isinstance(item, Record | tuple) for item in key):
-            return tuple(map(self.key_seen, key))
+            return key if is_deep(key) else tuple(map(self.key_seen, key))
         return key
 
     def _dict(self, value: dict[Any, Any]) -> tuple[Any, Steps]:
@@ -315,7 +316,9 @@ def is_lost(key: Any) -> bool:
     """Whether the step of a dict's key does not spell all that the key holds."""
     if isinstance(key, Record):
         return key_of(key) is ABSENT
-    return isinstance(key, tuple | frozenset) and any(map(is_lost, key))
+    if not isinstance(key, tuple | frozenset):
+        return False
+    return is_deep(key) or any(map(is_lost, key))
 
 
 def _holds_none(value: Any) -> bool:
@@ -812,7 +815,10 @@ def described(
     ]  # the way: (the way above, step)
     while todo and len(seen) < most:
         way, value = todo.pop()
+        if id(value) in seen:
+            continue
         if _holds_none(value):
+            seen.add(id(value))  # wide and shared: looked through once
             continue
         value = looker.through(value)
         if isinstance(value, _SCALARS) or id(value) in seen:

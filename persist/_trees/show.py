@@ -240,8 +240,9 @@ def _rows_text(value: Any) -> str | None:
     """``list of 64 lists of 64 ints  [[0, 0, ...], ...]``"""
     if len(value) < 2 or {*map(type, value)} - {list, tuple}:
         return None
-    lengths = {*map(len, value)}
-    kinds = {type(item) for row in value for item in row} if len(lengths) == 1 else set()
+    rows = {id(row): row for row in value}.values()  # a row that is shared is looked at once
+    lengths = {*map(len, rows)}
+    kinds = {type(item) for row in rows for item in row} if len(lengths) == 1 else set()
     if len(kinds) != 1 or not kinds <= {int, float, bool}:
         return None
     first = ", ".join(map(_brief, value[0][:3]))
@@ -421,7 +422,7 @@ def _number_text(item: Any) -> str:
         return str(item.item())
     if isinstance(item, np.bytes_ | np.str_):
         return leaf_text(item.item())
-    return str(item)
+    return leaf_text(item)
 
 
 def _element_text(array: Any) -> str:

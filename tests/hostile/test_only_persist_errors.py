@@ -115,7 +115,7 @@ def test_keys_and_values_that_python_cannot_print(tmp_path: Path) -> None:
 def test_two_keys_that_cannot_be_printed_keep_two_paths() -> None:
     data = P + b"}" + DEEP + text("a") + b"s" + b"(" + DEEP + b"K\x01t" + text("b") + b"s."
     file = persist.open(data)
-    assert sorted(file.scalars.values()) == ["a", "b"]
+    assert sorted(value for value in file.scalars.values() if type(value) is str) == ["a", "b"]
     for path, value in file.scalars.items():
         assert file.scalars[path] == value
 
