@@ -204,6 +204,11 @@ class Source:
         """Whether views stay valid after `close` (mapped, or in memory)."""
         return self._buffer is not None
 
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether all bytes are in memory, and none has to come from a mapped file first."""
+        return self._buffer is not None and not isinstance(self._buffer.obj, mmap.mmap)
+
     def view(self, offset: int, length: int) -> memoryview:
         """Return ``length`` bytes at ``offset``, without a copy where mapped.
 
