@@ -560,14 +560,14 @@ class Store:
 
     def _are_sound(self, starts: list[int], sizes: list[int], crcs: list[int]) -> bool:
         """Whether the bytes of all stored members that are checked by default are as written."""
-        digest = self._digest if self._digests is not None else None
+        digest, digests = self._digest, self._digests
         for number, (start, size, crc) in enumerate(zip(starts, sizes, crcs, strict=True)):
             # What was checked before may have been written to since, where arrays are writable.
             if size > self._checked_at_once or number in self._blocks:
                 continue
             block = self.source.view(start, size)
-            if digest is not None:
-                if digest.once(block) != self._digests[number].tobytes():
+            if digest is not None and digests is not None:
+                if digest.once(block) != digests[number].tobytes():
                     return False
             elif crc32(block) != crc:
                 return False
