@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import struct
 
+from persist._api.foreign_forms import by_structure
 from persist._wire.base.series_names import look
 from persist._wire.base.source import Source
 
@@ -131,11 +132,15 @@ def diagnose(source: Source) -> tuple[str, str]:
     if not source.size:
         return "the file is empty (0 bytes).", "Copy it again from where it came from."
     head = source.head(1024)
+    cut = _cut_database(head, source.size)
+    if cut is not None:
+        return cut
     for offset, magic, what, cure in _KINDS:
         if head[offset : offset + len(magic)] == magic:
             return f"this is {what}.", cure
     return (
-        _by_form(head, source.size)
+        by_structure(head, source.size)
+        or _by_form(head, source.size)
         or _text(source, head)
         or (
             f"no reader knows this file; it begins with {head[:16].hex(' ')} "
@@ -148,7 +153,30 @@ def diagnose(source: Source) -> tuple[str, str]:
 _LUSH = {0x1E3D4C51: "float32", 0x1E3D4C53: "float64", 0x1E3D4C54: "int32", 0x1E3D4C55: "uint8", 0x1E3D4C56: "int16"}  # fmt: skip
 _DARKNET = ((0, 1), (0, 2))  # versions
 _TFRECORD = re.compile(rb"brain\.Event:\d")
+# The first opcode of a pickle: a module and a name, each in a line, then what hardly is a word.
+_GLOBAL = re.compile(
+    rb"\(?[ci]([A-Za-z_][\w.]*)\r?\n([A-Za-z_][\w.]*)\r?\n(?:[()}\]]|q.|p\d+\r?\n|r.{3}\0)",
+    re.DOTALL,
+)
 _BASE64 = re.compile(rb"[A-Za-z0-9+/\r\n]{24,}={0,2}\s*")
+
+
+_SQLITE = b"SQLite format 3\x00"
+
+
+def _cut_database(head: bytes, size: int) -> tuple[str, str] | None:
+    """An SQLite database that ends within its first page."""
+    if not head.startswith(_SQLITE):
+        return None
+    page = int.from_bytes(head[16:18], "big") if len(head) >= 18 else 512
+    page = 65_536 if page == 1 else page
+    if size >= page:
+        return None
+    return (
+        f"this is an SQLite database that is cut off: it has {size:,} bytes, its first page alone "
+        f"takes {page:,}.",
+        "Copy it again from where it came from.",
+    )
 
 
 def _by_form(head: bytes, size: int) -> tuple[str, str] | None:
@@ -207,7 +235,14 @@ def _by_form(head: bytes, size: int) -> tuple[str, str] | None:
 
 
 def _by_text(head: bytes, size: int) -> tuple[str, str] | None:
-    """A pickle that was written as text."""
+    """A pickle that was written as text, or that is broken."""
+    found = _GLOBAL.match(head)
+    if found:
+        return (
+            f"this begins as a pickle of protocol 0 or 1, with the name "
+            f"{found[1].decode()}.{found[2].decode()}, but it cannot be read as one: it is damaged.",
+            "Copy it again from where it came from, in binary mode.",
+        )
     if _BASE64.fullmatch(head[:96] if size > 96 else head):
         inner = _decoded(head)
         if inner[:1] == b"\x80" and inner[1:2] <= b"\x05" and len(inner) > 2:

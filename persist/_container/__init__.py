@@ -49,7 +49,7 @@ def read(
 
     Args:
         source: whatever `persist._wire.base.source.open_source` takes.
-        verify: "lazy", "always", "never"; None is "never" where it is mapped.
+        verify: "lazy", "always", "never", None: as for `Store`.
         writable: arrays are private and may be written to.
 
     Raises:

@@ -206,8 +206,15 @@ def _broken_off(source: Source, start: int, whole: int, error: DamagedFileError)
 def executes(source: Source) -> bool:
     """Return whether the first opcodes of a source execute."""
     probe = source.window(0, min(source.size, 4096))
-    if b"\r\n" in probe.head(256):
-        probe = source.nested(probe.head(4096).replace(b"\r\n", b"\n"), "")
+    if _probe_executes(probe):
+        return True
+    # CR LF may be data; only a file that does not execute as it is went through a transfer.
+    if b"\r\n" not in probe.head(256):
+        return False
+    return _probe_executes(source.nested(probe.head(4096).replace(b"\r\n", b"\n"), ""))
+
+
+def _probe_executes(probe: Source) -> bool:
     finish = {**FINISH, **dict.fromkeys(INLINE, inline)}
     machine = Machine(probe, most=_PROBED, rebuild=REBUILD, finish=finish)
     try:

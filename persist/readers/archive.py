@@ -208,6 +208,12 @@ def _unknown(source: Source, kind: str, names: list[str], damage: list[str]) -> 
     more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
     held = f"of {len(names):,} files: {shown}{more}" if names else "without files"
     why = f" ({damage[0]})" if damage else ""
+    if any(posixpath.basename(name) in (".zgroup", ".zarray", "zarr.json") for name in names):
+        return UnknownFormatError(
+            f"this is Zarr in a {kind} archive {held}.",
+            file=source.name,
+            remedy="Read it with the library zarr: zarr.open(path) in a ZIP, else unpack it first.",
+        )
     return UnknownFormatError(
         f"this is a {kind} archive {held}; no reader can read one of them{why}.",
         file=source.name,

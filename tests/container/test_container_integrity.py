@@ -630,13 +630,53 @@ def test_many_small_members_are_written_as_one_by_one() -> None:
 
 def test_a_file_that_is_read_and_not_mapped_is_verified(tmp_path: Path) -> None:
     path = tmp_path / "a.persist"
-    _container.write({"x": np.arange(50_000.0)}, path, durable=False)
+    _container.write({"x": np.arange(200_000.0)}, path, durable=False)
     whole = persist.load(path, mmap=False)["x"]
     assert whole.flags.writeable
-    assert whole[-1] == 49_999
+    assert whole[-1] == 199_999
     data = bytearray(path.read_bytes())
     data[200_000] ^= 1
     path.write_bytes(data)
-    assert persist.load(path)["x"].shape == (50_000,)  # mapped: only where verify= asks for it
+    assert persist.load(path)["x"].shape == (200_000,)  # mapped and large: not by default
+    for options in ({"mmap": False}, {"verify": "lazy"}, {"verify": "always"}):
+        with pytest.raises(DamagedFileError, match="CRC-32|digest"):
+            persist.load(path, **options)
+
+
+@pytest.mark.parametrize("count", [1, 100])  # many members are made together
+@pytest.mark.parametrize("digest", [False, "sha256"])
+def test_a_flipped_bit_of_a_small_array_is_found_by_default(
+    tmp_path: Path, count: int, digest: Any
+) -> None:
+    path = tmp_path / "a.persist"
+    tree = {f"x{number}": np.arange(number, number + 4.0) for number in range(count)}
+    _container.write(tree, path, durable=False, digest=digest)
+    whole = path.read_bytes()
+    at = whole.index(tree["x0"].tobytes())
+    for place, bit in ((at + 15, 0x40), (whole.index(b"'<f8'", 0, at) + 1, 2)):  # data, byte order
+        data = bytearray(whole)
+        data[place] ^= bit
+        path.write_bytes(data)
+        for source in (path, bytes(data)):
+            with pytest.raises(DamagedFileError, match=r"member 'x0.npy'.*(CRC-32|digest)"):
+                persist.load(source)
+            with pytest.raises(DamagedFileError, match="CRC-32|digest"):
+                np.asarray(persist.open(source).arrays["x0"])
+            assert persist.load(source, verify="never")["x0"].shape == (4,)
+
+
+def test_a_flipped_bit_of_a_large_array_in_memory_is_found_by_default() -> None:
+    data = bytearray(saved({"x": np.arange(200_000.0)}))
+    data[1_200_000] ^= 1
     with pytest.raises(DamagedFileError, match="CRC-32|digest"):
-        persist.load(path, mmap=False)
+        persist.load(bytes(data))
+    assert persist.load(bytes(data), verify="never")["x"].shape == (200_000,)
+
+
+def test_an_array_that_was_written_to_is_not_taken_for_damage() -> None:
+    tree = {f"x{number}": np.arange(number, number + 4.0) for number in range(100)}
+    store = _container.Store(_container.open_source(bytearray(saved(tree)), writable=True))
+    store.array("x3")[:] = 7
+    wholes = store.wholes()
+    assert wholes is not None
+    assert wholes[3].tolist() == store.array("x3").tolist() == [7] * 4

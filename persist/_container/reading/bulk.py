@@ -33,6 +33,7 @@ def whole_arrays(
     size: int,
     entries: np.ndarray[Any, Any],
     header_at: Callable[[int, int], Header],
+    are_sound: Callable[[list[int], list[int], list[int]], bool] | None = None,
 ) -> list[np.ndarray[Any, Any]] | None:
     """Return the arrays of all members as views of the map, or None.
 
@@ -42,13 +43,16 @@ def whole_arrays(
         size: of the directory.
         entries: where the members' entries are in it.
         header_at: reads the NPY header at an offset, of a member of a size.
+        are_sound: compares members with their CRC-32, by offset, size and CRC of each.
     """
     flat = np.frombuffer(data, np.uint8)
     found = _starts(flat, directory, size, entries.astype(np.int64))
     if found is None:
         return None
-    starts, sizes = found
+    starts, sizes, crcs = found
     if len(starts) and int(sizes.min()) < _HEADER:
+        return None
+    if are_sound is not None and not are_sound(starts.tolist(), sizes.tolist(), crcs.tolist()):
         return None
     heads = flat[starts[:, None] + np.arange(_HEADER)].tobytes()
     known: dict[bytes, Any] = {}
@@ -111,8 +115,8 @@ def _at(header: Header, data: memoryview, offset: int) -> np.ndarray[Any, Any]:
 
 def _starts(
     flat: np.ndarray[Any, Any], directory: int, size: int, entries: np.ndarray[Any, Any]
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
-    """Where the members' bytes begin and how many they are, if all headers are as they should be."""
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
+    """Where the members' bytes begin, how many they are, and their CRC-32, if all headers are as they should be."""
     if int(entries.min()) < 0 or int(entries.max()) + CENTRAL.size > size:
         return None
     central = _rows(flat, directory + entries, CENTRALS)
@@ -143,7 +147,7 @@ def _starts(
     marks = _rows(flat, heads - 4, np.dtype("<u2,<u2"))
     if bool((marks["f0"] != MARK).any()) or not np.array_equal(marks["f1"], starts - heads):
         return None
-    return starts, sizes
+    return starts, sizes, central["f7"]
 
 
 def _rows(

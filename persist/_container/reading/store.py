@@ -54,6 +54,7 @@ _EMPTY = 1 << 24  # items without bytes, whose number costs a file nothing
 _REMEDY = "Copy the file again from where it came from."
 _MOST = 100_000  # entries of older generations
 _MANY = 32  # members from which on all are made together
+_SMALL = 1 << 20  # bytes of a mapped member that is checked by default
 _HEADERS = 128  # bytes of an NPY header by which like ones are known
 
 
@@ -104,8 +105,10 @@ class Store:
     Args:
         source: its bytes.
         verify: "lazy" (each member when it is first touched), "always" (every
-            byte, now), "never" (graph and manifest only), None ("never" where
-            the file is mapped, else "lazy").
+            byte, now), "never" (graph and manifest only). None is "lazy" where
+            members are copied; else a member is checked when its array is made,
+            if it is in memory already or has at most 1 MiB, and a larger one of
+            a mapped file is not.
 
     Raises:
         DamagedFileError: it is truncated, altered or lying.
@@ -118,8 +121,10 @@ class Store:
                 f"there is no verify={verify!r}.", remedy='Choose "lazy", "always" or "never".'
             )
         self.source = source
-        is_mapped = source.is_mapped and not source.is_copy
-        self.verify = verify or ("never" if is_mapped else "lazy")
+        self.verify = verify
+        if verify is None and (not source.is_mapped or source.is_copy):
+            self.verify = "lazy"
+        self._checked_at_once = math.inf if source.is_in_memory else _SMALL
         self._places: dict[int, _Place] = {}
         self._headers: dict[bytes, Header] = {}
         self._blocks: dict[int, Any] = {}
@@ -524,8 +529,8 @@ class Store:
         return known
 
     def wholes(self) -> list[Any] | None:
-        """Return all arrays at once where they are mapped, unverified and small; else None."""
-        if self.verify != "never" or not self.source.is_mapped or self._count < _MANY:
+        """Return all arrays at once where they are mapped, sound and small; else None."""
+        if not self._is_mapped_now or self._count < _MANY:
             return None
         source = self.source
 
@@ -539,7 +544,35 @@ class Store:
             self._directory_size,
             self._index[0] & np.uint64(INDIRECT - 1),
             header_at,
+            self._are_sound if self.verify is None else None,
         )
+
+    @property
+    def _is_mapped_now(self) -> bool:
+        """Whether stored members become views of the map now, and not lazy arrays."""
+        return self.source.is_mapped and self.verify in (None, "never")
+
+    def _is_checked(self, entry: Entry) -> bool:
+        """Whether a member's bytes are compared with its CRC or digest before they are used."""
+        if self.verify is None:
+            return entry.size <= self._checked_at_once
+        return self.verify != "never"
+
+    def _are_sound(self, starts: list[int], sizes: list[int], crcs: list[int]) -> bool:
+        """Whether the bytes of all stored members that are checked by default are as written."""
+        digest, digests = self._digest, self._digests
+        for number, (start, size, crc) in enumerate(zip(starts, sizes, crcs, strict=True)):
+            # What was checked before may have been written to since, where arrays are writable.
+            if size > self._checked_at_once or number in self._blocks:
+                continue
+            block = self.source.view(start, size)
+            if digest is not None and digests is not None:
+                if digest.once(block) != digests[number].tobytes():
+                    return False
+            elif crc32(block) != crc:
+                return False
+            self._blocks[number] = block
+        return True
 
     def whole(self, number: int) -> Any:
         """Return the array of a member: a view of the map, or lazy where it is to be verified."""
@@ -626,9 +659,8 @@ class Store:
                 return np.zeros(shape, dtype)
             return np.ndarray(shape, dtype, base, start + offset, strides, order)  # type: ignore[arg-type,call-overload,no-any-return,unused-ignore]
 
-        if self.source.is_mapped and not place.entry.method and self.verify == "never":
-            base = self.source.view(place.offset, place.entry.size)
-            return make(base, header.length)
+        if self._is_mapped_now and not place.entry.method:
+            return make(self._block(number, place), header.length)
 
         def fetch() -> np.ndarray[Any, Any]:
             return make(self._block(number, place), header.length)
@@ -692,7 +724,7 @@ class Store:
             block = bytearray(source.view(place.offset, entry.size))
             if not source.writable:
                 block = memoryview(block).toreadonly()
-        if self.verify != "never":
+        if self._is_checked(entry):
             self._verified(number, entry, block)
         self._blocks[number] = block
         return block

@@ -48,8 +48,8 @@ class Limits(NamedTuple):
     """What reading one file may cost; each can be raised by ``limits={name: value}``.
 
     Attributes:
-        opcodes: pickle opcodes; 0 means 64 a byte of the file, at least 1e6 and
-            at most 5e7.
+        opcodes: pickle opcodes; 0 means 64 a byte of the file (as it is stored, before
+            decompression), at least 1e6 and at most 5e7.
         depth: levels of nesting of what is hashed.
         hashed: values visited to hash one key or set item.
         digits: decimal digits of an integer written as text.
@@ -204,6 +204,11 @@ class Source:
         """Whether views stay valid after `close` (mapped, or in memory)."""
         return self._buffer is not None
 
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether all bytes are in memory, and none has to come from a mapped file first."""
+        return self._buffer is not None and not isinstance(self._buffer.obj, mmap.mmap)
+
     def view(self, offset: int, length: int) -> memoryview:
         """Return ``length`` bytes at ``offset``, without a copy where mapped.
 
@@ -295,6 +300,15 @@ class Source:
                 return _shape(part, dtype, (stop - start, *shape[1:]), "C", self, offset)
 
         return LazyArray(dtype, shape, fetch, rows)
+
+    @property
+    def most_opcodes(self) -> int:
+        """How many opcodes a pickle in it may hold: by its bytes, or the fewer that are on disk.
+
+        What a compressor inflated costs its writer nothing.
+        """
+        stored = self._budget.size or self.size
+        return self.limits.opcodes_for(min(self.size, stored))
 
     def spend_copies(self, count: int) -> None:
         """Count ``count`` bytes that are made of values which are in memory already.

@@ -129,6 +129,9 @@ def _float(fields: Fields, version: int, bits: int, size: int, depth: int) -> Ty
     if known is not None:
         return _plain(known, "float")
     told = {"class": "float", **attrs.asdict(layout)}
+    if layout.is_extended:
+        raw = dtype_text.from_text(f"V{size}")
+        return Type(raw, np.dtype(np.longdouble), (), layout.extended, told, "float")
     if size > 8:
         return _plain(f"V{size}", "float", told)
     if not layout.is_sound:

@@ -86,10 +86,11 @@ class Hdf5:
         fields.address()
         end = fields.there()
         driver = fields.address()
-        self._whole(end - base)
-        if driver is not None:
+        # The driver comes first: the parts of a split file are shorter than the whole.
+        if driver is not None and driver + 16 <= frame.source.size:
             name = frame.fields(driver, 16, "a driver's block").take(16)[8:]
             self._refuse_driver(name)
+        self._whole(end - base)
         fields.address()
         return fields.there()
 
@@ -101,14 +102,26 @@ class Hdf5:
         base, extension, end, root = (
             fields.address() or 0, fields.address(), fields.there(), fields.there(),
         )  # fmt: skip
+        messages = self._extension(extension, is_cut=end - base > frame.source.size)
+        for message in messages:
+            if message.kind == 0x14:
+                self._refuse_driver(bytes(message.data[1:9]))
         self._whole(end - base)
-        if extension is not None:
-            for message in messages_of(frame, extension):
-                if message.kind == SHARED_TABLE:
-                    read_shared_table(frame, message)
-                elif message.kind == 0x14:
-                    self._refuse_driver(bytes(message.data[1:9]))
+        for message in messages:
+            if message.kind == SHARED_TABLE:
+                read_shared_table(frame, message)
         return root
+
+    def _extension(self, address: int | None, is_cut: bool) -> list[Any]:
+        """The messages of the superblock's extension; none where a cut file has lost them."""
+        if address is None:
+            return []
+        try:
+            return list(messages_of(self.frame, address))
+        except DamagedFileError:
+            if not is_cut:
+                raise
+            return []  # `_whole` says why
 
     def _whole(self, end: int) -> None:
         size = self.frame.source.size
@@ -226,6 +239,13 @@ class Walk:
                 "A file that names others can read whatever its reader may. Open that file "
                 "itself, or open with salvage=True, which leaves this out.",
             )
+        if link.user_kind is not None:
+            self._report(
+                where,
+                f"it is a link of kind {link.user_kind}, which only the program that wrote the "
+                "file can follow; it is left out",
+            )
+            return None
         if link.address is None:
             self.soft[where] = link.path
             return _SOFT
@@ -244,9 +264,13 @@ class Walk:
         except (FormatError, MissingExtraError) as error:
             if not self.file.salvage or isinstance(error, LimitError):
                 raise
-            if len(self.file.damage) < _TOLD:
-                self.file.damage.append(f"{where[:200] or '/'}: {error.what}")
+            self._report(where, error.what)
             return instead
+
+    def _report(self, where: str, what: str) -> None:
+        """Add to the file's damage, as long as the list is short."""
+        if len(self.file.damage) < _TOLD:
+            self.file.damage.append(f"{where[:200] or '/'}: {what}")
 
     def _settle(self) -> None:
         """Put what soft links lead to in their places; those that lead nowhere go."""

@@ -13,7 +13,7 @@ from persist._wire.hdf5.filters import Pipeline
 
 __all__ = ["FractalHeap", "GlobalHeap", "LocalHeap"]
 
-_NAME = 65_536  # characters of one name
+_NAME = 256  # bytes that are searched first for the end of a name
 
 
 class LocalHeap:
@@ -38,12 +38,15 @@ class LocalHeap:
         """Return the text that begins at ``offset``."""
         if offset >= len(self.data):
             self._damaged(f"offset {offset:,} passes its {len(self.data):,} bytes")
-        piece = bytes(self.data[offset : offset + _NAME])
-        stop = piece.find(b"\0")
+        length = _NAME
+        while (stop := bytes(self.data[offset : offset + length]).find(b"\0")) < 0:
+            if offset + length >= len(self.data):
+                break
+            length *= 2
         if stop < 0:
             self._damaged(f"the text at {offset:,} has no end")
         self.frame.work(stop >> 4)
-        return piece[:stop].decode("utf-8", "surrogateescape")
+        return bytes(self.data[offset : offset + stop]).decode("utf-8", "surrogateescape")
 
     def _damaged(self, what: str) -> None:
         self.frame.damaged(what, f"a local heap at offset {self.address}")

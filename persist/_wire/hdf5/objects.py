@@ -43,6 +43,8 @@ class Link:
         path: of a soft link, within the file; of an external one, within the other file.
         file: the other file of an external link.
         order: number of its creation, where that is kept.
+        user_kind: of a user-defined link its kind, 65 to 255, whose meaning only the program that
+            wrote the file knows; else None.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Link:
     path: str = ""
     file: str | None = None
     order: int = 0
+    user_kind: int | None = None
 
 
 @attrs.frozen
@@ -271,6 +274,8 @@ def _link(fields: Fields) -> Link:
             file=file.decode("utf-8", "surrogateescape"),
             order=order,
         )
+    if kind > 64:
+        return Link(name, order=order, user_kind=kind)
     return fields.damaged(f"link {name!r} is of an unknown kind {kind}")
 
 
@@ -341,7 +346,7 @@ def _found(frame: Frame, path: str) -> Dataset | None:
         frame.work()
         step = steps.pop()
         link = _names(node).get(step)
-        if link is None or link.file is not None:
+        if link is None or link.file is not None or link.user_kind is not None:
             return None
         if link.address is None:
             if link.path.startswith("/"):

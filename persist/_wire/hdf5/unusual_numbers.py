@@ -6,6 +6,7 @@ the exponent and the mantissa stand in an element, and how its bytes are ordered
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -79,6 +80,36 @@ class Float:
         if plain and parts == _X87 and self.order == "<" and long.itemsize == self.size:
             return long if np.finfo(np.longdouble).nmant == 63 else None
         return None
+
+    @property
+    def is_extended(self) -> bool:
+        """Whether it is x87's 80-bit float, of whatever size, and this machine computes with those.
+
+        32-bit programs store it in 12 bytes, 64-bit ones in 16.
+        """
+        parts = (self.precision, self.exponent_at, self.exponent, self.mantissa_at, self.mantissa,
+                 self.bias)  # fmt: skip
+        return (
+            parts == _X87
+            and self.sign == 79
+            and self.norm != 2
+            and not self.offset
+            and self.order in "<>"
+            and self.size >= 10
+            and np.finfo(np.longdouble).nmant == 63
+            and sys.byteorder == "little"
+        )
+
+    def extended(self, elements: Array, frame: Frame) -> Array:
+        """Return elements for which `is_extended` as this machine's long double."""
+        size = elements.dtype.itemsize
+        flat = np.frombuffer(elements.tobytes(), np.uint8).reshape(-1, size)
+        if self.order == ">":
+            flat = flat[:, ::-1]
+        whole = np.zeros((len(flat), np.dtype(np.longdouble).itemsize), np.uint8)
+        whole[:, :10] = flat[:, :10]
+        result: Array = whole.view(np.longdouble).reshape(elements.shape)
+        return result
 
     @property
     def is_sound(self) -> bool:

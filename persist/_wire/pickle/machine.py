@@ -142,7 +142,7 @@ class Machine:
         self.protocol = 0
         self.has_py2_str = False
         self.steps = 0
-        self._most = source.limits.opcodes_for(source.size) if most is None else most
+        self._most = source.most_opcodes if most is None else most
         self._persistent = persistent
         self._rebuild = rebuild or {}
         self._finish = finish or {}

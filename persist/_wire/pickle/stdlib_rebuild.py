@@ -230,7 +230,7 @@ def _array_rebuilt(machine: Machine, args: tuple[Any, ...]) -> Any:
         encoding = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")[form - 18]
         return typed_array("u", data.decode(encoding))
     dtype = np.dtype(_MACHINE_FORMATS[form])
-    return _array_of(code, np.frombuffer(data, dtype))
+    return _array_of(machine, code, np.frombuffer(data, dtype))
 
 
 _MACHINE_FORMATS = (
@@ -255,7 +255,7 @@ def _array(machine: Machine, args: tuple[Any, ...]) -> Any:
     data = machine.raw(items)
     if data is None or code not in _NATIVE:
         return INERT
-    return _array_of(code, np.frombuffer(data, _NATIVE[code]))
+    return _array_of(machine, code, np.frombuffer(data, _NATIVE[code]))
 
 
 _NATIVE = {
@@ -264,8 +264,9 @@ _NATIVE = {
 }  # fmt: skip
 
 
-def _array_of(code: Any, values: np.ndarray[Any, Any]) -> Any:
+def _array_of(machine: Machine, code: Any, values: np.ndarray[Any, Any]) -> Any:
     """An array of the type code asked for, widened where this machine's is too narrow."""
+    machine.source.spend_copies(8 * len(values))  # an item of one byte may become one of eight
     if values.dtype.kind == "f":
         return array_module.array(code if code in "fd" else "d", values.tolist())
     signed = values.dtype.kind == "i"

@@ -81,9 +81,21 @@ def shape_checked(extents: list[int] | None, source: Source, where: str) -> tupl
 
 
 def fill(
-    values: np.ndarray[Any, Any], shape: tuple[int, ...], source: Source, where: str
+    values: np.ndarray[Any, Any],
+    shape: tuple[int, ...],
+    source: Source,
+    where: str,
+    *,
+    is_counted: bool = False,
 ) -> np.ndarray[Any, Any]:
     """Give values the shape; where they are fewer, the last one fills the rest.
+
+    Args:
+        values: one axis.
+        shape: what it becomes.
+        source: whose limits count the bytes that are made.
+        where: what it is, for errors.
+        is_counted: the bytes were counted when the same array was made before.
 
     Raises:
         LimitError: what is repeated would take more than the source's limits allow.
@@ -102,9 +114,11 @@ def fill(
             remedy='If the file is honest, raise limits={"total": ...}.',
         )
     last = values[-1:] if len(values) else np.zeros(1, values.dtype)
+    # Whoever uses the array makes all of it, so that one value repeated counts as many.
+    if not is_counted:
+        source.spend(count * values.dtype.itemsize)
     if len(values) <= 1:
         return _spread(last, shape, source, where)
-    source.spend(count * values.dtype.itemsize)
     whole = np.empty(count, values.dtype)
     whole[: len(values)] = values
     whole[len(values) :] = last
@@ -161,10 +175,16 @@ def tensor(
             )
         flat = np.frombuffer(content, dtype.newbyteorder("<"))
         return decodable(flat.reshape(shape), where)  # type: ignore[no-any-return]
-    lazy = LazyArray(
-        dtype, shape, lambda: fill(_values(message, number, dtype, where), shape, source, where)
-    )
-    return decodable(lazy, where)  # type: ignore[no-any-return]
+    is_counted = False
+
+    def fetch() -> np.ndarray[Any, Any]:
+        nonlocal is_counted
+        values = _values(message, number, dtype, where)
+        made = fill(values, shape, source, where, is_counted=is_counted)
+        is_counted = True
+        return made
+
+    return decodable(LazyArray(dtype, shape, fetch), where)  # type: ignore[no-any-return]
 
 
 def _values(

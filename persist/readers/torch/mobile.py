@@ -31,7 +31,6 @@ from persist.tree import Global, Record
 __all__ = ["FlatScriptReader"]
 
 _LETTERS = b"PTMF"
-_LEAST = 9  # the version at which the flat ones begin
 
 # c10's `ScalarType`, by number.
 _SCALAR_TYPES = (
@@ -66,8 +65,8 @@ class FlatScriptReader(Reader):
     def read(self, source: Source, options: Options) -> Content:
         module = root(source)
         version = module.number(_VERSION, "I")
-        if version < _LEAST:
-            raise module.damaged(f"its version is {version}, and {_LEAST} is the first one.")
+        if not version:
+            raise module.damaged("it tells no version.")
         values = _Values(source, module)
         tree = values.at(module.number(_STATE, "I"), len(values.made))
         constants = [
