@@ -35,7 +35,7 @@ from persist._wire.base.ml_dtypes import (
 from persist._wire.base.source import Source
 from persist._wire.torch.safetensors_header import Rows, Tensor, rows_of
 from persist.errors import DamagedFileError, FormatError
-from persist.readers.base import Content, LateContent, Options, Reader
+from persist.readers.base import Content, Options, Reader
 from persist.tree import LazyArray
 
 __all__ = ["SafetensorsReader"]
@@ -424,7 +424,7 @@ def _late(source: Source, start: int, rows: Rows, metadata: dict[str, str] | Non
         return tree
 
     structure = functools.partial(_structure, start, rows, metadata)
-    return LateContent(make, structure=structure, find=find)
+    return Content(make_tree=make, structure=structure, find=find)
 
 
 def _whole(source: Source) -> memoryview | None:
