@@ -33,7 +33,7 @@ def write_pickle(tree: Any, target: IO[bytes], **options: Any) -> None:
     protocol, reducer = options.pop("protocol", 4), options.pop("reducer", None)
     if options:
         raise FormatError(
-            f"pickle knows no option {sorted(options)[0]!r}.", remedy="There is protocol=."
+            f"pickle has no option {sorted(options)[0]!r}.", remedy="The only option is protocol=."
         )
     PickleWriter(target.write, protocol, reducer).dump(tree)
 
