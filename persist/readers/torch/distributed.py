@@ -234,9 +234,7 @@ def _value(name: str, item: Record, catalog: _Catalog, parts: _Parts) -> Any:
     pieces: list[tuple[tuple[slice, ...], Source, _Place]] = []
     covered = 0
     for chunk in chunks:
-        start, extent = (
-            catalog.numbers(chunk.fields().get(part)) for part in ("offsets", "sizes")
-        )
+        start, extent = (catalog.numbers(chunk.fields().get(part)) for part in ("offsets", "sizes"))
         inside = tuple(slice(at, at + length) for at, length in zip(start, extent, strict=False))
         if len({len(start), len(extent), len(shape)}) > 1 or any(
             part.stop > whole for part, whole in zip(inside, shape, strict=True)
