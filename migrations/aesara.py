@@ -1,6 +1,6 @@
-"""Aesara: Theano's heir since 2020, which wrote the same objects under other module names.
+"""Aesara: Theano's successor since 2020, which wrote the same objects under other module names.
 
-What the records mean is told in `persist.migrations.theano`.
+`persist.migrations.theano` interprets the records.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Keras: where its pickled classes moved; its own files are read by ``persist/readers/keras/files.py``.
+"""Keras: new names of its pickled classes; Keras's file formats are read by ``persist/readers/keras/files.py``.
 
 A pickled model is mostly its configuration and weights; the configuration of a class differs between majors.
 

@@ -1,8 +1,8 @@
 """Lasagne: a layer's parameters by their names.
 
 A pickled layer keeps in ``params`` a dict whose keys are the shared variables and whose values are
-sets of tags. Its weights stand beside it as attributes (``W``, ``b``), and its inputs below it
-(``input_layer``, ``input_layers``). What ``lasagne.layers.get_all_param_values`` gives is a list of
+sets of tags. Its weights are attributes too (``W``, ``b``), and so are its inputs
+(``input_layer``, ``input_layers``). ``lasagne.layers.get_all_param_values`` returns a list of
 arrays, in a pickle or an npz (``arr_0``, ``arr_1``, ... in the order of their numbers, not of text).
 
 Evidence: ``lasagne/layers/base.py`` (``Layer.add_param``) of 0.1 and 0.2.dev1; ``lasagne/layers/helper.py``.
@@ -22,7 +22,7 @@ pack = Registry("lasagne")
 
 @pack.plain("lasagne.layers.*")
 def layer(record: Record, looker: Any) -> Any:
-    """The attributes of a layer; of its parameters the tags under their names."""
+    """Show the attributes of a layer; ``params`` becomes the tags by parameter name."""
     fields = record.fields()
     params = fields.get("params")
     pairs = _pairs(params)

@@ -1,4 +1,4 @@
-"""MXNet: arrays in pickles are their values, symbols their graphs, sparse arrays dense.
+"""MXNet: shows pickled arrays as their values, symbols as their graphs, sparse arrays as dense.
 
 Evidence: MXNet's ``python/mxnet/ndarray/ndarray.py`` and ``_ctypes/ndarray.py``
 (``__reduce__`` gives the class, (None,) and ``{"handle": bytes of one NDArray}``),
@@ -32,7 +32,7 @@ pack = Registry("mxnet")
     "mxnet.ndarray.sparse.CSRNDArray",
 )
 def array(record: Record, looker: Any) -> Any:
-    """An array: the bytes in its handle; of a sparse one the dense array, its parts beside."""
+    """Show an array by the bytes in its handle; a sparse one as the dense array with its parts."""
     fields = record.fields()
     if "dense" in fields and "handle" not in fields:
         return _sparse(record)
@@ -57,7 +57,7 @@ def _sparse(record: Record) -> View:
     "mxnet.symbol.Symbol", "mxnet.symbol.symbol.Symbol", "mxnet.symbol.numpy._symbol._Symbol"
 )
 def symbol(record: Record, looker: Any) -> Any:
-    """A symbol: its graph, which is no array."""
+    """Show a symbol as its graph, in ``structure``."""
     handle = record.fields().get("handle")
     if not isinstance(handle, str | bytes):
         return None

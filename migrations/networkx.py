@@ -1,6 +1,6 @@
-"""NetworkX: where its classes moved; a graph is a record of dicts, as it pickles itself.
+"""NetworkX: new names of its classes; a pickled graph is a record of dicts.
 
-2.0 renamed the attributes of a graph (``node`` became ``_node``), which a migration must do.
+2.0 renamed the attributes of a graph (``node`` became ``_node``), which needs a migration in the user's code.
 
 Evidence: NetworkX's release notes and issue 2688 (``networkx.tsv``).
 """

@@ -1,6 +1,6 @@
 """NumPy: names of its classes and functions in every release since 1.7.
 
-Arrays, scalars, dtypes and what holds them are plain data when a file is read
+Arrays, scalars, dtypes and their containers are plain data when a file is read
 (`persist._wire.pickle.numpy_rebuild`); the rest are names, in ``numpy.tsv``.
 """
 

@@ -11,7 +11,7 @@ class's name stayed, and it is what this pack goes by. What is read:
 - 1.3 and later: ``BlockManager(blocks, axes)`` with ``new_block`` (through a partial in 1.3) or
   ``_unpickle_block(values, placement, ndim)``.
 - Extension arrays: attributes, or ``__pyx_unpickle_NDArrayBacked`` with ``(dtype, array,
-  attributes)`` from 1.4 on, ``__pyx_unpickle_IntervalMixin`` and ``_PeriodMixin`` beside it.
+  attributes)`` from 1.4 on, ``__pyx_unpickle_IntervalMixin`` and ``_PeriodMixin`` as well.
 
 Evidence: ``pandas/core/internals/managers.py`` (``BlockManager.__setstate__``),
 ``pandas/compat/pickle_compat.py``, ``pandas/core/indexes/base.py`` (``_new_Index``),
@@ -60,7 +60,7 @@ look.may_fall_back = True  # type: ignore[attr-defined]
 def look_like(record: Record, looker: Any) -> Any:
     """A subclass of a frame or series that another library (GeoPandas) or a user defined.
 
-    Its state holds a block manager of pandas, whose number of axes tells which of the two it is.
+    Its state holds a block manager of pandas, whose number of axes distinguishes the two.
     """
     fields = record.state
     if not isinstance(fields, dict):
@@ -339,7 +339,7 @@ def _made_manager(blocks: Any, axes: Any) -> tuple[list[Any], Blocks] | None:
 
 
 def _labelled_manager(axes: Any, values: Any, items: Any) -> tuple[list[Any], Blocks]:
-    """0.13 and before: each block tells the labels of its rows, in the order of its rows."""
+    """Read 0.13 and before: each block lists the labels of its rows, in the order of its rows."""
     axes = list(axes)
     waiting: dict[str, list[int]] = {}
     for place, label in enumerate(_labels(axes[0])):
@@ -389,11 +389,11 @@ def _column(values: Any, row: int, ndim: int) -> Any:
     return seen
 
 
-# What values mean beside their numbers: the zone and the frequency of an index or array.
+# Metadata of values: the time zone and the frequency of an index or array.
 
 
 def _meant(values: Any, *holders: Any) -> Any:
-    """Values with the zone and the frequency that their record, or its dtype, tells."""
+    """Return values with the zone and the frequency that their record or its dtype states."""
     parts = _meaning(*holders)
     return View(values, parts=parts) if parts else values
 
@@ -429,7 +429,7 @@ def _meaning(*holders: Any) -> dict[str, Any]:
 
 
 def _frequency(freq: Any = None) -> Any:
-    """A frequency: its text, or of an offset its class and count, with its other settings beside it."""
+    """Show a frequency as its text; an offset as class and count, with its other settings as parts."""
     if isinstance(freq, str):
         return freq.removeprefix("period[").removesuffix("]")
     if not isinstance(freq, Record):
@@ -439,21 +439,21 @@ def _frequency(freq: Any = None) -> Any:
     made = {**dict(zip(names, freq.args, strict=False)), **fields}
     count = made.get("n", 1)
     text = freq.cls.name if count == 1 else f"{count} * {freq.cls.name}"
-    beside: dict[str, Any] = {}
+    extra: dict[str, Any] = {}
     for name, value in made.items():
         is_usual = name in names and value in (1, False)
         if not is_usual and value not in (None, False) and value != {} and value != ():
-            _add(beside, _step(name), value)
+            _add(extra, _step(name), value)
     for place, value in enumerate(freq.args[2:], 2):
         if value is not None:
-            _add(beside, f"args/{place}", value)
+            _add(extra, f"args/{place}", value)
     if isinstance(freq.state, tuple):
-        _add(beside, "state", freq.state)
-    return View(text, parts=beside)
+        _add(extra, "state", freq.state)
+    return View(text, parts=extra)
 
 
 def _zone(zone: Any) -> Any:
-    """A time zone: its name, with what else the file says of it beside it; or the record itself."""
+    """Show a time zone as its name, with its other data as parts; or return the record itself."""
     if isinstance(zone, datetime.tzinfo):
         return getattr(zone, "key", None) or str(zone)
     if isinstance(zone, Record) and zone.args and isinstance(zone.args[0], str):
@@ -534,14 +534,14 @@ def _is_index(record: Record) -> bool:
 
 def _named_values(values: Any, name: Any, parts: dict[str, Any] | None = None) -> Any:
     label = _label(name)
-    beside = {**(parts or {}), **({} if label is None else {"name": label})}
-    if isinstance(values, View) and not beside.keys() - values.parts.keys():
+    extra = {**(parts or {}), **({} if label is None else {"name": label})}
+    if isinstance(values, View) and not extra.keys() - values.parts.keys():
         return values
     if isinstance(values, View) and values.value is ABSENT:
-        return View(parts={**values.parts, **beside})
+        return View(parts={**values.parts, **extra})
     if isinstance(values, View):
-        return View(values.value, parts={**values.parts, **beside}, whole=values.whole)
-    return View(values, parts=beside) if beside else values
+        return View(values.value, parts={**values.parts, **extra}, whole=values.whole)
+    return View(values, parts=extra) if extra else values
 
 
 def _named(parts: dict[str, Any], name: Any) -> View:
@@ -690,8 +690,8 @@ def _lone_index(record: Record, name: str) -> Any:
         return seen
     if not isinstance(seen, View) or "name" not in seen.parts:
         return View(parts={"values": seen})
-    beside = {step: part for step, part in seen.parts.items() if step != "name"}
-    values = seen.value if not beside and seen.value is not ABSENT else View(seen.value, beside)
+    extra = {step: part for step, part in seen.parts.items() if step != "name"}
+    values = seen.value if not extra and seen.value is not ABSENT else View(seen.value, extra)
     return View(parts={"values": values, "name": seen.parts["name"]})
 
 
@@ -915,7 +915,7 @@ _ARRAYS: dict[str, Callable[[Record], Any]] = {
 
 @_of(*_ARRAYS, "DatetimeArray", "TimedeltaArray", "PandasArray", "NumpyExtensionArray")
 def _lone_array(record: Record, name: str) -> Any:
-    """An array that stands alone: what would stand in place of ``values``, at ``values``."""
+    """Show an array outside of a frame or index: its data is at ``values``, as in those."""
     seen = _seen(record)
     return None if seen is record else View(parts={"values": seen})
 
@@ -942,24 +942,24 @@ def _timestamp(record: Record, name: str) -> Any:
         return None
     unit = record.args[3] if len(record.args) > 3 else 10
     tz = record.args[2] if len(record.args) > 2 else None
-    beside: dict[str, Any] = {}
+    extra: dict[str, Any] = {}
     if len(record.args) > 1 and record.args[1] is not None:
-        beside["freq"] = _frequency(record.args[1])
+        extra["freq"] = _frequency(record.args[1])
     try:
         nanoseconds = int(record.args[0]) * _UNITS[unit]
         if nanoseconds % 1000:
             if tz is not None:
-                beside["tz"] = _zone(tz)
-            return _beside(np.datetime64(nanoseconds, "ns"), beside)
+                extra["tz"] = _zone(tz)
+            return _with_parts(np.datetime64(nanoseconds, "ns"), extra)
         moment = _EPOCH + datetime.timedelta(microseconds=nanoseconds // 1000)
         zone = zone_of(tz)
         if zone is not None:
-            return _beside(moment.replace(tzinfo=datetime.UTC).astimezone(zone), beside)
+            return _with_parts(moment.replace(tzinfo=datetime.UTC).astimezone(zone), extra)
     except (OverflowError, KeyError, TypeError, ValueError):
         return None
     if tz is None:
-        return _beside(moment, beside)
-    return View(moment.replace(tzinfo=datetime.UTC), parts={**beside, "tz": _zone(tz)})
+        return _with_parts(moment, extra)
+    return View(moment.replace(tzinfo=datetime.UTC), parts={**extra, "tz": _zone(tz)})
 
 
 @_of("Timedelta", "_timedelta_unpickle")
@@ -977,7 +977,7 @@ def _timedelta(record: Record, name: str) -> Any:
         return None
 
 
-def _beside(value: Any, parts: dict[str, Any]) -> Any:
+def _with_parts(value: Any, parts: dict[str, Any]) -> Any:
     return View(value, parts=parts) if parts else value
 
 

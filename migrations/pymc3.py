@@ -1,9 +1,9 @@
-"""PyMC3: the samples of a pickled trace by chain and variable, beside its attributes.
+"""PyMC3: the samples of a pickled trace by chain and variable, and its attributes.
 
 A ``MultiTrace`` keeps a trace for each chain in ``_straces``; one in memory (``NDArray``) has
-``samples``, a dict of arrays, and ``draw_idx``, how many draws of them were made: what was
-interrupted has room for more. Random variables of a model are symbolic, and told so by Theano's
-pack, whatever their class is.
+``samples``, a dict of arrays, and ``draw_idx``, the number of draws made: arrays of an interrupted
+run are longer than that. Random variables of a model are symbolic; Theano's pack shows them,
+whatever their class is.
 
 Evidence: ``pymc3/backends/base.py`` (``MultiTrace``), ``backends/ndarray.py`` of 3.0 to 3.11.
 """
@@ -22,7 +22,7 @@ pack = Registry("pymc3")
 
 @pack.plain("pymc3.backends.base.MultiTrace")
 def traces(record: Record, looker: Any) -> Any:
-    """The attributes as they are, and ``<chain>/<variable>`` as in a folder of a trace."""
+    """Show the attributes unchanged, and ``<chain>/<variable>`` as in a trace folder."""
     fields = record.fields()
     chains = fields.get("_straces")
     if not isinstance(chains, dict):

@@ -1,6 +1,6 @@
-"""PyTensor: Aesara's heir since 2022, which writes the same objects under other module names.
+"""PyTensor: Aesara's successor since 2022, which writes the same objects under other module names.
 
-What the records mean is told in `persist.migrations.theano`.
+`persist.migrations.theano` interprets the records.
 """
 
 from __future__ import annotations

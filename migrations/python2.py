@@ -1,10 +1,10 @@
-"""The standard library of both Pythons: names that moved, and types that are no more.
+"""The standard library of Python 2 and 3: renamed modules, and types that were removed.
 
-Asked for every file, whatever libraries it names. The names stand in
-``python2.tsv``; Python's own ``Lib/_compat_pickle.py`` is their main source.
+Applied to every file, whatever libraries it mentions. The names are in
+``python2.tsv``; their main source is Python's ``Lib/_compat_pickle.py``.
 
-Of the types, all that both Pythons have are plain values already when the file
-is read. What is left are those that only Python 2 had, seen as what they held.
+Types that both versions have are plain values already when the file is read.
+This pack handles the types that only Python 2 had, and shows their content.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ renames = _renames.teach(pack, __name__)
 
 @pack.plain("sets.Set", "sets.ImmutableSet")
 def old_set(record: Record, looker: Any) -> View | None:
-    """See a set of the module ``sets`` (Python 2.3 to 2.7) as a set.
+    """Show a set of the module ``sets`` (Python 2.3 to 2.7) as a set.
 
     Its state is a tuple of one dict whose keys are the items (``Lib/sets.py``,
     ``__getstate__``); slots make it (None, {"_data": {...}}) without that method.

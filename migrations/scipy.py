@@ -1,7 +1,7 @@
-"""SciPy: where its classes are today.
+"""SciPy: current names of its classes.
 
 A sparse matrix or array is a record whose fields are its parts, as its ``__dict__`` had them:
-``data``, ``indices``, ``indptr``; ``row``, ``col``; ``offsets``; ``rows``; ``_shape``. What moved is
+``data``, ``indices``, ``indptr``; ``row``, ``col``; ``offsets``; ``rows``; ``_shape``. Renames are
 in ``scipy.tsv``: the modules got their underscore in 1.8.
 
 Evidence: ``scipy/sparse`` of 0.11 to 1.17, wheels of 0.19 to 1.17 compared.

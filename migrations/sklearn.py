@@ -1,7 +1,7 @@
-"""scikit-learn: where its estimators and their parts are today, and what a name proves.
+"""scikit-learn: current names of its estimators and their parts, and the releases they prove.
 
-An estimator is a record with its fitted arrays; no look is needed, since its state is the plain
-``__dict__`` and a tree's ``Tree`` is ``(arguments, {"nodes": ..., "values": ...})``. What moved is
+An estimator is a record with its fitted arrays; it needs no interpretation, since its state is the
+plain ``__dict__`` and a tree's ``Tree`` is ``(arguments, {"nodes": ..., "values": ...})``. Renames are
 in ``sklearn.tsv``: private modules got their underscore in 0.22, so a name without it proves an
 older release. ``__getstate__`` adds ``_sklearn_version`` since 0.18.
 

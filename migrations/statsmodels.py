@@ -1,4 +1,4 @@
-"""statsmodels: where its results and wrappers moved.
+"""statsmodels: new names of its results and wrappers.
 
 Evidence: wheels compared (``statsmodels.tsv``).
 """

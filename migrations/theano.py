@@ -1,15 +1,15 @@
-"""Theano and its heirs: a shared variable is its value, a graph is looked at and never built.
+"""Theano, Aesara and PyTensor: shared variables as values; graphs are described and never built.
 
-A shared variable keeps its value in ``container.storage[0]``, a list of one; its name is beside it.
-Arrays of the GPU are pickled as calls with a NumPy array in them. Symbolic variables and compiled
-functions hold graphs that lead in circles: they are not descended into, but the shared variables in
-them go by their own name, and ``file.structure["objects"]`` tells of their nodes.
+A shared variable keeps its value in ``container.storage[0]``, a list of length 1, and its name in a
+field. Arrays of the GPU are pickled as calls with a NumPy array in them. Symbolic variables and
+compiled functions hold cyclic graphs: paths do not descend into them, but the shared variables in
+them are found by their own names, and ``file.structure["objects"]`` describes their nodes.
 
-Classes moved between modules at nearly every release, and users derive their own. So what a record
-is shows by its fields, whatever its class is called: a variable has a type and an owner, a node an
-op, inputs and outputs.
+Classes moved between modules in nearly every release, and users derive their own. So records are
+recognised by their fields, not by the name of their class: a variable has a type and an owner, a
+node an op, inputs and outputs.
 
-What its classes are called in Aesara and PyTensor is in ``theano.tsv``.
+``theano.tsv`` maps the classes to their names in Aesara and PyTensor.
 
 Evidence: ``theano/compile/sharedvalue.py``, ``gof/link.py`` (Container), ``gof/graph.py``,
 ``compile/function_module.py`` (``_pickle_Function``), ``compile/io.py``,
@@ -38,11 +38,11 @@ _FROM_GPU = ("CudaNdarray_unpickler", "GpuArray_unpickler")
 _FUNCTIONS = ("_constructor_Function", "Function")
 _MAKERS = ("_constructor_FunctionMaker", "FunctionMaker")
 _SLOTS = ("In", "Out", "Param", "SymbolicInput", "SymbolicInputKit", "SymbolicOutput")
-_TOLD = 10_000  # nodes of all graphs of a file that are described
+_DESCRIBED = 10_000  # nodes of all graphs of a file that are described
 
 
 def teach(library: str) -> Registry:
-    """Return the pack of Theano, or of an heir that writes the same objects."""
+    """Return the pack of Theano, or of a successor that writes the same objects."""
     taught = Registry(library)
     taught.plain(f"{library}.*")(look)
     taught.plain_like(look_like)
@@ -50,7 +50,7 @@ def teach(library: str) -> Registry:
 
 
 def look(record: Record, looker: Any) -> Any:
-    """A record of a class of the library; None where it is an instance as any other."""
+    """Show a record of one of the library's classes; None if it is an ordinary instance."""
     name = record.cls.name
     if name in _FROM_GPU:
         return _from_gpu(record, looker)
@@ -67,7 +67,7 @@ def look(record: Record, looker: Any) -> Any:
 
 
 def look_like(record: Record, looker: Any) -> Any:
-    """A variable of a class of one's own (PyMC3's random variables are)."""
+    """Show a variable of a user's class (such as PyMC3's random variables)."""
     fields = record.fields()
     if "owner" not in fields and "_owner" not in fields:
         return None
@@ -77,7 +77,7 @@ def look_like(record: Record, looker: Any) -> Any:
 
 
 def _variable(record: Record, looker: Any) -> View:
-    """A shared variable by its value, any other as a graph."""
+    """Show a shared variable as its value, and other variables as graphs."""
     fields = record.fields()
     container = fields.get("container")
     if isinstance(container, Record):
@@ -87,7 +87,7 @@ def _variable(record: Record, looker: Any) -> View:
     return _graph(record, looker, lambda most: {**_facts(record), **_whole(record, most)})
 
 
-# What has a value.
+# Variables with a value.
 
 
 def _storage(container: dict[Any, Any]) -> list[Any] | None:
@@ -96,9 +96,10 @@ def _storage(container: dict[Any, Any]) -> list[Any] | None:
 
 
 def _value(container: dict[Any, Any], fields: dict[Any, Any], looker: Any) -> View:
-    """A shared variable: its value, its name beside it.
+    """Show a shared variable as its value, with its name as a part.
 
-    The graph of a function is a copy, whose variables share their storage with those it is of.
+    The graph of a compiled function is a copy whose variables share their storage with the original
+    ones, so views are cached by storage.
     """
     views = _PASSED.setdefault(looker, _Passed()).views
     storage = container["storage"]
@@ -109,13 +110,13 @@ def _value(container: dict[Any, Any], fields: dict[Any, Any], looker: Any) -> Vi
 
 
 def _view(stored: Any, fields: dict[Any, Any], looker: Any) -> View:
-    value = _bare(stored, looker)
-    told = {"name": _text(fields.get("name")), **_type(fields.get("type"))}
-    return View(value, {"name": fields.get("name")}, structure={"shared": told}, alone="value")
+    value = _unwrapped(stored, looker)
+    facts = {"name": _text(fields.get("name")), **_type(fields.get("type"))}
+    return View(value, {"name": fields.get("name")}, structure={"shared": facts}, alone="value")
 
 
-def _bare(value: Any, looker: Any) -> Any:
-    """A value as a pack sees it; of an array of the GPU, the array itself."""
+def _unwrapped(value: Any, looker: Any) -> Any:
+    """Return a value as packs show it; an array of the GPU becomes the array itself."""
     seen = looker.through(value)
     if isinstance(seen, View) and seen.value is not ABSENT and not seen.parts:
         return seen.value
@@ -123,10 +124,10 @@ def _bare(value: Any, looker: Any) -> Any:
 
 
 def _from_gpu(record: Record, looker: Any) -> Any:
-    """(array), or since 0.8 (array, name of its context)."""
+    """Show an array of the GPU: args are (array), or since 0.8 (array, name of its context)."""
     if not record.args or len(record.args) > 2:
         return None
-    array = _bare(record.args[0], looker)
+    array = _unwrapped(record.args[0], looker)
     if not isinstance(array, np.ndarray | LazyArray):
         return None
     return View(array, alone="value")
@@ -137,11 +138,11 @@ def _from_gpu(record: Record, looker: Any) -> Any:
 
 @attrs.define
 class _Passed:
-    """What was told of the graphs of one tree already; they share most of what they hold.
+    """Parts of the graphs of one tree that were visited already; graphs share most of their nodes.
 
     Attributes:
-        parts: by identity, the parts that were walked through.
-        views: by identity of its storage, how a shared variable looks.
+        parts: the visited parts, by identity.
+        views: the views of shared variables, by identity of their storage.
         unnamed: shared variables without a name so far.
         nodes: nodes that may still be described.
     """
@@ -149,14 +150,14 @@ class _Passed:
     parts: dict[int, Any] = attrs.Factory(dict)
     views: dict[int, tuple[Any, View]] = attrs.Factory(dict)
     unnamed: int = 0
-    nodes: int = _TOLD
+    nodes: int = _DESCRIBED
 
 
 _PASSED: weakref.WeakKeyDictionary[Any, _Passed] = weakref.WeakKeyDictionary()
 
 
-def _graph(record: Record, looker: Any, tell: Callable[[int], dict[str, Any]]) -> View:
-    """Something symbolic: nothing at its path, the shared variables in it by their own names."""
+def _graph(record: Record, looker: Any, describe: Callable[[int], dict[str, Any]]) -> View:
+    """Show a symbolic object: no value, but the shared variables in it by their own names."""
     passed = _PASSED.setdefault(looker, _Passed())
 
     @functools.cache
@@ -172,9 +173,9 @@ def _graph(record: Record, looker: Any, tell: Callable[[int], dict[str, Any]]) -
 
     @functools.cache
     def structure() -> dict[str, Any]:
-        told = tell(passed.nodes)
-        passed.nodes -= len(told.get("nodes", ()))
-        return told
+        facts = describe(passed.nodes)
+        passed.nodes -= len(facts.get("nodes", ()))
+        return facts
 
     return View(hoisted=hoisted, structure=structure)
 
@@ -203,7 +204,7 @@ def _shared_in(root: Record, passed: dict[int, Any]) -> Iterator[Record]:
             todo += reversed(below)
 
 
-# What is told of them.
+# Descriptions of graphs.
 
 
 def _text(name: Any) -> Any:
@@ -213,29 +214,29 @@ def _text(name: Any) -> Any:
 
 
 def _type(kind: Any) -> dict[str, Any]:
-    """dtype and which axes are of length one, of a tensor's type."""
+    """Return the dtype of a tensor's type, and which axes have length 1."""
     fields = kind.fields() if isinstance(kind, Record) else {}
-    told: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
     dtype = fields.get("dtype")
     if isinstance(dtype, str):
-        told["dtype"] = str(dtype)
+        facts["dtype"] = str(dtype)
     broadcastable = fields.get("broadcastable")
     shape = fields.get("shape")
     if isinstance(broadcastable, tuple | list):
-        told["broadcastable"] = [bool(flag) for flag in broadcastable]
+        facts["broadcastable"] = [bool(flag) for flag in broadcastable]
     elif isinstance(shape, tuple | list):
-        told["shape"] = [size if isinstance(size, int) else None for size in shape]
-    return told
+        facts["shape"] = [size if isinstance(size, int) else None for size in shape]
+    return facts
 
 
 def _facts(record: Record) -> dict[str, Any]:
     fields = record.fields()
-    told = {"class": record.qualname, "name": _text(fields.get("name"))}
-    told.update(_type(fields.get("type")))
+    facts = {"class": record.qualname, "name": _text(fields.get("name"))}
+    facts.update(_type(fields.get("type")))
     owner = _owner(record)
     if owner is not None:
-        told.update(_op(owner.fields().get("op")))
-    return told
+        facts.update(_op(owner.fields().get("op")))
+    return facts
 
 
 def _owner(record: Record) -> Record | None:
@@ -245,7 +246,7 @@ def _owner(record: Record) -> Record | None:
 
 
 def _op(op: Any) -> dict[str, Any]:
-    """An op by its class, and by what it does where that is an op of its own (``Elemwise{add}``)."""
+    """Describe an op by its class, and by its inner op if it has one (``Elemwise{add}``)."""
     if isinstance(op, Global):
         return {"op": op.name, "op_class": op.qualname}
     if not isinstance(op, Record):
@@ -328,10 +329,10 @@ def _nodes(ends: list[Any], most: int) -> dict[str, Any]:
         if len(nodes) >= most:
             return {"nodes": nodes, "nodes_left_out": True}
         fields = node.fields()
-        told = _op(fields.get("op"))
-        told["inputs"] = [label(item) for item in _items(fields.get("inputs"))]
-        told["outputs"] = [label(item) for item in _items(fields.get("outputs"))]
-        nodes.append(told)
+        facts = _op(fields.get("op"))
+        facts["inputs"] = [label(item) for item in _items(fields.get("inputs"))]
+        facts["outputs"] = [label(item) for item in _items(fields.get("outputs"))]
+        nodes.append(facts)
     return {"nodes": nodes} if nodes else {}
 
 

@@ -56,7 +56,7 @@ def module(record: Record, looker: Any) -> Any:
 
 
 def _tensor(value: Any, looker: Any) -> Any:
-    """A tensor, storage or array that stands in the parts of another; INERT if it is none."""
+    """Return a part that is a tensor, storage or array; INERT for any other value."""
     value = looker.through(value)
     if isinstance(value, View) and value.value is not ABSENT:
         value = value.value
@@ -140,10 +140,10 @@ _JAGGED = "torch.nested._internal.nested_tensor"
 def _jagged(args: tuple[Any, ...], state: Any) -> Any:
     """A tensor of rows of unlike lengths, cut by offsets: arguments by name, before 2.5 in order."""
     if len(args) == 1 and isinstance(args[0], dict):
-        told = args[0]
+        given = args[0]
     else:
-        told = dict(zip(("values", "offsets"), args, strict=False))
-    parts = {name: told[name] for name in ("values", "offsets", "lengths") if name in told}
+        given = dict(zip(("values", "offsets"), args, strict=False))
+    parts = {name: given[name] for name in ("values", "offsets", "lengths") if name in given}
     for name in ("lengths", "ragged_idx"):
         if isinstance(state, dict) and f"_{name}" in state:
             parts[name] = state[f"_{name}"]
@@ -151,7 +151,7 @@ def _jagged(args: tuple[Any, ...], state: Any) -> Any:
 
 
 def _with_attributes(value: Any, state: Any) -> Any:
-    """A tensor, and beside it what its ``__dict__`` and slots held."""
+    """Show a tensor together with the content of its ``__dict__`` and slots."""
     if is_slots_pair(state):
         state = {**(state[0] or {}), **(state[1] or {})}
     if not isinstance(state, dict) or not state:

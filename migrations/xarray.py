@@ -1,4 +1,4 @@
-"""xarray: where its classes moved, from ``xray`` on.
+"""xarray: new names of its classes, since ``xray``.
 
 Evidence: wheels compared (``xarray.tsv``).
 """

@@ -1,1 +1,1 @@
-"""What is asked of the interpreter: the garbage collector, plug-ins, lazily compiled expressions."""
+"""Interpreter helpers: garbage collection, plug-in discovery, lazy imports and expressions."""

@@ -1,10 +1,10 @@
 """Plug-in discovery: the modules of a package, and the entry points of other distributions.
 
 Package folders are listed here directly, because importing `pkgutil` drags in `inspect` and `ast`.
-Entry points are the business of `importlib.metadata`, whose import takes longer than opening a
-small file. So the folders on `sys.path` are searched first for a distribution that names the
-group: almost always there is none. Where modules come from elsewhere (an archive, an importer with
-its own way of finding distributions), `importlib.metadata` is asked at once.
+Importing `importlib.metadata`, which reads entry points, takes longer than opening a small file. So
+the folders on `sys.path` are searched first for a distribution that names the group, and almost
+always there is none. If modules come from elsewhere (an archive, or an importer that finds
+distributions itself), `importlib.metadata` is used without that search.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 __all__ = ["entry_points", "modules_in"]
 
-# "Entry points specification" of the PyPA: a file of sections beside a distribution's metadata.
+# PyPA's "Entry points specification": a file of sections next to a distribution's metadata.
 _FILE = "entry_points.txt"
 _KINDS = (".dist-info", ".egg-info")
 
 
 def entry_points(group: str) -> list[EntryPoint]:
-    """Return the entry points of a group, of all that is installed."""
-    if not _may_be_there(group.encode()):
+    """Return the entry points of a group from all installed distributions."""
+    if not _may_have_group(group.encode()):
         return []
     import importlib.metadata
 
@@ -72,7 +72,7 @@ def _modules_below(folder: str) -> Iterator[str]:
             yield from (f"{entry}.{name}" for name in below)
 
 
-def _may_be_there(group: bytes) -> bool:
+def _may_have_group(group: bytes) -> bool:
     for finder in sys.meta_path:
         if hasattr(finder, "find_distributions") and finder is not PathFinder:
             return True
@@ -85,17 +85,17 @@ def _may_hold(folder: str, group: bytes) -> bool:
         names = os.listdir(folder)
     except NotADirectoryError:
         return True  # an archive
-    except OSError:  # it holds nothing, as for `importlib.metadata`
+    except OSError:  # unreadable: `importlib.metadata` finds nothing in it either
         return False
-    beside = [name for name in names if name.lower().endswith(_KINDS)]
+    metadata = [name for name in names if name.lower().endswith(_KINDS)]
     if folder.lower().endswith(".egg"):
-        beside += [name for name in names if name.lower() == "egg-info"]
-    return any(_is_named(os.path.join(folder, name, _FILE), group) for name in beside)
+        metadata += [name for name in names if name.lower() == "egg-info"]
+    return any(_mentions(os.path.join(folder, name, _FILE), group) for name in metadata)
 
 
-def _is_named(path: str, group: bytes) -> bool:
+def _mentions(path: str, group: bytes) -> bool:
     try:
         with open(path, "rb") as file:
             return group in file.read()
-    except OSError:  # most have no such file
+    except OSError:  # most distributions have no such file
         return False

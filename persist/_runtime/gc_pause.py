@@ -11,10 +11,10 @@ __all__ = ["collector_paused"]
 
 @contextlib.contextmanager
 def collector_paused() -> Iterator[None]:
-    """Make many small objects without the garbage collector looking at them again and again.
+    """Disable the garbage collector, which would rescan the many small objects that are made.
 
-    What is of use only inside should be let go before the end: whatever is left then, the collector
-    looks at once.
+    Temporary objects should be released before the block ends, or else the next collection
+    examines them.
     """
     enabled = gc.isenabled()
     gc.disable()

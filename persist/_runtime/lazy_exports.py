@@ -11,7 +11,7 @@ __all__ = ["lazy_exports"]
 
 
 def lazy_exports(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """Return a module's ``__getattr__`` that imports each name from its home, once.
+    """Return a module's ``__getattr__`` that imports each name from its defining module, once.
 
     Args:
         package: the ``__name__`` of the package.

@@ -1,7 +1,7 @@
 """Regular expressions that are compiled when they are first used.
 
-To compile one costs as much as to import a module, and few of those of a
-process that opens one file are ever asked.
+Compiling one takes as long as importing a module, and a process that opens one
+file uses few of those that the imported modules define.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ _METHODS = ("match", "fullmatch", "search", "finditer", "findall", "sub", "split
 
 
 class _Regex:
-    """Stands for a `re.Pattern`; its methods are those of the pattern from the first use on."""
+    """A proxy of a `re.Pattern`, which takes over the pattern's methods on first use."""
 
     def __init__(self, pattern: Any, flags: int) -> None:
-        self._made_of = pattern, flags
+        self._arguments = pattern, flags
 
     def __getattr__(self, name: str) -> Any:
         if name not in _METHODS:
             raise AttributeError(name)
-        pattern, flags = self._made_of
+        pattern, flags = self._arguments
         compiled = re.compile(pattern, flags)
         vars(self).update({method: getattr(compiled, method) for method in _METHODS})
         return vars(self)[name]
 
 
 def regex(pattern: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
-    """Return what `re.compile` returns, as far as it is asked to match, search, split or substitute.
+    """Return a lazy substitute for `re.compile` that can match, search, split and substitute.
 
-    A wrong expression is told at its first use; `tests/house/test_start.py` uses all of them.
+    An invalid expression raises on first use; `tests/house/test_start.py` uses all of them.
     """
     return cast("re.Pattern[AnyStr]", _Regex(pattern, flags))

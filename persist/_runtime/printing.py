@@ -1,9 +1,9 @@
-"""Text of values from a file, where Python itself prints none.
+"""``str`` and ``repr`` of values from a file, also where Python itself raises.
 
-CPython prints no integer of more than 4,300 digits (nor a ``Fraction`` or ``range`` of such),
-prints nested tuples by recursion, and NumPy prints no ``datetime64`` without a unit: ``str`` and
-``repr`` raise `ValueError` or `RecursionError`. What these functions return instead says what the
-value is.
+CPython refuses to print integers of more than 4,300 digits (and a ``Fraction`` or ``range`` of
+them), and prints nested tuples by recursion; NumPy cannot print a ``datetime64`` without a unit.
+``str`` and ``repr`` then raise `ValueError` or `RecursionError`. These functions return a short
+description of the value instead.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import numpy as np
 __all__ = ["is_deep", "repr_of", "text_of"]
 
 _DEPTH = 100  # levels of tuples that are printed by recursion
-_VISITED = 10_000  # values in a key whose text is asked for
+_VISITED = 10_000  # values visited before a key counts as too large to print
 
 
 def text_of(value: Any) -> str:
-    """Return ``str(value)``, or what the value is where Python cannot print it."""
+    """Return ``str(value)``, or a description if Python cannot print the value."""
     return str(value) if isinstance(value, str) else _printed(value, str)
 
 
 def repr_of(value: Any) -> str:
-    """Return ``repr(value)``, or what the value is where Python cannot print it."""
+    """Return ``repr(value)``, or a description if Python cannot print the value."""
     return _printed(value, repr)
 
 
@@ -49,7 +49,7 @@ def _description(value: Any) -> str:
 
 
 def is_deep(value: Any) -> bool:
-    """Whether a tuple, frozenset or slice holds more levels or values than are printed."""
+    """Return whether a tuple, frozenset or slice has too many levels or values to be printed."""
     level, visited = [value], 0
     for _ in range(_DEPTH):
         below: list[Any] = []

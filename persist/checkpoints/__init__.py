@@ -1,10 +1,10 @@
 """Checkpoints: a training run's states in a folder, written whole or not at all.
 
-One file a step, ``step-0000001200.persist``, each a container of its own with its metrics in its
-metadata. A file appears under its name when all of it is on disk, so whatever moment a run is
-killed at, what has a name is complete; what has none is cleaned up by the next writer. A folder
-has one writer (a lock that the operating system lets go of when the process ends) and any number
-of readers, which must expect any file to go at any moment.
+Each step is one file, ``step-0000001200.persist``, a container with the metrics of the step in its
+metadata. A file gets its final name after all of it is on disk. So if a run is killed, every file
+with a step's name is complete, and the next writer removes the unfinished temporary files. A folder
+has one writer (its lock is released by the operating system when the process ends) and any number
+of readers, which must expect that any file may be removed at any time.
 """
 
 from __future__ import annotations
@@ -39,27 +39,30 @@ from persist.errors import (
 __all__ = ["Checkpoints"]
 
 _NAME = regex(r"step-(\d{10,})\.persist")
-_METRICS = "checkpoint"  # the key of ours in the container's metadata
+_METRICS = "checkpoint"  # the key of the metrics in the container's metadata
 _PICKS: dict[Any, Callable[..., float]] = {"min": min, "max": max}
 
 
 class Checkpoints:
-    """Save a run's state step by step, keep the ones worth keeping, and go on from the latest.
+    """Save a run's state step by step, delete superseded steps, and resume from the latest.
 
     Args:
-        folder: made when it is not there. A path, or an fsspec URL (``s3://bucket/run``, with the
-            extra ``fsspec``): there, a writer that was killed has to be unlocked by hand.
-        keep_last: the latest so many are kept; None keeps all.
-        keep_best: ``("loss", "min")`` or ``("accuracy", "max")``: the best by that metric is kept.
+        folder: created if it does not exist. A path, or an fsspec URL (``s3://bucket/run``, with
+            the extra ``fsspec``). On remote storage, the lock of a killed writer has to be removed
+            by hand.
+        keep_last: the number of latest steps to keep; None keeps all.
+        keep_best: ``("loss", "min")`` or ``("accuracy", "max")``: the best step by that metric is
+            kept.
         every: each step that is a multiple of this is kept.
-        asynchronous: `save` returns when a snapshot is in memory; a thread writes it. An error
+        asynchronous: `save` returns once a snapshot is in memory, and a thread writes it. An error
             of that thread is raised by the next call, and by `close`. The snapshot's memory is
-            kept for the next one, until `close`.
-        durable: survive a loss of power, too, not only a kill (fsync).
-        share: what did not change since the step before is stored once for both, where the file
-            system can (reflink). The files read the same, but a bad block spoils both.
+            reused for the next one, until `close`.
+        durable: call fsync, so that the files survive a loss of power and not only a killed process.
+        share: store data that did not change since the previous step once for both files, if the
+            file system supports it (reflink). Reading is not affected, but a bad block damages
+            both.
         storage_options: for fsspec.
-        registry: schemas and migrations; None is the default one.
+        registry: schemas and migrations; None for the default registry.
 
     Raises:
         ValueError: ``keep_best`` is not a metric and "min" or "max", or a number is below 1.
@@ -92,7 +95,8 @@ class Checkpoints:
         best: tuple[str, ...] | None = keep_best
         if best is not None and (len(best) != 2 or best[1] not in _PICKS):
             raise ValueError(
-                f"keep_best is {keep_best!r}. A metric and how was expected: ('loss', 'min')."
+                f"keep_best is {keep_best!r}. A metric and 'min' or 'max' was expected: "
+                "('loss', 'min')."
             )
         for name, number in (("keep_last", keep_last), ("every", every)):
             if number is not None and number < 1:
@@ -116,32 +120,32 @@ class Checkpoints:
         self._lock: Lock | RemoteLock | None = None
         self._job = Background()
         self._seen: dict[int, tuple[Any, dict[str, Any] | PersistError]] = {}
-        self._untold: list[str] = []
-        weakref.finalize(self, self._job.tell_late)
+        self._unreported: list[str] = []
+        weakref.finalize(self, self._job.warn_late)
 
     # Reading.
 
     def steps(self) -> list[int]:
-        """Return the steps that are there, in order.
+        """Return the available steps, in ascending order.
 
-        What has the name of a step and is no whole file (after a loss of power, say) is passed
-        over with a `persist.errors.DamageWarning`.
+        A file that is named like a step but damaged (after a loss of power, say) is skipped with a
+        `persist.errors.DamageWarning`.
         """
         self._job.raise_error()
         found = [step for step in self._names() if self._is_whole(step)]
-        self._tell()
+        self._report_skipped()
         return found
 
     def latest(self) -> int | None:
-        """Return the latest step, None where there is none."""
+        """Return the latest step, or None if there is none. Damaged files are skipped, as by `steps`."""
         self._job.raise_error()
         while True:
             names = self._names()
             found = next((step for step in reversed(names) if self._is_whole(step)), None)
-            # A writer may have removed all that was listed, having written later steps.
+            # If a writer removed every listed step meanwhile, it has written later ones: look again.
             if found is not None or names == self._names():
                 break
-        self._tell()
+        self._report_skipped()
         return found
 
     def metrics(self, step: int) -> dict[str, Any]:
@@ -149,7 +153,7 @@ class Checkpoints:
 
         Raises:
             FileNotFoundError: there is no such step.
-            PersistError: its file is damaged, or of a newer release.
+            PersistError: its file is damaged, or was written by a newer release.
         """
         self._job.raise_error()
         found = self._look(step)
@@ -158,13 +162,16 @@ class Checkpoints:
         return dict(found)
 
     def best(self, metric: str | None = None, mode: str | None = None) -> int | None:
-        """Return the step whose metric is best; None where no step has that metric.
+        """Return the step with the best value of a metric, or None if no step has that metric.
 
-        Of equals it is the latest; a metric that is NaN is none.
+        Of equal steps the latest is returned; NaN counts as no value.
 
         Args:
-            metric: its name; that of ``keep_best`` by default.
-            mode: "min" or "max"; that of ``keep_best`` by default.
+            metric: its name; by default the metric of ``keep_best``.
+            mode: "min" or "max"; by default the mode of ``keep_best``.
+
+        Raises:
+            ValueError: metric or mode is missing, or the mode is neither "min" nor "max".
         """
         self._job.raise_error()
         own = self._keep_best or (None, None)
@@ -176,15 +183,15 @@ class Checkpoints:
                 "A metric and 'min' or 'max' was expected: best('loss', 'min')."
             )
         found = self._best(metric, mode)
-        self._tell()
+        self._report_skipped()
         return found
 
     def restore(self, step: int | None = None, **options: Any) -> Any:
         """Load the state of a step, the latest by default.
 
         Args:
-            step: the one wanted.
-            options: those of `persist.load`.
+            step: the step to load; None for the latest.
+            options: passed on to `persist.load`.
 
         Raises:
             FileNotFoundError: there is no such step, or none at all.
@@ -195,23 +202,26 @@ class Checkpoints:
             wanted = self.latest() if step is None else step
             if wanted is None:
                 raise FileNotFoundError(
-                    f"{self.folder}: there is no checkpoint. One to go on from was expected. "
-                    "Save one first, or ask latest() whether there is any."
+                    f"{self.folder}: there is no checkpoint. One to resume from was expected. "
+                    "Save one first, or check that latest() is not None."
                 )
             options.setdefault("storage_options", self._storage_options)
             try:
                 return load(self._place(wanted), **options)
             except FileNotFoundError:
                 if step is not None or self._folder.exists(_name(wanted)):
-                    raise  # else the writer has removed it since: it has a later one
+                    raise  # otherwise the writer has just removed it, after it wrote a later one
 
     def _names(self) -> list[int]:
-        """The steps that have a file, whole or not."""
+        """Return the steps that have a file, complete or not."""
         found = (_NAME.fullmatch(name) for name in self._folder.names())
         return sorted(int(match[1]) for match in found if match)
 
     def _look(self, step: int) -> dict[str, Any] | PersistError:
-        """The metrics of a step, or why it has none; a file that is replaced is looked at again."""
+        """Return the metrics of a step, or the error that reading them raises.
+
+        Results are cached by the file's identity, so that a replaced file is read again.
+        """
         identity = self._folder.identity(_name(step))
         known = self._seen.get(step)
         if known is not None and known[0] == identity:
@@ -220,12 +230,14 @@ class Checkpoints:
         try:
             options = {"registry": self._registry, "storage_options": self._storage_options}
             with open_file(self._place(step), **options) as file:
-                said = (file.structure.get("metadata") or {}).get(_METRICS, {}).get("metrics", {})
-            found = {name: float(x) if isinstance(x, str) else x for name, x in said.items()}
+                metrics_of = (
+                    (file.structure.get("metadata") or {}).get(_METRICS, {}).get("metrics", {})
+                )
+            found = {name: float(x) if isinstance(x, str) else x for name, x in metrics_of.items()}
         except (DamagedFileError, UnknownFormatError) as error:
             found = error
-            self._untold.append(str(error))
-        except FutureVersionError as error:  # whole, and `restore` says what it needs
+            self._unreported.append(str(error))
+        except FutureVersionError as error:  # complete; `restore` raises this error with its remedy
             found = error
         self._seen[step] = identity, found
         return found
@@ -247,12 +259,12 @@ class Checkpoints:
         best = _PICKS[mode](numbers.values(), default=math.nan)
         return max((step for step, value in numbers.items() if value == best), default=None)
 
-    def _tell(self) -> None:
-        """Warn of what was passed over, once."""
-        while self._untold:
+    def _report_skipped(self) -> None:
+        """Warn of each skipped file, once."""
+        while self._unreported:
             warnings.warn(
-                f"{self._untold.pop()} It is passed over as a checkpoint; "
-                "see what is left of it with open(..., salvage=True), or remove it.",
+                f"{self._unreported.pop()} It is skipped as a checkpoint; "
+                "recover its intact parts with open(..., salvage=True), or remove it.",
                 DamageWarning,
                 stacklevel=3,
             )
@@ -263,29 +275,31 @@ class Checkpoints:
     # Writing.
 
     def save(self, step: int, obj: Any, metrics: Mapping[str, Any] | None = None) -> Path | str:
-        """Save a state under its step; what is no longer worth keeping goes afterwards.
+        """Save the state of a step, then remove the steps that need not be kept.
 
         Args:
-            step: not negative; one that is there already is replaced.
-            obj: whatever `persist.save` takes.
+            step: not negative; an existing file of the step is replaced.
+            obj: anything that `persist.save` accepts.
             metrics: numbers, such as ``{"loss": 0.25}``.
 
         Returns:
-            The file, a path or a URL; in an asynchronous save it is not there yet.
+            The file, a path or a URL; after an asynchronous save it may not exist yet.
 
         Raises:
-            PersistError: another process writes into the folder; or the asynchronous save before
-                this one failed (chained to what went wrong).
+            PersistError: another process writes into the folder, or the previous asynchronous save
+                failed (chained to its error).
+            TypeError: a metric is not a number.
+            ValueError: the step is negative.
         """
         step = operator.index(step)
         if step < 0:
-            raise ValueError(f"the step is {step}. A number from 0 on was expected.")
-        said = {name: _number(name, value) for name, value in (metrics or {}).items()}
+            raise ValueError(f"the step is {step}. A number of at least 0 was expected.")
+        metrics_of = {name: _number(name, value) for name, value in (metrics or {}).items()}
         self.wait()
-        self._own()
+        self._acquire()
         place = self._place(step)
-        # JSON has no NaN and no infinity: they stand as text.
-        texts = {name: x if math.isfinite(x) else str(x) for name, x in said.items()}
+        # JSON has no NaN and no infinity: they are stored as text.
+        texts = {name: x if math.isfinite(x) else str(x) for name, x in metrics_of.items()}
         options = {
             "metadata": {_METRICS: {"step": step, "metrics": texts}},
             "durable": self._durable,
@@ -298,8 +312,8 @@ class Checkpoints:
 
         def write() -> None:
             with self._folder.writing(_name(step)) as target:
-                save_tree(tree, target, **options)
-            self._seen[step] = self._folder.identity(_name(step)), said
+                files.save_tree(tree, target, **options)
+            self._seen[step] = self._folder.identity(_name(step)), metrics_of
             self._tidy(step)
 
         if memory is None:
@@ -310,7 +324,7 @@ class Checkpoints:
         return place
 
     def wait(self) -> None:
-        """Wait until what was saved asynchronously is on disk.
+        """Wait until the asynchronous save is on disk.
 
         Raises:
             PersistError: it could not be written.
@@ -318,7 +332,7 @@ class Checkpoints:
         self._job.wait()
 
     def close(self) -> None:
-        """Wait for the last save, and let another process write into the folder.
+        """Wait for the last save, and release the folder's lock for other writers.
 
         Raises:
             PersistError: the last save could not be written.
@@ -339,13 +353,13 @@ class Checkpoints:
         self.close()
 
     def _before(self, step: int) -> Path | None:
-        """The file whose bytes the next one is likely to share: that of the step before it."""
+        """Return the file of the preceding step, which a new file is most likely to share bytes with."""
         names = self._names() if self._share and isinstance(self.folder, Path) else []
         before = [name for name in names if name <= step] or names
         return self.folder / _name(before[-1]) if before and isinstance(self.folder, Path) else None
 
     def _tidy(self, newest: int) -> None:
-        """Remove what is no longer worth keeping; never the one just written."""
+        """Remove the steps that need not be kept; never the step just written."""
         if self._keep_last is None:
             return
         steps = [step for step in self._names() if self._is_whole(step)]
@@ -360,11 +374,11 @@ class Checkpoints:
                 self._folder.remove(_name(step))
                 self._seen.pop(step, None)
 
-    def _own(self) -> None:
-        """Become the folder's one writer, and clean up what a killed one left unfinished."""
+    def _acquire(self) -> None:
+        """Acquire the folder's lock, and remove unfinished files of killed writers."""
         if self._lock is not None and self._lock.is_held:
             return
-        self._lock = self._folder.own()
+        self._lock = self._folder.acquire()
 
 
 def _name(step: int) -> str:
@@ -372,11 +386,11 @@ def _name(step: int) -> str:
 
 
 def _number(name: str, value: Any) -> Any:
-    """A metric as JSON has it; NumPy's scalars and 0-d arrays as Python's numbers."""
+    """Return a metric as a Python number, as JSON needs it; NumPy scalars and 0-d arrays are converted."""
     item = value.item() if hasattr(value, "item") else value
     if not isinstance(item, int | float):
         raise TypeError(
             f"the metric {name!r} is a {type(value).__name__}. A number was expected. "
-            "Give float(...) of it, or save it within the object."
+            "Convert it with float(...), or save it as a part of the object."
         )
     return item

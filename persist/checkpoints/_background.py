@@ -1,4 +1,4 @@
-"""What is written while the program goes on: one thing at a time, its error raised at the next call."""
+"""A background writer: one save at a time, whose error is raised by the next call."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["Background"]
 
 
 class Background:
-    """A thread that writes, and the error that nobody was told yet."""
+    """A thread that writes, and its error until it is raised."""
 
     def __init__(self) -> None:
         self._thread: threading.Thread | None = None
         self._error: tuple[Path | str, BaseException] | None = None
 
     def start(self, write: Callable[[], None], path: Path | str) -> None:
-        """Call a function in a thread; it ends before the program does."""
+        """Call a function in a thread. The interpreter waits for the thread at exit (it is no daemon)."""
 
         def run() -> None:
             try:
@@ -46,13 +46,13 @@ class Background:
         (path, error), self._error = self._error, None
         raise PersistError(
             f"this step could not be saved: {type(error).__name__}: {error} "
-            "It was being written while the program went on.",
+            "It was being written in the background.",
             file=str(path),
-            remedy="The steps before it are whole. Cure the cause, then save again.",
+            remedy="The previous steps are intact. Fix the cause, then save again.",
         ) from error
 
-    def tell_late(self) -> None:
-        """Warn of an error that no call was left to raise."""
+    def warn_late(self) -> None:
+        """Warn of an error that no later call has raised."""
         if self._error is not None:
             path, error = self._error
             warnings.warn(

@@ -1,7 +1,7 @@
-"""The folder of a run's checkpoints: a local one, or one that fsspec knows by its URL.
+"""The folder of a run's checkpoints: local, or remote behind an fsspec URL.
 
-Both have the same methods; what a local folder does by the system (a lock that goes with its
-process, a file that appears at once) a remote one does as well as its storage lets it.
+Both classes have the same methods. A local folder relies on the operating system: locks end with
+their process, and files are renamed atomically. A remote folder is only as safe as its storage.
 """
 
 from __future__ import annotations
@@ -26,36 +26,36 @@ _LOCK = ".writer.lock"
 
 
 class LocalFolder:
-    """A folder of this machine's file systems."""
+    """A folder of the local file system."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def names(self) -> list[str]:
-        """The names of its files; none where there is no folder."""
+        """Return the names of the files; empty if the folder does not exist."""
         if not self.path.is_dir():
             return []
         return [entry.name for entry in os.scandir(self.path)]
 
     def place(self, name: str) -> Path:
-        """What `persist.open` takes for a file."""
+        """Return what `persist.open` takes to open a file of the folder."""
         return self.path / name
 
     def exists(self, name: str) -> bool:
-        """Whether a file is there."""
+        """Return whether a file exists."""
         return (self.path / name).exists()
 
     def identity(self, name: str) -> tuple[Any, ...]:
-        """What changes when a file is replaced by another.
+        """Return a value that changes when the file is replaced.
 
         Raises:
-            FileNotFoundError: it is not there.
+            FileNotFoundError: the file does not exist.
         """
         status = (self.path / name).stat()
         return status.st_ino, status.st_size, status.st_mtime_ns
 
     def remove(self, name: str) -> None:
-        """Remove a file that may be gone; one that Windows has open somewhere goes another time."""
+        """Remove a file if it exists. On Windows a file that is open stays, until a later call."""
         try:
             (self.path / name).unlink()
         except FileNotFoundError:
@@ -64,11 +64,11 @@ class LocalFolder:
             if os.name != "nt":
                 raise
 
-    def own(self) -> Lock:
-        """Become its one writer, and clean up what a killed one left unfinished.
+    def acquire(self) -> Lock:
+        """Acquire the writer's lock, and remove unfinished files of killed writers.
 
         Raises:
-            PersistError: another process is.
+            PersistError: another process holds the lock.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         lock = Lock(self.path / _LOCK)
@@ -79,47 +79,47 @@ class LocalFolder:
 
     @contextlib.contextmanager
     def writing(self, name: str) -> Iterator[Path]:
-        """Give the target of a save, which is written whole or not at all."""
+        """Yield the target of a save, which replaces the file atomically."""
         yield self.path / name
 
 
 class RemoteLock:
-    """A file that says who writes into a remote folder.
+    """A lock file that names the writer of a remote folder.
 
-    No storage tells whether its owner is still there, so it stays until it is released, or the
-    program ends.
+    Object storage cannot tell whether the writer is still alive, so the file stays until the lock
+    is released or the program ends.
     """
 
     def __init__(self, folder: RemoteFolder) -> None:
         self._folder = folder
         self._token = uuid.uuid4().hex
-        said = f"process {os.getpid()} on {platform.node()} {self._token}"
+        owner = f"process {os.getpid()} on {platform.node()} {self._token}"
         holder = folder.text(_LOCK)
         if not holder:
-            folder.put_text(_LOCK, said)
+            folder.put_text(_LOCK, owner)
             holder = folder.text(_LOCK)
         if self._token not in holder:
             raise PersistError(
-                f"another writer has this folder ({holder.rpartition(' ')[0]}). "
+                f"another writer has locked this folder ({holder.rpartition(' ')[0]}). "
                 "One writer at a time was expected.",
                 file=folder.url,
-                remedy="Stop the other one, or give this run a folder of its own. If that writer was "
+                remedy="Stop the other writer, or give this run a folder of its own. If that writer was "
                 f"killed, remove {folder.place(_LOCK)}.",
             )
         self._end = weakref.finalize(self, _unlock, folder, os.getpid())
 
     @property
     def is_held(self) -> bool:
-        """Whether it is this process that holds it."""
+        """Whether this process holds the lock."""
         return self._end.alive
 
     def release(self) -> None:
-        """Let go of it."""
+        """Release the lock."""
         self._end()
 
 
 def _unlock(folder: RemoteFolder, process: int) -> None:
-    """Remove the file; a forked child must not do so for its parent."""
+    """Remove the lock file, unless this process is a forked child of the one that holds the lock."""
     if os.getpid() == process:
         folder.remove(_LOCK)
 
@@ -132,7 +132,7 @@ class RemoteFolder:
         self._files, self._path = filesystem(self.url, storage_options)
 
     def names(self) -> list[str]:
-        """The names of its files; none where there is no folder."""
+        """Return the names of the files; empty if the folder does not exist."""
         self._files.invalidate_cache()
         try:
             found = self._files.ls(self._path, detail=False)
@@ -141,33 +141,33 @@ class RemoteFolder:
         return [str(path).rstrip("/").rpartition("/")[2] for path in found]
 
     def place(self, name: str) -> str:
-        """What `persist.open` takes for a file."""
+        """Return what `persist.open` takes to open a file of the folder."""
         return f"{self.url}/{name}"
 
     def exists(self, name: str) -> bool:
-        """Whether a file is there."""
+        """Return whether a file exists."""
         return bool(self._files.exists(self._at(name)))
 
     def identity(self, name: str) -> tuple[Any, ...]:
-        """What changes when a file is replaced by another.
+        """Return a value that changes when the file is replaced.
 
         Raises:
-            FileNotFoundError: it is not there.
+            FileNotFoundError: the file does not exist.
         """
-        said = self._files.info(self._at(name))
-        told = ("size", "mtime", "created", "LastModified", "ETag", "etag", "updated", "generation")
-        return tuple(str(said.get(key)) for key in told)
+        info = self._files.info(self._at(name))
+        keys = ("size", "mtime", "created", "LastModified", "ETag", "etag", "updated", "generation")
+        return tuple(str(info.get(key)) for key in keys)
 
     def remove(self, name: str) -> None:
-        """Remove a file that may be gone."""
+        """Remove a file if it exists."""
         with contextlib.suppress(FileNotFoundError):
             self._files.rm_file(self._at(name))
 
-    def own(self) -> RemoteLock:
-        """Become its one writer, and clean up what a killed one left unfinished.
+    def acquire(self) -> RemoteLock:
+        """Acquire the writer's lock, and remove unfinished files of killed writers.
 
         Raises:
-            PersistError: another process is.
+            PersistError: another process holds the lock.
         """
         self._files.makedirs(self._path, exist_ok=True)
         lock = RemoteLock(self)
@@ -178,19 +178,19 @@ class RemoteFolder:
 
     @contextlib.contextmanager
     def writing(self, name: str) -> Iterator[Any]:
-        """Give the target of a save, which gets its name when all of it is there."""
-        beside = self._at(f".{name}.{os.urandom(6).hex()}.tmp")
+        """Yield the target of a save, which is renamed to the file once it is complete."""
+        temporary = self._at(f".{name}.{os.urandom(6).hex()}.tmp")
         try:
-            with self._files.open(beside, "wb") as file:
+            with self._files.open(temporary, "wb") as file:
                 yield file
-            self._files.mv(beside, self._at(name))
+            self._files.mv(temporary, self._at(name))
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
-                self._files.rm_file(beside)
+                self._files.rm_file(temporary)
             raise
 
     def text(self, name: str) -> str:
-        """What a small file says; nothing where it is not there."""
+        """Return the text of a small file; empty if it does not exist."""
         try:
             return str(self._files.cat_file(self._at(name)).decode())
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""One writer of a folder: a lock that the operating system lets go of when its process ends, however it ends."""
+"""The writer's lock of a folder, which the operating system releases however the process ends."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from persist.errors import PersistError
 
 __all__ = ["Lock"]
 
-_FAR = 1 << 30  # Windows locks bytes, and what is locked cannot be read: one that is not there
+_FAR = (
+    1 << 30
+)  # Windows locks bytes and makes them unreadable, so a byte far beyond the end is locked
 _held: weakref.WeakSet[Lock] = weakref.WeakSet()
 
 
 class Lock:
-    """A lock of a file, held until it is let go of.
+    """A lock of a file, held until it is released.
 
     Args:
-        path: the file; who holds the lock writes into it who he is.
+        path: the lock file; its holder writes its process and host into it.
 
     Raises:
-        PersistError: somebody else holds it.
+        PersistError: another process holds the lock.
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,10 +35,10 @@ class Lock:
             holder = file.read().strip()
             file.close()
             raise PersistError(
-                f"another writer has this folder{f' ({holder})' if holder else ''}. "
+                f"another writer has locked this folder{f' ({holder})' if holder else ''}. "
                 "One writer at a time was expected.",
                 file=str(path.parent),
-                remedy="Stop the other one, or give this run a folder of its own.",
+                remedy="Stop the other writer, or give this run a folder of its own.",
             )
         file.truncate(0)
         file.write(f"process {os.getpid()} on {platform.node()}")
@@ -46,26 +48,26 @@ class Lock:
 
     @property
     def is_held(self) -> bool:
-        """Whether it is this process that holds it."""
+        """Whether this process holds the lock."""
         return not self._file.closed
 
     def release(self) -> None:
-        """Let go of it."""
+        """Release the lock."""
         self._file.close()
 
 
-def _let_go() -> None:
-    """A forked child (a worker that loads data, say) must not hold what its parent held."""
+def _release_in_child() -> None:
+    """Release the parent's locks in a forked child (a worker that loads data, say)."""
     for lock in list(_held):
         lock.release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go)
+    os.register_at_fork(after_in_child=_release_in_child)
 
 
 def _locked(file: Any) -> bool:
-    """Take the operating system's lock of a file; False where somebody else has it."""
+    """Acquire the operating system's lock of a file; False if another process holds it."""
     try:
         import fcntl
     except ImportError:  # Windows

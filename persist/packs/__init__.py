@@ -1,14 +1,14 @@
-"""What the author of a pack needs: knowledge about one foreign library, in one module.
+"""The interface for authors of packs: knowledge about one foreign library, in one module.
 
-A pack is a module of `persist.migrations`, or of the entry point group ``persist.migrations``, named like
-the top-level package that it knows. It holds a `persist.Registry` called ``pack`` with the aliases,
-stamps and migrations of that library's classes. A pack is imported when a file names its library, never
-by anything that a file says otherwise.
+A pack is a module of `persist.migrations`, or of the entry point group ``persist.migrations``, with the
+name of the library's top-level package. It holds a `persist.Registry` called ``pack`` with the aliases,
+stamps and migrations of that library's classes. A pack is imported if a file mentions its library; a
+file cannot make any other module be imported.
 
-- `teach` adds the rename table that lies beside the pack (``sklearn.tsv``) and returns its rows.
+- `teach` adds the rename table next to the pack (``sklearn.tsv``) and returns its rows.
 - `Rename` is one row: old name, new name, release, evidence.
-- `View` is what a pack shows in the place of a record: its parts by name.
-- `Record` and `LazyArray` are what the states of a file are made of.
+- `View` is what a pack shows in place of a record: its parts by name.
+- `Record` and `LazyArray` are the building blocks of states in files.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Which packs does this tree need? Import just those.
+"""Find and import the packs that a tree needs.
 
 A pack is a module of `persist.migrations` (or of the entry point group of that
-name) called like the library that it knows: the top-level name in a pickled
-global. Only packs that are installed are imported; a name in a file chooses
-among them and adds none.
+name) with the name of its library, which is the top-level name in a pickled
+global. Only installed packs are imported: a name in a file selects one of them
+and cannot add any.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from persist.registry import Registry
 
 __all__ = ["gather", "written_by"]
 
-_ALWAYS = ("python2",)  # the renames between the two Pythons concern every file
+_ALWAYS = ("python2",)  # any file may hold names of Python 2's standard library
 
 
 def gather(names: Iterable[str], registry: Registry) -> Registry:
-    """Return ``registry`` with the packs of the libraries behind it that ``names`` mention.
+    """Return ``registry`` combined with the packs of the libraries mentioned in ``names``.
 
     Args:
         names: dotted names that a file mentions.
-        registry: the user's; it is asked first, the packs after it.
+        registry: the user's registry, which takes precedence over the packs.
     """
     names = set(names)
     tops, asked = {*_ALWAYS, *_tops(names)}, set[str]()
@@ -43,37 +43,35 @@ def gather(names: Iterable[str], registry: Registry) -> Registry:
         if found:
             packs += found
             known = Registry(f"{registry.name} with packs", parents=(registry, *packs))
-        # A name may move to another library, whose pack knows where it went from there.
-        tops |= _tops(_today(names, known))
+        # A class may have moved to another library, whose pack knows its later names.
+        tops |= _tops(_current_names(names, known))
     return known
 
 
-def _today(names: Iterable[str], registry: Registry) -> set[str]:
-    """What the names of a file are called today, as far as a registry knows."""
+def _current_names(names: Iterable[str], registry: Registry) -> set[str]:
+    """Return the current names of the names in a file, as far as the registry knows them."""
     found = set()
     for name in names:
         try:
             found.add(registry.resolve(name))
-        except (
-            SchemaError
-        ):  # a circle of aliases: raised again, with its place, where the name is used
+        except SchemaError:  # circular aliases: raised again, with the place, on use of the name
             continue
     return found
 
 
 def written_by(names: Iterable[str]) -> list[str]:
-    """Say which releases of the libraries that a file names can have written it, and why.
+    """Return which releases of the mentioned libraries can have written a file, and why.
 
-    Deduced from names that moved, by the rename tables of the packs; empty where nothing shows.
+    Deduced from renamed classes, using the rename tables of the packs; empty if that shows nothing.
     """
     names = list(names)
-    told = []
+    releases = []
     for top in sorted(_tops(names)):
         rows = getattr(_module(top), "renames", None)
         if rows:
             own = [name for name in names if name.partition(".")[0] == top]
-            told += _releases(top, *_renames.written_by(rows, own))
-    return told
+            releases += _releases(top, *_renames.written_by(rows, own))
+    return releases
 
 
 def _releases(
@@ -93,7 +91,7 @@ def _tops(names: Iterable[str]) -> set[str]:
 
 @functools.cache
 def _module(library: str) -> Any:
-    """The module of a pack that is installed, or None."""
+    """Return the module of an installed pack, or None."""
     found = _installed().get(library)
     if found is None or _pack(library) is None:
         return None
@@ -102,7 +100,7 @@ def _module(library: str) -> Any:
 
 @functools.cache
 def _pack(library: str) -> Registry | None:
-    """The pack of a library, or None; one that fails to import is a warning, never a crash."""
+    """Return the pack of a library, or None. If its import fails, that is a warning, not an error."""
     found = _installed().get(library)
     if found is None:
         return None
@@ -110,7 +108,7 @@ def _pack(library: str) -> Registry | None:
     try:
         module = load()
         pack = getattr(module, "pack", module)
-    except Exception as error:  # whatever a stranger's module raises
+    except Exception as error:  # third-party modules may raise anything
         warnings.warn(
             f"the pack for {library!r} ({origin}) cannot be used: {type(error).__name__}: {error}. "
             "Files are read without it.",
@@ -131,7 +129,7 @@ def _pack(library: str) -> Registry | None:
 
 @functools.cache
 def _installed() -> dict[str, tuple[str, Callable[[], Any]]]:
-    """Library -> (where the pack comes from, how it is imported)."""
+    """Library -> (origin of the pack, function that imports it)."""
     result: dict[str, tuple[str, Callable[[], Any]]] = {}
     try:
         shipped = importlib.import_module("persist.migrations")
@@ -149,7 +147,7 @@ def _installed() -> dict[str, tuple[str, Callable[[], Any]]]:
 
 
 def forget() -> None:
-    """Look for packs anew (after an installation, or in tests)."""
+    """Clear the caches, so that packs are searched again (after an installation, or in tests)."""
     _pack.cache_clear()
     _module.cache_clear()
     _installed.cache_clear()

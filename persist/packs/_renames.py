@@ -1,22 +1,24 @@
-"""Rename tables: what a library called its classes, and since which release it calls them otherwise.
+"""Rename tables: the old names of a library's classes, their new names, and the release that changed them.
 
-A pack keeps this knowledge as one table beside it, ``migrations/<library>.tsv``:
+A pack keeps its table in a file next to it, ``migrations/<library>.tsv``:
 tab-separated, UTF-8, ``#`` begins a comment line, the first other line names
 the columns.
 
-``old``       the dotted name in old files; ``numpy.core.*`` for all that begin so.
-``new``       what stood for it afterwards; empty if nothing did.
-``kind``      ``move``: the same thing under another name, an alias. ``semantic``: a successor
-              whose state is another; it needs a migration, so this is no alias.
-              ``removed``: nothing stands for it.
-``since``     the first release that writes ``new`` in place of ``old`` (``removed``: that lacks
-              ``old``); empty if nobody looked, or if it proves nothing.
-``evidence``  how that is known: the writer's source, a changelog, an issue, wheels compared.
-``note``      anything that a person should know; empty as a rule.
+``old``       the dotted name in old files; ``numpy.core.*`` for all names with that prefix.
+``new``       the name that replaced it; empty if there is none.
+``kind``      ``move``: the same class under another name, an alias. ``semantic``: a successor
+              with a different state; it needs a migration, so this is not an alias.
+              ``removed``: there is no successor.
+``since``     the first release that writes ``new`` instead of ``old`` (``removed``: that lacks
+              ``old``); empty if it was not determined, or if it proves nothing.
+``evidence``  the source of this knowledge: the writer's code, a changelog, an issue, a
+              comparison of wheels.
+``note``      a remark for human readers; usually empty.
 
-Rows are data, so that a table can be made by a script, merged, and proved
-against an installed library. Each row is one move: of a class that moved twice
-the first row leads to the middle name, and the second on from there.
+Rows are data, so that a table can be made by a script, merged, and checked
+against an installed library. Each row is one rename: if a class was renamed
+twice, the first row leads to the intermediate name, and the second from there
+to the final one.
 """
 
 from __future__ import annotations
@@ -41,11 +43,11 @@ class Rename:
 
     Attributes:
         old: the dotted name in old files, or a prefix with ``.*``.
-        new: the one after it, empty where ``kind`` is "removed".
+        new: the name that replaced it, empty if ``kind`` is "removed".
         kind: "move", "semantic" or "removed".
-        since: the release that changed it, or empty.
-        evidence: how that is known.
-        note: what a person should know.
+        since: the first release with the new name, or empty.
+        evidence: the source of this knowledge.
+        note: a remark for human readers.
     """
 
     old: str
@@ -57,21 +59,21 @@ class Rename:
 
     @property
     def is_prefix(self) -> bool:
-        """Whether it is about all names that begin so."""
+        """Whether the row applies to all names with a prefix."""
         return self.old.endswith(".*")
 
     def fits(self, qualname: str) -> bool:
-        """Whether a dotted name is an old one of this row."""
+        """Return whether the row applies to a dotted name in an old file."""
         return qualname.startswith(self.old[:-1]) if self.is_prefix else qualname == self.old
 
 
 def teach(pack: Any, module: str) -> tuple[Rename, ...]:
-    """Give a pack the aliases of the table beside it, and return all its rows.
+    """Add the aliases of the table next to a pack to the pack, and return all rows of the table.
 
     Args:
         pack: the pack's `Registry`.
-        module: the pack's ``__name__``; of ``persist.migrations.numpy`` the
-            table is ``numpy.tsv`` in ``persist.migrations``.
+        module: the pack's ``__name__``; the table of ``persist.migrations.numpy`` is
+            ``numpy.tsv`` in the package ``persist.migrations``.
     """
     rows = load(module)
     for row in rows:
@@ -81,15 +83,15 @@ def teach(pack: Any, module: str) -> tuple[Rename, ...]:
 
 
 def load(module: str) -> tuple[Rename, ...]:
-    """Return the rows of the table beside a pack.
+    """Return the rows of the table next to a pack.
 
     Raises:
-        SchemaError: the table is not written as it should be, with file and line.
+        SchemaError: the table is invalid; the error names file and line.
     """
     package, _, name = module.rpartition(".")
     data = pkgutil.get_data(package, f"{name}.tsv")
     if data is None:
-        raise SchemaError(f"{package} cannot give what lies beside it.", file=f"{name}.tsv")
+        raise SchemaError(f"the loader of {package} cannot read data files.", file=f"{name}.tsv")
     return parse(data.decode("utf-8"), f"{name}.tsv")
 
 
@@ -98,10 +100,10 @@ def parse(text: str, name: str) -> tuple[Rename, ...]:
 
     Args:
         text: the whole table.
-        name: the file, for errors.
+        name: the file name, for errors.
 
     Raises:
-        SchemaError: a line has not the columns, a kind is unknown, a name occurs twice.
+        SchemaError: a line does not have the columns, a kind is unknown, or a name occurs twice.
     """
     rows: dict[str, Rename] = {}
     head: list[str] | None = None
@@ -117,14 +119,14 @@ def parse(text: str, name: str) -> tuple[Rename, ...]:
         cells += [""] * (len(COLUMNS) - len(cells))
         row = _row(cells, name, number)
         if row.old in rows:
-            _refuse(name, number, f"{row.old!r} has a row already", "One row a name.")
+            _refuse(name, number, f"{row.old!r} has a row already", "Keep one row for each name.")
         rows[row.old] = row
     return tuple(rows.values())
 
 
 def _row(cells: list[str], name: str, number: int) -> Rename:
     if len(cells) != len(COLUMNS):
-        _refuse(name, number, f"it has {len(cells)} cells", f"Expected are {len(COLUMNS)}.")
+        _refuse(name, number, f"it has {len(cells)} cells", f"Expected were {len(COLUMNS)}.")
     row = Rename(*cells)
     if row.kind not in KINDS:
         _refuse(name, number, f"its kind is {row.kind!r}", f"The kinds are {', '.join(KINDS)}.")
@@ -132,15 +134,20 @@ def _row(cells: list[str], name: str, number: int) -> Rename:
         _refuse(name, number, f"it leads from {row.old!r} to {row.new!r} ({row.kind})", "")
     if row.new and row.is_prefix != row.new.endswith(".*"):
         _refuse(
-            name, number, f"it leads from {row.old!r} to {row.new!r}", "Both end in .* or none."
+            name,
+            number,
+            f"it leads from {row.old!r} to {row.new!r}",
+            "Both must end in .*, or neither.",
         )
     if row.since and not _is_release(row.since):
-        _refuse(name, number, f"its release is {row.since!r}", "Expected is one like 1.25.")
+        _refuse(
+            name, number, f"its release is {row.since!r}", "Expected was a version such as 1.25."
+        )
     return row
 
 
 def _is_release(text: str) -> bool:
-    """Whether a text is a version (PEP 440); numbers and dots are, and there packaging is not asked."""
+    """Return whether a text is a version (PEP 440). Digits and dots are, without importing packaging."""
     if text.isascii() and all(part.isdigit() for part in text.split(".")):
         return True
     from packaging.version import InvalidVersion, Version
@@ -157,7 +164,7 @@ def _refuse(name: str, number: int, what: str, remedy: str) -> None:
 
 
 def find(rows: Iterable[Rename], qualname: str) -> Rename | None:
-    """Return the row about an old dotted name: the exact one, or of prefixes the longest."""
+    """Return the row for an old dotted name: the exact match, or else the longest prefix."""
     best = None
     for row in rows:
         if row.fits(qualname):
@@ -173,22 +180,23 @@ def written_by(
 ) -> tuple[tuple[str, str] | None, tuple[str, str] | None]:
     """Deduce from the names in a file which releases can have written it.
 
-    Only what moved on a known release counts: a name that a release gave up
-    was written before it, one that it introduced not before it.
+    Only renames with a known release count: a file with the old name was written
+    before that release, and a file with the new name not before it.
 
     Args:
-        rows: of one library.
+        rows: the rows of one library.
         names: dotted names that the file mentions.
 
     Returns:
-        ((release, name) that it is not older than, or None;
-        (release, name) that it is older than, or None).
+        A pair: the earliest possible release, with the name that shows it, or None; and the
+        first release that is too new, with the name that shows it, or None.
     """
     from packaging.version import Version
 
     at_least: tuple[Version, str] | None = None
     before: tuple[Version, str] | None = None
-    # A class that took in another one may be older than that: only a name that went on is new.
+    # A class that absorbed another one may be older than that rename. Only if the class kept its
+    # own name and changed modules is the dotted name new.
     introduced = {
         row.new: row
         for row in rows

@@ -1,4 +1,4 @@
-"""What PyTables keeps in an HDF5 file as pickles: attributes, and rows of objects or text."""
+"""Unpickle the values of PyTables in HDF5 files: attributes, and rows of objects or text."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ def unpickled(
     values: list[tuple[str, str, Any]],
     content: Content,
 ) -> list[tuple[str, str, Any]]:
-    """Read what is pickled in a file of PyTables.
+    """Read the pickled values in a file of PyTables.
 
     Args:
-        source, options: of the file.
-        walk: its groups and datasets; rows of objects and text are put into their places.
+        source: the file.
+        options: options of the reader.
+        walk: the groups and datasets of the file; rows of objects and text are replaced in it.
         values: path, name and value of each attribute.
-        content: is told format, release, globals and damage.
+        content: receives format, release, globals and damage.
 
     Returns:
-        The attributes, what was pickled in its place.
+        The attributes, with pickled values replaced by the unpickled ones.
     """
     pickles = _Pickles(source, options)
     made = []
@@ -47,7 +48,7 @@ def unpickled(
 
 
 class _Pickles:
-    """Reads the pickles in a file, and notes the globals that they name."""
+    """Reads the pickles in a file, and collects the globals that they name."""
 
     def __init__(self, source: Source, options: Options) -> None:
         self.source = source
@@ -66,13 +67,13 @@ class _Pickles:
 
 
 def _in_rows(walk: Walk, path: str, kind: str, pickles: _Pickles, damage: list[str]) -> None:
-    """Put the objects or texts of a VLArray in its place."""
+    """Replace a VLArray by the list of its objects or texts."""
     if walk.nodes[path].kind != "dataset":
         return
     group, own = walk.holder(path)
     try:
         stored = np.asarray(group[own])
-    except (FormatError, MissingExtraError):  # which it says when it is asked for
+    except (FormatError, MissingExtraError):  # raised again when the dataset is read
         return
     if stored.ndim == 1 and stored.dtype.hasobject:
         group[own] = pytables.rows(kind, stored, f"dataset {path!r}", pickles.load, damage)

@@ -1,4 +1,4 @@
-"""What pickles hold, one after the other; `persist.readers.pickle` says which there are."""
+"""Read sequences of pickles, and write one; `persist.readers.pickle` describes the variants."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ REBUILD = {**stdlib_rebuild.REBUILD, **numpy_rebuild.REBUILD}
 
 FINISH = {**stdlib_rebuild.FINISH, **numpy_rebuild.FINISH}
 
-_NEIGHBOUR = 1 << 16  # bytes that one counts for, so that small files that name many end somewhere
+# Bytes charged for each neighbour, which limits how many a small file can open.
+_NEIGHBOUR = 1 << 16
 
 _PROBED = 64  # opcodes of a protocol 0 or 1 pickle that must execute
-_TRIFLE = 16  # bytes behind the last pickle that are a slip, not another file
+_TRIFLE = 16  # up to so many bytes after the last pickle are shown in the message
 
 
 def write_pickle(tree: Any, target: IO[bytes], **options: Any) -> None:
@@ -33,13 +34,13 @@ def write_pickle(tree: Any, target: IO[bytes], **options: Any) -> None:
     protocol, reducer = options.pop("protocol", 4), options.pop("reducer", None)
     if options:
         raise FormatError(
-            f"pickle knows no option {sorted(options)[0]!r}.", remedy="There is protocol=."
+            f"pickle has no option {sorted(options)[0]!r}.", remedy="The only option is protocol=."
         )
     PickleWriter(target.write, protocol, reducer).dump(tree)
 
 
 def read_pickles(source: Source, options: Options) -> Content:
-    """Read the pickles of a file, also one whose line ends a transfer in text mode has changed."""
+    """Read the pickles of a file, also if a transfer in text mode has changed its line ends."""
     try:
         return _read_all(source, options)
     except CarriageReturnError:
@@ -55,11 +56,11 @@ def read_pickles(source: Source, options: Options) -> Content:
 def machine_for(
     source: Source, options: Options, finish: Mapping[str, Finisher] = FINISH
 ) -> Machine:
-    """Return a machine that knows the plain values and the neighbours of a file."""
+    """Return a machine that rebuilds plain values and resolves neighbours of the file."""
     neighbours: dict[str, Any] = {}
 
     def neighbour(pid: Any) -> Any:
-        """A persistent id that names a file in the same folder is what that file holds."""
+        """Resolve a persistent id that names a file in the same folder to the file's content."""
         if not isinstance(pid, str) or options.open_nested is None:
             return ABSENT
         if pid not in neighbours:
@@ -109,9 +110,9 @@ def _read_all(source: Source, options: Options) -> Content:
         **({"classes": described_classes(machine.classes)} if machine.classes else {}),
         "globals": sorted(f"{ref.module} {ref.name}" for ref in machine.globals.values()),
     }
-    beside = _beside(values, source, machine, options, damage)
-    if wrappers.files or beside:
-        structure["satellites"] = [*wrappers.files, *beside]
+    restored = _restore_sidecars(values, source, machine, options, damage)
+    if wrappers.files or restored:
+        structure["satellites"] = [*wrappers.files, *restored]
     is_wrapped = not machine.globals.keys().isdisjoint(INLINE | SATELLITE)
     return Content(
         tree,
@@ -125,28 +126,28 @@ def _read_all(source: Source, options: Options) -> Content:
 
 
 def described_classes(classes: Mapping[str, Record]) -> dict[str, Any]:
-    """Describe the classes that a file holds by value: what they hold besides code."""
+    """Describe the classes that a file holds by value, without their code."""
     from persist._wire.torch.outline import simple
 
-    told: dict[str, Any] = {}
+    described: dict[str, Any] = {}
     for name, record in classes.items():
         held = [part for part in (*record.args, record.state) if isinstance(part, dict | tuple)]
         fields = [part for item in held for part in (item if isinstance(item, tuple) else (item,))]
         merged = {
             key: value for part in fields if isinstance(part, dict) for key, value in part.items()
         }
-        told[name] = {
+        described[name] = {
             "written by": record.qualname,
             "holds": sorted(key for key in merged if isinstance(key, str)),
             "attributes": simple(merged),
         }
-    return told
+    return described
 
 
-def _beside(
+def _restore_sidecars(
     values: list[Any], source: Source, machine: Machine, options: Options, damage: list[str]
 ) -> list[str]:
-    """Put back what instances say to have kept in files beside this one."""
+    """Restore attributes that an instance has saved into separate files."""
     open_nested = options.open_nested
     if len(values) != 1 or not isinstance(values[0], Record) or open_nested is None:
         return []
@@ -171,7 +172,7 @@ def _know(machine: Machine, names: Iterable[str]) -> None:
 
 
 def _writer(machine: Machine) -> dict[str, str]:
-    """What the opcodes prove: only Python 2 writes ``str`` as STRING, only 3 writes protocol 3."""
+    """Return what the opcodes prove: only Python 2 writes STRING, only Python 3 writes protocol 3."""
     if machine.has_py2_str:
         return {"python": "2"}
     least = {3: "3", 4: "3.4 or later", 5: "3.8 or later"}.get(machine.protocol)
@@ -179,7 +180,7 @@ def _writer(machine: Machine) -> dict[str, str]:
 
 
 def _goes_on(source: Source, start: int) -> bool:
-    """Whether another pickle may stand at ``start``."""
+    """Return whether another pickle may begin at ``start``."""
     head = source.read(start, min(2, source.size - start))
     if head[:1] == b"\x80":
         return len(head) == 1 or head[1] <= 5
@@ -222,7 +223,7 @@ def _probe_executes(probe: Source) -> bool:
     except LimitError:
         return machine.steps > _PROBED
     except DamagedFileError as error:
-        # Broken off by the end of the probe or of the file: a truncated pickle, if it got anywhere.
+        # The probe or the file ends: a truncated pickle, provided that a few opcodes executed.
         return bool(error.facts.get("truncated")) and (machine.steps > 3 or probe.size == 4096)
     except (FormatError, PersistError):
         return False

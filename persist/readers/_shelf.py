@@ -1,4 +1,4 @@
-"""What a shelf holds: its pairs, and the pickles that are their values."""
+"""Read shelves: key-value pairs, and the pickles in the values."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from persist.readers.shelf import Found
 
 __all__ = ["content_of"]
 
-_VALUE = 64  # bytes that a value counts for, beside its own
+_VALUE = 64  # bytes charged for each value, in addition to its size
 
 
 def content_of(source: Source, found: Found, options: Options) -> Content:
-    """Return what a database holds.
+    """Return the content of a database.
 
     Raises:
-        DamagedFileError: it is cut short, or a value's pickle is.
+        DamagedFileError: the database or the pickle of a value is truncated.
     """
     damage: list[str] = []
     pairs: dict[Any, bytes] = {}
@@ -33,7 +33,7 @@ def content_of(source: Source, found: Found, options: Options) -> Content:
             pairs[_text(key)] = value
     except struct.error as error:
         raise DamagedFileError(
-            f"a number in it passes its end ({error}).",
+            f"a number in it points beyond its end ({error}).",
             file=source.name,
             remedy="The file is damaged; copy it again from where it came from.",
         ) from error
@@ -105,7 +105,7 @@ def _content(
 
 
 class _Values:
-    """The values of a database in one piece, through which one machine goes."""
+    """The values of a database, joined so that one machine can read all of them."""
 
     def __init__(self, source: Source, pairs: dict[Any, bytes], options: Options) -> None:
         joined = bytearray().join(pairs.values())
@@ -122,7 +122,7 @@ class _Values:
         self.damage: list[str] = []
 
     def take(self, key: Any) -> Any:
-        """What the pickle of a key holds; its bytes where it is no pickle."""
+        """Return the unpickled value of a key, or its bytes if it is not a pickle."""
         start, end = self.ends[key]
         head = self.source.read(start, min(2, end - start))
         is_marked = len(head) == 2 and head[0] == 0x80 and head[1] <= 5
@@ -149,7 +149,7 @@ class _Values:
 
 
 def _placed(error: FormatError, file: str, key: Any) -> FormatError:
-    """The error, whose place is the key: offsets count in what was put together here."""
+    """Set the key as the place of an error; its offset refers to the joined values."""
     error.where = f"key {key!r}"
     error.file = file
     return error

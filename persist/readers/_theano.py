@@ -1,4 +1,4 @@
-"""What Theano's ``pkl`` archives hold, read and written; `persist.readers.theano` says what they are."""
+"""Read and write Theano's ``pkl`` archives, which `persist.readers.theano` describes."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def write_zip(tree: Any, target: IO[bytes], **options: Any) -> None:
     if options or compress not in (None, "deflate"):
         wrong = sorted(options)[0] if options else f"compress={compress!r}"
         raise FormatError(
-            f"theano-zip knows no option {wrong}.",
+            f"theano-zip has no option {wrong}.",
             remedy='There are protocol= and compress="deflate".',
         )
     parts: list[bytes] = []
-    writer = _Writer(parts.append, protocol, reducer, _ways(tree))
+    writer = _Writer(parts.append, protocol, reducer, _paths(tree))
     writer.dump(tree)
     data = b"".join(parts)
     if compress:
@@ -191,7 +191,7 @@ class _Arrays:
         return LazyArray(header.dtype, header.shape, fetch)
 
     def _npy(self, cursor: Cursor) -> Any:
-        """An array; one of objects is a pickle, in which no persistent ids stand."""
+        """Return an array; one of objects is a pickle, which holds no persistent ids."""
         made: list[Machine] = []
 
         def factory(source: Source) -> Machine:
@@ -246,11 +246,11 @@ class _Writer(PickleWriter):
         write: Callable[[Any], Any],
         protocol: int,
         reducer: Callable[[Any], Any] | None,
-        ways: dict[int, str],
+        paths: dict[int, str],
     ) -> None:
         super().__init__(write, protocol, reducer)
         self.members: dict[str, np.ndarray[Any, Any]] = {}
-        self._ways = ways
+        self._paths = paths
         self._given: dict[int, tuple[Any, PersistentRef]] = {}
 
     def _save(self, value: Any) -> Iterator[Any] | None:
@@ -267,19 +267,19 @@ class _Writer(PickleWriter):
         """Remember the name of a shared variable for the array in it."""
         name, storage = _shared(value)
         if isinstance(name, str) and name and storage and id(storage[0]) not in self._given:
-            self._ways[id(storage[0])] = name
+            self._paths[id(storage[0])] = name
 
     def _reference_to(self, value: Any) -> PersistentRef:
         known = self._given.get(id(value))
         if known is None:
-            name = self._free(self._ways.get(id(value), ""))
+            name = self._free(self._paths.get(id(value), ""))
             self.members[name] = np.asarray(value)
             known = self._given[id(value)] = (value, PersistentRef(f"ndarray.{name}"))
         return known[1]
 
-    def _free(self, way: str) -> str:
+    def _free(self, path: str) -> str:
         """A name that no member has, and that the loaders of all ages take: without dots."""
-        name = _as_member(_UNFIT.sub("_", way))
+        name = _as_member(_UNFIT.sub("_", path))
         if not self._protocol:
             name = name.encode("ascii", "replace").decode("ascii").replace("?", "_")
         taken = {*self.members, _PICKLE}
@@ -300,7 +300,7 @@ _UNFIT = regex(r"[.\\:\x00-\x1f\x7f]|[\ud800-\udfff]")
 
 
 def _fits(dtype: np.dtype[Any]) -> bool:
-    """Whether an NPY header tells this dtype and no other."""
+    """Return whether an NPY header can express exactly this dtype."""
     if dtype.hasobject:
         return False
     try:
@@ -326,19 +326,19 @@ def _shared(value: Any) -> tuple[Any, list[Any] | None]:
     return fields.get("name"), storage if is_one else None
 
 
-def _ways(tree: Any) -> dict[int, str]:
+def _paths(tree: Any) -> dict[int, str]:
     """By identity of each array, the keys, attributes and indices that first lead to it."""
-    ways: dict[int, str] = {}
+    paths: dict[int, str] = {}
     seen: set[int] = set()
     todo: list[tuple[str, Any]] = [("", tree)]
     while todo:
-        way, value = todo.pop()
+        path, value = todo.pop()
         if isinstance(value, np.ndarray | LazyArray):
-            ways.setdefault(id(value), way)
+            paths.setdefault(id(value), path)
             continue
         name, storage = _shared(value)
         if storage is not None:
-            todo.append((name if isinstance(name, str) and name else way, storage[0]))
+            todo.append((name if isinstance(name, str) and name else path, storage[0]))
             continue
         if isinstance(value, Record):
             items: Any = value.fields().items()
@@ -351,10 +351,10 @@ def _ways(tree: Any) -> dict[int, str]:
         if id(value) in seen:
             continue
         seen.add(id(value))
-        prefix = f"{way}/" if way else ""
+        prefix = f"{path}/" if path else ""
         below = [(f"{prefix}{key}", item) for key, item in items if isinstance(key, str | int)]
         todo += reversed(below)
-    return ways
+    return paths
 
 
 def _header(array: np.ndarray[Any, Any]) -> bytes:

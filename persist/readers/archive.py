@@ -1,16 +1,16 @@
-"""A tar, or a ZIP of several files: what of them can be read, each under its path.
+"""A tar, or a ZIP of several files: the readable files, each under its path.
 
 Written by  people, and programs that pack a run: AllenNLP's ``model.tar.gz``, NeMo's ``.nemo``,
             the ``.zip`` of Stable Baselines 3, archives of a folder of checkpoints.
 Evidence    ``allennlp/models/archival.py``; ``stable_baselines3/common/save_util.py``;
             the grammars of tar and ZIP in `persist._wire`.
-Traps       Many formats are a ZIP themselves, and torch's first one was a tar: this reader is
-            asked when no other knows the file. Files in it may need each other, as they do in a
+Traps       Many formats are ZIP files, and torch's first one was a tar: this reader is
+            asked only if no other claims the file. Files in it may need each other, as they do in a
             folder.
-            A link in a tar is what it points to, the same object; ``structure`` names both.
-Gives       A dict by path: what each file holds; of JSON what it says, of a short text the text.
-            Those that no reader knows (pictures, code) are named in ``structure`` as ``others``,
-            and on the page of ``inspect`` as not read.
+            A link in a tar gives the same object as its target; ``structure`` names both.
+Gives       A dict by path of the content of each file; JSON is parsed, and short text is given as
+            text. Files that no reader claims (pictures, code) are listed in ``structure`` as
+            ``others``, and by ``inspect`` as not read.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from persist.readers.base import Content, Options, Reader
 
 __all__ = ["ArchiveReader"]
 
-_MOST = 10_000  # files of an archive that are looked at
+_MOST = 10_000  # largest number of files in an archive
 _SHOWN = 4
 _LARGEST_TEXT = 16 << 20  # bytes of a member in JSON
-_LONGEST_TEXT = 1 << 20  # and of one that is text
-_CHAIN = 16  # links that lead to each other
-_BESIDE = ("__MACOSX/", "._")  # what macOS adds
+_LONGEST_TEXT = 1 << 20  # bytes of a member that is text
+_CHAIN = 16  # length of a chain of links
+_MACOS = ("__MACOSX/", "._")  # files that macOS adds
 
 Files = dict[str, Callable[[], Source]]
 
 
 class ArchiveReader(Reader):
-    """Archives of files that stand each for itself."""
+    """Archives of independent files."""
 
     name = "archive"
     suffixes = (".tar", ".tgz", ".tar.gz", ".nemo")
@@ -61,13 +61,13 @@ class ArchiveReader(Reader):
         )
         if len(files) > _MOST:
             raise LimitError(
-                f"the archive holds {len(files):,} files, and {_MOST:,} are looked at.",
+                f"the archive holds {len(files):,} files, more than the limit of {_MOST:,}.",
                 file=source.name,
                 remedy="Unpack it, and open what is inside.",
             )
         folders = _folders(files)
         tree: dict[str, Any] = {}
-        told: dict[str, Any] = {}
+        structures: dict[str, Any] = {}
         others: list[str] = []
         content = Content(tree, damage=damage)
         for name, take in files.items():
@@ -76,7 +76,7 @@ class ArchiveReader(Reader):
                 others.append(name)
                 continue
             tree[name] = inner.tree
-            told[name] = inner.structure
+            structures[name] = inner.structure
             damage += [f"{name}: {note}" for note in inner.damage]
             content.globals |= inner.globals
             content.writer.update(inner.writer)
@@ -87,10 +87,10 @@ class ArchiveReader(Reader):
             raise _unknown(source, "tar" if is_tar else "ZIP", list(files), damage)
 
         def structure() -> dict[str, Any]:
-            parts = {name: part() if callable(part) else part for name, part in told.items()}
-            told_links = {"links": links} if links else {}
+            parts = {name: part() if callable(part) else part for name, part in structures.items()}
+            link_entry = {"links": links} if links else {}
             kind = "tar" if is_tar else "zip"
-            return {"container": kind, "files": parts, "others": others, **told_links}
+            return {"container": kind, "files": parts, "others": others, **link_entry}
 
         content.structure = structure
         return content
@@ -103,9 +103,9 @@ def _opened(
     options: Options,
     damage: list[str],
 ) -> Content | None:
-    """What one file holds; None of one that no reader knows. What is wrong with it is told."""
+    """Open one file; None if no reader claims it. Errors are reported in ``damage``."""
     if options.open_nested is None:
-        raise FormatError("what is inside cannot be opened here.", where=f"member {name!r}")
+        raise FormatError("nested files cannot be opened here.", where=f"member {name!r}")
     try:
         found = take()
         if not found.size:
@@ -131,7 +131,7 @@ def _folders(files: Files) -> dict[str, Files]:
 
 
 def _as_text(name: str, files: Files, tree: dict[str, Any], source: Source) -> bool:
-    """Put a member that is JSON, or short text, into the tree; whether it was one."""
+    """Add a member to the tree if it is JSON or short text; return whether it was."""
     try:
         found = files[name]()
     except FormatError:
@@ -162,7 +162,7 @@ def _as_text(name: str, files: Files, tree: dict[str, Any], source: Source) -> b
 def _add_links(
     tree: dict[str, Any], links: dict[str, str], others: list[str], damage: list[str]
 ) -> None:
-    """Let each link be what it points to; report one whose file is not here."""
+    """Add the target of each link under the link's name; report links without a target."""
     for name, target in links.items():
         for _ in range(_CHAIN):  # links to links
             target = links.get(target, target)
@@ -177,7 +177,7 @@ def _add_links(
 def _in_tar(source: Source, damage: list[str], links: dict[str, str]) -> Files:
     files: Files = {}
     for member in tar.members(source, 4 * _MOST, damage):
-        if member.name.rpartition("/")[2].startswith(_BESIDE):
+        if member.name.rpartition("/")[2].startswith(_MACOS):
             continue
         if member.link:
             folder = posixpath.dirname(member.name) if member.link == "symbolic" else ""
@@ -198,7 +198,7 @@ def _in_zip(source: Source, verify: bool) -> Files:
         member.name: functools.partial(directory.open, member, verify)
         for member in directory.members
         if not member.is_folder
-        and not member.name.startswith(_BESIDE)
+        and not member.name.startswith(_MACOS)
         and not member.name.endswith("/.DS_Store")
     }
 
@@ -215,7 +215,7 @@ def _unknown(source: Source, kind: str, names: list[str], damage: list[str]) -> 
             remedy="Read it with the library zarr: zarr.open(path) in a ZIP, else unpack it first.",
         )
     return UnknownFormatError(
-        f"this is a {kind} archive {held}; no reader can read one of them{why}.",
+        f"this is a {kind} archive {held}; no reader can read any of them{why}.",
         file=source.name,
-        remedy="If one of them belongs to a system that should be read, see docs/formats.md.",
+        remedy="docs/formats.md lists the formats that can be read; unpack the archive for any other.",
     )

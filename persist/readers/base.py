@@ -1,10 +1,10 @@
-"""What a reader is: one family of formats, its claim, and what it gives.
+"""The interface of readers: each recognises and reads one family of file formats.
 
 A reader module holds one `Reader` subclass (or several), found by walking the
-package or by the entry point group ``persist.readers``. It states what the file
-is (`claims`), and turns it into a `Content` (`read`); names and states are
-given exactly as written in the file. A format that is also written has its
-`write` beside its `read`.
+package or through the entry point group ``persist.readers``. `Reader.claims` says
+whether a file is in the format, and `Reader.read` turns it into a `Content`; names
+and states are given exactly as written in the file. Formats that can also be
+written implement `Reader.write`.
 """
 
 from __future__ import annotations
@@ -14,22 +14,24 @@ from typing import IO, Any, ClassVar, NamedTuple
 
 from persist._wire.base.source import Source
 
-__all__ = ["Content", "LateContent", "Options", "Reader"]
+__all__ = ["Content", "Options", "Reader"]
 
 
 class Options(NamedTuple):
-    """What a user asked of a reading, for the reader that needs it.
+    """The user's options that a reader may need.
 
     Attributes:
-        py2_str: what Python 2's ``str`` becomes: None (text where it is UTF-8,
+        py2_str: what Python 2's ``str`` becomes: None (text if it is valid UTF-8,
             bytes otherwise), "text", "bytes", the name of an encoding, or a
-            callable from bytes.
-        verify: "lazy", "always", "never" or None (the reader's default).
-        salvage: give what is whole of a damaged file, and tell the rest in
-            ``damage``.
-        step: the step wanted of a series of checkpoints, None for the latest.
-        open_nested: reads a Source found inside by whatever reader claims it.
-        arrays: "numpy", or "torch" for tensors (with torch installed).
+            callable that takes bytes.
+        verify: when checksums are verified: "lazy", "always", "never" or None
+            (the reader's default).
+        salvage: return the intact parts of a damaged file, and list the rest in
+            `Content.damage`.
+        step: the step to read from a series of checkpoints, None for the latest.
+        open_nested: reads a `Source` found inside the file with whichever reader
+            claims it.
+        arrays: "numpy", or "torch" for tensors (requires torch).
     """
 
     py2_str: str | Callable[[bytes], Any] | None = None
@@ -41,27 +43,39 @@ class Options(NamedTuple):
 
 
 class Content:
-    """What a reader gives.
+    """The result of reading a file.
+
+    Args:
+        tree: the file as written, unless ``make_tree`` is given.
+        make_tree: a function without arguments that returns the tree. It is called
+            when `tree` is first read, and at most once if it succeeds: a file that is
+            opened only for its structure or for one array is then never decoded as a
+            whole. If it raises, the next access calls it again. The caller of `tree`,
+            not this class, pauses the garbage collector.
+
+    All other arguments are the attributes of the same names.
 
     Attributes:
         tree: the file as written (see `persist.tree`).
-        structure: JSON-able description of what is no array; or a callable
-            that makes it when it is asked for.
-        writer: what the file itself tells of its writer; never guessed.
-        damage: what was wrong and passed over, in words.
-        notes: what was chosen of several, and what was left out, in words; nothing is wrong with it.
-        globals: dotted names that the file mentions, by which packs are found.
-        format: overrides the reader's name, where one reader knows several.
+        structure: JSON-able description of everything that is not an array, or a
+            function that makes it on request.
+        writer: what the file itself states about the software that wrote it; never guessed.
+        damage: messages about damage that was skipped.
+        notes: messages about alternatives that were chosen and parts that were left out,
+            where nothing is wrong with the file.
+        globals: dotted names that the file mentions; packs are selected by them.
+        format: replaces the reader's name, for readers of several formats.
         find: returns the array at a natural path without making the tree, or
-            None where only the tree can tell.
-        held: what it holds, for its page: "7 pickles, one after another"; empty as a rule.
-        with_rows: makes the tree with the rows of its tables as another makes them, where the
-            format has tables.
+            None if the tree is needed to resolve the path.
+        held: a short summary of the content for its page, such as
+            "7 pickles, one after another"; usually empty.
+        with_rows: for formats with tables of instances: takes a function that builds the
+            rows of a table, and returns the tree with those rows.
     """
 
     def __init__(
         self,
-        tree: Any,
+        tree: Any = None,
         structure: dict[str, Any] | Callable[[], dict[str, Any]] | None = None,
         writer: dict[str, str] | None = None,
         damage: list[str] | None = None,
@@ -71,8 +85,11 @@ class Content:
         with_rows: Callable[[Any], Any] | None = None,
         notes: list[str] | None = None,
         held: str = "",
+        *,
+        make_tree: Callable[[], Any] | None = None,
     ) -> None:
-        self.tree = tree
+        self._tree = tree
+        self._make_tree = make_tree
         self.structure = {} if structure is None else structure
         self.writer = {} if writer is None else writer
         self.damage = [] if damage is None else damage
@@ -83,41 +100,38 @@ class Content:
         self.find = find
         self.with_rows = with_rows
 
-
-class LateContent(Content):
-    """A content whose tree is made when it is first asked for.
-
-    It is given what makes it in its place; the collector is paused by who asks.
-    """
-
     @property
     def tree(self) -> Any:
-        """The file as written."""
-        made = self.__dict__.get("made", self)
-        if made is self:
-            made = self.__dict__["made"] = self.__dict__["make"]()
-        return made
+        """The file as written, made on first access where ``make_tree`` was given."""
+        make = self._make_tree
+        if make is not None:
+            # In this order: another thread that finds no function must find the tree.
+            self._tree = make()
+            self._make_tree = None
+        return self._tree
 
     @tree.setter
-    def tree(self, make: Any) -> None:
-        self.__dict__["make"] = make
+    def tree(self, tree: Any) -> None:
+        self._tree = tree
+        self._make_tree = None
 
 
 class Reader:
     """One family of formats.
 
     Attributes:
-        name: what ``file.format`` says.
-        suffixes: of files that users give this format, for ``save`` and the docs;
-            never needed for reading.
-        refines: names of readers whose claim gives way to this one's.
-        is_sure: whether its claim rests on marks of its own that no other format
-            bears, so that nobody else need be asked.
-        is_last: whether it is asked only when nobody else claims the file.
-        writes: whether `write` is there.
-        is_flat: whether `write` takes nothing but names and arrays.
-        is_pickle: whether `write` takes live objects, which pickle themselves.
-        is_many: whether what it opens is a folder of files that also stand each for itself.
+        name: the value of ``file.format``.
+        suffixes: file name suffixes in common use for the format, for ``save`` and
+            the documentation; never needed for reading.
+        refines: names of readers that yield to this one when both claim a file.
+        is_sure: whether the claim rests on signatures unique to the format, so that
+            no other reader needs to be asked.
+        is_last: whether the reader is asked only if no other reader claims the file.
+        writes: whether `write` is implemented.
+        is_flat: whether `write` accepts only arrays by name.
+        is_pickle: whether `write` accepts live objects, which pickle themselves.
+        is_many: whether the source is a folder of files that can each be opened on
+            its own as well.
     """
 
     name: ClassVar[str]
@@ -131,10 +145,10 @@ class Reader:
     is_many: ClassVar[bool] = False
 
     def claims(self, source: Source) -> str | None:
-        """Return why this file is its own, or None. Looks at content, not at the suffix.
+        """Return why the file is in this format, or None. Judges content, not the suffix.
 
-        Must be cheap: a few reads of small ranges, and no import of what only `read` needs, since
-        every reader is asked; and must not raise for any bytes.
+        Must be cheap, since every reader is asked: a few reads of small ranges, and no
+        import of modules that only `read` needs. Must not raise for any bytes.
         """
         raise NotImplementedError
 
@@ -142,7 +156,8 @@ class Reader:
         """Read the file.
 
         Raises:
-            FormatError: nothing else, for any bytes.
+            FormatError: the file cannot be read. No other exception may be raised,
+                whatever the bytes are.
         """
         raise NotImplementedError
 
@@ -150,6 +165,6 @@ class Reader:
         """Write a tree in this format.
 
         Raises:
-            FormatError: the tree holds what the format cannot.
+            FormatError: the tree holds a value that the format cannot represent.
         """
         raise NotImplementedError

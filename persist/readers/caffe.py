@@ -6,11 +6,11 @@ Evidence    ``caffe.proto`` of BVLC Caffe 1.0 (``NetParameter``, ``LayerParamete
             ``V1LayerParameter``, ``V0LayerParameter``, ``BlobProto``, ``SolverState``);
             ``upgrade_proto.cpp`` for the three generations of layers.
 Traps       There is no magic number. A blob of before 2014 has four extents, in fields
-            of their own. Layers of three generations stand in two fields, their names in
-            three. Doubles stand beside floats in a field of their own.
-Gives       A net: layer's name -> list of its blobs. A solver's state: ``iter``,
-            ``learned_net``, ``current_step``, ``history``. A mean: its one array. Files in
-            HDF5 (``.caffemodel.h5``) are read as that.
+            of their own. Layers of three generations are stored in two fields, their names
+            in three. Doubles have a field of their own next to that of the floats.
+Gives       For a net: layer's name -> list of its blobs. For a solver's state: ``iter``,
+            ``learned_net``, ``current_step``, ``history``. For a mean: its single array.
+            HDF5 files (``.caffemodel.h5``) are read by the HDF5 reader.
 """
 
 from __future__ import annotations
@@ -136,8 +136,8 @@ def _net(message: Message) -> Content:
             while free in tree:
                 free, number = f"{name}~{number}", number + 1
             tree[free] = blobs
-        told = {"name": name, "type": kind, "blobs": [list(blob.shape) for blob in blobs]}
-        layers.append(told | {"bottom": layer.texts("bottom"), "top": layer.texts("top")})
+        entry = {"name": name, "type": kind, "blobs": [list(blob.shape) for blob in blobs]}
+        layers.append(entry | {"bottom": layer.texts("bottom"), "top": layer.texts("top")})
     structure = {"name": message.text("name"), "input": message.texts("input"), "layers": layers}
     return Content(tree, structure=structure, format="caffe")
 
@@ -148,8 +148,8 @@ def _array(blob: Message) -> np.ndarray[Any, Any]:
     if not len(data):
         data = blob.floats("double_data")
     if blob.has("shape"):
-        told = blob.message("shape")
-        shape = [] if told is None else [int(extent) for extent in told.integers("dim")]
+        extents = blob.message("shape")
+        shape = [] if extents is None else [int(extent) for extent in extents.integers("dim")]
     else:
         shape = [blob.integer(name) for name in ("num", "channels", "height", "width")]
         if not any(shape):
@@ -252,7 +252,7 @@ def _is_solver(source: Source, fields: list[_Field]) -> str | None:
 
 
 def _is_blob(source: Source, fields: list[_Field]) -> str | None:
-    """One blob alone: four extents, and as many packed numbers as they tell."""
+    """A single blob: four extents, and as many packed numbers as their product."""
     if [field[0] for field in fields] != [1, 2, 3, 4, 5] or fields[4][1] != 2:
         return None
     extents = [value for _, wire, _, value in fields[:4] if wire == 0]

@@ -2,11 +2,11 @@
 
 Written by  ``persist.save`` (container versions 1 and 2).
 Evidence    ``docs/container.md``, which specifies it byte by byte.
-Traps       It is a ZIP of ``.npy`` members, as ``numpy.savez`` writes them, too.
-            Members that NumPy alone shows are what is stored: a view upon one,
-            or an array met a second time, is in the graph only.
-Gives       The tree that was saved; arrays are views of the map, or lazy where
-            they are to be verified first.
+Traps       It is a ZIP of ``.npy`` members, like the files of ``numpy.savez``.
+            NumPy alone shows the stored arrays only: views of them and repeated
+            references to an array are in the graph.
+Gives       The tree that was saved; arrays are views of the memory map, or lazy
+            if they have to be verified first.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from persist import _container
 from persist._wire.base.source import Source
-from persist.readers.base import Content, LateContent, Options, Reader
+from persist.readers.base import Content, Options, Reader
 
 __all__ = ["ContainerReader"]
 
@@ -41,8 +41,8 @@ class ContainerReader(Reader):
         def make(rows: Any = None) -> Any:
             return decode(store.graph(), store, source.limits, source.name, rows)
 
-        return LateContent(
-            make,
+        return Content(
+            make_tree=make,
             structure={key: manifest[key] for key in ("metadata", "schemas", "globals", "version")},
             writer={str(name): str(release) for name, release in manifest["writer"].items()},
             globals=set(manifest["globals"]),

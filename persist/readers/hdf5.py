@@ -1,20 +1,20 @@
-"""HDF5: groups of named arrays, read without its library; PyTables' files are of this kind.
+"""HDF5: groups of named arrays, read without the HDF5 library; includes PyTables' files.
 
-Written by  The HDF Group's library since 1999 and all that uses it: h5py,
+Written by  The HDF Group's library since 1999 and programs that use it: h5py,
             PyTables, pandas' ``HDFStore``, netCDF 4, MATLAB since 7.3, Caffe,
             Julia, AnnData.
 Evidence    the "HDF5 File Format Specification Version 3.0"; the library's
-            source where that leaves a size open (see ``persist/_wire/hdf5/``);
+            source where the specification leaves a size open (see ``persist/_wire/hdf5/``);
             files of 1.4 to 2.0 in every layout.
-Traps       The signature may stand at 512, 1024, 2048 ... (a user block). Names
-            may lead to one object from several places, and back to where they
-            came from. Strings are padded with NULs, with spaces, or end at the
-            first NUL. A file can name other files in three ways; none is followed.
+Traps       The signature may be at 512, 1024, 2048 ... (a user block). Several
+            names may refer to the same object, and links may form cycles.
+            Strings are padded with NULs, with spaces, or end at the
+            first NUL. A file can refer to other files in three ways; none is followed.
             PyTables keeps objects as pickles, in attributes and in rows of bytes.
-Gives       Groups as dicts, datasets as arrays. Attributes stand beside what
-            they belong to: ``@name`` of a group in the group, ``dataset@name`` of
-            a dataset in the group that holds it. References are paths. Of
-            PyTables' ``VLArray`` of objects or texts, the list of them.
+Gives       Groups as dicts, datasets as arrays. Attributes are keys too:
+            ``@name`` of a group in the group itself, ``dataset@name`` of a
+            dataset in the group that holds it. References are paths.
+            PyTables' ``VLArray`` of objects or texts is a list.
 """
 
 from __future__ import annotations
@@ -55,15 +55,15 @@ class Hdf5Reader(Reader):
 
             values = unpickled(source, options, walk, values, content)
         for path, name, value in values:
-            _beside(walk, path, name, value)
+            _add_attribute(walk, path, name, value)
         return content
 
 
 _TABLES = ("", "PYTABLES_FORMAT_VERSION")
 
 
-def _beside(walk: Walk, path: str, name: str, value: Any) -> None:
-    """Put an attribute beside what it belongs to."""
+def _add_attribute(walk: Walk, path: str, name: str, value: Any) -> None:
+    """Add an attribute to its group, or to the group of its dataset."""
     if walk.nodes[path].kind == "group":
         group, key = walk.value_at(path), f"@{name}"
     else:

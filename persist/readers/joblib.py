@@ -1,27 +1,27 @@
 """joblib's dumps of five generations, and the folders of its ``Memory``.
 
 Written by  ``joblib.dump`` since 2009, scikit-learn's tutorials, and
-            ``joblib.Memory``. 0.3 to 0.9: a pickle, each array of it in an NPY
-            file beside it (``model.pkl_01.npy``). 0.5, compressed: a ZIP of
+            ``joblib.Memory``. 0.3 to 0.9: a pickle, with each array in an NPY
+            file next to it (``model.pkl_01.npy``). 0.5, compressed: a ZIP of
             those files. 0.6 to 0.9, compressed: ``ZF``, a length, zlib; with
-            ``cache_size=0`` also the arrays beside it (``.npy.z``). Since 0.10:
-            one file, the raw arrays between the opcodes, as a whole perhaps
-            compressed by zlib, gzip, bz2, lzma, xz or lz4; since 1.2 aligned.
+            ``cache_size=0`` the arrays are separate files too (``.npy.z``).
+            Since 0.10: one file with the raw arrays between the opcodes,
+            optionally compressed as a whole by zlib, gzip, bz2, lzma, xz or
+            lz4; aligned since 1.2.
 Evidence    joblib's ``numpy_pickle.py`` and ``numpy_pickle_compat.py`` of 0.3 to
             1.4 (``NumpyArrayWrapper``, ``NDArrayWrapper``, ``ZNDArrayWrapper``,
             ``read_zfile``), ``memory.py`` and ``_store_backends.py``; files
             written by 0.3.6 to 1.4.2.
-Traps       The files with arrays in or beside them are pickles to look at, and
-            the first array may stand anywhere: `persist.readers.pickle` reads
-            them with the same machine, and calls them ``joblib`` too. A ZIP may
-            be named ``.jl``, a bare zlib stream ``.pkl``. An array of objects
-            is a pickle of its own. The names of files beside it stand in the
-            pickle, as they were when it was saved. Python 2 pads the length
-            after ``ZF`` by one more. A ``.npy.z`` alone has neither dtype nor
-            shape.
-Gives       What was dumped. A file beside it that is missing is told in
-            ``damage``, its array stays a record. Of a folder of ``Memory``:
-            dicts by folder, down to what ``output.pkl`` holds.
+Traps       Uncompressed files begin like any pickle, and the first array may
+            come at any point: `persist.readers.pickle` reads them with the same
+            machine, and reports the format ``joblib`` too. A ZIP may be named
+            ``.jl``, a plain zlib stream ``.pkl``. An array of objects is a
+            separate pickle. The pickle contains the names that its array files
+            had when it was saved. Python 2 pads the length after ``ZF`` by one
+            more byte. A ``.npy.z`` alone has neither dtype nor shape.
+Gives       The dumped object. A missing array file is reported in ``damage``,
+            and its array stays a record. For a folder of ``Memory``: dicts by
+            folder, down to the content of ``output.pkl``.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ __all__ = ["JoblibReader"]
 _DUMP = "joblib_dump.pkl"  # in a ZIP, in the folder dump_file
 _OUTPUT = "output.pkl"  # of one call, in a folder of Memory
 _DEPTH = 64  # folders inside folders: joblib/<module>/<function>/<hash>
-_GLANCE = 200  # folders looked into before a folder is somebody else's
-_MOST = 100_000  # folders looked into to read one
-_NOTES = ("metadata.json", "input_args.json")  # beside output.pkl; the second until 0.8
+_GLANCE = 200  # folders to search before a folder is not claimed
+_MOST = 100_000  # folders to search when reading
+_NOTES = ("metadata.json", "input_args.json")  # next to output.pkl; the second until 0.8
 _NOTE_SIZE = 1 << 20
 
 
@@ -77,7 +77,7 @@ class JoblibReader(Reader):
 
 def _opened(source: Source, options: Options) -> Content:
     if options.open_nested is None:
-        raise FormatError("what is inside cannot be opened here.", file=source.name)
+        raise FormatError("nested files cannot be opened here.", file=source.name)
     return options.open_nested(source)
 
 
@@ -91,10 +91,10 @@ def _read_packed(source: Source, options: Options) -> Content:
         content = _opened(inner, options)
     except UnknownFormatError as error:
         raise UnknownFormatError(
-            f"the {inner.size:,} bytes inside are no pickle.",
+            f"the {inner.size:,} bytes inside are not a pickle.",
             file=source.name,
-            remedy="It looks like the raw data of one array, whose dtype and shape stand in the "
-            "pickle beside it: open that (the name before _01.npy.z).",
+            remedy="It looks like the raw data of one array, whose dtype and shape are in the "
+            "pickle next to it: open that (its name ends before _01.npy.z).",
         ) from error
     content.damage[:0] = broken
     return content
@@ -113,15 +113,15 @@ def _zipped(source: Source) -> tuple[ZipDirectory, Member] | None:
 
 
 def _read_zip(directory: ZipDirectory, member: Member, options: Options) -> Content:
-    """The pickle in the archive, whose neighbours are the members of its folder."""
+    """Read the pickle in the archive; the members of its folder are its neighbours."""
     folder = member.name.removesuffix(_DUMP)
     verify = options.verify == "always"
-    beside = {
+    neighbours = {
         other.name.removeprefix(folder): functools.partial(directory.open, other, verify)
         for other in directory.members
         if other.name.startswith(folder) and not other.is_folder
     }
-    pickle = directory.open(member, verify).among(_DUMP, beside)
+    pickle = directory.open(member, verify).among(_DUMP, neighbours)
     content = _opened(pickle, options)
     inner = content.structure
     members = [other.name for other in directory.members]
@@ -133,21 +133,22 @@ def _read_zip(directory: ZipDirectory, member: Member, options: Options) -> Cont
 
 
 def _outputs(source: Source, most: int) -> Iterator[tuple[tuple[str, ...], Source]]:
-    """Yield the folders that hold an output, with the way to them.
+    """Yield the folders that hold an output, with their paths.
 
-    Names with a dot are no folders of Memory: it makes a folder of each part of a module's name.
+    Folders with a dot in their name are skipped: Memory makes a folder of each part of a module's
+    name.
     """
     todo: list[tuple[tuple[str, ...], Source]] = [((), source)]
     looked = 0
     while todo and looked < most:
-        way, folder = todo.pop()
+        path, folder = todo.pop()
         looked += 1
         names = folder.children()
         if _OUTPUT in names:
-            yield way, folder
-        elif len(way) < _DEPTH:
+            yield path, folder
+        elif len(path) < _DEPTH:
             below = (name for name in reversed(names[:most]) if "." not in name)
-            todo += [((*way, name), child) for name in below if (child := _folder(folder, name))]
+            todo += [((*path, name), child) for name in below if (child := _folder(folder, name))]
     if todo and most == _MOST:
         raise LimitError(
             f"more than {most:,} folders are in it.",
@@ -165,8 +166,8 @@ def _read_folder(source: Source, options: Options) -> Content:
     result = Content({}, format="joblib-memory")
     entries: dict[str, Any] = {}
     first: FormatError | None = None
-    for way, folder in _outputs(source, _MOST):
-        name = "/".join(way)
+    for path, folder in _outputs(source, _MOST):
+        name = "/".join(path)
         output = folder.child(_OUTPUT)
         if output is None:
             continue
@@ -179,7 +180,7 @@ def _read_folder(source: Source, options: Options) -> Content:
             result.damage.append(f"{name}: {error}")
             continue
         entries[name] = _notes(folder)
-        result.tree = _placed(result.tree, way, content.tree)
+        result.tree = _placed(result.tree, path, content.tree)
         result.damage += [f"{name}: {what}" for what in content.damage]
         result.globals |= content.globals
         result.writer.update(content.writer)
@@ -189,30 +190,30 @@ def _read_folder(source: Source, options: Options) -> Content:
     return result
 
 
-def _placed(tree: Any, way: tuple[str, ...], value: Any) -> Any:
-    """Put a value into dicts by folder; at the root where there is no folder on the way."""
-    if not way:
+def _placed(tree: Any, path: tuple[str, ...], value: Any) -> Any:
+    """Put a value into nested dicts by folder, or at the root if the path is empty."""
+    if not path:
         return value
     place = tree
-    for step in way[:-1]:
+    for step in path[:-1]:
         place = place.setdefault(step, {})
-    place[way[-1]] = value
+    place[path[-1]] = value
     return tree
 
 
 def _notes(folder: Source) -> Any:
-    """What joblib noted of the call: its arguments as text, how long it took."""
+    """Return joblib's metadata of the call: its arguments as text, and its duration."""
     notes: dict[str, Any] = {}
     for name in _NOTES:
         note = folder.child(name)
         if note is None or note.kind != "file" or note.size > _NOTE_SIZE:
             continue
         try:
-            told = json.loads(note.read(0, note.size))
+            metadata = json.loads(note.read(0, note.size))
         except (ValueError, RecursionError):
             continue
-        if name == _NOTES[0] and isinstance(told, dict):
-            notes.update(told)
+        if name == _NOTES[0] and isinstance(metadata, dict):
+            notes.update(metadata)
         else:
-            notes.setdefault("input_args", told)
+            notes.setdefault("input_args", metadata)
     return notes

@@ -1,21 +1,21 @@
-"""MXNet's ``.params``: a list of arrays, then the list of their names; and what stands beside.
+"""MXNet's ``.params``: a list of arrays, then the list of their names; and the symbol file.
 
 Written by  ``mx.nd.save``, ``Module.save_checkpoint``, ``model.save_checkpoint``,
             Gluon's ``save_params``, ``save_parameters`` and ``export``, and
             ``npx.save``, of MXNet 0.5 to 1.9; ``Trainer.save_states`` and
-            ``save_optimizer_states``; MXNet 2 writes ``.npz``, read as that.
+            ``save_optimizer_states``; MXNet 2 writes ``.npz``, read as such.
 Evidence    MXNet's ``src/ndarray/ndarray.cc``, ``python/mxnet/model.py``,
             ``gluon/block.py``, ``gluon/trainer.py``, ``optimizer/optimizer.py``,
             nnvm's ``src/pass/saveload_json.cc``; files of 0.9.5 to 1.9.1.
 Traps       The magic number is that of the list; the arrays have four layouts of
-            their own. Names follow the arrays. A file may have no suffix. One
-            array is a list of one. Trainer states are a pickle, whose arrays are
-            bytes in this format; a pair with the optimizer in newer ones.
+            their own. Names follow the arrays. A file may have no suffix. A
+            single array is a list of length 1. Trainer states are a pickle whose arrays
+            are bytes in this format; newer releases write a pair with the optimizer.
             ``mlp-symbol.json`` belongs to any number of ``mlp-NNNN.params``.
 Gives       A dict by the names in the file (``arg:fc1_weight``), or a list.
             Sparse arrays: a record with ``dense`` and its parts. Trainer states:
-            a dict by the parameter's index, with ``optimizer`` where it was
-            saved, too. ``structure``: the symbol's graph.
+            a dict by the parameter's index, with ``optimizer`` if it was
+            saved. ``structure``: the symbol's graph.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _SPARSE = "mxnet.ndarray.sparse"
 
 
 class MXNetReader(Reader):
-    """Arrays of MXNet, with the symbol beside them; by either file or by the prefix."""
+    """Arrays of MXNet with their symbol file, opened by either file or by the prefix."""
 
     name = "mxnet"
     suffixes = (".params", ".nd")
@@ -88,7 +88,7 @@ class MXNetReader(Reader):
 
 
 def _epochs(source: Source, prefix: str) -> list[Step]:
-    """The ``prefix-NNNN.params`` beside a file or prefix, by epoch."""
+    """Return the files ``prefix-NNNN.params`` next to a file or prefix, by epoch."""
     found = []
     for name in source.children():
         match = _PARAMS.match(name)
@@ -202,7 +202,7 @@ def _described(graph: dict[str, Any], tree: Any) -> dict[str, Any]:
 
 
 def _attributes(node: dict[str, Any]) -> dict[str, Any]:
-    """What a node is told: ``param`` and ``attr`` until 0.12, ``attrs`` since."""
+    """Return the attributes of a node: ``param`` and ``attr`` until 0.12, ``attrs`` since."""
     told: dict[str, Any] = {}
     for key in ("param", "attr", "attrs"):
         value = node.get(key)

@@ -2,16 +2,16 @@
 
 Written by  ``numpy.save``, ``savez`` (stored) and ``savez_compressed``
             (deflated), since NumPy 1.0.5 and 1.0; by ``mxnet.npx.savez``,
-            ``scipy.sparse.save_npz`` and many a program of one's own.
+            ``scipy.sparse.save_npz`` and many other programs.
 Evidence    ``numpy/lib/format.py`` and ``npyio.py`` (``NpzFile``) of NumPy 1.0
             to 2.4; files written by 1.6 to 2.1 under Python 2.7 to 3.12.
 Traps       Any member of a ZIP that begins with the NPY magic is an array, with
             or without ``.npy``; the rest are bytes. Theano, joblib, torch and
-            our own container are ZIP files that may hold ``.npy`` too, and
-            refine this reader. Two members may bear one name. Several arrays
-            may stand in one file, pickles among them. Object arrays are
-            pickles. The raw data may be cut short without a trace.
-Gives       The array, or a list of what stands one after the other; of a ZIP a
+            our own container are ZIP files that may hold ``.npy`` too; their
+            readers take precedence. Two members may have the same name. A file
+            may hold several arrays in sequence, with pickles between them.
+            Object arrays are pickles. Truncated raw data is not marked.
+Gives       The array, or a list if the file holds several values; for a ZIP a
             dict by member name without ``.npy``.
 """
 
@@ -35,18 +35,21 @@ if TYPE_CHECKING:
 __all__ = ["NpyReader", "NpzReader"]
 
 _SUFFIX = ".npy"
-_PEEKED = 4096  # bytes of a deflated member in which its header usually is whole
-_LOOKED_AT = 16  # members that are looked into when none is called .npy
+_PEEKED = 4096  # bytes of a deflated member that usually contain its whole header
+_LOOKED_AT = 16  # members to examine if none is named .npy
 
-_SINCE = {(2, 0): "1.9 or later", (3, 0): "1.17 or later"}  # NPY version -> the NumPy that has it
+_SINCE = {
+    (2, 0): "1.9 or later",
+    (3, 0): "1.17 or later",
+}  # NPY version -> releases of NumPy that write it
 
 
 _PROTOCOLS = {3: "3", 4: "3.4 or later", 5: "3.8 or later"}
-_PYTHON_2 = regex(r"\d+L\b(?=[,) ])")  # its long integers, in a shape
+_PYTHON_2 = regex(r"\d+L\b(?=[,) ])")  # long integers of Python 2 in a shape
 
 
 class _Reading:
-    """What is learnt on the way through one file: machines, headers, damage."""
+    """State collected while reading one file: pickle machines, headers, damage."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -60,7 +63,7 @@ class _Reading:
         return self.machines[-1]
 
     def array(self, cursor: Cursor) -> Any:
-        """Return the array that comes next, of a cut one its whole rows where salvage is asked."""
+        """Return the next array; with ``salvage``, the complete rows of a truncated one."""
         header = read_header(cursor)
         self.headers.append(header)
         left = cursor.left
@@ -87,19 +90,19 @@ class _Reading:
         return sorted({f"{ref.module} {ref.name}" for ref in found})
 
     def writer(self) -> dict[str, str]:
-        """What the bytes prove: versions of the format, what only Python 2 writes."""
-        told: dict[str, str] = {}
+        """Return what the bytes prove: the format version, and constructs only Python 2 writes."""
+        writer: dict[str, str] = {}
         version = max((header.version for header in self.headers), default=(1, 0))
         if version in _SINCE:
-            told["numpy"] = _SINCE[version]
+            writer["numpy"] = _SINCE[version]
         protocol = max((machine.protocol for machine in self.machines), default=0)
         if any(machine.has_py2_str for machine in self.machines) or any(
             _PYTHON_2.search(header.text) for header in self.headers
         ):
-            told["python"] = "2"
+            writer["python"] = "2"
         elif protocol in _PROTOCOLS:
-            told["python"] = _PROTOCOLS[protocol]
-        return told
+            writer["python"] = _PROTOCOLS[protocol]
+        return writer
 
 
 class NpyReader(Reader):
@@ -113,8 +116,8 @@ class NpyReader(Reader):
         if source.kind != "file" or source.head(len(MAGIC)) != MAGIC:
             return None
         version = source.head(len(MAGIC) + 2)[len(MAGIC) :]
-        told = f" {version[0]}.{version[1]}" if len(version) == 2 else ""
-        return f"begins as NPY{told}"
+        number = f" {version[0]}.{version[1]}" if len(version) == 2 else ""
+        return f"begins as NPY{number}"
 
     def read(self, source: Source, options: Options) -> Content:
         reading = _Reading(options)
@@ -135,7 +138,7 @@ class NpyReader(Reader):
 
 
 def _in_a_row(source: Source, reading: _Reading) -> list[Any]:
-    """Everything that stands in the file, one after the other: arrays, and pickles among them."""
+    """Return all values of the file in order: arrays, and pickles between them."""
     cursor = source.cursor()
     values: list[Any] = []
     while cursor.left > 0:
@@ -167,7 +170,7 @@ def _in_a_row(source: Source, reading: _Reading) -> list[Any]:
 
 
 def _is_container(directory: ZipDirectory) -> bool:
-    """Whether these are the members of a container of ours, without what it is known by."""
+    """Return whether a ZIP holds a container of ours but lacks the container's signature."""
     manifest = directory.find("manifest.json")
     if manifest is None or directory.find("graph.json") is None:
         return False
@@ -239,12 +242,12 @@ class NpzReader(Reader):
         """Write arrays by name, as ``numpy.savez`` does.
 
         Args:
-            tree: name -> array; the one whose name is "" becomes ``arr_0``.
+            tree: name -> array; an array named "" is stored as ``arr_0``.
             target: an open binary file.
-            options: ``compress="deflate"`` for what ``numpy.savez_compressed`` does.
+            options: ``compress="deflate"`` compresses as ``numpy.savez_compressed`` does.
 
         Raises:
-            FormatError: an array of objects, which only pickle could hold.
+            FormatError: an array of objects, which NPY could store only as a pickle.
         """
         import zipfile
 
@@ -252,7 +255,7 @@ class NpzReader(Reader):
         if options or compress not in (None, "deflate"):
             wrong = sorted(options)[0] if options else f"compress={compress!r}"
             raise FormatError(
-                f"npz knows no option {wrong}.", remedy='There is compress="deflate".'
+                f"npz has no option {wrong}.", remedy='The only option is compress="deflate".'
             )
         method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
         with zipfile.ZipFile(target, "w", method, allowZip64=True) as archive:
@@ -268,7 +271,7 @@ class NpzReader(Reader):
 
 
 def _free(tree: dict[str, Any], name: str) -> str:
-    """The name, or with ``~2`` where it is taken: of two members of one name none is lost."""
+    """Return the name, or with ``~2`` if it is taken, so that no member of a repeated name is lost."""
     if name not in tree:
         return name
     number = 2
@@ -285,7 +288,7 @@ def _is_array(directory: ZipDirectory, member: Member) -> bool:
 
 
 def _member(directory: ZipDirectory, member: Member, reading: _Reading) -> Any:
-    """A member: an array where it begins as one, mapped or lazy; else its bytes."""
+    """Return a member: an array (mapped or lazy) if it starts with the NPY magic, else its bytes."""
     if member.method != STORED and reading.options.verify != "always":
         head = _head(directory, member)
         if head is not None:
@@ -297,12 +300,12 @@ def _member(directory: ZipDirectory, member: Member, reading: _Reading) -> Any:
         return part.read(0, part.size)
     cursor = part.cursor()
     value = reading.array(cursor)
-    _tell_rest(member, cursor.left, reading)
+    _report_rest(member, cursor.left, reading)
     return value
 
 
 def _head(directory: ZipDirectory, member: Member) -> Source | None:
-    """As much of a compressed member as holds its NPY header; None where it has none."""
+    """Return the start of a compressed member with its NPY header; None if it has no header."""
     head = directory.peek(member, _PEEKED)
     if not head.startswith(MAGIC):
         return None
@@ -316,7 +319,7 @@ def _head(directory: ZipDirectory, member: Member) -> Source | None:
 def _lazy(
     directory: ZipDirectory, member: Member, header: Header, reading: _Reading
 ) -> LazyArray | np.ndarray[Any, Any]:
-    """A compressed array, unpacked when it is asked for."""
+    """Return a compressed array that is decompressed on access."""
     reading.headers.append(header)
     left = member.size - header.length
     if header.nbytes > left:
@@ -327,27 +330,27 @@ def _lazy(
             where=f"member {member.name!r}",
             remedy="The file is damaged; copy it again from where it came from.",
         )
-    _tell_rest(member, left - header.nbytes, reading)
+    _report_rest(member, left - header.nbytes, reading)
 
     def fetch() -> np.ndarray[Any, Any]:
         part = directory.open(member)
         return np.asarray(part.array(header.length, header.dtype, header.shape, header.order))
 
-    if not header.nbytes:  # nothing is saved by waiting, and a shape that cannot be shows now
+    if not header.nbytes:  # costs nothing now, and an impossible shape raises here
         return fetch()
     return LazyArray(header.dtype, header.shape, fetch)
 
 
-def _tell_rest(member: Member, rest: int, reading: _Reading) -> None:
+def _report_rest(member: Member, rest: int, reading: _Reading) -> None:
     if rest:
         reading.damage.append(f"member {member.name!r}: {rest:,} bytes follow its array")
 
 
-# Archives that break off.
+# Truncated archives.
 
 
 def _broken_off(source: Source) -> str | None:
-    """Why a ZIP without a directory is one of NumPy's: by its first local header."""
+    """Return why a ZIP without a directory is NumPy's, judged by its first local header, or None."""
     head = source.head(30 + 1024)
     if head[:4] != b"PK\3\4" or len(head) < 30:
         return None
@@ -359,7 +362,7 @@ def _broken_off(source: Source) -> str | None:
 
 
 def _of_broken(source: Source, reading: _Reading) -> ZipDirectory:
-    """The members that are whole where salvage is asked; else the error that tells what is wrong."""
+    """Return the complete members with ``salvage``; otherwise raise the error that states the damage."""
     try:
         return ZipDirectory.read(source)
     except DamagedFileError as error:

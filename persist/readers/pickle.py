@@ -1,19 +1,18 @@
 """Pickles of every protocol, of CPython 2 and 3, one or several in a file.
 
 Written by  ``pickle`` and ``cPickle`` since Python 1.4: protocols 0 to 5, also
-            several one after the other (``cPickle.dump`` in a loop), also in a
+            several in sequence (``cPickle.dump`` in a loop), also in a
             log that is still being appended to.
 Evidence    CPython's ``Lib/pickle.py``, ``Lib/pickletools.py``, Python 2's
             ``Modules/cPickle.c``; files written by 2.7, 3.6, 3.8.
 Traps       Protocols 0 and 1 have no magic: they are claimed when their first
             opcodes execute. A transfer in text mode turns LF into CR LF.
-            ``str`` of Python 2 is text and binary alike. torch's files are
-            pickles too, with raw data behind them; joblib's are read here
-            (`persist.readers.joblib` tells of them), since their raw data may
-            first stand anywhere between the opcodes. gensim keeps large arrays
-            beside the pickle (``model.wv.vectors.npy``), where it names them only
-            by attribute.
-Gives       The one object; a list of them where there are several.
+            Python 2's ``str`` is both text and binary data. torch's files are
+            pickles too, followed by raw data; joblib's are read here (see
+            `persist.readers.joblib`), since their first raw data may come
+            anywhere between the opcodes. gensim stores large arrays next to the
+            pickle (``model.wv.vectors.npy``), which lists them only by attribute.
+Gives       The object; a list if there are several pickles.
 """
 
 from __future__ import annotations
@@ -53,16 +52,16 @@ class PickleReader(Reader):
         return read_pickles(source, options)
 
     def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
-        """Write one pickle: records as the instances they were, objects by their ``__reduce_ex__``.
+        """Write one pickle: records as the original instances, objects by their ``__reduce_ex__``.
 
         Args:
-            tree: any tree, also one that holds live objects.
+            tree: any tree; it may hold live objects.
             target: an open binary file.
-            options: ``protocol``, 0 to 5; 4 by default, and 2 is the newest that Python 2 reads;
+            options: ``protocol``, 0 to 5; 4 by default (Python 2 reads at most 2);
                 ``reducer``, see `PickleWriter`.
 
         Raises:
-            FormatError: a value that no pickle can hold.
+            FormatError: a value that cannot be pickled.
         """
         from persist.readers._pickle import write_pickle
 
@@ -72,7 +71,7 @@ class PickleReader(Reader):
 def begins_as_text(source: Source) -> bool:
     """Return whether the first opcodes execute as a pickle without PROTO."""
     head = source.head(4)
-    if head[:1] not in _FIRST or head == b"PK\3\4":  # a ZIP may execute, as a persistent id
+    if head[:1] not in _FIRST or head == b"PK\3\4":  # a ZIP may execute, since P is PERSID
         return False
     if head[:1] == b"S" and head[1:2] not in b"'\"":  # STRING is quoted; "SQLite format 3" is not
         return False

@@ -6,13 +6,15 @@ Written by  ``pymc3.save_trace`` since 3.5 (a folder a chain with ``samples.npz`
 Evidence    ``pymc3/backends/ndarray.py`` (``SerializeNDArray``), ``backends/text.py``,
             ``backends/sqlite.py``, ``backends/tracetab.py`` (``create_flat_names``);
             ``pymc/database/txt.py`` and ``sqlite.py`` of 2.3.8; files written by 2.3.8, 3.6, 3.7.
-Traps       It is a folder, and each chain is one in it; or a database with a table a variable.
+Traps       A trace is a folder with a folder for each chain, or a database with a table for each
+            variable.
             Sampler statistics are in the metadata, not among the samples. In text, an element of
             a variable is a column ``<name>__<i>_<j>``; the names of transformed variables end in
-            two underscores of their own (``sd_log__``). Text tells no dtype: a column without a
-            point or exponent is integer. PyMC 2 counts elements from 1, its databases do not know
-            a vector of one from a number, and beside its chains stands ``state.txt``, which is
-            Python and not read. Both HDF5 backends, and PyMC 2's ``pickle``, are those formats.
+            two underscores of their own (``sd_log__``). Text files have no dtypes: a column without
+            a point or exponent is integer. PyMC 2 counts elements from 1, its databases do not
+            distinguish a vector of length 1 from a number, and next to its chains it writes
+            ``state.txt``, which is Python code and not read. Files of both HDF5 backends and of
+            PyMC 2's ``pickle`` are read as HDF5 and pickle.
 Gives       A dict by chain, of dicts by variable: arrays whose first axis is the draw.
 """
 
@@ -74,14 +76,14 @@ class PymcTraceReader(Reader):
 
     def read(self, source: Source, options: Options) -> Content:
         content = Content({}, globals={"pymc3.backends.base.MultiTrace"})
-        told: dict[str, Any] = {}
+        metadata_of: dict[str, Any] = {}
         names = source.children() if source.kind == "folder" else []
         if source.kind == "file":
             _of_database(source, content)
         for chain, folder in _chains(source, names):
             samples = folder.child(_SAMPLES)
             assert samples is not None
-            told[chain] = _metadata(folder)
+            metadata_of[chain] = _metadata(folder)
             content.tree[chain] = _inside(samples, options, content)
         for name in names:
             match = _TEXT.match(name)
@@ -98,8 +100,8 @@ class PymcTraceReader(Reader):
         if not content.tree and source.kind == "folder":
             raise DamagedFileError("no chain is in it any more.", file=source.name)
         content.structure = {"chains": list(content.tree)}
-        if any(told.values()):
-            content.structure["metadata"] = told
+        if any(metadata_of.values()):
+            content.structure["metadata"] = metadata_of
         return content
 
 
@@ -251,7 +253,7 @@ def _old_values(source: Source | None) -> np.ndarray[Any, Any] | None:
     rows = [line.split(b",") for line in lines if line.strip() and not line.startswith(b"#")]
     try:
         if not shapes:
-            raise ValueError("no line tells the shape")
+            raise ValueError("no line states the shape")
         shape = tuple(int(part.strip(b" L")) for part in shapes[0][1].split(b",") if part.strip())
         values = np.array([_number(item) for row in rows for item in row])
         return values.reshape(shape)
@@ -300,7 +302,7 @@ def _is_trace(table: Table) -> bool:
 
 
 def _keys(table: Table) -> int:
-    """How many columns after the number of the row tell draw and chain; 0 of another table."""
+    """Return how many columns after the row number hold draw and chain; 0 for other tables."""
     if table.columns[:3] == ("recid", "draw", "chain"):
         return 2
     return int(table.columns[:2] == ("recid", "trace"))

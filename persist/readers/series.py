@@ -1,4 +1,4 @@
-"""A folder of numbered checkpoints: one run, opened at its latest step or at any other.
+"""A folder of numbered checkpoints of one run, opened at its latest step or at any other.
 
 Written by  every training loop: ``model-10.pth``, ``mlp-0010.params``,
             ``epoch_10.h5``, Keras' ``weights.{epoch:02d}-{val_loss:.2f}.hdf5``,
@@ -6,14 +6,14 @@ Written by  every training loop: ``model-10.pth``, ``mlp-0010.params``,
             that TensorFlow Serving keeps (``00000123/saved_model.pb``).
 Evidence    The savers named above; TensorFlow's own folders are read by
             `persist.readers.tensorflow.checkpoint`, with their state file.
-Traps       ``model-00001-of-00002`` is a part, no step, and so is ``model_rank0``; ``0.35`` in a
-            name is a loss; ``resnet50`` has a number that is no step, ``2016-exp07`` two. Several
-            kinds of file may bear the same steps (the model and its optimizer). What is no series
-            by strict rules (`persist._wire.base.series_names`) is none.
-Gives       What the file of the chosen step gives; of several kinds a dict by
-            their names without the number. ``structure``: ``series`` with the
-            steps, the one chosen and the files. Which step was chosen of how many, and what was left
-            out, is told in ``notes``, unless the step was asked for and nothing was left out.
+Traps       ``model-00001-of-00002`` and ``model_rank0`` are parts, not steps; ``0.35`` in a
+            name is a loss; ``resnet50`` has a number that is not a step, ``2016-exp07`` two.
+            Several kinds of file may have the same steps (the model and its optimizer). Only names
+            that pass strict rules (`persist._wire.base.series_names`) form a series.
+Gives       The content of the file of the chosen step; for several kinds of file a dict by
+            their names without the number. ``structure``: ``series`` with all steps, the chosen
+            step and the files. ``notes`` state which step was chosen, and which files were left
+            out, unless the step was requested and nothing was left out.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["SeriesReader"]
 
 _VERSION = regex(r"\d{1,18}\Z")
 _MODELS = ("saved_model.pb", "saved_model.pbtxt")
-_MOST = 100_000  # names in a folder that are looked at
+_MOST = 100_000  # largest number of names in a folder that is examined
 
 
 class SeriesReader(Reader):
@@ -67,7 +67,7 @@ class SeriesReader(Reader):
         }
         contents = {pattern: _open(source, name, options) for pattern, name in names.items()}
         notes = _notes(folder, every, picked, names, options.step is not None)
-        told = {
+        described = {
             "steps": every,
             "step": picked,
             "files": {
@@ -83,11 +83,14 @@ class SeriesReader(Reader):
         if len(series) == 1:
             (content,) = contents.values()
             inner = content.structure
-            content.structure = lambda: {"series": told, **(inner() if callable(inner) else inner)}
+            content.structure = lambda: {
+                "series": described,
+                **(inner() if callable(inner) else inner),
+            }
             content.format = "series"
             content.notes[:0] = notes
             return content
-        result = _together(contents, list(series), told)
+        result = _together(contents, list(series), described)
         result.notes[:0] = notes
         return result
 
@@ -95,7 +98,7 @@ class SeriesReader(Reader):
 def _notes(
     folder: Folder, every: list[int], picked: int, names: dict[str, str], is_asked: bool
 ) -> list[str]:
-    """What a user must know of the choice, in words."""
+    """Return messages for the user about the choice of the step."""
     notes = []
     if not is_asked and len(every) > 1:
         shown = " and ".join(names.values())
@@ -108,15 +111,17 @@ def _notes(
     if folder.left:
         more = f" and {len(folder.left) - 4:,} more" if len(folder.left) > 4 else ""
         notes.append(
-            f"{', '.join(folder.left[:4])}{more} in the folder bear no step and are left out; "
+            f"{', '.join(folder.left[:4])}{more} in the folder have no step number and are left out; "
             "open them by name"
         )
     return notes
 
 
-def _together(contents: dict[str, Content], patterns: list[str], told: dict[str, Any]) -> Content:
-    """Several kinds of file of one step, each under its name without the number."""
-    names = {pattern: _bare(pattern) for pattern in patterns}
+def _together(
+    contents: dict[str, Content], patterns: list[str], described: dict[str, Any]
+) -> Content:
+    """Combine several kinds of file of one step, each under its name without the number."""
+    names = {pattern: _without_number(pattern) for pattern in patterns}
     if len(set(names.values())) < len(names):
         names = {pattern: pattern for pattern in patterns}
     result = Content({names[pattern]: content.tree for pattern, content in contents.items()})
@@ -126,7 +131,7 @@ def _together(contents: dict[str, Content], patterns: list[str], told: dict[str,
         for pattern, content in contents.items():
             inner = content.structure
             parts[names[pattern]] = inner() if callable(inner) else inner
-        return {"series": told, "parts": parts}
+        return {"series": described, "parts": parts}
 
     result.structure = structure
     for content in contents.values():
@@ -137,7 +142,7 @@ def _together(contents: dict[str, Content], patterns: list[str], told: dict[str,
     return result
 
 
-def _bare(pattern: str) -> str:
+def _without_number(pattern: str) -> str:
     """``optimizer-#.pth`` -> ``optimizer``."""
     stem = pattern.partition("#")[0].rstrip("-_.= ")
     return stem or pattern
@@ -153,12 +158,12 @@ def _open(source: Source, name: str, options: Options) -> Content:
 
 
 def _folder(source: Source) -> Folder:
-    """The series of a folder: pattern -> steps; of several only those of the most steps."""
+    """Return the series of a folder: pattern -> steps. Of several, those with the most steps."""
     names = source.children()
     if len(names) > _MOST:
         return Folder({}, [], [])
     if any(name.endswith(".index") or name in _MODELS for name in names):
-        return Folder({}, [], [])  # TensorFlow's own
+        return Folder({}, [], [])  # read by the readers of TensorFlow
     if STATE in names and (state := source.child(STATE)) is not None and is_state(state):
         return Folder({}, [], [])
     found = look(names)

@@ -6,11 +6,11 @@ Written by  Hugging Face's libraries (``save_pretrained`` of transformers and di
 Evidence    ``transformers/modeling_utils.py`` (``shard_checkpoint``),
             ``huggingface_hub/serialization/_base.py`` and ``_torch.py``,
             ``torch/distributed/checkpoint/hf_storage.py``.
-Traps       Keras has such a map, too, of ``.h5``. The names of the files say how many there are
-            (``-00001-of-00003``), and are no steps of a run. A file may hold what the map does not
-            name.
+Traps       Keras has such a map too, of ``.h5`` files. The names of the files say how many there are
+            (``-00001-of-00003``); these are not steps of a run. A file may hold names that the map
+            lacks.
 Gives       The state dict: every name of the map, in its order, and ``__metadata__``.
-            It is opened by the JSON, or by the folder.
+            Open the JSON file or the folder.
 """
 
 from __future__ import annotations
@@ -42,32 +42,32 @@ class ShardsReader(Reader):
         found = _index(source)
         if found is None:
             return None
-        index, told = found
-        count = len(set(told["weight_map"].values()))
+        index, parsed = found
+        count = len(set(parsed["weight_map"].values()))
         where = "" if index is source else f' "{index.basename}",'
         return (
-            f"{where} JSON that maps {len(told['weight_map']):,} names to {count:,} files".strip()
+            f"{where} JSON that maps {len(parsed['weight_map']):,} names to {count:,} files".strip()
         )
 
     def read(self, source: Source, options: Options) -> Content:
         found = _index(source)
         if found is None:
             raise DamagedFileError("no map of shards is in it any more.", file=source.name)
-        index, told = found
+        index, parsed = found
         damage: list[str] = []
         shards: dict[str, Content] = {}
-        for file in dict.fromkeys(told["weight_map"].values()):
+        for file in dict.fromkeys(parsed["weight_map"].values()):
             try:
                 shards[file] = _shard(source, file, options)
             except DamagedFileError as error:
                 if not options.salvage:
                     raise
                 damage.append(str(error))
-        tree = _joined(source, told["weight_map"], shards, damage, options)
+        tree = _joined(source, parsed["weight_map"], shards, damage, options)
         metadata: dict[str, Any] = {}
         for content in shards.values():
             metadata.update(content.tree.get(_METADATA) or {})
-        metadata.update(told["metadata"] if isinstance(told.get("metadata"), dict) else {})
+        metadata.update(parsed["metadata"] if isinstance(parsed.get("metadata"), dict) else {})
         if metadata:
             tree[_METADATA] = metadata
         result = Content(tree, damage=damage)
@@ -88,7 +88,7 @@ class ShardsReader(Reader):
 
 
 def _index(source: Source) -> tuple[Source, dict[str, Any]] | None:
-    """The map that a file is, or the first one in a folder, parsed once; else None."""
+    """Return the map in a file, or the first one in a folder, parsed once; otherwise None."""
     if "shards" not in source.memo:
         source.memo["shards"] = _found(source)
     found: tuple[Source, dict[str, Any]] | None = source.memo["shards"]
@@ -99,16 +99,16 @@ def _found(source: Source) -> tuple[Source, dict[str, Any]] | None:
     if source.kind == "folder":
         for name in source.children():
             if name.endswith(_END) and (child := source.child(name)) is not None:
-                told = _map(child)
-                if told is not None:
-                    return child, told
+                parsed = _map(child)
+                if parsed is not None:
+                    return child, parsed
         return None
-    told = _map(source)
-    return None if told is None else (source, told)
+    parsed = _map(source)
+    return None if parsed is None else (source, parsed)
 
 
 def _map(source: Source) -> dict[str, Any] | None:
-    """The JSON of a map of names to files that are not Keras's."""
+    """Return a parsed map of names to files, or None; maps of Keras are excluded."""
     if source.kind != "file" or not 2 <= source.size <= _LARGEST:
         return None
     head = source.head(_HEAD)
@@ -117,34 +117,34 @@ def _map(source: Source) -> dict[str, Any] | None:
     if _WORD not in head and _WORD not in source.tail(_HEAD):
         return None
     try:
-        told = json.loads(bytes(source.view(0, source.size)).decode("utf-8-sig"))
+        parsed = json.loads(bytes(source.view(0, source.size)).decode("utf-8-sig"))
     except (ValueError, RecursionError, FormatError):
         return None
-    names = told.get("weight_map") if isinstance(told, dict) else None
+    names = parsed.get("weight_map") if isinstance(parsed, dict) else None
     if not isinstance(names, dict) or not names:
         return None
     if not all(isinstance(file, str) and not file.endswith(".h5") for file in names.values()):
         return None
-    return dict(told)
+    return dict(parsed)
 
 
 def _shard(source: Source, file: str, options: Options) -> Content:
-    """What one file holds, which must be arrays by name."""
+    """Read one file, which must hold arrays by name."""
     found = source.child(file) if source.kind == "folder" else source.sibling(file)
     if found is None or found.kind != "file":
         raise DamagedFileError(
-            f"{file!r} is missing, which the map names.",
+            f"{file!r}, which the map names, is missing.",
             file=source.name,
             remedy="Put all files into one folder, under the names that they were saved with.",
         )
     if options.open_nested is None:
-        raise FormatError("what is inside cannot be opened here.", file=found.name)
+        raise FormatError("nested files cannot be opened here.", file=found.name)
     content = options.open_nested(found)
     if not isinstance(content.tree, dict):
         raise DamagedFileError(
-            f"it holds a {type(content.tree).__name__}, where arrays by name are due.",
+            f"it holds a {type(content.tree).__name__}, where arrays by name were expected.",
             file=found.name,
-            remedy="Is it the file that belongs to this map?",
+            remedy="Replace it with the file that was saved together with this map.",
         )
     return content
 
@@ -156,18 +156,18 @@ def _joined(
     damage: list[str],
     options: Options,
 ) -> dict[str, Any]:
-    """Each name from the file that the map tells."""
+    """Take each name from the file that the map gives for it."""
     tree: dict[str, Any] = {}
     for name, file in names.items():
         if file not in shards:
-            continue  # told already
+            continue  # reported already
         if name in shards[file].tree:
             tree[name] = shards[file].tree[name]
             continue
         error = DamagedFileError(
             f"{name!r} is not in {file!r}, where the map has it.",
             file=source.name,
-            remedy="The files are of two savings: copy them again, together.",
+            remedy="The files come from different saves: copy them again, together.",
         )
         if not options.salvage:
             raise error

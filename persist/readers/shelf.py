@@ -1,4 +1,4 @@
-"""Shelves: databases of keys and values whose values are pickles, of every kind Python has used.
+"""Shelves: key-value databases with pickles as values, in every database that Python has used.
 
 Written by  ``shelve`` since Python 1.4, over whatever ``dbm`` (Python 2: ``anydbm``) found:
             Berkeley DB (``bsddb``, Python 2's first choice; hash and B-tree), GNU dbm, ndbm
@@ -6,13 +6,13 @@ Written by  ``shelve`` since Python 1.4, over whatever ``dbm`` (Python 2: ``anyd
             (``.dir``, ``.dat``, ``.bak``; Windows), and since 3.13 SQLite.
 Evidence    CPython's ``Lib/shelve.py``, ``Lib/dbm/dumb.py``, ``Lib/dbm/sqlite3.py``; the grammars
             of the databases in `persist._wire.databases.dbm` and `persist._wire.databases.sqlite`; files written by
-            2.7 to 3.13 and by the libraries that these stood on.
-Traps       What one names is often no file: ``run`` for ``run.db``, or for ``run.dir`` and
-            ``run.dat``. GNU's ndbm has a ``.pag`` and a ``.dir`` that holds nothing. Values of
+            2.7 to 3.13 and by their database libraries.
+Traps       The name of a shelf is often not a file: ``run`` for ``run.db``, or for ``run.dir`` and
+            ``run.dat``. GNU's ndbm has a ``.pag`` and an empty ``.dir``. Values of
             Python 2 are protocol 0, which has no magic. A ``dbm`` need not be a shelf: its values
-            may be bytes of any kind.
-Gives       A dict by key (text where it is UTF-8): what each value's pickle holds, or the bytes of
-            a value that is none.
+            may be any bytes.
+Gives       A dict by key (text if it is UTF-8) of the unpickled values; a value that is not a
+            pickle is given as bytes.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from persist.readers.base import Content, Options, Reader
 __all__ = ["Found", "ShelfReader"]
 
 _FAULTS = (FormatError, struct.error, OSError)
-_SUFFIXES = (".db", ".pag")  # of the one file that holds everything
+_SUFFIXES = (".db", ".pag")  # of databases in a single file
 _POINTER = b"GDBM"  # of a .dir of GNU's ndbm
 _TABLE = ("Dict", ("key", "value"))  # of dbm.sqlite3
 _LINE = 4096  # bytes of a .dir in which its first line ends
 
 
 class Found(NamedTuple):
-    """What a source is: why, what kind of database, and the files that hold it."""
+    """A recognised database: the reason, its kind, and its files."""
 
     reason: str
     kind: str
@@ -62,7 +62,7 @@ class ShelfReader(Reader):
         return content_of(source, found, options)
 
 
-# Which database it is.
+# Recognising the database.
 
 
 def _found(source: Source) -> Found | None:
@@ -108,7 +108,7 @@ def _of_file(source: Source) -> Found | None:
 
 
 def _of_prefix(source: Source) -> Found | None:
-    """What `shelve.open` was given: a name to which the database has put something."""
+    """Find the database of a name as `shelve.open` takes it, to which the library adds a suffix."""
     name = source.basename
     for suffix in _SUFFIXES:
         file = source.sibling(f"{name}{suffix}")
@@ -124,7 +124,7 @@ def _of_prefix(source: Source) -> Found | None:
 
 
 def _is_directory(source: Source) -> bool:
-    """Whether the first line of a file is a key with the place of its value."""
+    """Return whether the first line of a file is a key with the place of its value."""
     if source.kind != "file" or source.head(1) not in (b"'", b'"', b"u"):
         return False
     from persist._wire.databases.dbm import entry_of

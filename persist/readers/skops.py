@@ -1,13 +1,13 @@
-"""skops: a scikit-learn model as a ZIP of arrays, with a schema in JSON that says what they are.
+"""skops: a scikit-learn model as a ZIP of arrays, with a JSON schema that describes them.
 
 Written by  ``skops.io.dump`` since 0.3, the format that scikit-learn's documentation recommends
             for keeping models.
 Evidence    ``skops/io/_general.py``, ``_numpy.py``, ``_scipy.py``, ``_sklearn.py`` of 0.3 to 0.14
             (``__loader__`` of each node, ``schema.json``).
 Traps       The members are named by numbers; only ``schema.json`` says which attribute an array is.
-            What is met twice is a ``CachedNode`` with the ``__id__`` of the first. A node of a
-            kind that is not known here stays a record with what the schema says.
-Gives       What was dumped: records by the class that the schema names, dicts, lists, arrays.
+            A repeated object is a ``CachedNode`` with the ``__id__`` of its first occurrence. A
+            node of an unknown kind stays a record with its part of the schema.
+Gives       The dumped object: records by the class that the schema names, dicts, lists, arrays.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ __all__ = ["SkopsReader"]
 _SCHEMA = "schema.json"
 _MARK = b'"_skops_version"'
 _LARGEST = 64 << 20  # bytes of a schema
-_DEPTH = 200  # nodes in each other
-_NODE = 256  # bytes that a node counts for
+_DEPTH = 200  # nesting of nodes
+_NODE = 256  # bytes charged for each node
 
 
 class SkopsReader(Reader):
@@ -63,7 +63,7 @@ class SkopsReader(Reader):
             schema = json.loads(text.read(0, text.size))
         except (ValueError, RecursionError) as error:
             raise DamagedFileError(
-                f"{_SCHEMA} is no JSON ({error}).",
+                f"{_SCHEMA} is not JSON ({error}).",
                 file=source.name,
                 remedy="Copy it again from where it came from.",
             ) from error
@@ -114,12 +114,12 @@ class _Nodes:
         self._known: dict[Any, Any] = {}
 
     def take(self, node: Any, depth: int) -> Any:
-        """Return what a node stands for."""
+        """Return the value of a node."""
         if depth > _DEPTH:
             raise LimitError(
-                f"its schema holds more than {_DEPTH} nodes in each other.",
+                f"its schema is nested more than {_DEPTH} levels deep.",
                 file=self._source.name,
-                remedy="No model of scikit-learn is so deep; open it with skops.",
+                remedy="Models of scikit-learn are not so deep; open the file with skops.",
             )
         if not isinstance(node, dict) or "__loader__" not in node:
             return node
@@ -128,7 +128,7 @@ class _Nodes:
         if node["__loader__"] == "CachedNode":
             if number not in self._known:
                 raise DamagedFileError(
-                    f"its schema refers to the node {number!r}, which is not there before.",
+                    f"its schema refers to the node {number!r}, which does not precede it.",
                     file=self._source.name,
                 )
             return self._known[number]
@@ -152,7 +152,7 @@ class _Nodes:
                 return Record(self._name(node), kind="newobj", args=(tuple(items),))
             try:
                 return _SEQUENCES[kind](items)
-            except TypeError:  # a set of what cannot be hashed
+            except TypeError:  # a set of unhashable values
                 return items
         name = node.get("file")
         if kind in ("NdArrayNode", "MaskedArrayNode", "SparseMatrixNode") and isinstance(name, str):
@@ -170,7 +170,7 @@ class _Nodes:
         return self._record(node, content, depth)
 
     def _dict(self, node: dict[str, Any], content: dict[str, Any], depth: int) -> Any:
-        """A dict; JSON has texts alone as keys, and says beside them what they were."""
+        """Return a dict. JSON keys are text; ``key_types`` lists their original types."""
         values = {key: self.take(item, depth) for key, item in content.items()}
         kinds = self.take(node.get("key_types"), depth)
         if isinstance(kinds, list) and len(kinds) == len(values):
@@ -197,7 +197,7 @@ class _Nodes:
         return array
 
     def _record(self, node: dict[str, Any], content: Any, depth: int) -> Record:
-        """An instance: of its class with its attributes, of another node with all that it says."""
+        """Return an instance: an ``ObjectNode`` with its attributes, other nodes with all their items."""
         record = Record(self._name(node), kind="newobj")
         if isinstance(node.get("__id__"), int):
             self._known[node["__id__"]] = record
@@ -205,10 +205,10 @@ class _Nodes:
             if content is not None:
                 record.state = self.take(content, depth)
             return record
-        beside = {
+        fields = {
             key: self._plain(item, depth) for key, item in node.items() if not key.startswith("__")
         }
-        record.state = beside or ABSENT
+        record.state = fields or ABSENT
         return record
 
     def _plain(self, value: Any, depth: int) -> Any:

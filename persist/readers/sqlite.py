@@ -1,16 +1,16 @@
 """SQLite databases: their tables, column by column.
 
-Written by  SQLite 3 since 2004, and all that keeps its results in it: PyMC 2 and 3 (whose traces
-            `persist.readers.pymc` reads), Optuna, MLflow, Sumatra, programs of one's own.
-Evidence    The documentation of SQLite; files of 3.8 to 3.45. It is read by Python's own `sqlite3`
-            (`persist._wire.databases.sqlite`), which knows every rule: defaults of columns that were added
-            later, generated columns, tables without row numbers.
-Traps       A column declares a type and holds anything. NaN is stored as NULL. What was written
-            last may stand in a write-ahead log beside the file (``-wal``), which is read with it,
-            or be undone by a rollback journal (``-journal``), which is reported in ``damage`` and
-            not applied. Virtual tables, whose rows are made by code, are named there, too.
-Gives       A dict by table of dicts by column: an array where all values are numbers (NULL among
-            floats: NaN), else a list.
+Written by  SQLite 3 since 2004, and programs that keep their results in it: PyMC 2 and 3 (whose traces
+            `persist.readers.pymc` reads), Optuna, MLflow, Sumatra, scripts of users.
+Evidence    The documentation of SQLite; files of 3.8 to 3.45. It is read by Python's `sqlite3`
+            (`persist._wire.databases.sqlite`), which implements every rule: defaults of columns that were
+            added later, generated columns, tables without row numbers.
+Traps       A column declares a type but may hold any. NaN is stored as NULL. The last changes
+            may be in a write-ahead log next to the file (``-wal``), which is read with it, or
+            be undone by a rollback journal (``-journal``), which is reported in ``damage`` and
+            not applied. Virtual tables, whose rows are made by code, are listed there, too.
+Gives       A dict by table of dicts by column: an array if all values are numbers (NULL among
+            floats becomes NaN), otherwise a list.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class SqliteReader(Reader):
 
         database = Sqlite(source)
         content = Content({}, damage=journal_of(source))
-        told: dict[str, Any] = {}
+        types: dict[str, Any] = {}
         for table in database.tables:
             if not table.is_plain:
                 content.damage.append(f"the table {table.name!r} is not read: {table.fault}")
@@ -57,15 +57,15 @@ class SqliteReader(Reader):
                     f"table {table.name!r}: {fault.what.rstrip('.')}; the {count:,} rows before "
                     "that are whole"
                 )
-            told[table.name] = dict(zip(table.columns, table.types, strict=True))
+            types[table.name] = dict(zip(table.columns, table.types, strict=True))
             content.tree[table.name] = {name: _column(values) for name, values in columns.items()}
         content.damage += database.damage
-        content.structure = {"tables": told}
+        content.structure = {"tables": types}
         return content
 
 
 def _column(values: list[Any]) -> Any:
-    """Numbers as an array; anything else as the list that it is."""
+    """Return numbers as an array, and other values as the list unchanged."""
     kinds = {type(value) for value in values}
     if kinds == {int}:
         return np.array(values, np.int64)

@@ -1,21 +1,21 @@
 """The robust ZIP of Theano, Aesara and PyTensor: a pickle, and its arrays as NPY members.
 
 Written by  ``misc.pkl_utils.dump`` of Theano 0.8 to 1.0.5, Aesara and PyTensor.
-            Plain pickles of theirs, ``StripPickler``'s among them, are read by
-            `persist.readers.pickle`; what the objects mean, in either,
-            stands in `persist.migrations.theano`.
+            Plain pickles of these libraries (also of ``StripPickler``) are read
+            by `persist.readers.pickle`; `persist.migrations.theano` interprets
+            the objects of both.
 Evidence    ``theano/misc/pkl_utils.py`` of 0.8 to 1.0.5 (``PersistentNdarrayID``,
             ``PersistentGpuArrayID``, ``PersistentSharedVariableID``,
-            ``PersistentNdarrayLoad``), ``zipfile.ZipInfo.from_file`` for what
-            becomes of names; files of 0.8.2 to PyTensor 2.17.
+            ``PersistentNdarrayLoad``), ``zipfile.ZipInfo.from_file`` for the
+            conversion of names; files of 0.8.2 to PyTensor 2.17.
 Traps       Members have no ``.npy``. The persistent id is ``<kind>.<name>``,
             text that is split at its first dot: a name with a dot breaks
-            Theano's own load, not this one. ``zipfile`` takes leading slashes
-            and ``..`` out of a member's name, the id keeps them; Python 2
-            writes names as raw bytes. Two members may have one name; the later
-            stands for both, as in Theano. ``gpuarray.<name>``: the member is a
+            Theano's own load, not this one. ``zipfile`` removes leading slashes
+            and ``..`` from a member's name, the id keeps them; Python 2
+            writes names as raw bytes. Two members may have the same name; the
+            later one is used for both, as in Theano. ``gpuarray.<name>``: the member is a
             pickle of the context's name, then the NPY.
-Gives       What was dumped, as written: shared variables are records with
+Gives       The dumped object as written: shared variables are records with
             their array in ``container.storage``.
 """
 
@@ -35,7 +35,7 @@ _FIRST = b"\x80()]}IJKLMNFGSTUVXcilPQd"  # bytes that a pickle can begin with
 
 
 class TheanoZipReader(Reader):
-    """What ``misc.pkl_utils.dump`` of Theano and its heirs writes."""
+    """Archives of ``misc.pkl_utils.dump`` of Theano, Aesara and PyTensor."""
 
     name = "theano-zip"
     refines = ("npz",)
@@ -61,20 +61,21 @@ class TheanoZipReader(Reader):
         return read_zip(source, options)
 
     def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
-        """Write what ``misc.pkl_utils.load`` of Theano and its heirs reads, and ``numpy.load`` too.
+        """Write an archive for ``misc.pkl_utils.load`` of Theano and its successors, and ``numpy.load``.
 
-        Arrays become members: of a shared variable by its name, others by the keys and attributes
-        that lead to them. Arrays of objects stay in the pickle, as NumPy refuses them by default.
+        Arrays become members: those of shared variables by the variable's name, others by their
+        path of keys and attributes. Arrays of objects stay in the pickle, as NumPy refuses to
+        load them by default.
 
         Args:
-            tree: any tree, also one that holds live objects.
+            tree: any tree; it may hold live objects.
             target: an open binary file.
-            options: ``protocol``, 2 by default, which Python 2 reads too; ``compress="deflate"``,
-                as Theano does, members are stored and aligned otherwise; ``reducer``, see
+            options: ``protocol``, 2 by default, which Python 2 reads too; ``compress="deflate"``
+                compresses as Theano does, otherwise members are stored and aligned; ``reducer``, see
                 `PickleWriter`.
 
         Raises:
-            FormatError: a value that no pickle can hold.
+            FormatError: a value that cannot be pickled.
         """
         from persist.readers._theano import write_zip
 

@@ -9,8 +9,8 @@ Traps       There is no magic number. A tensor counts its offset from 1, and sha
             its storage with others. ``long`` takes 8 bytes, on machines of 32 bits 4.
             Objects of before 2013 have no version. A table may hold itself.
 Gives       Tables as dicts (numbers that are whole as int keys, from 1 as Lua counts),
-            tensors as arrays that look into the file, objects of Lua classes as
-            records, functions as records of their dumped code, which nobody loads.
+            tensors as arrays that are views of the file, objects of Lua classes as
+            records, functions as records of their dumped code, which is never loaded.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Torch7Reader(Reader):
 def _content(reading: _Reading, tree: Any, form: str) -> Content:
     damage = []
     if reading.tokens.left:
-        damage.append(f"{reading.tokens.left:,} bytes stand behind the object and were not read")
+        damage.append(f"{reading.tokens.left:,} bytes follow the object and were not read")
     structure = {"encoding": form, "classes": sorted(reading.classes)}
     return Content(tree, structure=structure, damage=damage)
 
@@ -208,7 +208,7 @@ class _Text:
         found = self._WORD.match(self.data, self.at)
         if found is None:
             raise DamagedFileError(
-                "it ends where a number should stand.", file=self.source.name, where=self.where()
+                "it ends where a number was expected.", file=self.source.name, where=self.where()
             )
         self.at = found.end()
         if self.data[self.at : self.at + 1] == b"\n":  # what THDiskFile eats behind a number
@@ -284,7 +284,7 @@ class _Frame:
 
 
 class _Storage:
-    """A storage, told apart from a tensor."""
+    """A storage, as a type distinct from tensors."""
 
     __slots__ = ("array",)
 

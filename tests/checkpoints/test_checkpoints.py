@@ -169,7 +169,7 @@ def test_a_file_that_is_not_whole_is_passed_over_and_told(tmp_path: Path) -> Non
     for left in (last.read_bytes()[:-100], b"", bytes(4096)):  # as a loss of power may leave it
         last.write_bytes(left)
         again = persist.Checkpoints(tmp_path, keep_last=2, keep_best=("loss", "min"))
-        with pytest.warns(DamageWarning, match=r"step-0000000003\.persist.*passed over"):
+        with pytest.warns(DamageWarning, match=r"step-0000000003\.persist.*skipped"):
             assert again.latest() == 2
         assert again.restore()["step"] == 2  # told once
         assert again.steps() == [2]
@@ -461,7 +461,7 @@ def test_a_run_behind_a_url_has_one_writer(url: str) -> None:
     first = persist.Checkpoints(url)
     first.save(1, {"w": 1})
     second = persist.Checkpoints(url)
-    with pytest.raises(PersistError, match="another writer has this folder") as caught:
+    with pytest.raises(PersistError, match="another writer has locked this folder") as caught:
         second.save(2, {"w": 2})
     # What the error says works, for a writer that was killed.
     lock = caught.value.remedy.rpartition("remove ")[2].rstrip(".")

@@ -175,7 +175,7 @@ def test_find_prefers_the_exact_row_and_then_the_longest_prefix() -> None:
         (HEAD + "a\tb\tmoved\n", "kind is 'moved'"),
         (HEAD + "a\t\tmove\n", "leads from 'a' to ''"),
         (HEAD + "a\tb\tremoved\n", "leads from"),
-        (HEAD + "a.*\tb\tmove\n", r"Both end in \.\*"),
+        (HEAD + "a.*\tb\tmove\n", r"Both must end in \.\*"),
         (HEAD + "a\tb\tmove\tlate\n", "release is 'late'"),
         (HEAD + "a\tb\tmove\n\n# why\na\tc\tmove\n", "line 5: 'a' has a row already"),
         (HEAD + "a\tb\tmove\t1\tx\ty\tz\n", "7 cells"),

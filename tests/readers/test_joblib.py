@@ -341,7 +341,7 @@ def test_a_bomb_is_refused() -> None:
 
 
 def test_a_compressed_satellite_alone_says_where_its_dtype_is() -> None:
-    with pytest.raises(UnknownFormatError, match=r"the name before _01\.npy\.z"):
+    with pytest.raises(UnknownFormatError, match=r"its name ends before _01\.npy\.z"):
         persist.open(COMPRESSED / "model.pkl_01.npy.z")
 
 

@@ -219,7 +219,7 @@ def test_what_was_chosen_is_said(tmp_path: Path) -> None:
         assert file.notes == [
             "of 2 checkpoints the latest is opened, model-2.pth; step= chooses another",
             "there is no step 2 of optimizer-#.pth",
-            "best.pt in the folder bear no step and are left out; open them by name",
+            "best.pt in the folder have no step number and are left out; open them by name",
         ]
     with pytest.warns(persist.errors.ChoiceWarning) as told:
         persist.load(folder)

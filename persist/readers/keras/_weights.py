@@ -1,4 +1,4 @@
-"""What Keras's HDF5 files and archives hold; `persist.readers.keras.files` says what they are."""
+"""Decode Keras's HDF5 files and archives, which `persist.readers.keras.files` describes."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def read_archive(source: Source, options: Options) -> Content:
     config = _json_member(directory, _CONFIG, damage, options)
     metadata = _json_member(directory, _METADATA, damage, options)
     tree, structure, names = _archived_weights(directory, options, verify, damage)
-    told = metadata if isinstance(metadata, dict) else {}
-    version = told.get("keras_version")
+    attributes = metadata if isinstance(metadata, dict) else {}
+    version = attributes.get("keras_version")
     writer = {"keras": version} if isinstance(version, str) else {}
-    for name, value in told.items():
+    for name, value in attributes.items():
         if name in ("keras_version", "backend") and isinstance(value, str):
             tree[_free(tree, name)] = value
     codes = keras_config.codes_of(config)
@@ -134,15 +134,15 @@ def _is_numbered(root: Node) -> tuple[str, str] | None:
 
 
 class _Network:
-    """A file of a network: its weights as a tree, and what its attributes tell."""
+    """A file of a network: its weights as a tree, and its attributes."""
 
     def __init__(self, file: Hdf5) -> None:
         self.file = file
         self.walk = file.walk()
-        self.told = self._attributes("")
-        self.is_model = self.walk.nodes_under("model_weights") or "model_config" in self.told
+        self.attributes = self._attributes("")
+        self.is_model = self.walk.nodes_under("model_weights") or "model_config" in self.attributes
         self.home = "model_weights" if self.walk.nodes_under("model_weights") else ""
-        self.weights_told = self._attributes(self.home) if self.home else self.told
+        self.weights_attributes = self._attributes(self.home) if self.home else self.attributes
         self.version = self._text("keras_version")
         self.backend = self._text("backend")
 
@@ -154,9 +154,9 @@ class _Network:
         return {one.name: one for one in found}
 
     def _text(self, name: str) -> str | None:
-        for told in (self.told, self.weights_told):
-            if name in told:
-                value = self.walk.value(self.home, told[name])
+        for attributes in (self.attributes, self.weights_attributes):
+            if name in attributes:
+                value = self.walk.value(self.home, attributes[name])
                 if isinstance(value, np.ndarray) and value.size == 1:
                     value = value.reshape(-1)[0]
                 if isinstance(value, bytes):
@@ -166,7 +166,7 @@ class _Network:
         return None
 
     def _json(self, name: str) -> Any:
-        """A configuration that stands in an attribute as JSON; its text where it is none."""
+        """Return a configuration from an attribute: parsed JSON, or the text if it is not JSON."""
         text = self._text(name)
         if text is None:
             return None
@@ -175,12 +175,12 @@ class _Network:
         except (ValueError, RecursionError):
             return text
 
-    def _names(self, told: dict[str, Attribute], name: str) -> list[str]:
+    def _names(self, attributes: dict[str, Attribute], name: str) -> list[str]:
         """A list of names, put together where it was cut to fit an attribute."""
-        pieces = [told[name]] if name in told else []
+        pieces = [attributes[name]] if name in attributes else []
         number = 0
         while not pieces or number:
-            piece = told.get(f"{name}{number}")
+            piece = attributes.get(f"{name}{number}")
             if piece is None:
                 break
             pieces.append(piece)
@@ -191,9 +191,9 @@ class _Network:
         return found
 
     def writer(self) -> dict[str, str]:
-        """What the file tells of its writer."""
-        told = {"keras": self.version, "backend": self.backend}
-        return {name: value for name, value in told.items() if value is not None}
+        """What the file states about its writer."""
+        writer = {"keras": self.version, "backend": self.backend}
+        return {name: value for name, value in writer.items() if value is not None}
 
     def tree(self) -> dict[str, Any]:
         """The weights by path, in the order of the layers."""
@@ -218,7 +218,7 @@ class _Network:
 
     def _ordered(self, group: dict[str, Any]) -> dict[str, Any]:
         ranks: dict[str, int] = {}
-        for name in self._names(self.weights_told, "layer_names"):
+        for name in self._names(self.weights_attributes, "layer_names"):
             ranks.setdefault(name.partition("/")[0], len(ranks))
         order = sorted(group, key=lambda name: ranks.get(name, len(ranks)))
         return {name: group[name] for name in order}
@@ -229,10 +229,10 @@ class _Network:
             kind = dataset.type.dtype
             if kind.kind != "V" or kind.names is not None or kind.itemsize > 2:
                 continue
-            told = self._attributes(path).get("dtype")
+            stated = self._attributes(path).get("dtype")
             # The layout of old has no such attribute, and no other type of Keras takes two bytes.
-            untold = "bfloat16" if kind.itemsize == 2 else None
-            name = untold if told is None else self.walk.value(path, told)
+            default = "bfloat16" if kind.itemsize == 2 else None
+            name = default if stated is None else self.walk.value(path, stated)
             try:
                 dtype = extended(name) if isinstance(name, str) else None
             except KeyError:
@@ -254,7 +254,7 @@ class _Network:
         backend, known_by = self._backend(names)
         known = {
             *("model_config", "training_config", "keras_version", "backend", "layer_names"),
-            *(name for name in self.told if name.startswith("layer_names")),
+            *(name for name in self.attributes if name.startswith("layer_names")),
         }
         return {
             "kind": "model" if self.is_model else "weights",
@@ -270,16 +270,16 @@ class _Network:
             ),
             "attributes": {
                 name: attribute_json(self.walk.value("", one))
-                for name, one in self.told.items()
+                for name, one in self.attributes.items()
                 if name not in known
             },
         }
 
     def _layers(self) -> Iterator[tuple[str, list[str]]]:
         """Layers in order, each with the names of its weights."""
-        names = self._names(self.weights_told, "layer_names")
-        if not names and "nb_layers" in self.told:  # 0.x
-            count = self.walk.value("", self.told["nb_layers"])
+        names = self._names(self.weights_attributes, "layer_names")
+        if not names and "nb_layers" in self.attributes:  # 0.x
+            count = self.walk.value("", self.attributes["nb_layers"])
             most = len(self.walk.tree)
             names = [f"layer_{number}" for number in range(min(int(count), most))] \
                 if isinstance(count, int | np.integer) else []  # fmt: skip
@@ -287,20 +287,20 @@ class _Network:
             names = ["graph"]
         for name in names:
             path = f"{self.home}/{name}" if self.home else name
-            told = self._attributes(path)
-            own = self._names(told, "weight_names")
-            if not own and "nb_params" in told:
+            attributes = self._attributes(path)
+            own = self._names(attributes, "weight_names")
+            if not own and "nb_params" in attributes:
                 group = self.walk.value_at(path)
                 own = sorted(group, key=_number_in) if isinstance(group, dict) else []
             yield name, own
 
     def _named(self) -> dict[str, str]:
-        """What releases from 3.8 on note beside numbered weights: path of ``vars`` -> layer's name."""
+        """Return the names that releases since 3.8 store with numbered weights: path of ``vars`` -> layer."""
         found: dict[str, str] = {}
         for path, node in self.walk.nodes.items():
             if node.kind == "group" and path.rpartition("/")[2] == "vars":
-                told = self._attributes(path).get("name")
-                name = None if told is None else self.walk.value(path, told)
+                stated = self._attributes(path).get("name")
+                name = None if stated is None else self.walk.value(path, stated)
                 if isinstance(name, str):
                     found[path] = name
         return found
@@ -323,7 +323,7 @@ class _Network:
             return "tensorflow", "names of weights that end in ':0'"
         if names and self.version is not None and self.version.startswith("1."):
             return "theano", "names of weights without ':0', of a release that had two backends"
-        if "nb_layers" in self.told and not names:
+        if "nb_layers" in self.attributes and not names:
             return None, ""
         return None, ""
 
@@ -399,9 +399,9 @@ def _archived_weights(
     for member in files:
         network = _Network(_hdf5(directory, member, options, verify))
         merge(tree, network.tree())
-        told = network.structure()
-        weights += told["weights"]
-        named |= told["named"]
+        structure = network.structure()
+        weights += structure["weights"]
+        named |= structure["named"]
         damage += network.file.damage
     member = None if files else directory.find("model.weights.npz")
     if member is not None and options.open_nested is not None:  # its variables are pickled in it
@@ -418,7 +418,7 @@ def _hdf5(directory: ZipDirectory, member: Member, options: Options, verify: boo
 
 
 def _assets(directory: ZipDirectory, verify: bool) -> dict[str, bytes]:
-    """Files that layers keep beside their weights (vocabularies), by their path."""
+    """Return the files that layers store next to their weights (vocabularies), by path."""
     found: dict[str, bytes] = {}
     for name in directory.names:
         member = directory.find(name)

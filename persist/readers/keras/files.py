@@ -9,13 +9,13 @@ Evidence    ``keras/models.py`` of 0.3.3, ``keras/engine/topology.py`` of 1.2.2,
             0.3.3, 1.2.2, 2.0.9, 2.2.4, 3.0.5, and of tf.keras 1.15 and 2.3.
 Traps       The order of layers and weights is that of attributes, not of links;
             lists over 64 KB are cut into ``weight_names0``, ``weight_names1``. A
-            layer's name may hold slashes. Inner weights of a nested model stand under
+            layer's name may hold slashes. Inner weights of a nested model are under
             the outer layer. ``.weights.h5`` of 3.x names weights by class and number.
-            bfloat16 is stored as two opaque bytes, since 3.0 beside an attribute ``dtype``.
+            bfloat16 is stored as two opaque bytes, since 3.0 with an attribute ``dtype``.
 Gives       The weights under the path of their dataset, without ``model_weights/``;
-            ``optimizer_weights/...``; ``keras_version`` and ``backend`` where the file
-            tells them. ``file.structure``: configuration, layers and weights in order.
-            Marshalled code of Lambda layers stands in ``@code`` as bytes.
+            ``optimizer_weights/...``; ``keras_version`` and ``backend`` if the file
+            states them. ``file.structure``: configuration, layers and weights in order.
+            Marshalled code of Lambda layers is in ``@code`` as bytes.
 """
 
 from __future__ import annotations

@@ -5,12 +5,12 @@ Written by  Keras 0.1 to 3.x and tf.keras: ``model.to_json()``; ``model.to_yaml(
 Evidence    ``keras/models.py`` of 0.3.3 and 1.2.2, ``keras/engine/topology.py`` of
             2.2.4, ``keras/src/saving/saving_lib.py`` of 3.10; files of 0.3.3, 1.2.2,
             2.0.9 and 2.2.4.
-Traps       In 0.x a layer's ``name`` is its class, and loss and optimizer stand
-            inside. ``config`` is a list up to 2.2 for a sequence, a dict later. YAML
+Traps       In 0.x a layer's ``name`` is its class, and loss and optimizer are
+            inside it. ``config`` is a list up to 2.2 for a sequence, a dict later. YAML
             of 1.x holds Python's own tags, and NumPy's numbers as calls.
-Gives       The structure as it is written; ``file.structure`` has its layers in
-            order. Of a sharded file, the weights of all shards. Code of a Lambda
-            layer stands in ``@code`` as bytes.
+Gives       The structure as written; ``file.structure`` has its layers in
+            order. For a sharded file, the weights of all shards. The code of a Lambda
+            layer is in ``@code`` as bytes.
 """
 
 from __future__ import annotations
@@ -114,9 +114,9 @@ def _structure(value: dict[str, Any]) -> Content:
 
     version, backend = value.get("keras_version"), value.get("backend")
     writer = {
-        name: told
-        for name, told in (("keras", version), ("backend", backend))
-        if isinstance(told, str)
+        name: value
+        for name, value in (("keras", version), ("backend", backend))
+        if isinstance(value, str)
     }
     tree: dict[str, Any] = dict(value)
     codes = codes_of(value)
@@ -139,8 +139,8 @@ def _shards(value: Any) -> list[str]:
     if not isinstance(value, dict) or not isinstance(value.get("weight_map"), dict):
         return []
     names: dict[str, None] = {}
-    for told in value["weight_map"].values():
-        for name in told if isinstance(told, list) else [told]:
+    for files in value["weight_map"].values():
+        for name in files if isinstance(files, list) else [files]:
             if not isinstance(name, str) or not name.endswith(".h5"):
                 return []
             names[name] = None
@@ -157,11 +157,11 @@ def _sharded(source: Source, names: list[str], value: Any, options: Options) -> 
         if shard is None:
             if not options.salvage:
                 raise DamagedFileError(
-                    f"the shard {name!r} is not beside it.",
+                    f"the shard {name!r} is not next to it.",
                     file=source.name,
                     remedy="Put all shards in its folder, or open with salvage=True.",
                 )
-            damage.append(f"the shard {name!r} is not beside it")
+            damage.append(f"the shard {name!r} is not next to it")
             continue
         file = Hdf5(shard, verify=options.verify != "never", salvage=options.salvage)
         merge(tree, file.walk().tree)

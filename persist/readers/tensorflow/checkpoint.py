@@ -13,7 +13,7 @@ Traps       A V2 prefix is no file. A V1 checkpoint is a file without a suffix,
             tensor's own entry has no bytes. Strings may end in NULs.
 Gives       Name of the variable, or key of the object -> lazy array; partitioned
             variables put together; strings as arrays of ``bytes`` objects.
-            ``structure``: the state file, the checkpoints beside, types and
+            ``structure``: the state file, the other checkpoints, types and
             parts of each tensor, the graph of objects.
 """
 
@@ -75,7 +75,7 @@ class TensorFlowCheckpointReader(Reader):
             found = None if is_state(source) else _find(source)
         if found is None:
             raise DamagedFileError(
-                f"the state file names {state.latest!r}, which is not beside it."
+                f"the state file names {state.latest!r}, which is not next to it."
                 if state is not None and is_state(source)
                 else "no whole checkpoint lies here.",
                 file=source.name,
@@ -108,10 +108,10 @@ def _claims(source: Source) -> str | None:
         return _claims_table(source)
     shard = split_shard(source.basename)
     if shard is not None and shard[1] == "data" and source.sibling(f"{shard[0]}.index"):
-        return f"a shard of the checkpoint {shard[0]!r}, whose index is beside it"
+        return f"a shard of the checkpoint {shard[0]!r}, whose index is next to it"
     name = source.basename
     if name.endswith(".index") and name.removesuffix(".index") in bundles(source.children()):
-        return "named as the index of the shards beside it"
+        return "named as the index of the shards next to it"
     if is_state(source):
         return "text that begins as the state file of checkpoints"
     return None
@@ -170,7 +170,7 @@ def _find(source: Source) -> _Found | None:
 
 
 def _near(source: Source, name: str) -> Source | None:
-    """A file in the folder, or beside the file or prefix."""
+    """Return a file in the folder, or next to the file or prefix."""
     found = source.child(name) if source.kind == "folder" else source.sibling(name)
     return found if found is not None and found.kind == "file" else None
 
@@ -187,7 +187,7 @@ def _by_prefix(prefix: str, source: Source) -> _Found | None:
     shard = split_shard(files[0]) if files else None
     if shard is None:
         return None
-    # The count of the shards stands in each name.
+    # Each name contains the number of shards.
     wanted = [f"{prefix}-{number:05d}-of-{shard[2]:05d}" for number in range(shard[2])]
     present = set(files)
     found = [file for name in wanted if name in present and (file := _near(source, name))]
@@ -259,7 +259,7 @@ def _read(found: _Found, options: Options) -> Content:
         raise DamagedFileError(
             f"{len(found.missing)} of its shards are not there: {', '.join(found.missing[:4])}.",
             file=found.files[0].name,
-            remedy="They belong beside it; salvage=True gives what the others hold.",
+            remedy="Put them next to it, or read the tensors of the other shards with salvage=True.",
         )
     table = TensorTable(found.files, verify, options.salvage)
     table.damage[:0] = [f"shard {name} is not there" for name in found.missing]
@@ -272,11 +272,15 @@ def _read(found: _Found, options: Options) -> Content:
 
 
 def _bundle_structure(bundle: Bundle) -> dict[str, Any]:
-    told: dict[str, Any] = {"format": "V2", "shards": bundle.shards, "tensors": bundle.described}
+    structure: dict[str, Any] = {
+        "format": "V2",
+        "shards": bundle.shards,
+        "tensors": bundle.described,
+    }
     graph = bundle.object_graph()
     if graph is not None:
-        told["object_graph"] = graph
-    return told
+        structure["object_graph"] = graph
+    return structure
 
 
 def _describe(
@@ -287,27 +291,27 @@ def _describe(
     series: list[Step],
     step: Step | None,
 ) -> None:
-    """Add what the files around tell to what the checkpoint does."""
+    """Add information from the neighbouring files to the structure of the checkpoint."""
     inner = content.structure
 
     def structure() -> dict[str, Any]:
-        told: dict[str, Any] = {"prefix": found.prefix}
+        structure: dict[str, Any] = {"prefix": found.prefix}
         if state is not None:
-            told["checkpoint_state"] = state.told()
+            structure["checkpoint_state"] = state.told()
         names = source.children()
-        told["files"] = _files(names, found.prefix) or [file.basename for file in found.files]
-        told["checkpoints"] = sorted(
+        structure["files"] = _files(names, found.prefix) or [file.basename for file in found.files]
+        structure["checkpoints"] = sorted(
             {*bundles(names), *tables(names)} | {item.name for item in series}
         )
         if step is not None:
-            told["series"] = {
+            structure["series"] = {
                 "steps": [item.number for item in series if item.number >= 0],
                 "names": [item.name for item in series],
                 "step": step.number if step.number >= 0 else None,
                 "name": step.name,
             }
-        told.update(inner() if callable(inner) else inner)
-        return told
+        structure.update(inner() if callable(inner) else inner)
+        return structure
 
     content.structure = structure
 

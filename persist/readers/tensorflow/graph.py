@@ -1,4 +1,4 @@
-"""TensorFlow's graphs: frozen ``.pb`` and ``.pbtxt``, and ``.meta`` beside a checkpoint.
+"""TensorFlow's graphs: frozen ``.pb`` and ``.pbtxt``, and ``.meta`` of checkpoints.
 
 Written by  ``tf.train.write_graph``, ``convert_variables_to_constants`` and
             ``freeze_graph`` since 0.5; ``Saver.save`` and ``export_meta_graph``.
@@ -8,10 +8,10 @@ Evidence    TensorFlow's ``core/framework/graph.proto``, ``node_def.proto``,
 Traps       A ``.pb`` has no magic: its first node must have a name and an op.
             ONNX, Caffe and descriptors are messages, too. A constant may be one
             value for a whole shape. The variables of a ``.meta`` are in the
-            checkpoint beside it.
+            checkpoint next to it.
 Gives       Name of the Const node -> array (of those in functions:
-            ``function/node``); of a ``.meta`` with its checkpoint beside it the
-            variables, too. ``structure``: nodes, ops, where the graph begins and
+            ``function/node``); for a ``.meta`` next to its checkpoint also the
+            variables. ``structure``: nodes, ops, where the graph begins and
             may end; of a ``.meta`` its signatures, collections, saver.
 """
 
@@ -64,16 +64,16 @@ class TensorFlowGraphReader(Reader):
             )
         graph = message.message("graph_def")
         tree: dict[str, Any] = {}
-        beside = _checkpoint_beside(source, options, damage)
-        if beside is not None and isinstance(beside.tree, dict):
-            tree.update(beside.tree)
-            damage += beside.damage
+        checkpoint = _neighbouring_checkpoint(source, options, damage)
+        if checkpoint is not None and isinstance(checkpoint.tree, dict):
+            tree.update(checkpoint.tree)
+            damage += checkpoint.damage
         if graph is not None:
             for name, value in constants(graph, options.salvage, damage).items():
                 tree.setdefault(name, value)
         return Content(
             tree,
-            structure=lambda: _structure(source, message, graph, beside),
+            structure=lambda: _structure(source, message, graph, checkpoint),
             writer=_writer(message),
             damage=damage,
             format="tensorflow-meta-graph",
@@ -86,7 +86,7 @@ def _writer(meta: Message) -> dict[str, str]:
     return {"tensorflow": version} if version else {}
 
 
-def _checkpoint_beside(source: Source, options: Options, damage: list[str]) -> Content | None:
+def _neighbouring_checkpoint(source: Source, options: Options, damage: list[str]) -> Content | None:
     """The checkpoint that ``<prefix>.meta`` was saved with, if its files are here."""
     name = source.basename
     if not name.endswith(".meta") or options.open_nested is None:
@@ -99,20 +99,20 @@ def _checkpoint_beside(source: Source, options: Options, damage: list[str]) -> C
         try:
             return options.open_nested(found)
         except FormatError as error:
-            damage.append(f"the checkpoint beside it was left out, for {error}")
+            damage.append(f"the checkpoint next to it was left out: {error}")
             return None
     return None
 
 
 def _structure(
-    source: Source, meta: Message, graph: Message | None, beside: Content | None
+    source: Source, meta: Message, graph: Message | None, checkpoint: Content | None
 ) -> dict[str, Any]:
     from persist._wire.tensorflow.graph import graph_structure, meta_structure
 
-    told: dict[str, Any] = {"files": [source.basename], "meta_graph": meta_structure(meta)}
+    description: dict[str, Any] = {"files": [source.basename], "meta_graph": meta_structure(meta)}
     if graph is not None:
-        told.update(graph_structure(graph))
-    if beside is not None:
-        inner = beside.structure
-        told["checkpoint"] = inner() if callable(inner) else inner
-    return told
+        description.update(graph_structure(graph))
+    if checkpoint is not None:
+        inner = checkpoint.structure
+        description["checkpoint"] = inner() if callable(inner) else inner
+    return description

@@ -119,7 +119,7 @@ def _without_graph(source: Source, options: Options) -> Content:
     )  # fmt: skip
     return Content(
         dict(variables.tensors),
-        structure=lambda: _told(variables),
+        structure=lambda: _variables_structure(variables),
         damage=[f"{note}: only the variables are here", *variables.damage],
     )
 
@@ -150,12 +150,12 @@ def _variables(model: Source, options: Options, damage: list[str]) -> Bundle | N
         return None
 
 
-def _told(variables: Bundle) -> dict[str, Any]:
-    told: dict[str, Any] = {"tensors": variables.described}
+def _variables_structure(variables: Bundle) -> dict[str, Any]:
+    structure: dict[str, Any] = {"tensors": variables.described}
     graph = variables.object_graph()
     if graph is not None:
-        told["object_graph"] = graph
-    return told
+        structure["object_graph"] = graph
+    return structure
 
 
 def _note_missing(metas: list[Message], damage: list[str]) -> None:
@@ -171,7 +171,7 @@ def _note_missing(metas: list[Message], damage: list[str]) -> None:
             shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
             damage.append(
                 f"the graph has {len(names)} variables ({shown}), but no variables/variables.index "
-                "lies beside it: their values are not here"
+                "is next to it: their values are not here"
             )
             return
 
@@ -186,7 +186,7 @@ def _writer(metas: list[Message]) -> dict[str, str]:
 
 
 def _structure(model: Source, message: Message, variables: Bundle | None) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    structure: dict[str, Any] = {
         "schema_version": message.integer("saved_model_schema_version"),
         "files": _files(model),
         "meta_graphs": [_meta(meta) for meta in message.messages("meta_graphs")],
@@ -195,25 +195,25 @@ def _structure(model: Source, message: Message, variables: Bundle | None) -> dic
         ],
     }
     if variables is not None:
-        told.update(_told(variables))
+        structure.update(_variables_structure(variables))
     metadata = model.sibling(_METADATA)
     if metadata is not None and metadata.kind == "file":
-        told["keras_metadata"] = _metadata(metadata)
-    return told
+        structure["keras_metadata"] = _metadata(metadata)
+    return structure
 
 
 def _meta(meta: Message) -> dict[str, Any]:
     from persist._wire.tensorflow.graph import graph_structure, meta_structure
 
-    told = meta_structure(meta)
+    structure = meta_structure(meta)
     graph = meta.message("graph_def")
     if graph is not None:
-        told["graph"] = graph_structure(graph)
-    return told
+        structure["graph"] = graph_structure(graph)
+    return structure
 
 
 def _metadata(source: Source) -> list[dict[str, Any]]:
-    """What Keras laid beside the model: class and config of each of its objects."""
+    """Return Keras's metadata of the model: class and config of each of its objects."""
     from persist._wire.tensorflow.schemas import SCHEMAS
 
     try:

@@ -1,15 +1,15 @@
-"""``torch.distributed.checkpoint``: a folder of parts, and ``.metadata`` that tells which is where.
+"""``torch.distributed.checkpoint``: a folder of parts, and an index of them in ``.metadata``.
 
 Written by  PyTorch since 1.12 (``torch.distributed.checkpoint.save``, ``save_state_dict``);
             through it Lightning, Accelerate, torchtitan and others, for FSDP.
 Evidence    ``torch/distributed/checkpoint/metadata.py``, ``filesystem.py``,
             ``default_planner.py`` and ``_nested_dict.py`` of 2.0 to 2.13.
-Traps       A part (``__0_0.distcp``) is many whole files of ``torch.save`` one behind the other, and
-            opens as the last of them if it is taken for one. Keys are joined by dots, and what
-            they were stands in ``planner_data``. Numbers of a list are integers there,
-            keys of a dict always text. An item may be packed by zstd.
-Gives       The state as it was saved. A tensor is put together of its chunks when it is read;
-            until then nothing of the parts is.
+Traps       A part (``__0_0.distcp``) is a sequence of complete ``torch.save`` files; read as a
+            single file, it opens as the last of them. Keys are joined by dots, and the
+            original paths are in ``planner_data``, where list indices are integers and
+            keys of dicts always text. An item may be compressed by zstd.
+Gives       The state as it was saved. A tensor is assembled from its chunks when it is read;
+            until then the parts are not read.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class DistributedReader(Reader):
         if name == _METADATA:
             return "a pickle of torch.distributed's metadata"
         if name.encode() in bytes(metadata.view(0, min(metadata.size, _LARGEST))):
-            return f'a part that "{_METADATA}" beside it names'
+            return f'a part that "{_METADATA}" next to it names'
         return None
 
     def read(self, source: Source, options: Options) -> Content:
@@ -77,13 +77,13 @@ class DistributedReader(Reader):
         if metadata is None:
             raise DamagedFileError(f'no "{_METADATA}" is in it any more.', file=source.name)
         machine = machine_for(metadata, Origin(metadata))
-        told = _Told(machine.load(metadata.cursor()), metadata)
+        catalog = _Catalog(machine.load(metadata.cursor()), metadata)
         parts = _Parts(source, options)
         damage: list[str] = []
         values: dict[str, Any] = {}
-        for name, item in told.items.items():
+        for name, item in catalog.items.items():
             try:
-                values[name] = _value(name, item, told, parts)
+                values[name] = _value(name, item, catalog, parts)
             except DamagedFileError as error:
                 if not options.salvage:
                     raise
@@ -92,16 +92,16 @@ class DistributedReader(Reader):
         def structure() -> dict[str, Any]:
             return {
                 "container": "folder",
-                "files": sorted({place.file for place in told.places.values()}),
+                "files": sorted({place.file for place in catalog.places.values()}),
                 "globals": sorted(f"{ref.module} {ref.name}" for ref in machine.globals.values()),
                 "tensors": {
                     name: {"chunks": len(chunks)}
-                    for name, item in told.items.items()
+                    for name, item in catalog.items.items()
                     if (chunks := item.fields().get("chunks"))
                 },
             }
 
-        tree = _nested(values, told.paths)
+        tree = _nested(values, catalog.paths)
         return Content(
             tree, structure=structure, damage=damage, globals={*machine.globals, "torch"}
         )
@@ -130,11 +130,11 @@ def _found(source: Source) -> Source | None:
     return found if head[:1] == b"\x80" and _MARK.search(head) else None
 
 
-class _Told:
-    """What the metadata tells.
+class _Catalog:
+    """The parsed metadata.
 
     Attributes:
-        items: key -> the record that tells of a tensor, or of other bytes.
+        items: key -> the record that describes a tensor, or other bytes.
         places: (key, first index along each axis) -> where the item lies.
         paths: key -> the steps that it was made of.
     """
@@ -144,11 +144,11 @@ class _Told:
         fields = tree.fields() if isinstance(tree, Record) else {}
         items, places = fields.get("state_dict_metadata"), fields.get("storage_data")
         if not isinstance(items, dict) or not isinstance(places, dict):
-            raise self.damaged("it tells no items and places.")
+            raise self.damaged("it lists no items and places.")
         self.items: dict[str, Record] = {}
         for name, item in items.items():
             if not isinstance(name, str) or not isinstance(item, Record):
-                raise self.damaged(f"{str(name)[:80]!r} is told by no record.")
+                raise self.damaged(f"{str(name)[:80]!r} is not described by a record.")
             self.items[name] = item
         self.places: dict[Index, _Place] = {}
         for index, place in places.items():
@@ -221,48 +221,50 @@ class _Parts:
         return self._options.open_nested(alone).tree
 
 
-def _value(name: str, item: Record, told: _Told, parts: _Parts) -> Any:
+def _value(name: str, item: Record, catalog: _Catalog, parts: _Parts) -> Any:
     """A tensor, made of its chunks when it is read; of other things what was saved."""
     fields = item.fields()
     if "chunks" not in fields:
-        return parts.tree(parts.of(_at((name, ()), told), name))
-    shape = told.numbers(fields.get("size"))
-    dtype = dtype_of(_kind(name, fields.get("properties"), told))
+        return parts.tree(parts.of(_at((name, ()), catalog), name))
+    shape = catalog.numbers(fields.get("size"))
+    dtype = dtype_of(_kind(name, fields.get("properties"), catalog))
     chunks = fields["chunks"]
     if not isinstance(chunks, list) or not all(isinstance(chunk, Record) for chunk in chunks):
-        raise told.damaged(f"the chunks of {name!r} are {str(chunks)[:80]!r}.")
+        raise catalog.damaged(f"the chunks of {name!r} are {str(chunks)[:80]!r}.")
     pieces: list[tuple[tuple[slice, ...], Source, _Place]] = []
     covered = 0
     for chunk in chunks:
-        start, extent = (told.numbers(chunk.fields().get(part)) for part in ("offsets", "sizes"))
+        start, extent = (catalog.numbers(chunk.fields().get(part)) for part in ("offsets", "sizes"))
         inside = tuple(slice(at, at + length) for at, length in zip(start, extent, strict=False))
         if len({len(start), len(extent), len(shape)}) > 1 or any(
             part.stop > whole for part, whole in zip(inside, shape, strict=True)
         ):
-            raise told.damaged(f"a chunk of {extent} at {start} is no part of {name!r} of {shape}.")
-        place = _at((name, start), told)
+            raise catalog.damaged(
+                f"a chunk of {extent} at {start} is no part of {name!r} of {shape}."
+            )
+        place = _at((name, start), catalog)
         pieces.append((inside, parts.of(place, name), place))
         covered += math.prod(extent)
     if covered != math.prod(shape):
-        raise told.damaged(f"the chunks of {name!r} hold {covered:,} elements of {shape}.")
+        raise catalog.damaged(f"the chunks of {name!r} hold {covered:,} elements of {shape}.")
     fetch = functools.partial(_whole, dtype, shape, pieces, parts.tree)
     return decodable(LazyArray(dtype, shape, fetch), f"tensor {name!r}")
 
 
-def _at(index: Index, told: _Told) -> _Place:
-    place = told.places.get(index)
+def _at(index: Index, catalog: _Catalog) -> _Place:
+    place = catalog.places.get(index)
     if place is None:
-        raise told.damaged(f"where {index[0]!r} at {index[1]} lies is not told.")
+        raise catalog.damaged(f"the place of {index[0]!r} at {index[1]} is not given.")
     return place
 
 
-def _kind(name: str, properties: Any, told: _Told) -> str:
+def _kind(name: str, properties: Any, catalog: _Catalog) -> str:
     """The dtype's name, which is the first of a tensor's properties."""
     state = properties.state if isinstance(properties, Record) else None
     first = state.get("dtype") if isinstance(state, dict) else state and state[0]
     kind = kind_of(first.name) if isinstance(first, Global) else None
     if kind is None:
-        raise told.damaged(f"the dtype of {name!r} is {str(first)[:80]!r}.")
+        raise catalog.damaged(f"the dtype of {name!r} is {str(first)[:80]!r}.")
     return kind
 
 

@@ -1,15 +1,15 @@
-"""What ``torch.export`` and ``torch.package`` write: archives of weights beside a program.
+"""Archives of ``torch.export`` and ``torch.package``: weights together with a program.
 
 Written by  ``torch.export.save`` since 2.1 (``.pt2``), ``torch.package`` since 1.9.
 Evidence    ``torch/export/pt2_archive/_package.py`` and ``constants.py``,
             ``torch/_export/serde/schema.py`` (its numbers of dtypes), ``torch/export/__init__.py``
             of 2.1 to 2.7; ``torch/package/package_exporter.py`` and ``package_importer.py``.
 Traps       Exports until 2.7 have no folder, and hold whole files of torch.save;
-            since 2.8 each weight is a record of raw bytes, and a JSON tells its
-            dtype by a number. A package holds any number of pickles, which share
+            since 2.8 each weight is a record of raw bytes, and a JSON file states
+            its dtype as a number. A package holds any number of pickles, which share
             ``.data/<key>.storage``.
-Gives       Of an export ``state_dict`` and ``constants`` by name; of a package its
-            resources by their paths: what the pickles hold, and texts.
+Gives       For an export ``state_dict`` and ``constants`` by name; for a package its
+            resources by path: the content of pickles, and texts.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ class ExportReader(Reader):
             origin = Origin(source, find, archive.text("byteorder") == "big")
             for record in archive.below(folder):
                 if record.endswith(end):
-                    told = _json(archive, folder + record)
-                    for name, item in told.get("config", {}).items():
+                    described = _json(archive, folder + record)
+                    for name, item in described.get("config", {}).items():
                         tree[part][name] = _weight(item, archive, folder, origin, options)
         return _content(tree, archive)
 
@@ -116,12 +116,12 @@ def _json(archive: Archive, record: str) -> dict[str, Any]:
     data = archive.open(record)
     data.spend(data.size)
     try:
-        told = json.loads(data.read(0, data.size))
+        described = json.loads(data.read(0, data.size))
     except (ValueError, RecursionError) as error:
         what = f"it is no JSON ({error})."
     else:
-        if isinstance(told, dict) and isinstance(told.get("config", {}), dict):
-            return told
+        if isinstance(described, dict) and isinstance(described.get("config", {}), dict):
+            return described
         what = "it is no object with a config."
     raise DamagedFileError(
         what, file=data.name, where=f"record {record!r}", remedy="The file is damaged."
@@ -135,11 +135,11 @@ def _weight(item: Any, archive: Archive, folder: str, origin: Origin, options: O
         if item.get("use_pickle"):
             assert options.open_nested is not None
             return options.open_nested(archive.open(folder + key)).tree
-        told = item["tensor_meta"]
-        kind = _SCALAR_TYPES[told["dtype"]]
-        shape = tuple(extent["as_int"] for extent in told["sizes"])
-        strides = tuple(stride["as_int"] for stride in told["strides"])
-        offset = told["storage_offset"]["as_int"]
+        described = item["tensor_meta"]
+        kind = _SCALAR_TYPES[described["dtype"]]
+        shape = tuple(extent["as_int"] for extent in described["sizes"])
+        strides = tuple(stride["as_int"] for stride in described["strides"])
+        offset = described["storage_offset"]["as_int"]
         if not all(type(number) is int for number in (*shape, *strides, offset)):
             raise TypeError("a shape that is no integers")
         if len(shape) != len(strides):
@@ -147,12 +147,12 @@ def _weight(item: Any, archive: Archive, folder: str, origin: Origin, options: O
         member = archive.find(folder + key)
         size = 0 if member is None else member.size
         is_parameter = bool(item.get("is_param"))
-        is_trained = bool(told.get("requires_grad"))
+        is_trained = bool(described.get("requires_grad"))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, DamagedFileError):
             raise
         raise DamagedFileError(
-            f"a weight is told by what is none ({type(error).__name__}: {error}).",
+            f"the description of a weight is invalid ({type(error).__name__}: {error}).",
             file=origin.file.name,
             remedy="The file is damaged, or newer than this program.",
         ) from error

@@ -6,12 +6,12 @@ Written by  PyTorch 0.1.7 to 1.5, and later ones with
 Evidence    ``torch/serialization.py``, ``_legacy_save`` and ``_legacy_load``;
             ``torch/csrc/generic/serialization.cpp`` of 0.2 to 1.5.
 Traps       It begins as a pickle, of one long integer, and plain pickle fails
-            on it. The storages follow the pickles, so that a tensor is named
-            before its data is found; how many bytes an element of a storage
-            takes is told by whoever named it first. Numbers are little-endian
+            on it. The storages follow the pickles, so a tensor is described
+            before its data is reached; the item size of a storage comes from
+            the first reference to it. Numbers are little-endian
             on every machine. Releases before 1.2 keep the source text of classes
             in the persistent ids.
-Gives       The object; tensors look into the storages by offsets.
+Gives       The object; tensors are views of the storages.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class LegacyReader(Reader):
         machine = machine_for(source, origin, py2_str=options.py2_str)
         cursor = source.cursor()
         _check(machine, cursor)
-        told = machine.load(cursor)
+        system = machine.load(cursor)
         tree = machine.load(cursor)
         try:
             keys = machine.load(cursor)
@@ -73,7 +73,7 @@ class LegacyReader(Reader):
             damage.append(str(error))
         return Content(
             tree,
-            structure=lambda: _structure(tree, machine, origin, told),
+            structure=lambda: _structure(tree, machine, origin, system),
             writer=_writer(machine),
             damage=damage,
             globals={*machine.globals, "torch"},
@@ -92,11 +92,11 @@ def _check(machine: Machine, cursor: Cursor) -> None:
 
 
 def _place(source: Source, cursor: Cursor, origin: Origin, keys: Any) -> None:
-    """Find the bytes of each storage, which stand in the order of the keys."""
+    """Find the bytes of each storage; they are stored in the order of the keys."""
     from persist._wire.torch.rebuild import text_of
 
     if not isinstance(keys, list):
-        raise cursor.damaged(f"a {type(keys).__name__} stands where the list of storages is due.")
+        raise cursor.damaged(f"a {type(keys).__name__} is where the list of storages was expected.")
     for item in keys:
         key = text_of(item)
         blob = origin.blobs.get(key)
@@ -122,11 +122,11 @@ def _writer(machine: Machine) -> dict[str, str]:
     return {"python": "2"} if machine.has_py2_str else {}
 
 
-def _structure(tree: Any, machine: Machine, origin: Origin, told: Any) -> dict[str, Any]:
+def _structure(tree: Any, machine: Machine, origin: Origin, system: Any) -> dict[str, Any]:
     return {
         "container": "legacy stream",
         "protocol": machine.protocol,
-        "system": simple(told) if isinstance(told, dict) else {},
+        "system": simple(system) if isinstance(system, dict) else {},
         "globals": sorted(f"{ref.module} {ref.name}" for ref in machine.globals.values()),
         **({"sources": origin.sources} if origin.sources else {}),
         **outline(tree),

@@ -6,11 +6,11 @@ Written by  PyTorch 1.12 and later: ``module._save_for_lite_interpreter(path,
 Evidence    ``torch/csrc/jit/serialization/mobile_bytecode.fbs`` and
             ``flatbuffer_serializer.cpp`` of 1.12 to 2.4; ``c10/core/ScalarType.h``,
             ``QScheme.h``.
-Traps       Values are a list, and name each other by their number in it; parts always come
-            before what they are part of, and number 0 is None. Classes with a
-            ``__setstate__`` of their own have a state instead of attributes. Of tensors that share
-            a storage, it is stored once.
-Gives       As of other TorchScript: the module as a record, with parameters, buffers,
+Traps       Values are a list and refer to each other by index; parts always come before the
+            value that contains them, and index 0 is None. Classes with a
+            ``__setstate__`` of their own have a state instead of attributes. A storage that
+            several tensors share is stored once.
+Gives       As for other TorchScript files: the module as a record, with parameters, buffers,
             attributes and submodules under their own names; tensors that are constants
             of the program under ``constants``.
 """
@@ -165,12 +165,12 @@ class _Values:
         number = table.number(0, "I")
         if number >= len(self._types):
             raise table.damaged(f"its class is number {number:,} of {len(self._types):,}.")
-        told = self._types[number]
-        cls = self._class(told.text(0))
+        declared = self._types[number]
+        cls = self._class(declared.text(0))
         state = self.at(table.number(1, "I"), len(self.made))
         if not table.has(2):
             return Record(cls, state, kind="newobj")
-        names, items = told.texts(2), self._all(table, 2)
+        names, items = declared.texts(2), self._all(table, 2)
         if len(names) != len(items):
             raise table.damaged(f"{len(names):,} attributes have {len(items):,} values.")
         return Record(cls, dict(zip(names, items, strict=True)), kind="newobj")
@@ -185,7 +185,7 @@ class _Values:
         return Record(self._class(table.text(0)), kind="newobj", args=(value,))
 
     def _function(self, table: Table) -> Global:
-        """A method: its name, as a value; what it calls and uses beside."""
+        """A method: its name, as a value, and the names that it calls and uses."""
         name = table.text(0)
         called = [".".join(filter(None, (item.text(0), item.text(1)))) for item in table.tables(2)]
         self.functions[name] = list(dict.fromkeys(called))

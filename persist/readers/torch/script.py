@@ -1,14 +1,14 @@
-"""TorchScript: a module that was compiled, as an archive of its data and its code.
+"""TorchScript: a compiled module, as an archive of its data and its code.
 
 Written by  ``torch.jit.save`` since 1.0 (C++ and Python), also for mobile
             (``_save_for_lite_interpreter``, ``.ptl``).
 Evidence    ``torch/csrc/jit/serialization/export_module.cpp``, ``pickler.cpp``,
             ``torch/jit/_pickle.py``; ``caffe2/proto/torch.proto`` of 1.0 to 1.2.
-Traps       Until 1.2 there is no ``data.pkl``: a ``model.json`` tells the modules, and of
-            each tensor its shape, strides and record, in decimal text; attributes that are
-            no tensors are a pickle of their own since 1.1. Afterwards ``data.pkl`` is
+Traps       Until 1.2 there is no ``data.pkl``: a ``model.json`` lists the modules, and for
+            each tensor its shape, strides and record, in decimal text; attributes other than
+            tensors are a separate pickle since 1.1. Afterwards ``data.pkl`` is
             like torch.save's, but classes are called ``__torch__.<name>``.
-            ``constants.pkl`` and ``code/`` are the program. It is never run.
+            ``constants.pkl`` and ``code/`` are the program, which is never run.
 Gives       The module as a record, with parameters, buffers, attributes and
             submodules under their own names; tensors that are constants of the
             program under ``constants``.
@@ -141,7 +141,7 @@ def _read_json(source: Source, archive: Archive, options: Options) -> Content:
         tree = _modules(model["mainModule"], tensors, attributes)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise DamagedFileError(
-            f"it tells no module ({type(error).__name__}: {error}).",
+            f"it does not describe a module ({type(error).__name__}: {error}).",
             file=source.name,
             where="record 'model.json'",
             remedy="The file is damaged.",
@@ -150,11 +150,11 @@ def _read_json(source: Source, archive: Archive, options: Options) -> Content:
     def structure() -> dict[str, Any]:
         return {**_structure(archive, machine), **outline(tree)}
 
-    told = {"torch": str(model["producerVersion"])} if "producerVersion" in model else {}
+    writer = {"torch": str(model["producerVersion"])} if "producerVersion" in model else {}
     return Content(
         tree,
         structure=structure,
-        writer=told,
+        writer=writer,
         damage=damage,
         globals={"torch", *(machine.globals if machine is not None else ())},
     )
@@ -214,24 +214,24 @@ def _attributes(
     return machine, machine.load(pickled.cursor())
 
 
-def _modules(told: dict[str, Any], tensors: list[Tensor], attributes: Any) -> Record:
+def _modules(node: dict[str, Any], tensors: list[Tensor], attributes: Any) -> Record:
     """Make a record of each module, from the outermost one on."""
-    root = _module(told)
-    todo = [(root, told)]
+    root = _module(node)
+    todo = [(root, node)]
     while todo:
-        record, told = todo.pop()
+        record, node = todo.pop()
         fields = record.state
-        for item in told.get("attributes", []):
+        for item in node.get("attributes", []):
             fields[item["name"]] = attributes[int(item["id"])]
-        for item in told.get("parameters", []):
+        for item in node.get("parameters", []):
             tensor = tensors[int(item.get("tensorId", 0))]
             is_parameter = not item.get("isBuffer", False)
             fields[item["name"]] = tensor.changed(is_parameter=True) if is_parameter else tensor
-        for item in told.get("submodules", []):
+        for item in node.get("submodules", []):
             fields[item["name"]] = _module(item)
             todo.append((fields[item["name"]], item))
     return root
 
 
-def _module(told: dict[str, Any]) -> Record:
-    return Record(Global("__torch__", str(told.get("name", ""))), {})
+def _module(node: dict[str, Any]) -> Record:
+    return Record(Global("__torch__", str(node.get("name", ""))), {})

@@ -1,13 +1,13 @@
 """The tar archive that the first releases of PyTorch wrote.
 
 Written by  PyTorch 0.1 up to 0.1.6 (``torch.save`` of January 2017 and before).
-Evidence    ``torch/serialization.py``, ``legacy_load``, which every release until
-            today keeps; ``torch/csrc/generic/serialization.cpp`` of 0.1.
+Evidence    ``torch/serialization.py``, ``legacy_load``, which current
+            releases still have; ``torch/csrc/generic/serialization.cpp`` of 0.1.
 Traps       A tensor is named by a persistent id that is a number, as text; its
             shape, strides and offset are binary, in another member, and the
-            count of axes takes eight bytes of which four mean nothing. Later
-            files are often called ``.pth.tar`` too, and are no tar.
-Gives       The object; tensors look into the member ``storages`` by offsets.
+            number of axes takes eight bytes, four of which are meaningless. Later
+            files are often called ``.pth.tar`` too, but are not tar archives.
+Gives       The object; tensors are views of the member ``storages``.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def _storages(source: Source, origin: Origin, names: set[str]) -> dict[str, Any]
         objects[text_of(key)] = storage
     views = machine.load(cursor)
     if not isinstance(views, list):
-        raise cursor.damaged(f"a {type(views).__name__} stands where the list of views is due.")
+        raise cursor.damaged(f"a {type(views).__name__} is where the list of views was expected.")
     for view in views:
         _add_view(view, objects, cursor)
     names.update(machine.globals)
@@ -151,16 +151,16 @@ def _tensors(source: Source, origin: Origin, objects: dict[str, Any], names: set
 def _count(machine: Machine, cursor: Cursor) -> int:
     count = machine.load(cursor)
     if type(count) is not int:
-        raise cursor.damaged(f"a {type(count).__name__} stands where a count is due.")
+        raise cursor.damaged(f"a {type(count).__name__} is where a count was expected.")
     return cursor.count(count, 8, "tensors or storages")
 
 
 def _triple(machine: Machine, cursor: Cursor) -> tuple[Any, Any, Global]:
-    told = machine.load(cursor)
-    if isinstance(told, tuple) and len(told) == 3 and isinstance(told[2], Global):
-        return told
+    entry = machine.load(cursor)
+    if isinstance(entry, tuple) and len(entry) == 3 and isinstance(entry[2], Global):
+        return entry
     raise DamagedFileError(
-        f"{str(told)[:80]!r} stands where a key, another and a class are due.",
+        f"{str(entry)[:80]!r} is where two keys and a class were expected.",
         file=cursor.source.name,
         where=f"offset {cursor.offset}",
         remedy="The file is damaged.",

@@ -1,15 +1,15 @@
 """The archive that ``torch.save`` writes since 1.6, and could write since 1.4.
 
-Written by  PyTorch 1.6 and later; 1.4 and 1.5 where it was asked for.
+Written by  PyTorch 1.6 and later; 1.4 and 1.5 on request.
 Evidence    ``torch/serialization.py``, ``_save`` and ``_load``;
             ``caffe2/serialize/inline_container.h`` and ``.cc``.
-Traps       The one folder in it is called ``archive``, or like the file was when
+Traps       Its only folder is called ``archive``, or has the name of the file when
             it was saved. Storages are ``data/<key>``, in the archives of 1.4
-            ``tensors/<key>``. One of no elements has a member of no bytes. Numbers are
+            ``tensors/<key>``. An empty storage has an empty member. Numbers are
             little-endian, unless the member ``byteorder`` (since 2.1) says
             ``big``. An archive with ``constants.pkl`` is TorchScript's.
-Gives       The object; tensors look into the stored members, of which nothing
-            is read until a tensor is.
+Gives       The object; tensors are views of the stored members, which are not
+            read until a tensor is used.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def _broken_off(source: Source) -> str | None:
 
 
 def _of_broken(source: Source, options: Options, damage: list[str]) -> Archive:
-    """The members that are whole where salvage is asked; else the error that tells what is wrong."""
+    """Return the complete members with ``salvage``; otherwise raise the error that states the damage."""
     try:
         ZipDirectory.read(source)
     except DamagedFileError as error:
