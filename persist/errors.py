@@ -1,14 +1,14 @@
-"""Every exception of ``persist``; imports nothing.
+"""Every exception of ``persist``. This module imports nothing.
 
-One class per situation; the second base is the builtin that a caller would
-already catch. A message reads
+There is one class per situation; its second base is the builtin exception that
+callers already catch. A message reads
 
     {file}[, {where inside}]: {what is wrong, with the value as found}.
     {What was expected.} {What to do.}
 
-The place comes first, because it is what one greps in the log of a bulk run.
-The facts stand again as attributes, and every exception survives pickling,
-since bulk runs cross process borders.
+The place comes first, because that is what one searches for in the log of a bulk
+run. The facts are also available as attributes, and every exception can be pickled,
+since bulk runs use several processes.
 """
 
 __all__ = [
@@ -42,14 +42,14 @@ __all__ = [
 
 
 class PersistError(Exception):
-    """Base of everything that ``persist`` raises for a file, a schema or a plan.
+    """Base class of all exceptions that ``persist`` raises for a file, a schema or a plan.
 
     Args:
-        what: what is wrong, a whole sentence with the value as found.
-        file: the file as the user named it, if one is meant.
-        where: the place inside: an offset, a member, a record and its path.
-        remedy: what was expected and what to do, whole sentences.
-        facts: anything else that a handler may want, in ``facts`` and as attributes.
+        what: the fault, as a whole sentence that contains the value found.
+        file: the file as the user named it, if a file is concerned.
+        where: the place inside the file: an offset, a member, a record and its path.
+        remedy: what was expected and what to do, in whole sentences.
+        facts: further data for handlers, available as ``facts`` and as attributes.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class PersistError(Exception):
         return _revive, (type(self), self.what, {**self.facts, **facts})
 
     def at(self, file: str | None = None, where: str | None = None) -> "PersistError":
-        """Fill in the place where it is still unknown, and return the error itself."""
+        """Set the file and the place unless they are set already, and return the error itself."""
         self.file = self.file or file
         self.where = self.where or where
         return self
@@ -95,27 +95,27 @@ def _revive(kind: type[PersistError], what: str, facts: dict[str, object]) -> Pe
 
 
 class FormatError(PersistError, ValueError):
-    """The bytes are not what a reader can read."""
+    """The file cannot be read: its format is unknown, unsupported or damaged."""
 
 
 class UnknownFormatError(FormatError):
-    """No reader claims the file."""
+    """No reader recognises the file."""
 
 
 class AmbiguousFormatError(FormatError):
-    """Two unrelated readers claim the file."""
+    """Two unrelated readers recognise the file as theirs."""
 
 
 class DamagedFileError(FormatError):
-    """The file is of a known format, but truncated, altered or lying."""
+    """The file is of a known format, but truncated, altered or inconsistent."""
 
 
 class LimitError(FormatError):
-    """Reading on would pass a limit on bytes, depth, work or paths."""
+    """Reading on would exceed a limit on bytes, depth, work or paths."""
 
 
 class SchemaError(PersistError):
-    """A declared state, a version or a migration does not fit."""
+    """A declared state, a version or a migration does not match the class or the file."""
 
 
 class UnknownSchemaError(SchemaError, LookupError):
@@ -123,15 +123,15 @@ class UnknownSchemaError(SchemaError, LookupError):
 
 
 class FutureVersionError(SchemaError):
-    """The file is newer than this program knows."""
+    """The file has a newer version of a schema than this program supports."""
 
 
 class MissingMigrationError(SchemaError, LookupError):
-    """No path of migrations leads from the file's version to the wanted one."""
+    """No sequence of migrations leads from the file's version to the requested one."""
 
 
 class DuplicateMigrationError(SchemaError, ValueError):
-    """Two migrations claim the same step of the same schema."""
+    """Two migrations are registered for the same step of the same schema."""
 
 
 class UnsupportedVersionError(MissingMigrationError):
@@ -139,7 +139,7 @@ class UnsupportedVersionError(MissingMigrationError):
 
 
 class LayoutError(SchemaError):
-    """A class changed and its version did not: one version has two layouts."""
+    """A class changed but its version did not, so one version has two layouts."""
 
 
 class IrreversibleError(SchemaError):
@@ -147,58 +147,58 @@ class IrreversibleError(SchemaError):
 
 
 class MigrationFailedError(SchemaError):
-    """A step raised; the state it was given is untouched."""
+    """A migration step raised an exception; the state passed to it is unchanged."""
 
 
 class RestoreError(SchemaError, ValueError):
-    """Arrays of a file do not fit into what they were to fill; nothing was applied."""
+    """Arrays of a file do not match the target they should be loaded into; nothing was changed."""
 
 
 class UnknownPathError(PersistError, KeyError):
-    """Nothing is at this path; the nearest ones are told."""
+    """Nothing exists at this path; the message lists the most similar paths."""
 
-    # KeyError has a __str__ of its own; ours is meant.
+    # KeyError overrides __str__ (it shows the repr of the key); use the message of PersistError.
     __str__ = PersistError.__str__
 
 
 class UnfitStateError(SchemaError, LookupError):
-    """A ready-made step finds no such field in a state, or one that it cannot turn."""
+    """A ready-made migration step finds no such field in a state, or one that it cannot convert."""
 
 
 class UntrustedError(PersistError, PermissionError):
-    """A class would have to be imported that nobody named in ``trust=``."""
+    """A class would have to be imported that ``trust=`` does not name."""
 
-    # OSError has a __str__ and a __reduce__ of its own; ours are meant.
+    # PermissionError (OSError) overrides __str__ and __reduce__; use those of PersistError.
     __str__ = PersistError.__str__
     __reduce__ = PersistError.__reduce__
 
 
 class MissingExtraError(PersistError, ImportError):
-    """A library that is an extra is not installed."""
+    """A library of an optional extra is not installed."""
 
     __str__ = PersistError.__str__
     __reduce__ = PersistError.__reduce__
 
 
 class DamageWarning(UserWarning):
-    """Something was wrong with a file, and was passed over; what is whole was loaded."""
+    """A part of a file is damaged and was skipped; the intact parts were loaded."""
 
 
 class ChoiceWarning(UserWarning):
-    """A folder holds several things; it says which of them was opened, and what was left out."""
+    """A folder contains several files to choose from; the message names those opened and left out."""
 
 
 class OpaqueWarning(UserWarning):
-    """A class of the file is not here; its records stay whole and inert."""
+    """A class named by the file is not available; its instances remain complete, inert records."""
 
 
 class UnknownFieldWarning(UserWarning):
-    """An old state has fields that today's class does not declare; they were dropped."""
+    """An old state has fields that the current class does not declare; they were dropped."""
 
 
 class LayoutWarning(UserWarning):
-    """One version of a class has two layouts, and the file was loaded all the same, as asked."""
+    """One version of a class has two layouts; the file was loaded anyway, as requested."""
 
 
 class PackWarning(UserWarning):
-    """A pack could not be used; the rest of the tree is read without it."""
+    """A pack could not be used; the tree is read without it."""

@@ -1,4 +1,4 @@
-"""What a file can hold: plain values, arrays, and records; all of it inert.
+"""The value types of a loaded file: plain values, arrays and records, all of them inert.
 
 A *tree* is made of
 
@@ -41,7 +41,7 @@ __all__ = [
 
 
 class _Absent:
-    """The one value that says "nothing was there", where None is a value."""
+    """Type of `ABSENT`, the sentinel for "no value" where None is a valid value."""
 
     __slots__ = ()
 
@@ -59,7 +59,7 @@ ABSENT: Any = _Absent()
 
 
 class Global:
-    """A class, function or module-level object that a file names, never looked up."""
+    """A class, function or module-level object that a file refers to by name; it is never imported."""
 
     __slots__ = ("module", "name")
 
@@ -91,7 +91,7 @@ class Global:
 
 
 class PersistentRef:
-    """A persistent id (pickle's PERSID and BINPERSID) that nothing here can resolve."""
+    """A persistent id (pickle's PERSID and BINPERSID); only the program that wrote it can resolve it."""
 
     __slots__ = ("pid",)
 
@@ -111,8 +111,10 @@ _OWN = frozenset(
 )
 
 
-# What a record has where its maker said nothing; a reader that makes many leaves it unsaid.
-_BESIDE = frozenset(("args", "kwargs", "listitems", "dictitems"))  # the state
+# The parts of a record in addition to its state. The pickle loops make millions of records and set
+# only the parts that a file states; the defaults below are filled in on first access, and
+# `_touched` marks a record on which one of these parts was ever read or set (see `is_bare`).
+_OPTIONAL_PARTS = frozenset(("args", "kwargs", "listitems", "dictitems"))
 _UNSET: dict[str, Any] = {
     "args": tuple, "kwargs": dict, "listitems": list, "dictitems": list,
     "maker": lambda: None, "version": lambda: None,
@@ -120,25 +122,25 @@ _UNSET: dict[str, Any] = {
 
 
 class Record:
-    """An instance of a class as a value: everything its pickle said, nothing made.
+    """An instance of a class as inert data: all that its pickle contains, without running any code.
 
     The fields of its state are read and set as attributes or items
-    (``record.weights``, ``record["weights"]``); where a field bears the name of
-    one of the attributes below, only the item form reaches it.
+    (``record.weights``, ``record["weights"]``). A field with the name of one of
+    the attributes below is reached by the item form only.
 
     Attributes:
         cls: the `Global` of its class, as the file names it (where the file
             names only a rebuilding function, that function).
         maker: the `Global` that the pickle would have called with ``args``;
-            None where it is the class itself.
-        kind: how it was made: "reduce", "newobj", "newobj_ex", "inst", "obj",
+            None if it is the class itself.
+        kind: how the pickle builds it: "reduce", "newobj", "newobj_ex", "inst", "obj",
             "reconstructor" (``args`` is then (base, value)), "record" (by hand).
         args: the constructor's arguments, without the class itself.
-        kwargs: the constructor's keywords (NEWOBJ_EX only).
-        state: what BUILD applied, or ABSENT.
+        kwargs: the constructor's keyword arguments (NEWOBJ_EX only).
+        state: the argument of BUILD, or ABSENT.
         listitems: items appended to it (subclasses of list and the like).
         dictitems: (key, value) pairs set on it (subclasses of dict).
-        version: the version of its schema, where the file tells it, else None.
+        version: the version of its schema if the file records it, else None.
     """
 
     __slots__ = (
@@ -195,10 +197,10 @@ class Record:
 
     @property
     def is_bare(self) -> bool:
-        """Whether there is a state and nothing beside it: no arguments, no items."""
+        """Whether the record has at most a state: no arguments, no items."""
         try:
             _touched(self)
-        except AttributeError:  # made without them, and nobody has asked for them yet
+        except AttributeError:  # created without these parts, and none was accessed since
             return True
         return not (self.args or self.kwargs or self.listitems or self.dictitems)
 
@@ -210,9 +212,10 @@ class Record:
     def fields(self) -> dict[Any, Any]:
         """Return the state as names and values.
 
-        A dict as it is; pickle's pair ``(dict or None, dict or None)`` of
-        attributes and slots merged; an envelope's fields of all classes, the
-        second of one name as ``name~2``; anything else, and no state, gives ``{}``.
+        A dict is returned as it is, and pickle's pair ``(dict or None, dict or None)``
+        of attributes and slots is merged. An envelope gives the fields of all its
+        classes; a second field of the same name is called ``name~2``. Any other
+        state, and no state, gives ``{}``.
         """
         state = self.state
         if isinstance(state, dict):
@@ -223,7 +226,7 @@ class Record:
         return {} if envelope is None else envelope.attributes()
 
     def _holder(self, name: Any) -> dict[Any, Any] | None:
-        """The dict in the state that holds, or would take, the field."""
+        """The dict of the state that holds the field, or that a new field would be added to."""
         state = self.state
         if isinstance(state, dict):
             return state
@@ -276,10 +279,10 @@ class Record:
         return iter(self.fields())
 
     def __getattr__(self, name: str) -> Any:
-        if name in _UNSET:  # one of its own that nobody has asked for yet
+        if name in _UNSET:  # a part of the record that was not set: fill in its default
             value = _UNSET[name]()
             object.__setattr__(self, name, value)
-            if name in _BESIDE:
+            if name in _OPTIONAL_PARTS:
                 object.__setattr__(self, "_touched", True)
             return value
         if name in Record.__slots__ or (name.startswith("__") and name.endswith("__")):
@@ -292,7 +295,7 @@ class Record:
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _OWN:
             object.__setattr__(self, name, value)
-            if name in _BESIDE:
+            if name in _OPTIONAL_PARTS:
                 object.__setattr__(self, "_touched", True)
         else:
             self[name] = value
@@ -318,7 +321,7 @@ class Record:
         return f"<{self.qualname}{version}, a record: {shown or 'no fields'}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The contents travel as state, so that a record may hold itself.
+        # The contents are pickled as state, not as arguments, so that a record may contain itself.
         own = {name: getattr(self, name) for name in sorted(_OWN - {"cls"})}
         return Record, (self.cls,), own
 
@@ -331,7 +334,7 @@ _touched = Record._touched.__get__  # type: ignore[attr-defined]
 
 
 def typed_array(code: str, items: Any = ()) -> array_module.array[Any]:
-    """Return an ``array.array``; of text ("u"), too, which Python 3.13 warns of."""
+    """Return an ``array.array``; for code "u" without the DeprecationWarning of Python 3.13."""
     if code != "u":
         return array_module.array(code, items)
     with warnings.catch_warnings():
@@ -340,7 +343,7 @@ def typed_array(code: str, items: Any = ()) -> array_module.array[Any]:
 
 
 def is_slots_pair(state: object) -> bool:
-    """Whether a state is pickle's pair of attributes and slots, not a tuple of the class's own.
+    """Whether a state is pickle's pair of attributes and slots, not a tuple defined by the class.
 
     Source: ``object.__reduce_ex__`` of CPython (``copyreg`` and ``typeobject.c``):
     ``(__dict__ or None, slots or None)``; only then is each part None or a dict.
@@ -358,10 +361,10 @@ _KEY_PARTS = (str, bytes, int, float, complex, bool, type(None), np.generic)
 
 
 def are_attributes(state: Any, cls: type) -> bool:
-    """Whether a dict of a file may become attributes of a plain instance of a class.
+    """Whether a dict from a file may be set as the attributes of an instance of a class.
 
-    None of its names may hide what the class has: with ``items`` set to None on an
-    ``OrderedDict``, everybody fails who asks it for its items.
+    No name may shadow an attribute of the class: an ``OrderedDict`` whose ``items`` is set to
+    None would break every caller of ``items()``.
     """
     return isinstance(state, dict) and not any(
         not isinstance(name, str) or name.startswith("__") or hasattr(cls, name) for name in state
@@ -369,7 +372,7 @@ def are_attributes(state: Any, cls: type) -> bool:
 
 
 def step_of(key: Any) -> str:
-    """Return the step that a dict's key gives: its text, bytes as UTF-8 or else latin-1."""
+    """Return the path step of a dict's key: its text; bytes are decoded as UTF-8, else latin-1."""
     if isinstance(key, str):
         return str(key)
     if isinstance(key, bytes):
@@ -384,15 +387,15 @@ def step_of(key: Any) -> str:
 
 
 def at_path(path: str) -> str:
-    """Return where a natural path leads, for a message: ``at 'a/b'``, or ``at the root``."""
+    """Return a natural path as the words of a message: ``at 'a/b'``, or ``at the root``."""
     return f"at {path!r}" if path else "at the root"
 
 
 def key_of(key: Record, depth: int = 0) -> Any:
-    """Return what a key that is an instance was made of; ABSENT where that is more than plain values.
+    """Return the plain value that a dict's key of type `Record` was built from, or ABSENT.
 
-    A member of an enum gives its value, an instance of a subclass of str or int the text or number,
-    a named tuple the tuple.
+    An enum member gives its value, an instance of a subclass of str or int the text or number,
+    a named tuple the tuple. ABSENT is returned if the key consists of more than plain values.
     """
     args = key.args
     if depth > _DEEP_KEYS:
@@ -413,7 +416,7 @@ def key_of(key: Record, depth: int = 0) -> Any:
 
 
 def _bare(key: Any) -> Any:
-    """NumPy scalars in a key as Python's."""
+    """Replace the NumPy scalars in a key by Python scalars."""
     if isinstance(key, np.generic):
         has_no_unit = key.dtype.kind in "mM" and np.datetime_data(key.dtype)[0] == "generic"  # type: ignore[arg-type]
         return key if has_no_unit else key.item()
@@ -428,21 +431,21 @@ def _bare(key: Any) -> Any:
 
 
 class View:
-    """How a record looks through a pack: a value, parts beside it, and what is inside unseen.
+    """How a pack presents a record: a value, named parts, and a description of the rest.
 
     Attributes:
-        value: what stands at the record's own path (an array, a scalar, any
+        value: the value at the record's own path (an array, a scalar, any
             tree value), or ABSENT.
-        parts: step -> tree value, named beside it (``<path>/<step>``).
-        hoisted: (name, tree value) pairs that go by their own name from the
-            root, where no path leads to them (shared variables in a graph);
-            or what returns them, asked only when names are looked for.
-        structure: JSON-able description of what is no array, what returns it,
-            or None.
-        whole: the value ends a path, even where it is a list or a tuple
-            (a ``torch.Size`` is one thing).
-        alone: the name that the value goes by, beside its parts, where it is
-            all that the file holds; "" leaves it the root's own.
+        parts: step -> tree value, listed below the record's path (``<path>/<step>``).
+        hoisted: (name, tree value) pairs that are listed by their own name at
+            the root if no path leads to them (shared variables of a graph);
+            or a callable that returns them, called on the first lookup of names.
+        structure: JSON-compatible description of everything that is not an
+            array, a callable that returns it, or None.
+        whole: the value is a leaf even if it is a list or a tuple
+            (a ``torch.Size`` is one value).
+        alone: the name of the value if the record is the root of the file, next
+            to its parts; with "" the value has the path of the root.
     """
 
     __slots__ = ("alone", "hoisted", "parts", "structure", "value", "whole")
@@ -465,17 +468,17 @@ class View:
 
 
 class LazyArray:
-    """An array whose bytes are read when they are asked for.
+    """An array whose bytes are read on first use.
 
     ``numpy.asarray(lazy)`` and ``lazy[...]`` read; ``dtype``, ``shape``,
     ``ndim``, ``size`` and ``nbytes`` do not.
 
     Args:
-        dtype: of the array.
-        shape: of the array.
-        fetch: returns the whole array, read-only or private.
+        dtype: dtype of the array.
+        shape: shape of the array.
+        fetch: returns the whole array; it is read-only or not shared with anybody.
         rows: returns rows ``start`` to ``stop`` of the first axis without
-            reading the others, where the layout allows it.
+            reading the others; None if the storage layout does not allow it.
     """
 
     __slots__ = ("_fetch", "_rows", "_whole", "dtype", "shape")
@@ -512,7 +515,11 @@ class LazyArray:
         return self.size * self.dtype.itemsize
 
     def read(self) -> np.ndarray[Any, Any]:
-        """Return the whole array; the same object at every call."""
+        """Return the whole array; the same object at every call.
+
+        Raises:
+            PersistError: the data read has another dtype or shape than announced.
+        """
         if self._whole is None:
             whole = self._fetch()
             if whole.shape != self.shape or whole.dtype != self.dtype:

@@ -1,4 +1,4 @@
-"""Our own file: one ZIP of NPY members and a graph in JSON.
+"""The container format: a ZIP of NPY members and a graph in JSON.
 
 ``docs/container.md`` specifies it byte by byte. `write` writes a tree, `read`
 gives it back with its manifest, `verify` checks every byte.
@@ -50,11 +50,11 @@ def read(
     Args:
         source: whatever `persist._wire.base.source.open_source` takes.
         verify: "lazy", "always", "never", None: as for `Store`.
-        writable: arrays are private and may be written to.
+        writable: return arrays that are private copies and may be changed.
 
     Raises:
-        DamagedFileError: it is truncated, altered or lying.
-        FutureVersionError: its version is newer than this program.
+        DamagedFileError: the file is truncated, altered or inconsistent.
+        FutureVersionError: the file has a newer version than this program supports.
     """
     from persist._container.reading.decode import decode
     from persist._container.reading.store import Store
@@ -66,7 +66,7 @@ def read(
 
 
 def verify(source: Any) -> list[DamagedFileError]:
-    """Check every byte of a container, and return what is wrong; empty for a sound file."""
+    """Check every byte of a container, and return all faults; empty for an intact file."""
     from persist._container.reading.decode import decode
     from persist._container.reading.store import Store
 

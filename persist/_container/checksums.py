@@ -1,4 +1,4 @@
-"""Checksums: ZIP's CRC-32 at the speed of memory where the extra ``fast`` is there, and digests."""
+"""Checksums: ZIP's CRC-32 (accelerated with the extra ``fast``) and digests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from persist.errors import MissingExtraError, PersistError
 
 __all__ = ["Digest", "crc32", "default_digest", "digest_named"]
 
-CHUNK = 1 << 20  # what is summed and written at once: fits a second-level cache
+CHUNK = 1 << 20  # bytes that are summed and written together; they fit into a second-level cache
 
 crc32: Callable[..., int] = zlib.crc32
 with contextlib.suppress(ImportError):  # the extra "fast"
@@ -24,10 +24,10 @@ class Digest(NamedTuple):
     """One algorithm.
 
     Attributes:
-        name: as the manifest says it.
-        width: bytes of a digest.
-        once: the digest of bytes that are there at once.
-        start: makes an object with ``update`` and ``digest``.
+        name: name in the manifest.
+        width: number of bytes of a digest.
+        once: returns the digest of bytes.
+        start: returns an object with ``update`` and ``digest``.
     """
 
     name: str
@@ -64,7 +64,7 @@ def digest_named(name: str) -> Digest:
     """Return the algorithm of a name.
 
     Raises:
-        PersistError: there is none of that name.
+        PersistError: no algorithm has that name.
         MissingExtraError: its library is not installed.
     """
     if name not in _KNOWN:
@@ -82,7 +82,7 @@ def digest_named(name: str) -> Digest:
 
 
 def default_digest() -> Digest | None:
-    """Return XXH3 where the extra ``fast`` is installed, else None."""
+    """Return XXH3 if the extra ``fast`` is installed, else None."""
     try:
         return digest_named("xxh3-128")
     except MissingExtraError:

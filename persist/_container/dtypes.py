@@ -1,8 +1,8 @@
-"""How a dtype stands in a container: as text, as a description, or as void with a name.
+"""Dtypes in a container: stored as text, as a description, or as void with a name.
 
-An NPY header says less than NumPy knows: not the alignment flag, not
-``numpy.record``, not fields that overlap, not the dtypes of ml_dtypes. What it
-cannot say is written beside it, and the member is of void.
+An NPY header cannot express all of a NumPy dtype: not the alignment flag,
+``numpy.record``, overlapping fields, or the dtypes of ml_dtypes. For these the
+graph stores a description, and the member has a void dtype.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ _StringDType: Any = getattr(getattr(np, "dtypes", None), "StringDType", None)
 
 
 def is_strings(dtype: np.dtype[Any]) -> bool:
-    """Whether it is NumPy 2's text of any length."""
+    """Whether a dtype is NumPy 2's StringDType."""
     return _StringDType is not None and isinstance(dtype, _StringDType)
 
 
 def describe(dtype: np.dtype[Any]) -> Any:
-    """Return the text or JSON object that says all of a dtype.
+    """Return the text or JSON object that describes a dtype completely.
 
     Raises:
-        FormatError: no container can hold it.
+        FormatError: a container cannot store the dtype.
     """
     if is_strings(dtype):
         return _describe_strings(dtype)
@@ -66,7 +66,7 @@ def describe(dtype: np.dtype[Any]) -> Any:
     if dtype.type is np.record:
         return {"fields": [], "size": dtype.itemsize, "aligned": False, "record": True}
     if not _is_said_by_text(dtype):
-        raise FormatError(f"the dtype {dtype!r} cannot stand in a container.")
+        raise FormatError(f"the dtype {dtype!r} cannot be stored in a container.")
     return dtype.str
 
 
@@ -95,8 +95,8 @@ def from_description(what: Any, depth: int = 0) -> np.dtype[Any]:
     """Return the dtype that `describe` described.
 
     Raises:
-        MissingExtraError: it is one of a library that is not installed.
-        TypeError, ValueError, KeyError: it describes none.
+        MissingExtraError: the dtype belongs to a library that is not installed.
+        TypeError, ValueError, KeyError: the description is invalid.
     """
     if depth > _DEPTH:
         raise ValueError(f"a dtype nests deeper than {_DEPTH}")
@@ -162,7 +162,7 @@ def _fields(what: dict[str, Any], depth: int) -> np.dtype[Any]:
 
 
 def member_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the dtype of the NPY member that holds an array's bits: its own where NPY can say it."""
+    """Return the dtype of an array's NPY member: its own if NPY can express it, else void."""
     if dtype.isbuiltin == 1:
         return dtype
     void = np.dtype((np.void, dtype.itemsize))
@@ -178,7 +178,7 @@ def member_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def is_long_double(dtype: np.dtype[Any]) -> bool:
-    """Whether its bits mean something only where ``long double`` is the same."""
+    """Whether a dtype contains ``long double``, whose layout depends on the platform."""
     if dtype.fields is not None:
         return any(is_long_double(field[0]) for field in dtype.fields.values())
     if dtype.subdtype is not None:

@@ -1,4 +1,4 @@
-"""The bytes of a container around its members: constants and ZIP headers, both ways.
+"""The bytes of a container around its members: constants, and ZIP headers written and read.
 
 Specified in ``docs/container.md``; after PKWARE's APPNOTE 6.3.10, sections 4.3
 and 4.5. Headers are functions of name, method, sizes, CRC and offset alone, so
@@ -75,7 +75,7 @@ DATE = 0x0021  # 1 January 1980
 MADE_BY = 3 << 8 | 45
 ATTRIBUTES = 0o100644 << 16
 FULL = 0xFFFFFFFF
-INDIRECT = 1 << 63  # in the index, of a member that is not the array at its path as it stands
+INDIRECT = 1 << 63  # flag in the index: the member is not itself the array at its path
 TAIL = struct.Struct("<2H7sBQ")
 
 

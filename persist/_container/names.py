@@ -1,4 +1,4 @@
-"""Names of members: natural paths, escaped where ZIP, file systems or NumPy would trip."""
+"""Names of members: natural paths, escaped where ZIP, file systems or NumPy do not allow them."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _percent(match: re.Match[str]) -> str:
 
 
 def distinct(steps: list[str]) -> list[str]:
-    """Give the second of two equal steps a ``~2``, as natural paths do."""
+    """Append ``~2`` to the second of two equal steps, as in natural paths."""
     if len(set(steps)) == len(steps):
         return steps
     taken: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Arrays of a file into what exists already: mappings, objects, torch modules, Keras models.
+"""Load arrays of a file into existing objects: mappings, objects, torch modules, Keras models.
 
 `targets` lists the arrays that can be filled and writes into them; `match` pairs them with the arrays
 of the file by name, order, shape or rules, checks shapes and dtypes of all pairs before the first

@@ -1,9 +1,9 @@
-"""Kernels of convolutions between Theano's order and TensorFlow's, and gates that were kept apart.
+"""Convert convolution kernels between the layouts of Theano and TensorFlow, and join separate gates.
 
-Theano convolves where TensorFlow correlates, which is the same with a kernel turned by half a
-circle. Apart from that, releases differ in the order of a kernel's axes, and the first had an array
-for each gate of a recurrent layer. What stands here looks like the array that is wanted, and is
-made only when it is asked for.
+Theano convolves where TensorFlow correlates, which is the same with a kernel rotated by 180
+degrees. Apart from that, releases differ in the order of a kernel's axes, and the first had an array
+for each gate of a recurrent layer. The classes here look like the converted array, which is
+computed on first use.
 
 Evidence: ``preprocess_weights_for_loading`` of ``keras/engine/saving.py`` 2.2.4, and
 ``convert_kernel`` of ``keras/utils/conv_utils.py``; networks of 1.2.2 on Theano predict the same in
@@ -29,7 +29,7 @@ FIRST, LAST = "out, in, rows, columns", "rows, columns, in, out"
 
 
 def kind_of(owner: Any, name: str) -> str:
-    """How a weight of a layer may have to be turned: "conv", "transposed", or "" for not."""
+    """The kind of kernel that may need rotation: "conv", "transposed", or "" for other weights."""
     classes = {cls.__name__ for cls in type(owner).__mro__}
     role = name.rpartition("/")[2]
     if any(part in one for one in classes for part in ("Depthwise", "Separable")):
@@ -41,7 +41,7 @@ def kind_of(owner: Any, name: str) -> str:
 
 
 class Joined:
-    """Gates of 1.x, one beside the other."""
+    """The gates of Keras 1.x, concatenated."""
 
     def __init__(self, arrays: list[Any], names: list[str]) -> None:
         self.names = names
@@ -56,7 +56,7 @@ class Joined:
 
 @attrs.frozen
 class Layout:
-    """How the axes of a file's kernel lie, and how they come to lie as the model has them."""
+    """The order of axes of a kernel in the file, and the transposition into the model's order."""
 
     name: str
     axes: tuple[int, ...]
@@ -77,7 +77,7 @@ class Layout:
 
 
 class Kernel:
-    """A kernel with its axes moved, and turned."""
+    """A kernel with its axes transposed and, if needed, rotated by 180 degrees."""
 
     def __init__(self, array: Any, layout: Layout, turned: bool) -> None:
         self._array, self._layout, self._turned = array, layout, turned
@@ -93,28 +93,30 @@ class Kernel:
 
 
 def layouts(
-    kind: str, is_first: bool, shape: tuple[int, ...], told: Mapping[str, str]
+    kind: str, is_first: bool, shape: tuple[int, ...], described: Mapping[str, str]
 ) -> Iterator[Layout]:
-    """The ways in which a kernel may lie, the likeliest first."""
+    """The possible layouts of a kernel in the file, the most likely first."""
     count = len(shape)
     middle = tuple(range(count - 2))
     same = tuple(range(count))
     if kind == "transposed":
-        ways = [
+        orders = [
             (LAST, same, middle),
             (LAST, (*middle, count - 1, count - 2), middle),
             (FIRST, (*range(2, count), 0, 1), tuple(range(2, count))),
         ]
-        if "dim_ordering" in told.get("known_by", ""):  # 1.x: in and out the other way round
-            ways = [ways[1], ways[2], ways[0]]
+        if "dim_ordering" in described.get(
+            "known_by", ""
+        ):  # 1.x: input and output channels swapped
+            orders = [orders[1], orders[2], orders[0]]
     elif is_first:
-        ways = [
+        orders = [
             (FIRST, same, tuple(range(2, count))),
             (LAST, (count - 1, count - 2, *middle), middle),
         ]
     else:
-        ways = [(LAST, same, middle), (FIRST, (*range(2, count), 1, 0), tuple(range(2, count)))]
-    for name, axes, spatial in ways:
+        orders = [(LAST, same, middle), (FIRST, (*range(2, count), 1, 0), tuple(range(2, count)))]
+    for name, axes, spatial in orders:
         after = tuple(shape[axis] for axis in axes)
         yield Layout(name, axes, spatial, after)
         if kind == "conv" and count == 4 and after[1] == 1:  # Convolution1D of 1.x

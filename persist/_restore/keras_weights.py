@@ -1,6 +1,6 @@
 """The weights of a Keras model under the names that files of all releases have for them.
 
-A weight is known by its layer and its role. Files write the two in many ways:
+A weight is identified by its layer and its role. Files write the two in several forms:
 
     0.3              layer_0/param_0                     by order alone
     1.x              dense_1/dense_1_W
@@ -9,9 +9,9 @@ A weight is known by its layer and its role. Files write the two in many ways:
     3.x, ``.keras``  layers/dense/vars/0                 by class and number
     tf.train         layer_with_weights-0/kernel/.ATTRIBUTES/VARIABLE_VALUE
 
-Names are brought to ``dense_1/kernel`` on both sides; those by class and number are made from the
-model by the same walk that writes them. What 1.x kept apart (gates of LSTM and GRU) is joined, and
-kernels of convolutions are turned and their axes moved, where the file tells that they must be.
+Names are normalised to ``dense_1/kernel`` on both sides; those by class and number are derived from
+the model by the same walk that writes them. The separate gates of 1.x (LSTM and GRU) are joined, and
+convolution kernels are rotated and transposed if the metadata of the file requires it.
 
 Evidence: ``preprocess_weights_for_loading`` of ``keras/engine/saving.py`` 2.2.4 (gates, axes,
 turning), ``keras/utils/conv_utils.py`` (``convert_kernel``), ``_save_state`` and
@@ -36,7 +36,7 @@ from persist._wire.base.ml_dtypes import extended
 
 __all__ = ["NetworkTarget", "is_network"]
 
-# Role in a file -> role today.
+# Role in a file -> current role.
 _ROLES = {
     **dict.fromkeys(("W", "weights", "embeddings"), "kernel"),
     **dict.fromkeys(("b", "biases"), "bias"),
@@ -63,7 +63,7 @@ _BOOKKEEPING = {  # attributes in which the libraries keep layers once more
     *("layers", "_layers", "_operations", "_modules", "_functional", "_metrics"),
     *("_input_layers", "_output_layers", "_flattened_layers"),
 }
-_VISITS = 4  # ways to one layer that are followed
+_VISITS = 4  # paths to one layer that are followed
 
 
 def is_network(value: Any) -> bool:
@@ -90,7 +90,7 @@ class _Weight:
 
 
 class NetworkTarget(Target):
-    """A model of Keras, of whatever release, with what the file tells of its own.
+    """A Keras model of any release, filled with the help of the file's metadata.
 
     Args:
         model: with ``layers`` and ``weights``.
@@ -103,7 +103,7 @@ class NetworkTarget(Target):
     ) -> None:
         self._model = model
         self._is_keras = format.startswith("keras")
-        self._tell = structure
+        self._structure = structure
         self._weights = {weight.name: weight for weight in _weights_of(model)}
         self._joined: dict[str, Joined] = {}
         self._arrays: Mapping[str, Any] = {}
@@ -111,15 +111,15 @@ class NetworkTarget(Target):
         super().__init__(_slot(weight) for weight in self._weights.values())
 
     @functools.cached_property
-    def _told(self) -> dict[str, Any]:
-        told = self._tell() if self._is_keras and self._tell is not None else None
-        return told if isinstance(told, dict) else {}
+    def _file_structure(self) -> dict[str, Any]:
+        structure = self._structure() if self._is_keras and self._structure is not None else None
+        return structure if isinstance(structure, dict) else {}
 
     @functools.cached_property
     def _layer_of(self) -> dict[str, tuple[str, str]]:
-        """Name in the file -> (layer, name of the weight), as the file itself tells it."""
-        told = self._told.get("weight_names") or {}
-        return {f"{layer}/{one}": (layer, one) for layer, own in told.items() for one in own}
+        """Name in the file -> (layer, name of the weight), from the file's metadata."""
+        names = self._file_structure.get("weight_names") or {}
+        return {f"{layer}/{one}": (layer, one) for layer, own in names.items() for one in own}
 
     # Which arrays.
 
@@ -132,7 +132,9 @@ class NetworkTarget(Target):
             return steps[0] in ("optimizer", "save_counter")
         if not self._is_keras:
             return False
-        known = any(name.startswith(f"{layer}/") for layer in self._told.get("layer_names") or ())
+        known = any(
+            name.startswith(f"{layer}/") for layer in self._file_structure.get("layer_names") or ()
+        )
         return not known and (
             steps[0] in ("optimizer_weights", "optimizer", "save_counter", "@code", "assets")
             or (steps[-2:-1] == ["vars"] and "seed_generator" in steps)
@@ -140,7 +142,7 @@ class NetworkTarget(Target):
 
     def ordered(self, names: list[str]) -> list[str]:
         """The names by layers and, in a layer, by its weights; a file's tree has its own order."""
-        ranks = {name: rank for rank, name in enumerate(self._told.get("weights") or ())}
+        ranks = {name: rank for rank, name in enumerate(self._file_structure.get("weights") or ())}
         return sorted(names, key=lambda name: ranks.get(name, len(ranks)))
 
     def extended(self, arrays: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -172,7 +174,7 @@ class NetworkTarget(Target):
     # By name.
 
     def paired(self, names: Mapping[str, str], slots: list[Slot]) -> dict[str, str]:
-        """Match by layer and role, the surest way first.
+        """Match by layer and role, the most reliable rule first.
 
         A name is taken only if it is the only one that fits, on both sides.
         """
@@ -201,7 +203,7 @@ class NetworkTarget(Target):
         """
         every = Counter(weight.layer for weight in self._weights.values())
         taken = set(pairs.values())
-        for layer, own in (self._told.get("weight_names") or {}).items():
+        for layer, own in (self._file_structure.get("weight_names") or {}).items():
             whole = {part: name for name, joined in self._joined.items() for part in joined.names}
             theirs = list(
                 dict.fromkeys(whole.get(one, one) for one in (f"{layer}/{w}" for w in own))
@@ -259,7 +261,7 @@ class NetworkTarget(Target):
         """Group by class and number -> name of the layer, from the configuration."""
         counts: Counter[str] = Counter()
         found = {}
-        for layer in self._told.get("layers") or ():
+        for layer in self._file_structure.get("layers") or ():
             if not layer["within"]:
                 found[_numbered(layer["class_name"], counts)] = layer["name"]
         return found
@@ -289,22 +291,22 @@ class NetworkTarget(Target):
         if not is_sure and self._is_keras:
             layout = next((one for one in found if one.name in self._order_elsewhere), layout)
             notes.append(f"taken as {layout.name}: its shape fits either order")
-        turned = (self._told.get("kernel_order") or {}).get("turned")
+        turned = (self._file_structure.get("kernel_order") or {}).get("turned")
         must_turn = turned is not None and turned != _is_of_theano(weight.variable)
         if must_turn:
-            notes.append("turned by half a circle")
+            notes.append("kernel rotated by 180°")
         elif turned is None and self._is_keras and self._could_be_of_theano():
-            notes.append("not turned: the file does not tell which library convolved")
+            notes.append("kernel not rotated: the file does not name its backend")
         if layout.moves:
             notes.append(layout.note)
         kernel = Kernel(array, layout, must_turn)
         return (kernel if must_turn or layout.moves else array), ", ".join(notes)
 
     def _layouts_of(self, slot: Slot, layer: str, shape: tuple[int, ...]) -> list[Layout]:
-        """How a kernel may lie: as the file tells it; where it does not, all that its shape allows."""
+        """The layout of a kernel given in the file, or else all layouts that its shape allows."""
         weight = self._weights[slot.name]
-        told = (self._told.get("kernel_order") or {}).get("layers") or {}
-        axes = told.get(layer) or told.get("".join(slot.name.split("/")[-2:-1])) or {}
+        axes_of = (self._file_structure.get("kernel_order") or {}).get("layers") or {}
+        axes = axes_of.get(layer) or axes_of.get("".join(slot.name.split("/")[-2:-1])) or {}
         found = [
             layout
             for layout in layouts(weight.kind, weight.is_first, shape, axes)
@@ -317,7 +319,7 @@ class NetworkTarget(Target):
 
     @functools.cached_property
     def _order_elsewhere(self) -> set[str]:
-        """The orders of the kernels of this file that leave no doubt."""
+        """The layout of the other kernels of this file, if it is unambiguous."""
         sure = set()
         for slot in self.slots:
             name = self._pairs.get(slot.name)
@@ -329,9 +331,11 @@ class NetworkTarget(Target):
         return sure if len(sure) == 1 else set()
 
     def _could_be_of_theano(self) -> bool:
-        """Whether a file that tells no backend may have been written with Theano's."""
-        version = self._told.get("keras_version")
-        names = [one for own in (self._told.get("weight_names") or {}).values() for one in own]
+        """Whether a file without a backend in its metadata may have been written with Theano."""
+        version = self._file_structure.get("keras_version")
+        names = [
+            one for own in (self._file_structure.get("weight_names") or {}).values() for one in own
+        ]
         return version is None and bool(names) and not any(":" in name for name in names)
 
 

@@ -1,4 +1,4 @@
-"""Arrays of a file into what exists: match them, tell what does not fit, fill.
+"""Match arrays of a file with the arrays of an object, report what does not fit, and fill.
 
 Planned first, applied afterwards: when `strict` and anything misfits, nothing is touched.
 Arrays are filled in place, so that whoever holds them sees the new values.
@@ -40,7 +40,7 @@ _GIVEN = regex(r"arr_(0|[1-9]\d{0,8})")
 
 @attrs.frozen
 class Slot:
-    """A place that wants an array.
+    """A place in an object that can be filled with an array.
 
     Attributes:
         name: its natural path in the object that is filled.
@@ -48,7 +48,7 @@ class Slot:
         dtype: that the array must have, None where any will do.
         assign: takes the array.
         known_as: other names of it, which ``only=`` may use.
-        twin: what slots of the same memory have in common; None where nobody else has it.
+        twin: a key shared by the slots of the same memory; None if it is not shared.
         optional: why a file may lack it; empty where it may not.
         is_quantized: whether it takes a quantized tensor as such.
     """
@@ -116,14 +116,14 @@ class Target:
         """The array as the slot wants it, and what was done to it."""
         return array, ""
 
-    def beside(
+    def match_other_state(
         self,
         pairs: Mapping[str, str],
         rename: Callable[[str], str | None],
         report: Report,
         is_wanted: Callable[[str], bool],
     ) -> None:
-        """Find what is no array and belongs to the object, and report it."""
+        """Match the object's state other than arrays, and report it."""
 
     def translated(
         self, names: Mapping[str, str], arrays: Mapping[str, Any]
@@ -148,8 +148,8 @@ class Report:
         misfits: name in the object -> what is wrong (another shape or dtype).
         file: the file.
         value: the object that was filled; of a class, its new instance.
-        notes: name in the object -> what was done to its array on the way (another precision, a
-            kernel turned), or why it was left as it is.
+        notes: name in the object -> what was done to its array on loading (another precision, a
+            kernel rotated), or why it was left as it is.
     """
 
     filled: dict[str, str] = attrs.Factory(dict)
@@ -266,7 +266,7 @@ def _planned(
     if match in ("order", "shape"):
         return report, wanted, fitted
     rename = _renaming(match)
-    target.beside(pairs, rename, report, lambda name: _is_wanted(name, ours))
+    target.match_other_state(pairs, rename, report, lambda name: _is_wanted(name, ours))
     if patterns is None and not _is_placed(report):
         renamed = {new: name for name in arrays if (new := rename(name)) is not None}
         own = target.translated(renamed, arrays)
@@ -413,7 +413,7 @@ def _renaming(match: Rules) -> Callable[[str], str | None]:
 
 
 def _add_twins(pairs: dict[str, str], slots: list[Slot]) -> None:
-    """What is the same memory as a slot that has its array needs none of its own."""
+    """Drop missing slots that share memory with a slot that is filled."""
     known = {slot.twin: pairs[slot.name] for slot in slots if slot.twin and slot.name in pairs}
     for slot in slots:
         if slot.name not in pairs and slot.twin in known:
@@ -428,7 +428,7 @@ def _tell_missing(report: Report, slot: Slot, left: Mapping[str, str]) -> None:
 
 
 def _judge(report: Report, slot: Slot, name: str, array: Any, note: str, strict: bool) -> None:
-    """Tell whether an array goes in, and how."""
+    """Return whether an array fits into a slot, and with which conversion."""
     fault = _misfit(slot, array)
     if fault and not strict and _can_cast(slot, array):
         fault, cast = (
@@ -467,7 +467,7 @@ def _misfit(slot: Slot, array: Any) -> str:
 
 
 def _is_same(one: np.dtype[Any], other: np.dtype[Any]) -> bool:
-    # Opaque dtypes of one width are equal to NumPy, whatever they stand for.
+    # NumPy compares opaque dtypes of one width as equal, so their names are compared, too.
     is_equal: bool = one.newbyteorder("=") == other.newbyteorder("=")
     return is_equal and dtype_name(one) == dtype_name(other)
 
@@ -498,8 +498,8 @@ def _remedy(
     match: Rules,
     patterns: list[str] | None,
 ) -> str:
-    """What to do. What is named here was tried: following it succeeds."""
-    told = "Nothing was changed. "
+    """The remedy of the error. Every suggestion in it was tried and succeeds."""
+    remedy = "Nothing was changed. "
     works: list[str] = []
     if patterns is None and match == "name":
         for rules in _rules_that_may_fit(report, arrays, target):
@@ -509,14 +509,14 @@ def _remedy(
             if len(works) == 3:
                 break
     if works:
-        told += f"With {' or '.join(works)} the names would fit. "
+        remedy += f"With {' or '.join(works)} the names would fit. "
     elif report.missing and len(report.missing) == len(report.unexpected) and not report.filled:
         how = _tried(arrays, target, "order")
         if how:
-            told += f"There are as many in the file: {how} takes them one after another. "
+            remedy += f"The file has the same number of arrays: {how} matches them in order. "
     elif _is_placed(report) and _planned(arrays, target, match, patterns, False)[0].is_complete:
-        told += "A change of precision alone is made with strict=False. "
-    return told + "Choose with only=[...] or match=, or fill what fits with strict=False."
+        remedy += "A change of precision alone is made with strict=False. "
+    return remedy + "Choose with only=[...] or match=, or fill what fits with strict=False."
 
 
 def _tried(arrays: Mapping[str, Any], target: Target, match: Rules) -> str:

@@ -25,7 +25,7 @@ __all__ = ["target_of"]
 def target_of(
     value: Any, format: str = "", structure: Any = None, written: Written | None = None
 ) -> Target:
-    """Return what an object wants to be filled with, by natural path.
+    """Return the `Target` that lists the arrays of an object, by natural path.
 
     A Keras model by the names of its layers and weights; a torch module by the keys of its state
     dict; anything else by the arrays in its items and attributes.
@@ -33,8 +33,8 @@ def target_of(
     Args:
         value: the object.
         format: that of the file.
-        structure: a function that gives what else the file tells.
-        written: the file, for what is no array.
+        structure: a function that returns the structure of the file.
+        written: the file, for values that are not arrays.
     """
     if is_network(value):  # first: on torch's backend, such a model is a module as well
         return NetworkTarget(value, format, structure)
@@ -103,7 +103,7 @@ def _array_slot(path: str, array: np.ndarray[Any, Any], holder: Any, key: Any) -
 
 
 def _live_slot(path: str, tensor: Any) -> Slot:
-    """A tensor of torch that stands by itself; filled in place."""
+    """The slot of a single torch tensor, which is filled in place."""
 
     def assign(new: Any) -> None:
         torch = sys.modules["torch"]

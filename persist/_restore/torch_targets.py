@@ -34,11 +34,11 @@ _WRAPPER = regex(r"((module|_orig_mod)\.)+")
 
 
 class Written:
-    """What a target may ask of a file beside its arrays.
+    """The parts of a file that a target may use in addition to its arrays.
 
     Args:
         tree: returns the tree.
-        looker: says what stands in it.
+        looker: returns the leaf and the children of a value.
         at: the part that is wanted.
         format: of the file.
     """
@@ -52,7 +52,7 @@ class Written:
         self.format = format
 
     def part(self, path: str) -> Any:
-        """Return what stands at a path below ``at``, or ABSENT."""
+        """Return the value at a path below ``at``, or ABSENT."""
         whole = "/".join(step for step in (self.at, path) if step)
         return part_at(self._tree(), self.looker, whole)
 
@@ -79,7 +79,7 @@ class ModuleTarget(Target):
         self._hooked: dict[str, Any] | None = None
         self._extras: dict[str, Any] = {}
         self._left: dict[str, Any] = {}
-        self._beside: dict[str, str] = {}  # name in the module -> name in the file
+        self._other_state: dict[str, str] = {}  # name in the module -> name in the file
         self._inside: list[str] = []
         slots = [
             tensor_slot(name, tensor) for name, tensor in self._state.items() if _is_tensor(tensor)
@@ -112,14 +112,14 @@ class ModuleTarget(Target):
 
     # What is no array.
 
-    def beside(
+    def match_other_state(
         self,
         pairs: Mapping[str, str],
         rename: Callable[[str], str | None],
         report: Report,
         is_wanted: Callable[[str], bool],
     ) -> None:
-        """Find what the state dict holds beside tensors, and report what is missing or left over.
+        """Match the values of the state dict that are not tensors; report missing and unused ones.
 
         Args:
             pairs: name of a slot -> name in the file.
@@ -128,7 +128,7 @@ class ModuleTarget(Target):
             is_wanted: whether a name in the module is to be filled.
         """
         self._extras, self._left, self._inside = {}, {}, []
-        self._beside = {}
+        self._other_state = {}
         found: dict[str, tuple[str, Any]] = {}
         for path, items in self._dicts(pairs):
             for key, value in items.items():
@@ -143,7 +143,7 @@ class ModuleTarget(Target):
             if not is_wanted(name):
                 continue
             if known is None:
-                if self._is_of_torch:  # torch keeps it beside the tensors, where there is any
+                if self._is_of_torch:  # torch stores it next to the tensors
                     report.missing[name] = []
                 else:
                     report.notes[name] = "the file has none; it is as it was"
@@ -151,7 +151,7 @@ class ModuleTarget(Target):
             report.filled[name] = known[0]
             self._extras[name] = known[1]
             self._inside.append(f"{known[0]}/")
-            self._beside[name] = known[0]
+            self._other_state[name] = known[0]
         inside = tuple(self._inside)  # arrays that are part of what is no array
         report.unexpected = [name for name in report.unexpected if not name.startswith(inside)]
         for original, value in found.values():
@@ -171,11 +171,11 @@ class ModuleTarget(Target):
                 yield path, part
 
     def _metadata(self, pairs: Mapping[str, str]) -> dict[str, Any] | None:
-        """The versions of its modules, as the file tells them, by the names of our modules."""
+        """The versions of modules recorded in the file, by the names of the modules of the target."""
         found: dict[str, Any] | None = None
         for path, part in self._dicts(pairs):
-            told = getattr(part, "_metadata", None)
-            if not isinstance(told, Mapping):
+            versions = getattr(part, "_metadata", None)
+            if not isinstance(versions, Mapping):
                 continue
             found = {} if found is None else found
             for name, original in pairs.items():
@@ -184,7 +184,7 @@ class ModuleTarget(Target):
                 theirs = original[len(path) + 1 if path else 0 :].split(".")[:-1]
                 ours = name.split(".")[:-1]
                 while True:
-                    facts = told.get(".".join(theirs))
+                    facts = versions.get(".".join(theirs))
                     if isinstance(facts, Mapping):
                         found.setdefault(".".join(ours), dict(facts))
                     if not theirs or not ours:
@@ -234,7 +234,7 @@ class ModuleTarget(Target):
         state: Any = OrderedDict()
         for name, original in names.items():
             state[name] = given(None, arrays[original])
-        state._metadata = self._metadata({**names, **self._beside}) or {}
+        state._metadata = self._metadata({**names, **self._other_state}) or {}
         state.update(self._converted())
         state.update(self._left)
         try:
@@ -271,7 +271,7 @@ class ModuleTarget(Target):
         for slot, array in arrays:
             state[slot.name] = given(self._state[slot.name], array)
         state.update(self._converted())
-        origins = {**self._origins, **self._beside}
+        origins = {**self._origins, **self._other_state}
         pairs = {name: origins[name] for name in state if name in origins}
         metadata = self._metadata(pairs)
         if metadata is None:
@@ -406,7 +406,7 @@ def restore_state(value: Any, written: Written, file: str, strict: bool) -> Repo
             f"the state of {name} holds no tensors by name (it has {shown or 'nothing'}), "
             "and no such state is in the file.",
             file=file,
-            remedy="If it stands there under other keys, call load_state_dict() with that part of "
+            remedy="If it is stored there under other keys, call load_state_dict() with that part of "
             'persist.open(path, arrays="torch").tree.',
         )
     if len(found) > 1:
@@ -420,9 +420,9 @@ def restore_state(value: Any, written: Written, file: str, strict: bool) -> Repo
     report = Report(file=file, value=value)
     report.misfits = _faults(value, own, state)
     if report.misfits and strict:
-        told = "; ".join(f"{place}: {why}" for place, why in report.misfits.items())
+        reasons = "; ".join(f"{place}: {why}" for place, why in report.misfits.items())
         raise RestoreError(
-            f"the state at {path!r} does not fit {name}: {told}.",
+            f"the state at {path!r} does not fit {name}: {reasons}.",
             file=file,
             remedy="Nothing was changed. Make it as it was when the file was written.",
             report=report,

@@ -1,7 +1,7 @@
-"""Many instances of one class as columns: what they hold, field by field.
+"""Store many instances of one class as columns, one list per field.
 
-`persist._objects.rows` takes long runs of instances apart without making a `Record` of each; what it
-gives stands in a tree in their place, on its way to the container, and nowhere else.
+`persist._objects.rows` splits long runs of instances into columns without making a `Record` of
+each. These objects occur only in trees that are about to be written to a container.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from persist.tree import Global, Record
 
 __all__ = ["MANY", "Columns", "Row", "RowDict", "RowList"]
 
-MANY = 1000  # records of one schema and version from which on they are stored as columns
+MANY = 1000  # this many records of one schema and version, or more, are stored as columns
 
 
 class Columns:
@@ -20,11 +20,11 @@ class Columns:
 
     Attributes:
         cls: the `Global` of their class.
-        version: of the schema.
-        fields: names, in the order of the class.
-        values: for each field a list with the value of every record.
-        kinds: for each field the exact types of its values.
-        count: of records.
+        version: version of the schema.
+        fields: names of the fields, in the order of the class.
+        values: for each field, a list with the value of every record.
+        kinds: for each field, the set of exact types of its values.
+        count: number of records.
     """
 
     __slots__ = ("_records", "cls", "count", "fields", "kinds", "values", "version")
@@ -39,7 +39,7 @@ class Columns:
         self._records: dict[int, Record] = {}
 
     def clear(self) -> None:
-        """Let all values go: they are written."""
+        """Release all values once they are written."""
         self.values.clear()
         self._records.clear()
 
@@ -48,7 +48,7 @@ class Columns:
         return Record(self.cls, kind="newobj", version=self.version)
 
     def record(self, index: int) -> Record:
-        """Return one of them by itself; the same object at every call."""
+        """Return the record of this index; the same object at every call."""
         known = self._records.get(index)
         if known is None:
             state = {name: self.values[at][index] for at, name in enumerate(self.fields)}
@@ -65,7 +65,7 @@ class Row(NamedTuple):
 
 
 class RowList:
-    """A list whose items are rows that follow each other."""
+    """A list whose items are consecutive rows of the columns."""
 
     __slots__ = ("columns", "count", "first")
 
@@ -78,12 +78,12 @@ class RowList:
         return self.count
 
     def rows(self) -> list[Row]:
-        """Return them one by one."""
+        """Return the items as `Row` objects."""
         return [Row(self.columns, at) for at in range(self.first, self.first + self.count)]
 
 
 class RowDict(RowList):
-    """A dict with keys of plain text whose values are rows that follow each other."""
+    """A dict with str keys whose values are consecutive rows of the columns."""
 
     __slots__ = ("keys",)
 

@@ -1,4 +1,4 @@
-"""Whether two trees are the same: every value, array, record, shared reference and cycle."""
+"""Compare two trees: every value, array, record, shared reference and cycle."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ __all__ = ["difference"]
 
 _CHUNK = 1 << 24  # bytes of an array that are compared at once
 _PARTS = ("cls", "maker", "kind", "args", "kwargs", "state", "listitems", "dictitems", "version")
-_SHARED = (list, dict, deque, Record)  # of these it shows whether two places hold the same one
+_SHARED = (list, dict, deque, Record)  # mutable, so it matters whether two places share one object
 
 
 def difference(left: Any, right: Any, *, arrays: bool = True) -> str | None:
-    """Return where and how two trees differ first, or None if they are the same.
+    """Return the place and kind of the first difference of two trees, or None if they are equal.
 
-    Arrays are the same if dtype, shape and every byte are; a float if its text is (a NaN equals
-    a NaN). Where two places hold the same list, dict or record on one side, they do on the other.
+    Arrays are equal if dtype, shape and every byte are; floats are equal if their ``repr`` is
+    (so NaN equals NaN). Two places that share a list, dict or record in one tree must share
+    it in the other tree.
 
     Args:
         left, right: the trees.
-        arrays: compare the bytes of arrays, too, not only dtype and shape.
+        arrays: also compare the bytes of arrays, not only dtype and shape.
     """
     partner: dict[int, int] = {}
     done: set[tuple[int, int]] = set()
-    kept: list[Any] = []  # an identity means nothing once its object is gone
+    kept: list[Any] = []  # keeps compared objects alive, since the id of a freed object is reused
     todo = [("", left, right)]
     while todo:
         path, one, two = todo.pop()
@@ -58,7 +59,7 @@ def _stranger(partner: dict[int, int], one: Any, two: Any) -> str:
 
 
 def _fault(one: Any, two: Any, arrays: bool = True) -> str:
-    """What differs between two values themselves, not what is below them; empty if nothing."""
+    """The difference between two values themselves, not below them; empty if there is none."""
     if _is_array(one) and _is_array(two):
         return _array_fault(one, two, arrays)
     if type(one) is not type(two):
@@ -119,7 +120,7 @@ def _array_fault(one: Any, two: Any, arrays: bool) -> str:
 
 
 def _below(one: Any, two: Any) -> Iterator[tuple[str, Any, Any]] | None:
-    """What lies below two values of one kind, pair by pair; None where nothing can."""
+    """The pairs of parts of two values of the same type; None for a type without parts."""
     if isinstance(one, Record):
         return ((name, _part(one, name), _part(two, name)) for name in _PARTS)
     if isinstance(one, dict):
@@ -136,7 +137,7 @@ def _below(one: Any, two: Any) -> Iterator[tuple[str, Any, Any]] | None:
 
 
 def _part(record: Record, name: str) -> Any:
-    """A part of a record; how Python 2 called the module of its own makers is no difference."""
+    """A part of a record; Python 2's module name ``copy_reg`` is mapped to ``copyreg``."""
     part = getattr(record, name)
     is_old = name == "maker" and isinstance(part, Global) and part.module == "copy_reg"
     return Global("copyreg", part.name) if is_old else part

@@ -1,12 +1,11 @@
-"""Copy a tree in a defined order: children before parents, sharing and cycles kept.
+"""Copy a tree, children before parents; shared references and cycles are kept.
 
-The order is that of the file, depth first. In a cycle somebody has to be first:
-a value that is met again while what is inside it is still being copied is, until
-then, the empty object that will be its copy. `Copier.show_old` fills such objects
-with what the file says of them, so that a step sees the old state of what it refers to.
-Arrays are not copied.
+The order is that of the file, depth first. Cycles: a back reference to a value that is
+still being copied gets its *shell*, the empty object that becomes the copy.
+`Copier.show_old` fills shells with the old state from the file, so that a migration step
+sees the old state of the objects it refers to. Arrays are not copied.
 
-No recursion, so that no file is too deep; nothing outside the copy is changed.
+There is no recursion, so that no file is too deep. The original is not changed.
 """
 
 from __future__ import annotations
@@ -43,12 +42,12 @@ _PLAIN = frozenset(
 )
 
 SCALAR = _PLAIN - {LazyArray}
-_TOLD = 2_000_000  # steps of all paths that are told whole
-_DEEP = 16  # steps of a path that is told after those
+_FULL_PATH_STEPS = 2_000_000  # total steps of paths returned in full, before they are shortened
+_SHORT_PATH_STEPS = 16  # last steps of a shortened path
 
 
 def is_holder(value: Any) -> bool:
-    """Whether a value holds others."""
+    """Whether a value is a container of other values."""
     return type(value) in _HOLDERS or _is_object_array(value)
 
 
@@ -61,13 +60,13 @@ def _is_object_array(value: Any) -> bool:
 
 
 class Copier:
-    """Copies what hangs below a root; asks what becomes of each record, and of each global.
+    """Copies a tree; callbacks decide what replaces each record and each `Global`.
 
     Args:
-        finish: gets the copy of a record whose children are done, and a
-            function that tells its natural path; returns what stands for it.
-        leaf: returns what stands for a `Global`.
-        read: whether a `LazyArray` becomes the array that it promises.
+        finish: called with the copy of a record whose children are done, and a
+            function that returns its natural path; returns the final value.
+        leaf: returns the replacement of a `Global`.
+        read: whether a `LazyArray` is read and replaced by its array.
     """
 
     def __init__(
@@ -83,20 +82,19 @@ class Copier:
         self._done: dict[int, tuple[Any, Any]] = {}
         self._shells: dict[int, Any] = {}
         self._handed: set[int] = set()
-        self._swap: dict[int, tuple[Any, Any]] = {}  # by id of what is to be replaced
-        self._ours: set[int] = set()  # ids of what this copier made
+        self._swap: dict[int, tuple[Any, Any]] = {}  # id of a value -> (value, its replacement)
+        self._ours: set[int] = set()  # ids of the objects that this copier made or adopted
         self._parents: dict[int, tuple[int, str]] = {}
         self._names: dict[int, Any] = {}  # an envelope's tuples of values -> their names
         self._states: set[int] = set()  # ids of envelopes and their tuples of values
-        self._told = 0  # steps of the paths that were told
-        self._early: list[Any] = []  # old values that were handed out before their copies are made
-        self._shown: dict[int, Any] = {}  # id of an old value -> what its copy was filled with
-        self._early_tuples: dict[
-            int, Any
-        ] = {}  # id of an old tuple -> what stands for it till then
+        self._path_steps = 0  # total steps of the paths returned so far
+        self._early: list[Any] = []  # old values whose shells were handed out before their copies
+        self._shown: dict[int, Any] = {}  # id of an old value -> the old state put into its shell
+        # id of an old tuple -> provisional tuple, used until its copy is made
+        self._early_tuples: dict[int, Any] = {}
 
     def copy(self, root: Any) -> Any:
-        """Return the copy of a root, everything in it finished."""
+        """Return the finished copy of a root."""
         if not is_holder(root):
             return self._new(root)
         todo: list[tuple[Any, int | None, str]] = [(root, 0, "")]
@@ -119,7 +117,7 @@ class Copier:
         return self.mended(self._new(root))
 
     def mended(self, copy: Any) -> Any:
-        """Put what replaced a value in its place, everywhere in the copy."""
+        """Patch every reference in the copy to a value that was replaced."""
         return _ReferencePatcher(self._swap).mend(copy) if self._swap else copy
 
     def _children(self, node: Any) -> list[tuple[str, Any]]:
@@ -140,13 +138,13 @@ class Copier:
     def path(self, old: Any) -> str:
         """Return the natural path on which the walk first reached a value.
 
-        Of values beyond number that lie very deep, the end of it: all of it for each would take
-        the square of the time.
+        After a total of 2,000,000 steps only the last 16 steps of a path are returned: full paths
+        of many deeply nested values would take quadratic time.
         """
         steps: list[str] = []
         key = id(old)
         seen: set[int] = set()
-        most = _DEEP if self._told > _TOLD else _TOLD
+        most = _FULL_PATH_STEPS if self._path_steps <= _FULL_PATH_STEPS else _SHORT_PATH_STEPS
         while key in self._parents and key not in seen:
             if len(seen) >= most:
                 steps.append("...")
@@ -155,21 +153,21 @@ class Copier:
             key, step = self._parents[key]
             if step:
                 steps.append(step)
-        self._told += len(steps)
+        self._path_steps += len(steps)
         return "/".join(reversed(steps))
 
     def replace(self, old: Any, new: Any) -> None:
-        """Let every reference to a value of the copy lead to another, once the walk is over."""
+        """Note that all references to ``old`` are to be changed to ``new`` after the walk."""
         if new is not old:
             self._swap[id(old)] = (old, new)
 
     def replaced(self, old: Any) -> Any:
-        """Return what replaces a value, or None."""
+        """Return the replacement of a value, or None."""
         found = self._swap.get(id(old))
         return None if found is None else found[1]
 
     def fresh(self, value: Any) -> list[Record]:
-        """Return the records below a value that a migration made, inner ones first."""
+        """Return the records below a value that a migration created, inner ones first."""
         return [record for record in records_in(value, self._ours) if id(record) not in self._ours]
 
     def is_own(self, value: Any) -> bool:
@@ -177,11 +175,11 @@ class Copier:
         return id(value) in self._ours
 
     def adopt(self, value: Any) -> None:
-        """Take a value that a migration made for one of the copy's own."""
+        """Mark a value that a migration created as part of the copy."""
         self._ours.add(id(value))
 
     def _shell_of(self, node: Any) -> Any:
-        """The empty copy of a value; None of a tuple or frozenset."""
+        """The shell (empty copy) of a value; None for a tuple or frozenset, which are immutable."""
         key = id(node)
         shell = self._shells.get(key)
         if shell is None:
@@ -192,10 +190,10 @@ class Copier:
         return shell
 
     def show_old(self) -> None:
-        """Fill what was handed out before it is made with what the file says of it.
+        """Fill the shells that were handed out so far with the old state from the file.
 
-        Called before a step runs, so that the step sees the old state of what it meets again in
-        a cycle. What a value was filled with is taken out again when its copy is made.
+        Called before a step runs, so that the step sees the old state of the objects it refers
+        back to in a cycle. `_take_back` empties a shell again when its copy is made.
         """
         while self._early:
             old = self._early.pop()
@@ -207,7 +205,7 @@ class Copier:
             self._shown[key] = (old, shell, _contents(shell))
 
     def _old(self, old: Any) -> Any:
-        """What stands for a value in a state that is shown before it is upgraded."""
+        """The value that represents ``old`` in an old state (see `show_old`)."""
         if type(old) in (tuple, frozenset):
             return self._old_tuple(old)
         if type(old) in self._plain or type(old) is Global or not is_holder(old):
@@ -221,7 +219,7 @@ class Copier:
         return shell
 
     def _old_tuple(self, root: Any) -> Any:
-        """A tuple or frozenset of old values, made from the inside out."""
+        """Build a tuple or frozenset of old values, innermost first."""
         made = self._early_tuples
         todo = [root]
         while todo:
@@ -253,20 +251,20 @@ class Copier:
         return found[1]
 
     def _take_back(self, node: Any, shell: Any) -> None:
-        """Empty a value that was shown early; what was changed in it would be lost.
+        """Empty a shell that `show_old` has filled.
 
         Raises:
-            MigrationFailedError: a step has changed it.
+            MigrationFailedError: a step has changed the shell; the change would be lost.
         """
         _, _, before = self._shown.pop(id(node))
         now = _contents(shell)
         same = len(now) == len(before) and all(map(operator.is_, now, before))
         if not same:
             raise MigrationFailedError(
-                "a step changed what belongs to an object whose own turn had not come: in a cycle "
-                "it sees the old state of such an object, and the change would be lost.",
+                "a step changed an object of a cycle that was not upgraded yet. The step sees "
+                "the old state of such an object, and the change would be lost.",
                 where=at_path(self.path(node)),
-                remedy="Make the change in a step of the class to which it belongs.",
+                remedy="Make the change in a step of that object's own class.",
             )
         if isinstance(shell, Record | np.ndarray):
             return  # every part of it is set again
@@ -291,10 +289,10 @@ class Copier:
             self.replace(early[1], made)
 
     def _new(self, old: Any) -> Any:
-        """What stands for a value of the old tree in the new one."""
+        """The value of the copy for a value of the original."""
         if type(old) in self._plain:
             return old
-        if type(old) is LazyArray:  # to be read: it is none of the plain values
+        if type(old) is LazyArray:  # with read=True, `_plain` does not contain LazyArray
             return old.read()
         if type(old) is Global:
             return old if self._leaf is None else self._leaf(old)
@@ -313,7 +311,7 @@ class Copier:
         return self._old_tuple(old) if shell is None else shell
 
     def _key(self, old: Any, of: Callable[[Any], Any]) -> Any:
-        """What stands for a key; one that became something without a hash stays what it was."""
+        """The key of the copy; the shell or the old key if the result is not hashable."""
         new = of(old)
         return new if type(new) in self._plain or _has_hash(new) else self._shells.get(id(old), old)
 
@@ -359,11 +357,11 @@ class Copier:
         shell.dictitems = [(new(name), new(item)) for name, item in node.dictitems]
 
 
-_put = object.__setattr__  # of a record's own attributes, past its look at their names
+_put = object.__setattr__  # faster than Record.__setattr__, which compares the name first
 
 
 def _contents(value: Any) -> list[Any]:
-    """What a value holds, to see by identity whether anything was changed."""
+    """The items of a value; compared by identity to find out whether a step changed it."""
     if isinstance(value, dict):
         return [*value, *value.values()]
     if isinstance(value, np.ndarray):
@@ -385,7 +383,7 @@ def _has_hash(value: Any) -> bool:
 
 
 def _shell(node: Any) -> Any:
-    """The copy of a value, still empty; None where it cannot be made before its items."""
+    """An empty copy of a value; None if the type is immutable and needs its items first."""
     kind = type(node)
     if kind is tuple or kind is frozenset:
         return None
@@ -399,7 +397,7 @@ def _shell(node: Any) -> Any:
 
 
 def _object_views(array: Any) -> list[Any]:
-    """The parts of an array that hold objects, as views of object dtype."""
+    """The object fields of an array (or the array itself), as views of object dtype."""
     array = array.view(np.ndarray)
     if array.dtype == object:
         return [array]
@@ -410,7 +408,7 @@ def _object_views(array: Any) -> list[Any]:
 
 
 def _children(node: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the step and the value of everything inside that itself holds something."""
+    """Yield the step and the value of every part that is itself a container."""
     for step, child in _steps(node):
         kind = type(child)
         if kind is tuple:
@@ -444,7 +442,7 @@ def _steps(node: Any) -> Iterator[tuple[str, Any]]:
 
 
 def parts_of(node: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the step and the value of every part of a holder that may be more than a scalar."""
+    """Yield the step and the value of every part of a container that may be more than a scalar."""
     return _steps(node)
 
 
@@ -464,7 +462,7 @@ def _record_steps(node: Record) -> Iterator[tuple[str, Any]]:
 
 
 def records_in(value: Any, stop: set[int]) -> Iterator[Record]:
-    """Yield every record below a value, inner ones first, not going into what ``stop`` names."""
+    """Yield every record below a value, inner ones first, not entering ids that are in ``stop``."""
     todo: list[tuple[Any, bool]] = [(value, False)]
     seen: set[int] = set()
     while todo:
@@ -483,7 +481,10 @@ def records_in(value: Any, stop: set[int]) -> Iterator[Record]:
 
 
 def has_no_arrays(values: Any) -> bool:
-    """Whether values are scalars, or tuples, lists and dicts of nothing else, as most are."""
+    """Whether all values are scalars, or tuples, lists and dicts of scalars.
+
+    A quick test that is true for most states; False does not mean that there are arrays.
+    """
     for value in values:
         kind = type(value)
         if kind in SCALAR:
@@ -498,7 +499,7 @@ def has_no_arrays(values: Any) -> bool:
 
 
 def arrays_in(value: Any) -> Iterator[tuple[Any, Any, Any]]:
-    """Yield (holder, key, array) of every array below a value, not going into records."""
+    """Yield (container, key, array) of every array below a value, not entering records."""
     todo, seen = [value], set()
     while todo:
         node = todo.pop()
@@ -519,16 +520,16 @@ def arrays_in(value: Any) -> Iterator[tuple[Any, Any, Any]]:
 
 
 class _ReferencePatcher:
-    """Puts what replaced a value wherever the value is referred to, in place."""
+    """Changes all references to replaced values, in place."""
 
     def __init__(self, swap: dict[int, tuple[Any, Any]]) -> None:
         self._swap = swap
-        self._fixed: dict[int, tuple[Any, Any]] = {}  # tuples and frozensets made anew
+        self._fixed: dict[int, tuple[Any, Any]] = {}  # id -> (old, rebuilt) tuples and frozensets
         self._seen: set[int] = set()
         self._todo: list[Any] = []
 
     def mend(self, root: Any) -> Any:
-        """Return the root, mended."""
+        """Return the root with all references below it changed."""
         root = self._of(root)
         while self._todo:
             self._mend(self._todo.pop())
@@ -552,7 +553,7 @@ class _ReferencePatcher:
         return value
 
     def _immutable(self, value: Any) -> Any:
-        """Make a tuple or frozenset anew from the inside out where anything in it changes."""
+        """Rebuild a tuple or frozenset, innermost first, if anything in it is replaced."""
         stack, entered = [value], set()
         while stack:
             top = stack[-1]

@@ -1,7 +1,8 @@
-"""From values to what becomes of them, part by part, without recursion.
+"""Transform a value graph without recursion.
 
-Each value is a generator of its parts, so that depth has no limit; whoever drives them meets each
-object once, so that sharing and cycles stay.
+The handler of a value is a generator that yields its children and is sent their results, so the
+depth is not limited. Subclasses of `Driver` keep a memo of the objects they have entered, so that
+shared references and cycles are kept.
 """
 
 from __future__ import annotations
@@ -29,22 +30,22 @@ ATOMS = frozenset(
         *(getattr(pathlib, name) for name in ("PurePosixPath", "PureWindowsPath")),
     )
 )  # fmt: skip
-_DEEP = 1000  # steps of a path that is told
+_DEEP = 1000  # last steps of a path that are shown in a message
 
 
 class Driver:
-    """Drives generators: each yields (step, part) and gets what became of it."""
+    """Runs generators, each of which yields (step, part) and is sent the result for the part."""
 
     def __init__(self) -> None:
         self.trail: list[str] = []
 
     def run(self, root: Any) -> Any:
-        """Return what becomes of a value."""
+        """Return the result for a value."""
         result, parts = self.enter(root)
         return result if parts is None else self.drive(root, parts)
 
     def drive(self, root: Any, parts: Parts) -> Any:
-        """Return what becomes of a value that was entered."""
+        """Return the result for a value for which `enter` has returned the generator ``parts``."""
         stack: list[tuple[Parts, Any]] = [(parts, root)]
         self.trail = []
         value: Any = None
@@ -67,22 +68,22 @@ class Driver:
         return value
 
     def leave(self, value: Any) -> None:
-        """A value is done that `enter` gave a generator for."""
+        """Called when the generator of a value has finished; does nothing here."""
 
     def enter(self, value: Any) -> tuple[Any, Parts | None]:
-        """Return what becomes of a value, or the generator that finds out."""
+        """Return (result, None) for a value, or (None, generator) if its parts come first."""
         raise NotImplementedError
 
     @property
     def path(self) -> str:
-        """The natural path of what is being done; of what lies very deep, the end of it."""
+        """The natural path of the current value; only the last 1,000 steps of a deeper one."""
         deep = len(self.trail) > _DEEP
         trail = ["...", *self.trail[-_DEEP:]] if deep else self.trail
         return "/".join(step for step in trail if step)
 
 
 def object_fields(array: Any) -> list[Any]:
-    """The fields of a structured array that hold objects, those inside fields, too."""
+    """The fields of a structured array that hold objects, nested fields included."""
     fields = [array[name] for name in array.dtype.names or () if array.dtype[name].hasobject]
     return [
         view

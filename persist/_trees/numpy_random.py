@@ -1,17 +1,17 @@
-"""NumPy's random states: records of them are built of checked parts, live ones become records.
+"""Convert records of NumPy's random states to live objects, and live objects to records.
 
-A stream goes on where it was only if all of its state is there; and NumPy's own setters believe
-what they are given, a position among C's words included. So the form of a record is known by exact
-names, every part of it is checked here, and only then handed to NumPy. What has an unknown form (a
-bit generator of somebody's own) stays a record.
+A random stream continues at the same place only if its state is complete. NumPy's setters do not
+validate their input, not even the position within the C array. Therefore a record is recognised by
+exact names, and each part is checked here before it is passed to NumPy. A record of unknown form
+(for example a third-party bit generator) is left as a record.
 
 The forms, after ``numpy/random/_pickle.py``, ``mtrand.pyx`` and ``bit_generator.pyx``:
 
 - until 1.16   ``__RandomState_ctor()`` and the tuple of ``get_state()``
 - 1.17 to 1.26 ``__randomstate_ctor(name)``, ``__generator_ctor(name)``, ``__bit_generator_ctor(name)``
-  and a dict; of the seed sequence nothing is kept
+  and a dict; the seed sequence is not stored
 - since 2.0    ``__generator_ctor(bits)``, ``__bit_generator_ctor(class)`` and (dict, seed sequence);
-  what `record_of` gives
+  this is the form that `record_of` returns
 """
 
 from __future__ import annotations
@@ -32,19 +32,20 @@ _GENERATOR = Global("numpy.random._pickle", "__generator_ctor")
 _RANDOM_STATE = Global("numpy.random._pickle", "__randomstate_ctor")
 _BITS = Global("numpy.random._pickle", "__bit_generator_ctor")
 _SEEDS = Global("numpy.random.bit_generator", "__pyx_unpickle_SeedSequence")
-_CHECKSUM = 65708578  # of SeedSequence's fields, by which Cython knows its pickles (1.18 to 2.4)
+_CHECKSUM = 65708578  # Cython's checksum of SeedSequence's fields, same in NumPy 1.18 to 2.4
 
+# Limits, since SeedSequence hashes its entropy in 32-bit words when it is built.
 _MOST_WORDS = 1 << 16  # numbers of an entropy
-_MOST_BITS = 1 << 14  # of each; they are mixed 32 at a time
-_MOST_POOL = 256  # words of a pool, each of which is mixed with every other; 4 by default
+_MOST_BITS = 1 << 14  # bits of each number
+_MOST_POOL = 256  # words of a pool (4 by default); mixing takes quadratic time
 
 
-# Checks: each takes a value and the name of its place, and returns what NumPy is given.
+# Checks: each takes a value and the name of its place, and returns the value to pass to NumPy.
 
 Check = Callable[[Any, str], Any]
 
 
-def _lie(place: str, found: str, expected: str) -> RestoreError:
+def _invalid(place: str, found: str, expected: str) -> RestoreError:
     return RestoreError(
         f"the random state's {place} is {found}.",
         remedy=f"{expected} was expected. The file is damaged, or NumPy did not write this; "
@@ -53,7 +54,7 @@ def _lie(place: str, found: str, expected: str) -> RestoreError:
 
 
 def _shown(value: Any) -> str:
-    """A value as a message names it; never long, and never by code of its own."""
+    """A short text of a value for a message; never runs the ``repr`` of an unknown class."""
     if isinstance(value, np.ndarray):
         return f"an array of {value.dtype} and shape {value.shape}"
     if type(value) is int and value.bit_length() > 128:
@@ -66,28 +67,28 @@ def _shown(value: Any) -> str:
 
 
 def _whole(most: int) -> Check:
-    """A whole number from 0 on."""
+    """Check for a whole number from 0 to ``most``."""
 
     def check(value: Any, place: str) -> int:
         if isinstance(value, bool) or not isinstance(value, int | np.integer):
-            raise _lie(place, _shown(value), "A whole number")
+            raise _invalid(place, _shown(value), "A whole number")
         if not 0 <= value <= most:
-            raise _lie(place, _shown(value), f"A number from 0 to {most:,}")
+            raise _invalid(place, _shown(value), f"A number from 0 to {most:,}")
         return int(value)
 
     return check
 
 
 def _words(count: int, bits: int) -> Check:
-    """So many unsigned numbers of so many bits, whatever the order of their bytes."""
+    """Check for an array of ``count`` unsigned integers of ``bits`` bits, in any byte order."""
 
     def check(value: Any, place: str) -> Any:
         expected = f"{count} whole numbers of {bits} bits"
         fits = isinstance(value, np.ndarray) and value.dtype.kind in "iu"
         if not fits or value.shape != (count,):
-            raise _lie(place, _shown(value), expected)
+            raise _invalid(place, _shown(value), expected)
         if int(value.min()) < 0 or int(value.max()) >> bits:
-            raise _lie(place, f"an array that holds {value.min()} to {value.max()}", expected)
+            raise _invalid(place, f"an array that holds {value.min()} to {value.max()}", expected)
         return np.array(value, f"u{bits // 8}")
 
     return check
@@ -95,7 +96,7 @@ def _words(count: int, bits: int) -> Check:
 
 def _number(value: Any, place: str) -> float:
     if not isinstance(value, float | np.floating) or not math.isfinite(value):
-        raise _lie(place, _shown(value), "A finite float")
+        raise _invalid(place, _shown(value), "A finite float")
     return float(value)
 
 
@@ -117,16 +118,16 @@ _FIELDS: dict[str, dict[str, Any]] = {
     "SFC64": {"state": {"state": _words(4, 64)}, **_HALF},
 }
 _GAUSS: dict[str, Any] = {"has_gauss": _whole(1), "gauss": _number}
-_MODULES = {"PCG64DXSM": "pcg64"}  # where its module is not called like itself
+_MODULES = {"PCG64DXSM": "pcg64"}  # bit generators whose module has another name
 
 
 def _checked(value: Any, fields: dict[str, Any], place: str = "state") -> dict[str, Any]:
-    """A dict of exactly these fields, each checked."""
+    """Check a dict that must have exactly these fields, and each of its values."""
     if not isinstance(value, dict) or value.keys() != fields.keys():
         found = _shown(value)
         if isinstance(value, dict):
             found = f"a dict of {', '.join(map(_shown, [*value][:9])) or 'nothing'}"
-        raise _lie(place, found, f"A dict of {', '.join(map(repr, fields))}")
+        raise _invalid(place, found, f"A dict of {', '.join(map(repr, fields))}")
     return {
         name: _checked(value[name], check, f"{place}/{name}")
         if isinstance(check, dict)
@@ -136,21 +137,21 @@ def _checked(value: Any, fields: dict[str, Any], place: str = "state") -> dict[s
 
 
 def _named(name: str, more: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The fields of a bit generator's state, its name among them."""
+    """The checks for a bit generator's state, its name included."""
 
     def same(value: Any, place: str) -> str:
         if not isinstance(value, str) or value != name:
-            raise _lie(place, _shown(value), repr(name))
+            raise _invalid(place, _shown(value), repr(name))
         return name
 
     return {"bit_generator": same, **_FIELDS[name], **(more or {})}
 
 
-# Records to random states.
+# From records to random states.
 
 
 def is_random(record: Record) -> bool:
-    """Whether a record bears the name of one of NumPy's random states."""
+    """Whether a record has the name of one of NumPy's random states."""
     return (
         record.kind == "reduce"
         and record.qualname in _MAKERS
@@ -159,15 +160,15 @@ def is_random(record: Record) -> bool:
 
 
 def build(record: Record, args: tuple[Any, ...], state: Any) -> Any:
-    """Return the random state that a record is, or None where its form is none of NumPy's.
+    """Return the random state described by a record, or None if NumPy does not write this form.
 
     Args:
-        record: one that `is_random`.
+        record: a record for which `is_random` is true.
         args: its arguments, in which records of random states are built already.
-        state: its state, likewise; ABSENT where there is none.
+        state: its state, likewise; ABSENT if there is none.
 
     Raises:
-        RestoreError: a part is not what it must be, with its place and value.
+        RestoreError: a part is invalid; the message names its place and value.
     """
     return _MAKERS[record.qualname](args, state)
 
@@ -194,7 +195,7 @@ def _bits(args: tuple[Any, ...], state: Any) -> Any:
 
 
 def _of_name(args: tuple[Any, ...], state: Any) -> Any:
-    """A bit generator as NumPy 1.17 to 1.26 wrote it: its name, perhaps a function, and a dict."""
+    """A bit generator as NumPy 1.17 to 1.26 wrote it: its name, optionally a function, and a dict."""
     name = args[0] if args else None
     if not isinstance(name, str) or name not in _FIELDS or args[1:] not in ((), (_BITS,)):
         return None
@@ -204,7 +205,7 @@ def _of_name(args: tuple[Any, ...], state: Any) -> Any:
 def _restored(name: str, state: dict[str, Any], seeds: Any) -> Any:
     bits = getattr(np.random, name)(seeds)
     if seeds is None and name == "MT19937":
-        bits._legacy_seeding(0)  # RandomState's own has no seed sequence
+        bits._legacy_seeding(0)  # the MT19937 of a RandomState has no seed sequence
     bits.state = state
     return bits
 
@@ -222,14 +223,14 @@ def _random_state(args: tuple[Any, ...], state: Any) -> Any:
     if given is None:
         bits = _restored(name, own, None)
     elif not _are_equal(given.state, own):
-        raise _lie("state", "not that of its bit generator", "The same state, twice,")
+        raise _invalid("state", "not that of its bit generator", "The same state, twice,")
     return _with_gauss(bits, found)
 
 
 def _legacy(state: tuple[Any, ...]) -> Any:
-    """A RandomState as NumPy wrote it until 1.16: ``get_state()``, without gauss until 1.0."""
+    """A RandomState as NumPy wrote it until 1.16: ``get_state()``; before 1.0 without gauss."""
     if len(state) not in (3, 5):
-        raise _lie("state", f"a tuple of {len(state)}", "A tuple of 5 (or 3)")
+        raise _invalid("state", f"a tuple of {len(state)}", "A tuple of 5 (or 3)")
     name, key, pos, has_gauss, gauss = (*state, 0, 0.0)[:5]
     parts = {"bit_generator": name, "state": {"key": key, "pos": pos}}
     parts |= {"has_gauss": has_gauss, "gauss": gauss}
@@ -260,37 +261,37 @@ def _seeds(args: tuple[Any, ...], state: Any) -> Any:
     if not isinstance(key, tuple):
         return None
     entropy, key = _entropy(entropy, "entropy"), _entropy(key, "spawn_key")
-    if entropy is None or key is None:  # text or lists of lists, which SeedSequence takes, too
+    if entropy is None or key is None:  # text or nested lists, which SeedSequence also accepts
         return None
     spawned = _whole(2**32 - 1)(spawned, "n_children_spawned")
     size = _whole(_MOST_POOL)(size, "pool_size")
     if size < 4:
-        raise _lie("pool_size", str(size), "A number from 4 on")
+        raise _invalid("pool_size", str(size), "A number from 4 on")
     pool = _words(size, 32)(pool, "pool")
     made = np.random.SeedSequence(
         entropy, spawn_key=key, pool_size=size, n_children_spawned=spawned
     )
-    made.pool[...] = pool  # before 1.19 another was mixed of the same entropy and key
+    made.pool[...] = pool  # NumPy before 1.19 computed another pool from the same entropy and key
     return made
 
 
 def _entropy(value: Any, place: str) -> Any:
-    """Whole numbers, not so many that mixing them takes long; None where there is anything else."""
+    """Check an entropy: whole numbers, bounded in number and size; None if of another type."""
     is_many = isinstance(value, list | tuple | range | np.ndarray)
     if isinstance(value, np.ndarray) and (value.ndim != 1 or value.dtype.kind not in "iu"):
         return None
     if is_many and len(value) > _MOST_WORDS:
-        raise _lie(place, f"{len(value):,} numbers", f"At most {_MOST_WORDS:,}")
+        raise _invalid(place, f"{len(value):,} numbers", f"At most {_MOST_WORDS:,}")
     for item in value if is_many else (value,):
         if isinstance(item, bool) or not isinstance(item, int | np.integer):
             return None
         if item < 0 or int(item).bit_length() > _MOST_BITS:
-            raise _lie(place, _shown(item), f"A whole number of at most {_MOST_BITS:,} bits")
+            raise _invalid(place, _shown(item), f"A whole number of at most {_MOST_BITS:,} bits")
     return value
 
 
 def _modules_of(name: str) -> tuple[str, str]:
-    """Where a bit generator is at home: since 1.18, and in 1.17."""
+    """The modules of a bit generator: since NumPy 1.18, and in 1.17."""
     module = _MODULES.get(name, name.lower())
     return f"numpy.random._{module}", f"numpy.random.{module}"
 
@@ -307,13 +308,13 @@ _MAKERS: dict[str, Callable[[tuple[Any, ...], Any], Any]] = {
 }
 
 
-# Random states to records.
+# From random states to records.
 
 
 def record_of(value: Any) -> Record | None:
-    """Return the record of a live random state, its parts still live; None of any other value.
+    """Return the record of a live random state (its parts stay live); None for any other value.
 
-    It is as NumPy 2 pickles it, so that a pickle of the record is one that NumPy reads.
+    The record has the form that NumPy 2 pickles, so that NumPy can read a pickle of it.
     """
     kind = type(value)
     if "numpy.random" not in sys.modules or kind.__module__.partition(".")[0] != "numpy":

@@ -1,13 +1,13 @@
-"""Natural paths: the names of what is inside a tree.
+"""Natural paths: names for the values inside a tree.
 
-Steps joined by ``/``: keys, attributes, indices. ``in`` and ``[]`` walk the path
-that is asked for; listing is done on demand, since where objects share and
-point in circles all paths together are too many. Walkers are iterative, and a
-path that would pass through itself stops.
+A path consists of steps joined by ``/``: keys, attributes, indices. ``in`` and ``[]``
+walk the requested path only. All paths are listed on demand only, since shared
+references and cycles can make them too many. Walkers are iterative, and a path ends
+where it would enter a value that it already contains.
 
-`PackView` says what stands at a value's own path (a *leaf*) and which steps lead
-on from it; packs are asked there, so that a framework's objects look like the
-values they held.
+`PackView` returns the value at an object's own path (its *leaf*) and the steps to its
+children. It asks the packs, so that the objects of a framework look like the values
+that they contain.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ __all__ = ["PackView", "PathMapping", "described", "is_array", "step_of"]
 
 Steps = list[tuple[str, Any]]
 
-_NOTES = 50  # reports of packs that are kept, so that a file of many odd records has few
-_BUILT = 32  # states given to one value, one after the other
-_DOUBTFUL = 1 << 17  # values visited when it is asked whether the walk has an end
-_SPELLED = 1 << 28  # characters of all paths that are listed: a deep file has long ones
-# What comes up in a pack where a file says other parts of a class than any release wrote.
+_NOTES = 50  # notes of packs that are kept, since a file may have many unusual records
+_BUILT = 32  # nested "built" records that are followed
+_CHECK_AFTER = 1 << 17  # values visited before `_has_too_many_paths` is asked
+_SPELLED = 1 << 28  # total characters of all listed paths, since deep files have long paths
+# Raised inside a pack if a record has other parts than any release of its class has written.
 _FAULTS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
-_BESIDE = frozenset(("_metadata",))  # of a state dict: told in the structure, no step of a path
+_IN_STRUCTURE = frozenset(("_metadata",))  # attributes of a state dict that are no steps of a path
 _PLAIN = (str, bytes, int, float, bool, type(None))
 _KEYS = (
     str,
@@ -62,10 +62,10 @@ _KEYS = (
     datetime.date,
     datetime.timedelta,
 )
-# Below this step of a value that a pack looks into is the record as the file has it. It is walked
-# when it is asked for, and not listed.
+# The step from a value that a pack presents to its record as stored in the file. It is followed on
+# request, but not listed.
 RECORD_STEP = "~record"
-# How files begin that may stand as bytes in another: pickles of protocol 2 to 5, NPY, ZIP, gzip.
+# First bytes of files that may be embedded as bytes: pickles of protocol 2 to 5, NPY, ZIP, gzip.
 _FILES = (
     b"\x80\x02",
     b"\x80\x03",
@@ -80,29 +80,29 @@ _SCALARS = (str, bytes, bytearray, int, float, complex, bool, type(None), np.gen
 
 
 def is_masked(value: Any) -> TypeGuard[np.ma.MaskedArray[Any, Any]]:
-    """Return whether a value is a masked array; NumPy's module of them is not imported to know."""
+    """Return whether a value is a masked array, without importing `numpy.ma` for the test."""
     return "numpy.ma" in sys.modules and isinstance(value, np.ma.MaskedArray)
 
 
 def is_array(value: Any) -> bool:
-    """Whether a leaf is an array (a 0-d array is one, a scalar never)."""
+    """Whether a leaf is an array (a 0-d array is an array, a scalar is not)."""
     return isinstance(value, np.ndarray | LazyArray | array_module.array)
 
 
 def _ends(value: Any) -> bool:
-    """Whether a value is an array below which nothing lies: most of what there is in a large file."""
+    """Whether a value is an array without objects in it: the common case in a large file."""
     if type(value) is np.ndarray:
         return not value.dtype.hasobject
     return isinstance(value, LazyArray)
 
 
 class PackView:
-    """Says what stands at a value's path, and what lies below it.
+    """Returns the leaf and the children of a value, as the packs present it.
 
     Args:
-        views: returns the `View` (or tree value) of a record, or None where no
-            pack knows it.
-        opener: reads bytes that hold a file of their own, and returns its tree.
+        views: returns the `View` (or tree value) of a record, or None if no
+            pack handles it.
+        opener: reads bytes that contain an embedded file, and returns its tree.
     """
 
     def __init__(
@@ -120,20 +120,20 @@ class PackView:
 
     @property
     def has_views(self) -> bool:
-        """Whether packs are asked at all."""
+        """Whether any packs are used."""
         return self._views is not None
 
     def note(self, text: str) -> None:
-        """Report that a pack shows a record as it is, since a view would leave something out."""
+        """Keep a note, for example that a pack shows a record as stored because it does not fit."""
         if text not in self.notes and len(self.notes) < _NOTES:
             self.notes.append(text)
 
     def open(self, data: bytes, name: str) -> Any:
-        """Return the tree of a whole file that stands as bytes in this one (for packs).
+        """Return the tree of a file that is embedded as bytes in this one (for packs).
 
         Args:
-            data: the bytes of the inner file.
-            name: what it is, for errors.
+            data: the bytes of the embedded file.
+            name: a name for it, for error messages.
 
         Raises:
             FormatError: no reader can read it.
@@ -143,9 +143,9 @@ class PackView:
         return self._opener(data, name)
 
     def inside(self, data: bytes) -> Any:
-        """Return what a file that stands as bytes in this one holds; the bytes, where they are none.
+        """Return the tree of an embedded file, or the bytes themselves if they are not a file.
 
-        Only what begins as a pickle, a NumPy file, a ZIP or a gzip is tried.
+        Only bytes that begin like a pickle, a NumPy file, a ZIP or a gzip are tried.
         """
         known = self._inside.get(id(data))
         if known is not None:
@@ -160,7 +160,7 @@ class PackView:
         return value
 
     def through(self, value: Any) -> Any:
-        """Return a value as packs see it: of a record that is plain data, that data."""
+        """Return a value as the packs present it; values other than records are returned as is."""
         for _ in range(64):
             if not isinstance(value, Record) or self._views is None:
                 return value
@@ -174,7 +174,7 @@ class PackView:
         return value
 
     def _ask(self, record: Record) -> Any:
-        """What the packs make of a record; parts that do not fit together are no plain data."""
+        """The packs' view of a record; None, with a note, if its parts do not fit together."""
         assert self._views is not None
         try:
             return self._views(record, self)
@@ -188,7 +188,7 @@ class PackView:
             return None
 
     def look(self, value: Any) -> tuple[Any, Steps]:
-        """Return (the leaf at the value's own path or ABSENT, steps that lead on)."""
+        """Return (the leaf at the value's own path or ABSENT, the steps to its children)."""
         if _ends(value):
             return value, []
         value = self.through(value)
@@ -218,11 +218,11 @@ class PackView:
         return value, _zone_steps(value) if isinstance(value, datetime.tzinfo) else []
 
     def raw(self, record: Record) -> tuple[Any, Steps]:
-        """Return the leaf and the steps of a record as the file has it, whatever a pack makes of it."""
+        """Return the leaf and the steps of a record as stored in the file, without the packs."""
         return self._record(record)
 
     def key_seen(self, key: Any) -> Any:
-        """Return a dict's key as packs see it: an instance that is a plain value as that value."""
+        """Return a dict's key as the packs present it; an instance of a plain value as that value."""
         if isinstance(key, Record):
             seen = self.through(key)
             if isinstance(seen, View) and isinstance(seen.value, _KEYS):
@@ -239,7 +239,7 @@ class PackView:
         for key, item in value.items():
             own = self.key_seen(key)
             steps.append((step_of(own), item))
-            if is_lost(own):  # the step does not spell it: the key itself is beside the value
+            if is_lost(own):  # the step is ambiguous, so the key gets a path next to the value's
                 steps.append((f"{step_of(own)}~key", key))
         if isinstance(value, OrderedDict) and vars(value):
             steps += [(name, item) for name, item in vars(value).items() if name != "_metadata"]
@@ -258,14 +258,14 @@ class PackView:
             steps: Steps = [("mask", np.ma.getmaskarray(array))]
             if array._fill_value is not None:  # type: ignore[attr-defined]
                 steps.append(("fill_value", np.asarray(array._fill_value)[()]))  # type: ignore[attr-defined]
-            _, items = self._array(np.asarray(array.data))  # objects have names of their own, too
+            _, items = self._array(np.asarray(array.data))  # an array of objects has steps, too
             return array.data, _distinct([*items, *steps])
         if not array.dtype.hasobject or array.dtype.kind == "T":
             return array, []
-        array = np.asarray(array)  # the rows of a matrix are matrices, which have no end
+        array = np.asarray(array)  # the rows of a matrix are matrices: an endless recursion
         if array.dtype.names is not None:
             return self._object_fields(array)
-        if array.ndim == 0:  # transparent: what it holds stands in its place
+        if array.ndim == 0:  # transparent: its object is shown in its place
             return self.look(array[()])
         if not array.size:
             return array, []
@@ -278,7 +278,7 @@ class PackView:
         if array.ndim == 0:
             row = array[()]
             return ABSENT, [(name, row[name]) for name in names]
-        return ABSENT, [(name, array[name]) for name in names]  # by column, as tables are
+        return ABSENT, [(name, array[name]) for name in names]  # by column, like a table
 
     def _record(self, record: Record) -> tuple[Any, Steps]:
         if record.kind == "built":
@@ -301,11 +301,11 @@ class PackView:
         return leaf, _distinct(steps)
 
     def _built(self, record: Record) -> tuple[Any, Steps]:
-        """A value that BUILD gave a state it cannot hold: the value, the state beside it."""
+        """A value to which BUILD applied a state that it cannot hold: show the value and the state."""
         below, depth = record.args[0], 0
         while isinstance(below, Record) and below.kind == "built" and depth < _BUILT:
             below, depth = below.args[0], depth + 1
-        if depth == _BUILT:  # no writer's doing: one inside the other, as what it is made of
+        if depth == _BUILT:  # no writer nests them this deep: show each level with its arguments
             steps = [("args/0", record.args[0])]
             return ABSENT, _distinct([*steps, *_state_steps(record, record.state)])
         leaf, steps = self.look(record.args[0])
@@ -313,7 +313,7 @@ class PackView:
 
 
 def is_lost(key: Any) -> bool:
-    """Whether the step of a dict's key does not spell all that the key holds."""
+    """Whether the step of a dict's key contains only a part of the key."""
     if isinstance(key, Record):
         return key_of(key) is ABSENT
     if not isinstance(key, tuple | frozenset):
@@ -322,7 +322,7 @@ def is_lost(key: Any) -> bool:
 
 
 def _holds_none(value: Any) -> bool:
-    """Whether a container holds nothing but plain values, so that no array and no view is below it."""
+    """Whether a container holds plain values only, so that there are no arrays or views below it."""
     kind = type(value)
     if kind is list or kind is tuple:
         return {*map(type, value)} <= _PLAIN_KINDS
@@ -330,20 +330,20 @@ def _holds_none(value: Any) -> bool:
 
 
 def is_flat(value: dict[Any, Any]) -> bool:
-    """Whether all keys of a dict are plain, too."""
+    """Whether all keys of a dict are plain."""
     return {*map(type, value)} <= _PLAIN_KINDS
 
 
 def _dict(value: dict[Any, Any]) -> tuple[Any, Steps]:
     steps = [(step_of(key), item) for key, item in value.items()]
     if isinstance(value, OrderedDict) and vars(value):
-        # A state dict's versions of its modules (`_metadata`) are told in the structure.
+        # The versions of modules in a state dict (`_metadata`) are part of the structure.
         steps += [(name, item) for name, item in vars(value).items() if name != "_metadata"]
     return (value, []) if not steps else (ABSENT, _distinct(steps))
 
 
 def _distinct(steps: Steps) -> Steps:
-    """Give the second of two things of one name a ``~2``; nothing is dropped."""
+    """Append ``~2`` to the second of two equal steps, so that none is lost."""
     if len({step for step, _ in steps}) == len(steps):
         return steps
     taken: dict[str, int] = {}
@@ -362,7 +362,9 @@ def _state_steps(record: Record, state: Any) -> Steps:
         return [(step_of(name), item) for name, item in envelope.fields().items()]
     if isinstance(state, dict):
         return [(step_of(name), item) for name, item in state.items()]
-    if is_slots_pair(state) and state[1] is not None:  # a class's own pair may end with None
+    if (
+        is_slots_pair(state) and state[1] is not None
+    ):  # a pair defined by the class may end with None
         return [(step_of(name), item) for name, item in record.fields().items()]
     if isinstance(state, tuple | list):
         return [(f"state/{index}", item) for index, item in enumerate(state)]
@@ -371,7 +373,8 @@ def _state_steps(record: Record, state: Any) -> Steps:
 
 def _argument_steps(record: Record) -> Steps:
     args = record.args
-    if record.maker is not None and record.maker.qualname == _HEIR and _subclass_array(record):
+    is_subclass = record.maker is not None and record.maker.qualname == _ARRAY_SUBCLASS
+    if is_subclass and _subclass_array(record):
         return []
     if record.kind == "reconstructor" and len(args) == 2:
         base, value = args
@@ -390,7 +393,7 @@ def _argument_steps(record: Record) -> Steps:
 
 
 def _zone_steps(zone: datetime.tzinfo) -> Steps:
-    """What a zone that stands alone was made with."""
+    """The constructor arguments of a time zone that is a value by itself."""
     key = getattr(zone, "key", None)
     if key is not None:
         return [("args/0", key)]
@@ -398,13 +401,14 @@ def _zone_steps(zone: datetime.tzinfo) -> Steps:
     return [(f"args/{index}", item) for index, item in enumerate(made)]
 
 
-_HEIR = "persist.versioned._array"  # what `Versioned` writes for a subclass of ndarray
+# The function by which pickles name a subclass of ndarray that derives from `Versioned`.
+_ARRAY_SUBCLASS = "persist.versioned._array"
 _MASKED_MAKERS = ("_mareconstruct", "_mrreconstruct")
 _MAKERS = ("_reconstruct", *_MASKED_MAKERS)
 
 
 def _mask_steps(record: Record) -> Steps:
-    """Of a subclass of masked array: its mask, and its fill value where the file has one."""
+    """The mask of a subclass of masked array, and its fill value if the file has one."""
     if record.maker is None or record.maker.name not in _MASKED_MAKERS:
         return []
     from persist._wire.pickle.numpy_rebuild import mask_of_parts
@@ -414,7 +418,7 @@ def _mask_steps(record: Record) -> Steps:
     mask = mask_of_parts(inner)
     steps: Steps = [] if mask is None else [("mask", mask)]
     if mask is not None and inner[6] is not None:
-        fill = inner[6]  # lists of lists are no fill value, and may be endless as an array
+        fill = inner[6]  # nested lists are no fill value; asarray() could make them huge
         steps.append(
             ("fill_value", fill if isinstance(fill, list | tuple) else np.asarray(fill)[()])
         )
@@ -422,9 +426,9 @@ def _mask_steps(record: Record) -> Steps:
 
 
 def _subclass_array(record: Record) -> tuple[Any, Steps, str] | None:
-    """Of an ndarray subclass: its array, the rest of its state tuple, and their prefix."""
+    """The array of an ndarray subclass, the rest of its state tuple, and the prefix of that rest."""
     maker = record.maker
-    if maker is not None and maker.qualname == _HEIR and len(record.args) == 2:
+    if maker is not None and maker.qualname == _ARRAY_SUBCLASS and len(record.args) == 2:
         if not isinstance(record.args[1], np.ndarray | LazyArray):
             return None
         return record.args[1], _state_steps(record, record.state), ""
@@ -447,7 +451,7 @@ def _array_in(state: Any) -> Any:
 
 
 def unknown_path(name: str, names: list[str], file: str | None) -> UnknownPathError:
-    """Return the error for a path that is not there, with those that are most like it."""
+    """Return the error for a path that does not exist, with the most similar paths."""
     from difflib import get_close_matches
 
     last = name.rpartition("/")[2]
@@ -468,16 +472,15 @@ def unknown_path(name: str, names: list[str], file: str | None) -> UnknownPathEr
 class PathMapping(Mapping[str, Any]):
     """The arrays, or the scalars, of a tree under their natural paths.
 
-    ``name in names`` and ``names[name]`` walk that path only; iterating lists
-    all, at most ``limit`` of them.
+    ``name in names`` and ``names[name]`` walk that path only; iteration lists all paths.
 
     Args:
-        tree: returns the tree; asked when it is needed.
-        looker: says what stands where.
-        wanted: which leaves belong here.
-        limit: paths listed before `LimitError`.
+        tree: returns the tree; called on first use.
+        looker: returns the leaf and the children of a value.
+        wanted: whether a leaf belongs into this mapping.
+        limit: the largest number of paths that are listed; more raise `LimitError`.
         file: the file's name, for errors.
-        find: returns what stands at a path without the tree, or None where only that can tell.
+        find: returns the value at a path without building the tree, or None if the tree is needed.
     """
 
     def __init__(
@@ -490,7 +493,7 @@ class PathMapping(Mapping[str, Any]):
         find: Callable[[str], Any] | None = None,
     ) -> None:
         self._make = tree
-        self._quick = find
+        self._find_without_tree = find
         self._looker = looker
         self._wanted = wanted
         self._limit = limit
@@ -509,14 +512,14 @@ class PathMapping(Mapping[str, Any]):
         return found
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Return what stands at a path, or the default."""
+        """Return the value at a path, or the default."""
         if not isinstance(name, str):
             return default
         if self._listed is not None and name in self._listed:
             return self._listed[name]
-        quick = None if self._quick is None else self._quick(name)
-        if quick is not None:
-            return quick
+        value = None if self._find_without_tree is None else self._find_without_tree(name)
+        if value is not None:
+            return value
         return next(self._find(name), default)
 
     def _unknown(self, name: Any) -> UnknownPathError:
@@ -533,7 +536,7 @@ class PathMapping(Mapping[str, Any]):
     def __contains__(self, name: object) -> bool:
         if not isinstance(name, str):
             return False
-        if self._quick is not None and self._quick(name) is not None:
+        if self._find_without_tree is not None and self._find_without_tree(name) is not None:
             return True
         return any(True for _ in self._find(name))
 
@@ -562,13 +565,13 @@ class PathMapping(Mapping[str, Any]):
 
     @functools.cached_property
     def _flat(self) -> dict[str, Any]:
-        """The root, where it is a dict of text, whose keys are paths as they stand; else nothing.
+        """The root if it is a dict with str keys, which then are paths themselves; else ``{}``.
 
-        The state of a network is one of 20,000 arrays: of none of them a step need be made.
+        The state of a large network is a dict of 20,000 arrays. No steps are built for those.
         """
         root: dict[str, Any] = self._tree
         is_plain = type(root) is dict or (
-            type(root) is OrderedDict and not vars(root).keys() - _BESIDE
+            type(root) is OrderedDict and not vars(root).keys() - _IN_STRUCTURE
         )
         if not is_plain or {*map(type, root)} != {str} or "" in root:
             return {}
@@ -576,17 +579,17 @@ class PathMapping(Mapping[str, Any]):
 
     @functools.cached_property
     def _arrays(self) -> dict[str, Any] | None:
-        """All arrays of a flat root that holds plain values beside them, one level deep; else None."""
+        """All arrays of a flat root whose other values are plain, at most one level deep; else None."""
         arrays = {name: value for name, value in self._flat.items() if _ends(value)}
         if not arrays:
             return None
-        beside = [value for name, value in self._flat.items() if name not in arrays]
-        below = [item for part in beside if type(part) is dict for item in (*part, *part.values())]
-        kinds = {type(item) for item in (*beside, *below)}
+        others = [value for name, value in self._flat.items() if name not in arrays]
+        below = [item for part in others if type(part) is dict for item in (*part, *part.values())]
+        kinds = {type(item) for item in (*others, *below)}
         return arrays if kinds <= {dict, *_PLAIN} and dict not in map(type, below) else None
 
-    def _at_once(self, name: str) -> Any:
-        """The array that a flat root has under this name, where no other path is the same; else None."""
+    def _array_of_flat_root(self, name: str) -> Any:
+        """The array of a flat root under this name, if no other path can be equal; else None."""
         found = self._flat.get(name)
         if found is None or not _ends(found):
             return None
@@ -598,14 +601,14 @@ class PathMapping(Mapping[str, Any]):
         return found
 
     def _walk_to(self, name: str) -> Iterator[Any]:
-        found = self._at_once(name)
+        found = self._array_of_flat_root(name)
         if found is not None:
             yield found
             return
         yield from self._below(self._tree, name)
         base, mark, number = name.rpartition("~")
         if mark and number.isdigit() and int(number) > 1:
-            # The second thing of one path, which lies at two places of the tree.
+            # The path occurs at several places of the tree; "~2" selects the second.
             same = list(self._below(self._tree, base))
             yield from same[int(number) - 1 : int(number)]
 
@@ -680,16 +683,18 @@ class PathMapping(Mapping[str, Any]):
     def _walk(self, start: str, root: Any) -> Iterator[tuple[str, Any]]:
         visited = spelled = 0
         most, look, through = 4 * self._limit, self._looker.look, self._looker.through
-        above: set[int] = set()  # what the present path has passed
+        above: set[int] = set()  # ids of the containers on the current path
         is_for_arrays = self._wanted is is_array
-        ways: list[tuple[str, Any, Iterator[tuple[str, Any]]]] = [("", None, iter([(start, root)]))]
-        while ways:
-            prefix, holder, steps = ways[-1]
+        parents: list[tuple[str, Any, Iterator[tuple[str, Any]]]] = [
+            ("", None, iter([(start, root)]))
+        ]
+        while parents:
+            prefix, holder, steps = parents[-1]
             for step, value in steps:
                 path = prefix + step
                 visited += 1
                 spelled += len(path)
-                endless = visited == _DOUBTFUL and self._is_endless(root)
+                endless = visited == _CHECK_AFTER and self._has_too_many_paths(root)
                 if visited > most or spelled > _SPELLED or endless:
                     raise LimitError(
                         f"more than {most if endless else visited - 1:,} values would be "
@@ -710,18 +715,19 @@ class PathMapping(Mapping[str, Any]):
                     yield path, leaf
                 if below:
                     above.add(id(value))
-                    if not length_hint(steps):  # in a deep file the prefixes together are too long
-                        ways[-1] = ("", holder, steps)
-                    ways.append((f"{path}/" if path else "", value, iter(below)))
+                    if not length_hint(steps):  # last child: free the prefix, to save memory
+                        parents[-1] = ("", holder, steps)
+                    parents.append((f"{path}/" if path else "", value, iter(below)))
                     break
-            else:  # back out of a container
-                ways.pop()
+            else:  # all children of the container are done
+                parents.pop()
                 above.discard(id(holder))
 
-    def _is_endless(self, root: Any) -> bool:
-        """Whether more paths than may be listed lead through what is shared, before all are walked.
+    def _has_too_many_paths(self, root: Any) -> bool:
+        """Whether shared references multiply the paths beyond the limit; found without walking them.
 
-        Each value is counted once. Where a way closes on itself that is no count: the walk tells.
+        The paths below each value are counted once. Returns False if there may be a cycle, since
+        the count is undefined then; the walk itself finds out.
         """
         most = 4 * self._limit
         counts: dict[int, int] = {}
@@ -740,7 +746,7 @@ class PathMapping(Mapping[str, Any]):
                 entered.add(key)
                 fresh = [item for item in below if id(item) not in counts]
                 if any(id(item) in entered for item in fresh):
-                    return False  # perhaps a circle
+                    return False  # possibly a cycle
                 if fresh:
                     todo += {id(item): item for item in fresh}.values()
                     continue
@@ -753,7 +759,7 @@ class PathMapping(Mapping[str, Any]):
         return False
 
     def _all_hoisted(self) -> dict[str, Any]:
-        """Values that go by their own name from the root: found once, by a walk over all objects."""
+        """Values listed by their own name at the root; found once, by a walk over all objects."""
         if self._hoisted is None and (not self._looker.has_views or self._arrays is not None):
             self._hoisted = {}
         if self._hoisted is None:
@@ -784,7 +790,7 @@ class PathMapping(Mapping[str, Any]):
 
 
 def _as_root(tree: Any, looker: PackView) -> Any:
-    """The root as it is named: of one value with parts beside it, that too may want a name."""
+    """The root for naming: if its view has a value and parts, the value may get a name (`alone`)."""
     seen = looker.through(tree)
     if not isinstance(seen, View) or not seen.alone or seen.value is ABSENT:
         return tree
@@ -798,23 +804,22 @@ def _as_root(tree: Any, looker: PackView) -> Any:
 def described(
     tree: Any, looker: PackView, most: int, keys: dict[str, str] | None = None
 ) -> dict[str, Any]:
-    """Return what views tell of their structure, each once, under the first path that leads there.
+    """Return the structure that each view describes, under the first path that leads to it.
 
     Args:
         tree: the tree.
-        looker: says what stands where.
-        most: values that are looked at.
-        keys: filled with the class of each dict's keys that are instances, by the value's path.
+        looker: returns the leaf and the children of a value.
+        most: the largest number of values that are visited.
+        keys: is filled with the classes of keys that are instances, by the path of their dict.
     """
-    told: dict[str, Any] = {}
+    structures: dict[str, Any] = {}
     if not looker.has_views:
-        return told
+        return structures
     seen: set[int] = set()
-    todo: list[tuple[tuple[Any, str] | None, Any]] = [
-        (None, tree)
-    ]  # the way: (the way above, step)
+    # A value with its parents as a linked list: (the parents above, step).
+    todo: list[tuple[tuple[Any, str] | None, Any]] = [(None, tree)]
     while todo and len(seen) < most:
-        way, value = todo.pop()
+        parents, value = todo.pop()
         if id(value) in seen:
             continue
         if _holds_none(value):
@@ -825,25 +830,25 @@ def described(
             continue
         seen.add(id(value))
         if isinstance(value, View) and value.structure is not None:
-            told[_spelled(way)] = (
+            structures[_path_of(parents)] = (
                 value.structure() if callable(value.structure) else value.structure
             )
         steps = looker.look(value)[1]
         if keys is not None and isinstance(value, dict):
             records = [key.qualname for key in value if isinstance(key, Record)]
             for name in sorted(set(records)):
-                spelled = _spelled(way)
-                keys[spelled] = f"{keys[spelled]}, {name}" if spelled in keys else name
-        todo += [((way, step), item) for step, item in reversed(steps)]
-    return told
+                path = _path_of(parents)
+                keys[path] = f"{keys[path]}, {name}" if path in keys else name
+        todo += [((parents, step), item) for step, item in reversed(steps)]
+    return structures
 
 
-def _spelled(way: tuple[Any, str] | None) -> str:
-    """A way as a path: only what is told is spelled, since that of a deep value is long."""
+def _path_of(parents: tuple[Any, str] | None) -> str:
+    """The path of a linked list of parents; built on demand only, since paths may be long."""
     path: str | None = None
     steps: list[str] = []
-    while way is not None:
-        way, step = way
+    while parents is not None:
+        parents, step = parents
         steps.append(step)
     for step in reversed(steps):
         path = f"{path}/{step}" if path else step

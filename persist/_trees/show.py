@@ -1,7 +1,7 @@
-"""What a person sees of a file: its kind and the tree, cut so that it always ends.
+"""Print a file for a person: its format and its tree, in a bounded number of lines.
 
-Every walk here stops after a number of lines and goes a few levels deep; what
-is met a second time is told by its path; long text and numbers are shortened.
+Every walk here is limited in lines and depth. A value that occurs a second time is
+shown as a reference to its first path; long text and numbers are shortened.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ __all__ = [
 
 _LINES = 60
 _DEPTH = 8
-_LOOKED = 8  # values of one container that are looked at for a line of the page
-_VISITED = 64  # and of the whole tree
-_ALIKE = 4  # neighbours of one class that fold
-_ELEMENTS = 4  # of an array that is shown by its values
-_TINY = 64  # bytes of an array whose values are read to be shown
+_LOOKED = 8  # values of one container that are inspected, per line of the page
+_VISITED = 64  # values of the whole tree that are inspected, per line of the page
+_ALIKE = 4  # this many neighbours of one class are folded into the first
+_ELEMENTS = 4  # an array of at most this many elements is shown by its values
+_TINY = 64  # a lazy array of at most this many bytes is read to be shown
 _WIDTH = 72
-_LONG = 240  # characters of a name in a message; a path that is to be typed again is never cut
+_LONG = 240  # characters of a name in a message; paths are not cut, since users type them again
 
 
 def page(file: File, lines: int = _LINES) -> str:
@@ -59,14 +59,14 @@ def page(file: File, lines: int = _LINES) -> str:
     out.append("  tree")
     shown = tree_lines(file.tree, file.looker, lines)
     held = file.held.partition(",")[0]
-    if held and shown:  # the list of them is ours, not the file's
+    if held and shown:  # the file contains several values; the list around them is added by us
         shown[0] = f"{held}: {shown[0]}" if shown[0].startswith("[") else held
     out += [f"    {line}" for line in shown]
     return "\n".join(out)
 
 
 def line(file: File) -> str:
-    """Return a file in a line: what a person looks for in a folder of them."""
+    """Return a one-line summary of a file."""
     size = sum(int(getattr(file.arrays[path], "nbytes", 0)) for path in file.arrays)
     count = len(file.arrays)
     held = f"{counted(count, 'array')}, {size_text(size)}" if count else "no arrays"
@@ -85,12 +85,12 @@ def _writers(file: File) -> str:
 
 
 def tree_lines(tree: Any, looker: PackView, most: int = _LINES) -> list[str]:
-    """Return the tree as indented lines, at most ``most`` of them and one that counts the rest.
+    """Return the tree as at most ``most`` indented lines, plus one that counts the rest.
 
-    The lines are one budget: a container is cut only where the page would overflow, and then what
-    is left is shared out among the branches. Arrays and attributes that end in ``_`` (what was
-    fitted) go before others; siblings of one class fold to the first of them. What is met twice is
-    shown at its shortest path.
+    The lines are one budget: containers are cut only if the page would overflow, and then the
+    remaining lines are distributed among the branches. Arrays and attributes that end in ``_``
+    (fitted values) are preferred; siblings of one class are folded into the first. A value that
+    occurs several times is shown at its shortest path.
     """
     out: list[str] = []
     _emit(_nodes(tree, looker, max(most, 1)), 0, max(most, 1), out)
@@ -98,7 +98,7 @@ def tree_lines(tree: Any, looker: PackView, most: int = _LINES) -> list[str]:
 
 
 class _Node:
-    """A line of a tree, and what lies below it."""
+    """A line of the printed tree, and the nodes below it."""
 
     __slots__ = ("below", "fold", "hidden", "is_cut", "label", "rank", "size", "text")
 
@@ -108,13 +108,13 @@ class _Node:
         self.rank = rank
         self.fold = fold
         self.below: list[_Node] = []
-        self.hidden = 0  # what lies below and was not looked at
+        self.hidden = 0  # number of children that were not inspected
         self.is_cut = False
         self.size = 1
 
 
 def _nodes(tree: Any, looker: PackView, most: int) -> _Node:
-    """Look at a tree level by level, at a bounded number of values."""
+    """Build the nodes of a tree level by level, from a bounded number of values."""
     root, below = _node("", tree, "", looker, {})
     made = [root]
     seen = {id(looker.through(tree)): "", id(tree): ""}
@@ -135,7 +135,7 @@ def _nodes(tree: Any, looker: PackView, most: int) -> _Node:
                 following.append((child, own, inner))
             node.hidden = len(steps) - len(node.below)
         level = following
-    for node in reversed(made):  # a node comes before what is below it
+    for node in reversed(made):  # parents come before their children in `made`
         node.size = 1 + sum(child.size for child in node.below) + (node.hidden > 0)
     return root
 
@@ -160,7 +160,7 @@ def _node(
 
 
 def _emit(node: _Node, depth: int, budget: int, out: list[str]) -> None:
-    """Write a node and what is below it in at most ``budget`` lines."""
+    """Append a node and its children in at most ``budget`` lines."""
     pad = "  " * depth + (f"{escaped(node.label)}: " if node.label or depth else "")
     out.append(pad + node.text + (" ..." if node.is_cut else ""))
     rest = budget - 1
@@ -184,7 +184,7 @@ def _emit(node: _Node, depth: int, budget: int, out: list[str]) -> None:
 
 
 def _folded(nodes: list[_Node]) -> list[_Node | str]:
-    """Of neighbours of one class, of which there are many, the first."""
+    """Replace a run of many neighbours of one class by the first and a line that counts the rest."""
     parts: list[_Node | str] = []
     at = 0
     while at < len(nodes):
@@ -202,7 +202,7 @@ def _folded(nodes: list[_Node]) -> list[_Node | str]:
 def _shared(
     parts: list[_Node | str], hidden: int, rest: int
 ) -> tuple[list[tuple[_Node | str, int]], int]:
-    """Share lines out among parts: each has one at least, and none more than it needs."""
+    """Distribute lines among parts: each gets at least one, and no more than it needs."""
     if len(parts) + (hidden > 0) > rest:
         order = sorted(range(len(parts)), key=lambda at: getattr(parts[at], "rank", 1))
         kept = sorted(order[: rest - 1])
@@ -224,7 +224,7 @@ def _shared(
 
 
 def _compact(value: Any) -> str | None:
-    """Lists of plain values as one line, and lists of such lists of one length; else None."""
+    """One line for a list of plain values or of lists of them of one length; else None."""
     if isinstance(value, list | tuple):
         if value and all(_is_scalar(item) or isinstance(item, str | bytes) for item in value):
             return _short_items(value)
@@ -255,7 +255,7 @@ def _rows_text(value: Any) -> str | None:
 
 
 def _first(items: list[Any]) -> str:
-    """The first of many values, as many as a line takes."""
+    """The first values, as many as fit into a line."""
     shown: list[str] = []
     for item in items:
         text = leaf_text(item)
@@ -297,7 +297,7 @@ def _short_items(value: Any) -> str:
 
 
 def _brief(item: Any) -> str:
-    """A value among others: of a float six digits, where it has more."""
+    """The text of a value in a list; floats have at most six digits."""
     if isinstance(item, float | np.floating) and len(repr(float(item))) > 8:
         return f"{float(item):.6g}"
     return leaf_text(item)
@@ -319,15 +319,15 @@ def leaf_text(leaf: Any) -> str:
         return f"{leaf[:_WIDTH]!r}... ({len(leaf):,} characters)"
     if isinstance(leaf, list | tuple | dict | set | frozenset):
         return _container_text(leaf)
-    if isinstance(leaf, slice):  # its parts can be anything, also without an end
+    if isinstance(leaf, slice):  # its parts can be any value, also a very long one
         return f"slice({', '.join(map(leaf_text, (leaf.start, leaf.stop, leaf.step)))})"
-    if isinstance(leaf, np.floating):  # by the digits of its own type
+    if isinstance(leaf, np.floating):  # str() uses the precision of the type, float() would not
         return str(leaf)
     text = repr_of(leaf.item() if isinstance(leaf, np.number | np.bool_) else leaf)
     return text if len(text) <= _WIDTH else f"{text[:_WIDTH]}..."
 
 
-_RANDOM = {  # NumPy's makers of generators, and what they make
+_RANDOM = {  # NumPy's functions that rebuild generators -> the class they build
     "__randomstate_ctor": "RandomState",
     "__RandomState_ctor": "RandomState",
     "__generator_ctor": "Generator",
@@ -336,10 +336,10 @@ _RANDOM = {  # NumPy's makers of generators, and what they make
 
 
 def made_class(record: Record) -> str:
-    """Return the class that a record is of, also where a factory with the class as argument made it.
+    """Return the qualified name of a record's class, also if a factory function built it.
 
-    pandas' ``_new_Index(PeriodIndex, {...})``, Cython's ``__pyx_unpickle_Tree(Tree, ...)`` and
-    ``newObj(KDTree)``: the factory says nothing of what was made, its first argument does.
+    Factories such as pandas' ``_new_Index(PeriodIndex, {...})``, Cython's
+    ``__pyx_unpickle_Tree(Tree, ...)`` and ``newObj(KDTree)`` get the class as first argument.
     """
     made = _RANDOM.get(record.cls.name) if record.cls.module.startswith("numpy.random") else None
     if made is not None:
@@ -353,18 +353,18 @@ def made_class(record: Record) -> str:
 
 
 def escaped(text: str) -> str:
-    """Return a name from a file as one line that a terminal takes for text; it is never cut."""
+    """Return a name from a file as one line without control characters; it is not shortened."""
     return text if text.isprintable() else repr(text)[1:-1]
 
 
 def printable(text: str) -> str:
-    """Return a name from a file as one line that a terminal takes for text, its middle left out if long."""
+    """Return a name from a file as one line without control characters, the middle cut if long."""
     text = escaped(text)
     return text if len(text) <= _LONG else f"{text[: _LONG // 2]}...{text[-_LONG // 2 :]}"
 
 
 def _container_text(leaf: Any) -> str:
-    """Sets, and empty containers; items that are no scalars are only counted."""
+    """The text of a set or an empty container; items that are not scalars are only counted."""
     if not leaf:
         return repr(leaf)
     kind = type(leaf).__name__
@@ -382,7 +382,7 @@ def _array_text(array: Any) -> str:
     text = f"{_element_text(array)} {shape}"
     size = f"{size_text(array.nbytes)}{lazy}"
     if array.dtype.kind == "O":
-        size = f"{array.size:,} objects{lazy}"  # their bytes are those of this machine's pointers
+        size = f"{array.size:,} objects{lazy}"  # nbytes would be the size of the pointers
     values = _values(array)
     if values is None:
         return f"{text}  {size}"
@@ -397,7 +397,7 @@ def _array_text(array: Any) -> str:
 
 
 def _values(array: Any) -> np.ndarray[Any, Any] | None:
-    """The values of a small array, as far as they can be read; None of one that is not shown."""
+    """The values of a small array; None if they are not shown or cannot be read."""
     if array.dtype.names is not None or array.dtype.kind == "O":
         return None
     if not 0 < array.size <= _ELEMENTS:
@@ -407,13 +407,13 @@ def _values(array: Any) -> np.ndarray[Any, Any] | None:
             return None
         try:
             return np.asarray(array)
-        except PersistError:  # what is damaged is reported when it is asked for
+        except PersistError:  # damage is reported when the user reads the array
             return None
     return np.asarray(array)
 
 
 def _number_text(item: Any) -> str:
-    """An element by the digits of its own type, at most six of a float."""
+    """The text of an element; floats have at most six digits."""
     if isinstance(item, np.floating):
         return (
             f"{float(item):.6g}" if float(item) % 1 or abs(float(item)) > 1e6 else str(float(item))
@@ -426,7 +426,7 @@ def _number_text(item: Any) -> str:
 
 
 def _element_text(array: Any) -> str:
-    """The dtype; where the file has another that NumPy lacks, both."""
+    """The name of the dtype; both names if the stored dtype is not a NumPy dtype."""
     stored = dtype_name(stored_dtype(array))
     if array.dtype.kind == "V" and array.dtype.names is None:
         return stored
@@ -448,12 +448,12 @@ def _dtype_text(dtype: np.dtype[Any]) -> str:
 
 
 def counted(count: int, what: str) -> str:
-    """Return a number of things in words."""
+    """Return a count with its noun, in the plural if needed: ``1 array``, ``2,000 arrays``."""
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def size_text(count: int) -> str:
-    """Return a number of bytes as a person says it: ``512 B``, ``1.5 KiB``, ``2.0 GiB``."""
+    """Return a number of bytes with a unit: ``512 B``, ``1.5 KiB``, ``2.0 GiB``."""
     size = float(count)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if size < 1024 or unit == "GiB":
@@ -463,7 +463,7 @@ def size_text(count: int) -> str:
 
 
 def classes_of(tree: Any, looker: PackView, most: int = 100_000) -> Mapping[str, int]:
-    """Count the records of each class that no pack sees through, over at most ``most`` values."""
+    """Count the records of each class that no pack presents, among at most ``most`` values."""
     counts: Counter[str] = Counter()
     seen: set[int] = set()
     todo = [tree]

@@ -355,7 +355,7 @@ def test_a_lazy_array_is_written_and_not_kept() -> None:
 
 @pytest.mark.parametrize("value", [object(), lambda: 0, type("C", (dict,), {})()])
 def test_what_is_no_tree_is_refused_with_its_path(value: Any) -> None:
-    with pytest.raises(FormatError, match=r"at 'a/0'.*cannot stand in a container"):
+    with pytest.raises(FormatError, match=r"at 'a/0'.*cannot be stored in a container"):
         saved({"a": [value]})
 
 

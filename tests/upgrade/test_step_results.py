@@ -145,7 +145,7 @@ def test_what_nobody_declared_is_refused_by_name_when_it_is_written(
     persist.save(Record("results.Stray", {}, version=1), path)
     for more in (["--dry-run"], []):
         assert main(["upgrade", str(path), "--in-place", *more]) == 1
-        assert "Stray cannot stand in a container" in capsys.readouterr().err
+        assert "Stray cannot be stored in a container" in capsys.readouterr().err
 
 
 # Names in files, and that what was written loads.

@@ -1,1 +1,1 @@
-"""A container renewed in its place: a new generation appended, unchanged arrays left where they are."""
+"""Rewrite a container in place: append a new generation and keep unchanged arrays where they are."""

@@ -1,8 +1,9 @@
-"""A container that is written anew in its place: what of its bytes stays, and what points to it.
+"""The arrays of a container that is rewritten in place: which bytes are kept, and their references.
 
 Specified in ``docs/container.md``, section 13. Arrays of the new tree that lie in the map of the old
-file are told by their address; whatever a step made of them without a copy (a slice, a transposed
-view) is a view of the old member. What is new but equal to an old member, byte by byte, is that member.
+file are recognised by their address. The result of a migration step that made no copy (a slice, a
+transposed view) becomes a view of the old member. A new array that equals an old member byte by byte
+is stored as that member.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ Spec = tuple[int, Any, Any, Any, int]  # number, dtype, shape, strides, offset
 
 
 class Kept:
-    """The arrays of an open container, by what they are in its file.
+    """The arrays of an open container, by their place in the file.
 
-    It is also where the decoder takes the arrays from, so that it sees all of them.
+    The decoder takes its arrays from here, so that this object knows all of them.
 
     Args:
         store: mapped, and not verified.
@@ -48,7 +49,7 @@ class Kept:
         return len(self.store)
 
     def wholes(self) -> list[Any] | None:
-        """Return the arrays of all members, or None where they are better made one by one."""
+        """Return the arrays of all members, or None if they should be built one by one."""
         return self.store.wholes()
 
     def whole(self, number: int) -> Any:
@@ -77,7 +78,7 @@ class Kept:
         return array
 
     def spec_of(self, array: Any) -> Spec | None:
-        """What an array is in the file: a member, or a view of one; None of any other."""
+        """The member that an array is, or is a view of; None for an array outside the file."""
         if type(array) is LazyArray:
             known = self._lazy.get(id(array))
             return None if known is None else known[1]
@@ -109,7 +110,7 @@ class Kept:
         return (number, array.dtype, array.shape, array.strides, offset)
 
     def row_of(self, spec: Spec) -> int | None:
-        """Which row of a member a view of it is; None of any other."""
+        """The row of a member that a view is; None if it is not a single row."""
         number, dtype, shape, _, offset = spec
         header = self.store.place(number).header
         if dtype != header.dtype or not header.shape or tuple(shape) != header.shape[1:]:
@@ -118,18 +119,18 @@ class Kept:
         return offset // size if size and offset % size == 0 and not header.is_fortran else None
 
     def ends(self) -> list[int]:
-        """Where the entries of its arrays begin in the directory, and where the last one ends."""
+        """The offsets of the entries of its arrays in the directory, and the end of the last one."""
         starts = [int(row) & ~INDIRECT for row in self.store._index[0].tolist()]
         return [*starts, self.store.arrays_end]
 
     @property
     def end(self) -> int:
-        """Where its last array ends in the file."""
+        """The offset of the end of its last array in the file."""
         return self.store.end_of(self.entries[-1]) if self.entries else 0
 
 
 class KeptMembers(Members):
-    """The members of the file that is written: those of the old one, and behind them new ones.
+    """The members of the new file: those of the old file, followed by new ones.
 
     Args:
         kept: the old file.
@@ -154,7 +155,7 @@ class KeptMembers(Members):
         Args:
             items: the arrays, as they were met.
             nodes: of the graph.
-            dtype_text: returns what stands for a dtype inside a node.
+            dtype_text: returns the text of a dtype inside a node.
         """
         rest: list[Item] = []
         rows: dict[int, dict[int, Item]] = {}
@@ -183,7 +184,7 @@ class KeptMembers(Members):
         return rest, packed
 
     def keep(self, number: int, path: str) -> None:
-        """Let a member of the old file be the array at a path."""
+        """Use a member of the old file as the array at a path."""
         assert self.direct is not None
         if number in self.direct:
             return
@@ -191,7 +192,7 @@ class KeptMembers(Members):
         self._say(self.names[number], path)
 
     def add(self, path: str, array: Any) -> int:
-        """Store an array, unless an old member is the same to the last byte; return its number."""
+        """Store an array unless an old member is equal byte by byte; return the member's number."""
         same = self._same(array)
         if same is not None:
             self._say(self.names[same], path)
@@ -206,7 +207,7 @@ class KeptMembers(Members):
         return number
 
     def add_plain(self, items: list[Any]) -> bool:
-        """Old names are in the way: one by one."""
+        """Always False, since new names may collide with old ones and are added one by one."""
         return False
 
     def _say(self, name: str, path: str) -> None:
@@ -236,7 +237,7 @@ class KeptMembers(Members):
 
 
 def member_bytes(header: bytes, array: Any) -> Iterator[Any]:
-    """The bytes of the member that an array would be, in C order."""
+    """The bytes of an array's member, in C order."""
     yield header
     if isinstance(array, np.ndarray):
         yield np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
@@ -258,7 +259,7 @@ def _equal(found: Any, array: Any) -> bool:
 
 
 def _extent(array: np.ndarray[Any, Any]) -> tuple[int, int]:
-    """The first and the last byte beyond that an array covers, from its first element on."""
+    """The offsets of the first byte of an array and of its end, relative to its first element."""
     low = high = 0
     for count, stride in zip(array.shape, array.strides, strict=True):
         if stride < 0:

@@ -1,8 +1,8 @@
-"""Containers written anew in their place, without their arrays' bytes being written again.
+"""Rewrite a container in place without writing the bytes of its unchanged arrays again.
 
-Specified in ``docs/container.md``, section 13. The new file begins as the old one does, by a reflink
-where the file system has them; behind the arrays come what is new, the graph and the rest. It is
-written beside the old one and renamed over it, as every other file.
+Specified in ``docs/container.md``, section 13. The new file begins with the bytes of the old one
+(shared by a reflink if the file system supports them), followed by new arrays, the graph and the
+rest. Like every file, it is written next to the old one and renamed over it.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ _NAMES = {
 
 @attrs.frozen
 class Done:
-    """How a file was written anew.
+    """How a file was rewritten.
 
     Attributes:
-        how: "reflink", "copy_file_range" or "copy": what became of the bytes that stay.
-        kept: bytes that stay.
-        size: of the new file.
+        how: "reflink", "copy_file_range" or "copy": how the kept bytes got into the new file.
+        kept: number of bytes that were kept.
+        size: size of the new file in bytes.
     """
 
     how: str
@@ -64,20 +64,20 @@ def rewrite(
     pack: bool = True,
     check: Callable[[Any, Any], None] | None = None,
 ) -> Done:
-    """Write a container anew in its place, with another tree upon the same arrays.
+    """Rewrite a container in place, with another tree over the same arrays.
 
     Args:
-        path: of the file.
-        renewed: the tree as it is in the file, and the file -> the tree as it is to be. Arrays that
+        path: path of the file.
+        renewed: called with the current tree and the file; returns the new tree. Arrays in it that
             are the same objects, or views of them, are not written again.
         schemas: for the manifest.
-        keep: keep the graph and manifest of today as an older generation, for `undo`.
+        keep: keep the current graph and manifest as an older generation, for `undo`.
         durable: wait until it is on the disk.
         columns, pack: as for `write`.
-        check: is given the new tree and what the new file holds, before that gets its name.
+        check: called with the new tree and the content of the new file before it is renamed.
 
     Raises:
-        FormatError: it is no sound container, or the tree cannot stand in one.
+        FormatError: the file is no intact container, or the tree cannot be stored in one.
     """
     path = os.fspath(path)
     store = _opened(path)
@@ -103,10 +103,10 @@ def rewrite(
 
 
 def undo(path: str | os.PathLike[str], *, durable: bool = True) -> Done:
-    """Bring back what a container held before it was last written anew with ``keep``.
+    """Restore the tree of a container as it was before the last rewrite with ``keep``.
 
     Raises:
-        PersistError: it has no older generation.
+        PersistError: the container has no older generation.
     """
     path = os.fspath(path)
     store = _opened(path)
@@ -142,9 +142,9 @@ def undo(path: str | os.PathLike[str], *, durable: bool = True) -> Done:
 
 
 def compact(path: str | os.PathLike[str], *, durable: bool = True) -> Done:
-    """Write a container as if it were new: members by their paths, without what nobody refers to.
+    """Write a container as if it were new: members in the order of paths, unused ones removed.
 
-    Older generations go, too.
+    Older generations are removed, too.
     """
     path = os.fspath(path)
     store = _opened(path)
@@ -175,12 +175,12 @@ def generations(store: Store) -> list[int]:
 
 
 def has_older(path: str | os.PathLike[str]) -> bool:
-    """Whether `undo` can bring anything back."""
+    """Whether there is an older generation that `undo` can restore."""
     return bool(generations(_opened(os.fspath(path))))
 
 
 def _generation(store: Store) -> dict[str, bytes]:
-    """What the file holds beside arrays, as the members of one more older generation."""
+    """The members of the file other than arrays, renamed to those of an older generation."""
     number = max(generations(store), default=0) + 1
     short = {member: name for name, member in _NAMES.items()}
     names = sorted(store.controls, key=list(short).index)
@@ -209,16 +209,16 @@ def _tree_in(file: IO[bytes]) -> Any:
     return decode(store.graph(), store, store.source.limits, store.source.name)
 
 
-# The bytes that stay.
+# The bytes that are kept.
 
 
 def begin(path: str, file: IO[bytes], size: int) -> str:
-    """Let a new file begin with the first bytes of another; tell how.
+    """Make a new file begin with the first bytes of another; return how this was done.
 
     Args:
-        path: of the other.
-        file: empty, open for writing; it stands behind those bytes afterwards.
-        size: how many.
+        path: path of the other file.
+        file: empty and open for writing; afterwards its position is behind those bytes.
+        size: number of bytes.
     """
     with open(path, "rb", buffering=0) as old:
         how = _reflinked(old, file, size) or _ranged(old, file, size) or _copied(old, file, size)

@@ -1,7 +1,8 @@
-"""All arrays of a mapped container at once: headers are compared in columns, arrays cut from windows.
+"""Build all arrays of a mapped container together, with vectorised checks of their headers.
 
-Where anything is not as the writer makes small stored members, `whole_arrays`
-gives None, and the slow way tells what it is.
+If anything differs from the small stored members that our writer makes,
+`whole_arrays` returns None, and the slow path reads the members one by one
+and reports faults.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def whole_arrays(
 
 
 class _Kind:
-    """What arrays of one header have in common."""
+    """The properties shared by all arrays with the same header."""
 
     __slots__ = ("data", "header", "size", "windows")
 
@@ -116,7 +117,7 @@ def _at(header: Header, data: memoryview, offset: int) -> np.ndarray[Any, Any]:
 def _starts(
     flat: np.ndarray[Any, Any], directory: int, size: int, entries: np.ndarray[Any, Any]
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
-    """Where the members' bytes begin, how many they are, and their CRC-32, if all headers are as they should be."""
+    """The offsets, sizes and CRC-32 of the members' data; None if any header is not as expected."""
     if int(entries.min()) < 0 or int(entries.max()) + CENTRAL.size > size:
         return None
     central = _rows(flat, directory + entries, CENTRALS)
@@ -153,5 +154,5 @@ def _starts(
 def _rows(
     flat: np.ndarray[Any, Any], at: np.ndarray[Any, Any], dtype: np.dtype[Any]
 ) -> np.ndarray[Any, Any]:
-    """Rows of a table whose rows stand here and there."""
+    """Gather rows at scattered offsets into a table."""
     return flat[at[:, None] + np.arange(dtype.itemsize)].view(dtype)[:, 0]

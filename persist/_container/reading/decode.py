@@ -1,8 +1,8 @@
-"""Graph -> tree: the table of nodes, read from the first to the last.
+"""Build the tree from the graph's table of nodes, in one pass from first to last.
 
-Parts stand before wholes, so that one pass makes nearly everything. What is
-marked ``late`` waits: containers are made empty and filled at the end, tuples
-and the like are made as soon as their parts are there. Nothing recurses.
+Parts precede the values that contain them, so one pass builds nearly everything.
+Nodes marked ``late`` (in cycles) are deferred: containers are created empty and
+filled at the end, tuples are built as soon as their parts exist. No recursion.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _ROW = 64  # bytes that a row is counted for
 
 
 class Arrays(Protocol):
-    """Where the stored arrays come from."""
+    """Source of the stored arrays."""
 
     def __len__(self) -> int: ...
 
@@ -277,7 +277,7 @@ class _Decoder:
                 cells.append(node[3 if node[0] == "late" else 2 :])
                 if len(cells[-1]) != len(known.fields):
                     raise ValueError(
-                        f"{len(cells[-1])} values stand for {len(known.fields)} fields"
+                        f"{len(cells[-1])} values are given for {len(known.fields)} fields"
                     )
                 nodes[number] = shell
             self.singly[shape] = (shells, cells)

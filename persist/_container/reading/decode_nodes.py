@@ -47,7 +47,7 @@ def number_of(value: Any, count: int) -> int:
 
 
 def global_of(pair: Any) -> Global:
-    """Return the name that a pair of module and name stands for."""
+    """Return the `Global` of a pair of module and name."""
     module, name = pair
     if not (isinstance(module, str) and isinstance(name, str)):
         raise TypeError("the name of a class is no text")
@@ -189,7 +189,7 @@ def _of(kind: type, value: Any, empty: Any) -> Any:
     if value is None:
         return empty
     if type(value) is not kind:
-        raise TypeError(f"a {type(value).__name__} stands for a {kind.__name__}")
+        raise TypeError(f"a {type(value).__name__} is given for a {kind.__name__}")
     return value
 
 
@@ -382,7 +382,7 @@ def _constant(decoder: Any, node: list[Any]) -> Any:
 def _scalar(decoder: Any, node: list[Any]) -> Any:
     dtype, data = decoder.dtype(node[1]), bytes.fromhex(node[2])
     if dtype.hasobject or len(data) != dtype.itemsize:
-        raise ValueError(f"{len(data)} bytes stand for a scalar of {dtype}")
+        raise ValueError(f"{len(data)} bytes are given for a scalar of {dtype}")
     value = np.frombuffer(bytearray(data), dtype)[0] if data else np.zeros((), dtype)[()]
     if missing_name(dtype):
         array = np.asarray(value).view(dtype)
@@ -394,7 +394,7 @@ def _scalar(decoder: Any, node: list[Any]) -> Any:
 def _str_(decoder: Any, node: list[Any]) -> Any:
     text = decoder.cell(node[1])
     if not isinstance(text, str):
-        raise TypeError(f"a {type(text).__name__} stands for text")
+        raise TypeError(f"a {type(text).__name__} is given for text")
     return np.str_(text)
 
 
@@ -444,7 +444,7 @@ def _view(decoder: Any, node: list[Any]) -> Any:
 def _empty_objects(decoder: Any, node: list[Any]) -> Any:
     shape = _shape_of(node[1])
     if math.prod(shape) != len(node) - 3:
-        raise ValueError(f"{len(node) - 3} cells stand for an array of shape {shape}")
+        raise ValueError(f"{len(node) - 3} cells are given for an array of shape {shape}")
     return np.empty(shape, object, order="F" if node[2] == "F" else "C")
 
 
@@ -460,9 +460,9 @@ def _fill_objects(decoder: Any, value: Any, node: list[Any]) -> None:
 def _strings(decoder: Any, node: list[Any]) -> Any:
     dtype, shape, cells = decoder.dtype(node[1]), _shape_of(node[2]), decoder.cells(node, 3)
     if not dtypes.is_strings(dtype) or math.prod(shape) != len(cells):
-        raise ValueError(f"{len(cells)} cells stand for an array of {dtype} and shape {shape}")
+        raise ValueError(f"{len(cells)} cells are given for an array of {dtype} and shape {shape}")
     if any(isinstance(cell, list | tuple | np.ndarray | Record) for cell in cells):
-        raise TypeError("what is no text stands in an array of text")
+        raise TypeError("an array of text contains a value that is not text")
     return np.array(cells, dtype).reshape(shape)
 
 

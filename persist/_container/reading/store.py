@@ -192,15 +192,15 @@ class Store:
         self._first = first
         self.version = version
         manifest = self._json(entry, MANIFEST)
-        told = manifest.get("version") if isinstance(manifest, dict) else None
-        if type(told) is int and told > VERSION and manifest.get("format") == "persist":
-            raise self._future(told)
+        stated = manifest.get("version") if isinstance(manifest, dict) else None
+        if type(stated) is int and stated > VERSION and manifest.get("format") == "persist":
+            raise self._future(stated)
         if (
             not isinstance(manifest, dict)
-            or told != version
+            or stated != version
             or type(manifest.get("arrays")) is not int
         ):
-            raise self.damaged(f"the version is {told!r}.", f"member {MANIFEST!r}")
+            raise self.damaged(f"the version is {stated!r}.", f"member {MANIFEST!r}")
         self._count = manifest["arrays"]
         self._control[MANIFEST] = entry
         self._last = entry.length
@@ -210,12 +210,12 @@ class Store:
         """The error for a version in the directory that is not ours: newer, or damaged."""
         try:
             manifest = self._json(self._entry(at, tail), MANIFEST)
-            told = manifest.get("version") if isinstance(manifest, dict) else None
+            stated = manifest.get("version") if isinstance(manifest, dict) else None
         except DamagedFileError:  # laid out otherwise: take it at its word
-            told = version
-        if told == version and version > VERSION:
+            stated = version
+        if stated == version and version > VERSION:
             return self._future(version)
-        return self.damaged(f"its directory says version {version}, its manifest {told}.")
+        return self.damaged(f"its directory says version {version}, its manifest {stated}.")
 
     def _future(self, version: object) -> FutureVersionError:
         return FutureVersionError(
@@ -271,7 +271,7 @@ class Store:
             return {}
         found = self._entries_from(self.arrays_end, self._first)
         if len(found) != count or not all(map(GENERATION.fullmatch, found)):
-            raise self.damaged(f"it has members that nobody knows of: {list(found)[:8]}.")
+            raise self.damaged(f"it has unknown members: {list(found)[:8]}.")
         return found
 
     @property
@@ -306,7 +306,8 @@ class Store:
             )
         if cursor.left != header.nbytes:
             raise self.damaged(
-                f"{cursor.left} bytes stand for {header.nbytes}.", f"member {name!r}"
+                f"it has {cursor.left} bytes of data instead of {header.nbytes}.",
+                f"member {name!r}",
             )
         return np.frombuffer(data, dtype, offset=header.length).reshape(shape)
 
@@ -508,7 +509,7 @@ class Store:
                 self._headers[head] = header
         if header.dtype.hasobject or header.length + header.nbytes != entry.size:
             raise self.damaged(
-                f"{entry.size - header.length:,} bytes stand for an array of "
+                f"{entry.size - header.length:,} bytes are stored for an array of "
                 f"{header.dtype} {header.shape}.",
                 f"member {entry.text!r}",
             )

@@ -46,7 +46,7 @@ class Table:
             raise ValueError(f"a table of {self.count!r} rows")
         if len(self.columns) != len(self.shape.fields) or not self.columns:
             raise ValueError(
-                f"{len(self.columns)} columns stand for {len(self.shape.fields)} fields"
+                f"{len(self.columns)} columns are given for {len(self.shape.fields)} fields"
             )
 
     @property
@@ -98,7 +98,7 @@ def _values(decoder: Any, column: Any, count: int, depth: int = 0) -> list[Any]:
         return list(zip(*parts, strict=True))
     values: list[Any] = _KINDS[kind](decoder, rest, count)
     if len(values) != count:
-        raise ValueError(f"{len(values)} values stand for {count} rows")
+        raise ValueError(f"{len(values)} values are given for {count} rows")
     return values
 
 

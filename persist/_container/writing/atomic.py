@@ -1,6 +1,6 @@
 """Files that are there whole or not at all.
 
-A file is written beside its target and renamed over it; with ``durable`` the
+A file is written under a temporary name next to its target and renamed over it; with ``durable`` the
 data and the folder reach the disk before the call returns. Whoever has the old
 file open or mapped keeps the old bytes.
 """
@@ -59,7 +59,7 @@ def replacing(target: Any, durable: bool = True) -> Iterator[IO[bytes]]:
     folder, name = os.path.split(path)
     _remove_leftovers(folder or ".", name)
     try:
-        beside, number, lock = _begin(folder, name)
+        temporary, number, lock = _begin(folder, name)
     except OSError as error:  # the folder, and the target's name is what the user knows
         raise type(error)(error.errno, error.strerror, os.fspath(target)) from None
     try:
@@ -69,10 +69,10 @@ def replacing(target: Any, durable: bool = True) -> Iterator[IO[bytes]]:
             yield file
             if durable:
                 os.fsync(file.fileno())
-        _rename(beside, path, target)
+        _rename(temporary, path, target)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(beside)
+            os.unlink(temporary)
         raise
     finally:
         if lock is not None:
@@ -84,17 +84,17 @@ def replacing(target: Any, durable: bool = True) -> Iterator[IO[bytes]]:
 def _begin(folder: str, name: str) -> tuple[str, int, int | None]:
     """Make the temporary file; return its path, its descriptor, and one that holds its lock.
 
-    The lock tells others that its writer lives. It is kept until the file has its name; Windows
-    has no need of it, since nobody can remove a file that is open there.
+    The lock shows other processes that the writer is alive. It is kept until the file has its name; Windows
+    needs no lock, since an open file cannot be removed there.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     while True:
-        beside = os.path.join(folder, f".{name[:100]}.{os.urandom(6).hex()}.tmp")
-        number = os.open(beside, flags | getattr(os, "O_CLOEXEC", 0), 0o666)
+        temporary = os.path.join(folder, f".{name[:100]}.{os.urandom(6).hex()}.tmp")
+        number = os.open(temporary, flags | getattr(os, "O_CLOEXEC", 0), 0o666)
         if _fcntl is None or not _locked(number):
-            return beside, number, None
-        if _status(beside) is not None:
-            return beside, number, os.dup(number)
+            return temporary, number, None
+        if _status(temporary) is not None:
+            return temporary, number, os.dup(number)
         os.close(number)  # somebody took it for a leftover before it was locked
 
 
@@ -156,9 +156,9 @@ def _like(number: int, known: os.stat_result) -> None:
         os.fchmod(number, stat.S_IMODE(known.st_mode))
 
 
-def _rename(beside: str, path: str, target: str | os.PathLike[str]) -> None:
+def _rename(temporary: str, path: str, target: str | os.PathLike[str]) -> None:
     try:
-        os.replace(beside, path)
+        os.replace(temporary, path)
     except PermissionError as error:
         if os.name != "nt":
             raise

@@ -87,7 +87,7 @@ class Frame:
 
 
 class _StateOf:
-    """In the memo: a state that stands inside its record's node."""
+    """Memo entry of a state that is stored inside its record's node."""
 
     __slots__ = ("record",)
 
@@ -158,7 +158,7 @@ class Encoder:
         self.name = name
         self.nodes: list[Any] = []
         self.memo: dict[int, Any] = {}
-        self.kept: list[Any] = []  # what was made on the way: an id must not be given twice
+        self.kept: list[Any] = []  # keeps temporary objects alive, since the memo uses their ids
         self.layouts: dict[tuple[str, ...], Any] = {}
         self.layout_list: list[tuple[str, ...]] = []
         self.shapes: dict[Any, int] = {}
@@ -167,7 +167,7 @@ class Encoder:
         self.late: set[int] = set()
         self.items: list[Item] = []
         self.bands: list[Band] = []
-        self.places: dict[int, tuple[Frame, int]] = {}  # shape -> where its first record stands
+        self.places: dict[int, tuple[Frame, int]] = {}  # shape -> place of its first record
         self.globals: set[str] = set()
         self.dtypes: dict[Any, Any] = {}
         self.has_long_double = False
@@ -229,7 +229,7 @@ class Encoder:
     def is_quick(self, values: Iterable[Any], cells: list[Any]) -> bool:
         """Add the cells of values that need no walk: plain ones, and what is complete already.
 
-        Where it stops half way, what it has made is in the memo and no loss.
+        If it stops half way, its results are in the memo and are used later.
         """
         memo, pending, nodes = self.memo, self.pending, self.nodes
         for value in values:
@@ -331,7 +331,7 @@ class Encoder:
         kind = type(value)
         where = self.path(frame, len(frame.cells) - frame.skip)
         raise FormatError(
-            f"an object of class {kind.__module__}.{kind.__qualname__} cannot stand in a container.",
+            f"an object of class {kind.__module__}.{kind.__qualname__} cannot be stored in a container.",
             file=self.name or None,
             where=f"at {where!r}" if where else "at the root",
             remedy="Register its class or turn it into plain values, arrays or a Record.",
@@ -380,7 +380,7 @@ class Encoder:
         return number
 
     def dtype_text(self, dtype: np.dtype[Any]) -> Any:
-        """What stands for a dtype inside a node."""
+        """The text of a dtype inside a node."""
         known = self.dtypes.get(id(dtype))
         if known is None:
             what = dtypes.describe(dtype)
@@ -398,7 +398,7 @@ class Encoder:
             self.dtype_text(dtype)
 
     def fresh(self, value: Any) -> Any:
-        """Keep alive what was made on the way."""
+        """Keep a temporary object alive, so that its id is not reused."""
         self.kept.append(value)
         return value
 
@@ -408,11 +408,11 @@ _OPENERS: dict[Any, Opener] = {}
 
 
 _NAMED: dict[str, Opener] = {}
-_LIKE: list[tuple[type, Opener]] = []  # for values whose exact type nobody knows
+_LIKE: list[tuple[type, Opener]] = []  # for subclasses without an exact entry
 
 
 def opens_like(base: type) -> Callable[[Opener], Opener]:
-    """Register how values of heirs of a class are encoded, whose exact types nobody registers."""
+    """Register how instances of subclasses of a class are encoded, unless the subclass is registered."""
 
     def register(opener: Opener) -> Opener:
         _LIKE.append((base, opener))
@@ -559,7 +559,7 @@ def _defaultdict(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
     factory = value.default_factory
     if factory is not None and factory not in FACTORIES:
         raise FormatError(
-            f"a defaultdict with the factory {factory!r} cannot stand in a container.",
+            f"a defaultdict with the factory {factory!r} cannot be stored in a container.",
             file=encoder.name or None,
             where=f"at {encoder.path(frame, len(frame.cells) - frame.skip)!r}",
             remedy=f"Use one of the built-in types {', '.join(FACTORIES.values())}.",

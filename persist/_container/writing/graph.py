@@ -105,7 +105,7 @@ class Lists(NamedTuple):
 
 
 class _Grapher(Encoder):
-    """The walk, and the tables beside it."""
+    """The walk over the tree, and the tables that it fills."""
 
     def __init__(self, name: str, columns: bool, pack: bool) -> None:
         super().__init__(name)
@@ -435,7 +435,7 @@ class _Grapher(Encoder):
         """The path of an array; it begins with a placeholder where its row's is not known yet.
 
         The columns are encoded one after the other, so an array may be met before the
-        column that its row stands in.
+        column that contains its row.
         """
         top, at = _top(frame, place)
         if top.stepper is not _by_row or self.row_path(top.keys[0], at) is not None:
@@ -458,7 +458,7 @@ class _Grapher(Encoder):
                 self.items[index] = item._replace(path=path)
 
     def row_path(self, table: Table, index: int) -> str | None:
-        """The natural path of a row; without recursion, however deep rows stand in rows.
+        """The natural path of a row; without recursion, since rows may be nested deeply.
 
         None where it is not known: the row was not met yet, or each of several rows was
         met first inside another of them.
@@ -481,7 +481,7 @@ class _Grapher(Encoder):
             table = top.keys[0]
 
     def place_of(self, table: Table, index: int) -> tuple[Frame, int, None] | None:
-        """Where a row stands that was met among many; they are looked through when one is asked.
+        """The place of a row that was noted as one of many; they are searched on first request.
 
         None where the row was not met yet.
         """
@@ -508,7 +508,7 @@ def _row_name(table: Table, index: int) -> str:
 
 
 def _apart(memo: dict[int, Any], ids: set[int]) -> bool:
-    """Whether none of the ids is known; asked the shorter way round."""
+    """Whether none of the ids is known; iterates over the smaller of the two."""
     return ids.isdisjoint(memo) if len(memo) < len(ids) else memo.keys().isdisjoint(ids)
 
 
@@ -520,7 +520,7 @@ def _top(frame: Frame, place: int) -> tuple[Frame, int]:
 
 
 def _by_row(frame: Frame, place: int) -> str | None:
-    """The step from a row to what stands in one of its fields."""
+    """The step from a row to the value of one of its fields."""
     return str(frame.keys[1])
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 __all__ = ["bits", "graph_text"]
 
-_DIGITS = 2126  # bits of 640 digits, the least that CPython can be told to read
+_DIGITS = 2126  # bits of 640 digits: the lowest limit that sys.set_int_max_str_digits accepts
 
 
 def bits(value: float) -> str:
@@ -31,7 +31,7 @@ def graph_text(
     Args:
         layouts, shapes, nodes, root: the keys of ``graph.json``.
         refs: every cell that refers to a node.
-        extra: what is beside them: "tables", "blocks", "lists".
+        extra: further parts of the graph: "tables", "blocks", "lists".
         below: the number of the first node.
     """
     graph = {"layouts": layouts, "shapes": shapes, **extra, "nodes": nodes, "root": root}

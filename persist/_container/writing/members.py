@@ -17,7 +17,7 @@ __all__ = ["Item", "Members", "Packed", "place"]
 
 
 class Item(NamedTuple):
-    """An array that was met on the way.
+    """An array found while encoding the tree.
 
     Attributes:
         node: the number of its node.
@@ -114,7 +114,7 @@ def place(
     Args:
         items: the arrays, as they were met.
         nodes: of the graph.
-        dtype_text: returns what stands for a dtype inside a node.
+        dtype_text: returns the text of a dtype inside a node.
         bands: of the items, those that are the fields of a table.
         pack: whether many small ones of one kind become one block.
         members: those that are there already (`persist._container.in_place.kept`); None for a new file.

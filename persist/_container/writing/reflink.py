@@ -1,9 +1,9 @@
-"""A new file that shares with an older one what is the same in both, where the file system can.
+"""Share unchanged blocks between a new file and an older one, if the file system supports it.
 
-The new file begins as a clone of the older one: the same blocks on the disk under two names, copied
-by the file system when one of them is written to. Then everything is written as ever, but what is
-there already, byte by byte, is passed over. So the bytes of the file are those that would have been
-written anyhow, whatever the older file held: it is compared with, never believed.
+The new file begins as a clone of the older one: both use the same disk blocks, which the file system
+copies when one of the files is changed. Then the file is written as usual, but bytes that are equal
+already are skipped. The resulting bytes are the same as without sharing: the older file is only
+compared with, never trusted.
 
 Linux (Btrfs, XFS, bcachefs, OCFS2, and what passes ``FICLONE`` on); elsewhere nothing is shared.
 """
@@ -93,7 +93,7 @@ class _Sharing:
         self._file = file
         self._old = old
         self._at = 0
-        self._place = 0  # where the file itself stands
+        self._place = 0  # position of the underlying file
         self._room = bytearray(_PIECE)
         self.end = 0
         self.kept = 0

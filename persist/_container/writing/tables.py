@@ -54,7 +54,7 @@ class Table:
         home: the frame in which a row was met first.
         together: how many were met in that frame.
         path: under which NumPy alone sees its columns, when that is known.
-        seen: for each row, 1 where it is known where it stands first.
+        seen: for each row, 1 if the place of its first occurrence is known.
     """
 
     def __init__(self, columns: Columns, base: int, shape: int, home: Any) -> None:
@@ -71,7 +71,7 @@ class Table:
         self._lists: list[tuple[Sequence[Any], Any]] = []
 
     def met(self, index: int, frame: Any, place: int) -> None:
-        """Note where a row stands first, by which it has its natural path."""
+        """Note the place where a row occurs first, which determines its natural path."""
         if not self.seen[index]:
             self.seen[index] = 1
             self._single[index] = (frame, place)
@@ -85,7 +85,7 @@ class Table:
         Args:
             first: of the rows.
             count: of them.
-            frame: of the container; or of what a list stands in, if ``at`` is given.
+            frame: frame of the container; or of the parent of a list, if ``at`` is given.
             at: the list's place there.
             start: the first one's place in the container or list.
         """
@@ -97,11 +97,11 @@ class Table:
     def met_lists(
         self, values: Sequence[Any], frame: Any, firsts: list[int], counts: list[int]
     ) -> np.ndarray[Any, Any]:
-        """Note lists of rows that stand in one frame, a list at each of its places.
+        """Note lists of rows in one frame, a list at each of its places.
 
         Args:
             values: the lists.
-            frame: in which they stand.
+            frame: the frame that contains them.
             firsts: the first row of each run of rows in them, in order.
             counts: how many follow each other from there.
 
@@ -118,7 +118,7 @@ class Table:
     def place_of(self, index: int) -> tuple[Any, int, int | None] | None:
         """Where a row was met: a frame, and its place there; None where it was met among many.
 
-        Where the third is not None, the frame is of what its list stands in, at that place.
+        If the third is not None, the frame is that of the list's parent, and the list is at that place.
         """
         known = self._single.get(index)
         if known is not None:
@@ -148,8 +148,8 @@ def own_path(container: str, is_alone: bool, cls: Global) -> str:
     """The path under which NumPy alone sees the columns of a table.
 
     Args:
-        container: the path of the list or dict in which its first row stands.
-        is_alone: whether all its rows stand there.
+        container: the path of the list or dict that contains its first row.
+        is_alone: whether that container contains all its rows.
         cls: their class.
     """
     if is_alone:

@@ -205,7 +205,7 @@ def with_older(manifest: dict[str, Any], older: Any) -> list[Any]:
 
 @attrs.frozen
 class Old:
-    """What stands in a file already, before the place where a writer goes on.
+    """The existing content of a file before the place where a writer continues.
 
     Attributes:
         directory: the entries of its arrays.
@@ -221,10 +221,10 @@ class Old:
 
 
 class Writer:
-    """Writes to one file, and remembers what stands where.
+    """Writes to one file, and keeps the entries of its directory.
 
     Args:
-        file: stands at ``offset``.
+        file: the file, positioned at ``offset``.
         digest: of each member.
         pack: how members are compressed.
         offset: bytes of the container that are there already.
@@ -466,7 +466,7 @@ class Writer:
 
 
 def _start(file: Any) -> int | None:
-    """Where a file stands that can seek and is not only appended to; None otherwise."""
+    """The position of a file that can seek; None if it cannot, or is open for appending."""
     try:
         if not file.seekable() or "a" in str(getattr(file, "mode", "")):
             return None
@@ -488,7 +488,7 @@ def _write_all(file: Any, data: Any) -> None:
 
 
 class _Sum:
-    """CRC and digest of chunks on their way."""
+    """CRC and digest of a sequence of chunks."""
 
     def __init__(self, digest: Digest | None) -> None:
         self.crc = 0

@@ -1,4 +1,4 @@
-"""Where the chunks of an HDF5 dataset stand: five kinds of index, and the B-tree of old.
+"""The places of the chunks of an HDF5 dataset: five kinds of index, and the old version-1 B-tree.
 
 After the format specification, sections III.A (B-trees), VII.A to VII.C (extensible
 arrays, fixed arrays) and IV.A.2.i (which index a layout names); ``H5EA.c``,
@@ -24,11 +24,11 @@ TREE1 = 0
 
 @attrs.frozen(slots=True)
 class Chunk:
-    """One chunk that stands in the file.
+    """One chunk that is stored in the file.
 
     Attributes:
         place: its number along each axis.
-        address: where it stands.
+        address: its address.
         size: bytes that it takes, 0 where no filter was applied.
         mask: filters that were left out.
     """
@@ -75,7 +75,7 @@ _Entry = tuple[int, int, int]  # address, size, mask
 
 
 def chunks_of(frame: Frame, grid: Grid) -> Iterator[Chunk]:
-    """Yield the chunks that stand in the file and in the dataset's extents."""
+    """Yield the chunks that are stored in the file and lie within the dataset's extents."""
     if grid.address is None:
         return
     counts = grid.counts
@@ -144,7 +144,7 @@ def _steps(grid: Grid) -> list[int]:
 
 
 def _place(grid: Grid, number: int) -> tuple[int, ...] | None:
-    """Where the chunk of a number stands: the axis without end, if one is, counts slowest."""
+    """The position of the chunk of a number; an unlimited axis, if any, varies slowest."""
     steps = _steps(grid)
     rank = len(steps)
     order = list(range(rank))
@@ -192,7 +192,7 @@ class _Array:
     def pages(
         self, address: int, bitmap: bytes, page: int, count: int, first: int, bit: int = 0
     ) -> Iterator[tuple[int, _Entry]]:
-        """Yield the elements of pages that stand one behind the other; unwritten ones hold none."""
+        """Yield the elements of consecutive pages; unwritten pages have none."""
         whole = page * self.width + 4
         for number in range(-(-count // page)):
             here = min(page, count - number * page)

@@ -107,10 +107,10 @@ class Frame:
             DamagedFileError: it is another.
         """
         if self.verify:
-            told = int.from_bytes(data[-4:], "little")
+            stored = int.from_bytes(data[-4:], "little")
             made = lookup3(data[:-4])
-            if made != told:
-                fields.damaged(f"its checksum is {made:08x}, the file tells {told:08x}")
+            if made != stored:
+                fields.damaged(f"its checksum is {made:08x}, the file states {stored:08x}")
 
     def refuse(self, what: str, where: str, remedy: str = "") -> NoReturn:
         """Raise for something that is sound but not to be read here."""
@@ -225,8 +225,8 @@ class Fields:
         """Return a version number, which must be one of the known ones."""
         value = self.byte()
         if value not in known:
-            told = ", ".join(map(str, known))
-            self.damaged(f"it is of version {value}; known are {told}")
+            supported = ", ".join(map(str, known))
+            self.damaged(f"version {value} is not supported, only {supported}")
         return value
 
 

@@ -1,4 +1,4 @@
-"""The array of an HDF5 dataset: mapped where it stands in one piece, else read when asked for.
+"""The array of an HDF5 dataset: mapped if it is contiguous in the file, else read on first use.
 
 After the format specification, sections IV.A.2.b (dataspace), IV.A.2.f (fill
 value), IV.A.2.h (external storage) and IV.A.2.i (layout, versions 1 to 5).
@@ -61,7 +61,7 @@ def read_space(fields: Fields) -> Space:
 
 
 def read_fill(fields: Fields, kind: int) -> bytes | None:
-    """Read a fill value message (the old one is 4); None where none is told."""
+    """Read a fill value message (type 4 is the old one); None if no value is defined."""
     if kind == 4:
         return fields.take(fields.number(4)) or None
     version = fields.version(1, 2, 3)
@@ -78,7 +78,7 @@ def read_fill(fields: Fields, kind: int) -> bytes | None:
 
 @attrs.frozen
 class Layout:
-    """Where a dataset's elements stand.
+    """Where a dataset's elements are stored.
 
     Attributes:
         kind: "compact", "contiguous", "chunked" or "virtual".
@@ -157,7 +157,7 @@ def _new_chunks(fields: Fields) -> Layout:
     if index == SINGLE and flags & 2:
         alone = (fields.length(), fields.number(4))
     elif index > SINGLE:
-        fields.skip((0, 0, 0, 1, 5, 6)[index])  # sizes that the index tells again
+        fields.skip((0, 0, 0, 1, 5, 6)[index])  # sizes that the index repeats
     return Layout("chunked", fields.address(), b"", extents, index, alone, bool(flags & 1))
 
 
@@ -169,7 +169,7 @@ class Dataset:
         where: its path, for errors.
         type: of an element.
         space: its extents.
-        layout: where elements stand.
+        layout: where the elements are stored.
         fill: bytes of an element that was never written.
         pipeline: filters of its chunks.
     """
@@ -302,7 +302,7 @@ class Dataset:
             )
 
     def _raw_rows(self, start: int, stop: int) -> Array:
-        """Rows as they stand in the file; all of a dataset without axes."""
+        """Rows as stored in the file; the whole of a dataset without axes."""
         raw, layout = self.type.raw, self.layout
         shape = (stop - start, *self.shape[1:]) if self.extents else self.shape
         if not self.size:

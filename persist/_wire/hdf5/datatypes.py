@@ -1,7 +1,7 @@
-"""HDF5's datatypes as NumPy's, and what NumPy cannot map made of what stands in the file.
+"""Map HDF5's datatypes to NumPy's, and convert elements of types that NumPy does not have.
 
 After the format specification, section IV.A.2.d (versions 1 to 5 of the message,
-classes 0 to 11). How a type that NumPy lacks is told follows h5py, which wrote
+classes 0 to 11). How a type that NumPy lacks is described follows h5py, which wrote
 most files that are met: a compound of ``r`` and ``i`` is complex, an enum of
 FALSE and TRUE is bool, an opaque of tag ``NUMPY:...`` is NumPy's own.
 """
@@ -36,11 +36,11 @@ class Type:
     """One datatype.
 
     Attributes:
-        raw: an element as it stands in the file.
+        raw: dtype of an element as stored in the file.
         dtype: an element as it is given.
         shape: axes that every element adds (an array type).
         convert: makes given elements of raw ones; None where they are the same.
-        told: what the file says, where ``dtype`` does not: ``{"class": ...}``.
+        details: properties of the type that ``dtype`` cannot express: ``{"class": ...}``.
         kind: name of the class.
     """
 
@@ -48,7 +48,7 @@ class Type:
     dtype: np.dtype[Any]
     shape: tuple[int, ...] = ()
     convert: Convert | None = None
-    told: dict[str, Any] = attrs.Factory(dict)
+    details: dict[str, Any] = attrs.Factory(dict)
     kind: str = ""
 
     @property
@@ -86,13 +86,13 @@ def read_type(fields: Fields, depth: int = 0) -> Type:
 
 
 def committed(fields: Fields) -> Type:
-    """Read a type that stands in another object (a named type)."""
+    """Read a type that is stored in another object (a named type)."""
     return read_type(shared(fields, DATATYPE))
 
 
-def _plain(dtype: Any, kind: str, told: dict[str, Any] | None = None) -> Type:
+def _plain(dtype: Any, kind: str, details: dict[str, Any] | None = None) -> Type:
     dtype = dtype_text.from_text(dtype) if isinstance(dtype, str) else dtype
-    return Type(dtype, dtype, told=told or {}, kind=kind)
+    return Type(dtype, dtype, details=details or {}, kind=kind)
 
 
 def _integer(fields: Fields, version: int, bits: int, size: int, depth: int) -> Type:
@@ -100,15 +100,15 @@ def _integer(fields: Fields, version: int, bits: int, size: int, depth: int) -> 
     end, sign = "><"[not bits & 1], "ui"[bits >> 3 & 1]
     if size in (1, 2, 4, 8) and not offset and precision == 8 * size:
         return _plain(f"{end}{sign}{size}", "integer")
-    told = {"class": "integer", "size": size, "precision": precision, "offset": offset}
+    details = {"class": "integer", "size": size, "precision": precision, "offset": offset}
     if size > 8:
-        return _plain(f"V{size}", "integer", told)
+        return _plain(f"V{size}", "integer", details)
     if not 0 < precision + offset <= 8 * size or not precision:
         fields.damaged(f"{precision} bits at {offset} do not fit {size} bytes")
     wide = next(width for width in (1, 2, 4, 8) if width >= size)
     convert = unusual_numbers.integers(end, sign, wide, offset, precision)
     raw, dtype = dtype_text.from_text(f"V{size}"), dtype_text.from_text(f"{sign}{wide}")
-    return Type(raw, dtype, (), convert, told, "integer")
+    return Type(raw, dtype, (), convert, details, "integer")
 
 
 def _float(fields: Fields, version: int, bits: int, size: int, depth: int) -> Type:
@@ -128,16 +128,16 @@ def _float(fields: Fields, version: int, bits: int, size: int, depth: int) -> Ty
     known = layout.dtype()
     if known is not None:
         return _plain(known, "float")
-    told = {"class": "float", **attrs.asdict(layout)}
+    details = {"class": "float", **attrs.asdict(layout)}
     if layout.is_extended:
         raw = dtype_text.from_text(f"V{size}")
-        return Type(raw, np.dtype(np.longdouble), (), layout.extended, told, "float")
+        return Type(raw, np.dtype(np.longdouble), (), layout.extended, details, "float")
     if size > 8:
-        return _plain(f"V{size}", "float", told)
+        return _plain(f"V{size}", "float", details)
     if not layout.is_sound:
         fields.damaged("the parts of a floating point type do not fit it")
     raw = dtype_text.from_text(f"V{size}")
-    return Type(raw, np.dtype("f8"), (), layout.convert, told, "float")
+    return Type(raw, np.dtype("f8"), (), layout.convert, details, "float")
 
 
 def _time(fields: Fields, version: int, bits: int, size: int, depth: int) -> Type:
@@ -147,32 +147,32 @@ def _time(fields: Fields, version: int, bits: int, size: int, depth: int) -> Typ
 
 def _bits(fields: Fields, version: int, bits: int, size: int, depth: int) -> Type:
     offset, precision = fields.number(2), fields.number(2)
-    told = {"class": "bitfield", "offset": offset, "precision": precision}
-    return _unsigned(size, bits, "bitfield", told)
+    details = {"class": "bitfield", "offset": offset, "precision": precision}
+    return _unsigned(size, bits, "bitfield", details)
 
 
-def _unsigned(size: int, bits: int, kind: str, told: dict[str, Any]) -> Type:
+def _unsigned(size: int, bits: int, kind: str, details: dict[str, Any]) -> Type:
     if size in (1, 2, 4, 8):
-        return _plain(f"{'><'[not bits & 1]}u{size}", kind, told)
-    return _plain(f"V{size}", kind, told)
+        return _plain(f"{'><'[not bits & 1]}u{size}", kind, details)
+    return _plain(f"V{size}", kind, details)
 
 
 def _string(fields: Fields, version: int, bits: int, size: int, depth: int) -> Type:
     dtype = dtype_text.from_text(f"S{size}")
-    told = {"class": "string", "charset": "UTF-8" if bits >> 4 & 0x0F else "ASCII"}
+    details = {"class": "string", "charset": "UTF-8" if bits >> 4 & 0x0F else "ASCII"}
     pad = bits & 0x0F
     cut = {0: hdf5_values.cut_at_nul, 2: hdf5_values.cut_spaces}.get(pad)
-    return Type(dtype, dtype, (), cut, told, "string")
+    return Type(dtype, dtype, (), cut, details, "string")
 
 
 def _opaque(fields: Fields, version: int, bits: int, size: int, depth: int) -> Type:
     tag = fields.take(min(bits & 0xFF, fields.left)).rstrip(b"\0").decode("latin-1")
-    told = {"class": "opaque", "tag": tag}
+    details = {"class": "opaque", "tag": tag}
     if tag.startswith("NUMPY:"):  # h5py.opaque_dtype
         dtype = dtype_text.from_text(tag[6:])
         if dtype.itemsize == size and not dtype.hasobject and dtype.kind in "mMV":
-            return _plain(dtype, "opaque", told)
-    return _plain(f"V{size}", "opaque", told)
+            return _plain(dtype, "opaque", details)
+    return _plain(f"V{size}", "opaque", details)
 
 
 def _compound(fields: Fields, version: int, bits: int, size: int, depth: int) -> Type:
@@ -197,10 +197,10 @@ def _compound(fields: Fields, version: int, bits: int, size: int, depth: int) ->
     raw = dtype_text.structured(
         names, [_member(one.raw, one.shape) for one in types], offsets, size
     )
-    told = {name: one.told for name, one in zip(names, types, strict=True) if one.told}
-    about = {"class": "compound", "members": told} if told else {}
+    details = {name: one.details for name, one in zip(names, types, strict=True) if one.details}
+    about = {"class": "compound", "members": details} if details else {}
     if all(one.convert is None for one in types):
-        return Type(raw, raw, told=about, kind="compound")
+        return Type(raw, raw, details=about, kind="compound")
     given = _packed(names, [_member(one.dtype, one.shape) for one in types])
 
     def convert(elements: Array, frame: Frame) -> Array:
@@ -234,13 +234,13 @@ def _is_complex(types: list[Type], offsets: list[int], size: int) -> np.dtype[An
 def _reference(fields: Fields, version: int, bits: int, size: int, depth: int) -> Type:
     kind, wide = bits & 0x0F, fields.frame.wide
     if kind == 0 and size == wide:
-        told = {"class": "reference", "to": "object"}
+        details = {"class": "reference", "to": "object"}
         raw = dtype_text.from_text(f"<u{wide}")
-        return Type(raw, np.dtype(object), (), hdf5_values.objects, told, "reference")
+        return Type(raw, np.dtype(object), (), hdf5_values.objects, details, "reference")
     if kind == 1 and size == wide + 4:
-        told = {"class": "reference", "to": "region"}
+        details = {"class": "reference", "to": "region"}
         raw = _packed(["address", "index"], [dtype_text.from_text(f"<u{wide}"), np.dtype("<u4")])
-        return Type(raw, np.dtype(object), (), hdf5_values.regions, told, "reference")
+        return Type(raw, np.dtype(object), (), hdf5_values.regions, details, "reference")
     return _plain(f"V{size}", "reference", {"class": "reference", "type": kind})
 
 
@@ -253,10 +253,10 @@ def _enum(fields: Fields, version: int, bits: int, size: int, depth: int) -> Typ
     raw = np.frombuffer(fields.take(count * size), base.raw, count)
     values = base.given(raw, fields.frame).tolist()
     members = dict(zip(names, values, strict=True))
-    told = {"class": "enum", "members": members}
+    details = {"class": "enum", "members": members}
     if size == 1 and members == {"FALSE": 0, "TRUE": 1}:
         return _plain("?", "enum", {})
-    return attrs.evolve(base, told=told, kind="enum")
+    return attrs.evolve(base, details=details, kind="enum")
 
 
 def _varying(fields: Fields, version: int, bits: int, size: int, depth: int) -> Type:
@@ -268,14 +268,14 @@ def _varying(fields: Fields, version: int, bits: int, size: int, depth: int) -> 
     raw = _packed(["count", "address", "index"], [count, address, count])
     if bits & 0x0F == 1:
         charset = "UTF-8" if bits >> 8 & 0x0F else "ASCII"
-        told: dict[str, Any] = {"class": "string", "charset": charset, "length": "varying"}
-        return Type(raw, np.dtype(object), (), hdf5_values.texts, told, "string")
-    told = {"class": "sequence", "of": base.told or base.dtype.str}
+        details: dict[str, Any] = {"class": "string", "charset": charset, "length": "varying"}
+        return Type(raw, np.dtype(object), (), hdf5_values.texts, details, "string")
+    details = {"class": "sequence", "of": base.details or base.dtype.str}
 
     def convert(elements: Array, frame: Frame) -> Array:
         return hdf5_values.sequences(elements, frame, base.raw, base.shape, base.given)
 
-    return Type(raw, np.dtype(object), (), convert, told, "sequence")
+    return Type(raw, np.dtype(object), (), convert, details, "sequence")
 
 
 def _array(fields: Fields, version: int, bits: int, size: int, depth: int) -> Type:

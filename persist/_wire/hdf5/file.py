@@ -1,8 +1,8 @@
 """HDF5 without its library: what is in a file, found lazily, bounded, and never outside of it.
 
-A pure-Python grammar, for reasons told in ``docs/hdf5.md``: a hostile file costs an
+A parser in pure Python, for the reasons given in ``docs/hdf5.md``: a hostile file costs an
 exception and not a process, nothing follows a link out of the file or loads a
-plugin, a part of another file (a ZIP, a URL) is read where it stands, and arrays
+plugin, a part of another file (a ZIP, a URL) is read in place, and arrays
 are maps of the file.
 
 After the "HDF5 File Format Specification Version 3.0" of The HDF Group; this module
@@ -32,7 +32,7 @@ __all__ = ["Attribute", "Hdf5", "Walk", "attribute_json", "begins_at", "merge"]
 
 
 _SPELLED = 1 << 27  # characters of all paths: a deep file has long ones
-_TOLD = 1000  # pieces of damage that are told
+_DAMAGES = 1000  # reports of damage that are kept
 _HOPS = 16  # soft links behind soft links
 
 
@@ -53,7 +53,7 @@ class Hdf5:
         Args:
             source: the file.
             verify: compare the checksums of metadata.
-            salvage: pass over what is broken, and tell it in ``damage``.
+            salvage: skip damaged parts, and report them in ``damage``.
 
         Raises:
             FormatError: there is none, or the file is cut off.
@@ -127,7 +127,7 @@ class Hdf5:
         size = self.frame.source.size
         if end <= size:
             return
-        what = f"the file is cut off: it tells {end:,} bytes, {size:,} are there"
+        what = f"the file is truncated: it should have {end:,} bytes, but has {size:,}"
         if not self.salvage:
             self.frame.damaged(
                 what,
@@ -258,7 +258,7 @@ class Walk:
         return value
 
     def passing(self, make: Callable[[], Any], where: str, instead: Any) -> Any:
-        """Do it; of what is broken, tell it and go on, where that is wanted."""
+        """Call a function; with ``salvage``, report damage in it and continue."""
         try:
             return make()
         except (FormatError, MissingExtraError) as error:
@@ -308,7 +308,7 @@ class Walk:
         return self.value_at(above), own
 
     def nodes_under(self, path: str) -> bool:
-        """Whether a group stands under a path."""
+        """Whether there is a group at a path."""
         node = self.nodes.get(path)
         return node is not None and node.kind == "group"
 
@@ -345,19 +345,19 @@ _SOFT: Any = object()
 
 
 def _stored(dataset: Dataset) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    described: dict[str, Any] = {
         "shape": list(dataset.shape),
         "dtype": dataset.type.dtype.name,
         "layout": dataset.layout.kind,
     }
-    if dataset.type.told:
-        told["type"] = dataset.type.told
+    if dataset.type.details:
+        described["type"] = dataset.type.details
     if isinstance(dataset, VirtualDataset):
-        told["parts"] = list(dict.fromkeys(mapping.name for mapping in dataset.mappings))
+        described["parts"] = list(dict.fromkeys(mapping.name for mapping in dataset.mappings))
     if dataset.grid is not None:
-        told["chunks"] = list(dataset.grid.chunk)
-        told["filters"] = [one.title for one in dataset.pipeline.filters]
-    return told
+        described["chunks"] = list(dataset.grid.chunk)
+        described["filters"] = [one.title for one in dataset.pipeline.filters]
+    return described
 
 
 def attribute_json(value: Any) -> Any:

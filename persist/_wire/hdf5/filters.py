@@ -44,7 +44,7 @@ class Filter:
 
     Attributes:
         number: as registered with The HDF Group.
-        name: as the file tells it, or empty.
+        name: its name in the file, or empty.
         values: its parameters.
     """
 
@@ -130,9 +130,9 @@ class Pipeline:
 
 
 def _refuse(frame: Frame, one: Filter, where: str) -> NoReturn:
-    told = f"filter {one.number}" if one.title == one.name else f"filter {one.number}, {one.title}"
+    title = f"filter {one.number}" if one.title == one.name else f"filter {one.number}, {one.title}"
     frame.refuse(
-        f"it is stored with {told}, which is not undone here.",
+        f"it is stored with {title}, which is not supported.",
         where,
         "Everything else in the file can be read. Read this with h5py and hdf5plugin (or the "
         "PyTables of its time), and save it again without the filter.",
@@ -185,12 +185,12 @@ def _shuffle(data: Any, values: tuple[int, ...], most: int) -> bytes | memoryvie
 
 
 def _fletcher32(data: Any, values: tuple[int, ...], most: int) -> memoryview:
-    body, told = memoryview(data)[:-4], bytes(memoryview(data)[-4:])
+    body, stored = memoryview(data)[:-4], bytes(memoryview(data)[-4:])
     made = _fletcher(body)
-    # The libraries 1.6.2 and older wrote the halves of the sum the other way round.
-    swapped = bytes((told[1], told[0], told[3], told[2])) if len(told) == 4 else b""
-    if made.to_bytes(4, "little") not in (told, swapped):
-        raise ValueError(f"the checksum is {made:08x}, not {told[::-1].hex()}")
+    # HDF5 1.6.2 and older wrote the two halves of the checksum in the opposite order.
+    swapped = bytes((stored[1], stored[0], stored[3], stored[2])) if len(stored) == 4 else b""
+    if made.to_bytes(4, "little") not in (stored, swapped):
+        raise ValueError(f"the checksum is {made:08x}, not {stored[::-1].hex()}")
     return body
 
 

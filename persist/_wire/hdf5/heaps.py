@@ -2,7 +2,7 @@
 
 After the format specification, sections III.D, III.E and III.G; ``H5HFdtable.c``
 (rows of the doubling table), ``H5HFman.c``, ``H5HFhuge.c`` and ``H5HFtiny.c`` for
-how an object's identifier says where it stands.
+how an object's identifier encodes its place.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ class FractalHeap:
         return row, self.start << row - 1, span << row - 1
 
     def _child(self, address: int, rows: int, row: int, column: int) -> tuple[int | None, int, int]:
-        """A child of the indirect block at ``address``: where it stands, its packed size and mask."""
+        """A child of the indirect block at ``address``: its address, packed size and filter mask."""
         frame = self.frame
         direct = min(rows, self.direct_rows) * self.table_width
         indirect = max(0, rows - self.direct_rows) * self.table_width

@@ -29,9 +29,9 @@ class Message:
 
     Attributes:
         kind: its type's number.
-        flags: its flags; bit 1 says that its data stands elsewhere.
+        flags: its flags; bit 1 is set if its data is stored elsewhere.
         data: its bytes.
-        address: where they stand.
+        address: their address.
         frame: the file.
     """
 
@@ -42,7 +42,7 @@ class Message:
     frame: Frame
 
     def fields(self) -> Fields:
-        """Return a cursor over its data, wherever that stands."""
+        """Return a cursor over its data, also if the message is shared."""
         what = f"message {self.kind:#04x}"
         fields = Fields(self.frame, self.data, self.address, what)
         return shared(fields, self.kind) if self.flags & _SHARED else fields
@@ -62,7 +62,7 @@ def messages_of(frame: Frame, address: int) -> list[Message]:
         elif head[0] == 1:
             known = _first(frame, address)
         else:
-            frame.damaged(f"no object header stands there, but {head[:4]!r}", f"offset {address}")
+            frame.damaged(f"expected an object header, found {head[:4]!r}", f"offset {address}")
         frame.known["header", address] = known
     return known
 
@@ -75,7 +75,7 @@ def _first(frame: Frame, address: int) -> list[Message]:
     size = head.number(4)
     messages: list[Message] = []
     blocks = [(address + 16, size)]
-    for number, (start, length) in enumerate(blocks):  # continuations are appended on the way
+    for number, (start, length) in enumerate(blocks):  # the loop appends continuation blocks
         fields = frame.fields(start, length, "an object header")
         while fields.left >= 8 and len(messages) < count:
             kind, size, flags = fields.number(2), fields.number(2), fields.byte()
@@ -126,7 +126,7 @@ def _bound(fields: Fields, number: int) -> None:
 
 
 def shared(fields: Fields, kind: int) -> Fields:
-    """Follow a shared message (or type, or space) to where its data stands.
+    """Follow a shared message (or type, or space) to the place of its data.
 
     Args:
         fields: at the shared message's own data.
@@ -147,7 +147,7 @@ def shared(fields: Fields, kind: int) -> Fields:
 
 
 def heaped(frame: Frame, key: bytes, kind: int, fields: Fields) -> Fields:
-    """Return a message that stands in the heap for shared messages of its type."""
+    """Return a message from the heap for shared messages of its type."""
     table = frame.known.get("shared messages")
     heap = next((heap for mask, heap in table or () if mask >> kind & 1), None)
     if heap is None:
@@ -156,7 +156,7 @@ def heaped(frame: Frame, key: bytes, kind: int, fields: Fields) -> Fields:
 
 
 def read_shared_table(frame: Frame, message: Message) -> None:
-    """Learn from the superblock's extension where shared messages stand."""
+    """Read the places of shared messages from the superblock's extension."""
     fields = message.fields()
     fields.version(0)
     address = fields.there()

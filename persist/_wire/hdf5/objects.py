@@ -29,7 +29,7 @@ from persist._wire.hdf5.virtual import VirtualDataset, grown, read_mappings
 __all__ = ["Attribute", "Link", "Node", "node_at"]
 
 _SHARED = 0x02
-_HOPS = 16  # soft links on the way to one dataset
+_HOPS = 16  # soft links followed to one dataset
 _SHOWN = 16  # virtual datasets that show one another
 
 
@@ -57,7 +57,7 @@ class Link:
 
 @attrs.frozen
 class Attribute:
-    """A named value beside an object."""
+    """An attribute: a named value attached to an object."""
 
     frame: Frame
     name: str
@@ -242,7 +242,7 @@ def _old_links(frame: Frame, tree: int, heap_address: int) -> list[Link]:
             name, target, cached = fields.number(frame.wide), fields.address(), fields.number(4)
             fields.skip(4)
             scratch = fields.take(16)
-            if cached == 2:  # a soft link: its path stands in the heap
+            if cached == 2:  # a soft link: its path is stored in the heap
                 path = heap.text(int.from_bytes(scratch[:4], "little"))
                 found.append(Link(heap.text(name), path=path))
             else:

@@ -54,7 +54,7 @@ def rows(kind: str, stored: Iterable[Any], where: str, load: Load, damage: list[
         stored: the rows: bytes, or for "vlunicode" code points, as arrays.
         where: for errors.
         load: what a pickle holds.
-        damage: is told what could not be read, which stays bytes.
+        damage: called with a report of each value that could not be read; it stays bytes.
     """
     found: list[Any] = []
     for number, row in enumerate(stored):

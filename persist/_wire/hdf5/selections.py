@@ -45,7 +45,7 @@ class Axis:
         return self.count is None or self.block is None
 
     def within(self, extent: int) -> int:
-        """Return how many elements stand before ``extent``."""
+        """Return the number of selected elements before ``extent``."""
         if self.start >= extent:
             return 0
         room = extent - self.start
@@ -66,7 +66,7 @@ class Axis:
         return self.start + whole * self.stride + rest + 1
 
     def positions(self, size: int) -> slice | Indices:
-        """Return where the first ``size`` elements stand: as a slice where they are evenly apart."""
+        """Return the positions of the first ``size`` elements; a slice if they are evenly spaced."""
         block = size if self.block is None else self.block
         if size <= block or block == self.stride:
             return slice(self.start, self.start + size)

@@ -1,6 +1,6 @@
 """Where an HDF5 file begins: all that one has to know to claim one.
 
-After the format specification, section II.A: the signature stands at 0, 512, 1024, 2048 ...
+After the format specification, section II.A: the signature is at offset 0, 512, 1024, 2048 ...
 """
 
 from __future__ import annotations

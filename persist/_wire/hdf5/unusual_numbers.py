@@ -113,7 +113,7 @@ class Float:
 
     @property
     def is_sound(self) -> bool:
-        """Whether its parts stand inside an element."""
+        """Whether its parts lie inside an element."""
         most = 8 * self.size
         return (
             0 < self.exponent <= 15

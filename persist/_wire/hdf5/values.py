@@ -29,7 +29,7 @@ def text_of(data: bytes | memoryview) -> str | bytes:
 
 
 def cut_at_nul(elements: Array, frame: Frame) -> Array:
-    """Strings that end at their first NUL: what stands behind it is rubbish, and made NULs."""
+    """Strings that end at their first NUL; the garbage behind it is replaced by NULs."""
     size = elements.dtype.itemsize
     flat = np.frombuffer(elements.tobytes(), np.uint8).reshape(-1, size)
     ended = np.logical_or.accumulate(flat == 0, axis=1)

@@ -1,8 +1,8 @@
-"""Virtual datasets: put together of parts of other datasets, as long as those stand in this file.
+"""Virtual datasets, which consist of parts of other datasets; these must be in the same file.
 
 After the format specification, section IV.A.2.i (the virtual layout) and VII
 ("virtual dataset global heap block"), ``H5Dvirtual.c`` of 1.10 to 2.0 (names that
-are told once, ``%b`` in a name, which extents an endless mapping makes).
+are stated once, ``%b`` in a name, which extents an endless mapping makes).
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _FILE_SHARED, _DATASET_SHARED, _SAME_FILE = 1, 2, 4
 
 @attrs.frozen
 class Mapping:
-    """One part: which elements of which dataset stand where.
+    """One mapping: which elements of which dataset are shown where.
 
     Attributes:
         name: path of the dataset; ``%b`` is the number of a block.
         source: its elements.
-        target: where they stand in the virtual dataset.
+        target: their place in the virtual dataset.
     """
 
     name: str
@@ -66,7 +66,7 @@ def read_mappings(
     """Return the parts of a virtual dataset of so many axes.
 
     Raises:
-        FormatError: one of them stands in another file.
+        FormatError: one of them is in another file.
     """
     if address is None:
         return []
@@ -97,7 +97,7 @@ def read_mappings(
         found.append(Mapping(name, read_selection(fields), read_selection(fields)))
         target = found[-1].target
         if target.rank not in (None, rank):
-            fields.damaged(f"a part of {target.rank} axes cannot stand in {rank}")
+            fields.damaged(f"a part of {target.rank} axes does not fit into {rank}")
     return found
 
 
@@ -161,7 +161,7 @@ def _parts(mapping: Mapping, space: Space, find: Find) -> Iterator[tuple[Dataset
 
 
 class VirtualDataset(Dataset):
-    """A dataset whose elements stand in others.
+    """A dataset whose elements are stored in other datasets.
 
     Args:
         mappings: its parts.
@@ -201,7 +201,7 @@ class VirtualDataset(Dataset):
         return made
 
     def _placed(self, mapping: Mapping) -> Iterator[tuple[Dataset, Selection, Selection]]:
-        """The datasets of a part, each with what is taken of it and where that stands."""
+        """The datasets of a part, each with its selection and the place of that selection."""
         number = mapping.target.endless
         if number is None:
             dataset = self.find(mapping.path())
@@ -221,7 +221,7 @@ class VirtualDataset(Dataset):
                         f"its part {mapping.name!r} ends within a block, which is not put "
                         "together here.",
                         self.where,
-                        "Read the datasets that it shows; they stand in this file.",
+                        "Read the datasets that it shows; they are in this file.",
                     )
                 here = attrs.evolve(axis, count=blocks)
             if last > first:
@@ -300,7 +300,7 @@ class VirtualDataset(Dataset):
 
     def _unequal(self, dataset: Dataset, theirs: int, ours: int) -> None:
         self.frame.damaged(
-            f"{theirs:,} elements of {dataset.where} are to stand in {ours:,} places", self.where
+            f"{theirs:,} elements of {dataset.where} are mapped to {ours:,} places", self.where
         )
 
 

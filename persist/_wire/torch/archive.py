@@ -31,7 +31,7 @@ class Archive:
 
     Attributes:
         directory: of the ZIP.
-        folder: what stands before each name, with its slash; empty where there is no folder.
+        folder: the prefix of each name, with its slash; empty if there is no folder.
     """
 
     def __init__(self, directory: ZipDirectory, folder: str) -> None:

@@ -86,7 +86,7 @@ def outline(tree: Any) -> dict[str, Any]:
             sharing.setdefault(id(value.blob), []).append(path)
         elif isinstance(value, OrderedDict) and isinstance(vars(value).get("_metadata"), dict):
             metadata[path] = {
-                _step(name): simple(told) for name, told in vars(value)["_metadata"].items()
+                _step(name): simple(versions) for name, versions in vars(value)["_metadata"].items()
             }
         elif is_module(value):
             modules[path] = {"class": value.qualname, **_attributes(value)}
@@ -99,7 +99,7 @@ def outline(tree: Any) -> dict[str, Any]:
 
 
 def _facts(tensor: Tensor) -> dict[str, Any]:
-    """What an array does not tell of a tensor."""
+    """The properties of a tensor that an array does not have."""
     facts: dict[str, Any] = {"kind": tensor.kind, "storage": tensor.storage.blob.key}
     if not _is_whole(tensor):
         facts["offset"] = tensor.offset
@@ -123,12 +123,12 @@ def _is_whole(tensor: Tensor) -> bool:
 
 def _attributes(record: Record) -> dict[str, Any]:
     fields = fields_of(record)
-    told = {
+    attributes = {
         name: simple(value)
         for name, value in fields.items()
         if isinstance(name, str) and not name.startswith("_") and _is_simple(value)
     }
-    return {"attributes": told} if told else {}
+    return {"attributes": attributes} if attributes else {}
 
 
 def _is_simple(value: Any, depth: int = 4) -> bool:
@@ -192,7 +192,7 @@ def _steps(value: Any) -> Iterator[tuple[str, Any]] | None:
 
 
 def _of_quantized(record: Record) -> Iterator[tuple[str, Any]]:
-    """Its integers go by its own path, scales and zero points beside it, as its array does."""
+    """The integers have the tensor's own path; scales and zero points are listed next to it."""
     yield "", record.args[0]
     quantizer = record.args[4]
     if isinstance(quantizer, tuple) and len(quantizer) == 4:

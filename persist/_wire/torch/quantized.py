@@ -26,7 +26,7 @@ _BITS = {"quint4x2": 4, "quint2x4": 2}  # elements that share a byte
 _TENSOR = ("q_scale", "q_zero_point")
 _CHANNEL = ("q_per_channel_scales", "q_per_channel_zero_points", "q_per_channel_axis")
 part_names = (*_TENSOR, *_CHANNEL)
-"""What stands beside the integers, where a file holds arrays alone."""
+"""Names of the parts that are stored next to the integers in a file of arrays only."""
 
 
 class QuantizedTensor(LazyArray):
@@ -102,14 +102,14 @@ class QuantizedTensor(LazyArray):
         return found.reshape([-1 if place == axis else 1 for place in range(len(shape))])
 
     def parts(self) -> dict[str, Any]:
-        """Return what stands beside the integers in a file of arrays alone, by name.
+        """Return the parts to store next to the integers in a file of arrays only, by name.
 
         Raises:
-            FormatError: several elements share a byte, which such a file does not tell.
+            FormatError: several elements share a byte, which such a file cannot express.
         """
         if self.kind in _BITS:
             raise FormatError(
-                f"a tensor of {self.kind} cannot stand in a file that holds arrays alone.",
+                f"a tensor of {self.kind} cannot be stored in a file that holds arrays only.",
                 remedy='Save it with format="persist" or "torch", or save its dequantized() values.',
             )
         return {name: np.asarray(self.quantizer[name]) for name in part_names
@@ -138,7 +138,7 @@ def expanded(arrays: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class WithQuantized(Mapping[str, Any]):
-    """Arrays by name, those of quantized tensors without what stands beside them.
+    """Arrays by name; the parts of quantized tensors are not listed by themselves.
 
     Also of a file that holds arrays alone, where ``weight/q_scale`` and ``weight/q_zero_point``
     say that ``weight`` is quantized.
@@ -151,8 +151,8 @@ class WithQuantized(Mapping[str, Any]):
         self._arrays = arrays
         self._parts: dict[str, list[str]] = {}
         known = set(arrays)
-        beside = [name for name in known if name.rpartition("/")[2] in part_names]
-        for name in beside:
+        part_paths = [name for name in known if name.rpartition("/")[2] in part_names]
+        for name in part_paths:
             owner = name.rpartition("/")[0]
             if owner in known:
                 self._parts.setdefault(owner, []).append(name)
@@ -166,16 +166,15 @@ class WithQuantized(Mapping[str, Any]):
     def _is_quantized(self, owner: str) -> bool:
         if isinstance(self._arrays[owner], QuantizedTensor):
             return True
-        beside = {name.rpartition("/")[2] for name in self._parts[owner]}
-        return quantizer_of(dict.fromkeys(beside, 1)) is not None
+        own_names = {name.rpartition("/")[2] for name in self._parts[owner]}
+        return quantizer_of(dict.fromkeys(own_names, 1)) is not None
 
     def __getitem__(self, name: str) -> Any:
         array = self._arrays[name]
         if name not in self._parts or isinstance(array, QuantizedTensor):
             return array
         parts = {
-            beside.rpartition("/")[2]: np.asarray(self._arrays[beside])
-            for beside in self._parts[name]
+            path.rpartition("/")[2]: np.asarray(self._arrays[path]) for path in self._parts[name]
         }
         quantizer = quantizer_of(parts)
         assert quantizer is not None
@@ -202,7 +201,7 @@ _STORAGES = {"qint8": "QInt8Storage", "quint8": "QUInt8Storage", "qint32": "QInt
 def storage_record(storage: Any) -> Record | None:
     """Return a storage of a quantized type as a record that names the type; None of any other.
 
-    A container has no such types: the record keeps the name beside the integers.
+    A container has no such types, so the record stores the name of the type with the integers.
     """
     name = _STORAGES.get(storage.kind)
     if name is None:

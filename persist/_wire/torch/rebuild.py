@@ -1,7 +1,7 @@
 """How pickles spell tensors and storages: by functions that rebuild them from parts.
 
 A tensor's pickle names a function and gives it a storage, an offset, a shape and
-strides; which function tells the release. Tensors whose parts are all plain become a
+strides; the name of the function shows the release. Tensors whose parts are all plain become a
 `Tensor`; those that are more than that (quantized, sparse, of a class of one's own)
 stay records with what the file says, and packs look through them.
 
@@ -31,7 +31,7 @@ __all__ = ["FINISH", "REBUILD", "Origin", "machine_for", "rebuilt", "storage_of"
 _SAID = regex(
     r"\('storage', <class '([\w.]+)'>, u?'([^']*)', u?'([^']*)', (\d{1,18})L?(?:, None)?\)"
 )
-_NOTHING = 1 << 20  # bytes of zeros that stand for a storage on the meta device, at most
+_NOTHING = 1 << 20  # largest storage on the meta device (bytes) that is replaced by zeros
 
 # Whole tensors. Each function takes what the pickle gives the one of the same name.
 
@@ -54,11 +54,11 @@ def _tensor(parts: tuple[Any, ...], **facts: Any) -> Tensor:
 
 
 def _turned(args: tuple[Any, ...], index: int) -> dict[str, bool]:
-    """Which bits are turned (conj, neg), told since 1.10."""
-    told = args[index] if len(args) > index and isinstance(args[index], dict) else None
-    if not told:
+    """Which of the bits conj and neg are set; stored since torch 1.10."""
+    bits = args[index] if len(args) > index and isinstance(args[index], dict) else None
+    if not bits:
         return {}
-    return {"is_conj": bool(told.get("conj")), "is_neg": bool(told.get("neg"))}
+    return {"is_conj": bool(bits.get("conj")), "is_neg": bool(bits.get("neg"))}
 
 
 def _plain(*args: Any) -> Any:
@@ -193,7 +193,7 @@ class Origin:
 
     Attributes:
         blobs: key -> the bytes of that storage, in the order in which they were named.
-        sizes: key -> bytes an element has, as who named it first tells.
+        sizes: key -> bytes an element has, from the first reference to it.
         made: (key, dtype) -> the storage seen as one of that dtype, where it is seen whole.
         sources: class -> the file and text of its source, which releases before 1.2 kept.
     """
@@ -215,7 +215,7 @@ class Origin:
         self.made: dict[tuple[Any, ...], Storage] = {}
 
     def resolve(self, pid: Any) -> Any:
-        """Return what a persistent id stands for: a storage, a class, or ABSENT."""
+        """Return the object of a persistent id: a storage, a class, or ABSENT."""
         if isinstance(pid, str):  # protocol 0 says the tuple by its text
             found = _SAID.fullmatch(pid)
             if found is None:

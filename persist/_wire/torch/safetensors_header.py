@@ -3,7 +3,7 @@
 A file of 20,000 tensors has a header of two megabytes, every tensor of which is spelled alike:
 ``"name":{"dtype":"F32","shape":[16,16],"data_offsets":[0,1024]}``. Parsing it as any JSON makes five
 objects a tensor, and checking each by itself as much again. Here the positions of quotes and commas
-are found at once, what stands between them is compared with what must, the numbers are
+are found at once, the text between them is compared with the expected text, the numbers are
 read eight digits at a time, and only the names become objects.
 
 It is a shortcut and no second grammar: what is spelled otherwise (blanks, escapes, names beyond
@@ -96,7 +96,7 @@ def rows_of(text: bytes, size: int, bits: Mapping[str, int]) -> Rows | None:
     if not text.isascii() or b"\\" in text or text[:1] != b'"' or text[-3:] != b"]}}":
         return None
     stop = len(text) - 3
-    text += b" " * 8  # so that eight bytes stand at any place
+    text += b" " * 8  # padding, so that eight bytes can be read at any place
     data = np.frombuffer(text, np.uint8)
     quotes: Any = np.flatnonzero(data == 0x22)
     if len(quotes) % 10 or int(data.min()) < 0x20:
@@ -141,7 +141,7 @@ def rows_of(text: bytes, size: int, bits: Mapping[str, int]) -> Rows | None:
 
 
 def _stands(windows: _Words, at: _Whole, text: bytes) -> bool:
-    """Whether this text stands at each place."""
+    """Whether this text is found at each place."""
     if int(at[-1]) + len(text) > len(windows) + 7:
         return False
     for index in {*range(0, len(text) - 8, 8), len(text) - 8}:
@@ -197,7 +197,7 @@ def _extents(
 
 
 def _numbers(windows: _Words, begin: _Whole, end: _Whole) -> _Whole | None:
-    """The numbers that stand between these places, of 1 to 16 digits each."""
+    """The numbers between these places, of 1 to 16 digits each."""
     lengths = end - begin
     if not len(lengths):
         return np.zeros(0, np.int64)

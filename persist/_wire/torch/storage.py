@@ -80,7 +80,7 @@ STORAGES = {
     "QUInt4x2": "quint4x2", "QUInt2x4": "quint2x4",
     "Untyped": "uint8", "_Untyped": "uint8",
 }  # fmt: skip
-"""What stands before ``Storage`` or ``Tensor`` in the name of a class -> the dtype."""
+"""Prefix of ``Storage`` or ``Tensor`` in the name of a class -> the dtype."""
 
 _MOST = 1 << 58  # elements of a tensor, expanded ones too: beyond, NumPy cannot count the bytes
 

@@ -37,7 +37,7 @@ _PHRASE = re.compile(
     re.DOTALL,
 )  # fmt: skip
 _FUNCTION, _HOOKS = "torch._utils._rebuild_tensor_v2", "collections.OrderedDict"
-_FIXED = 16  # opcodes beside shape, strides, None and what is put away
+_FIXED = 16  # opcodes of a tensor without those for shape, strides, None and the memo
 _U4 = struct.Struct("<I").unpack
 
 

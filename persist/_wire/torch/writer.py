@@ -41,7 +41,7 @@ _CHUNK = 1 << 24
 _FOLDER = "archive"
 _LONGEST = 8 * 255 - 1  # bits of an integer in LONG1
 
-# The dtype -> its storage's class; the others are told by `_rebuild_tensor_v3` over bytes.
+# The dtype -> its storage's class; the others are written by `_rebuild_tensor_v3` over bytes.
 _CLASSES = {
     kind: f"{name}Storage"
     for name, kind in STORAGES.items()
@@ -378,9 +378,9 @@ def _values(tree: Any) -> Iterator[tuple[str, Any]]:
 
 def _below(value: Any) -> Iterable[tuple[Any, Any]]:
     if isinstance(value, dict):
-        beside = vars(value).items() if isinstance(value, OrderedDict) else ()
+        attributes = vars(value).items() if isinstance(value, OrderedDict) else ()
         keys = ((f"the key {key!r}", key) for key in value if type(key) not in _PLAIN)
-        return (*keys, *value.items(), *beside)
+        return (*keys, *value.items(), *attributes)
     if isinstance(value, list | tuple):
         return enumerate(value)
     if isinstance(value, set):

@@ -467,10 +467,10 @@ def test_a_file_that_is_cut_off_says_so(tmp_path: Path, era: str) -> None:
         file["b"] = np.arange(10_000)
 
     data = write(tmp_path / "cut.h5", fill, libver=era).read_bytes()
-    with pytest.raises(DamagedFileError, match="cut off"):
+    with pytest.raises(DamagedFileError, match="truncated"):
         persist.open(data[:-5000])
     with persist.open(data[:-5000], salvage=True) as file:
-        assert "cut off" in file.damage[0]
+        assert "truncated" in file.damage[0]
 
 
 def test_a_wrong_checksum_of_data_and_of_metadata_is_told(tmp_path: Path) -> None:
