@@ -25,7 +25,7 @@ from persist._instances.waiting import SESSION
 from persist._trees.copier import SCALAR
 from persist._upgrade.compiled import compiled, is_ordinary
 from persist.registry._declarations import EPOCH
-from persist.schema import DECLARED
+from persist.schema import DECLARED, dotted
 from persist.tree import is_slots_pair
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _install(road: ClassAdapter, name: str, source: str, space: dict[str, Any]) 
     if not source or not hasattr(general, "_persist_own"):
         return
     space = {**space, "GENERAL": getattr(general, "_persist_general", general)}
-    compiled(source, f"{name} of {road.cls.__qualname__}", space)
+    compiled(source, f"{name} of {dotted(road.cls)}", space)
     function: Callable[..., Any] = space[name]
     # cloudpickle sends a class with its functions: this one by reference, see persist._instances.sent.
     function.__qualname__ = f"{name}_{next(_numbers)}_{road.cls.__name__}"

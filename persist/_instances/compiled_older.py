@@ -116,7 +116,7 @@ def compiled(
         "PLAIN": has_no_arrays,
     }
     source = _source(road, ways, state, space)
-    upgrade_compiled.compiled(source, f"older states of {dotted(road.cls)}", space)
+    upgrade_compiled.compiled(source, f"__setstate__ of older {dotted(road.cls)}", space)
     function: Callable[[Any, Any], None] = space["load"]
     return function
 

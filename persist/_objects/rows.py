@@ -20,9 +20,11 @@ from persist import ops
 from persist._instances.adapter import ClassAdapter, adapter_of
 from persist._trees.columns import MANY, Columns, Row
 from persist._trees.driver import ATOMS
+from persist._upgrade.compiled import compiled
 from persist.errors import PersistError
 from persist.registry import Registry
 from persist.registry._declarations import Migration
+from persist.schema import dotted
 from persist.tree import Global, LazyArray, Record
 
 if TYPE_CHECKING:
@@ -208,10 +210,13 @@ def _fetched(objects: list[Any], attributes: tuple[str, ...]) -> list[list[Any]]
     """
     if len(objects) < MANY or not all(map(_can_be_written, attributes)):
         return [list(map(operator.attrgetter(name), objects)) for name in attributes]
-    # Written out, so that CPython remembers where each attribute of this class is.
-    lists = ", ".join(f"[obj.{name} for obj in objects]" for name in attributes)
-    fetch = eval(f"lambda objects: [{lists}]", {})
-    return fetch(objects)  # type: ignore[no-any-return]
+    # One attribute access in the source for each attribute: CPython's inline caches then hold
+    # where this class stores it.
+    lists = "".join(f"        [obj.{name} for obj in objects],\n" for name in attributes)
+    space: dict[str, Any] = {}
+    title = f"attributes of {dotted(type(objects[0]))}"
+    compiled(f"def fetch(objects):\n    return [\n{lists}    ]\n", title, space)
+    return space["fetch"](objects)  # type: ignore[no-any-return]
 
 
 def _can_be_written(name: str) -> bool:
@@ -419,5 +424,5 @@ def _setter(way: _Way) -> Callable[..., None]:
         *(f"        {line}" for line in sets),
     ]
     space: dict[str, Any] = {"put": object.__setattr__}
-    exec(compile("\n".join(lines), f"<rows of {way.cls.__qualname__}>", "exec"), space)
+    compiled("\n".join(lines), f"rows of {dotted(way.cls)}", space)
     return space["fill"]  # type: ignore[no-any-return]
