@@ -436,7 +436,7 @@ class _TreeUpgrade:
         assert known.target is not None
         case = plan_instance(known.target, before, self.registry, version=version)
         if is_stamped:
-            case.told = keys_that_tell(known.target, self.registry)
+            case.stamp_keys = keys_that_tell(known.target, self.registry)
         piece = case.pieces[0]
         piece.value, piece.done = given, len(steps)
         if isinstance(given, compiled.Odd):

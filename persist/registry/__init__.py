@@ -102,7 +102,7 @@ class Registry:
         # Two classes of one schema's name: the error, the class that has it, the one that wants it.
         self._disputes: list[tuple[SchemaError, weakref.ref[type], weakref.ref[type]]] = []
         self._ways: dict[tuple[str, int, int], tuple[tuple[Any, ...], list[Migration]]] = {}
-        self._roads: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
+        self._adapters: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
         self._supported: dict[str, Supported] = {}
         self._alias_places: dict[str, tuple[tuple[str, Origin], ...]] = {}
         # The treatment of a file whose layout differs from the current one at the same version: "error", "warn"
@@ -251,7 +251,7 @@ class Registry:
             self._pending.append(weakref.ref(cls))
             self._schemas.pop(cls, None)
             self._layouts = weakref.WeakKeyDictionary()
-            self._roads = weakref.WeakKeyDictionary()
+            self._adapters = weakref.WeakKeyDictionary()
         return cls
 
     def _register_enum(

@@ -243,7 +243,7 @@ def test_many_states_go_the_written_way() -> None:
 def test_arrays_cannot_be_written_by_steps_on_the_written_way() -> None:
     shared = np.zeros(3)
     states: list[Any] = [(number, number) for number in range(MANY)]
-    with pytest.raises(MigrationFailedError, match=r"first .* fails: ValueError.*read-only"):
+    with pytest.raises(MigrationFailedError, match=r"first .* failed: ValueError.*read-only"):
         pickle.loads(old_pickle(Called, [*states, (shared, "write")]))
 
 
