@@ -919,7 +919,7 @@ def refuse_class(cls: type, schema: Schema) -> None:
     if "<locals>" in cls.__qualname__:
         raise SchemaError(
             f"instances of the local class {dotted(cls)} cannot be saved.",
-            remedy="A load could not find the class: define it at the top level of a module.",
+            remedy="A load could not find the class: define it at the top of a module.",
             schema=schema.name,
         )
     if cls.__module__ == "__main__" and not is_named:
