@@ -31,7 +31,7 @@ __all__ = [
 MARK = "persist.envelope"
 FORM = 1
 
-# Counts of changes and dotted names; what is beyond was never written by us, and is slow to show.
+# Limits of version numbers and dotted names: persist never writes more, and more is slow to print.
 LARGEST = 2**31 - 1
 LONGEST = 10_000
 
@@ -57,7 +57,7 @@ class Envelope:
 
     Attributes:
         layers: what is said of each class.
-        values: the value of each, as it stands in the file.
+        values: the value of each, as it is in the file.
     """
 
     __slots__ = ("layers", "values")
@@ -69,7 +69,7 @@ class Envelope:
     def states(self) -> Iterator[tuple[str, int, Any]]:
         """Yield (schema, version, state) of each class; fields come as a dict.
 
-        Those whose state is inside an heir's codec have none of their own and are left out.
+        Those whose state is inside the codec of a subclass have no fields here and are left out.
         """
         for layer, value in zip(self.layers, self.values, strict=True):
             if layer.kind != INSIDE:
@@ -78,7 +78,7 @@ class Envelope:
     def fields(self) -> dict[Any, Any]:
         """Return the fields of all classes by name; a codec's bare tuple as ``state/0``, ``state/1``.
 
-        A name that two classes use for different things is given to the heir's
+        A name that two classes use for different things is given to the subclass
         with ``~2``.
         """
         merged: dict[Any, Any] = {}
@@ -208,7 +208,7 @@ def _is_mark(value: Any) -> bool:
 
 
 def _fits(layer: Layer, value: Any) -> bool:
-    """Whether the parts of a layer are of the types that the page tells."""
+    """True if the parts of a layer have the types that docs/envelope.md states."""
     if type(layer.schema) is not str or type(layer.version) is not int:
         return False
     if not 0 <= layer.version <= LARGEST or len(layer.schema) > LONGEST:

@@ -26,7 +26,7 @@ from persist.tree import ABSENT
 
 __all__ = ["Declared", "Field", "Layout", "Part", "Schema", "dotted", "read_layout"]
 
-DECLARED = "_persist_declared"  # in the __dict__ of a class: what its head says
+DECLARED = "_persist_declared"  # in the __dict__ of a class: its own declaration
 OWN_SETSTATE = "_persist_setstate"  # in the __dict__ of a class: the __setstate__ that it wrote
 
 
@@ -36,13 +36,13 @@ class Field:
 
     Attributes:
         name: as declared; a private one without its mangling (``__w``).
-        default: what a state without the field gets; ABSENT for none.
+        default: the value for a state without the field; ABSENT for none.
         factory: makes that value, without arguments.
         computed: makes that value from a dict of the other fields.
         transient: not saved; after a load it has its default (None without one).
         type: a class, or a tuple of them, that values are instances of.
         dtype: the dtype of the array.
-        shape: the shape of the array; None in it stands for any extent.
+        shape: the shape of the array; None in it means any extent.
         attribute: where it is on the instance, as Python mangles it.
     """
 
@@ -58,12 +58,12 @@ class Field:
     shape: tuple[int | None, ...] | None = attrs.field(default=None, kw_only=True)
     attribute: str = attrs.field(default="", kw_only=True, repr=False)
     _from_self: Callable[[Any], Any] | None = attrs.field(default=None, kw_only=True, repr=False)
-    # "inherited" or "body" where attrs, a dataclass or slots tell of it; "" where it is listed.
+    # "inherited" or "body" if attrs, a dataclass or slots declare it; "" if it is listed.
     _origin: str = attrs.field(default="", kw_only=True, repr=False)
 
     @property
     def has_default(self) -> bool:
-        """Whether a state may lack it."""
+        """True if a state may lack it."""
         return (
             self.transient
             or self.default is not ABSENT
@@ -83,7 +83,7 @@ class Field:
         return None if self.default is ABSENT else _own_copy(self.default)
 
     def fault(self, value: Any) -> str:
-        """Say in what a value is not as declared; nothing where it is."""
+        """Return how a value differs from the declaration; "" if it does not."""
         if self.type is not None and not isinstance(value, self.type):
             return f"it is a {type(value).__name__}, not a {_type_text(self.type)}"
         if self.dtype is not None and getattr(value, "dtype", None) != np.dtype(self.dtype):
@@ -146,12 +146,12 @@ class Schema:
 
     Attributes:
         name: the chosen name; the dotted path of the class at birth by default.
-        version: today's.
-        qualname: the dotted name of the class today.
+        version: the current version.
+        qualname: the current dotted name of the class.
         cls: the class; None for a schema that is data alone (a pack's, or one
             whose class is not here).
         fields: its own fields that are saved; None where they are not declared.
-        codec: whether the class's own ``__getstate__`` or ``__setstate__`` says what its state is.
+        codec: whether the class's own ``__getstate__`` or ``__setstate__`` defines its state.
     """
 
     name: str
@@ -183,10 +183,10 @@ def fingerprint(fields: Iterable[Field]) -> str:
 
 @attrs.frozen(eq=False)
 class Declared:
-    """What the head of a class, or `register`, says of it.
+    """The declaration of a class, from its class statement or from `register`.
 
     Attributes:
-        version: today's.
+        version: the current version.
         schema: the chosen name, or None for the dotted path.
         fields: the fields that `register` was given, or None.
         registry: the registry that the class belongs to.
@@ -207,10 +207,10 @@ class Part:
     Attributes:
         cls: the class.
         schema: its schema.
-        kind: "fields", "codec", or "inside" (an heir's codec covers it).
+        kind: "fields", "codec", or "inside" (covered by the codec of a subclass).
         fields: its own fields that are saved; for "inside", those it would save.
         transients: its own fields that are not.
-        open: whether it owns every attribute that nobody declares.
+        open: whether it owns every undeclared attribute.
         getstate: its codec's half for saving, a plain function, or None.
         setstate: its codec's half for loading, or None.
     """
@@ -234,7 +234,7 @@ class Layout:
         parts: one for each declared class of its MRO.
         resources: attribute -> what `resource` declared.
         known: attributes that somebody declares, saved or not.
-        doubtful: a base that says nothing of its fields under heirs that do.
+        doubtful: a base without field list under subclasses that have one.
         codec: whether any part is a codec.
     """
 
@@ -292,7 +292,7 @@ def read_layout(
         doubtful = silent[-1].cls if silent and parts[-1].kind == "fields" else None
     for part in parts[:-1]:
         if part.open and parts[-1].open and part.kind == "fields" and not part.fields:
-            part.kind = "inside"  # neither says which attributes are its own
+            part.kind = "inside"  # neither states which attributes are its own
         part.open = False
     resources = {
         name: value
@@ -337,12 +337,12 @@ def _parts(
     owners: dict[str, type],
     schema_of: Callable[[type], Schema],
 ) -> list[Part]:
-    latest: dict[str, Field] = {}  # an heir that declares a field again may change its default
+    latest: dict[str, Field] = {}  # a subclass that declares a field again may change its default
     for base in classes:
         for field in said[base][0].values():
             known = latest.get(field.attribute)
             if known is not None and field._origin == "inherited":
-                continue  # attrs and dataclasses list a base's fields again; the base's word stands
+                continue  # attrs and dataclasses repeat the fields of a base; the base's declaration wins
             if known is not None and known.transient and field._origin:
                 field = attrs.evolve(field, transient=True)  # until `persistent` lists it
             latest[field.attribute] = field
@@ -370,7 +370,7 @@ def _parts(
 
 
 def _let_codecs_cover(parts: list[Part]) -> None:
-    """A codec gives the whole state of its class: its bases have none beside it."""
+    """A codec covers the whole state of its class, including that of its bases."""
     for position in range(len(parts) - 1, -1, -1):
         part = parts[position]
         if part.kind != "codec":
@@ -380,11 +380,11 @@ def _let_codecs_cover(parts: list[Part]) -> None:
                 other.kind = "inside"
 
 
-# What a class says of its fields.
+# The declared fields of a class.
 
 
 def said_fields(cls: type, declared: Declared | None) -> tuple[dict[str, Field], bool]:
-    """Return (attribute -> field, whether it owns what nobody declares)."""
+    """Return (attribute -> field, whether it owns undeclared attributes)."""
     inherent = _inherent(cls)
     said = declared.fields if declared is not None else None
     if said is None:
@@ -449,7 +449,7 @@ def _entries(cls: type, said: Any, word: str) -> Iterator[tuple[str, Field]]:
 
 
 def _completed(cls: type, name: str, field: Field, inherent: dict[str, Field] | None) -> Field:
-    """A listed field with what attrs, dataclasses or a class attribute tell beside."""
+    """A listed field, completed from attrs, the dataclass or a class attribute."""
     attribute = mangled(name, cls)
     field = attrs.evolve(field, name=name, attribute=attribute)
     known = (inherent or {}).get(name)
@@ -469,7 +469,7 @@ def _completed(cls: type, name: str, field: Field, inherent: dict[str, Field] | 
 
 
 def _inherent(cls: type) -> dict[str, Field] | None:
-    """The fields that attrs, a dataclass or ``__slots__`` already tell; None for a plain class."""
+    """The fields that attrs, a dataclass or ``__slots__`` declare; None for a plain class."""
     if "__attrs_attrs__" in vars(cls):
         return {field.name: field for field in _attrs_fields(cls)}
     if "__dataclass_fields__" in vars(cls):
@@ -516,7 +516,7 @@ def _dataclass_fields(cls: type) -> Iterator[Field]:
 def _with_metadata(
     cls: type, field: Any, default: Any, factory: Any, from_self: Any, is_inherited: bool
 ) -> Field:
-    """A field of attrs or a dataclass; ``metadata={"persist": Field(...)}`` says more."""
+    """A field of attrs or a dataclass; ``metadata={"persist": Field(...)}`` adds details."""
     more = field.metadata.get("persist")
     more = Field(**more) if isinstance(more, Mapping) else more or Field()
     if more.has_default and not more.transient:
@@ -533,7 +533,7 @@ def _with_metadata(
 
 
 def _slot_fields(cls: type) -> Iterator[Field]:
-    """Slots of the class and of such bases as nobody declares."""
+    """Slots of the class and of its undeclared bases."""
     for base in cls.__mro__:
         if base is not cls and DECLARED in vars(base):
             continue
@@ -544,7 +544,7 @@ def _slot_fields(cls: type) -> Iterator[Field]:
 
 
 def _has_code(cls: type) -> bool:
-    """Whether a class body has functions that could set attributes."""
+    """True if a class body has functions that could set attributes."""
     return any(
         isinstance(value, types.FunctionType) and name != "__setstate__"
         for name, value in vars(cls).items()
@@ -610,5 +610,5 @@ _GENERATED = frozenset(
 
 
 def is_written(function: Any) -> bool:
-    """Whether a ``__getstate__`` or ``__setstate__`` is the class's own, not a generated one."""
+    """True if a ``__getstate__`` or ``__setstate__`` is the class's own, not a generated one."""
     return _written(function) is not None

@@ -1,4 +1,4 @@
-"""`Versioned`: a class whose pickles say which version of which schema they hold.
+"""`Versioned`: a class whose pickles state their schema and its version.
 
 The mixin owns ``__reduce_ex__`` and ``__setstate__``: it writes an envelope
 (`docs/envelope.md`) around the state, and upgrades whatever state comes in, also
@@ -195,7 +195,7 @@ def _declare(
 
 
 def _take_setstate(cls: type) -> None:
-    """Let pickle's BUILD come to us, and keep the ``__setstate__`` that the class wrote.
+    """Replace the ``__setstate__`` of a class by ours, which pickle calls, and keep the original.
 
     Every class gets one in its own ``__dict__``, since a dataclass decorator
     puts its own where it sees none.
@@ -220,7 +220,7 @@ def _take_setstate(cls: type) -> None:
 def _intercepting(original: Any) -> Any:
     @functools.wraps(original)
     def __setstate__(self: Any, state: Any) -> None:  # noqa: N807
-        if is_busy(self):  # called by an heir's own __setstate__, inside a load
+        if is_busy(self):  # called by the __setstate__ of a subclass, inside a load
             original(self, state)
         else:
             adapter_of(type(self)).load(self, state)
@@ -229,7 +229,7 @@ def _intercepting(original: Any) -> Any:
     return __setstate__
 
 
-# Names that stand in files, with _array and _constant; docs/envelope.md says that they stay.
+# Names that are written into files, like _array and _constant: they must stay (docs/envelope.md).
 
 
 def _set_state(obj: Any, state: Any) -> None:
@@ -255,19 +255,19 @@ def downgrade(obj: Any, to: int | Mapping[str, int]) -> Downgraded:
     """
     if isinstance(obj, Record):
         return downgrade_record(obj, to)
-    road = adapter_of(type(obj))
-    flat = road.flat(obj)
+    adapter = adapter_of(type(obj))
+    flat = adapter.flat(obj)
     record = Record(
-        Global(road.cls.__module__, road.cls.__qualname__),
+        Global(adapter.cls.__module__, adapter.cls.__qualname__),
         flat.state,
         args=flat.args,
         kwargs=flat.kwargs,
         listitems=flat.listitems,
         dictitems=flat.dictitems,
-        version=road.schema.version,
+        version=adapter.schema.version,
     )
-    return downgrade_record(record, to, road.registry)
+    return downgrade_record(record, to, adapter.registry)
 
 
 _FROZEN = (_array, _constant, _member, _set_state)
-_KEPT = sent  # imported, so that pickle finds what is looked for there
+_KEPT = sent  # imported so that pickle finds the functions of that module

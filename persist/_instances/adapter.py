@@ -1,4 +1,4 @@
-"""The road of one class: how its instances are taken apart and put together.
+"""The adapter of one class: convert its instances to states, and states to instances.
 
 Made once for each class, at first use, when all its decorators are done. What
 is today's state goes a short way; any other is surveyed and brought up to date.
@@ -125,11 +125,11 @@ class Flat(NamedTuple):
         state: as `Record.state` has it: fields by name, a codec's state, or an envelope.
         layers: what is said of each class, base first.
         values: the value of each: a dict of fields, a codec's state, None.
-        args: of its constructor (heirs of tuple, int, Exception ...).
+        args: of its constructor (subclasses of tuple, int, Exception ...).
         kwargs: likewise.
-        listitems: the items of an heir of list or set, else None.
-        dictitems: the pairs of an heir of dict, else None.
-        array: of an heir of ndarray, else None.
+        listitems: the items of a list or set subclass, else None.
+        dictitems: the pairs of a dict subclass, else None.
+        array: of an ndarray subclass, else None.
     """
 
     schema: Schema
@@ -144,20 +144,20 @@ class Flat(NamedTuple):
 
 
 def adapter_of(cls: type, registry: Registry | None = None) -> ClassAdapter:
-    """The road of a class: of its own registry, or of the one that registered it from outside."""
-    road = vars(cls).get("_persist_adapter")
-    if road is not None and road.cls is cls:
-        return cast(ClassAdapter, road)
+    """The adapter of a class: from its own registry, or from the one that registered it."""
+    adapter = vars(cls).get("_persist_adapter")
+    if adapter is not None and adapter.cls is cls:
+        return cast(ClassAdapter, adapter)
     declared = vars(cls).get(_schema.DECLARED)
     if isinstance(declared, Declared):
-        road = ClassAdapter(cls, declared.registry)
-        type.__setattr__(cls, "_persist_adapter", road)
-        return road
+        adapter = ClassAdapter(cls, declared.registry)
+        type.__setattr__(cls, "_persist_adapter", adapter)
+        return adapter
     home = (default_registry if registry is None else registry)._owner(cls)
-    road = home._roads.get(cls)
-    if road is None:
-        road = home._roads[cls] = ClassAdapter(cls, home)
-    return cast(ClassAdapter, road)
+    adapter = home._adapters.get(cls)
+    if adapter is None:
+        adapter = home._adapters[cls] = ClassAdapter(cls, home)
+    return cast(ClassAdapter, adapter)
 
 
 class ClassAdapter:
@@ -171,7 +171,7 @@ class ClassAdapter:
         assert schema is not None
         self.schema = schema
         self.builtin = builtin_of(cls)
-        # Builtin exceptions that read their arguments in __init__, where heirs have one of their own.
+        # Built-in exceptions read their arguments in __init__, which subclasses may override.
         self.reads_args = issubclass(self.builtin, BaseException) and self.builtin not in (
             BaseException,
             Exception,
@@ -179,8 +179,10 @@ class ClassAdapter:
         self.getters = [_getter(cls, part) for part in self.layout.parts]
         self.headers: dict[Any, tuple[Any, ...]] = {}
         self.header = seal(self._layers([_names(part) for part in self.layout.parts]))
-        self.ways: dict[Any, tuple[Any, Any, int]] = {}  # header of a file -> its short way
-        self.bare_ways: dict[int, tuple[Any, int]] = {}  # version -> steps, where nothing tells it
+        self.ways: dict[Any, tuple[Any, Any, int]] = {}  # header of a file -> its compiled loader
+        self.bare_ways: dict[
+            int, tuple[Any, int]
+        ] = {}  # version -> steps, for states without a version
         self.names = frozenset(self.schema.names)
         # A state may begin with None (pickle's pair of a class with slots), so "none yet" is an
         # object of our own, which no file can hold.
@@ -188,7 +190,7 @@ class ClassAdapter:
         self.known: Any = object()  # the header of the file that was read last, equal to ours
         self.last: Any = None  # the header that was written last, and its names
         self.target: TargetLayout = target_layout(schema, home)
-        # A state of today is told by its header alone.
+        # A current state is recognised by its header alone.
         self.is_simple = not self.layout.leaf.open and (
             self.layout.codec or not any(part.kind == INSIDE for part in self.layout.parts)
         )
@@ -221,7 +223,7 @@ class ClassAdapter:
         compiled_current.install(self, _busy, NEWOBJ)
 
     def __reduce__(self) -> Any:
-        """A class that is sent by value gets a road of its own where it arrives."""
+        """A class that is sent by value gets a new adapter in the receiving process."""
         return _no_road, ()
 
     # Taking apart.
@@ -270,7 +272,7 @@ class ClassAdapter:
         )
 
     def _with_items(self, header: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The header of a set's or exception's heir: one object for one shape, written once."""
+        """The header for a subclass of set or exception: one shared object per shape, written once."""
         key = (ITEMS, header)
         if key not in self.headers:
             said = Layer(dotted(self.builtin), 0, "", ITEMS, None)
@@ -279,7 +281,7 @@ class ClassAdapter:
         return self.headers[key]
 
     def contents(self, obj: Any) -> tuple[Any, ...]:
-        """Arguments, keywords, list items, dict items, array: what the builtin base holds."""
+        """Arguments, keywords, list items, dict items, array: the data of the built-in base."""
         base = self.builtin
         if self.plain:
             return (), {}, None, None, None
@@ -377,17 +379,17 @@ class ClassAdapter:
         )
 
     def _refuse_doubt(self, obj: Any) -> None:
-        """Refuse to guess whose an attribute is that nobody declares, where a base says nothing."""
+        """Refuse an undeclared attribute if a base without field list may own it: a guess may be wrong."""
         base = self.layout.doubtful
         assert base is not None
         extra = [name for name in getattr(obj, "__dict__", ()) if name not in self.layout.known]
         if extra:
             raise SchemaError(
-                f"nobody declares its attributes {', '.join(map(repr, extra))}: {dotted(self.cls)} lists "
+                f"no class declares its attributes {', '.join(map(repr, extra))}: {dotted(self.cls)} lists "
                 f"its own fields, but its base {dotted(base)} says nothing of its.",
                 where=f"class {dotted(self.cls)}",
                 remedy=f"Say in {base.__name__} which it owns, persistent = (...) or (), and name in "
-                "transient = (...) what is not to be saved.",
+                "transient = (...) those that are not to be saved.",
                 schema=self.schema.name,
                 fields=extra,
             )
@@ -447,7 +449,7 @@ class ClassAdapter:
             self.load_general(obj, state)
 
     def load_general(self, obj: Any, state: Any) -> None:
-        """Apply a state of whatever age, with everything looked at on the way."""
+        """Apply a state of any version, with all checks."""
         self._load_waiting(obj, state)
 
     def _load_waiting(self, obj: Any, state: Any) -> None:
@@ -468,7 +470,7 @@ class ClassAdapter:
         """Whether steps are to be done to a state."""
         try:
             case = plan_instance(self.target, state, self.registry, owners=self._owners)
-        except PersistError:  # told when it is set
+        except PersistError:  # reported when it is set
             return False
         return case.is_migrated
 
@@ -480,11 +482,11 @@ class ClassAdapter:
         self._take(obj, self._upgraded(obj, state, views=views))
 
     def load_rest(self, obj: Any, state: Any, done: Any, frozen: Any = None) -> None:
-        """Apply a state some of whose steps are done: (what they gave, how many) of each class."""
+        """Apply a state with some steps done: (their result, their number) for each class."""
         self._take(obj, self._upgraded(obj, state, done, frozen))
 
     def take_fields(self, obj: Any, state: dict[str, Any]) -> None:
-        """Set the fields of a class without bases to what steps gave: all of them, and no other."""
+        """Set the fields of a class without bases to the result of steps, which has exactly these fields."""
         if self.is_bare and not self.converters:
             for field in self.layout.leaf.fields:
                 self._put(obj, field.attribute, self._resolved(state[field.name]))
@@ -501,7 +503,7 @@ class ClassAdapter:
         finish(obj)
 
     def _older(self, header: Any, state: Any) -> Any:
-        """The short way of states with this header, where there is one; compiled at the first."""
+        """The compiled loader of states with this header, or None; compiled at the first use."""
         epoch = EPOCH[0]
         envelope = unwrap(state)
         if envelope is None or any(layer.kind != FIELDS for layer in envelope.layers):
@@ -517,7 +519,7 @@ class ClassAdapter:
             try:
                 case = plan_instance(self.target, state, self.registry, owners=self._owners)
                 check_case(case, self.registry)
-            except PersistError:  # told on the general way, with its place
+            except PersistError:  # the general path reports it, with the place
                 return None
             known = self.ways[header] = (header, compiled_older.compiled(self, case, state), epoch)
         if known[1] is not None:
@@ -525,7 +527,7 @@ class ClassAdapter:
         return known[1]
 
     def _is_today(self, header: Any, state: Any) -> bool:
-        """Whether a header says today's versions and all fields, so that nothing is to be decided."""
+        """True if a header states the current versions and all fields, so that they can be set directly."""
         if not self.is_simple or len(state) != len(self.layout.parts) + 1:
             return False
         if header == self.header:
@@ -547,7 +549,7 @@ class ClassAdapter:
         )
 
     def _set_current(self, obj: Any, state: tuple[Any, ...]) -> None:
-        """The state is today's, every field is there: set them."""
+        """Set the fields of a current state that has all of them."""
         put = object.__setattr__
         for part, values in zip(self.layout.parts, state[1:], strict=True):
             if part.kind == CODEC:
@@ -628,7 +630,7 @@ class ClassAdapter:
         return {name.rpartition(".")[2] for name in names}
 
     def _resolved(self, value: Any) -> Any:
-        """The function or class that a constant stands for; any other value is itself."""
+        """The value of a constant; any other value itself."""
         if type(value) is Record:
             value = constant_of(value) or value
         if type(value) is Global:  # a constant as trees have it, or a name that is none
@@ -697,7 +699,7 @@ class ClassAdapter:
         """Set an attribute that only the file names."""
         if type(name) is not str:
             raise SchemaError(
-                f"its state has the key {name!r}, a {type(name).__name__}, which can be no attribute.",
+                f"its state has the key {name!r}, a {type(name).__name__}, which cannot be an attribute.",
                 where=f"class {dotted(self.cls)}",
                 remedy="Give the class a __getstate__ and __setstate__ of its own, or count version= up and "
                 "register a migration that gives it a name.",
@@ -710,7 +712,7 @@ class ClassAdapter:
     def _converted(self, obj: Any, field: Field, converter: Any, value: Any) -> Any:
         try:
             return converter(obj, value)
-        except Exception as error:  # whatever a stranger's function raises
+        except Exception as error:  # user code may raise anything
             raise SchemaError(
                 f"the converter of the field {field.name!r} fails on its upgraded value: "
                 f"{type(error).__name__}: {error}.",
@@ -734,7 +736,7 @@ class ClassAdapter:
             ) from error
 
     def _complete(self, obj: Any, given: dict[str, Any], validate: bool) -> None:
-        """Give defaults to what is missing, then look everything over."""
+        """Set the defaults of missing fields, then check all values."""
         for part in self.layout.parts:
             for field in (*part.fields, *part.transients):
                 if not field.has_default or (part.kind != FIELDS and not field.transient):
@@ -760,7 +762,7 @@ class ClassAdapter:
                     attribute.validator(
                         obj, attribute, object.__getattribute__(obj, attribute.name)
                     )
-                except Exception as error:  # whatever a stranger's function raises
+                except Exception as error:  # user code may raise anything
                     raise SchemaError(
                         f"the field {attribute.name!r} is refused by its validator: "
                         f"{type(error).__name__}: {error}.",
@@ -811,7 +813,7 @@ class ClassAdapter:
         return new
 
     def _attributes_of_codecs(self) -> set[str]:
-        """Attributes beside those that a codec carries: the fields of parts that have none."""
+        """Attributes in addition to those of a codec: the fields of parts without one."""
         return {
             field.attribute
             for part in self.layout.parts
@@ -820,11 +822,11 @@ class ClassAdapter:
         }
 
 
-# Parts of a road.
+# Parts of an adapter.
 
 
 def _no_road() -> None:
-    """What a pickle of a road gives."""
+    """Stand-in for a pickled adapter: adapters are not sent with a class, but made anew."""
 
 
 def _own_reduce(cls: type) -> Any:
@@ -841,7 +843,7 @@ def _own_reduce(cls: type) -> Any:
 
 
 def _array_state(obj: Any, state: Any) -> Any:
-    """Give an ndarray's heir the array of its plain pickle; return what else the state held."""
+    """Set an ndarray subclass to the array of its plain pickle; return the rest of the state."""
     record = Record(dotted(type(obj)), state)
     take_array(record)
     if record.args:
@@ -871,7 +873,7 @@ def _getter(cls: type, part: Part) -> Callable[[Any], tuple[Any, Any]]:
         return lambda obj: ((), ())
     fetch = operator.attrgetter(*attributes)
     alone = len(attributes) == 1
-    if hasattr(cls, "__getattr__"):  # it would be asked for what is missing
+    if hasattr(cls, "__getattr__"):  # it would be called for missing attributes
         return lambda obj: _slow_values(obj, names, attributes)
 
     def values(obj: Any) -> tuple[Any, Any]:
@@ -912,12 +914,12 @@ def _open_values(owner: type, cls: type, obj: Any) -> tuple[Any, Any]:
 
 
 def refuse_class(cls: type, schema: Schema) -> None:
-    """Refuse a class that no program could find again."""
+    """Refuse a class that a load could not find by name."""
     is_named = schema.name != dotted(cls)
     if "<locals>" in cls.__qualname__:
         raise SchemaError(
             f"instances of the local class {dotted(cls)} cannot be saved.",
-            remedy="Nobody could find the class again: define it at the top of a module.",
+            remedy="A load could not find the class: define it at the top of a module.",
             schema=schema.name,
         )
     if cls.__module__ == "__main__" and not is_named:
@@ -939,7 +941,7 @@ def restore_state(
     file: str | None = None,
     where: str | None = None,
 ) -> None:
-    """Set the state of today on an instance that `make` made.
+    """Set a current state on an instance that `make` made.
 
     Args:
         obj: the instance.
@@ -953,22 +955,24 @@ def restore_state(
     Raises:
         SchemaError: a field is missing, refused, or not as declared.
     """
-    road = adapter_of(type(obj), registry)
+    adapter = adapter_of(type(obj), registry)
     try:
-        case = plan_instance(road.target, state, road.registry, version=road.schema.version)
+        case = plan_instance(
+            adapter.target, state, adapter.registry, version=adapter.schema.version
+        )
         run_steps(case, unknown="keep")
-        road._apply(obj, case.states, case.extra, lambda schema: migrated, validate)
+        adapter._apply(obj, case.states, case.extra, lambda schema: migrated, validate)
     except PersistError as error:
         raise error.at(file=file, where=where) from error.__cause__
 
 
 def finish(obj: Any, registry: Registry | None = None) -> None:
-    """Open what `resource` declares, then call ``__loaded__``: once, when everything is built."""
-    road = adapter_of(type(obj), registry)
-    for found in road.layout.resources.values():
+    """Open the resources, then call ``__loaded__``: once, after everything is built."""
+    adapter = adapter_of(type(obj), registry)
+    for found in adapter.layout.resources.values():
         found.reopen(obj)
-    if road.loaded is not None:
-        road.loaded(obj)  # the class's own: no instance brings one along
+    if adapter.loaded is not None:
+        adapter.loaded(obj)  # of the class: a state cannot set it on the instance
 
 
 def flatten_state(obj: Any, registry: Registry | None = None) -> Flat:

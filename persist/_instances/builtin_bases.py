@@ -1,7 +1,7 @@
-"""Kinds of classes: what an heir of a builtin holds beside its state, and how one is made.
+"""Subclasses of built-in types: save and restore the data that the built-in base holds.
 
-The four functions that builders of trees use are in `persist.versioned`; those
-that need no registry are written here.
+The four functions that builders of trees use are in `persist.versioned`; those that need no registry
+are defined here.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ __all__ = [
 
 
 class Contents(NamedTuple):
-    """What a record holds beside its state, however its pickle spelled that."""
+    """The contents of a record in addition to its state, from any spelling in a pickle."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     listitems: list[Any]
     dictitems: list[tuple[Any, Any]]
     array: Any
-    by_base: bool = False  # the builtin base made it, and not the class's own __new__
+    by_base: bool = False  # made by the built-in base, not by the __new__ of the class
 
 
 _HELD = (
@@ -55,7 +55,11 @@ _HELD = (
 
 
 def builtin_of(cls: type) -> type:
-    """The class of the MRO that was written in C and holds contents of its own."""
+    """Return the class of the MRO that is implemented in C and holds data of its own.
+
+    Raises:
+        SchemaError: such subclasses are not supported.
+    """
     for base in cls.__mro__:
         in_c = not base.__flags__ & (1 << 9) or base.__flags__ & (
             1 << 8
@@ -65,9 +69,9 @@ def builtin_of(cls: type) -> type:
             if held and not issubclass(cls, np.ma.MaskedArray):
                 return base
             raise SchemaError(
-                f"heirs of {dotted(base)} cannot be declared.",
+                f"subclasses of {dotted(base)} are not supported.",
                 where=f"class {dotted(cls)}",
-                remedy="Hold one in a field instead of inheriting it.",
+                remedy="Keep one in a field instead of inheriting from it.",
                 schema=dotted(cls),
             )
     return object
@@ -130,7 +134,7 @@ def attributes_of(obj: Any) -> Iterator[tuple[str, Any]]:
 
 
 def make_array(cls: type, array: np.ndarray[Any, Any]) -> Any:
-    """Make an instance of an ndarray's heir that shares the memory of an array."""
+    """Make an instance of an ndarray subclass that shares the memory of an array."""
     return np.ndarray.view(np.asarray(array), cls)
 
 
@@ -140,7 +144,7 @@ make_array.__name__ = "_array"
 
 
 def unpacked(cls: type, record: Record) -> Contents:
-    """Return what a record of a class holds beside its state, however its pickle spelled it."""
+    """Return the contents of a record in addition to its state, from any spelling in a pickle."""
     base = builtin_of(cls)
     args, listitems, dictitems = record.args, list(record.listitems), list(record.dictitems)
     array = None
@@ -252,7 +256,7 @@ def reconstructed(cls: Any, value: Any) -> Any:
 def fill(
     obj: Any, listitems: Iterable[Any] = (), dictitems: Iterable[tuple[Any, Any]] = ()
 ) -> None:
-    """Give an heir of list, set or dict its items, by the builtin's own methods."""
+    """Add items to an instance of a list, set or dict subclass with the methods of the built-in type."""
     base = builtin_of(type(obj))
     if base is list:
         list.extend(obj, listitems)

@@ -1,10 +1,9 @@
-"""The short ways: what pickle calls for an instance, compiled once for each class.
+"""Compiled ``__reduce_ex__`` and ``__setstate__``: generated once for each class.
 
-Where nothing is to be decided (no defaults, checks, resources, hooks), the
-general way of `persist._instances.adapter` amounts to a few attribute reads or writes. They
-are written out here as source and compiled, and put on the class; whatever is
-not as expected goes the general way, and the tests prove on every kind of class
-that both give the same.
+For a class without defaults, checks, resources and hooks, the general path of
+`persist._instances.adapter` amounts to a few attribute reads or writes. They are generated here as
+source, compiled and set on the class. Anything unexpected is left to the general path; the tests check
+on every kind of class that both give equal results.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from persist._instances.waiting import SESSION
 from persist._trees.copier import SCALAR
 from persist._upgrade.compiled import compiled, is_ordinary
 from persist.registry._declarations import EPOCH
-from persist.schema import DECLARED
+from persist.schema import DECLARED, dotted
 from persist.tree import is_slots_pair
 
 if TYPE_CHECKING:
@@ -33,14 +32,14 @@ if TYPE_CHECKING:
 
 __all__ = ["INSTALLED", "SENT", "install"]
 
-# Exact types of what may be a function or a class; the general way looks closer.
+# Exact types of values that may be functions or classes; the general path examines them.
 _DOUBTFUL = frozenset(
     (
         types.FunctionType, types.BuiltinFunctionType, types.MethodType, type, abc.ABCMeta, enum.EnumMeta, np.ufunc,
     )
 )  # fmt: skip
 
-# What most values are; a look at each is cheaper than at all.
+# The types of most values; testing each value against them is cheaper than the test of all below.
 _PLAIN = frozenset((*SCALAR, tuple, list, dict, set, np.ndarray))
 
 _REDUCE_FIELDS = """
@@ -69,10 +68,10 @@ _SET = """
 def __setstate__(self, state):
     if type(state) is tuple and state and type(self) is CLS and not SESSION.entries{idle}:
         header = state[0]
-        if header is ROAD.known:
+        if header is ADAPTER.known:
             {body}
             return
-        older = ROAD.older
+        older = ADAPTER.older
         if header is older[0] and older[2] == EPOCH[0]:
             older[1](self, state)
             return
@@ -90,20 +89,20 @@ _SET_CODEC = """ids = BUSY.ids
 
 
 _numbers = itertools.count()
-SENT = "persist._instances.sent"  # the module in which pickle looks for what is installed
+SENT = "persist._instances.sent"  # the module in which pickle finds the installed functions
 INSTALLED: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
 
 
-def install(road: ClassAdapter, busy: Any, newobj: Any) -> None:
-    """Put the short ways of a class on it, where it has any."""
+def install(adapter: ClassAdapter, busy: Any, newobj: Any) -> None:
+    """Set the compiled methods on a class, if it is simple enough to have any."""
     space = {
         "__name__": __name__,
-        "CLS": road.cls,
-        "ROAD": road,
+        "CLS": adapter.cls,
+        "ADAPTER": adapter,
         "NEWOBJ": newobj,
-        "ARGS": (road.cls,),
-        "HEADER": road.header,
-        "HEADERS": road.arities,
+        "ARGS": (adapter.cls,),
+        "HEADER": adapter.header,
+        "HEADERS": adapter.arities,
         "DOUBTFUL": _DOUBTFUL,
         "PLAIN": _PLAIN,
         "SESSION": SESSION,
@@ -113,35 +112,35 @@ def install(road: ClassAdapter, busy: Any, newobj: Any) -> None:
         "is_slots_pair": is_slots_pair,
         "CHANGED": refuse_changed,
     }
-    declared = DECLARED in vars(road.cls)
-    if not declared or not road.plain or any(part.open for part in road.layout.parts):
+    declared = DECLARED in vars(adapter.cls)
+    if not declared or not adapter.plain or any(part.open for part in adapter.layout.parts):
         return
-    _install(road, "__reduce_ex__", _reduce(road, space), space)
-    if road.is_bare:
-        _install(road, "__setstate__", _setstate(road, space), space)
+    _install(adapter, "__reduce_ex__", _reduce(adapter, space), space)
+    if adapter.is_bare:
+        _install(adapter, "__setstate__", _setstate(adapter, space), space)
 
 
-def _install(road: ClassAdapter, name: str, source: str, space: dict[str, Any]) -> None:
-    general = getattr(road.cls, name)
+def _install(adapter: ClassAdapter, name: str, source: str, space: dict[str, Any]) -> None:
+    general = getattr(adapter.cls, name)
     if not source or not hasattr(general, "_persist_own"):
         return
     space = {**space, "GENERAL": getattr(general, "_persist_general", general)}
-    compiled(source, f"{name} of {road.cls.__qualname__}", space)
+    compiled(source, f"{name} of {dotted(adapter.cls)}", space)
     function: Callable[..., Any] = space[name]
     # cloudpickle sends a class with its functions: this one by reference, see persist._instances.sent.
-    function.__qualname__ = f"{name}_{next(_numbers)}_{road.cls.__name__}"
+    function.__qualname__ = f"{name}_{next(_numbers)}_{adapter.cls.__name__}"
     function.__module__ = SENT
     INSTALLED[function.__qualname__] = function
     function._persist_own = True  # type: ignore[attr-defined]
     function._persist_general = space["GENERAL"]  # type: ignore[attr-defined]
-    type.__setattr__(road.cls, name, function)
+    type.__setattr__(adapter.cls, name, function)
 
 
-def _names(road: ClassAdapter) -> list[tuple[str, ...]] | None:
-    """The attributes of each part, where all are fields with ordinary names."""
-    names = [tuple(field.attribute for field in part.fields) for part in road.layout.parts]
+def _names(adapter: ClassAdapter) -> list[tuple[str, ...]] | None:
+    """The attributes of each part; None unless all parts are fields with ordinary names."""
+    names = [tuple(field.attribute for field in part.fields) for part in adapter.layout.parts]
     ordinary = all(is_ordinary(name) for own in names for name in own)
-    fields = all(part.kind == FIELDS for part in road.layout.parts)
+    fields = all(part.kind == FIELDS for part in adapter.layout.parts)
     return names if ordinary and fields else None
 
 
@@ -149,19 +148,19 @@ def _tuple(items: list[str]) -> str:
     return f"({', '.join(items)},)" if items else "()"
 
 
-def _reduce(road: ClassAdapter, space: dict[str, Any]) -> str:
-    if road.own_reduce is not None or road.checked or road.layout.doubtful is not None:
+def _reduce(adapter: ClassAdapter, space: dict[str, Any]) -> str:
+    if adapter.own_reduce is not None or adapter.checked or adapter.layout.doubtful is not None:
         return ""
-    if "<locals>" in road.cls.__qualname__ or road.cls.__module__ == "__main__":
+    if "<locals>" in adapter.cls.__qualname__ or adapter.cls.__module__ == "__main__":
         return ""
-    *bases, leaf = road.layout.parts
+    *bases, leaf = adapter.layout.parts
     if leaf.kind == CODEC and leaf.getstate is not None:
         if any(part.kind != INSIDE for part in bases):
             return ""
         space["GETSTATE"] = leaf.getstate
         return _REDUCE_CODEC.format(nones="None, " * len(bases))
-    names = _names(road)
-    if names is None or hasattr(road.cls, "__getattr__"):
+    names = _names(adapter)
+    if names is None or hasattr(adapter.cls, "__getattr__"):
         return ""
     numbered = iter(range(sum(map(len, names))))
     values = [[f"v{next(numbered)}" for _ in own] for own in names]
@@ -176,17 +175,17 @@ def _reduce(road: ClassAdapter, space: dict[str, Any]) -> str:
     )
 
 
-def _setstate(road: ClassAdapter, space: dict[str, Any]) -> str:
-    *bases, leaf = road.layout.parts
+def _setstate(adapter: ClassAdapter, space: dict[str, Any]) -> str:
+    *bases, leaf = adapter.layout.parts
     if leaf.kind == CODEC and leaf.setstate is not None:
         if any(part.kind != INSIDE for part in bases):
             return ""
         space["SETSTATE"] = leaf.setstate
         return _SET.format(body=_SET_CODEC, idle=" and not BUSY.ids")
-    names = _names(road)
+    names = _names(adapter)
     if names is None:
         return ""
-    setter: Any = road.cls.__setattr__
+    setter: Any = adapter.cls.__setattr__
     if setter is object.__setattr__:
         targets = ", ".join(_tuple([f"self.{name}" for name in own]) for own in names)
         return _SET.format(body=f"_, {targets} = state", idle="")

@@ -1,9 +1,8 @@
-"""The short way of older states: upgrade and set, compiled once for each class and version of a file.
+"""Compiled loading of older states: one function for each class and version of a file.
 
-The steps are the lines that `persist._upgrade.compiled` writes; before them the arrays
-among the values become read-only, after them the fields are set. What a state,
-a step or a class does that is not in these lines goes the general way of
-`persist._instances.adapter` from there on.
+The steps are the lines that `persist._upgrade.compiled` generates; before them the arrays among the
+values become read-only, after them the fields are set. Anything that these lines do not cover
+continues on the general path of `persist._instances.adapter` from that point.
 """
 
 from __future__ import annotations
@@ -66,170 +65,181 @@ _APPLY = """
         try:
             {put}
             return
-        except (KeyError, AttributeError, TypeError):  # told on the general way
+        except (KeyError, AttributeError, TypeError):  # the general path reports it
             pass
     REST(self, state, {done})
 """
 
 
 class Left(Exception):
-    """A step gave what the written lines do not go on with."""
+    """The result of a step is not covered by the compiled lines."""
 
     def __init__(self, done: list[tuple[Any, int]]) -> None:
         self.done = done
 
 
 class CompiledSteps(NamedTuple):
-    """The steps of one class of the MRO: what its state was, what it becomes."""
+    """The field names in the file and the migrations of one class of the MRO."""
 
     names: tuple[str, ...]
     steps: tuple[Migration, ...]
 
 
 def compiled(
-    road: ClassAdapter, case: InstanceUpgrade, state: Any
+    adapter: ClassAdapter, case: InstanceUpgrade, state: Any
 ) -> Callable[[Any, Any], None] | None:
     """Return the function ``(instance, state)`` that loads states with this header, or None.
 
     Args:
-        road: of today's class.
-        case: the survey of a first state of this header.
+        adapter: of the current class.
+        case: the plan for a first state with this header.
         state: that state.
     """
-    ways = _ways(road, case, state)
-    if ways is None:
+    routes = _steps_of(adapter, case, state)
+    if routes is None:
         return None
     space: dict[str, Any] = {
         "__name__": __name__,
         "SESSION": SESSION,
         "Left": Left,
-        "GENERAL": road.load_general,
+        "GENERAL": adapter.load_general,
         "UNSET": unset_in,
-        "DECLARED": lambda cls: road.registry.declared(cls) is not None,
+        "DECLARED": lambda cls: adapter.registry.declared(cls) is not None,
         "FREEZE": _frozen,
         "THAW": _thawed,
-        "FAILED": _failing(road),
-        "STEPS": [way.steps for way in ways],
-        "REST": road.load_rest,
+        "FAILED": _failing(adapter),
+        "STEPS": [route.steps for route in routes],
+        "REST": adapter.load_rest,
         "PUT": object.__setattr__,
         "SCALAR": SCALAR,
         "PLAIN": has_no_arrays,
     }
-    source = _source(road, ways, state, space)
-    upgrade_compiled.compiled(source, f"older states of {dotted(road.cls)}", space)
+    source = _source(adapter, routes, state, space)
+    upgrade_compiled.compiled(source, f"__setstate__ of older {dotted(adapter.cls)}", space)
     function: Callable[[Any, Any], None] = space["load"]
     return function
 
 
-def load_plain_dict(road: ClassAdapter, obj: Any, state: dict[Any, Any]) -> bool:
-    """Load a state without an envelope, a dict as pickle itself writes it, if its way is written.
+def load_plain_dict(adapter: ClassAdapter, obj: Any, state: dict[Any, Any]) -> bool:
+    """Load a state without an envelope, a dict as plain pickle writes it, if its steps are compiled.
 
     Returns:
-        Whether it is loaded; nothing was done where it is not.
+        True if the state was loaded; otherwise nothing was done.
     """
-    if len(road.layout.parts) != 1 or not road.is_simple or road.layout.codec:
+    if len(adapter.layout.parts) != 1 or not adapter.is_simple or adapter.layout.codec:
         return False
-    if road.layout.leaf.kind != FIELDS or any(type(n) is not str or n[:1] == "_" for n in state):
+    if adapter.layout.leaf.kind != FIELDS or any(type(n) is not str or n[:1] == "_" for n in state):
         return False
-    schema = road.schema
+    schema = adapter.schema
     try:
-        version, _ = road.registry.stamp_of(schema.name, state)
-        steps, epoch = road.bare_ways.get(version, ((), -1))
+        version, _ = adapter.registry.stamp_of(schema.name, state)
+        steps, epoch = adapter.bare_ways.get(version, ((), -1))
         if epoch != EPOCH[0]:
             epoch, ahead = EPOCH[0], version < schema.version
-            steps = tuple(road.registry.path(schema.name, version, schema.version)) if ahead else ()
-            road.bare_ways[version] = (steps, epoch)
-    except PersistError:  # told on the general way, with its place
+            steps = (
+                tuple(adapter.registry.path(schema.name, version, schema.version)) if ahead else ()
+            )
+            adapter.bare_ways[version] = (steps, epoch)
+    except PersistError:  # the general path reports it, with the place
         return False
     written = upgrade_compiled.advance(steps, failed, read_lazy) if steps else None
     if written is None:
         return False
     is_plain = has_no_arrays(state.values())
-    if not is_plain and unset_in(state, lambda cls: road.registry.declared(cls) is not None):
+    if not is_plain and unset_in(state, lambda cls: adapter.registry.declared(cls) is not None):
         return False
     frozen = _frozen((None, state.values())) if not is_plain else {}
     try:
         given = written(dict(state), {})
         if type(given) is not dict:
-            road.load_rest(obj, state, [(given.value, given.done)], frozen)
+            adapter.load_rest(obj, state, [(given.value, given.done)], frozen)
             return True
     except PersistError as error:
-        raise error.at(where=f"record {dotted(road.cls)!r}") from error.__cause__
+        raise error.at(where=f"record {dotted(adapter.cls)!r}") from error.__cause__
     finally:
         for array in frozen.values():
             array.flags.writeable = True
     if frozen:
         _thawed(frozen, given)
-    if given.keys() != road.names:
-        road.load_rest(obj, state, [(given, len(steps))])
+    if given.keys() != adapter.names:
+        adapter.load_rest(obj, state, [(given, len(steps))])
     else:
-        road.take_fields(obj, given)
+        adapter.take_fields(obj, given)
     return True
 
 
-def _ways(road: ClassAdapter, case: InstanceUpgrade, state: Any) -> list[CompiledSteps] | None:
-    """The way of each class, where all are fields and each has its own in the envelope."""
-    parts = road.layout.parts
-    if not case.is_migrated or case.items is not None or not road.is_simple or road.layout.codec:
+def _steps_of(
+    adapter: ClassAdapter, case: InstanceUpgrade, state: Any
+) -> list[CompiledSteps] | None:
+    """The steps of each class; None unless all states are fields, one for each class in the envelope."""
+    parts = adapter.layout.parts
+    if (
+        not case.is_migrated
+        or case.items is not None
+        or not adapter.is_simple
+        or adapter.layout.codec
+    ):
         return None
     if sum(len(layer[4]) for layer in state[0][2]) > 1000:
         return None
     if len(case.pieces) != len(parts) or len(case.courses) != len(parts):
         return None
-    ways = []
-    for part, piece, layer, course in zip(
+    routes = []
+    for part, piece, layer, version_path in zip(
         parts, case.pieces, state[0][2], case.courses, strict=True
     ):
         if part.kind != FIELDS or piece.kind != FIELDS or piece.part is None:
             return None
         if piece.part.schema.name != part.schema.name or not upgrade_compiled.can_be_written(
-            course.steps
+            version_path.steps
         ):
             return None
-        ways.append(CompiledSteps(layer[4], course.steps))
-    return ways
+        routes.append(CompiledSteps(layer[4], version_path.steps))
+    return routes
 
 
 def _source(
-    road: ClassAdapter, ways: Sequence[CompiledSteps], state: Any, space: dict[str, Any]
+    adapter: ClassAdapter, routes: Sequence[CompiledSteps], state: Any, space: dict[str, Any]
 ) -> str:
-    numbers = range(len(ways))
+    numbers = range(len(routes))
     fitting = " and ".join(f"type(w{n}) is tuple" for n in numbers)
     unpacked: list[str] = []
     plain: list[str] = []
     steps: list[str] = []
-    for n, way in enumerate(ways):
-        values = [f"v{n}_{m}" for m in range(len(way.names))]
+    for n, route in enumerate(routes):
+        values = [f"v{n}_{m}" for m in range(len(route.names))]
         if values:
             unpacked.append(f"        {', '.join(values)}, = w{n}")
-        pairs = zip(way.names, values, strict=True)
+        pairs = zip(route.names, values, strict=True)
         unpacked.append(f"        s{n} = {{{', '.join(f'{name!r}: {v}' for name, v in pairs)}}}")
         plain += map(_is_plain, values, state[n + 1])
-    done = [f"(s{n}, {len(way.steps)})" for n, way in enumerate(ways)]
-    for n, way in enumerate(ways):
-        if not way.steps:
+    done = [f"(s{n}, {len(route.steps)})" for n, route in enumerate(routes)]
+    for n, route in enumerate(routes):
+        if not route.steps:
             continue
         before, after = done[:n], [f"(s{m}, 0)" for m in numbers[n + 1 :]]
         parts = ", ".join([*before, f"(s{n}, {{done}})", *after])
         steps.append(f"        part = {n}")
-        steps += upgrade_compiled.lines(way.steps, f"s{n}", space, odd=f"raise Left([{parts}])")
+        steps += upgrade_compiled.lines(route.steps, f"s{n}", space, odd=f"raise Left([{parts}])")
     space_of = {
         "values": ", ".join(f"w{n}" for n in numbers),
         "fitting": fitting,
         "unpacked": "\n".join(unpacked),
         "plain": " and ".join(plain) or "True",
-        "memo": "    memo = {}\n" if any(step.ops for way in ways for step in way.steps) else "",
+        "memo": "    memo = {}\n"
+        if any(step.ops for route in routes for step in route.steps)
+        else "",
         "steps": "\n".join(steps),
         "states": ", ".join(f"s{n}" for n in numbers),
-        "finish": _finish(road, ways, f"[{', '.join(done)}]"),
+        "finish": _finish(adapter, routes, f"[{', '.join(done)}]"),
     }
     return _LOAD.format(**space_of)
 
 
-def _finish(road: ClassAdapter, ways: Sequence[CompiledSteps], done: str) -> str:
-    """The lines that set the fields at once, where nothing else is to be minded."""
-    owned = [part.fields for part in road.layout.parts]
-    if not road.is_bare or road.converters:
+def _finish(adapter: ClassAdapter, routes: Sequence[CompiledSteps], done: str) -> str:
+    """The lines that set all fields directly, if loading takes nothing more; else the general path."""
+    owned = [part.fields for part in adapter.layout.parts]
+    if not adapter.is_bare or adapter.converters:
         return f"    REST(self, state, {done})"
     fields = [(n, field) for n, own in enumerate(owned) for field in own]
     if not fields:
@@ -237,7 +247,7 @@ def _finish(road: ClassAdapter, ways: Sequence[CompiledSteps], done: str) -> str
     whole = " and ".join(f"len(s{n}) == {len(own)}" for n, own in enumerate(owned))
     values = ", ".join(f"s{n}[{field.name!r}]" for n, field in fields) + ","
     attributes = [field.attribute for _, field in fields]
-    setter: Any = road.cls.__setattr__
+    setter: Any = adapter.cls.__setattr__
     if setter is object.__setattr__ and all(map(upgrade_compiled.is_ordinary, attributes)):
         put = [f"{', '.join(f'self.{name}' for name in attributes)}, = {values}"]
     else:
@@ -248,7 +258,7 @@ def _finish(road: ClassAdapter, ways: Sequence[CompiledSteps], done: str) -> str
 
 
 def _is_plain(name: str, sample: Any) -> str:
-    """The condition under which a value has no array in it, such as its like in the first state."""
+    """The condition for a value without arrays, with a fast test for values like the first one."""
     if type(sample) is tuple and len(sample) <= 8 and has_no_arrays((sample,)):
         each = "".join(f" and type({name}[{n}]) in SCALAR" for n in range(len(sample)))
         return f"(type({name}) is tuple and len({name}) == {len(sample)}{each} or PLAIN(({name},)))"
@@ -269,7 +279,7 @@ def _frozen(state: tuple[Any, ...]) -> dict[int, Any]:
 
 
 def _thawed(frozen: dict[int, Any], *states: Any) -> None:
-    """Make writable again what steps made as views of what was read-only for them alone."""
+    """Make the views writable that steps took of arrays frozen for them."""
     roots = roots_of(frozen)
     for state in states:
         arrays = [value for value in state.values() if not has_no_arrays((value,))]
@@ -277,8 +287,8 @@ def _thawed(frozen: dict[int, Any], *states: Any) -> None:
             thaw(arrays, roots)
 
 
-def _failing(road: ClassAdapter) -> Callable[..., Exception]:
+def _failing(adapter: ClassAdapter) -> Callable[..., Exception]:
     def failing(step: Migration, before: Any, error: Exception) -> Exception:
-        return failed(step, before, error).at(where=f"record {dotted(road.cls)!r}")
+        return failed(step, before, error).at(where=f"record {dotted(adapter.cls)!r}")
 
     return failing

@@ -18,8 +18,8 @@ def make_constant(name: str) -> Any:
     """Return what `persist.constant` named; plain pickle calls it while it loads.
 
     Raises:
-        SchemaError: nobody has registered the constant, or the file holds no name. Nothing may
-            stand in its place: whatever the instance does with it would fail much later.
+        SchemaError: the constant is not registered, or the file holds no name. There is no
+            substitute: the instance that uses it would fail much later.
     """
     value = default_registry.constant_named(name) if type(name) is str else ABSENT
     if value is ABSENT:
@@ -36,7 +36,7 @@ def unknown_constant(name: Any) -> SchemaError:
         )
     return SchemaError(
         f"the constant {name!r} is not known.",
-        remedy=f"Import what registers it, or say persist.constant({name!r}, ...).",
+        remedy=f"Import the module that registers it, or call persist.constant({name!r}, ...).",
         constant=name,
     )
 
@@ -62,7 +62,7 @@ class ConstantRef:
 
 
 def constant_of(record: Record) -> Any:
-    """Return what stands for a constant where a record does, else None."""
+    """Return the `ConstantRef` that a record means, or None."""
     named = record.cls.qualname == "persist.versioned._constant" and len(record.args) == 1
     return ConstantRef(record.args[0]) if named and type(record.args[0]) is str else None
 

@@ -62,10 +62,10 @@ class Resource:
             _aside[id(obj)][1].pop(self.name, None)
 
     def opened(self, obj: Any) -> Any:
-        """Open it, beside the file that is being loaded if the path is relative to that.
+        """Open it; a relative path is looked for next to the file that is being loaded.
 
         Raises:
-            SchemaError: it is not there, and the policy is "error" or "lazy".
+            SchemaError: it does not exist, and the policy is "error" or "lazy".
         """
         path = getattr(obj, self.field)
         if path is None:
@@ -116,24 +116,23 @@ def stored(obj: Any, name: str) -> Any:
 
 
 def resource(field: str, *, open: Callable[[Any], Any], missing: str | None = "error") -> Any:
-    """Declare what is not saved with an instance, but opened again when it is loaded.
+    """Declare an attribute that is not saved with an instance, but opened again when it is loaded.
 
         class Trainer(persist.Versioned):
             persistent = ("epoch", "training_set_file")
             training_set = persist.resource("training_set_file", open=load_data)
 
-    A relative path is looked for beside the file that is loaded, then as it stands. Beside a file
-    that was loaded from a URL, what ``open`` is given is the URL of what is there (of ``file://``,
-    the path).
+    A relative path is looked for next to the file that is loaded, then as given. For a file that was
+    loaded from a URL, ``open`` gets the URL of the neighbouring file (for ``file://``, its path).
 
     Args:
-        field: the attribute that holds the path; where it is None, so is the resource.
+        field: the attribute that holds the path; if it is None, so is the resource.
         open: path -> the resource.
-        missing: what happens where ``open`` raises an ``OSError``: "error", None
+        missing: what to do if ``open`` raises an ``OSError``: "error", None
             (the resource is None), or "lazy" (it is opened at first use only).
     """
     if missing not in ("error", "lazy", None):
-        raise ValueError(f"missing={missing!r}: one of 'error', 'lazy', None is meant.")
+        raise ValueError(f"missing={missing!r}: use 'error', 'lazy' or None.")
     return Resource(field, open, missing)
 
 
@@ -142,7 +141,7 @@ _folder: contextvars.ContextVar[str | None] = contextvars.ContextVar("persist_fo
 
 @contextlib.contextmanager
 def loading_from(file: str | os.PathLike[str] | None) -> Iterator[None]:
-    """Let resources be looked for beside this file while it is loaded."""
+    """Context manager: resources are looked for next to this file while it is loaded."""
     with _looking_in(None if file is None else _folder_of(os.fspath(file))):
         yield
 

@@ -48,7 +48,7 @@ def _setting() -> Callable[..., Any]:
         if not is_busy(self):
             adapter_of(type(self)).load(self, state)
             return
-        # Called by the __setstate__ of a subclass: what the class wrote in which this one stands.
+        # Called by the __setstate__ of a subclass: run the one that the class with this function wrote.
         own = None
         for base in type(self).__mro__:
             held = vars(base).get("__setstate__")

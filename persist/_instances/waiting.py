@@ -1,4 +1,4 @@
-"""Plain pickle: instances that are upgraded when the old state of what they refer to is known.
+"""Plain pickle: instances whose upgrade waits for the old states of the instances they refer to.
 
 ``pickle`` gives an instance its state when everything inside it is built. In a cycle, the inner
 one gets its state while the outer one has none yet; a step of the inner one that looked at it
@@ -37,12 +37,12 @@ class _Entry(NamedTuple):
     obj: Any
     state: Any
     awaited: dict[int, Any]  # id -> instance whose old state is to come
-    after: set[int]  # ids of instances that are to be upgraded again first
+    after: set[int]  # ids of instances that must be upgraded again first
     upgrade: Callable[[Any, Any, Any], None]  # instance, state, `Views`: sets it
 
 
 class _Session(threading.local):
-    """What one call of ``pickle.load`` has left open, in this thread."""
+    """The instances that wait within one call of ``pickle.load``, in this thread."""
 
     def __init__(self) -> None:
         self.entries: dict[int, _Entry] = {}  # by the id of the instance
@@ -60,7 +60,7 @@ SESSION = _session = _Session()
 
 
 def is_waiting() -> bool:
-    """Whether any instance waits for the state of another, in this thread."""
+    """True if any instance waits for the state of another, in this thread."""
     return bool(_session.entries)
 
 
@@ -92,7 +92,7 @@ def unset_in(state: Any, is_declared: Callable[[type], bool]) -> dict[int, Any]:
 
 
 def _is_empty(value: Any) -> bool:
-    """Whether an instance of a class of Python has no attribute set."""
+    """True if an instance of a Python class has no attribute set."""
     own = getattr(value, "__dict__", None)
     if own is None and not hasattr(type(value), "__slots__"):
         return False
@@ -114,7 +114,7 @@ def load(
     find: Callable[[], dict[int, Any]],
     upgrade: Callable[[Any, Any, Any], None],
 ) -> None:
-    """Give an instance its state while others wait, or where it has to wait itself.
+    """Set the state of an instance while others wait, or if it must wait itself.
 
     Args:
         obj: the instance.
@@ -126,7 +126,7 @@ def load(
     session = _session
     caller = _caller()
     if session.entries and session.caller != caller:
-        if _is_on_stack(session.caller):  # another load, within the one that is open
+        if _is_on_stack(session.caller):  # another load, nested in the open one
             set_now(obj, state)
             return
         _end()
@@ -136,7 +136,7 @@ def load(
     unset = find()
     if not unset:
         set_now(obj, state)
-        session.pairs.pop(id(obj), None)  # of today from now on
+        session.pairs.pop(id(obj), None)  # current from now on
     else:
         after = {key for key in unset if key in session.entries}
         for key in after:
@@ -148,7 +148,7 @@ def load(
             session.wanted.setdefault(key, []).append(id(obj))
         if missing:
             views = {key: (value, _view(value, ABSENT)) for key, value in unset.items()}
-            with contextlib.suppress(PersistError):  # told when the states have come
+            with contextlib.suppress(PersistError):  # reported when the states have arrived
                 upgrade(obj, state, Views(views, True))
         else:
             _upgrade_again(id(obj))
@@ -157,7 +157,7 @@ def load(
 
 
 def _go_on(key: int) -> None:
-    """Upgrade again, in their order, those that waited for nothing but this instance's state."""
+    """Upgrade again, in order, the instances that waited for the state of this one only."""
     session = _session
     todo = session.wanted.pop(key, [])
     while todo:
@@ -171,7 +171,7 @@ def _go_on(key: int) -> None:
 
 
 def _upgrade_again(key: int) -> None:
-    """Upgrade an instance whose awaited states have all come."""
+    """Upgrade an instance whose awaited states have all arrived."""
     session = _session
     entry = session.entries[key]
     pairs, back = session.pairs, session.back
@@ -184,7 +184,7 @@ def _upgrade_again(key: int) -> None:
         pairs[awaited][1].state = Views(pairs, True, back).seen(session.known[awaited][1])
     del session.entries[key]
     entry.upgrade(entry.obj, entry.state, Views(pairs, False, back))
-    pairs.pop(key, None)  # of today from now on
+    pairs.pop(key, None)  # current from now on
     if not session.entries:
         _end()
 
@@ -203,7 +203,7 @@ def _view(obj: Any, state: Any) -> Record:
 
 
 class Views:
-    """Puts records in the place of instances in a state, and the instances back.
+    """Replaces instances in a state by records, and the records by the instances again.
 
     Args:
         pairs: id of an instance -> the instance, and the record that is seen in its place.
@@ -229,7 +229,7 @@ class Views:
         self._live: dict[int, tuple[Any, Any]] = {}
 
     def seen(self, value: Any) -> Any:
-        """Return a state with records in the place of instances."""
+        """Return a state with instances replaced by records."""
         kind = type(value)
         pair = self.pairs.get(id(value))
         if pair is not None:
@@ -257,7 +257,7 @@ class Views:
         return copy
 
     def live(self, value: Any) -> Any:
-        """Return what a step gave, with the instances in the place of their records."""
+        """Return the result of a step, with records replaced by their instances."""
         if id(value) in self._back:
             return self._back[id(value)]
         known = self._live.get(id(value))
@@ -302,7 +302,7 @@ def _copied(value: Any) -> Any:
 
 
 def _change(value: Any, of: Callable[[Any], Any]) -> bool:
-    """Replace the items of a list, or the values of a dict, in place; whether any was."""
+    """Replace the items of a list, or the values of a dict, in place; return whether any was."""
     changed = False
     pairs = list(value.items()) if isinstance(value, dict) else list(enumerate(value))
     for key, item in pairs:
@@ -322,7 +322,7 @@ def _refill(original: Any, value: Any) -> None:
 
 
 def _caller() -> tuple[int, Any]:
-    """The frame that called ``pickle``: the first outside of this package and unpicklers in Python."""
+    """The frame that called ``pickle``: the first outside this package and pure-Python unpicklers."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         module = str(frame.f_globals.get("__name__", ""))

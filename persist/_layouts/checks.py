@@ -69,7 +69,7 @@ def policy_of(registry: Registry, policy: str | None = None) -> str:
 def mismatched(
     written: Iterable[Mapping[str, Any]], registry: Registry
 ) -> dict[str, WrittenLayout]:
-    """Return the schemas of a container whose layout is not the one that today's version has.
+    """Return the schemas of a container whose layout differs from that of the current version.
 
     Args:
         written: the container's own list of schemas.
@@ -82,7 +82,7 @@ def mismatched(
             continue
         try:
             schema = registry.schema_for(name)
-        except SchemaError:  # reported where a record of the class is met
+        except SchemaError:  # reported for the first record of the class
             continue
         if schema is not None and schema.version == version and _differs(schema, str(mark)):
             names = said.get("fields") or ()
@@ -95,7 +95,7 @@ def _differs(schema: Schema, mark: str) -> bool:
 
 
 def check_case(case: Any, registry: Registry, policy: str | None = None) -> str:
-    """Compare the layouts that an envelope names with those of today's classes.
+    """Compare the layouts that an envelope names with those of the current classes.
 
     Args:
         case: what `persist._upgrade.versions.survey` found.
@@ -122,7 +122,7 @@ def check_case(case: Any, registry: Registry, policy: str | None = None) -> str:
 
 
 def has_moved_fields(case: Any) -> bool:
-    """Whether a base class came or went and took its fields along: the state as a whole is the same."""
+    """True if fields moved with a base class that was added or removed: the state as a whole is the same."""
     before = {piece.name for piece in case.pieces}
     today = {part.schema.name for part in case.target.parts}
     if before == today and all(piece.kind != INSIDE for piece in case.pieces):
@@ -138,7 +138,7 @@ def _names_of(piece: Any) -> Iterable[str]:
 def check_written(
     schema: Schema, written: WrittenLayout, registry: Registry, policy: str | None = None
 ) -> str:
-    """Act on one schema whose layout in a file is another than today's.
+    """Apply the policy to one schema whose layout in a file is not the current one.
 
     Returns:
         What there is to note.
@@ -211,7 +211,7 @@ _is_checking = [True]
 
 @contextlib.contextmanager
 def unchecked_heads() -> Iterator[None]:
-    """Let classes be declared whose layout is not what their head says: for those who mend them."""
+    """Context manager: accept classes whose layout contradicts their declaration, for tools that repair it."""
     before, _is_checking[0] = _is_checking[0], False
     try:
         yield
@@ -276,7 +276,7 @@ def _candidates(cls: type, registry: Registry) -> Iterable[ClassLayout]:
     except PersistError:  # reported at its first use
         return
     finally:
-        if not done:  # what is read now must be read again when its decorators are done
+        if not done:  # read it again after its decorators have run
             registry._schemas.pop(cls, None)
             registry._layouts.pop(cls, None)
     if schema is None:

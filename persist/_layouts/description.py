@@ -38,14 +38,14 @@ __all__ = [
 ]
 
 FIELDS = "fields"  # the fields are declared
-OPEN = "open"  # every attribute that nobody else declares
+OPEN = "open"  # every attribute that no other class declares
 CODEC = "codec"  # what __getstate__ gives
 DATA = "data"  # a schema without a class
 
 
 @attrs.frozen
 class FieldLayout:
-    """One field: its name, and what is declared of its values.
+    """One field: its name, and the declared type of its values.
 
     Attributes:
         name: as declared, without mangling.
@@ -169,7 +169,7 @@ def type_text(annotation: Any) -> str:
 
 
 class _Plain(ast.NodeTransformer):
-    """Writes a type in one way: last names only, unions with ``|`` in sorted order."""
+    """Writes types in a canonical form: last names only, unions with ``|`` in sorted order."""
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         return ast.Name(node.attr, ast.Load())
@@ -225,7 +225,7 @@ def source_of(what: Any) -> ast.AST | None:
 
 
 def _open_layout(cls: type, layout: Layout | None) -> ClassLayout:
-    """The attributes that the code of a class, and of such bases as nobody declares, assigns."""
+    """The attributes that the code of a class, and of its undeclared bases, assigns."""
     taken = set() if layout is None else set(layout.known)
     own = [] if layout is None else list(layout.leaf.fields)
     declared = () if layout is None else tuple(part.cls for part in layout.parts[:-1])
@@ -441,7 +441,7 @@ def _bare(arguments: ast.arguments) -> ast.arguments:
 
 
 def differences(old: ClassLayout, new: ClassLayout) -> list[str]:
-    """Say in what two layouts of one class differ, a line for each thing; [] where they do not.
+    """Return the differences of two layouts of one class, one line each; [] if they are equal.
 
     What a field's default is, and the order of the fields, is no part of a layout: states bear names.
     """

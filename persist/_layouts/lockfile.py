@@ -36,7 +36,7 @@ class LockedVersion:
 
     Attributes:
         layout: its fields and fingerprint.
-        release: of the package that released it; "" where nobody said.
+        release: of the package that released it; "" if not stated.
         date: when it was locked, ``2024-05-31``.
     """
 

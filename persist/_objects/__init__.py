@@ -4,7 +4,7 @@
 ``trust=`` names exactly. It is the only module that imports a class by a name that came from a file,
 and it starts when the whole tree is upgraded. Everything else stays a `Record`.
 
-`flatten` is the way back: each object becomes a `Record` of its declared state, shared references stay
+`flatten` is the reverse: each object becomes a `Record` of its declared state, shared references stay
 shared. `rows` reads and writes many instances of one class field by field. `snapshot` copies arrays
 before a background write.
 """

@@ -1,7 +1,7 @@
 """Tree to objects: the only room that imports user classes.
 
 `build` makes objects of what is registered and of what ``trust=`` names; everything else stays
-what it is in the tree. It happens when the tree is whole and upgraded, never before. The way back
+what it is in the tree. It runs after the whole tree is upgraded, never before. The reverse
 is `persist._objects.flatten`.
 """
 
@@ -78,7 +78,7 @@ def build(
     rehearsal: Rehearsal | None = None,
     finish: bool = True,
 ) -> Any:
-    """Make the objects of a tree that is up to date; its containers are used, not copied.
+    """Build the objects of an upgraded tree; its containers are used, not copied.
 
     Args:
         tree: what `persist._upgrade.records.upgrade` gave.
@@ -110,7 +110,7 @@ def build(
     for rows, attribute, values in loose:
         builder.tighten(rows, attribute, values)
     builder.complete(finish)
-    builder.tell(strict)
+    builder.report(strict)
     return result
 
 
@@ -132,7 +132,9 @@ class _Builder(Driver):
         self._registry = registry
         self._is_known = is_known
         self._numpy_only = 0  # random states, whose arrays NumPy takes itself
-        self._inside = 0  # records of a library that a pack looks into: what is inside is its own
+        self._inside = (
+            0  # records of a library that a pack reads: their contents are not ours to report
+        )
         self._trust = trust
         self._validate = validate
         self._file = file
@@ -145,10 +147,12 @@ class _Builder(Driver):
         self._rehashed: list[tuple[Any, list[Any], str]] = []  # dicts and sets to be filled again
         self._frozen: list[tuple[frozenset[Any], str]] = []  # to be checked when all is built
         self._opaque: dict[str, tuple[Record, str, int, bool]] = {}
-        self._values: dict[Global, tuple[Any]] = {}  # what names mean
-        self._named: dict[str, str] = {}  # what stayed a bare name -> where it was first met
-        self._is_in_record = 0  # records that stay: what is in them is told with them
-        self._held_back: dict[int, Record] = {}  # trusted, and not made since parts are missing
+        self._values: dict[Global, tuple[Any]] = {}  # the values of names
+        self._named: dict[str, str] = {}  # name without a value -> path of its first use
+        self._is_in_record = (
+            0  # depth in records that stay: they are reported, their contents are not
+        )
+        self._held_back: dict[int, Record] = {}  # trusted, and not made because parts are missing
         self._missing = Missing()
         self._rehearsed: Rehearsal | None = None
         self._migrated = {  # a record bears the name of its class, or of its schema
@@ -170,7 +174,7 @@ class _Builder(Driver):
             if tensor is not ABSENT:
                 return self._keep(value, tensor), None
         if kind is Record:
-            made = self._at_once(value)
+            made = self._build_fields(value)
             if made is not None:
                 if made[1] is not None:
                     self._entered[id(value)] += 1
@@ -185,7 +189,7 @@ class _Builder(Driver):
         if maker is None:
             return value, None
         self._entered[id(value)] += 1
-        if self._entered[id(value)] > 2:  # it is part of what it is made from
+        if self._entered[id(value)] > 2:  # it is part of its own arguments
             raise RestoreError(
                 f"a {kind.__name__} is part of what it would be made from.",
                 file=self._file,
@@ -203,7 +207,7 @@ class _Builder(Driver):
             raise
 
     def rehearse(self, tree: Any, rehearsal: Rehearsal, strict: bool) -> Any:
-        """Make everything that can be made, and note what cannot, and why."""
+        """Build everything that can be built, and note the rest with the reason."""
         self._rehearsed = rehearsal
         result = ABSENT
         try:
@@ -236,7 +240,7 @@ class _Builder(Driver):
         self._missing = missing_below(found, self._is_inert)
 
     def _is_inert(self, value: Any) -> bool:
-        """Whether a record or a name stays what it is."""
+        """True if a record or a name is left as it is."""
         if type(value) is Global:
             return self._value_named(value) is ABSENT
         if value.cls.qualname == _CONSTANT and len(value.args) == 1:
@@ -247,7 +251,7 @@ class _Builder(Driver):
         return member_of(value, self._registry) is ABSENT
 
     def tighten(self, rows: Iterable[Any], attribute: str, values: Iterable[Any]) -> None:
-        """Put what values become in their place on instances that are there already."""
+        """Build values and set them on instances that exist already."""
         for obj, value in zip(rows, values, strict=True):
             if type(value) not in self._plain:
                 made = self.run(value)
@@ -360,7 +364,7 @@ class _Builder(Driver):
         return found
 
     def _set_plain_fields(self, obj: Any, record: Record) -> None:
-        """Set what needs no making, so that a hash can be asked; all fields are set again later."""
+        """Set the plain fields, so that `__hash__` can read them; all fields are set again later."""
         if self._registry.class_for(record.qualname) is not type(obj):
             return
         given = record.fields()
@@ -373,7 +377,7 @@ class _Builder(Driver):
 
     def _hashed(self, act: Callable[[], Any], path: str) -> Any:
         cure = "Its hash needs a field that holds the object itself: let __hash__ use plain fields."
-        return self._told(at_path(path), cure, act)
+        return self._reporting(at_path(path), cure, act)
 
     def _rehash(self) -> None:
         """Fill dicts and sets again whose keys had no state when they were hashed."""
@@ -447,7 +451,7 @@ class _Builder(Driver):
         return record
 
     def _random_state(self, record: Record) -> Parts:
-        """One of NumPy's random states; None where it is of a kind that is not NumPy's own."""
+        """A random state of NumPy; None for a class that is not part of NumPy."""
         path = self.path
         args = []
         for index, item in enumerate(record.args):  # a class among them is a name, trusted or not
@@ -465,8 +469,8 @@ class _Builder(Driver):
             raise error.at(file=self._file, where=where) from error.__cause__
         return None if made is None else self._keep(record, made)
 
-    def _at_once(self, record: Record) -> tuple[Any, Parts | None] | None:
-        """Make an instance whose state is today's fields and nothing else; None of any other."""
+    def _build_fields(self, record: Record) -> tuple[Any, Parts | None] | None:
+        """Build an instance whose state is exactly its current fields; None for any other."""
         if self._rehearsed is not None:
             return None
         named = record.cls
@@ -490,13 +494,16 @@ class _Builder(Driver):
         try:
             for attribute, value in zip(short.attributes, values, strict=True):
                 _set(obj, attribute, value)
-        except (AttributeError, TypeError):  # a property in its place: told on the long way
+        except (
+            AttributeError,
+            TypeError,
+        ):  # a property shadows the field; the general path reports it
             del self._done[id(record)]
             return None
         return (obj, None) if whole else (None, self._parts_of(obj, short, values))
 
     def _parts_of(self, obj: Any, short: Any, values: list[Any]) -> Parts:
-        """Put what values become in their place."""
+        """Build the values that need it and set them."""
         for name, attribute, value in zip(short.names, short.attributes, values, strict=True):
             if type(value) not in ATOMS:
                 made = yield name, value
@@ -545,7 +552,7 @@ class _Builder(Driver):
         is_class = (
             "which is not there" if found is None else f"a {type(found).__name__}, not a class"
         )
-        cure = f"Say {constant_call(named.qualname)}, where it stands as a value; "
+        cure = f"Call {constant_call(named.qualname)}, if it is used as a value; "
         raise UntrustedError(
             f"trust= names {named.qualname!r}, {is_class}.",
             file=self._file,
@@ -567,7 +574,7 @@ class _Builder(Driver):
                 first = first or error
                 if not error.name or not f"{module}.".startswith(f"{error.name}."):
                     break  # it is there, and lacks something else
-            except (Exception, SystemExit) as error:  # whatever a module does when it is imported
+            except (Exception, SystemExit) as error:  # importing a module may raise anything
                 first = RuntimeError(f"{type(error).__name__}: {error}")
                 break
             else:
@@ -642,15 +649,15 @@ class _Builder(Driver):
         return obj
 
     def _guarded(self, record: Record, path: str, act: Callable[[], Any]) -> Any:
-        """Run code of a user's class; what it raises is told with the place."""
+        """Run code of a user's class, and add the place to the error that it raises."""
         cure = "declare the class" if record.version is None else "count version= up"
-        return self._told(
+        return self._reporting(
             located(record.qualname, path),
             f"If its state is an older one, {cure} and register a migration.",
             act,
         )
 
-    def _told(self, where: str, remedy: str, act: Callable[[], Any]) -> Any:
+    def _reporting(self, where: str, remedy: str, act: Callable[[], Any]) -> Any:
         try:
             return act()
         except PersistError as error:
@@ -666,7 +673,7 @@ class _Builder(Driver):
     # Names.
 
     def _global(self, named: Global) -> Any:
-        """A class or function as a value: what is declared or named as a constant, else inert."""
+        """The class, function or constant that a name is declared to mean, else the inert name."""
         value = self._value_named(named)
         if value is not ABSENT:
             return value
@@ -675,7 +682,7 @@ class _Builder(Driver):
         return named
 
     def _value_named(self, named: Global) -> Any:
-        """What a name means here, ABSENT for nothing; looked for once."""
+        """The value of a name, or ABSENT; looked up once."""
         known = self._values.get(named)
         if known is None:
             known = self._values[named] = (self._found_value(named),)
@@ -698,9 +705,9 @@ class _Builder(Driver):
         """Note a class that stays a record; return whether a pack looks into it."""
         if self._inside:
             return False
-        is_told = record.qualname in (*self._missing.classes, *self._missing.calls)
-        if id(record) in self._held_back or is_told:
-            return False  # told with all that is missing
+        is_reported = record.qualname in (*self._missing.classes, *self._missing.calls)
+        if id(record) in self._held_back or is_reported:
+            return False  # reported together with the missing parts
         known = self._is_known(record)
         noted = self._opaque.get(record.qualname)
         first, path, count, _ = noted or (record, self.path, 0, known)
@@ -708,7 +715,7 @@ class _Builder(Driver):
         return known
 
     def complete(self, finish: bool = True) -> None:
-        """Open resources and call ``__loaded__``, when everything is built."""
+        """Open resources and call ``__loaded__``, after everything is built."""
         self._rehash()
         if not finish:
             return
@@ -717,18 +724,18 @@ class _Builder(Driver):
                 cure = "What it opens or computes after a load does not suit what was loaded."
                 finish_one = functools.partial(versioned.finish, obj, self._registry)
                 if self._rehearsed is None:
-                    self._told(where, cure, finish_one)
+                    self._reporting(where, cure, finish_one)
                     continue
                 try:
-                    self._told(where, cure, finish_one)
+                    self._reporting(where, cure, finish_one)
                 except PersistError as error:
                     self._rehearsed.fail(record, error)
 
-    def tell(self, strict: bool) -> None:
-        """Say which classes stayed records, and how to cure it."""
+    def report(self, strict: bool) -> None:
+        """Warn about classes that stayed records, with the remedy; an error if strict."""
         self._refuse_opaque(strict)
-        self._tell_held_back()
-        self._tell_names()
+        self._report_held_back()
+        self._report_names()
         for name, (record, path, count, known) in self._opaque.items():
             many = f"{count} instances" if count > 1 else "an instance"
             place = f" (the first at {path!r})" if path else ""
@@ -768,7 +775,7 @@ class _Builder(Driver):
             f"made: {self._missing.text()}."
         )
 
-    def _tell_held_back(self) -> None:
+    def _report_held_back(self) -> None:
         if self._held_back:
             warnings.warn(
                 f"{self._file or 'the file'}: {self._text_of_held_back()} "
@@ -777,8 +784,8 @@ class _Builder(Driver):
                 stacklevel=user_stacklevel(),
             )
 
-    def _tell_names(self) -> None:
-        """Say what stayed a name where a function, a class or a member of an enum was meant."""
+    def _report_names(self) -> None:
+        """Warn about names of functions, classes and members of enums that have no value here."""
         for name, path in self._named.items():
             owner = class_here(name.rpartition(".")[0])
             if isinstance(owner, enum.EnumMeta):
@@ -786,8 +793,8 @@ class _Builder(Driver):
                 text = f"{error.what} {error.remedy}"
             else:
                 text = (
-                    f"{name} stayed a bare name, which stands for a function, a class or a constant. "
-                    f"Import what declares it, or say {constant_call(name)}."
+                    f"{name} stayed a name: the function, class or constant is not declared here. "
+                    f"Import the module that declares it, or call {constant_call(name)}."
                 )
             warnings.warn(
                 f"{self._file or 'the file'}{f', at {path!r}' if path else ''}: {text}",
@@ -796,7 +803,7 @@ class _Builder(Driver):
             )
 
     def _cure(self, record: Record, known: bool) -> str:
-        """What can be done about a class that stayed a record."""
+        """The remedy for a class that stayed a record."""
         name, module = record.qualname, record.cls.module
         missing = missing_below(record, self._is_inert)
         parts = []
@@ -823,7 +830,7 @@ def _can_be_declared(cls: Any) -> bool:
 
 
 def _finds_all(items: frozenset[Any]) -> bool:
-    """Whether every member is found by its hash."""
+    """True if every member is found by its hash."""
     return all(item in items for item in items)
 
 
@@ -841,7 +848,7 @@ def _private(array: Any) -> Any:
 
 
 def _made(cls: Any, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Make an instance of a trusted class as its pickle says."""
+    """Make an instance of a trusted class with the call that its pickle states."""
     refuse_machinery(filter(is_machinery, kwargs))
     if kind == "reconstructor":
         return reconstructed(cls, args[1] if len(args) > 1 else None)
@@ -859,7 +866,7 @@ def _append(obj: Any, item: Any) -> None:
 
 
 def _set_state(obj: Any, state: Any) -> None:
-    """What pickle's BUILD does, on an instance that was just made."""
+    """Do what the opcode BUILD of pickle does, to a new instance."""
     setter = getattr(obj, "__setstate__", None)
     if setter is not None:
         cls = type(obj)
@@ -874,7 +881,7 @@ def _set_state(obj: Any, state: Any) -> None:
         refuse_machinery(name for name, value in part.items() if is_machinery(name, value))
         for name, value in part.items():
             if not isinstance(name, str):
-                raise TypeError(f"its state has the key {name!r}, which can be no attribute")
+                raise TypeError(f"its state has the key {name!r}, which cannot be an attribute")
             object.__setattr__(obj, name, value)
 
 

@@ -1,7 +1,7 @@
-"""Objects to tree: instances of declared classes are taken apart, everything else is copied.
+"""Objects to tree: instances of declared classes become records, everything else is copied.
 
-The way back is `persist._objects.build`. Where a container is to be written, many instances of one class
-are taken apart as columns (`persist._objects.rows`), not one by one.
+`persist._objects.build` is the reverse. For a container, many instances of one class are converted to
+columns (`persist._objects.rows`), not one by one.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def flatten(
     snapshot: bool | Memory = False,
     columns: bool = False,
 ) -> Any:
-    """Take objects apart into a tree; what is passed in is not changed.
+    """Convert objects to a tree; the objects are not changed.
 
     Args:
         root: plain values, arrays, records, and instances of declared classes.
@@ -56,7 +56,7 @@ def flatten(
         columns: instances whose state is their declared fields become rows of `Columns`.
 
     Raises:
-        UnknownSchemaError: an instance of a class that nobody declared, with its path.
+        UnknownSchemaError: an instance of a class that is not declared, with its path.
         SchemaError: what cannot be saved (a lambda, a local class), with its path and the way out.
     """
     if columns:
@@ -64,7 +64,7 @@ def flatten(
             flattener = _Flattener(registry, snapshot, {})
             result = flattener.run(root)
             flattener.drain()
-        except (PersistError, RecursionError):  # told with its path, or done, one by one
+        except (PersistError, RecursionError):  # handled one by one, which adds the path
             pass
         else:
             return result
@@ -122,7 +122,7 @@ class _Flattener(Driver):
             if self._takers is not None:
                 row = self._met.known().get(id(value)) or self._taker(kind).take(value)
                 return self._other(value) if row is None else (row, None)
-            return self._quickly(value, *short)
+            return self._plain_record(value, *short)
         return self._other(value)
 
     # Instances as rows.
@@ -136,7 +136,7 @@ class _Flattener(Driver):
         return taker
 
     def _taken(self, items: list[Any]) -> tuple[ColumnExtractor, int] | None:
-        """Take many instances of one class at once, none of them met before; else None."""
+        """Convert many instances of one class at once; None if one was seen before."""
         if self._takers is None:
             return None
         kinds = set(map(type, items))
@@ -168,7 +168,7 @@ class _Flattener(Driver):
         return self._found(items)
 
     def drain(self) -> None:
-        """Flatten what is in the fields of rows; that may lead to more rows."""
+        """Flatten the fields of rows, which may add rows."""
         assert self._takers is not None
         is_done = False
         while not is_done:
@@ -208,7 +208,7 @@ class _Flattener(Driver):
         return made
 
     def _lists(self, part: list[list[Any]]) -> list[Any] | None:
-        """Flatten lists of nothing but plain values, or of instances of one class met nowhere else."""
+        """Flatten lists of plain values only, or of instances of one class that occur nowhere else."""
         ids = list(map(id, part))
         if len(set(ids)) < len(ids) or not self._done.keys().isdisjoint(ids):
             return None
@@ -231,21 +231,21 @@ class _Flattener(Driver):
         return made if parts is None else self.drive(value, parts)
 
     def _short_of(self, kind: type) -> Any:
-        """What the short way of a class needs, or () where there is none."""
+        """The name, version and field access of a class that `field_access` covers, else ()."""
         if self._registry.declared(kind) is None:
             return ()
-        road = adapter_of(kind, self._registry)
-        short = field_access(road)
+        adapter = adapter_of(kind, self._registry)
+        short = field_access(adapter)
         if short is None:
             return ()
         try:
-            refuse_class(kind, road.schema)
-        except SchemaError:  # told with its path on the long way
+            refuse_class(kind, adapter.schema)
+        except SchemaError:  # the general route reports it, with its path
             return ()
-        module, _, name = road.schema.name.rpartition(".")
-        return Global(module, name), road.schema.version, short
+        module, _, name = adapter.schema.name.rpartition(".")
+        return Global(module, name), adapter.schema.version, short
 
-    def _quickly(
+    def _plain_record(
         self, obj: Any, cls: Global, version: int, short: Short
     ) -> tuple[Any, Parts | None]:
         """The record of an instance whose state is its declared fields and nothing else."""
@@ -281,7 +281,7 @@ class _Flattener(Driver):
                 return None, self._object_array(value)
             return self._keep(value, self._now(value)), None
         if isinstance(value, np.ndarray) and kind.__module__.partition(".")[0] == "numpy":
-            plain = value.view(np.ndarray)  # memmap and the like: what they hold
+            plain = value.view(np.ndarray)  # memmap and the like: their data
             return self._keep(value, self._now(plain)), None
         if self._copies is not None and kind in _CHANGING:
             return self._keep(value, value[:] if kind in _MUTABLE else value.copy()), None
@@ -432,12 +432,12 @@ class _Flattener(Driver):
 
 
 def _way_out(kind: type) -> str:
-    """What can be done about an instance of a class that nobody declared."""
-    named = "name a value of which there is one alone with persist.constant(name, value)"
+    """The remedy for an instance of a class that is not declared."""
+    named = "register a singleton with persist.constant(name, value)"
     try:
         builtin_of(kind)
-    except SchemaError:  # it holds what no attribute tells
-        return f"It is written in C and holds what no field tells: save what it is made from, or {named}."
+    except SchemaError:  # it holds data in C that is no attribute
+        return f"It is written in C and holds data that is not in attributes: save the values it is made from, or {named}."
     return f"Inherit persist.Versioned, or declare it with persist.register(cls, version=1); or {named}."
 
 

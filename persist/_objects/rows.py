@@ -1,9 +1,8 @@
-"""Many instances of one class at once: taken apart into columns, and made of them.
+"""Read and write many instances of one class as columns.
 
-Where the state of a class is its declared fields and nothing else, an instance is nothing but a few
-attributes: `field_access` says so. Then the instances of a class are read and written field by
-field, at the speed of loops that CPython runs in C; whatever is not as expected is done one by one,
-by `persist._objects.flatten` and `persist._objects.build`.
+If the state of a class is its declared fields and nothing else (`field_access` decides), its
+instances are read and written field by field, in loops that CPython runs in C. Anything unexpected is
+left to `persist._objects.flatten` and `persist._objects.build`, which handle one instance at a time.
 """
 
 from __future__ import annotations
@@ -20,9 +19,11 @@ from persist import ops
 from persist._instances.adapter import ClassAdapter, adapter_of
 from persist._trees.columns import MANY, Columns, Row
 from persist._trees.driver import ATOMS
+from persist._upgrade.compiled import compiled
 from persist.errors import PersistError
 from persist.registry import Registry
 from persist.registry._declarations import Migration
+from persist.schema import dotted
 from persist.tree import Global, LazyArray, Record
 
 if TYPE_CHECKING:
@@ -40,17 +41,17 @@ __all__ = [
 
 PendingColumn = tuple[
     list[Any], str, list[Any]
-]  # instances, an attribute, the value of each that is yet to be made
+]  # instances, an attribute, and for each instance its value, which is still to be built
 
 
 class Short(NamedTuple):
-    """The short way of a class whose state is its declared fields and nothing else.
+    """Direct access to the fields of a class whose state is its declared fields and nothing else.
 
     Attributes:
-        names: of the fields.
-        attributes: where they are on an instance.
-        fetch: instance -> their values (the value itself where there is one field).
-        sets: whether a state of today is loaded by setting them, and nothing else is to be done.
+        names: the names of the fields.
+        attributes: the attributes that hold them.
+        fetch: instance -> the values (the value itself if there is one field).
+        sets: True if setting the attributes is all that loading a current state takes.
     """
 
     names: tuple[str, ...]
@@ -59,32 +60,32 @@ class Short(NamedTuple):
     sets: bool
 
 
-def field_access(road: ClassAdapter) -> Short | None:
-    """How a state is taken and set at one go, where nothing else is to be minded."""
-    layout = road.layout
-    odd = layout.codec or layout.leaf.open or layout.doubtful is not None
-    if len(layout.parts) != 1 or odd or not road.plain or road.checked:
+def field_access(adapter: ClassAdapter) -> Short | None:
+    """Return the direct access to the fields of a class; None if loading or saving takes more."""
+    layout = adapter.layout
+    unusual = layout.codec or layout.leaf.open or layout.doubtful is not None
+    if len(layout.parts) != 1 or unusual or not adapter.plain or adapter.checked:
         return None
     fields = layout.leaf.fields
-    if not fields or road.own_reduce is not None or hasattr(road.cls, "__getattr__"):
+    if not fields or adapter.own_reduce is not None or hasattr(adapter.cls, "__getattr__"):
         return None
     attributes = tuple(field.attribute for field in fields)
     return Short(
         tuple(field.name for field in fields),
         attributes,
         operator.attrgetter(*attributes),
-        not road.completes and not layout.resources and road.loaded is None,
+        not adapter.completes and not layout.resources and adapter.loaded is None,
     )
 
 
-# Taking apart.
+# Objects to rows.
 
 
 class SeenRows:
-    """The rows of instances that were met, of all classes.
+    """The rows of the instances seen so far, of all classes.
 
-    Where instances stand in nothing but one list, nobody asks for the row of one; so what came
-    together is noted one by one only when the first is asked for.
+    Instances that occur in one list only are never looked up. Those added together are therefore
+    entered in the dict only at the first lookup.
     """
 
     __slots__ = ("_known", "_waiting")
@@ -94,7 +95,7 @@ class SeenRows:
         self._waiting: list[tuple[list[Any], Columns, int]] = []
 
     def known(self) -> dict[int, Row]:
-        """Return id of an instance -> its row; what is met later is in it after the next call."""
+        """Return id of an instance -> its row; instances added later are in it after the next call."""
         for objects, columns, first in self._waiting:
             numbers = range(first, first + len(objects))
             parts = zip(repeat(columns), numbers, strict=False)
@@ -104,35 +105,35 @@ class SeenRows:
         return self._known
 
     def note(self, obj: Any, row: Row) -> None:
-        """Note the row of one; it stays alive elsewhere, so that its id stays its own."""
+        """Add the row of one instance; the caller keeps it alive, so that its id is not reused."""
         self._known[id(obj)] = row
 
     def note_all(self, objects: list[Any], columns: Columns, first: int) -> None:
-        """Note the rows of many, which follow each other."""
+        """Add the rows of many instances, which are consecutive."""
         self._waiting.append((objects, columns, first))
 
 
 class ColumnExtractor:
-    """Takes the instances of one class apart.
+    """Reads the fields of the instances of one class into columns.
 
     Args:
-        cls: as a tree names it.
-        version: of its schema.
-        short: its short way.
-        met: every instance that is taken is noted there.
+        cls: the class, as a tree names it.
+        version: the version of its schema.
+        short: the access to its fields.
+        met: the table to which the row of every instance is added.
     """
 
     def __init__(self, cls: Global, version: int, short: Short, met: SeenRows) -> None:
         self.columns = Columns(cls, version, short.names)
         self._short = short
         self._met = met
-        self._kept: list[Any] = []  # so that ids stay theirs
-        self._waiting: list[tuple[Any, ...]] = []  # values of instances that were met one by one
+        self._kept: list[Any] = []  # keeps them alive, so that ids are not reused
+        self._waiting: list[tuple[Any, ...]] = []  # values of instances that came one by one
         self._kinds: list[set[type]] = [set() for _ in short.names]  # of the values since then
         self._done = 0
 
     def take(self, obj: Any) -> Row | None:
-        """Return the row of an instance that was not met before; None where it lacks a field."""
+        """Return the row of an instance that has none yet; None if it lacks a field."""
         columns = self.columns
         try:
             values = self._short.fetch(obj)
@@ -146,7 +147,7 @@ class ColumnExtractor:
         return row
 
     def take_all(self, objects: list[Any]) -> int | None:
-        """Return the first of their rows, which follow each other; None where they cannot."""
+        """Return the first of their consecutive rows; None if an instance has a row or lacks a field."""
         columns, first, own = self.columns, self.columns.count, list(objects)
         if not _distinct(own):
             return None
@@ -169,7 +170,7 @@ class ColumnExtractor:
             self._waiting.clear()
 
     def _add(self, values: list[list[Any]]) -> None:
-        """Add to the columns; their types are best looked at while they are in the cache."""
+        """Add values to the columns; their types are collected now, while they are in the CPU cache."""
         columns = self.columns
         for kinds, own in zip(self._kinds, values, strict=True):
             kinds.update(map(type, own))
@@ -184,7 +185,7 @@ class ColumnExtractor:
         self._flush()
         start, self._done = self._done, self.columns.count
         if start < self._done:
-            # What comes in while this runs is for the next time.
+            # Rows added while the caller iterates are for the next call.
             new, self._kinds = self._kinds, [set() for _ in self._kinds]
             for at, values in enumerate(self.columns.values):
                 part = values[start : self._done] if start else values[: self._done]
@@ -192,7 +193,7 @@ class ColumnExtractor:
 
 
 def _distinct(objects: list[Any]) -> bool:
-    """Whether no object stands in a list twice."""
+    """True if no object occurs in a list twice."""
     if len(objects) < MANY:
         return len(set(map(id, objects))) == len(objects)
     ids = np.fromiter(map(id, objects), np.uintp, len(objects))
@@ -204,30 +205,33 @@ def _fetched(objects: list[Any], attributes: tuple[str, ...]) -> list[list[Any]]
     """The values of each attribute.
 
     Raises:
-        AttributeError: one lacks one.
+        AttributeError: an instance lacks an attribute.
     """
     if len(objects) < MANY or not all(map(_can_be_written, attributes)):
         return [list(map(operator.attrgetter(name), objects)) for name in attributes]
-    # Written out, so that CPython remembers where each attribute of this class is.
-    lists = ", ".join(f"[obj.{name} for obj in objects]" for name in attributes)
-    fetch = eval(f"lambda objects: [{lists}]", {})
-    return fetch(objects)  # type: ignore[no-any-return]
+    # One attribute access in the source for each attribute: CPython's inline caches then hold
+    # where this class stores it.
+    lists = "".join(f"        [obj.{name} for obj in objects],\n" for name in attributes)
+    space: dict[str, Any] = {}
+    title = f"attributes of {dotted(type(objects[0]))}"
+    compiled(f"def fetch(objects):\n    return [\n{lists}    ]\n", title, space)
+    return space["fetch"](objects)  # type: ignore[no-any-return]
 
 
 def _can_be_written(name: str) -> bool:
-    """Whether an attribute can be said in a line of Python."""
+    """True if an attribute can be written after a dot in source."""
     return name.isidentifier() and not keyword.iskeyword(name) and not name.startswith("__")
 
 
-# Putting together.
+# Rows to objects.
 
 
 class NotColumnar(Exception):
-    """Something is not as it should be: all is to be done one by one, where it is told."""
+    """The rows cannot be handled as columns: handle them one by one, which reports errors."""
 
 
-class _Way(NamedTuple):
-    """How the rows of a table become instances."""
+class _Route(NamedTuple):
+    """The steps from the rows of a table to instances: class, access to fields, migrations."""
 
     cls: Any
     short: Short
@@ -235,32 +239,32 @@ class _Way(NamedTuple):
 
 
 class ColumnLoader:
-    """Makes instances of today of the rows of tables.
+    """Builds instances from the rows of tables.
 
-    It does so only where every record of a file is of a declared class whose state is its fields,
-    and of today or brought there by ready-made steps.
+    It does so only if every record of a file is of a declared class whose state is its fields, and
+    is current or can be upgraded by ready-made steps alone.
 
     Args:
-        registry: what is known.
+        registry: the registry to use.
 
     Attributes:
-        loose: what is still to be made of the values that are no plain ones.
-        has_made: whether it has made any instances.
-        is_whole: whether nothing more need be made of any value.
+        loose: the values that are still to be built, because they are not plain.
+        has_made: True if any instance was made.
+        is_whole: True if no value is left to be built.
     """
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._ways: dict[int, _Way] = {}
+        self._routes: dict[int, _Route] = {}
         self.loose: list[PendingColumn] = []
         self.has_made = False
         self.is_whole = False
 
     def begin(self, shapes: Sequence[Shape]) -> bool:
-        """Whether it makes the instances."""
+        """Return whether it builds the instances of these tables."""
         try:
             return bool(shapes) and all(map(self._is_easy, shapes))
-        except PersistError:  # no way leads to today: told one by one
+        except PersistError:  # no path to the current version: reported for the single record
             return False
 
     def _is_easy(self, shape: Shape) -> bool:
@@ -271,27 +275,27 @@ class ColumnLoader:
             return False
         if self._registry.resolve(shape.cls.qualname) != shape.cls.qualname:
             return False
-        road = adapter_of(cls, self._registry)
-        short = field_access(road)
+        adapter = adapter_of(cls, self._registry)
+        short = field_access(adapter)
         if short is None or not short.sets:
             return False
         steps: tuple[Migration, ...] = ()
-        if shape.version != road.schema.version:
-            path = self._registry.path(road.schema.name, shape.version, road.schema.version)
+        if shape.version != adapter.schema.version:
+            path = self._registry.path(adapter.schema.name, shape.version, adapter.schema.version)
             steps = tuple(path)
-            if shape.version > road.schema.version or road.converters:
+            if shape.version > adapter.schema.version or adapter.converters:
                 return False
             if not all(step.ops for step in steps):
                 return False
         elif set(shape.fields) != set(short.names):
             return False
-        self._ways[id(shape)] = _Way(cls, short, steps)
+        self._routes[id(shape)] = _Route(cls, short, steps)
         return True
 
     def shells(self, shape: Shape, count: int) -> list[Any]:
         """Return instances without their attributes."""
         self.has_made = True
-        new, cls = object.__new__, self._ways[id(shape)].cls
+        new, cls = object.__new__, self._routes[id(shape)].cls
         return [new(cls) for _ in range(count)]
 
     def refuse(self) -> None:
@@ -299,7 +303,7 @@ class ColumnLoader:
         raise NotColumnar
 
     def end(self, values: Sequence[Any]) -> None:
-        """Note whether anything is still to be made of the values of a tree."""
+        """Set `is_whole` from all the values of a tree."""
         kinds = set(map(type, values))
         arrays = {kind for kind in kinds if issubclass(kind, np.ndarray)}
         self.is_whole = (
@@ -312,35 +316,35 @@ class ColumnLoader:
         """Set the attributes of instances.
 
         Raises:
-            NotByColumns: they are not what the class declares.
+            NotColumnar: they are not the fields that the class declares.
         """
-        way = self._ways[id(shape)]
+        route = self._routes[id(shape)]
         found = dict(zip(shape.fields, columns, strict=True))
-        if way.steps:
-            found = _migrated(found, way.steps, len(rows))
-        if found.keys() != set(way.short.names):
+        if route.steps:
+            found = _migrated(found, route.steps, len(rows))
+        if found.keys() != set(route.short.names):
             raise NotColumnar
-        values = [_listed(found[name]) for name in way.short.names]
+        values = [_listed(found[name]) for name in route.short.names]
         try:
-            _setter(way)(rows, *values)
-        except (AttributeError, TypeError) as error:  # a property in the place of a field
+            _setter(route)(rows, *values)
+        except (AttributeError, TypeError) as error:  # a property shadows a field
             raise NotColumnar from error
-        for attribute, column in zip(way.short.attributes, values, strict=True):
+        for attribute, column in zip(route.short.attributes, values, strict=True):
             if not self._is_made(column):
                 self.loose.append((rows, attribute, column))
 
     @property
     def done(self) -> frozenset[type]:
-        """The types of values that are what they are to be: nothing need be made of them."""
-        return ATOMS.union(way.cls for way in self._ways.values())
+        """The types of values that are final: nothing is built from them."""
+        return ATOMS.union(route.cls for route in self._routes.values())
 
     def _is_made(self, column: list[Any]) -> bool:
-        """Whether all values are what they are to be, so that none need be looked at again."""
+        """True if all values are final, so that none need be visited again."""
         done = self.done
         kinds = set(map(type, column))
         if done.issuperset(kinds):
             return True
-        if kinds <= {list, tuple}:  # lists stay the lists that they are
+        if kinds <= {list, tuple}:  # lists are used as they are
             return done.issuperset(map(type, chain.from_iterable(column)))
         if kinds == {np.ndarray}:
             return all(array.flags.writeable and not array.dtype.hasobject for array in column)
@@ -348,7 +352,7 @@ class ColumnLoader:
 
 
 def _hashes_fields(cls: type) -> bool:
-    """Whether a hash of the user's may look at fields, so that a row must not be a key too early."""
+    """True if a `__hash__` of the user may read fields, so that no instance may be a key before it has them."""
     own: Any = cls.__hash__
     return own is not None and own is not object.__hash__
 
@@ -357,23 +361,23 @@ def _migrated(columns: dict[str, Any], steps: Sequence[Migration], count: int) -
     """Run ready-made steps on whole columns.
 
     Raises:
-        NotByColumns: a step fails; one by one, it is told where.
+        NotColumnar: a step fails; the route for single records reports where.
     """
     for step in steps:
         for op in step.ops:
             _refuse_instances(op, columns)
             try:
                 columns = op.columns(columns, count)
-            except Exception as error:  # whatever a stranger's function raises
+            except Exception as error:  # user code may raise anything
                 raise NotColumnar from error
     return columns
 
 
 def _refuse_instances(op: ops.Op, columns: dict[str, Any]) -> None:
-    """Let no function of a step see instances, which are not filled yet: it is to see records.
+    """Refuse steps whose function would get instances, which have no fields yet, instead of records.
 
     Raises:
-        NotByColumns: one would.
+        NotColumnar: a function would.
     """
     if isinstance(op, ops.add) and op.computed is not None:
         seen = list(columns.values())
@@ -397,15 +401,15 @@ def _listed(column: Any) -> list[Any]:
     return column if type(column) is list else list(column)
 
 
-def _setter(way: _Way) -> Callable[..., None]:
-    """A loop over instances that sets their attributes, written out and compiled.
+def _setter(route: _Route) -> Callable[..., None]:
+    """Compile a loop over instances that sets their attributes.
 
-    Where a class has no ``__setattr__`` of its own, an assignment is the quickest; elsewhere (a
-    frozen class) what `object` does.
+    A plain assignment is fastest; a class with its own ``__setattr__`` (such as a frozen class) needs
+    ``object.__setattr__``.
     """
-    names = way.short.attributes
+    names = route.short.attributes
     values = [f"v{at}" for at in range(len(names))]
-    is_plain = way.cls.__setattr__ is object.__setattr__ and all(
+    is_plain = route.cls.__setattr__ is object.__setattr__ and all(
         _can_be_written(name) for name in names
     )
     sets = [
@@ -419,5 +423,5 @@ def _setter(way: _Way) -> Callable[..., None]:
         *(f"        {line}" for line in sets),
     ]
     space: dict[str, Any] = {"put": object.__setattr__}
-    exec(compile("\n".join(lines), f"<rows of {way.cls.__qualname__}>", "exec"), space)
+    compiled("\n".join(lines), f"rows of {dotted(route.cls)}", space)
     return space["fill"]  # type: ignore[no-any-return]

@@ -33,7 +33,7 @@ def tensor_of(value: Any, looker: PackView) -> Any:
 
 
 def _dtype(name: Global) -> Any:
-    """The dtype that a name of torch stands for, else ABSENT."""
+    """The dtype of a name of torch, else ABSENT."""
     torch: Any = sys.modules.get("torch")
     if torch is None or name.module != "torch" or kind_of(name.name) is None:
         return ABSENT
@@ -81,7 +81,7 @@ def with_tensors(tree: Any, looker: PackView) -> Any:
 
 
 def part_at(tree: Any, looker: PackView, path: str) -> Any:
-    """Return what stands at a natural path of a tree, or ABSENT."""
+    """Return the value at a path of a tree, or ABSENT."""
     todo = [(tree, path)]
     while todo:
         value, rest = todo.pop()

@@ -38,7 +38,7 @@ class Trust:
 
     Args:
         names: exact dotted names, and patterns such as ``lab.*``; one text is one name.
-        registry: an exact name that an alias moved stands for today's name, too.
+        registry: for aliases: an exact old name trusts the current name too.
 
     Raises:
         UntrustedError: the first component of a pattern is a wildcard, so that a file could
@@ -80,7 +80,7 @@ class Trust:
 
 
 def is_pattern(name: str) -> bool:
-    """Whether a name of ``trust=`` stands for many."""
+    """True if an entry of ``trust=`` is a prefix of many names."""
     return any(mark in name for mark in _WILD)
 
 
@@ -94,7 +94,7 @@ def is_made_by_its_class(record: Record) -> bool:
 def _is_of_function(record: Record) -> bool:
     """Whether what a record calls by its only name is a function rather than a class.
 
-    Where the module is not imported the name alone tells: functions that pickles call begin with
+    If the module is not imported, the name alone decides: functions that pickles call begin with
     a small letter or an underscore (``_reconstruct``, ``_rebuild_tensor_v2``, ``_unpickle_block``).
     """
     here = class_here(record.qualname)
@@ -109,9 +109,9 @@ class Missing:
     """What stays inert below a value: names in the order in which they are met.
 
     Attributes:
-        classes: of records that their class would make.
+        classes: of records that their class could build.
         calls: of records that a function would make; functions are never called.
-        names: of functions, classes and constants that stand as values.
+        names: of functions, classes and constants that are used as values.
     """
 
     classes: list[str] = attrs.field(factory=list)
@@ -134,7 +134,7 @@ class Missing:
         """Say what is missing, each kind with its names."""
         parts = []
         if self.classes:
-            parts.append(f"instances of {_listed(self.classes)}, which nobody declared or trusted")
+            parts.append(f"instances of {_listed(self.classes)}, which are not declared or trusted")
         if self.calls:
             parts.append(f"what a call of {_listed(self.calls)} would make")
         if self.names:

@@ -1,18 +1,24 @@
-"""The steps from one version to today's written out as one function, compiled once and kept.
+"""Compile a sequence of migration steps to one function, once, and cache it.
 
-A way of steps is done in `persist._upgrade.versions` step by step, with everything looked
-at on the way. Where many states go the same way, that looking costs more than
-the steps. Here it is done once: the calls of functions, and what the commonest
-ready-made steps do to a dict, become source of a few lines. Whatever a state or
-a step does that is not in these lines is handed back, with the number of steps
-that are done, and goes on step by step; so both ways give equal states and
-equal errors, which the tests prove.
+`persist._upgrade.versions` runs steps one at a time and checks the state after each. When many
+states need the same steps, these checks cost more than the steps. Here they are made once: the calls
+of functions, and the operations of the most common ready-made steps on a dict, become a few lines of
+source. A state or a result that these lines do not cover is returned as `Odd`, with the number of
+steps done, and `versions` continues step by step. Both routes give equal states and equal errors,
+which the tests check.
+
+Every generated source is registered with `linecache`, so that tracebacks show its lines and a
+debugger can step through them.
 """
 
 from __future__ import annotations
 
+import itertools
 import keyword
+import linecache
+import weakref
 from collections.abc import Callable, Iterable
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -27,7 +33,12 @@ Space = dict[str, Any]
 
 
 class Odd:
-    """A state that the written lines do not go on with: what the last step gave, and its number."""
+    """A state that the compiled lines do not handle.
+
+    Attributes:
+        done: the number of steps done.
+        value: the result of the last of them.
+    """
 
     __slots__ = ("done", "value")
 
@@ -37,21 +48,37 @@ class Odd:
 
 
 def can_be_written(steps: Iterable[Migration]) -> bool:
-    """Whether steps take a state alone, not its record beside it."""
+    """True if every step takes the state only, not the state and its record."""
     return not any(step.function is not None and takes_record(step.function) for step in steps)
 
 
-def compiled(source: str, place: str, space: Space) -> None:
-    """Run source of ours that defines a function; what it refers to is in the space.
+_numbers = itertools.count(1)
 
-    Names from a file stand in it as literals only, which ``repr`` writes.
+
+def compiled(source: str, title: str, space: Space) -> None:
+    """Execute generated source that defines functions, in a namespace.
+
+    Names that come from a file appear in the source as literals only, written by ``repr``.
+
+    Args:
+        source: the text to compile.
+        title: what it is, for tracebacks: the file name of the code is
+            ``<persist generated 12: TITLE>``, with a number of its own.
+        space: the namespace: the values that the source refers to; its functions are added.
     """
-    exec(compile(source, f"<{place}>", "exec"), space)
+    name = f"<persist generated {next(_numbers)}: {title}>"
+    exec(compile(source, name, "exec"), space)
+    # No modification time: `linecache.checkcache` keeps entries without one.
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    for value in space.values():
+        if isinstance(value, FunctionType) and value.__code__.co_filename == name:
+            # Loading a file may generate code that is used once: its text must not outlive it.
+            weakref.finalize(value, linecache.cache.pop, name, None).atexit = False
 
 
-COMPILE_AFTER = 8  # times that a way is gone before it is worth being written
-_Known = tuple[tuple[Migration, ...], Any]
-_WAYS: dict[tuple[int, ...], _Known] = {}
+COMPILE_AFTER = 8  # number of uses after which compiling a sequence of steps pays off
+_Entry = tuple[tuple[Migration, ...], Any]
+_COMPILED: dict[tuple[int, ...], _Entry] = {}  # ids of steps -> the steps, and uses or function
 
 _ADVANCE = """
 def advance(s, memo):
@@ -60,7 +87,7 @@ def advance(s, memo):
     try:
 {lines}
     except Exception as error:
-        if at < 0:  # an array could not be read, which is no fault of the step
+        if at < 0:  # reading an array failed, not the step
             raise
         raise FAILED(STEPS[at], before, error) from error
     return s
@@ -70,17 +97,19 @@ def advance(s, memo):
 def advance(
     steps: tuple[Migration, ...], failed: Callable[..., Exception], read: Callable[[Any], Any]
 ) -> Any:
-    """Return the function ``(state, memo) -> state or Odd`` that does these steps, or None.
+    """Return a function ``(state, memo) -> state or Odd`` that runs these steps, or None.
+
+    None means that the steps are not used often enough yet, or that they cannot be compiled.
 
     Args:
         steps: of one schema.
-        failed: step, state, error -> the error to raise.
-        read: state -> the state with every promise of an array read, for function steps.
+        failed: (step, state, error) -> the error to raise.
+        read: state -> the state with every `LazyArray` read, for function steps.
     """
     key = tuple(map(id, steps))
-    known = _WAYS.get(key)
-    function = 0 if known is None else known[1]
-    if type(function) is not int:  # the table holds the steps, so that no id is given twice
+    entry = _COMPILED.get(key)
+    function = 0 if entry is None else entry[1]
+    if type(function) is not int:  # the table holds the steps, so that their ids are not reused
         return function
     count, function = function + 1, None
     if count < COMPILE_AFTER:
@@ -89,36 +118,36 @@ def advance(
     if can_be_written(steps):
         space: Space = {"FAILED": failed, "STEPS": steps, "READ": read}
         source = _ADVANCE.format(lines="\n".join(lines(steps, "s", space, reads=True)))
-        compiled(source, "steps of a schema", space)
+        compiled(source, f"migrations of {steps[0].schema}", space)
         function = space["advance"]
     _keep(key, steps, function)
     return function
 
 
 def _keep(key: tuple[int, ...], steps: tuple[Migration, ...], function: Any) -> None:
-    if len(_WAYS) > 10_000:
-        _WAYS.clear()
-    _WAYS[key] = (steps, function)
+    if len(_COMPILED) > 10_000:
+        _COMPILED.clear()
+    _COMPILED[key] = (steps, function)
 
 
 def is_ordinary(name: str) -> bool:
-    """Whether a name can stand behind a dot in source."""
+    """True if a name can follow a dot in source."""
     return name.isidentifier() and not keyword.iskeyword(name)
 
 
 def lines(
     steps: Iterable[Migration], name: str, space: Space, *, reads: bool = False, odd: str = ""
 ) -> list[str]:
-    """Return the lines that do steps to the dict of a name, eight spaces in.
+    """Return the source lines that apply steps to the dict in a variable, indented by eight spaces.
 
-    They set ``at`` to the number of each step and ``before`` to what it gets, and use ``memo``.
+    They set ``at`` to the number of each step and ``before`` to its input, and use ``memo``.
 
     Args:
         steps: of one schema.
         name: of the variable that holds the state.
-        space: what the lines refer to is added.
-        reads: read promises of arrays before each function step.
-        odd: the statement for what is not gone on with, instead of ``return Odd(done, value)``.
+        space: the values that the lines refer to are added.
+        reads: read each `LazyArray` before each function step.
+        odd: the statement for a state that is not handled, instead of ``return Odd(done, value)``.
     """
     odd = odd or "return Odd({done}, {name})"
     space.update(SCALAR=SCALAR, PLAIN=has_no_arrays, Odd=Odd)
@@ -148,7 +177,7 @@ def lines(
 
 
 def _op(op: ops.Op, own: str, name: str, space: Space, is_dict: bool) -> tuple[list[str], bool]:
-    """The lines of one ready-made step, and whether a dict is certain afterwards."""
+    """The lines of one ready-made step, and whether the result is certainly a dict."""
     space[own] = op
     general = f"{name} = {own}.apply({name}, memo)"
     writer = _WRITERS.get(type(op))

@@ -1,4 +1,4 @@
-"""Go back: a record as an older version had it, and what that cannot hold."""
+"""Downgrade records to an older version, and report what that version cannot hold."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ __all__ = ["Downgraded", "downgrade_record", "downgrade_tree"]
 
 
 class Downgraded(NamedTuple):
-    """An older state, and what it cannot hold.
+    """A downgraded record and its losses.
 
     Attributes:
         value: a `Record` of the older version.
-        losses: what is lost, one text for each thing.
+        losses: one text for each value that is lost.
     """
 
     value: Record
@@ -35,24 +35,24 @@ class Downgraded(NamedTuple):
 def downgrade_record(
     record: Record, to: int | Mapping[str, int], registry: Registry | None = None
 ) -> Downgraded:
-    """Return a record of today as an older version had it, and what is lost.
+    """Return a record of the current version as an older version wrote it, and what is lost.
 
     Args:
-        record: of a known schema, at today's version; it is not changed.
-        to: the version of its own schema, or schema name -> version for those
+        record: of a known schema, at its current version; it is not changed.
+        to: the version of its own schema, or schema name -> version, which may name the schemas
             of its bases too.
-        registry: what is known; None is the default one.
+        registry: the registry to use; None is the default one.
 
     Raises:
-        UnknownSchemaError: nothing is known of its class.
-        IrreversibleError: a step on the way has no inverse.
-        MissingMigrationError: no path leads there.
+        UnknownSchemaError: its class is not registered.
+        IrreversibleError: a step on the path has no inverse.
+        MissingMigrationError: there is no path to that version.
     """
     registry = default_registry if registry is None else registry
     schema = registry.schema_for(registry.resolve(record.cls.qualname))
     if schema is None:
         raise UnknownSchemaError(
-            f"nothing is known of the class {record.qualname!r}.",
+            f"the class {record.qualname!r} is not known.",
             remedy="Register it with persist.register, or inherit persist.Versioned.",
             schema=record.qualname,
         )
@@ -61,7 +61,7 @@ def downgrade_record(
     copier = Copier(lambda made, path: made)
     older: Record = copier.copy(record)
     losses: list[str] = []
-    made = _Way(registry, losses).back(older, schema, wanted)
+    made = _Downgrade(registry, losses).back(older, schema, wanted)
     return Downgraded(made, losses)
 
 
@@ -73,33 +73,33 @@ def downgrade_tree(
     is_bare: bool = False,
     live: Callable[[Any, Callable[[Any], bool]], Any] | None = None,
 ) -> Any:
-    """Return a copy of a tree with the records of these schemas as an older version had them.
+    """Return a copy of a tree with the records of these schemas as an older version wrote them.
 
-    Each record goes down once, and what was one object stays one: records, lists, dicts and
-    arrays. A record goes down before what is inside it, the other way round than it came up: its
-    steps see what they saw then.
+    Each record is downgraded once, and shared objects stay shared: records, lists, dicts and arrays.
+    A record is downgraded before the records inside it, the reverse of the order of an upgrade, so
+    that each step gets what its upgrade returned.
 
     Args:
-        tree: of today; it is not changed.
-        versions: schema name -> version; a schema's heirs go down with it.
-        registry: what is known.
-        is_bare: records get no version, and the names by which their classes are imported, for
-            a pickle that yesterday's code reads.
-        live: puts records in the place of instances that steps made (`persist._objects.inert.Inert`).
+        tree: in the current layout; it is not changed.
+        versions: schema name -> version; applies to subclasses too.
+        registry: the registry to use.
+        is_bare: write no versions, and name classes by their import path, for a pickle that older
+            code without persist reads.
+        live: replaces instances that steps made by records (`persist._objects.inert.Inert`).
 
     Raises:
         SchemaError: as `downgrade_record`, with the path.
     """
-    met: list[tuple[Record, Callable[[], str]]] = []
+    noted: list[tuple[Record, Callable[[], str]]] = []
 
     def note(made: Record, path: Callable[[], str]) -> Record:
-        met.append((made, path))
+        noted.append((made, path))
         return made
 
     copier = Copier(note)
     result = copier.copy(tree)
-    way = _Way(registry, None)
-    todo = met  # the last is the outermost
+    downgrade = _Downgrade(registry, None)
+    todo = noted  # the last is the outermost
     known: dict[str, tuple[Schema | None, dict[str, int]]] = {}
     while todo:
         record, path = todo.pop()
@@ -108,9 +108,9 @@ def downgrade_tree(
             known[name] = _wanted_of(name, versions, registry)
         schema, wanted = known[name]
         if schema is not None and wanted and record.version is not None:
-            way.path = path
+            downgrade.path = path
             try:
-                made = way.back(record, schema, wanted)
+                made = downgrade.back(record, schema, wanted)
                 if live is not None:
                     made.state = live(made.state, copier.is_own)
             except PersistError as error:
@@ -132,7 +132,7 @@ def downgrade_tree(
 def _wanted_of(
     name: str, versions: Mapping[str, int], registry: Registry
 ) -> tuple[Schema | None, dict[str, int]]:
-    """The schema of a class, and the versions that are wanted of it and its bases."""
+    """The schema of a class, and the wanted versions of it and its bases."""
     schema = registry.schema_for(registry.resolve(name))
     if schema is None:
         return None, {}
@@ -142,22 +142,22 @@ def _wanted_of(
     return schema, wanted
 
 
-class _Way:
-    """Takes records back; what several share is taken back once.
+class _Downgrade:
+    """Downgrades records; a value that several share is downgraded once.
 
     Args:
-        registry: what is known.
-        losses: where what is lost is told; None: nobody asks.
+        registry: the registry to use.
+        losses: the list to which losses are added; None to leave them out.
     """
 
     def __init__(self, registry: Registry, losses: list[str] | None) -> None:
         self._registry = registry
         self._losses = losses
         self._memo: dict[Any, Any] = {}
-        self.path: Callable[[], str] | None = None  # of the record that is taken back
+        self.path: Callable[[], str] | None = None  # of the record that is downgraded
 
     def back(self, record: Record, schema: Schema, wanted: Mapping[str, int]) -> Record:
-        """Take a record back, in place; or return the one that a step put in its place."""
+        """Downgrade a record in place; or return the one by which a step replaced it."""
         target = target_layout(schema, self._registry)
         version = record.version or schema.version
         case = run_steps(
@@ -185,9 +185,9 @@ class _Way:
         return f"record {record.qualname!r}{place}"
 
     def _step(self, step: Any, state: Any, record: Record) -> tuple[Any, list[str]]:
-        """What a step gives on the way back, and what that cannot hold."""
+        """Apply the inverse of a step; return the older state and its losses."""
         newer = ABSENT if self._losses is None else _copied(state)
-        told = state.copy() if isinstance(state, dict) else state
+        shown = state.copy() if isinstance(state, dict) else state
         try:
             record.state = state
             result, lost = step.down(state, record, self._memo)
@@ -195,18 +195,18 @@ class _Way:
                 result = record.state
             if result is None:
                 raise MigrationFailedError(
-                    f"the way back of {step} returns None.",
-                    remedy="It has to return the older state.",
+                    f"the downgrade of {step} returns None.",
+                    remedy="It must return the older state.",
                     schema=step.schema,
                     step=(step.to, step.start),
                 )
             if newer is not ABSENT:
-                lost = [*lost, *_lost_by(step, newer, told, result, record, lost)]
+                lost = [*lost, *_lost_by(step, newer, shown, result, record, lost)]
         except PersistError as error:
             raise error.at(where=self._where(record)) from None
-        except Exception as error:  # whatever a stranger's function raises
+        except Exception as error:  # user code may raise anything
             raise MigrationFailedError(
-                f"the way back of {step} fails: {type(error).__name__}: {error}.",
+                f"the downgrade of {step} failed: {type(error).__name__}: {error}.",
                 where=self._where(record),
                 remedy="Nothing was changed.",
                 schema=step.schema,
@@ -216,21 +216,21 @@ class _Way:
 
 
 def _refuse_wanted(wanted: dict[str, int], schema: Schema, registry: Registry) -> None:
-    """Refuse versions that there never were, and schemas that are none of the record's."""
+    """Refuse versions that do not exist, and schemas that are not the record's or its bases'."""
     known = {
         part.schema.name: part.schema.version for part in target_layout(schema, registry).parts
     }
     for name, version in wanted.items():
         if name not in known:
             raise UnknownSchemaError(
-                f"{name!r} is no schema of {schema.name!r} or its bases.",
-                remedy=f"Those are {', '.join(map(repr, known))}.",
+                f"{name!r} is not the schema of {schema.name!r} or of one of its bases.",
+                remedy=f"These are {', '.join(map(repr, known))}.",
                 schema=name,
             )
         if type(version) is not int or not 1 <= version <= known[name]:
             raise SchemaError(
-                f"a state of {name!r} cannot become one of version {version!r}.",
-                remedy=f"Versions go from 1 to {known[name]}, which is today's.",
+                f"a state of {name!r} cannot be downgraded to version {version!r}.",
+                remedy=f"Versions go from 1 to {known[name]}, the current one.",
                 schema=name,
                 wanted=version,
             )
@@ -241,45 +241,43 @@ def _copied(state: Any) -> Any:
 
 
 def _lost_by(
-    step: Any, newer: Any, told: Any, older: Any, record: Record, known: list[str]
+    step: Any, newer: Any, shown: Any, older: Any, record: Record, known: list[str]
 ) -> list[str]:
-    """What the way back lost: what the step would not make again of what it gave.
+    """The losses of a downgrade: the values that upgrading its result does not restore.
 
     Args:
-        step: that was gone back.
-        newer: a copy of what it was given.
-        told: the same values as they are told.
-        older: what it gave.
-        record: whose state that is.
-        known: what the step itself says is lost.
+        step: the step that was inverted.
+        newer: a copy of the newer state.
+        shown: the same values, as losses show them.
+        older: the older state.
+        record: the record of that state.
+        known: the losses that the step itself reports.
     """
     frozen: dict[int, Any] = {}
     again = _copied(older)
     freeze([again], frozen)
     try:
         again = step.up(again, record)
-    except Exception:  # whatever a stranger's function raises: then nothing can be told
-        return (
-            [] if known else ["what it holds beyond the older state, which no upgrade could tell"]
-        )
+    except Exception:  # user code may raise anything: nothing to compare with then
+        return [] if known else ["what it holds beyond the older state, which no upgrade can show"]
     finally:
         for array in frozen.values():
             array.flags.writeable = True
     if isinstance(again, Instead):
         again = again.value
     if not isinstance(newer, dict) or not isinstance(again, dict):
-        is_told = bool(known) or is_alike(newer, again)
-        return [] if is_told else ["what it is beyond the older state"]
+        is_reported = bool(known) or is_alike(newer, again)
+        return [] if is_reported else ["what it is beyond the older state"]
     names = {re.split(r"/| = |: ", text)[0] for text in known}
     return [
-        f"{name} = {short(told[name] if isinstance(told, dict) else value)}"
+        f"{name} = {short(shown[name] if isinstance(shown, dict) else value)}"
         for name, value in newer.items()
         if str(name) not in names and (name not in again or not is_alike(value, again[name]))
     ]
 
 
 def _older_state(states: list[tuple[Any, int, Any]], case: InstanceUpgrade) -> Any:
-    """One class's state as it is; that of several as an envelope, since each has its version."""
+    """The state of one class as it is; those of several as an envelope, since each has its version."""
     if len(states) == 1 and len(case.target.parts) == 1:
         return states[0][2]
     layers, values = [], []

@@ -1,4 +1,4 @@
-"""What an upgrade does to each record of a file, and why, in a form that a person likes to read."""
+"""The report of an upgrade: what is done to each record of a file, and why."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Entry", "Plan", "Rehearsal", "located"]
 
 
 def located(qualname: str, path: str) -> str:
-    """Return the place of a record for messages: its class and its natural path."""
+    """Return the place of a record for messages: its class and its path."""
     return f"record {qualname!r} {at_path(path)}"
 
 
@@ -25,16 +25,16 @@ class Entry:
     """What a load does to one record, and why.
 
     Attributes:
-        path: its natural path; "" is the root.
+        path: its path in the tree; "" is the root.
         qualname: its class, as the file names it.
-        today: the dotted name of its class today, whether the file names the class or its schema;
-            of a schema without a class the schema's name.
-        schema: the name of its schema; None where nothing is known of the class.
-        courses: the ways of the states of its classes, base first, its own last.
-        aliases: old names that led to today's, in order.
-        problem: why it cannot be brought up to date, or None.
-        note: what else there is to say.
-        is_seen: whether it becomes a plain value, or a random state of NumPy's, without a schema.
+        today: the current dotted name of its class, whether the file names the class or its
+            schema; for a schema without a class, the name of the schema.
+        schema: the name of its schema; None if the class is not known.
+        courses: the version path of each of its classes, base first, its own last.
+        aliases: the aliases that led to the current name, in order.
+        problem: why it cannot be upgraded, or None.
+        note: a remark for the report.
+        is_seen: True if it becomes a plain value, or a random state of NumPy, without a schema.
     """
 
     path: str
@@ -50,7 +50,7 @@ class Entry:
 
     @property
     def is_opaque(self) -> bool:
-        """Whether nothing is known of its class, so that it stays a record."""
+        """True if its class is not known, so that it stays a record."""
         return self.schema is None and not self.is_seen
 
     @property
@@ -65,13 +65,13 @@ class Entry:
 
     @property
     def to(self) -> int | None:
-        """Today's version of its own class."""
+        """The current version of its own class."""
         return self.courses[-1].to if self.courses else None
 
     @property
     def steps(self) -> list[str]:
-        """What is done, base classes first: the function with file and line, or the ready-made steps."""
-        return [str(step) for course in self.courses for step in course.steps]
+        """The steps, base classes first: a function with file and line, or the ready-made steps."""
+        return [str(step) for path in self.courses for step in path.steps]
 
     def __str__(self) -> str:
         return "\n".join(_lines(self, 1))
@@ -84,14 +84,14 @@ def _lines(entry: Entry, count: int) -> Iterator[str]:
     if entry.aliases:
         yield f"    is {entry.today} today ({'; '.join(entry.aliases)})"
     if entry.is_opaque:
-        yield f"    opaque: {entry.note or 'nothing is known of the class; it stays a record'}"
-    for course in entry.courses:
-        known = f"version {course.found} ({course.how})"
-        if not course.steps:
-            yield f"    {course.schema}: {known}, as today{_noted(course.note)}"
+        yield f"    opaque: {entry.note or 'the class is not known; it stays a record'}"
+    for path in entry.courses:
+        known = f"version {path.found} ({path.how})"
+        if not path.steps:
+            yield f"    {path.schema}: {known}, as today{_noted(path.note)}"
             continue
-        yield f"    {course.schema}: {known} to {course.to}{_noted(course.note)}"
-        for step in course.steps:
+        yield f"    {path.schema}: {known} to {path.to}{_noted(path.note)}"
+        for step in path.steps:
             yield f"        {step.start} → {step.to}  {step.text}"
     if entry.note and not entry.is_opaque:
         yield f"    {entry.note}"
@@ -122,7 +122,7 @@ class Plan:
     _general: list[PersistError] = attrs.field(factory=list, init=False, repr=False)
 
     def is_migrated(self, record: Record) -> bool:
-        """Whether any step was done to a record of the upgraded tree."""
+        """True if any step was applied to a record of the upgraded tree."""
         return id(record) in self._migrated
 
     def __iter__(self) -> Iterator[Entry]:
@@ -141,7 +141,7 @@ class Plan:
 
     @property
     def problems(self) -> list[PersistError]:
-        """Why records cannot be brought up to date."""
+        """The errors of the records that cannot be upgraded."""
         found = [entry.problem for entry in self.entries if entry.problem is not None]
         return [*found, *self._general]
 
@@ -152,7 +152,7 @@ class Plan:
 
     def __str__(self) -> str:
         head = self.file or "plan"
-        moved = sum(any(course.steps for course in entry.courses) for entry in self.entries)
+        moved = sum(any(path.steps for path in entry.courses) for entry in self.entries)
         count = len(self.entries)
         lines = [
             f"{head}: {count} record{'s' * (count != 1)}, {moved} to be upgraded, "
@@ -166,10 +166,10 @@ class Plan:
 
 
 class Rehearsal:
-    """A load that goes on after a record that cannot be loaded, and tells why in a plan.
+    """A load that continues after a record that cannot be loaded, and reports the error in a plan.
 
     Attributes:
-        plan: what is told.
+        plan: the report.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -178,11 +178,11 @@ class Rehearsal:
         self._failed: set[int] = set()
 
     def expect(self, record: Record, entry: Entry) -> None:
-        """Note which entry is of a record of the upgraded tree."""
+        """Note the entry of a record of the upgraded tree."""
         self._entries[id(record)] = (record, entry)
 
     def fail(self, record: Record | None, error: PersistError) -> None:
-        """Note why a record, or None where no single one is to blame, cannot be loaded."""
+        """Note why a record cannot be loaded; ``record`` is None if no single one is the cause."""
         known = None if record is None else self._entries.get(id(record))
         if record is not None:
             self._failed.add(id(record))
@@ -192,18 +192,18 @@ class Rehearsal:
             known[1].problem = error
 
     def has_failed(self, record: Record) -> bool:
-        """Whether a record of the upgraded tree cannot be loaded."""
+        """True if a record of the upgraded tree cannot be loaded."""
         return id(record) in self._failed
 
     def remark(self, record: Record, text: str, is_made: bool) -> None:
-        """Say of a record of which no schema is known what is made of it, or why nothing is."""
+        """Note for a record without a schema what is built of it, or why nothing is."""
         known = self._entries.get(id(record))
         if known is not None:
             known[1].note, known[1].is_seen = text, is_made
 
 
 def _groups(entries: Iterable[Entry]) -> list[tuple[Entry, int]]:
-    """Entries with how many go the same way, in the order of the first."""
+    """Group entries with equal steps and notes: the first of each group and their number."""
     groups: dict[Any, list[Any]] = {}
     for entry in entries:
         problem = None if entry.problem is None else str(entry.problem.what)

@@ -1,23 +1,22 @@
-"""Upgrade a tree, or plan it without effect.
+"""Upgrade a tree of records to the current layout, or plan it without effect.
 
-    tree --aliases, stamps, migrations--> tree of today
+    tree --aliases, stamps, migrations--> upgraded tree
 
-`upgrade` works on a copy: containers are copied, arrays are shared and read-only
-while steps run, and the source tree is as it was, whatever happens.
+`upgrade` works on a copy: containers are copied, arrays are shared and read-only while steps run, and
+the source tree never changes.
 
-For who builds objects of the result: a `Record` whose class is declared here has
+In the result, a `Record` whose class is declared here has
 
-- ``cls``: today's `Global` (module and qualified name of the class),
-- ``version``: today's version of its schema,
-- ``state``: a dict of fields by declared name; where the class has a codec of
-  its own, what ``__setstate__`` takes; where several classes of the MRO are declared,
-  an envelope (`docs/envelope.md`), since each has a version of its own, and where the
-  instance lacked a field, one, which tells so,
-- ``args``, ``kwargs``, ``listitems``, ``dictitems``: the contents of an heir of a builtin,
+- ``cls``: the current `Global` (module and qualified name of the class),
+- ``version``: the current version of its schema,
+- ``state``: a dict of fields by declared name; for a class with a codec, the argument of its
+  ``__setstate__``; an envelope (`docs/envelope.md`) if several classes of the MRO are declared, since
+  each has its own version, or if the instance lacked a field, which only an envelope can state,
+- ``args``, ``kwargs``, ``listitems``, ``dictitems``: the contents of a subclass of a built-in type,
   wherever the file had them.
 
-`persist.versioned.make` and `restore_state` take exactly that. A record of which
-nothing is known is as it was, but for names that an alias moved.
+`persist.versioned.make` and `restore_state` take exactly that. A record of an unknown class is
+unchanged, except for names that an alias moved.
 """
 
 from __future__ import annotations
@@ -80,32 +79,32 @@ def upgrade(
     layout: str | None = None,
     written: Mapping[str, WrittenLayout] | None = None,
 ) -> tuple[Any, Plan]:
-    """Bring an inert tree up to today's names and versions.
+    """Return a copy of an inert tree with the current names and versions.
 
-    Records are visited in the order of the file, what is inside one before
-    itself. In a cycle, the steps of the inner one see the old state of what is met
-    again, as the file has it: a `Record` with all its fields, not yet upgraded.
+    Records are visited in the order of the file, children before parents. In a cycle, the steps of
+    the inner record see the outer one as the file has it: a `Record` with all its fields, not yet
+    upgraded.
 
     Args:
         tree: of plain values, arrays and records; it is not changed.
-        registry: what is known; None is the default one.
-        file: for messages.
-        unknown: what becomes of fields that nobody declares: "warn" (left out,
-            one warning a class), "drop", "keep", "error".
-        strict: a record whose versions only a guess tells (no envelope, no stamp
-            answered) is an error, unless its schema is at version 1.
-        see: what a pack sees in the place of a record that no schema knows, or ABSENT.
-        live: puts records in the place of instances that steps made (`persist._objects.inert.Inert`).
-        names: what records of declared classes are called: "schema", the name that outlives a
-            move of the class, for files of ours; "class", the name by which it is imported, for
-            pickles; "" leaves a name of today as it is in the file.
+        registry: the registry to use; None is the default one.
+        file: its name, for messages.
+        unknown: the treatment of undeclared fields: "warn" (left out, one warning per class),
+            "drop", "keep", "error".
+        strict: refuse a record whose version is a guess (no envelope, no matching stamp), unless
+            its schema is at version 1.
+        see: record without a schema -> the value by which a pack replaces it, or ABSENT.
+        live: replaces instances that steps made by records (`persist._objects.inert.Inert`).
+        names: the names written for declared classes: "schema", which outlives a move of the class,
+            for containers; "class", the import path, for pickles; "" keeps a current name as the
+            file has it.
         read: read every `LazyArray` first, so that steps see arrays, wherever they look.
-        layout: what to do where a state is of today's version and of another layout: "error",
+        layout: the treatment of a state with the current version and another layout: "error",
             "warn" or "ignore"; None leaves it to the registry.
-        written: the layouts, other than today's, that the file tells for all its records at once.
+        written: the layouts that the file states for all its records at once, if not the current.
 
     Returns:
-        The tree of today, and what was done to each record.
+        The upgraded tree, and what was done to each record.
 
     Raises:
         SchemaError: a record cannot be upgraded, with its path; `FutureVersionError`,
@@ -129,7 +128,7 @@ def upgrade(
 
 def _check_unknown(unknown: str) -> None:
     if unknown not in ("warn", "drop", "keep", "error"):
-        raise ValueError(f"unknown={unknown!r}: one of 'warn', 'drop', 'keep', 'error' is meant.")
+        raise ValueError(f"unknown={unknown!r}: use 'warn', 'drop', 'keep' or 'error'.")
 
 
 class _TreeUpgrade:
@@ -158,17 +157,19 @@ class _TreeUpgrade:
         self.unknown = unknown
         self.strict = strict
         self.dry = dry
-        self.is_rehearsal = dry  # dry, and yet steps are done, to the copy
+        self.is_rehearsal = dry  # dry, but steps run on the copy
         self.plan = Plan([], file)
         self.rehearsal = Rehearsal(self.plan)
         self._file = file
         self._known: dict[str, _ClassInfo] = {}
         self._plain: dict[Global, bool] = {}
         self._headers: dict[int, tuple[Any, Layer | None]] = {}
-        self._quick: dict[tuple[str, int, str], tuple[tuple[VersionPath, ...], set[str]]] = {}
+        self._compiled: dict[tuple[str, int, str], tuple[tuple[VersionPath, ...], set[str]]] = {}
         self._globals: dict[Global, Global] = {}
-        self._may_be: dict[Global, bool] = {}  # a member of an enum, by the name of its class
-        self._constants: dict[str, Record] = {}  # as pickles of ours spell them
+        self._may_be: dict[
+            Global, bool
+        ] = {}  # may be a member of an enum, by the name of its class
+        self._constants: dict[str, Record] = {}  # in the spelling of pickles that persist writes
         self._memo: dict[Any, Any] = {}
         self._unknown: dict[str, dict[str, None]] = {}
         self._frozen: dict[int, Any] = {}
@@ -204,7 +205,7 @@ class _TreeUpgrade:
                 )
 
     def _moved(self, named: Global) -> Any:
-        """A global under its name of today."""
+        """A global under its current name."""
         known = self._globals.get(named)
         if known is None:
             today = self.registry.resolve(named.qualname)
@@ -235,7 +236,7 @@ class _TreeUpgrade:
         if known is None:
             known = self._known[named.qualname] = self._find(named)
         if known.schema is None:
-            # The class moved and nobody said so, but its schema's name has outlived the move.
+            # The class moved without an alias, but the name of its schema is still registered.
             envelope = unwrap(state)
             layers = (
                 [] if envelope is None else [one for one in envelope.layers if one.kind != ITEMS]
@@ -266,10 +267,10 @@ class _TreeUpgrade:
     def _finish(self, record: Record, path: Callable[[], str]) -> Any:
         named = record.cls
         if self._names == "class" and record.kind == "record":
-            record.kind = "newobj"  # as a pickle spells what was made by hand
+            record.kind = "newobj"  # a `Record` made by hand, in the spelling of a pickle
         entry = Entry("", named.qualname, named.qualname)
         try:
-            return self._brought_up(record, named, entry, path)
+            return self._upgraded(record, named, entry, path)
         except PersistError as error:
             error.at(file=self._file, where=located(named.qualname, path()))
             if not self.dry:
@@ -287,7 +288,7 @@ class _TreeUpgrade:
         if self.dry:
             self.rehearsal.expect(record, entry)
 
-    def _brought_up(
+    def _upgraded(
         self, record: Record, named: Global, entry: Entry, path: Callable[[], str]
     ) -> Any:
         known = self._of(named, record.state)
@@ -300,15 +301,15 @@ class _TreeUpgrade:
                 if self._only_looks or self._names == "class":
                     return record
                 module, _, last = name.rpartition(".")
-                return Global(module, last)  # as a container has it, so that steps see the same
+                return Global(module, last)  # as a container stores it, so that steps see the same
         if known.schema is None or known.target is None:
             return self._without_schema(record, named, known, entry, path)
         entry.schema = known.schema.name
         if record.version is None or record.version < known.schema.version:
-            self._copier.show_old()  # stamps and steps look at what the record refers to
-        quick = self._quickly(record, named, known, entry, path)
-        if quick is not ABSENT:
-            return quick
+            self._copier.show_old()  # stamps and steps may look at the records that it refers to
+        upgraded = self._upgrade_compiled(record, named, known, entry, path)
+        if upgraded is not ABSENT:
+            return upgraded
         cls = known.schema.cls
         if record.kind == "reduce" and cls is not None and issubclass(cls, np.ndarray):
             take_array(record)
@@ -329,7 +330,7 @@ class _TreeUpgrade:
             return record
         result = self._done(record, named, known, case, path)
         if self.dry and case.unknown and self.unknown != "keep":
-            left_out = f"left out, since nobody declares them: {', '.join(case.unknown)}"
+            left_out = f"left out, since no class declares them: {', '.join(case.unknown)}"
             entry.note = f"{entry.note}; {left_out}" if entry.note else left_out
         return result
 
@@ -341,7 +342,7 @@ class _TreeUpgrade:
         entry: Entry,
         path: Callable[[], str],
     ) -> Any:
-        """What becomes of a record that no schema knows: an enum's member, a pack's value, or itself."""
+        """The result for a record without a schema: a member of an enum, a value of a pack, or itself."""
         may_be = self._may_be.get(named)
         if may_be is None:
             may_be = self._may_be[named] = may_be_member(named.qualname, self.registry)
@@ -357,8 +358,8 @@ class _TreeUpgrade:
             entry.is_seen = True
             self._note(entry, record, path)
             return record if self._only_looks else seen
-        if numpy_random.is_random(record):  # it is known by the name that its file has for it
-            entry.note, entry.is_seen = "one of NumPy's random states", True
+        if numpy_random.is_random(record):  # recognised by the name in its file
+            entry.note, entry.is_seen = "a random state of NumPy", True
             self._note(entry, record, path)
             return record
         if known.today is not named:
@@ -369,7 +370,7 @@ class _TreeUpgrade:
         return record
 
     def _layout_note(self, record: Record, schema: Schema, case: InstanceUpgrade) -> str:
-        """What there is to note of a layout that is not today's, where that is no error."""
+        """A note about a layout that is not the current one, if that is not an error."""
         policy = self.layout
         if self.dry and checks.policy_of(self.registry, policy) == "warn":
             policy = "note"
@@ -380,11 +381,11 @@ class _TreeUpgrade:
         if checks.has_moved_fields(case):
             return note
         found = checks.check_written(schema, written, self.registry, policy)
-        if not self.dry:  # one warning a file
+        if not self.dry:  # one warning per file
             del self._written[schema.name]
         return note or found
 
-    def _quickly(
+    def _upgrade_compiled(
         self,
         record: Record,
         named: Global,
@@ -392,30 +393,33 @@ class _TreeUpgrade:
         entry: Entry,
         path: Callable[[], str],
     ) -> Any:
-        """Go the way of many like records whose states are declared fields and nothing else.
+        """Run the compiled steps on a record whose state is its declared fields and nothing else.
 
         Returns:
-            What stands for the record; ABSENT where the general way is to be gone.
+            The upgraded record, or ABSENT if it needs the general path.
         """
         schema = known.schema
         if schema is None or self._only_looks or not record.is_bare or not self._is_plain(known):
             return ABSENT
-        state, version, how = self._told(record, schema)
+        state, version, how = self._fields_of(record, schema)
         if version is None:
             return ABSENT
         key = (named.qualname, version, how)
-        found = self._quick.get(key)
+        found = self._compiled.get(key)
         if found is None:
-            found = self._quick[key] = (self._quick_courses(known, version, how), {*schema.names})
-        courses, names = found
-        if not courses or any(type(name) is str and name[:1] == "_" for name in state):
+            found = self._compiled[key] = (
+                self._compiled_path(known, version, how),
+                {*schema.names},
+            )
+        paths, names = found
+        if not paths or any(type(name) is str and name[:1] == "_" for name in state):
             return ABSENT
-        steps = courses[0].steps
+        steps = paths[0].steps
         written = compiled.advance(steps, failed, read_lazy)
         if written is None:
             return ABSENT
         before, is_stamped = record.state, record.version is None and how != "envelope"
-        entry.courses = courses
+        entry.courses = paths
         self._note(entry, record, path)
         is_plain = has_no_arrays(state.values())
         if not is_plain:
@@ -432,7 +436,7 @@ class _TreeUpgrade:
         assert known.target is not None
         case = plan_instance(known.target, before, self.registry, version=version)
         if is_stamped:
-            case.told = keys_that_tell(known.target, self.registry)
+            case.stamp_keys = keys_that_tell(known.target, self.registry)
         piece = case.pieces[0]
         piece.value, piece.done = given, len(steps)
         if isinstance(given, compiled.Odd):
@@ -440,7 +444,7 @@ class _TreeUpgrade:
         return self._done(record, named, known, case, path)
 
     def _is_plain(self, known: _ClassInfo) -> bool:
-        """Whether a class has nothing but declared fields, and no base that has any."""
+        """True if a class has only declared fields, and no base with fields."""
         found = self._plain.get(known.today)
         if found is None:
             target = known.target
@@ -455,8 +459,8 @@ class _TreeUpgrade:
             )
         return found
 
-    def _told(self, record: Record, schema: Schema) -> tuple[Any, int | None, str]:
-        """The fields of a state and its version, however that is told; None where it is odd."""
+    def _fields_of(self, record: Record, schema: Schema) -> tuple[Any, int | None, str]:
+        """The fields of a state, its version, and how that is known; version None for an unusual state."""
         state = record.state
         if type(state) is dict:
             if record.version is not None:
@@ -478,15 +482,15 @@ class _TreeUpgrade:
             return state, None, ""
         return dict(zip(layer.names, state[1], strict=True)), layer.version, "envelope"
 
-    def _quick_courses(self, known: _ClassInfo, version: int, how: str) -> tuple[VersionPath, ...]:
-        """The course of such records; none where nothing is to be done, or cannot be."""
+    def _compiled_path(self, known: _ClassInfo, version: int, how: str) -> tuple[VersionPath, ...]:
+        """The version path of such records; empty if there is nothing to do, or no path."""
         schema = known.schema
         assert schema is not None
         if version >= schema.version:
             return ()
         try:
             steps = self.registry.path(schema.name, version, schema.version)
-        except SchemaError:  # told on the general way, with its place
+        except SchemaError:  # the general path reports it, with the place
             return ()
         return (VersionPath(schema.name, version, how, schema.version, tuple(steps)),)
 
@@ -497,13 +501,13 @@ class _TreeUpgrade:
     def _refuse_guess(self, case: InstanceUpgrade) -> None:
         if not self.strict:
             return
-        for course in case.courses:
-            if course.how.startswith("unstamped") and course.to > 1:
+        for path in case.courses:
+            if path.how.startswith("unstamped") and path.to > 1:
                 raise SchemaError(
-                    f"nothing tells the version of its state of {course.schema!r}.",
-                    remedy=f"Register a stamp (@persist.stamp({course.schema!r})), or load with strict=False, "
-                    "which takes it for version 1.",
-                    schema=course.schema,
+                    f"the version of its state of {path.schema!r} is not known.",
+                    remedy=f"Register a stamp (@persist.stamp({path.schema!r})), or load with strict=False, "
+                    "which assumes version 1.",
+                    schema=path.schema,
                 )
 
     def _done(
@@ -531,11 +535,11 @@ class _TreeUpgrade:
         assert known.schema is not None
         if case.unknown:
             self._unknown.setdefault(known.schema.name, {}).update(dict.fromkeys(case.unknown))
-        heir = known.schema.cls or object
-        if case.items is not None and not issubclass(heir, BaseException):
+        cls = known.schema.cls or object
+        if case.items is not None and not issubclass(cls, BaseException):
             record.listitems = [*record.listitems, *case.items]
         if record.state is ABSENT and state_of(record, known.schema) is not ABSENT:
-            record.args = ()  # the arguments of its rebuilding function were its state
+            record.args = ()  # they were its state (see `state_of`)
         _rename(record, named, known.today)
         record.state = today_state(case)
         record.version = known.schema.version
@@ -543,18 +547,18 @@ class _TreeUpgrade:
             self.plan._migrated[id(record)] = record
             record.state = self._inert(record.state)
             self._take_in(record.state, path)
-            if not record.is_bare:  # a step may have changed these, too
+            if not record.is_bare:  # a step may have changed these too
                 for name in ("args", "listitems", "dictitems"):
                     setattr(record, name, self._inert(getattr(record, name)))
                     self._take_in(getattr(record, name), path)
         return record
 
     def _inert(self, value: Any) -> Any:
-        """What a step gave, with records in the place of live instances."""
+        """The result of a step, with live instances replaced by records."""
         return value if self._live is None else self._live(value, self._copier.is_own)
 
     def _instead(self, record: Record, value: Any, path: Callable[[], str]) -> Any:
-        """What a migration put in the place of a record: brought up to date in its turn."""
+        """The value by which a migration replaced a record, itself upgraded."""
         value = self._inert(value)
         if isinstance(value, Record) and value is not record:
             self._take_in(value, path)
@@ -568,14 +572,14 @@ class _TreeUpgrade:
         return value if found is None else found
 
     def _take_in(self, value: Any, path: Callable[[], str]) -> None:
-        """Bring up the records that a migration made."""
+        """Upgrade the records that a migration made."""
         for made in self._copier.fresh(value):
             self._refuse_unversioned(made)
             self._copier.adopt(made)
             if self._depth > 100:
                 raise MigrationFailedError(
-                    "migrations replace records by others without end.",
-                    remedy="A record that a step returns is upgraded in its turn: give it a later version.",
+                    "migrations replace records by new records without end.",
+                    remedy="A record that a step returns is upgraded too: give it a later version.",
                     schema=made.qualname,
                 )
             self._depth += 1
@@ -588,20 +592,20 @@ class _TreeUpgrade:
             return
         if unwrap(made.state) is None and not self.registry.stamps(known.schema.name):
             raise MigrationFailedError(
-                f"a step made a record of {known.schema.name!r} that does not say its version.",
-                remedy=f"Say it: Record({made.qualname!r}, state, version=...); today's is "
+                f"a step made a record of {known.schema.name!r} without a version.",
+                remedy=f"Pass it: Record({made.qualname!r}, state, version=...); the current one is "
                 f"{known.schema.version}.",
                 schema=known.schema.name,
             )
 
     def _freeze(self, case: InstanceUpgrade) -> None:
-        """Let no step write into an array that others may share."""
+        """Make arrays read-only: other records, and the source tree, may share them."""
         for piece in case.pieces:
             freeze(piece.value, self._frozen)
 
 
 class _ClassInfo(NamedTuple):
-    """What is known of the class that a file names."""
+    """The current class, schema and layout for a class name in a file."""
 
     today: Global
     schema: Schema | None
@@ -611,7 +615,7 @@ class _ClassInfo(NamedTuple):
 
     @property
     def qualname(self) -> str:
-        """The dotted name of the class today, whatever the record is called by."""
+        """The current dotted name of the class, not of its schema."""
         return self.today.qualname if self.schema is None else self.schema.qualname
 
 
@@ -619,14 +623,14 @@ _CONSTANT = "persist.versioned._constant"
 
 
 def constant_record(name: str) -> Record:
-    """Return a constant as pickles of ours spell it (``docs/envelope.md``)."""
+    """Return a constant in the spelling of pickles that persist writes (``docs/envelope.md``)."""
     module, _, last = _CONSTANT.rpartition(".")
     maker = Global(module, last)
     return Record(maker, ABSENT, maker=maker, kind="reduce", args=(name,))
 
 
 def unknown_text(schema: str, names: Iterable[str], file: str | None = None) -> str:
-    """Return what the warning about undeclared fields says."""
+    """Return the text of the warning about undeclared fields."""
     listed = ", ".join(names)
     place = f"{file}: " if file else ""
     return (
@@ -642,8 +646,8 @@ def _kind_of(value: Any) -> str:
 
 
 def _rename(record: Record, named: Global, today: Global) -> None:
-    """Let a record be of its class of today."""
-    if record.args[:1] == (named,):  # an ndarray's heir: its class is an argument too
+    """Give a record the current name of its class."""
+    if record.args[:1] == (named,):  # an ndarray subclass: its class is an argument too
         record.args = (today, *record.args[1:])
     if record.maker is not None and record.maker == named and today is not named:
         record.maker = None
@@ -655,10 +659,10 @@ def _rename(record: Record, named: Global, today: Global) -> None:
 
 
 def is_today(tree: Any, registry: Registry) -> bool:
-    """Whether `upgrade` would find nothing to do: every record is of a declared class, at today's
-    version, with today's fields and no other.
+    """True if `upgrade` has nothing to do: every record is of a declared class, at the current
+    version, with exactly the current fields.
 
-    Only looks, and gives up at the first doubt: False may also mean that it was too odd to say.
+    A quick check without effect that gives up at the first doubt: False may also mean "not decided".
     """
     verdicts: dict[Any, bool] = {}
     kept: dict[int, Global] = {}
@@ -685,7 +689,7 @@ def is_today(tree: Any, registry: Registry) -> bool:
             key = (id(named), value.version, *state)
             verdict = verdicts.get(key)
             if verdict is None:
-                verdict = verdicts[key] = _is_of_today(value, registry)
+                verdict = verdicts[key] = _is_current(value, registry)
             below = state.values()
         else:
             verdict = True
@@ -713,7 +717,7 @@ def _below(value: Any) -> Iterable[Any]:
     return ()
 
 
-def _is_of_today(record: Record, registry: Registry) -> bool:
+def _is_current(record: Record, registry: Registry) -> bool:
     schema = registry.schema_for(record.qualname)
     if schema is None or schema.cls is None or schema.codec or schema.fields is None:
         return False
@@ -738,8 +742,8 @@ def plan(
 ) -> Plan:
     """Return what `upgrade` would do to each record, and why, without doing anything.
 
-    No migration runs; stamps do, since they only look. Whether steps succeed, and whether objects
-    can be made of what they give, only `rehearse` tells.
+    No migration runs; stamps do, since they have no effect. Whether the steps succeed, and whether
+    objects can be built from their results, only `rehearse` can show.
     """
     registry = default_registry if registry is None else registry
     run = _TreeUpgrade(
@@ -763,14 +767,14 @@ def rehearse(
     layout: str | None = None,
     written: Mapping[str, WrittenLayout] | None = None,
 ) -> tuple[Any, Rehearsal]:
-    """Do to a copy of a tree what `upgrade` does, and go on after what cannot be done.
+    """Upgrade a copy of a tree as `upgrade` does, and continue after errors.
 
-    Stamps and migrations run, on the copy, since only a run tells whether they succeed and which
-    fields they give; nothing warns.
+    Stamps and migrations run, on the copy, since only a run shows whether they succeed and which
+    fields they return; there are no warnings.
 
     Returns:
-        The tree of today, in which a record that cannot be upgraded stays one, and the rehearsal,
-        whose plan says why.
+        The upgraded tree, in which a record that cannot be upgraded is left as it was, and the
+        rehearsal, whose plan has the errors.
     """
     _check_unknown(unknown)
     unknown = "drop" if unknown == "warn" else unknown

@@ -1,4 +1,4 @@
-"""A record's state: where it is in a record of any age, what it is today, and the arrays in it."""
+"""The state of a record: find it in any spelling, write it in the current layout, protect its arrays."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["freeze", "roots_of", "state_of", "take_array", "thaw", "today_state"
 
 
 def state_of(record: Record, schema: Schema | None = None) -> Any:
-    """Return what stamps and steps see of a record: its state, or the arguments that rebuilt it.
+    """Return the value that stamps and steps get for a record: its state, or its arguments.
 
-    A class whose pickles call a function with all that there is (``__reduce__``,
-    ``__getinitargs__``) has no state beside; then the tuple of arguments is its state.
+    A class whose pickles pass everything to a function (``__reduce__``, ``__getinitargs__``) has no
+    separate state; then the tuple of arguments is its state. ABSENT if there is neither.
     """
     if record.state is not ABSENT or not record.args:
         return record.state
@@ -32,10 +32,10 @@ def state_of(record: Record, schema: Schema | None = None) -> Any:
 
 
 def take_array(record: Record) -> None:
-    """Part an ndarray heir's plain pickle into its array, an argument, and what else its state held.
+    """Split the state of a pickled ndarray subclass into its array (an argument) and the rest.
 
-    Source: ``ndarray.__reduce__``: ``(version, shape, dtype, is_fortran, data)``; heirs append
-    to that tuple, or put a pair around it.
+    Source: ``ndarray.__reduce__``: ``(version, shape, dtype, is_fortran, data)``; subclasses
+    append to that tuple, or wrap it in a pair.
     """
     state, rest = record.state, ABSENT
     if type(state) is tuple and len(state) == 2 and type(state[0]) is tuple:
@@ -57,7 +57,7 @@ def take_array(record: Record) -> None:
 
 
 def today_state(case: InstanceUpgrade) -> Any:
-    """Return a state of today in the form that `Record.state` and ``restore_state`` take."""
+    """Return an upgraded state in the form that `Record.state` and ``restore_state`` take."""
     target = case.target
     if len(target.parts) == 1:
         ((part, state),) = case.states
@@ -81,7 +81,7 @@ def today_state(case: InstanceUpgrade) -> Any:
 
 
 def _header(target: TargetLayout, names: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The header of today's versions for these names: one object, which a file holds once."""
+    """The header of the current versions for these names: one shared object, so that a file holds it once."""
     header = target.headers.get(names)
     if header is None:
         layers = []
@@ -94,13 +94,14 @@ def _header(target: TargetLayout, names: tuple[Any, ...]) -> tuple[Any, ...]:
     return header
 
 
-# Arrays, while steps run.
+# Arrays are read-only while steps run.
 
 
 def freeze(value: Any, frozen: dict[int, Any]) -> None:
-    """Make every array of numbers below a value read-only, and note those that were not.
+    """Make every numeric array below a value read-only, and add those that were writable to ``frozen``.
 
-    An array of objects is a container: a copy of its own, which may still be being filled.
+    Steps get arrays that the source tree shares, so that an in-place write must fail. Arrays of
+    objects are containers: the copier has copied them, and may still be filling them.
     """
     if type(value) is dict and has_no_arrays(value.values()):
         return
@@ -113,12 +114,15 @@ def freeze(value: Any, frozen: dict[int, Any]) -> None:
 
 
 def roots_of(frozen: dict[int, Any]) -> set[int]:
-    """Return the ids of what views of frozen arrays have as their base."""
+    """Return the ids of the objects that views of frozen arrays have as their ``base``."""
     return {id(one) for array in frozen.values() for one in (array, array.base)}
 
 
 def thaw(value: Any, roots: set[int]) -> None:
-    """Make arrays writable again that a step made as views of what was read-only for it alone."""
+    """Make the views writable that steps took of frozen arrays.
+
+    A view inherits the read-only flag of its base, and keeps it when the base is released.
+    """
     for _, _, array in arrays_in([value]):
         if not isinstance(array, np.ndarray) or array.flags.writeable:
             continue

@@ -1,10 +1,10 @@
-"""Bring the state of one instance up to date: which versions, which steps, which fields.
+"""Upgrade the state of one instance: find its versions, run the steps, assign the fields.
 
-The states of the classes of an MRO are upgraded base first. Where a file says
-which fields are whose (an envelope), each class's steps see only its own. Where
-it does not (an unversioned state, a base under an heir's codec), all lie in one
-dict: the steps of a class see what no other class owns today, and what they
-read and do not give back is gone, while what they never looked at stays.
+The states of the classes of an MRO are upgraded base first. If a file states which class owns which
+field (an envelope), the steps of a class get its own fields only. Otherwise (an unversioned state, a
+base under the codec of a subclass) all fields are in one dict: the steps of a class get those that no
+other class owns now. A field that they read and do not return is removed; one that they never read is
+kept (`_Watched` records the reads).
 """
 
 from __future__ import annotations
@@ -57,15 +57,15 @@ _MANGLED = regex(r"_[^_].*?__.")
 
 @attrs.frozen
 class VersionPath:
-    """The way of one class's state: from which version, how that is known, by which steps.
+    """The path of one state: its version in the file, how that is known, and the steps.
 
     Attributes:
         schema: the schema's name.
         found: the version of the file.
-        how: how that version is known: "envelope", "record", "stamp by ...", "unstamped = 1".
-        to: today's version.
+        how: how this version is known: "envelope", "record", "stamp by ...", "unstamped = 1".
+        to: the current version.
         steps: the migrations, in order.
-        note: what else there is to say.
+        note: a remark for the report.
     """
 
     schema: str
@@ -76,15 +76,15 @@ class VersionPath:
     note: str = ""
 
     def __str__(self) -> str:
-        way = " → ".join(map(str, (self.found, *(step.to for step in self.steps))))
+        text = " → ".join(map(str, (self.found, *(step.to for step in self.steps))))
         if not self.steps:
-            way = str(self.found)
-        return f"{self.schema} {way} ({self.how})"
+            text = str(self.found)
+        return f"{self.schema} {text} ({self.how})"
 
 
 @attrs.define(eq=False)
 class TargetPart:
-    """What one class of today's MRO wants: fields, or what its codec takes."""
+    """The current layout of one class of the MRO: its fields, or the state of its codec."""
 
     schema: Schema
     kind: str
@@ -93,21 +93,21 @@ class TargetPart:
 
     @property
     def names(self) -> set[str]:
-        """Names that are its own."""
+        """The names of its fields."""
         return {field.name for field in (*self.fields, *self.transients)}
 
 
 @attrs.define(eq=False)
 class TargetLayout:
-    """What a state is brought up to: the parts of today's class, base first.
+    """The layout to which a state is upgraded: the parts of the current class, base first.
 
     Attributes:
         parts: one for each class.
-        layout: of the class; None where it is not here.
-        is_open: whether any field is welcome.
-        dropped: names of what is declared and not saved (transients, resources).
+        layout: of the class; None if the class is not imported.
+        is_open: whether undeclared fields are accepted.
+        dropped: names of declared attributes that are not saved (transients, resources).
         owners: simple names by which private attributes may be mangled.
-        headers: of the envelopes of today, by their names.
+        headers: cached envelope headers, by their field names.
     """
 
     parts: list[TargetPart]
@@ -124,7 +124,7 @@ class TargetLayout:
 
 
 def target_layout(schema: Schema, registry: Registry) -> TargetLayout:
-    """Return what the states of a schema are brought up to."""
+    """Return the layout to which the states of a schema are upgraded."""
     if schema.cls is None:
         fields = schema.fields or ()
         part = TargetPart(
@@ -146,7 +146,7 @@ def target_layout(schema: Schema, registry: Registry) -> TargetLayout:
 
 @attrs.define(eq=False)
 class _StatePart:
-    """The state of one class as a file has it."""
+    """The state of one class in a file."""
 
     name: str
     version: int
@@ -159,11 +159,11 @@ class _StatePart:
     note: str = ""
     course: VersionPath | None = None
     fingerprint: str = ""
-    done: int = 0  # steps that were done already, on the written way
+    done: int = 0  # steps that compiled code has done already
 
     @property
     def knows_its_gaps(self) -> bool:
-        """Whether the writer had today's very fields: what lacks, the instance lacked."""
+        """True if the file was written with the current fields: a missing one was missing on the instance."""
         fingerprint = self.schema.fingerprint if self.schema is not None else ""
         return (
             bool(fingerprint)
@@ -174,17 +174,17 @@ class _StatePart:
 
 @attrs.define(eq=False)
 class InstanceUpgrade:
-    """One instance that is brought up to date, and what came of it.
+    """The upgrade of one instance, and its result.
 
     Attributes:
-        target: what it is brought up to.
-        courses: the ways of its classes, base first.
+        target: the layout to which it is upgraded.
+        courses: the version paths of its classes, base first.
         states: (part, state) of each part that has a state: a dict of fields, or a codec's state.
         extra: undeclared fields that are kept on request.
         unknown: names of undeclared fields.
         items: the members of a set subclass.
-        instead: what a migration put in the place of the instance; ABSENT for nothing.
-        told: names of entries that told the version, so that leaving them out loses nothing.
+        instead: the value by which a migration replaced the instance, or ABSENT.
+        stamp_keys: names of the entries that stamps read, which may be left out without a warning.
     """
 
     target: TargetLayout
@@ -195,11 +195,11 @@ class InstanceUpgrade:
     items: list[Any] | None = None
     instead: Any = ABSENT
     pieces: list[_StatePart] = attrs.field(factory=list)
-    told: frozenset[str] = frozenset()
+    stamp_keys: frozenset[str] = frozenset()
     registry: Registry | None = attrs.field(default=None, repr=False)
 
     def replaces(self, result: Any) -> bool:
-        """Whether what a step gave is put in the place of the instance: it is no state of it."""
+        """True if the result of a step replaces the instance, as it is not a state of it."""
         if isinstance(result, Instead | Record):
             return True
         if self.registry is None or type(result) in _STATES:
@@ -208,11 +208,11 @@ class InstanceUpgrade:
 
     @property
     def is_migrated(self) -> bool:
-        """Whether any step was done."""
+        """True if there are steps."""
         return any(course.steps for course in self.courses)
 
     def migrated(self, schema: str) -> bool:
-        """Whether a step of this schema was done."""
+        """True if there are steps of this schema."""
         return any(course.steps for course in self.courses if course.schema == schema)
 
 
@@ -224,13 +224,13 @@ def plan_instance(
     version: int | None = None,
     owners: Callable[[], Iterable[str]] = tuple,
 ) -> InstanceUpgrade:
-    """Find out the versions of a state and the steps that it needs; do nothing.
+    """Find the versions of a state and the steps that it needs, without running them.
 
     Args:
-        target: what it is to be brought up to.
-        state: the older one; containers in it are the caller's own copy.
+        target: the layout to upgrade to.
+        state: the older one; its containers must be copies, as steps change them.
         registry: migrations and stamps.
-        version: that a record tells of itself.
+        version: the version that the record states.
         owners: the simple names of classes that may have mangled its attributes.
 
     Raises:
@@ -251,7 +251,7 @@ def plan_instance(
     else:
         case.pieces = _bare(target, state, registry, version, owners)
         if version is None:
-            case.told = keys_that_tell(target, registry)
+            case.stamp_keys = keys_that_tell(target, registry)
     for piece in case.pieces:
         if piece.schema is not None:
             piece.course = _course(piece, registry)
@@ -260,7 +260,7 @@ def plan_instance(
 
 
 def keys_that_tell(target: TargetLayout, registry: Registry) -> frozenset[str]:
-    """Return the entries of a state by which stamps tell its version."""
+    """Return the entries of a state from which stamps find its version."""
     stamps = [stamp for part in target.parts for stamp in registry.stamps(part.schema.name)]
     return frozenset(stamp.key for stamp in stamps if stamp.key is not None)
 
@@ -271,7 +271,7 @@ def _course(piece: _StatePart, registry: Registry) -> VersionPath:
     if piece.version > schema.version:
         where = f", which {schema.qualname} is" if schema.qualname != schema.name else ""
         raise FutureVersionError(
-            f"its state is of version {piece.version} of {schema.name!r}, and this program knows "
+            f"its state has version {piece.version} of {schema.name!r}, and this program knows "
             f"version {schema.version}.",
             remedy=f"A newer program wrote it ({piece.how}): install the release that declares "
             f"version {piece.version} of {schema.name!r}{where}, or write the file there with "
@@ -323,14 +323,14 @@ def _enveloped(envelope: Envelope, target: TargetLayout, registry: Registry) -> 
         piece.part = parts.get(piece.name)
         piece.schema = piece.part.schema if piece.part else registry.schema_for(piece.name)
         if piece.kind == INSIDE and not _heir_has_dict(own, piece):
-            piece.note = "inside an heir's state"
+            piece.note = "inside the state of a subclass"
     return pieces
 
 
 def _refuse_other(
     written: str, known: Schema | None, target: TargetLayout, registry: Registry
 ) -> None:
-    """Refuse a state of another class that is here, unless an alias says that it became this one."""
+    """Refuse a state of another known class, unless an alias maps that class to this one."""
     ours = target.leaf.schema
     if known is None or known.cls is None or known.name in {p.schema.name for p in target.parts}:
         return
@@ -347,7 +347,7 @@ def _refuse_other(
 
 
 def _is_gone(cls: type) -> bool:
-    """Whether something else is where a class was: it was renamed while the program ran."""
+    """True if the module has another object under the name of a class: it was renamed at run time."""
     found: Any = sys.modules.get(cls.__module__)
     if found is None or "<locals>" in cls.__qualname__:
         return False
@@ -357,12 +357,12 @@ def _is_gone(cls: type) -> bool:
 
 
 def _heir_has_dict(pieces: list[_StatePart], base: _StatePart) -> bool:
-    heir = _heir_of(pieces, base)
-    return heir is not None and isinstance(heir.value, dict)
+    subclass = _heir_of(pieces, base)
+    return subclass is not None and isinstance(subclass.value, dict)
 
 
 def _heir_of(pieces: list[_StatePart], base: _StatePart) -> _StatePart | None:
-    """The piece in whose value the state of a base lies: the next one that has a value."""
+    """The piece whose value contains the state of a base: the next one that has a value."""
     position = next(index for index, piece in enumerate(pieces) if piece is base)
     return next((piece for piece in pieces[position + 1 :] if piece.kind != INSIDE), None)
 
@@ -381,7 +381,7 @@ def _bare(
     version: int | None,
     owners: Callable[[], Iterable[str]],
 ) -> list[_StatePart]:
-    """The pieces of a state that does not say whose fields are whose: they lie in the heir's."""
+    """The pieces of a state that does not state the owners of fields: all are in that of the leaf."""
     has_codec = any(part.kind == CODEC for part in target.parts)
     value = _plain_state(state, has_codec)
     if isinstance(value, dict) and any(
@@ -438,9 +438,9 @@ def run_steps(
 
     Args:
         case: what `plan_instance` gave.
-        record: what steps of two arguments get.
-        memo: what the steps of one run share.
-        unknown: what becomes of undeclared fields: "warn" and "drop" leave them
+        record: the second argument of steps that take two.
+        memo: shared by the steps of one run.
+        unknown: the treatment of undeclared fields: "warn" and "drop" leave them
             out (and name them in the case), "keep" keeps them, "error" refuses them.
 
     Raises:
@@ -451,9 +451,9 @@ def run_steps(
     pieces = case.pieces
     for piece in pieces:
         if piece.kind == INSIDE:
-            heir = _heir_of(pieces, piece)
-            if heir is not None and piece.course is not None and piece.course.steps:
-                heir.value = _run_shared(piece, heir.value, pieces, memo)
+            subclass = _heir_of(pieces, piece)
+            if subclass is not None and piece.course is not None and piece.course.steps:
+                subclass.value = _run_shared(piece, subclass.value, pieces, memo)
             continue
         if piece.part is None and piece is not pieces[-1]:
             piece.value = _run(piece, record, memo, case)
@@ -491,7 +491,7 @@ def _run(
             if type(state) is dict:
                 return state
             piece.done, state = state.done, state.value
-    if piece.done:  # on the written way, which left looking at what came of it to us
+    if piece.done:  # compiled code left the check of its last result to us
         state = _looked_at(steps[piece.done - 1], state, record)
     for step in steps[piece.done :]:
         if case.replaces(state):
@@ -509,19 +509,19 @@ def _step(step: Migration, state: Any, record: Record | None, memo: dict[Any, An
         record.state = state
     try:
         result = step.up(state, record, memo)
-    except Exception as error:  # whatever a stranger's function raises
+    except Exception as error:  # user code may raise anything
         raise failed(step, state, error) from error
     return _looked_at(step, result, record)
 
 
 def _looked_at(step: Migration, result: Any, record: Record | None) -> Any:
-    """What a step gave: the state of the record where it gave that, and never None."""
+    """The result of a step; for a returned record, its state. None is refused."""
     if record is not None and result is record:
         result = record.state
     if result is None:
         raise MigrationFailedError(
             f"the step {step} returns None.",
-            remedy="It has to return the newer state (or ops.Instead(None) to leave None in its place).",
+            remedy="It must return the newer state (or ops.Instead(None) to leave None in its place).",
             schema=step.schema,
             step=(step.start, step.to),
         )
@@ -529,9 +529,9 @@ def _looked_at(step: Migration, result: Any, record: Record | None) -> Any:
 
 
 def failed(step: Migration, state: Any, error: Exception) -> MigrationFailedError:
-    """Return what to raise where a step raised."""
+    """Return the error for a step that raised."""
     return MigrationFailedError(
-        f"the step {step} fails: {_said(error)}.",
+        f"the step {step} failed: {_said(error)}.",
         remedy=f"{_cure_of(error)}{_of_state(state)} It is written in {step.where}; nothing was changed.",
         schema=step.schema,
         step=(step.start, step.to),
@@ -557,7 +557,7 @@ def _of_state(state: Any) -> str:
 
 
 def read_lazy(state: Any) -> Any:
-    """A function step gets arrays, not promises of them."""
+    """Read each `LazyArray` in a state: functions of steps must get arrays."""
     if has_no_arrays(state.values() if isinstance(state, dict) else state):
         return state
     lazies = [found for found in arrays_in(state) if isinstance(found[2], LazyArray)]
@@ -573,7 +573,7 @@ def read_lazy(state: Any) -> Any:
 
 
 class _Watched(dict[Any, Any]):
-    """A dict that notes which of its items were looked at, for a state that several classes share."""
+    """A dict that records which of its items were read, for a state that several classes share."""
 
     def __init__(self, items: dict[Any, Any]) -> None:
         super().__init__(items)
@@ -627,7 +627,7 @@ def _run_shared(
     record: Record | None = None,
     case: InstanceUpgrade | None = None,
 ) -> Any:
-    """Run one class's steps on its share of a dict that several classes lie in."""
+    """Run the steps of one class on its share of a dict that several classes share."""
     if not isinstance(whole, dict):
         return whole
     hidden = {
@@ -672,18 +672,18 @@ def _run_shared(
 
 
 def _join(piece: _StatePart, leaf: _StatePart) -> None:
-    """The fields of a class that is no base any more join those of the heir."""
+    """Add the fields of a class that is no longer a base to those of the leaf."""
     if isinstance(piece.value, dict) and isinstance(leaf.value, dict):
         leaf.value = {**piece.value, **leaf.value}
     elif piece.value not in (None, {}, ()):
-        leaf.note = f"the state of {piece.name!r}, no base any more, was left out"
+        leaf.note = f"the state of {piece.name!r}, which is no longer a base, was left out"
 
 
-# Whose is what.
+# The owners of fields.
 
 
 def _sort(case: InstanceUpgrade, unknown: str) -> None:
-    """Give each class of today its fields, from wherever they are."""
+    """Assign the fields to the current classes, whichever class owned them in the file."""
     target = case.target
     own = {piece.name: piece for piece in case.pieces if piece.kind != INSIDE}
     left: dict[Any, Any] = {}
@@ -710,14 +710,14 @@ def _sort(case: InstanceUpgrade, unknown: str) -> None:
         if part is target.leaf and target.is_open:
             fields.update({name: item for name, item in left.items() if name not in target.dropped})
             left = {}
-        if part.schema.cls is None:  # nobody makes an instance later, so defaults come now
+        if part.schema.cls is None:  # no instance is built later, so set defaults now
             for field in part.fields:
                 if field.name not in fields and field.has_default:
                     fields[field.name] = field.fresh(fields)
         case.states.append((part, fields))
     _refuse_missing(case, found, [str(name) for name in left if name not in target.dropped])
     case.unknown = [
-        str(name) for name in left if name not in target.dropped and name not in case.told
+        str(name) for name in left if name not in target.dropped and name not in case.stamp_keys
     ]
     if case.unknown and unknown == "error":
         raise SchemaError(
@@ -732,7 +732,7 @@ def _sort(case: InstanceUpgrade, unknown: str) -> None:
 
 
 def _named(value: Any, part: TargetPart, case: InstanceUpgrade) -> dict[Any, Any]:
-    """A state as fields; a bare tuple only where attrs or a dataclass once wrote it by position."""
+    """A state as a dict; a tuple is accepted if attrs or a dataclass wrote it by position."""
     if isinstance(value, dict):
         return value
     if value is None:
@@ -752,7 +752,7 @@ def _named(value: Any, part: TargetPart, case: InstanceUpgrade) -> dict[Any, Any
     raise SchemaError(
         f"its state of version {version} is a {type(value).__name__}{count}, and the fields of "
         f"{part.schema.name!r} are {listed}.",
-        remedy="Say what its parts are: count version= up and register a migration, for instance "
+        remedy="Name its parts: count version= up and register a migration, for instance "
         f"persist.migration({part.schema.name!r}, {version}, persist.ops.unpack(...)).",
         schema=part.schema.name,
         found=version,
@@ -763,8 +763,8 @@ def _positions(cls: type | None) -> list[str] | None:
     """The order in which attrs (before 22.2) and frozen dataclasses with slots write their fields."""
     if cls is None:
         return None
-    told = vars(cls).get("__attrs_attrs__") or vars(cls).get("__dataclass_fields__", {}).values()
-    return [demangled(field.name, (cls.__name__,)) for field in told] or None
+    fields = vars(cls).get("__attrs_attrs__") or vars(cls).get("__dataclass_fields__", {}).values()
+    return [demangled(field.name, (cls.__name__,)) for field in fields] or None
 
 
 def _refuse_missing(
@@ -786,7 +786,7 @@ def _refuse_missing(
             if best:
                 there += f"; and undeclared: {', '.join(best)}"
                 remedy = (
-                    f"If {best[0]!r} is what it was called, count version= up and register "
+                    f"If {best[0]!r} is its old name, count version= up and register "
                     f'persist.ops.rename("{best[0]}", "{missing[0]}"). Else: {remedy[:1].lower()}{remedy[1:]}'
                 )
             word = "field" if len(missing) == 1 else "fields"
@@ -801,7 +801,7 @@ def _refuse_missing(
 
 
 def _likeliest(names: list[str], missing: list[str]) -> list[str]:
-    """The undeclared names of a state, those first that a missing field is likeliest to have had."""
+    """The undeclared names of a state, the likeliest old names of missing fields first."""
     import difflib
 
     def likeness(name: str) -> float:

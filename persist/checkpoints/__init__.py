@@ -312,7 +312,7 @@ class Checkpoints:
 
         def write() -> None:
             with self._folder.writing(_name(step)) as target:
-                files.save_tree(tree, target, **options)
+                save_tree(tree, target, **options)
             self._seen[step] = self._folder.identity(_name(step)), metrics_of
             self._tidy(step)
 

@@ -96,14 +96,16 @@ class Registry:
         self._by_name: dict[str, weakref.ref[type]] = {}  # schema name -> class
         self._schemas: weakref.WeakKeyDictionary[type, Schema] = weakref.WeakKeyDictionary()
         self._layouts: weakref.WeakKeyDictionary[type, Layout] = weakref.WeakKeyDictionary()
-        self._at_home: weakref.WeakSet[type] = weakref.WeakSet()  # once found under their names
+        self._at_home: weakref.WeakSet[type] = (
+            weakref.WeakSet()
+        )  # classes that were once found under their names
         # Two classes of one schema's name: the error, the class that has it, the one that wants it.
         self._disputes: list[tuple[SchemaError, weakref.ref[type], weakref.ref[type]]] = []
         self._ways: dict[tuple[str, int, int], tuple[tuple[Any, ...], list[Migration]]] = {}
-        self._roads: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
+        self._adapters: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
         self._supported: dict[str, Supported] = {}
         self._alias_places: dict[str, tuple[tuple[str, Origin], ...]] = {}
-        # What to do about a file whose layout is not today's at the same version: "error", "warn"
+        # The treatment of a file whose layout differs from the current one at the same version: "error", "warn"
         # or "ignore"; None leaves it to the parents, and to "error" in the end.
         self.layout_policy: str | None = None
 
@@ -139,7 +141,7 @@ class Registry:
     def plain(self, *qualnames: str) -> Callable[[Plain], Plain]:
         """Declare how records of these classes look: ``f(record, looker)``.
 
-        A name that ends in ``.*`` stands for all that begin so, where no exact one is there.
+        A name that ends in ``.*`` matches all names with that prefix that have no exact entry.
         """
 
         def register(function: Plain) -> Plain:
@@ -151,7 +153,7 @@ class Registry:
         return register
 
     def plain_like(self, function: Plain) -> Plain:
-        """Declare how records of classes nobody knows by name look; None: not this one."""
+        """Register a function that recognises records of unknown classes; it returns None for others."""
         with self._changing():
             self._plain_like = [*self._plain_like, function]
         return function
@@ -173,19 +175,19 @@ class Registry:
         return None
 
     def plains_like(self) -> list[Plain]:
-        """Return what is asked of records that no name is known of."""
+        """Return the functions that are asked about records of unknown names."""
         return [*self._plain_like, *(f for parent in self.parents for f in parent.plains_like())]
 
     # Changing it.
 
     def freeze(self) -> None:
-        """Let nothing more be registered here."""
+        """Refuse all further registrations in this registry."""
         self._settle()
         self._frozen = True
 
     @property
     def is_frozen(self) -> bool:
-        """Whether it can still learn."""
+        """True if registrations are still accepted."""
         return self._frozen
 
     @contextlib.contextmanager
@@ -220,7 +222,7 @@ class Registry:
         """Declare the state of a class that cannot, or must not, inherit `Versioned`.
 
         An enum has no state: its members are saved by name, under the name of the schema. A member
-        that got another name, or a value by which old pickles know it, is told by `alias`.
+        that was renamed, or a value that old pickles refer to, is registered with `alias`.
 
         The class itself is not touched: plain ``pickle`` writes it as ever, without
         a version, so give it a `stamp` if such pickles are to be read.
@@ -229,7 +231,7 @@ class Registry:
             cls: the class, or the dotted name of one that is data alone here.
             version: of its state today.
             fields: names, `persist.schema.Field`s, or a mapping to them or to
-                defaults; None: what attrs, dataclasses or slots tell, else every attribute.
+                defaults; None: the fields of attrs, dataclasses or slots, else every attribute.
             schema: its name; the dotted path by default.
 
         Returns:
@@ -249,7 +251,7 @@ class Registry:
             self._pending.append(weakref.ref(cls))
             self._schemas.pop(cls, None)
             self._layouts = weakref.WeakKeyDictionary()
-            self._roads = weakref.WeakKeyDictionary()
+            self._adapters = weakref.WeakKeyDictionary()
         return cls
 
     def _register_enum(
@@ -258,7 +260,7 @@ class Registry:
         if version != 1 or fields is not None:
             raise SchemaError(
                 f"the class {dotted(cls)} is an enum: its members are saved by name, and have no "
-                "state that versions or fields could tell apart.",
+                "state that has versions or fields.",
                 where=f"class {dotted(cls)}",
                 remedy="Leave version= and fields= out; of a member with another name or value, say "
                 f'persist.alias("{dotted(cls)}.OLD_NAME", {cls.__qualname__}.NEW_NAME).',
@@ -272,7 +274,7 @@ class Registry:
         return cls
 
     def _enum_for(self, name: str) -> Any:
-        """Return the registered enum of a schema's name or a dotted name of today, or None."""
+        """Return the registered enum of a schema's name or a current dotted name, or None."""
         for registry in self._line():
             reference = registry._enums.get(name)
             cls = reference() if reference is not None else None
@@ -341,7 +343,7 @@ class Registry:
         return declared if isinstance(declared, Declared) else None
 
     def declared(self, cls: type) -> Declared | None:
-        """Return what is declared of a class itself, here, by its head, or in a parent."""
+        """Return the declaration of a class itself: here, in its class statement, or in a parent."""
         declared = self._declared_here(cls)
         if declared is not None:
             return declared
@@ -352,7 +354,7 @@ class Registry:
         return None
 
     def schema_for(self, what: type | str) -> Schema | None:
-        """Return the schema of a class, of a dotted name of today, or of a schema name.
+        """Return the schema of a class, of a current dotted name, or of a schema name.
 
         None where nothing is known. A name for which only migrations or stamps
         are registered has a schema that is data alone.
@@ -375,7 +377,7 @@ class Registry:
         return None
 
     def class_for(self, name: str) -> type | None:
-        """Return the declared class of a schema name or a dotted name of today."""
+        """Return the declared class of a schema name or a current dotted name."""
         for registry in self._line():
             registry._settle()
             for table in (registry._classes, registry._by_name):
@@ -425,7 +427,7 @@ class Registry:
         return home if home is not None and any(home is one for one in self._line()) else self
 
     def _is_gone(self, cls: type) -> bool:
-        """Whether a class is no longer found under its name: deleted, or another took its place.
+        """True if a class is no longer found under its name: it was deleted or replaced.
 
         Caches, instances and the history of a notebook may hold it much longer.
         """
@@ -598,7 +600,7 @@ class Registry:
         return found
 
     def path(self, schema: type | str, start: int, to: int) -> list[Migration]:
-        """Return the fewest steps that lead from one version to another, either way.
+        """Return the shortest sequence of steps from one version to another, in either direction.
 
         Raises:
             MissingMigrationError: none leads there, with what is missing.
@@ -632,9 +634,9 @@ class Registry:
         return found[0] if start <= to else found[0][::-1]
 
     def supported(self, schema: type | str, since: int, *, reader: str = "") -> None:
-        """Say which version of a schema is the oldest that this program still reads.
+        """Declare the oldest version of a schema that this program still reads.
 
-        Older files are then refused with the release that still reads them, and nobody asks for
+        Older files are then refused with the release that still reads them, and no check asks for
         the steps that lead from there.
 
         Args:
@@ -772,7 +774,7 @@ class Registry:
     # Aliases.
 
     def alias(self, old: str, new: Any, *, since: str = "", evidence: str = "") -> None:
-        """Let an old dotted name stand for today's class, function or member of an enum.
+        """Map an old dotted name to the current class, function or member of an enum.
 
         Args:
             old: the name in old files; ``oldlab.*`` for all that begin so. Of a member of an enum,
@@ -832,7 +834,7 @@ class Registry:
         return dotted(new)
 
     def resolve(self, qualname: str) -> str:
-        """Return today's dotted name for one that a file bears; the same where no alias is known.
+        """Return the current dotted name for one in a file; the same if there is no alias.
 
         Raises:
             SchemaError: the aliases lead in a circle.
@@ -840,7 +842,7 @@ class Registry:
         return self.aliases_from(qualname)[0]
 
     def aliases_from(self, qualname: str) -> tuple[str, list[Alias]]:
-        """Return today's dotted name, and the aliases that led to it, in order."""
+        """Return the current dotted name, and the aliases that led to it, in order."""
         name = qualname
         taken: list[Alias] = []
         used: set[Alias] = set()
@@ -881,7 +883,7 @@ class Registry:
         return None
 
     def old_names(self, qualname: str) -> set[str]:
-        """Return the exact old dotted names that lead to today's."""
+        """Return the exact old dotted names that lead to a current one."""
         names: set[str] = set()
         for registry in self._line():
             for old in registry._aliases:
@@ -957,7 +959,7 @@ def _found_by_name(cls: type) -> Any:
 
 
 def _is_twin(cls: type, other: type) -> bool:
-    """Whether two classes are of one line of one file, under two names of the module."""
+    """True if two classes are from the same line of one file, imported under two module names."""
     files = [getattr(sys.modules.get(one.__module__), "__file__", None) for one in (cls, other)]
     return cls.__qualname__ == other.__qualname__ and files[0] == files[1] is not None
 
@@ -1019,7 +1021,7 @@ def _the_default() -> Registry:
     return default_registry
 
 
-_kept: dict[str, Registry] = {}  # made for a pickle: nobody else holds them
+_kept: dict[str, Registry] = {}  # made for a pickle, which cannot hold a reference itself
 
 
 def _registry_named(name: str) -> Registry:
@@ -1060,7 +1062,7 @@ def stamp(schema: type | str, key: str | None = None) -> Any:
 
 
 def alias(old: str, new: Any, *, since: str = "", evidence: str = "") -> None:
-    """Let an old dotted name stand for today's (see `Registry.alias`)."""
+    """Map an old dotted name to the current one (see `Registry.alias`)."""
     default_registry.alias(old, new, since=since, evidence=evidence)
 
 
@@ -1081,5 +1083,5 @@ def constant(name: str, value: Any) -> Any:
 
 
 def supported(schema: type | str, since: int, *, reader: str = "") -> None:
-    """Say which version is the oldest that is still read (see `Registry.supported`)."""
+    """Declare the oldest version that is still read (see `Registry.supported`)."""
     default_registry.supported(schema, since, reader=reader)

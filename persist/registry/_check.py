@@ -94,21 +94,21 @@ def _of_versions(registry: Registry, schema: Schema) -> list[SchemaError]:
 
 
 def _of_aliases(registry: Registry) -> list[SchemaError]:
-    found, told = [], set()
+    found, seen = [], set()
     for one in registry._line():
         for old in one._aliases:
             try:
                 registry.resolve(old)
             except SchemaError as error:
-                circle = frozenset(_chain(registry, old))
-                if circle not in told:
-                    told.add(circle)
+                cycle = frozenset(_chain(registry, old))
+                if cycle not in seen:
+                    seen.add(cycle)
                     found.append(error)
     return found
 
 
 def _chain(registry: Registry, old: str) -> list[str]:
-    """The names of the circle that an alias leads into."""
+    """The names of the cycle that an alias leads into."""
     names: list[str] = []
     name = old
     while name not in names:

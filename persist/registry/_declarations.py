@@ -84,20 +84,20 @@ class Migration:
 
     @property
     def text(self) -> str:
-        """What it does, for a plan: the ready-made steps, or the function and where it stands."""
+        """A description for a plan: the ready-made steps, or the function with file and line."""
         if self.ops:
             return "; ".join(map(str, self.ops))
         return f"{self.origin.qualname} ({self.where})"
 
     @property
     def is_reversible(self) -> bool:
-        """Whether it can also go the other way."""
+        """True if the step has an inverse."""
         if self.backward is not None:
             return True
         return bool(self.ops) and all(op.is_reversible for op in self.ops)
 
     def repeats(self, other: Migration) -> bool:
-        """Whether it is the very definition of another: a function that registers ran twice."""
+        """True if both come from the same definition: the function that registers ran twice."""
         if self.function is None or other.function is None:
             return self.function is other.function and self.ops == other.ops
         return _is_same_code(self.function, other.function)
@@ -136,7 +136,7 @@ class Migration:
             memo: what the steps of one run share, so that what is shared stays so.
 
         Raises:
-            IrreversibleError: nobody says how to go back.
+            IrreversibleError: the step has no inverse.
         """
         losses: list[str] = []
         if self.backward is not None:
@@ -174,7 +174,7 @@ class Origin:
 
     Attributes:
         module: the name of the module.
-        qualname: of the function, or what stands for one.
+        qualname: of the function, or a text in place of it.
         file: the file, or what an interactive session calls its input.
         line: the line.
         spec: the module's ``__spec__``, which each reload makes anew.
@@ -192,7 +192,7 @@ class Origin:
     run: Any = attrs.field(default=None, eq=False, repr=False)
 
     def replaces(self, other: Origin) -> bool:
-        """Whether this is the same definition, executed again, perhaps after an edit.
+        """True if this is the same definition, executed again, perhaps after an edit.
 
         A reload, a cell of a notebook that runs again, a module that is a script and imported, too.
         Two definitions of one name in one run are a mistake, whichever comes last.
@@ -210,7 +210,7 @@ class Origin:
 
 
 def takes_record(function: Callable[..., Any]) -> bool:
-    """Whether a step wants the record beside the state."""
+    """True if a step takes the record in addition to the state."""
     code = getattr(function, "__code__", None)
     defaults = getattr(function, "__defaults__", None) or ()
     return code is not None and code.co_argcount - len(defaults) == 2
@@ -268,7 +268,7 @@ def user_stacklevel() -> int:
 
 @attrs.frozen
 class Alias:
-    """An old dotted name, or a prefix of names, that stands for today's."""
+    """An old dotted name, or a prefix of names, and the current one."""
 
     old: str
     new: str
@@ -279,7 +279,7 @@ class Alias:
 
 @attrs.frozen
 class Stamp:
-    """A function that tells the version of a state which bears none."""
+    """A function that finds the version of a state that does not state it."""
 
     schema: str
     function: Callable[[Any], int | None]
@@ -287,7 +287,7 @@ class Stamp:
     key: str | None = None
 
     def repeats(self, other: Stamp) -> bool:
-        """Whether it is the very definition of another."""
+        """True if both come from the same definition."""
         if self.key is not None or other.key is not None:
             return self.key == other.key
         return _is_same_code(self.function, other.function)
@@ -320,14 +320,14 @@ def shortest(steps: Iterable[Migration], start: int, to: int) -> list[list[Migra
 
 
 def arrows(way: list[Migration]) -> str:
-    """Return the steps of a way as text: ``1→2, 2→3``."""
+    """Return steps as text: ``1→2, 2→3``."""
     return ", ".join(f"{step.start}→{step.to}" for step in way)
 
 
 def gap(
     name: str, start: int, to: int, steps: dict[tuple[int, int], Migration]
 ) -> MissingMigrationError:
-    """Return the error that says which step is missing on the way, and which there are."""
+    """Return the error that names the missing step and lists the registered ones."""
     low, high = min(start, to), max(start, to)
     reached, goal = {low}, high
     for first, last in sorted(steps):

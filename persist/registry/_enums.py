@@ -1,4 +1,4 @@
-"""Members of enums: in files by name, whatever their values are today.
+"""Members of enums: files store them by name, whatever their current values are.
 
 A tree holds a member as the `Global` of its dotted name, ``lab.Color.RED``; a combination of flags
 names its parts, ``lab.Access.READ|WRITE``, bits without a name as numbers. Pickles spell members in
@@ -139,7 +139,7 @@ def name_of(member: enum.Enum, registry: Registry) -> Global:
 
 
 def is_plain_member(value: Any) -> bool:
-    """Whether a value is a named member whose pickle is the one that `enum` itself gives it."""
+    """True if a value is a named member with the pickle that `enum` itself writes."""
     if not isinstance(value, enum.Enum) or value._name_ not in type(value)._member_map_:
         return False
     own = type(value).__reduce_ex__
@@ -150,7 +150,7 @@ def is_plain_member(value: Any) -> bool:
 
 
 def may_be_member(qualname: str, registry: Registry) -> bool:
-    """Whether records of a name can mean members: it is an enum's, or a function's that gives one."""
+    """True if records of a name can mean members: the name of an enum, or of a function that returns one."""
     if qualname in _GETATTR or qualname in _OR or qualname in _NEW or qualname == _MEMBER:
         return True
     return _enum_here(registry, registry.resolve(qualname)) is not None

@@ -215,7 +215,7 @@ def test_the_plan_tells_that_one_version_has_two_layouts() -> None:
     registry.layout_policy = "warn"
     plan = persist.explain(data, registry=registry)
     assert not plan.problems  # b has a default; c is left out
-    assert "left out, since nobody declares them: c" in str(plan)
+    assert "left out, since no class declares them: c" in str(plan)
     assert registry.class_for("lab.Thing") is Thing
 
 
@@ -362,7 +362,7 @@ def test_a_name_inside_a_declared_object_is_told_and_its_remedy_works() -> None:
     data = written(Record("lab.Step", {"f": Global("math", "sqrt")}))
     loaded, (text,) = _warned(data, registry=registry)
     assert type(loaded) is Step
-    assert "at 'f': math.sqrt stayed a bare name" in text
+    assert "at 'f': math.sqrt stayed a name" in text
     call = re.search(r"persist\.constant\(.*?\)", text)
     assert call
     eval(call[0], {"persist": registry, "math": math})

@@ -429,7 +429,7 @@ def test_a_base_that_says_nothing_is_not_guessed_at():
     obj = Lists()
     obj.w = 2
     with pytest.raises(
-        SchemaError, match=r"nobody declares its attributes 'mystery'.*persistent = "
+        SchemaError, match=r"no class declares its attributes 'mystery'.*persistent = "
     ):
         adapter_of(Lists)._values(obj)
     del obj.mystery

@@ -222,6 +222,6 @@ def test_a_lost_member_is_told_and_the_remedy_works(lab: Any, registry: persist.
 
 def test_a_member_whose_module_is_not_imported_is_told(registry: persist.Registry) -> None:
     tree = {"phase": Global("nowhere_of_enums", "Phase.TRAIN")}
-    with pytest.warns(OpaqueWarning, match=r"nowhere_of_enums\.Phase\.TRAIN stayed a bare name"):
+    with pytest.warns(OpaqueWarning, match=r"nowhere_of_enums\.Phase\.TRAIN stayed a name"):
         loaded = persist.load(saved(tree, registry=registry), registry=registry)
     assert loaded == tree

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import io
+import linecache
 import pickle
+import traceback
 import warnings
 from collections import OrderedDict
 from typing import Any
@@ -183,7 +186,7 @@ def generally(monkeypatch: pytest.MonkeyPatch) -> Any:
     def run(work: Any) -> Any:
         with monkeypatch.context() as patch:
             patch.setattr(compiled, "can_be_written", lambda steps: False)
-            patch.setattr(compiled, "_WAYS", {})
+            patch.setattr(compiled, "_COMPILED", {})
             for cls in CLASSES:
                 road = adapter_of(cls)
                 patch.setattr(road, "ways", {})
@@ -240,7 +243,7 @@ def test_many_states_go_the_written_way() -> None:
 def test_arrays_cannot_be_written_by_steps_on_the_written_way() -> None:
     shared = np.zeros(3)
     states: list[Any] = [(number, number) for number in range(MANY)]
-    with pytest.raises(MigrationFailedError, match=r"first .* fails: ValueError.*read-only"):
+    with pytest.raises(MigrationFailedError, match=r"first .* failed: ValueError.*read-only"):
         pickle.loads(old_pickle(Called, [*states, (shared, "write")]))
 
 
@@ -291,3 +294,68 @@ def test_names_in_a_file_are_never_source() -> None:
         assert net.a == dict(zip(nasty, range(len(nasty)), strict=True))
     with pytest.raises(SchemaError, match="lacks the field 'a'"):
         net.__setstate__((("persist.envelope", 1, (("nasty.Net", 2, "", "fields", ()),)), ()))
+
+
+def generated(error: BaseException) -> list[traceback.FrameSummary]:
+    """The frames of generated code in the traceback of an error and of its causes."""
+    frames: list[traceback.FrameSummary] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        frames += traceback.extract_tb(cause.__traceback__)
+        cause = cause.__cause__
+    return [frame for frame in frames if frame.filename.startswith("<persist generated ")]
+
+
+class Net(V, schema="fused.lines.Net"):
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __getstate__(self) -> Any:
+        return [self.size]
+
+    def __setstate__(self, state: Any) -> None:
+        if state[0] < 0:
+            raise ValueError("negative size")
+        self.size = state[0]
+
+
+class Refused(V, version=2, schema="fused.lines.Refused"):
+    persistent = ("a",)
+
+
+@persist.migration(Refused, 1)
+def refuse(state: Any) -> Any:
+    raise LookupError("no such field")
+
+
+def test_tracebacks_show_the_lines_of_a_generated_setstate() -> None:
+    header = Net(3).__reduce_ex__(2)[2][0]
+    Net(3).__setstate__((header, [3]))  # the generated code handles a header seen before
+    with pytest.raises(ValueError, match="negative size") as caught:
+        Net(3).__setstate__((header, [-1]))
+    frame = generated(caught.value)[-1]
+    assert frame.filename.endswith(f": __setstate__ of {__name__}.{Net.__qualname__}>")
+    assert frame.line == "SETSTATE(self, state[-1])"
+
+
+def test_tracebacks_show_the_lines_of_compiled_steps() -> None:
+    record = Record("fused.lines.Refused", {"a": 1}, version=1)
+    for _ in range(MANY):
+        with pytest.raises(MigrationFailedError) as caught:
+            upgrade([record])
+    frame = generated(caught.value)[-1]
+    assert frame.filename.endswith(": migrations of fused.lines.Refused>")
+    assert frame.line == "s = s_f0(s)"
+    assert linecache.getline(frame.filename, 2) == "def advance(s, memo):\n"
+
+
+def test_the_text_of_generated_code_is_dropped_with_its_functions() -> None:
+    space: dict[str, Any] = {}
+    compiled.compiled("def once():\n    return 1\n", "a test", space)
+    name = space["once"].__code__.co_filename
+    assert linecache.getlines(name) == ["def once():\n", "    return 1\n"]
+    linecache.checkcache()
+    assert linecache.getlines(name)
+    space.clear()
+    gc.collect()
+    assert linecache.getlines(name) == []

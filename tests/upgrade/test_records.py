@@ -309,7 +309,7 @@ def test_a_made_record_says_its_version(registry):
         return Record("lab.Layer", {"weights": 1})
 
     with pytest.raises(
-        MigrationFailedError, match=r"does not say its version.*version=\.\.\.\); today's is 3"
+        MigrationFailedError, match=r"without a version.*version=\.\.\.\); the current one is 3"
     ):
         up(Record("lab.Hidden", {}), registry)
 
@@ -475,7 +475,7 @@ def test_a_bare_tuple_that_nobody_named_is_refused(registry):
 
 def test_strict_refuses_to_guess_a_version(registry):
     with pytest.raises(
-        SchemaError, match="nothing tells the version of its state of 'lab.Layer'.*stamp"
+        SchemaError, match="the version of its state of 'lab.Layer' is not known.*stamp"
     ):
         up(layer(), registry, strict=True)
     registry.stamp("lab.Layer")(lambda state: 1 if "W" in state else None)
@@ -538,7 +538,7 @@ def test_a_plan_has_no_effect_and_tells_why(registry):
     assert "lab.Layer: version 1 (unstamped = 1) to 3" in said
     assert "        1 → 2  rename('W' → 'weights')" in said
     assert "lab.Layer: version 3 (record), as today" in said
-    assert "opaque: nothing is known of the class" in said
+    assert "opaque: the class is not known" in said
     assert "cannot: no migration leads from version 1 to 2" in said
 
 
@@ -653,7 +653,7 @@ def test_what_a_function_loses_on_the_way_back_is_told():
         (3, "version 3.*from 1 to 2"),
         (0, "version 0.*from 1 to 2"),
         (True, "version True"),
-        ({"down.Buy": 1}, "'down.Buy' is no schema of 'down.By'.*'down.By'"),
+        ({"down.Buy": 1}, "'down.Buy' is not the schema of 'down.By'.*'down.By'"),
     ],
 )
 def test_a_downgrade_goes_to_a_version_that_there_was(to, words):

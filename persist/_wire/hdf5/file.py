@@ -269,7 +269,7 @@ class Walk:
 
     def _report(self, where: str, what: str) -> None:
         """Add to the file's damage, as long as the list is short."""
-        if len(self.file.damage) < _TOLD:
+        if len(self.file.damage) < _DAMAGES:
             self.file.damage.append(f"{where[:200] or '/'}: {what}")
 
     def _settle(self) -> None:
