@@ -598,6 +598,7 @@ class _TreeUpgrade:
         """Let no step write into an array that others may share."""
         for piece in case.pieces:
             freeze(piece.value, self._frozen)
+            freeze(piece.private, self._frozen)
 
 
 class _ClassInfo(NamedTuple):

@@ -85,6 +85,53 @@ def test_a_codec_state_that_begins_with_none_reaches_the_codec_whole(lab):
     ]
 
 
+# Private names belong to the class in whose body they are written.
+
+
+PRIVATE = """
+    import persist
+    class Base(persist.Versioned, version=2, schema="{name}.Base"):
+        persistent = ("__rate",)
+        def rate(self): return self.__rate
+    class Net(Base, schema="{name}.Net"):
+        persistent = {fields}
+        def own(self): return self.__rate
+    @persist.stamp(Base)
+    def by_name(state): return 2 if "__rate" in state else 1
+    persist.migration(Base, 1, persist.ops.{step})
+    """
+
+
+@BOTH
+def test_private_fields_of_a_base_survive_in_a_subclass(lab, load):
+    old = lab("""
+        class Base:
+            def __init__(self): self.__rate = 3
+        class Net(Base): pass
+        """)
+    data = pickle.dumps([old.Base(), old.Net()])
+    name = f"private.{load.__name__}"
+    lab(PRIVATE.format(name=name, fields="()", step="add('__rate', 0)"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert [one.rate() for one in load(data)] == [3, 3]
+
+
+@BOTH
+def test_a_base_and_a_subclass_may_have_private_fields_of_one_name(lab, load):
+    old = lab("""
+        class Base:
+            def __init__(self): self.__old = 3
+        class Net(Base):
+            def __init__(self): super().__init__(); self.__rate = 4
+        """)
+    data = pickle.dumps(old.Net())
+    name = f"private.both.{load.__name__}"
+    lab(PRIVATE.format(name=name, fields="('__rate',)", step="rename('__old', '__rate')"))
+    net = load(data)
+    assert (net.rate(), net.own()) == (3, 4)
+
+
 # What a class declares transient, or gives a default, is its own.
 
 
@@ -118,7 +165,7 @@ def test_a_mutable_default_is_made_anew_for_each_instance(lab, load):
     data = pickle.dumps([a, b])
     lab("""
         import persist
-        class A(persist.Versioned, schema="lab.A"):
+        class A(persist.Versioned, schema="states.Defaults"):
             persistent = {"a": None, "log": []}
         """)
     x, y = load(data)
