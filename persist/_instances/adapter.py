@@ -584,6 +584,7 @@ class ClassAdapter:
                 if case.is_migrated and not done:
                     for piece in case.pieces:
                         freeze(piece.value, frozen)
+                        freeze(piece.private, frozen)
             for piece in case.pieces:
                 if isinstance(piece.value, dict):
                     piece.value = dict(piece.value)

@@ -602,6 +602,7 @@ class _TreeUpgrade:
         """Make arrays read-only: other records, and the source tree, may share them."""
         for piece in case.pieces:
             freeze(piece.value, self._frozen)
+            freeze(piece.private, self._frozen)
 
 
 class _ClassInfo(NamedTuple):

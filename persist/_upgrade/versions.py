@@ -25,9 +25,9 @@ from persist._envelope import (
     refuse_newer,
     unwrap,
 )
-from persist._runtime.lazy_regex import regex
 from persist._trees.copier import arrays_in, has_no_arrays
 from persist._upgrade import compiled
+from persist._upgrade.private_names import has_private_names, split_private
 from persist.errors import (
     FutureVersionError,
     MigrationFailedError,
@@ -36,7 +36,7 @@ from persist.errors import (
 )
 from persist.ops import Instead
 from persist.registry import Migration, Registry
-from persist.schema import Field, Layout, Schema, demangled
+from persist.schema import Field, Layout, Schema, demangled, mangled
 from persist.tree import ABSENT, LazyArray, Record, is_slots_pair
 
 __all__ = [
@@ -52,7 +52,6 @@ __all__ = [
 ]  # fmt: skip
 
 _STATES = frozenset((dict, list, tuple, type(None), str, bytes, int, float, bool))
-_MANGLED = regex(r"_[^_].*?__.")
 
 
 @attrs.frozen
@@ -160,6 +159,8 @@ class _StatePart:
     course: VersionPath | None = None
     fingerprint: str = ""
     done: int = 0  # steps that compiled code has done already
+    private: dict[str, Any] = attrs.field(factory=dict)  # of a base, out of an unversioned state
+    hides: frozenset[str] = frozenset()  # private fields that no base's stamps and steps see
 
     @property
     def knows_its_gaps(self) -> bool:
@@ -384,18 +385,30 @@ def _bare(
     """The pieces of a state that does not state the owners of fields: all are in that of the leaf."""
     has_codec = any(part.kind == CODEC for part in target.parts)
     value = _plain_state(state, has_codec)
-    if isinstance(value, dict) and any(
-        type(name) is str and name[:1] == "_" and _MANGLED.match(name) for name in value
-    ):
-        names = (*target.owners, *owners())
-        value = {demangled(name, names): item for name, item in value.items()}
+    private: dict[str, dict[str, Any]] = {}
+    hidden: set[str] = (
+        set()
+    )  # private fields of the instance's own class: no base's stamp sees them
+    if isinstance(value, dict) and has_private_names(value):
+        if version is None and all(part.kind == FIELDS for part in target.parts):
+            value, private = split_private(value, _private_owners(target, registry, owners))
+            leaf = private.pop(target.leaf.schema.name, {})
+            value.update(leaf)
+            hidden = leaf.keys() & target.leaf.names
+        else:
+            names = (*target.owners, *owners())
+            value = {demangled(name, names): item for name, item in value.items()}
     pieces = []
     for part in target.parts:
         is_leaf = part is target.leaf
         if version is not None:
             found, how = (version if is_leaf else part.schema.version), "record"
         else:
-            found, how = registry.stamp_of(part.schema.name, value)
+            own, seen = private.get(part.schema.name, {}), value
+            if isinstance(value, dict) and not is_leaf and (own or hidden):
+                seen = {name: item for name, item in value.items() if name not in hidden}
+                seen.update(own)
+            found, how = registry.stamp_of(part.schema.name, seen)
         note = "" if is_leaf or isinstance(value, dict) else "the state has no names"
         kind = (CODEC if part.kind == CODEC else FIELDS) if is_leaf else INSIDE
         pieces.append(
@@ -409,9 +422,26 @@ def _bare(
                 part.schema,
                 part,
                 note,
+                private=private.get(part.schema.name, {}),
+                hides=frozenset(hidden if is_leaf else ()),
             )
         )
     return pieces
+
+
+def _private_owners(
+    target: TargetLayout, registry: Registry, owners: Callable[[], Iterable[str]]
+) -> list[tuple[str, set[str], set[str]]]:
+    """Each class with the names by which Python may have mangled its private attributes."""
+    listed = []
+    for part in target.parts:
+        schema = part.schema
+        old = owners() if part is target.leaf else registry.old_names(schema.qualname)
+        names = {name.rpartition(".")[2] for name in (schema.qualname, schema.name, *old)}
+        if part is target.leaf:
+            names.update(target.owners)
+        listed.append((schema.name, names, part.names))
+    return listed
 
 
 def _plain_state(state: Any, has_codec: bool) -> Any:
@@ -638,8 +668,13 @@ def _run_shared(
     }
     if piece.part is not None:
         hidden -= piece.part.names
+    if piece is not pieces[-1]:
+        hidden |= pieces[-1].hides
     rest = {name: item for name, item in whole.items() if name in hidden}
     mine: Any = {name: item for name, item in whole.items() if name not in hidden}
+    for name in piece.private.keys() & mine.keys():
+        rest[name] = mine.pop(name)  # a private field of the same name, of the instance's own class
+    mine.update(piece.private)
     assert piece.course is not None
     for step in piece.course.steps:
         if not isinstance(mine, dict):
@@ -668,6 +703,10 @@ def _run_shared(
         kept = {name: item for name, item in mine.items() if name not in watched.seen}
         given = dict(dict.items(result))
         mine = {**{name: kept[name] for name in kept if name not in given}, **given}
+    if piece.private and isinstance(mine, dict):
+        piece.private = {
+            name: mine.pop(name) for name in list(mine) if name in piece.private or name in rest
+        }
     return {**rest, **mine} if isinstance(mine, dict) else mine
 
 
@@ -686,6 +725,8 @@ def _sort(case: InstanceUpgrade, unknown: str) -> None:
     """Assign the fields to the current classes, whichever class owned them in the file."""
     target = case.target
     own = {piece.name: piece for piece in case.pieces if piece.kind != INSIDE}
+    private = {piece.name: piece.private for piece in case.pieces if piece.private}
+    moved: dict[str, str] = {}  # private fields of a base that does not declare them: name in left
     left: dict[Any, Any] = {}
     found: list[tuple[TargetPart, dict[Any, Any]]] = []
     for part in target.parts:
@@ -701,10 +742,19 @@ def _sort(case: InstanceUpgrade, unknown: str) -> None:
         for name, item in value.items():
             if name not in names:
                 left.setdefault(name, item)
+        for name, item in private.get(part.schema.name, {}).items():
+            if name in names:
+                found[-1][1][name] = item
+            else:
+                cls = part.schema.cls
+                moved[name] = name if cls is None else mangled(name, cls)
+                left.setdefault(moved[name], item)
     for part, fields in found:
         for field in part.fields:
             if field.name not in fields and field.name in left:
                 fields[field.name] = left.pop(field.name)
+            elif field.name not in fields and moved.get(field.name) in left:
+                fields[field.name] = left.pop(moved[field.name])
         for field in part.transients:
             fields.pop(field.name, None)
         if part is target.leaf and target.is_open:
