@@ -1,7 +1,7 @@
 """Load what was saved years ago, and keep what is saved today loadable in decades.
 
-The face is lazy: ``import persist`` imports nothing but this file, and each
-name what it needs. Start reading in `persist._api.files`, the spine.
+Public names are imported lazily: ``import persist`` imports only this file, and the first use of a
+name imports its module. Start reading in `persist._api.files`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from persist.tree import Record
     from persist.versioned import Versioned, downgrade, resource
 
-# Name -> where it is made.
+# Name -> the module that defines it.
 _HOMES = {
     "__version__": "persist._version",
     "Checkpoints": "persist.checkpoints",
