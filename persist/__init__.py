@@ -1,7 +1,7 @@
 """Load what was saved years ago, and keep what is saved today loadable in decades.
 
-The face is lazy: ``import persist`` imports nothing but this file, and each
-name what it needs. Start reading in `persist._api.load`.
+Public names are imported lazily: ``import persist`` imports only this file, and the first use of a
+name imports its module. Start reading in `persist._api.load`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from persist.tree import Record
     from persist.versioned import Versioned, downgrade, resource
 
-# Name -> where it is made.
+# Name -> the module that defines it.
 _HOMES = {
     "__version__": "persist._version",
     "Checkpoints": "persist.checkpoints",

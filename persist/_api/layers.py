@@ -34,10 +34,10 @@ def peel(source: Source, broken: list[str] | None = None) -> tuple[Source, str] 
     Args:
         source: the file, or what was inside its outer layer.
         broken: a layer that breaks off, or is broken, gives what is whole before that, and this
-            list is told; None makes it an error.
+            list is reported there; None makes it an error.
 
     Raises:
-        DamagedFileError: the layer breaks off or is broken; told is how much was whole.
+        DamagedFileError: the layer is truncated or broken; the error states how much was intact.
         LimitError: it would make more than the limits allow.
         MissingExtraError: the library for it is not installed.
         UnknownFormatError: it is a ZIP of several members, and nobody's.

@@ -23,7 +23,7 @@ def schemas_in_file(registry: Registry) -> Callable[[Iterable[str]], list[dict[s
     """Return a function from the names in a file to the entries of the manifest.
 
     A class whose declaration is faulty has no layout that could be listed. Its instances cannot be
-    saved, and that error tells why; but its records, of a file that was only read, can.
+    saved, and that error states why; but its records, of a file that was only read, can.
     """
 
     def listed(names: Iterable[str]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from persist.tree import ABSENT, Global, Record, step_of
 
 __all__ = ["assume", "check_is", "placed", "state_of"]
 
-_METADATA = "__metadata__"  # of safetensors: text beside the arrays
+_METADATA = "__metadata__"  # of safetensors: text next to the arrays
 
 
 def state_of(value: Any, cls: type, registry: Registry) -> Any:
@@ -44,11 +44,11 @@ def state_of(value: Any, cls: type, registry: Registry) -> Any:
 def placed(
     tree: Any, looker: PackView, at: str, cls: type, registry: Registry, file: str | None = None
 ) -> Any:
-    """Return a tree in which what stands at a path is a record of a class; the rest is kept.
+    """Return a tree in which the value at a path is a record of a class; the rest is kept.
 
     Args:
         tree: of a file; the container that holds the part is changed.
-        looker: says what stands in it.
+        looker: lists the children of a value.
         at: the natural path; "" is the root.
         cls: a declared class.
         registry: what declares it.
@@ -84,7 +84,7 @@ def placed(
 
 
 def assume(tree: Any, version: int, registry: Registry) -> None:
-    """Give a version to each record of a declared class whose state tells none.
+    """Give a version to each record of a declared class whose state contains none.
 
     A record says its version in its envelope or by a stamp; where neither does, it gets this one.
 

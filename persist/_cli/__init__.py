@@ -1,11 +1,11 @@
-"""The command ``persist``: one verb, one module of this package, found by walking it.
+"""The command ``persist``. Each verb is one module of this package, discovered by listing it.
 
-A verb's module has a docstring, whose first line is the help, ``add(parser)``,
-which declares its arguments, and ``run(args)``, which returns the exit status.
-Nothing beyond argparse is imported before a verb runs.
+The module of a verb has a docstring, whose first line is the help; ``add(parser)``, which declares
+its arguments; and ``run(args)``, which returns the exit status. Nothing beyond argparse is imported
+before a verb runs.
 
-Exit status: 0 all is well; 1 some file failed, or nothing fits what was asked for, and it
-was told; 2 the command was not understood; 130 interrupted.
+Exit status: 0 success; 1 some file failed or nothing matched, which was reported; 2 the command was
+not understood; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("persist: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output has gone: `persist inspect ... | head`
+    except BrokenPipeError:  # the reader of our output has ended: `persist inspect ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="persist",
         description="Open, upgrade and convert experiment files, without the frameworks that wrote them.",
-        epilog="Exit status: 0 all is well, 1 some file failed, 2 the command was not understood.",
+        epilog="Exit status: 0 success, 1 some file failed, 2 the command was not understood.",
     )
     parser.add_argument("--version", action="version", version=f"persist {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
@@ -68,5 +68,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def verb_names() -> list[str]:
-    """Return the verbs: the modules of this package, but for those that begin with ``_``."""
+    """Return the verbs: the modules of this package whose names do not begin with ``_``."""
     return [name for name in modules_in(__path__) if not name.startswith("_")]

@@ -1,4 +1,4 @@
-"""Run a verb over files: one that fails is told, and does not stop the others."""
+"""Run a verb over files: failures are reported, and do not stop the run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from persist._cli._out import plain
 from persist.errors import PersistError, UnknownFormatError
 
-__all__ = ["each", "told", "warnings_told"]
+__all__ = ["each", "error_line", "warnings_reported"]
 
 
 def each(
@@ -28,29 +28,29 @@ def each(
 
     Args:
         files: as the user named them.
-        act: what is done with one.
-        inside: what is done with a file in a folder that was named; a file there that no reader
-            knows is counted, and is no failure. None: folders are not walked through.
-        known_only: files of which the same holds, though ``inside`` is None.
+        act: called with each file that was named.
+        inside: called with each file in a folder that was named; a file there in an unknown
+            format is counted, and is not a failure. None: folders are not walked through.
+        known_only: files that may have an unknown format too, where ``inside`` is None.
     """
     status = 0
     strangers: list[str] = []
-    with warnings_told():
+    with warnings_reported():
         for file, is_named in ((file, True) for file in files) if inside is None else _all(files):
             try:
                 act(file) if is_named or inside is None else inside(file)
-            except BrokenPipeError:  # nobody reads what is told
+            except BrokenPipeError:  # nobody reads the output
                 raise
             except Exception as error:
                 is_inside = not is_named or file in known_only
                 if is_inside and isinstance(error, UnknownFormatError):
                     strangers.append(file)
                     continue
-                print(f"persist: {told(error, file)}", file=sys.stderr)
+                print(f"persist: {error_line(error, file)}", file=sys.stderr)
                 status = 1
     if strangers:
         count = len(strangers)
-        what = "is no experiment file" if count == 1 else "are no experiment files"
+        what = "is not an experiment file" if count == 1 else "are not experiment files"
         more = f" and {count - 4:,} more" if count > 4 else ""
         print(
             plain(f"persist: {count:,} {what}: {', '.join(strangers[:4])}{more}"), file=sys.stderr
@@ -59,19 +59,19 @@ def each(
 
 
 def _all(files: Iterable[str]) -> Iterator[tuple[str, bool]]:
-    """Every file, and whether it was named itself."""
-    from persist._cli._folders import found
+    """Yield each file, and whether it was named itself."""
+    from persist._cli._folders import files_in
 
     for file in files:
         if not os.path.isdir(file):
             yield file, True
             continue
-        for path, _ in found(Path(file)):
+        for path, _ in files_in(Path(file)):
             yield str(path), path == Path(file)
 
 
-def told(error: BaseException, file: str) -> str:
-    """Return an error as one line that begins with the file."""
+def error_line(error: BaseException, file: str) -> str:
+    """Return an error as text that begins with the name of the file."""
     from persist._trees.show import printable
 
     if isinstance(error, PersistError):
@@ -79,12 +79,12 @@ def told(error: BaseException, file: str) -> str:
     elif isinstance(error, OSError):
         text = f"{error.filename or file}: {error.strerror or error}"
     elif isinstance(error, MemoryError):
-        text = "there is not enough memory."
+        text = "not enough memory."
     else:
         last = traceback.extract_tb(error.__traceback__)[-1]
         text = (
             f"{type(error).__name__}: {error} ({os.path.basename(last.filename)}:{last.lineno}). "
-            "This is a fault of persist, not of the file: please report it with the file."
+            "This is a bug in persist, not in the file: please report it together with the file."
         )
     lines = [line if line.isprintable() else repr(line)[1:-1] for line in text.splitlines()]
     text = "\n  ".join(lines)
@@ -92,11 +92,11 @@ def told(error: BaseException, file: str) -> str:
 
 
 @contextmanager
-def warnings_told() -> Iterator[None]:
-    """Tell warnings as sentences, without the line of ours that raised them.
+def warnings_reported() -> Iterator[None]:
+    """Print warnings as sentences, without the source line that raised them.
 
-    Those that differ only in the file, in numbers and in paths are told once, with how many more
-    there were, when all is done.
+    Warnings that differ only in the file, in numbers and in paths are printed once, at the end, with
+    their number: a run over thousands of old files repeats the same few.
     """
     first: dict[tuple[type, str], str] = {}
     counts: Counter[tuple[type, str]] = Counter()
@@ -120,6 +120,6 @@ def warnings_told() -> Iterator[None]:
 
 
 def _kind_of(text: str) -> str:
-    """A warning without its file, its numbers, and the places that it quotes."""
+    """Return a warning without its file, its numbers, and the paths that it quotes."""
     _, _, sentence = text.partition(": ")
     return re.sub(r"\bat '[^']*'|\d+", "#", sentence or text)

@@ -1,4 +1,4 @@
-"""Folders that are named on the command line: one thing, or many files."""
+"""Folders on the command line: one experiment file (a saved model), or a folder of many."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-__all__ = ["containers", "found", "local"]
+__all__ = ["containers", "files_in", "local"]
 
 
 def local(name: str) -> str:
-    """Return the path that a file:// URL means; anything else as it is."""
+    """Return the path of a file:// URL; any other text unchanged."""
     if not name.startswith("file://"):
         return name
     from urllib.parse import urlsplit
@@ -21,13 +21,13 @@ def local(name: str) -> str:
     return url2pathname(urlsplit(name).path)
 
 
-def found(source: Path, but: tuple[Path, ...] = ()) -> Iterator[tuple[Path, Path]]:
-    """Yield what is to be looked at, and its place below what was named.
+def files_in(source: Path, but: tuple[Path, ...] = ()) -> Iterator[tuple[Path, Path]]:
+    """Yield each experiment file, and its path relative to the folder that was named.
 
     Args:
-        but: folders that are not walked through.
-        source: a file, or a folder that is one thing, which is all there is; any other folder is
-            walked through: its files, and the folders in it that are one thing.
+        source: a file, or a folder that is one experiment file, which is yielded alone; any other
+            folder is walked through.
+        but: folders that are skipped.
     """
     if not source.is_dir() or _is_one(source):
         yield source, Path(source.name)
@@ -39,7 +39,9 @@ def found(source: Path, but: tuple[Path, ...] = ()) -> Iterator[tuple[Path, Path
         whole = [name for name in folders if _is_one(here / name)]
         folders[:] = sorted(name for name in folders if name not in whole and name[0] != ".")
         for name in sorted([*whole, *files]):
-            is_one = name in whole or (here / name).is_file()  # a pipe or a device has no end
+            is_one = (
+                name in whole or (here / name).is_file()
+            )  # reading a pipe or a device might never end
             if is_one and not name.startswith("."):
                 yield here / name, (here / name).relative_to(source)
 
@@ -51,11 +53,11 @@ def containers(
 
     Args:
         named: files and folders.
-        what: those that are wanted, in words, for the error of a folder without one.
-        wanted: which of them are; a damaged one is, so that it is told.
+        what: a description of the wanted files, for the error of a folder without one.
+        wanted: whether a file is wanted; damaged files always are, so that they are reported.
 
     Returns:
-        The files, and an exit status: 1 if a folder has none.
+        The files, and an exit status: 1 if a folder has none of them.
     """
     from persist import _container
     from persist._cli._out import plain
@@ -69,7 +71,7 @@ def containers(
             files.append(name)
             continue
         inside = []
-        for path, _ in found(Path(name)):
+        for path, _ in files_in(Path(name)):
             if not path.is_file():
                 continue
             try:
@@ -79,14 +81,14 @@ def containers(
                 is_wanted = True
             inside += [str(path)] * is_wanted
         if not inside:
-            print(plain(f"persist: {name}: there is no file in it {what}."), file=sys.stderr)
+            print(plain(f"persist: {name}: it contains no file {what}."), file=sys.stderr)
             status = 1
         files += inside
     return files, status
 
 
 def _is_one(folder: Path) -> bool:
-    """Whether a folder is one thing, as a saved model is; a series of checkpoints is many."""
+    """Whether a folder is one experiment file, as a saved model is; a series of checkpoints is many."""
     from persist._api.detect import choose
     from persist._wire.base.source import open_source
     from persist.errors import FormatError

@@ -1,4 +1,4 @@
-"""The user's own knowledge on the command line: modules to import, folders of migrations."""
+"""Declarations from the command line: modules to import, folders of migrations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from persist.errors import PersistError
 
-if TYPE_CHECKING:  # imported when it is needed, so that `--help` is quick
+if TYPE_CHECKING:  # imported lazily, so that `--help` is fast
     from persist.registry import Registry
 
 __all__ = ["add", "registry_of"]
@@ -39,7 +39,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def registry_of(args: argparse.Namespace) -> Registry:
-    """Import what the command line names, and return the registry that knows it.
+    """Import the modules that the command line names, and return the registry with their declarations.
 
     Raises:
         PersistError: a module or folder cannot be imported.
@@ -76,7 +76,7 @@ def _import(name: str) -> None:
         raise PersistError(
             f"--import {name}: there is no such file.", remedy="Name a module, or a file of Python."
         )
-    # A file names its classes by the module as programs import it: from the top of its package.
+    # Files name classes by the module name that programs import, so the import starts at the top package.
     parts = [] if path.stem == "__init__" else [path.stem]
     top = path.parent
     while (top / "__init__.py").is_file():
@@ -87,7 +87,7 @@ def _import(name: str) -> None:
     found = importlib.import_module(".".join(parts))
     if os.path.realpath(found.__file__ or "") != os.path.realpath(path):
         raise PersistError(
-            f"--import {name}: another module is called {found.__name__!r}: {found.__file__}.",
+            f"--import {name}: another module has the name {found.__name__!r}: {found.__file__}.",
             remedy="Rename the file.",
         )
 
@@ -104,7 +104,7 @@ def _packs_in(folder: Path) -> list[Registry]:
     for path in sorted(folder.glob("*.py")):
         if path.name.startswith("_"):
             continue
-        # A pack may be called like the library that it knows; that name stays the library's.
+        # A pack may have the name of its library, which must stay importable under that name.
         name = f"_persist_migrations.{path.stem}"
         spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None

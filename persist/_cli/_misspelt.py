@@ -1,4 +1,4 @@
-"""The nearest word to one that was not understood."""
+"""Suggest the nearest known word for a misspelt one."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ __all__ = ["nearest", "unknown_verb"]
 
 
 def nearest(word: str, known: Iterable[str], most: int = 3) -> list[str]:
-    """Return the known words that are most like one, the best first."""
+    """Return the known words that are most similar, the best first."""
     import difflib
 
     return difflib.get_close_matches(word, list(known), most, 0.6)
 
 
 def unknown_verb(arguments: Sequence[str], verbs: Sequence[str]) -> str:
-    """Return what is wrong with the verb of a command line, and which is meant; empty if nothing is."""
+    """Return an error text for an unknown verb, with a suggestion; "" if the verb is known."""
     verb = next((word for word in arguments if not word.startswith("-")), None)
     if verb is None or verb in verbs or arguments[0] != verb:
         return ""

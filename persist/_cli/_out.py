@@ -1,4 +1,4 @@
-"""Printing: plain text, and prettier on a terminal where rich is installed."""
+"""Printing: plain text, coloured on a terminal if rich is installed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _STYLES = (
 
 
 def show(text: str) -> None:
-    """Print a page; what a terminal would take for a command is escaped."""
+    """Print a page; terminal control characters are escaped."""
     text = plain(text)
     console = _console(sys.stdout)
     if console is None:
@@ -35,13 +35,13 @@ def show(text: str) -> None:
 
 
 def plain(text: str) -> str:
-    """Return text whose every line is printable: names in a file can hold anything."""
+    """Return text in which every line is printable: names in a file may contain control characters."""
     lines = (line if line.isprintable() else repr(line)[1:-1] for line in text.split("\n"))
     return "\n".join(lines)
 
 
 def progress(files: Iterable[Any], total: int, what: str) -> Iterator[Any]:
-    """Yield the files, with a bar on a terminal's error stream where rich is installed."""
+    """Yield the files, with a progress bar on standard error, if that is a terminal and rich is installed."""
     console = _console(sys.stderr)
     if console is None or total < 2:
         yield from files

@@ -1,4 +1,4 @@
-"""What the verbs of a project share: ``--import``, ``--project``, and how errors are told."""
+"""What the verbs of a project share: ``--import``, ``--project``, and reporting of errors."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="MODULE",
         action="append",
         default=[],
-        help="a module that declares your classes and steps, beside those that [tool.persist] of "
+        help="a module that declares your classes and steps, in addition to those that [tool.persist] of "
         "pyproject.toml names; may be repeated",
     )
     parser.add_argument(
         "--project",
         metavar="FOLDER",
         type=Path,
-        help="the folder of pyproject.toml; the next one upwards from here by default",
+        help="the folder of pyproject.toml; by default the nearest one upwards from the current folder",
     )
 
 
 def project_of(args: argparse.Namespace) -> Project:
-    """Return the project that the command line means."""
+    """Return the project that the command line names."""
     from persist.history.project import find_project
 
     return find_project(args.project, args.imports)
 
 
 def reporting(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
-    """Let a verb end with status 2 and the error's text where the project cannot be used."""
+    """Make a verb print the error and return status 2 if the project cannot be used."""
 
     @functools.wraps(run)
     def wrapped(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The options of a verb that say how files are read; they mean what they mean in `persist.load`."""
+"""Options of a verb for reading files, with the meaning that they have in `persist.load`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ __all__ = ["add", "loading", "opening", "untrusted"]
 
 
 def add(parser: argparse.ArgumentParser, *, loads: bool = False) -> None:
-    """Declare ``--py2-str`` and ``--salvage``; for what loads, ``--trust`` and ``--strict``, too."""
+    """Declare ``--py2-str`` and ``--salvage``; for verbs that load, ``--trust`` and ``--strict`` too."""
     parser.add_argument(
         "--py2-str",
         metavar="ENCODING",
         help="what Python 2's str becomes: text, bytes, or an encoding such as latin-1",
     )
-    parser.add_argument("--salvage", action="store_true", help="what is whole of a damaged file")
+    parser.add_argument(
+        "--salvage", action="store_true", help="read the intact part of a damaged file"
+    )
     if not loads:
         return
     parser.add_argument(
@@ -25,12 +27,12 @@ def add(parser: argparse.ArgumentParser, *, loads: bool = False) -> None:
         metavar="NAME",
         action="append",
         default=[],
-        help="a class that your programs load with trust=: its records are none of unknown classes",
+        help="a class that your programs load with trust=, so that its records need no declaration",
     )
     parser.add_argument(
         "--strict",
         action="store_true",
-        help="a class of which nothing is known is a failure, and so is a version that nothing tells",
+        help="undeclared classes and undeterminable versions are failures",
     )
 
 
@@ -40,7 +42,7 @@ def opening(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def loading(args: argparse.Namespace) -> dict[str, Any]:
-    """Return all of them, for a container to say how it was made; those with a default are left out."""
+    """Return all options that differ from their defaults, to be stored as the origin of a container."""
     names = ("py2_str", "salvage", "unknown", "strict", "trust")
     said = {name: getattr(args, name, None) for name in names}
     return {name: value for name, value in said.items() if value and value != "warn"}

@@ -1,4 +1,4 @@
-"""Whether a file that an earlier upgrade wrote is what an upgrade would write now."""
+"""Decide whether a file that an earlier upgrade wrote is stale: an upgrade would write it differently now."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["Verdict", "look", "steps_of"]
 
 
 class Verdict(NamedTuple):
-    """What is to be done about a target that exists.
+    """The result for a target that exists.
 
     Attributes:
-        stale: why it is not what an upgrade would write now; empty where it is.
-        is_ours: whether an upgrade wrote it, so that it may be written again.
+        stale: why an upgrade would write it differently now; empty if it would not.
+        is_ours: whether an upgrade wrote it, so that it may be overwritten.
     """
 
     stale: str
@@ -30,13 +30,13 @@ class Verdict(NamedTuple):
 
 
 def look(source: Path, target: Path, registry: Registry, options: dict[str, Any]) -> Verdict:
-    """Compare a target with its source, and with what is known today.
+    """Compare a target with its source and the current declarations.
 
     Args:
-        source: what is to be upgraded.
-        target: what is there already.
+        source: the file to upgrade.
+        target: the existing file.
         registry: the user's schemas, aliases, stamps and steps.
-        options: how the source is read.
+        options: the options with which the source is read.
 
     Raises:
         PersistError: the target cannot be read.
@@ -57,7 +57,7 @@ def look(source: Path, target: Path, registry: Registry, options: dict[str, Any]
             same = target.is_file() and source.is_file() and digest_of(target) == digest_of(source)
             return Verdict("" if same else _older(source, target), False)
         plan = records.plan(file.tree, file.knowledge, file=file.name)
-        if not isinstance(said, dict):  # a format that does not tell where it comes from
+        if not isinstance(said, dict):  # a format that does not record its origin
             return Verdict(_older(source, target) or _of_plan(plan), False)
         if "sha256" in said:
             changed = [said.get("size"), said["sha256"]] != list(digest_of(source))
@@ -75,7 +75,7 @@ def _older(source: Path, target: Path) -> str:
 def _time(path: Path) -> int:
     try:
         return path.stat().st_mtime_ns
-    except FileNotFoundError:  # a checkpoint prefix is no file
+    except FileNotFoundError:  # a checkpoint prefix is not a file itself
         return 0
 
 
@@ -84,17 +84,17 @@ def _of_options(said: dict[str, Any], options: dict[str, Any]) -> str:
     if then == options:
         return ""
     names = sorted(name for name in {*then, *options} if then.get(name) != options.get(name))
-    return f"it was made with another {', '.join('--' + name.replace('_', '-') for name in names)}"
+    return f"it was written with a different {', '.join('--' + name.replace('_', '-') for name in names)}"
 
 
 def _of_plan(plan: Plan) -> str:
     for entry in plan:
         if entry.problem is not None or entry.steps:
-            course = next((one for one in entry.courses if one.steps), None)
-            way = "" if course is None else f" of {course.schema}"
-            return f"it is of an older version{way}"
+            path = next((one for one in entry.courses if one.steps), None)
+            schema = "" if path is None else f" of {path.schema}"
+            return f"it is of an older version{schema}"
         if entry.aliases:
-            return f"{entry.qualname} is {entry.today} today"
+            return f"{entry.qualname} is now {entry.today}"
     return ""
 
 
@@ -102,7 +102,7 @@ def _of_knowledge(file: File, said: dict[str, Any], plan: Plan) -> str:
     known = file.knowledge
     for name in said.get("opaque", ()):
         if known.schema_for(known.resolve(name)) is not None:
-            return f"{name} was unknown then, and is declared now"
+            return f"{name} was not declared then, but is declared now"
     why = _of_plan(plan)
     if why:
         return why
@@ -111,7 +111,7 @@ def _of_knowledge(file: File, said: dict[str, Any], plan: Plan) -> str:
         if schema is None or schema.cls is None:
             continue
         if (schema.version, schema.fingerprint) != (one.get("version"), one.get("fingerprint")):
-            return f"{schema.name} is declared otherwise now"
+            return f"the declaration of {schema.name} has changed"
     for one in said.get("steps", ()):
         if _is_changed(one, known):
             what = "stamp" if one[1] is None else f"step {one[1]} to {one[2]}"
@@ -120,20 +120,20 @@ def _of_knowledge(file: File, said: dict[str, Any], plan: Plan) -> str:
 
 
 def steps_of(plan: Plan, registry: Registry) -> list[list[Any]]:
-    """Return the steps and stamps that an upgrade took, once each: schema, from, to, digest.
+    """Return the steps and stamps that an upgrade used, once each: schema, from, to, digest.
 
-    Of a stamp, from and to are its version's: null.
+    For a stamp, from and to are None.
     """
     found: dict[tuple[Any, ...], list[Any]] = {}
     for entry in plan:
-        for course in entry.courses:
-            for step in course.steps:
+        for path in entry.courses:
+            for step in path.steps:
                 key = (step.schema, step.start, step.to)
                 if key not in found:
                     found[key] = [*key, _digest_of_step(step)]
-            if course.how.startswith("stamp") and (course.schema,) not in found:
-                digest = _digest_of_stamps(registry, course.schema)
-                found[(course.schema,)] = [course.schema, None, None, digest]
+            if path.how.startswith("stamp") and (path.schema,) not in found:
+                digest = _digest_of_stamps(registry, path.schema)
+                found[(path.schema,)] = [path.schema, None, None, digest]
     return list(found.values())
 
 
@@ -169,7 +169,7 @@ def _values(op: Any) -> list[Any]:
 
 
 def _source(function: Any) -> str:
-    """The text of a function; of one without a text, its name."""
+    """Return the source of a function; without one, its name and bytecode."""
     try:
         return inspect.getsource(function)
     except (OSError, TypeError):

@@ -1,4 +1,4 @@
-"""Write what was read from a file: the user's metadata goes along, and where it came from is noted."""
+"""Write a tree that was read from another file, with that file's metadata and a note of its origin."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from persist._api.file import File
     from persist.registry import Registry
 
-__all__ = ["UPGRADED", "beside", "digest_of", "metadata_of", "named", "save", "upgraded_from"]
+__all__ = ["UPGRADED", "digest_of", "metadata_of", "removing", "save", "temporary", "upgraded_from"]
 
 UPGRADED = "upgraded_from"  # the key in a container's metadata
 _CHUNK = 1 << 20
 
 
 def metadata_of(file: File) -> Any:
-    """Return the metadata that a file's user gave, None where there is none."""
+    """Return the user's metadata of a file, or None."""
     found = file.structure.get("metadata") if file.format in ("persist", "safetensors") else None
     return found or None
 
@@ -42,16 +42,16 @@ def save(
     """Save a tree that was read from a file, with that file's metadata.
 
     Args:
-        tree: what is written.
-        target: a path.
-        file: where it was read.
+        tree: the tree to write.
+        target: the path to write to.
+        file: the open file that the tree was read from.
         format: as for `persist.save`.
         registry: as for `persist.save`.
-        upgraded: where it comes from; kept in a container beside the user's metadata.
-        options: those of `persist.save`.
+        upgraded: the origin of the tree; stored in a container next to the user's metadata.
+        options: further options of `persist.save`.
 
     Returns:
-        Whether the file has metadata that the format cannot hold.
+        True if metadata was left out, because the format cannot hold it.
     """
     import persist
     from persist._api.save import refuse_suffix, save_tree, tree_of
@@ -77,7 +77,7 @@ def save(
 
 
 def _with(metadata: Any, upgraded: dict[str, Any]) -> dict[str, Any]:
-    """Metadata and where the file comes from; an older such note stays, inside the new one."""
+    """Add the origin to metadata; an origin that is there already is nested in the new one."""
     if metadata is None:
         return {UPGRADED: upgraded}
     if not isinstance(metadata, dict):
@@ -88,7 +88,7 @@ def _with(metadata: Any, upgraded: dict[str, Any]) -> dict[str, Any]:
 
 
 def _as_text(metadata: Any) -> dict[str, str]:
-    """Metadata as safetensors has it: text by name."""
+    """Convert metadata to what safetensors holds: a mapping of text to text."""
     named = metadata if isinstance(metadata, dict) else {"metadata": metadata}
     return {
         str(name): value if isinstance(value, str) else json.dumps(value)
@@ -96,8 +96,8 @@ def _as_text(metadata: Any) -> dict[str, str]:
     }
 
 
-def beside(target: Path, ending: str) -> Path:
-    """Return where a target is written first, in its folder."""
+def temporary(target: Path, ending: str) -> Path:
+    """Return the temporary path for a target: in the same folder, so that it can be renamed."""
     _remove_leftovers(target.parent)
     return target.with_name(f".{target.name}.{_host()}-{os.getpid()}.part{ending}")
 
@@ -108,13 +108,13 @@ def _host() -> str:
 
 @functools.cache
 def _remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes of this machine left in a folder; once a run, since it may be large."""
+    """Remove temporary files of killed processes of this machine; once per run, since listing a folder may be slow."""
     left = re.compile(rf"\..*\.{_host()}-(\d+)\.part.*", re.DOTALL)
-    if os.name == "nt" or not folder.is_dir():  # Windows has no harmless question whether one lives
+    if os.name == "nt" or not folder.is_dir():  # os.kill(pid, 0) would end the process on Windows
         return
     for name in os.listdir(folder):
-        found = left.fullmatch(name)
-        if found is not None and not _is_alive(int(found[1])):
+        match = left.fullmatch(name)
+        if match is not None and not _is_alive(int(match[1])):
             (folder / name).unlink(missing_ok=True)
 
 
@@ -123,14 +123,14 @@ def _is_alive(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # somebody else's
+    except OSError:  # a process of another user
         return True
     return True
 
 
 @contextlib.contextmanager
-def named(written: Path, target: Path) -> Iterator[None]:
-    """Remove a temporary file at the end; errors tell of the file that it was to become."""
+def removing(written: Path, target: Path) -> Iterator[None]:
+    """Remove a temporary file at the end; errors name the target in place of it."""
     from persist.errors import PersistError
 
     try:
@@ -150,14 +150,14 @@ def named(written: Path, target: Path) -> Iterator[None]:
 def upgraded_from(
     file: File, source: Path, steps: list[list[Any]], opaque: list[str], options: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return what a container says of the file that it was made from.
+    """Return the origin that is stored in a container: the file that it was made from.
 
     Args:
-        file: the source, open.
+        file: the open source.
         source: its path, for its name and digest.
-        steps: those that were taken.
-        opaque: the classes of which nothing is known.
-        options: how the source was read.
+        steps: the migrations that were applied.
+        opaque: the names of undeclared classes.
+        options: the options with which the source was read.
     """
     size, digest = digest_of(source)
     said = {"steps": steps, "opaque": opaque, "options": options}
@@ -172,9 +172,9 @@ def upgraded_from(
 
 
 def digest_of(source: Path) -> tuple[int, str]:
-    """Return how many bytes a source has, and their SHA-256.
+    """Return the size of a source in bytes, and its SHA-256.
 
-    Of a folder, and of a checkpoint prefix, those of its files, with their names, in order.
+    For a folder or a checkpoint prefix: of all its files, with their names, in order.
     """
     state, size = hashlib.sha256(), 0
     files = list(_files_of(source))

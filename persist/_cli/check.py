@@ -1,7 +1,7 @@
-"""Check that no class changed without its version, and that every old file still loads.
+"""Check that no class changed without a new version, and that every old file still loads.
 
-Compares the classes with the lock file, looks for versions without a way up, and loads the golden
-files. For CI: the status is 1 where something falls short.
+Compares the classes with the lock file, looks for versions that cannot be upgraded, and loads the
+golden files. For CI: the exit status is 1 if a check fails.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--coverage",
         action="store_true",
-        help="list which golden files go through each step; one that none covers is an error",
+        help="list the golden files that use each step; a step without one is an error",
     )
-    parser.add_argument("--no-golden", action="store_true", help="leave the golden files out")
+    parser.add_argument("--no-golden", action="store_true", help="do not load the golden files")
     parser.add_argument(
         "--against",
         metavar="LOCK",
-        help="an older lock file, or a revision of git whose lock file is meant: what it has must be there still",
+        help="an older lock file, or a git revision that has one: none of its versions may be missing",
     )
     _project.add(parser)
 
 
 @reporting
 def run(args: argparse.Namespace) -> int:
-    """Check the project; 1 where something falls short."""
+    """Check the project; 1 if a check fails."""
     import functools
 
     from persist._cli._out import progress, show
@@ -69,14 +69,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _coverage(result: Result) -> str:
-    lines = ["steps and the golden files that go through them:"]
+    lines = ["steps and the golden files that use them:"]
     for (schema, first, last), files in sorted(result.coverage.items()):
         lines.append(f"    {schema} {first} → {last}: {', '.join(files) or 'none'}")
     return "\n".join(lines) if len(lines) > 1 else "there are no steps"
 
 
 def _lock_at(text: str, path: Path) -> Lock:
-    """The lock in a file, or in a revision of git."""
+    """Read the lock from a file, or from a git revision."""
     import subprocess
 
     from persist._layouts.lockfile import parse_lock, read_lock
@@ -88,7 +88,7 @@ def _lock_at(text: str, path: Path) -> Lock:
     ended = subprocess.run(call, capture_output=True, text=True, encoding="utf-8", check=False)
     if ended.returncode:
         raise PersistError(
-            f"--against {text}: there is no such file, and no lock file in such a revision "
+            f"--against {text}: there is no such file, and git has no lock file under this revision "
             f"({ended.stderr.strip()}).",
             remedy="Name a lock file, or a revision that has one.",
         )

@@ -1,4 +1,4 @@
-"""Write files that persist wrote as if they were new: arrays named by their paths, nothing left over.
+"""Rewrite files that persist wrote as if they were new: arrays named by their paths, no unused bytes.
 
 After upgrades in place a file may hold arrays that nobody refers to, arrays under their old names,
 and older generations that `persist undo` could bring back: all that goes.
@@ -19,7 +19,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write every file anew; 1 if any could not be."""
+    """Rewrite every file; 1 if any failed."""
     import os
 
     from persist import _container

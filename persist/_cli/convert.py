@@ -1,8 +1,8 @@
-"""Write a file in another format, as it is: nothing is upgraded, no class is made.
+"""Write a file in another format without upgrading it or building objects.
 
-npz and safetensors hold arrays alone; what else the file has is counted and left out.
-A folder of files is walked through, and its tree of folders kept under --out; what is of the
-format already is left as it is.
+npz and safetensors hold arrays only; other values are left out, and their number is reported.
+A folder of files is walked through, and its tree of folders is kept under --out; files that have
+the format already are skipped.
 """
 
 from __future__ import annotations
@@ -18,21 +18,33 @@ if TYPE_CHECKING:
 
 __all__ = ["add", "run"]
 
-_ENDINGS = {"persist": ".persist", "pickle": ".pkl", "npz": ".npz", "safetensors": ".safetensors"}
-_ARRAYS_ONLY = ("npz", "safetensors")
-
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
+    from persist._cli._formats import format_name
+
     parser.add_argument("files", metavar="FILE", nargs="+", help="a file, folder, prefix or URL")
-    parser.add_argument("--to", required=True, choices=sorted(_ENDINGS), help="the format to write")
+    parser.add_argument(
+        "--to",
+        metavar="FORMAT",
+        required=True,
+        type=format_name,
+        help="the format to write: persist, npz, torch or any other that `save(format=...)` takes; "
+        "an unknown name lists them all",
+    )
     parser.add_argument(
         "--out",
         metavar="PATH",
-        help="where to: a file, of a folder of files another folder (default: beside, with its suffix)",
+        help="the file to write, or for a folder of files the folder to write to (default: next to "
+        "the source, with the suffix of the format)",
     )
     parser.add_argument("--force", action="store_true", help="overwrite a file that exists")
-    parser.add_argument("--protocol", type=int, choices=range(6), help="of --to pickle (default 4)")
+    parser.add_argument(
+        "--protocol",
+        type=int,
+        choices=range(6),
+        help="the pickle protocol, of formats that are pickles (default 4)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,18 +54,20 @@ def run(args: argparse.Namespace) -> int:
     import persist
     from persist._cli import _written
     from persist._cli._each import each
-    from persist._cli._folders import found
+    from persist._cli._folders import files_in
+    from persist._cli._formats import ending
     from persist._cli._out import show
     from persist.errors import PersistError
 
     if args.out and len(args.files) > 1:
-        print("persist: --out names one file, and several are given", file=sys.stderr)
+        print("persist: --out names one file, but several files are given", file=sys.stderr)
         return 2
+    suffix = ending(args.to)
 
     def one(name: str, inside: Path | None = None) -> None:
-        target = Path(args.out or name.rstrip("/") + _ENDINGS[args.to])
+        target = Path(args.out or name.rstrip("/") + suffix)
         if args.out and inside is not None:
-            target = target / inside.with_name(inside.name + _ENDINGS[args.to])
+            target = target / inside.with_name(inside.name + suffix)
         if target.exists() and not args.force:
             raise PersistError(f"{target} exists.", file=name, remedy="Overwrite it with --force.")
         with persist.open(name) as file:
@@ -62,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
             if inside is not None:
                 target.parent.mkdir(parents=True, exist_ok=True)
             value, left_out = _value(file, args.to)
-            lost = [f"{left_out:,} values that are no arrays are left out"] if left_out else []
+            lost = [f"{left_out:,} values that are not arrays are left out"] if left_out else []
             options = {} if args.protocol is None else {"protocol": args.protocol}
             if _written.save(value, target, file, format=args.to, **options):
                 lost.append("its metadata is left out")
@@ -75,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
         for name in args.files:
             if os.path.isdir(name):
                 out = () if args.out is None else (Path(args.out),)
-                for path, inside in found(Path(name), out):
+                for path, inside in files_in(Path(name), out):
                     if path != Path(name):
                         places[str(path)] = inside
                     yield str(path)
@@ -87,17 +101,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _value(file: File, format: str) -> tuple[Any, int]:
-    """What is written of a file, and how much of it is not."""
+    """Return the tree or the arrays to write, and the number of values that are left out."""
     import numpy as np
 
+    from persist._cli._formats import writer
     from persist._wire.torch.quantized import expanded
     from persist.tree import LazyArray
 
-    if format not in _ARRAYS_ONLY:
+    if not writer(format).is_flat:
         return file.tree, 0
     arrays: dict[str, Any] = dict(file.arrays)
     arrays = expanded(arrays)
-    # safetensors keeps types that NumPy lacks: its writer takes their elements as they are stored.
+    # safetensors has element types that NumPy lacks; its writer copies their bytes unconverted.
     arrays = {
         path: array
         if format == "safetensors" and isinstance(array, LazyArray)

@@ -1,6 +1,6 @@
 """Write the genuine old files that README and docs use: DIR/runs, DIR/corpus.
 
-Change into DIR, and every example of the pages can be run as it stands.
+Change into DIR to run the examples of the pages unchanged.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ __all__ = ["add", "run"]
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("folder", metavar="DIR", help="where to; made when it is not there")
+    parser.add_argument(
+        "folder", metavar="DIR", help="the folder to write to; created if it does not exist"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the files; 1 if something of these names is there already."""
+    """Write the files; 1 if a different file of the same name exists."""
     from persist._cli._each import each
     from persist._cli._out import show
     from persist.demo import write

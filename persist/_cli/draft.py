@@ -1,8 +1,8 @@
-"""Write the step that a changed class needs, and count its version up.
+"""Write the step that a changed class needs, and increase its version.
 
-Compares the lock file with the classes. Whether a field was renamed is asked, best guess first, with
-what speaks for it: names, types, values in files (--from, --to), and the code of __setstate__. The
-change is shown before it is written.
+Compares the lock file with the classes. Asks whether a field was renamed, best guess first, with the
+evidence: names, types, values in files (--from, --to), and the code of __setstate__. The change is
+shown before it is written.
 """
 
 from __future__ import annotations
@@ -25,9 +25,7 @@ __all__ = ["add", "run"]
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument(
-        "--yes", action="store_true", help="take every guess that is likely, and write"
-    )
+    parser.add_argument("--yes", action="store_true", help="accept every likely guess, and write")
     parser.add_argument(
         "--answers",
         metavar="FILE",
@@ -50,16 +48,16 @@ def add(parser: argparse.ArgumentParser) -> None:
         type=Path,
         action="append",
         default=[],
-        help="the same objects, saved today; in the same order",
+        help="the same objects, saved by the current version; in the same order",
     )
     parser.add_argument("--dry-run", action="store_true", help="show the change and write nothing")
-    parser.add_argument("--no-test", action="store_true", help="write no test")
+    parser.add_argument("--no-test", action="store_true", help="do not write tests")
     _project.add(parser)
 
 
 @reporting
 def run(args: argparse.Namespace) -> int:
-    """Draft; 1 where something is open that nobody answered."""
+    """Draft; 1 if a question is not answered."""
     from persist._cli._out import show
     from persist.history import drafting, writing
 
@@ -67,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     answers = {} if args.answers is None else _answers(args.answers)
     found = drafting.drafts(project, *_states(args, project))
     if not found:
-        show("every class is as it was released; there is nothing to draft")
+        show("no class has changed since its release; there is nothing to draft")
         return 0
     decides = args.yes or args.answers is not None or args.dry_run or sys.stdin.isatty()
     ask = _ask if sys.stdin.isatty() and not args.yes and args.answers is None else None
@@ -92,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if not decides:
         print(
-            "persist draft: nothing was written; say --yes, or answer with --answers FILE",
+            "persist draft: nothing was written; pass --yes or --answers FILE",
             file=sys.stderr,
         )
         return 1
@@ -100,12 +98,12 @@ def run(args: argparse.Namespace) -> int:
         return 1
     for edit in edits:
         edit.write()
-    show("written; look it over, run your tests, then `persist lock`")
+    show("written; review the change, run your tests, then run `persist lock`")
     return 0
 
 
 def _tests(project: Project, found: list[Draft], writes: bool) -> list[Any]:
-    """Tests of the steps, one file; for versions of which there is a golden file, or one can be made."""
+    """Return edits that test the steps, for versions that have a golden file or for which one can be made."""
     from persist._cli._out import show
     from persist.errors import PersistError
     from persist.history import golden, samples, writing
@@ -141,7 +139,7 @@ def _joined(first: str, second: str) -> str:
 
 
 def _ask(draft: Draft, guess: Guess) -> bool | None:
-    reasons = "; ".join(guess.reasons) or "nothing speaks for it"
+    reasons = "; ".join(guess.reasons) or "no evidence"
     default = "Y/n" if guess.score >= 0.5 else "y/N"
     said = (
         input(f"  was {guess.old!r} renamed to {guess.new!r}? ({reasons}) [{default}] ")
@@ -171,7 +169,7 @@ def _answers(path: Path) -> dict[str, Any]:
 
 
 def _states(args: argparse.Namespace, project: Project) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The states in the files that are named, and in golden files, by schema."""
+    """Return the states in the named files and in golden files, by schema."""
     from persist.history import evidence, golden
 
     registry = project.load()

@@ -1,4 +1,4 @@
-"""Tell what loading would do to each record of a file, and why; nothing is done.
+"""Report what loading would do to each record of a file, and why, without loading it.
 
 For every record: how its version is known, which aliases lead to today's class,
 which steps are taken, and what stays opaque. A folder of files is walked through.
@@ -26,7 +26,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Explain every file; 1 if any could not be read, or could not be brought up to date."""
+    """Explain every file; 1 if any could not be read, or upgraded."""
     import sys
 
     import persist
@@ -54,9 +54,9 @@ def run(args: argparse.Namespace) -> int:
         strangers = _reading.untrusted(plan.opaque, args) if args.strict else []
         if strangers:
             raise SchemaError(
-                f"nothing is known of {', '.join(strangers)}.",
+                f"not declared: {', '.join(strangers)}.",
                 file=plan.file,
-                remedy="Declare them in a module that --import names, or say --trust NAME.",
+                remedy="Declare them in a module that --import names, or pass --trust NAME.",
             )
 
     return each(args.files, one, one)

@@ -1,10 +1,10 @@
-"""Keep old files with what they hold, so that they load to it for ever.
+"""Keep old files with their expected content, so that a change of how they load is detected.
 
 persist golden add FILE...     copy files into the folder, and record what they load to
-persist golden make [SCHEMA]   a file of today's version, from the declared fields
-persist golden update [FILE]   record what the files load to today, and show the difference
-persist golden foundry RECIPE  let an old release of your package write files
-persist golden list            what there is
+persist golden make [SCHEMA]   write a file of the current version, from the declared fields
+persist golden update [FILE]   record what the files load to now, and show the difference
+persist golden foundry RECIPE  make an old release of your package write files
+persist golden list            list the golden files
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         help="files, schemas, or a recipe of [tool.persist.foundry]",
     )
-    parser.add_argument("--name", default="", help="of the golden file; the file's own by default")
+    parser.add_argument(
+        "--name", default="", help="name of the golden file (default: that of the file)"
+    )
     parser.add_argument("--note", default="", help="where the file comes from")
     parser.add_argument("--force", action="store_true", help="replace a golden file of that name")
     _project.add(parser)
@@ -39,7 +41,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 @reporting
 def run(args: argparse.Namespace) -> int:
-    """Do it; 1 where something could not be done."""
+    """Run the action; 1 if it failed."""
     project = _project.project_of(args)
     project.load()
     return int(_WHAT[args.what](project, args))
@@ -50,7 +52,7 @@ def _add(project: Project, args: argparse.Namespace) -> int:
     from persist.history import golden
 
     if not args.names:
-        return _told("name the files: persist golden add FILE...")
+        return _fail("name the files: persist golden add FILE...")
     for name in args.names:
         made = golden.add(project, Path(name), name=args.name, note=args.note, force=args.force)
         show(_line(project, made))
@@ -65,7 +67,7 @@ def _make(project: Project, args: argparse.Namespace) -> int:
     known = {schema.name: schema for schema in project.schemas()}
     missing = [name for name in args.names if name not in known]
     if missing:
-        return _told(f"there is no schema {', '.join(missing)}; there are: {', '.join(known)}")
+        return _fail(f"there is no schema {', '.join(missing)}; there are: {', '.join(known)}")
     status = 0
     for name in args.names or known:
         try:
@@ -73,7 +75,7 @@ def _make(project: Project, args: argparse.Namespace) -> int:
         except PersistError as error:
             if args.names:
                 raise
-            status = _told(str(error))
+            status = _fail(str(error))
     return status
 
 
@@ -87,11 +89,11 @@ def _update(project: Project, args: argparse.Namespace) -> int:
         if wanted and not {one.path.absolute(), one.record.absolute()} & wanted:
             continue
         lines, done = golden.update(project, one), done + 1
-        show(f"{project.shown(one.path)}: {'as it was' if not lines else 'recorded anew'}")
+        show(f"{project.shown(one.path)}: {'unchanged' if not lines else 'recorded again'}")
         for line in lines:
             show(f"    {line}")
     if wanted and not done:
-        return _told(f"there are no such golden files in {project.shown(project.golden_path)}")
+        return _fail(f"there are no such golden files in {project.shown(project.golden_path)}")
     return 0
 
 
@@ -101,7 +103,7 @@ def _foundry(project: Project, args: argparse.Namespace) -> int:
 
     if not args.names:
         listed = ", ".join(project.recipes) or "none"
-        return _told(
+        return _fail(
             f"name a recipe of [tool.persist.foundry] in pyproject.toml; there are: {listed}"
         )
     for name in args.names:
@@ -125,7 +127,7 @@ def _line(project: Project, one: Any) -> str:
     return f"{project.shown(one.path)}: {said or 'plain values'}{note}"
 
 
-def _told(text: str) -> int:
+def _fail(text: str) -> int:
     import sys
 
     print(f"persist golden: {text}", file=sys.stderr)

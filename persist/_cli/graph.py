@@ -1,4 +1,4 @@
-"""Draw the versions and steps of schemas, or what a load does to a file, as Mermaid text."""
+"""Draw the versions and steps of schemas, or the migrations of a file, as Mermaid text."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ def add(parser: argparse.ArgumentParser) -> None:
         "what",
         metavar="SCHEMA|FILE",
         nargs="?",
-        help="a schema or a file; all schemas of the project by default",
+        help="a schema or a file (default: all schemas of the project)",
     )
     parser.add_argument(
-        "--svg", metavar="OUT", type=Path, help="an SVG file beside, where Graphviz is installed"
+        "--svg", metavar="OUT", type=Path, help="write an SVG file too; needs Graphviz"
     )
     _project.add(parser)
 
 
 @reporting
 def run(args: argparse.Namespace) -> int:
-    """Draw it; 1 where there is no such schema or file."""
+    """Draw it; 1 if there is no such schema or file."""
     import sys
 
     from persist.history import drawing

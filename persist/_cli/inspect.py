@@ -1,6 +1,6 @@
-"""Show what is inside files: format and reason, writer, tree, lost classes, names, damage.
+"""Show the content of files: format and evidence, writer, tree, missing classes, names, damage.
 
-Of a folder of files it tells a line for each. Nothing in a file is imported or called.
+For a folder of files it prints one line for each. Nothing that a file names is imported or called.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", metavar="FILE", nargs="+", help="a file, folder, prefix or URL")
     parser.add_argument("--json", action="store_true", help="one JSON object a file")
     parser.add_argument("--arrays", action="store_true", help="list every array by its path")
-    parser.add_argument("--path", metavar="GLOB", help="only what these paths match ('*/weights')")
-    parser.add_argument("--lines", type=int, default=60, help="lines of the tree (default 60)")
+    parser.add_argument("--path", metavar="GLOB", help="only paths that match, such as '*/weights'")
+    parser.add_argument(
+        "--lines", type=int, default=60, help="maximum number of lines of the tree (default 60)"
+    )
     _reading.add(parser)
     _knowledge.add(parser)
 
@@ -68,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
                 show("\n".join([page, *_classes(file), *_globals(file)]))
 
     def inside(name: str) -> None:
-        """Of a folder of files, a line for each."""
+        """Show one line for a file in a folder."""
         if args.json or args.arrays or args.path:
             one(name, is_named=False)
             return
@@ -83,13 +85,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _paths(file: File, args: argparse.Namespace) -> list[str]:
-    """The paths in a file that ``--path`` matches, of arrays and, without ``--arrays``, of scalars."""
+    """Return the paths that ``--path`` matches: arrays and, without ``--arrays``, scalars."""
     every = [*file.arrays] if args.arrays and not args.json else [*file.arrays, *file.scalars]
     return [path for path in every if _wanted(path, args.path)]
 
 
 def _no_match(file: File, args: argparse.Namespace) -> PersistError:
-    """What there is, where nothing fits ``--path``: the nearest paths first."""
+    """Return the error for a ``--path`` without a match; it lists the most similar paths first."""
     from persist._cli._misspelt import nearest
     from persist._trees.show import printable
     from persist.errors import PersistError
@@ -107,7 +109,7 @@ def _wanted(path: str, glob: str | None) -> bool:
 
 
 def _table(file: File, args: argparse.Namespace) -> list[str]:
-    """Arrays, and with ``--path`` scalars too, one a line."""
+    """Return one line for each array and, without ``--arrays``, each scalar."""
     from persist._trees.show import escaped, leaf_text
 
     rows = [(path, leaf_text(file.arrays[path])) for path in file.arrays]
@@ -119,7 +121,7 @@ def _table(file: File, args: argparse.Namespace) -> list[str]:
 
 
 def _classes(file: File) -> list[str]:
-    """The classes that are not here, how many of each, and what they are called today."""
+    """Return lines for the classes of records: number of instances, and current name."""
     from persist._trees.show import classes_of, printable
 
     counts = classes_of(file.tree, file.looker)
@@ -130,12 +132,12 @@ def _classes(file: File) -> list[str]:
         lines.append(f"    {printable(name)}{f'  ({count:,} of it)' if count > 1 else ''}")
         today = file.knowledge.resolve(name)
         if today != name:
-            lines[-1] += f"  is {printable(today)} today"
+            lines[-1] += f"  is now {printable(today)}"
     return [*lines, *([f"    ... and {len(counts) - 20:,} more"] if len(counts) > 20 else [])]
 
 
 def _globals(file: File) -> list[str]:
-    """Every name that the file would have had imported, and what became of it."""
+    """Return lines for every name that unpickling would have imported, and how it was read."""
     from persist._trees.show import printable
 
     names = _names(file)
@@ -154,7 +156,7 @@ def _names(file: File) -> list[str]:
 
 
 def _verdict(file: File, name: str) -> str:
-    """What this program makes of a name."""
+    """Return how a name was read."""
     from persist._wire.pickle import numpy_rebuild, stdlib_rebuild
 
     if name in stdlib_rebuild.REBUILD or name in stdlib_rebuild.FINISH or name in _SPELLING:
@@ -170,7 +172,7 @@ def _verdict(file: File, name: str) -> str:
         return f"seen through the pack of {name.partition('.')[0]}"
     library = name.partition(".")[0]
     today = file.knowledge.resolve(name)
-    now = f", {today} today" if today != name else ""
+    now = f", now {today}" if today != name else ""
     if made == "value":
         return f"a class or function, kept as its name{now} (never imported)"
     is_standard = library in sys.stdlib_module_names or library == "__builtin__"
@@ -184,12 +186,12 @@ def _verdict(file: File, name: str) -> str:
     return f"not here{now}: a name, never called"
 
 
-# How joblib writes the arrays that stand behind or beside the pickle.
+# The classes with which joblib refers to arrays behind the pickle or in other files.
 _WRAPPERS = ("NumpyArrayWrapper", "NDArrayWrapper", "ZNDArrayWrapper")
 
 
 def _made_of(file: File) -> dict[str, str]:
-    """What became of each name: "record", "view", "value"; names that were used up are not in it."""
+    """Return how each name was read: "record", "view" or "value"; names used only while reading are not listed."""
     known = _MADE.get(file)
     if known is not None:
         return known
@@ -215,11 +217,11 @@ def _made_of(file: File) -> dict[str, str]:
     return found
 
 
-_MOST = 100_000  # values that are looked at
+_MOST = 100_000  # limit of visited values, so that huge files stay fast
 _MADE: weakref.WeakKeyDictionary[Any, dict[str, str]] = weakref.WeakKeyDictionary()
 
 
-# How pickle itself spells instances.
+# The functions with which pickle itself builds instances.
 _SPELLING = frozenset(
     f"{module}.{name}"
     for module in ("copy_reg", "copyreg")
@@ -259,7 +261,7 @@ def _array(file: File, path: str) -> dict[str, Any]:
 
 
 def _value(value: Any) -> Any:
-    """A value as JSON has it; anything else as the text that `print(file)` shows."""
+    """Convert a value to JSON; anything that JSON lacks becomes the text that `print(file)` shows."""
     import math
 
     import numpy as np

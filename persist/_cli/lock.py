@@ -1,4 +1,4 @@
-"""Write the lock file: what every released version of each schema looks like.
+"""Write the lock file: the layout of every released version of each schema.
 
 Run it when a version is ready to be released, and commit the file. A version that is in it never
 changes again: where a class changed and its version did not, nothing is written and the status is 1.
@@ -18,25 +18,28 @@ __all__ = ["add", "run"]
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument(
-        "--release", metavar="VERSION", default="", help="of your package, noted beside what is new"
+        "--release",
+        metavar="VERSION",
+        default="",
+        help="the release of your package, recorded with new versions",
     )
     parser.add_argument(
         "--force",
         action="store_true",
-        help="take released versions as they are today; for versions that nobody ever used",
+        help="overwrite released versions with the current layouts; only for versions that were never used",
     )
     parser.add_argument(
         "--write-layouts",
         action="store_true",
-        help="put layout= into the head of each class, so that a later change fails at import",
+        help="write layout= into each class statement, so that a later change fails at import",
     )
-    parser.add_argument("--dry-run", action="store_true", help="tell what would be written")
+    parser.add_argument("--dry-run", action="store_true", help="report what would be written")
     _project.add(parser)
 
 
 @reporting
 def run(args: argparse.Namespace) -> int:
-    """Write the lock; 1 where a released version is not what it was."""
+    """Write the lock; 1 if a released version has changed."""
     from persist._cli._out import show
     from persist.history import locking
 
@@ -48,8 +51,8 @@ def run(args: argparse.Namespace) -> int:
         for line in lines:
             show(f"    {line}")
         show(
-            f"  Count its version to {version + 1} and add a step (`persist draft` writes both). If version "
-            f"{version} was never used by anybody: `persist lock --force`."
+            f"  Increase its version to {version + 1} and add a step (`persist draft` writes both). If version "
+            f"{version} was never used: `persist lock --force`."
         )
     if found.refused:
         print(f"persist lock: {path} was not written", file=sys.stderr)

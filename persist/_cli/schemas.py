@@ -12,7 +12,7 @@ __all__ = ["add", "run"]
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("names", metavar="SCHEMA", nargs="*", help="all by default")
+    parser.add_argument("names", metavar="SCHEMA", nargs="*", help="default: all")
     parser.add_argument(
         "--changelog",
         action="store_true",
@@ -24,7 +24,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 @reporting
 def run(args: argparse.Namespace) -> int:
-    """List them; 1 where a name is none."""
+    """List them; 1 if a name is not a schema."""
     import json
     import sys
 
@@ -49,8 +49,8 @@ def run(args: argparse.Namespace) -> int:
         rows.append({"schema": schema.name, "version": schema.version, "class": schema.qualname,
                      "fingerprint": layout.fingerprint, "fields": list(layout.names), "steps": steps})  # fmt: skip
         if not args.json:
-            told = f"; steps {', '.join(steps)}" if steps else ""
-            show(f"{schema.name} {schema.version} ({layout.fingerprint}): {layout}{told}")
+            listed = f"; steps {', '.join(steps)}" if steps else ""
+            show(f"{schema.name} {schema.version} ({layout.fingerprint}): {layout}{listed}")
     if args.json:
         print(json.dumps({"schemas": rows}, indent=1, ensure_ascii=False))
     return 0

@@ -1,4 +1,4 @@
-"""Bring back what files held before `persist upgrade --in-place --keep`.
+"""Restore files to their content before `persist upgrade --in-place --keep`.
 
 Each call goes one such upgrade back; in a folder, of every file that has one. The bytes of arrays are not written again where the file
 system can share them.
@@ -19,7 +19,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Undo the last upgrade of every file; 1 if any has none."""
+    """Undo the last upgrade of every file; 1 if any has none to undo."""
     from persist import _container
     from persist._cli._each import each
     from persist._cli._folders import containers
@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
 
     def one(name: str) -> None:
         done = _container.undo(name)
-        show(f"{name}: as it was before, {done.size:,} bytes")
+        show(f"{name}: restored, {done.size:,} bytes")
 
     files, status = containers(args.files, "that has an older generation", _container.has_older)
     return each(files, one) or status

@@ -1,16 +1,16 @@
-"""Bring files up to date and write them anew, beside or under another folder.
+"""Upgrade files to the current versions of your classes, into new files.
 
-For every file SRC that a reader knows, writes SRC.persist (or the same tree of
-folders under --to) with the state as your classes have it today. The source is
-never touched. Each file is loaded back and compared before it counts. A second run does
-again what is stale, since the source, your classes, your steps or the options have changed,
-and says why; what an upgrade did not write is overwritten with --force only.
+For every file SRC in a known format, writes SRC.persist (or the same tree of folders under --to)
+with the state in the current layout of your classes. The source is never changed. Each new file is
+loaded back and compared before it gets its name. A second run repeats only what is stale, because
+the source, your classes, your steps or the options have changed, and states the reason; files that
+no upgrade wrote are overwritten with --force only.
 
-Under --to, a file that persist wrote keeps its name: it is upgraded, or copied as it is.
+Under --to, a file that persist wrote keeps its name: it is upgraded, or copied unchanged.
 
-With --in-place a file that persist wrote is brought up to date where it is: a new file takes
-its place, and the bytes of its arrays are not written again where the file system can
-share them. `persist undo` brings back what --keep kept, `persist compact` tidies up.
+With --in-place a file that persist wrote is replaced by its upgraded version. The bytes of its
+arrays are not written again where the file system can share them. `persist undo` restores the file
+that --keep kept, `persist compact` removes unused bytes.
 """
 
 from __future__ import annotations
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add", "run"]
 
-_ENDINGS = {"persist": ".persist", "pickle": ".pkl", "npz": ".npz"}
-
 
 class Job(NamedTuple):
     """One file to upgrade: where it is, where it goes, and whether the user named it."""
@@ -43,37 +41,49 @@ class Job(NamedTuple):
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     from persist._cli import _knowledge, _reading
+    from persist._cli._formats import format_name
 
     parser.add_argument(
         "sources", metavar="SRC", nargs="+", help="a file, a folder, a checkpoint prefix"
     )
-    parser.add_argument("--to", metavar="DIR", help="write under this folder instead of beside")
     parser.add_argument(
-        "--dry-run", action="store_true", help="tell what would be done, and do nothing"
+        "--to", metavar="DIR", help="write under this folder instead of next to the source"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="report what would be done without writing anything"
     )
     parser.add_argument(
         "--force", action="store_true", help="overwrite files that an earlier run wrote"
     )
     parser.add_argument(
-        "--in-place", action="store_true", help="of files that persist wrote: where they are"
+        "--in-place",
+        action="store_true",
+        help="replace files that persist wrote by their upgraded version",
     )
     parser.add_argument(
-        "--keep", action="store_true", help="with --in-place: keep what was there, for undo"
+        "--keep", action="store_true", help="with --in-place: keep the old file for `persist undo`"
     )
     parser.add_argument(
-        "--format", choices=sorted(_ENDINGS), default="persist", help="default: persist"
+        "--format",
+        metavar="FORMAT",
+        type=format_name,
+        default="persist",
+        help="any format that `save(format=...)` takes (default: persist); an unknown name lists them",
     )
     parser.add_argument(
         "--unknown",
         choices=("warn", "drop", "keep", "error"),
         default="warn",
-        help="what becomes of a field that no class declares (default: left out, with a warning)",
+        help="treatment of undeclared fields (default: left out, with a warning)",
     )
     parser.add_argument(
-        "--as", dest="cls", metavar="CLASS", help="a schema or class: what bears no class is one"
+        "--as",
+        dest="cls",
+        metavar="CLASS",
+        help="treat a file without classes as a state of this schema or class",
     )
     parser.add_argument(
-        "--at", metavar="PATH", default="", help="with --as: the part of the file that is one"
+        "--at", metavar="PATH", default="", help="with --as: the path of that state in the file"
     )
     _reading.add(parser, loads=True)
     _knowledge.add(parser)
@@ -82,7 +92,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Upgrade every file; 1 if any failed, or is out of date and was not written by an upgrade."""
     from persist._cli import _knowledge
-    from persist._cli._each import told, warnings_told
+    from persist._cli._each import error_line, warnings_reported
+    from persist._cli._formats import ending
     from persist._cli._out import progress, show
     from persist.errors import PersistError
 
@@ -97,14 +108,14 @@ def run(args: argparse.Namespace) -> int:
         return 2
     counts: dict[str, int] = {}
     failures: list[str] = []
-    jobs = list(_jobs(args, _ENDINGS[args.format]))
+    jobs = list(_jobs(args, ending(args.format)))
     opaque: Counter[str] = Counter()
-    with warnings_told():
+    with warnings_reported():
         for job in progress(jobs, len(jobs), "upgrading"):
             try:
                 done, note = _one(job, args, registry, opaque)
             except Exception as error:
-                done, note = "failed", told(error, str(job.source))
+                done, note = "failed", error_line(error, str(job.source))
                 failures.append(note)
             counts[done] = counts.get(done, 0) + 1
             if done in ("upgraded", "would be upgraded", "copied", "would be copied"):
@@ -114,9 +125,9 @@ def run(args: argparse.Namespace) -> int:
                     else f"{job.source}{note}"
                 )
             elif done == "of an older version":
-                show(f"{job.source} is of an older version: --in-place brings it up to date{note}")
+                show(f"{job.source} is of an older version; --in-place upgrades it{note}")
             elif done == "out of date" or (done == "there already" and job.is_named):
-                show(f"{job.target} is there already{note}")
+                show(f"{job.target} exists already{note}")
     for text in failures:
         print(f"failed: {text}", file=sys.stderr)
     _sum_up(counts, opaque, show)
@@ -124,20 +135,20 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _misfit(args: argparse.Namespace) -> str:
-    """What of the arguments does not go together."""
+    """Return which arguments exclude each other, or ""."""
     if args.keep and not args.in_place:
-        return "--keep goes with --in-place; elsewhere the source stays as it is."
+        return "--keep needs --in-place; without it the source is not changed anyway."
     if args.in_place and (args.to or args.format != "persist"):
-        return "--in-place writes where the file is, as what it is: without --to and --format."
+        return "--in-place replaces the file in its own format: leave out --to and --format."
     if args.in_place and (args.salvage or args.py2_str):
-        return "--salvage and --py2-str are for files of others: without --in-place."
+        return "--salvage and --py2-str apply to files that persist did not write: leave out --in-place."
     for name in (*args.sources, *([args.to] if args.to else ())):
         if "://" in name and not name.startswith("file://"):
-            return f"{name} is a URL, and files are upgraded in local folders: copy it here first."
+            return f"{name} is a URL, but only local files can be upgraded: download it first."
     if args.at and not args.cls:
-        return "--at goes with --as: it names the part that is of that class."
+        return "--at needs --as: it is the path of the state of that class."
     if args.in_place and args.cls:
-        return "--as goes without --in-place: the file becomes another."
+        return "--as excludes --in-place: the result is a different file."
     return ""
 
 
@@ -146,7 +157,7 @@ def _sum_up(counts: dict[str, int], opaque: Counter[str], show: Callable[[str], 
 
     order = (
         *("upgraded", "would be upgraded", "copied", "would be copied", "there already"),
-        *("of today", "of an older version", "out of date", "no experiment file", "failed"),
+        *("up to date", "of an older version", "out of date", "not an experiment file", "failed"),
     )
     parts = [f"{counts[name]:,} {name}" for name in order if counts.get(name)]
     show(", ".join(parts) or "nothing to do")
@@ -157,23 +168,23 @@ def _sum_up(counts: dict[str, int], opaque: Counter[str], show: Callable[[str], 
         )
         more = f", and {len(opaque) - 8:,} more" if len(opaque) > 8 else ""
         show(
-            f"kept whole as records, since nothing is known of their classes: {names}{more}\n"
-            "  (--import the module that declares them, and they are upgraded too)"
+            f"kept unchanged as records, since their classes are not declared: {names}{more}\n"
+            "  (use --import with the module that declares them to upgrade them too)"
         )
 
 
-# What is to be done.
+# Which files to upgrade.
 
 
 def _jobs(args: argparse.Namespace, ending: str) -> Iterator[Job]:
-    """Yield what there is to upgrade, each file once, in order."""
-    from persist._cli._folders import found, local
+    """Yield the files to upgrade, each once, in order."""
+    from persist._cli._folders import files_in, local
 
     out = None if args.to is None else Path(local(args.to))
     seen: set[Path] = set()
     for name in args.sources:
         source = Path(local(name))
-        for path, inside in found(source, () if out is None else (out,)):
+        for path, inside in files_in(source, () if out is None else (out,)):
             real = Path(os.path.realpath(path))
             if real in seen:
                 continue
@@ -185,11 +196,11 @@ def _jobs(args: argparse.Namespace, ending: str) -> Iterator[Job]:
 
 
 def _keeps_its_name(path: Path, ending: str) -> bool:
-    """Whether a file under --to is called as it is: it has the ending, and no other file wants the name."""
+    """Whether a file under --to keeps its name: it has the suffix, and no other source maps to the name."""
     return path.name.endswith(ending) and not path.with_name(path.name[: -len(ending)]).exists()
 
 
-# Doing it.
+# Upgrading one file.
 
 
 def _one(
@@ -216,7 +227,7 @@ def _one(
     except UnknownFormatError:
         if job.is_named:
             raise
-        return "no experiment file", ""
+        return "not an experiment file", ""
     with file:
         return _upgraded(file, job, args, registry, opaque, again)
 
@@ -232,13 +243,14 @@ def _upgraded(
     """Upgrade the tree of an open file, and write or copy it; return what was done and a note."""
     from persist._api.file import has_steps, written_layouts
     from persist._cli import _reading
+    from persist._cli._formats import writer
     from persist._cli._staleness import steps_of
     from persist._cli._written import upgraded_from
     from persist._objects.inert import Inert
     from persist._upgrade import records
 
     tree = file.tree if not args.cls else _as_class(file, args.cls, args.at)
-    is_pickle = args.format == "pickle"
+    is_pickle = writer(args.format).is_pickle
     tree, plan = records.upgrade(
         tree,
         file.knowledge,
@@ -276,7 +288,7 @@ def _upgraded(
 
 
 def _strangers(plan: Any, knowledge: Registry, args: argparse.Namespace) -> list[str]:
-    """The classes of which nothing is known, and that no ``--trust`` names."""
+    """Return the undeclared classes that no ``--trust`` names."""
     from persist._cli import _reading
 
     unknown = [name for name in plan.opaque if knowledge.plain_for(name) is None]
@@ -288,14 +300,14 @@ def _refuse_strangers(strangers: list[str], args: argparse.Namespace, file: str)
 
     if strangers and args.strict:
         raise SchemaError(
-            f"nothing is known of {', '.join(strangers)}.",
+            f"not declared: {', '.join(strangers)}.",
             file=file,
-            remedy="Declare them in a module that --import names, or say --trust NAME.",
+            remedy="Declare them in a module that --import names, or pass --trust NAME.",
         )
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a file, whole or not at all."""
+    """Copy a file atomically."""
     import shutil
 
     from persist._container.writing.atomic import replacing
@@ -305,7 +317,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _as_class(file: File, name: str, at: str) -> Any:
-    """The tree of a file, in which what stands at a path is the state of a class."""
+    """Return the tree of a file in which the value at a path is the state of a class."""
     from persist._api.unversioned import placed
     from persist.errors import UnknownSchemaError
 
@@ -314,7 +326,7 @@ def _as_class(file: File, name: str, at: str) -> Any:
     cls = cls if cls is not None or schema is None else file.knowledge.class_for(schema.qualname)
     if cls is None:
         raise UnknownSchemaError(
-            f"--as names {name!r}, which is no class or schema here.",
+            f"--as names {name!r}, which is not a declared class or schema.",
             remedy="Name the module that declares it with --import.",
             names=[name],
         )
@@ -324,7 +336,7 @@ def _as_class(file: File, name: str, at: str) -> Any:
 def _in_place(
     job: Job, args: argparse.Namespace, registry: Registry, opaque: Counter[str]
 ) -> tuple[str, str]:
-    """Bring one container up to date where it is."""
+    """Upgrade one container in place."""
     import persist
     from persist._api.file import written_layouts
     from persist._api.load import check_tree
@@ -342,9 +354,9 @@ def _in_place(
     except UnknownFormatError:
         if job.is_named:
             raise
-        return "no experiment file", ""
+        return "not an experiment file", ""
     if format != "persist" and not job.is_named:
-        return "no experiment file", ""
+        return "not an experiment file", ""
     strangers = _strangers(plan, knowledge, args)
     _refuse_strangers(strangers, args, str(job.source))
     opaque.update(strangers)
@@ -356,15 +368,15 @@ def _in_place(
                     file.tree, knowledge, file=file.name, live=Inert(knowledge), names="schema"
                 )
                 _try(made, file, "persist")
-        return ("would be upgraded", _note(plan, [])) if is_older else ("of today", "")
+        return ("would be upgraded", _note(plan, [])) if is_older else ("up to date", "")
 
     def check(tree: object, again: object) -> None:
         fault = difference(tree, again, arrays=False)
         if fault:
             raise DamagedFileError(
-                f"what was written does not load back as it was: {fault}.",
+                f"the new file does not load back as it was written: {fault}.",
                 file=str(job.source),
-                remedy="The file is as it was before. Please report this with it.",
+                remedy="The old file is unchanged. Please report this together with it.",
             )
         check_tree(again, knowledge, str(job.source))
 
@@ -373,11 +385,11 @@ def _in_place(
         unknown=args.unknown, strict=args.strict,
     )  # fmt: skip
     if done is None:
-        return "of today", ""
+        return "up to date", ""
     how = {
         "reflink": "shared with the old file",
         "copy_file_range": "copied by the system",
-        "copy": "copied: this file system can neither share nor copy them by itself",
+        "copy": "copied: this file system can neither share nor copy them itself",
     }
     return "upgraded", f"{_note(plan, [])}  [{done.kept:,} bytes of arrays {how[done.how]}]"
 
@@ -385,9 +397,9 @@ def _in_place(
 def _note(plan: Any, damage: list[str]) -> str:
     moved: dict[str, int] = {}
     for entry in plan.entries:
-        for course in entry.courses:
-            if course.steps:
-                key = f"{course.schema} {course.found} to {course.to}"
+        for path in entry.courses:
+            if path.steps:
+                key = f"{path.schema} {path.found} to {path.to}"
                 moved[key] = moved.get(key, 0) + 1
     parts = [f"{key}{f', {count:,} times' if count > 1 else ''}" for key, count in moved.items()]
     parts += [f"damage: {text}" for text in damage]
@@ -395,7 +407,7 @@ def _note(plan: Any, damage: list[str]) -> str:
 
 
 def _try(tree: Any, file: Any, format: str) -> None:
-    """Do in memory what can fail when a file is written and loaded; the tree is used up.
+    """Write and load in memory, to find out whether it fails; the tree cannot be used afterwards.
 
     Raises:
         PersistError: what `_write` would raise.
@@ -405,45 +417,47 @@ def _try(tree: Any, file: Any, format: str) -> None:
     import persist
     from persist._api.file import names_declared
     from persist._api.load import check_tree
+    from persist._cli._formats import writer
     from persist._container.writing.graph import encode
 
     if format == "persist":
         encode(tree, file.name)
     else:
         persist.save(tree, io.BytesIO(), format=format)
-    if format != "npz" and names_declared(file):
+    if not writer(format).is_flat and names_declared(file):
         check_tree(tree, file.knowledge, file.name)
 
 
 def _write(
     tree: Any, file: Any, target: Path, format: str, registry: Registry, origin: dict[str, Any]
 ) -> None:
-    """Write the tree beside its target, load it back, compare, and only then give it its name."""
+    """Write the tree to a temporary file, load it back, compare, and only then rename it to the target."""
     import persist
     from persist._api.load import check_loads
     from persist._cli import _written
+    from persist._cli._formats import ending, writer
     from persist._trees.compare import difference
     from persist._upgrade import records
     from persist.errors import DamagedFileError, PersistError
 
-    beside = _written.beside(target, _ENDINGS[format])
-    with _written.named(beside, target):
-        _written.save(tree, beside, file, format=format, registry=registry, upgraded=origin)
-        if format != "npz":
-            with persist.open(beside, registry=registry, verify="always") as written:
+    temporary = _written.temporary(target, ending(format))
+    with _written.removing(temporary, target):
+        _written.save(tree, temporary, file, format=format, registry=registry, upgraded=origin)
+        if not writer(format).is_flat:
+            with persist.open(temporary, registry=registry, verify="always") as written:
                 again = written.tree
-                if format == "pickle":  # it tells versions in envelopes, not beside the state
+                if writer(format).is_pickle:  # its versions are in envelopes, inside the states
                     again, _ = records.upgrade(again, file.knowledge, names="class")
                 fault = difference(tree, again)
             if fault:
                 raise DamagedFileError(
-                    f"what was written does not load back as it was: {fault}.",
+                    f"the new file does not load back as it was written: {fault}.",
                     file=str(target),
-                    remedy="Nothing was kept of it. Please report this with the file.",
+                    remedy="It was removed. Please report this together with the source.",
                 )
             try:
-                check_loads(beside, registry=registry)
+                check_loads(temporary, registry=registry)
             except PersistError as error:
-                error.file = str(target)  # the name that it would have got
+                error.file = str(target)  # users know the target, not the temporary file
                 raise
-        os.replace(beside, target)
+        os.replace(temporary, target)

@@ -1,7 +1,7 @@
-"""Read files to their last byte, with every checksum, and say which are whole.
+"""Read files completely, verify every checksum, and report which are intact.
 
-A file is whole if it opens without damage and every array and value in it can
-be read. Formats without checksums can only be read, not proved.
+A file is intact if it opens without damage and every array and value in it can be read. In formats
+without checksums, altered bytes may go unnoticed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["add", "run"]
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("files", metavar="FILE", nargs="+", help="a file, folder, prefix or URL")
-    parser.add_argument("--quiet", action="store_true", help="tell only what failed")
+    parser.add_argument("--quiet", action="store_true", help="report failures only")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def read_all(name: str) -> str:
-    """Read everything in a file; return what was read.
+    """Read everything in a file; return a summary.
 
     Raises:
         FormatError: it is damaged.

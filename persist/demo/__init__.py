@@ -18,14 +18,14 @@ __all__ = ["write"]
 
 
 def write(folder: str | os.PathLike[str]) -> list[Path]:
-    """Write the files under a folder, which is made when it is not there.
+    """Write the files under a folder, which is created if it does not exist.
 
     Returns:
         The files, in order.
 
     Raises:
-        PersistError: a file of one of these names is there, and holds something else; then
-            nothing is written.
+        PersistError: a different file with one of these names exists; then nothing
+            is written.
     """
     data = pkgutil.get_data(__name__, "files.zip")
     if data is None:
@@ -37,7 +37,7 @@ def write(folder: str | os.PathLike[str]) -> list[Path]:
     for path, content in found.items():
         if path.exists() and (not path.is_file() or path.read_bytes() != content):
             raise PersistError(
-                "it is there already, and is no file of the demo.",
+                "it exists already, and is not a file of the demo.",
                 file=str(path),
                 remedy="Name another folder.",
             )

@@ -246,7 +246,7 @@ def _steps(schema: Schema, locked: LockedSchema, registry: Registry) -> Iterator
             yield Finding(
                 "step-gone", WARNING,
                 f"the step {key[0]} → {key[1]} of {schema.name!r} was released and is gone ({released.text}).",
-                "Take it from version control again, unless another step leads the same way.",
+                "Take it from version control again, unless another step connects the same versions.",
                 schema.name, key[0],
             )  # fmt: skip
         elif locked_step(step).source != released.source:

@@ -62,8 +62,8 @@ def mermaid_of_plan(plan: Plan) -> str:
     seen: dict[str, int] = {}
     for entry in plan:
         states = " → ".join(
-            f"{course.schema} {course.found}" + "".join(f" → {step.to}" for step in course.steps)
-            for course in entry.courses
+            f"{route.schema} {route.found}" + "".join(f" → {step.to}" for step in route.steps)
+            for route in entry.courses
         )
         problem = f"cannot: {entry.problem.what}" if entry.problem is not None else ""
         what = problem or states or ("stays a record" if entry.is_opaque else "a plain value")

@@ -156,7 +156,7 @@ def name_likeness(one: str, other: str) -> tuple[float, str]:
     if not a or not b:
         return 0.0, ""
     if a == b:
-        return 1.0, "the same name, written in another way"
+        return 1.0, "the same name in another spelling"
     short, long = sorted((a, b), key=lambda words: len("".join(words)))
     if "".join(short) == "".join(word[0] for word in long) and len(long) > 1:
         return 1.0, f"{'_'.join(short)} are the initials of {'_'.join(long)}"

@@ -207,14 +207,14 @@ def _loaded(path: Path, registry: Registry) -> tuple[Any, Plan, dict[str, int]]:
         with open_file(path, registry=registry) as file:
             plan = explain_file(file)
             schemas = {
-                entry.schema: course.found
+                entry.schema: route.found
                 for entry in plan
-                for course in entry.courses[-1:]
+                for route in entry.courses[-1:]
                 if entry.schema is not None
             }
             for entry in plan:
-                for course in entry.courses:
-                    schemas.setdefault(course.schema, course.found)
+                for route in entry.courses:
+                    schemas.setdefault(route.schema, route.found)
         return load(path, registry=registry), plan, schemas
 
 
@@ -223,8 +223,8 @@ def _steps_of(plan: Plan) -> list[tuple[str, int, int]]:
         {
             (step.schema, step.start, step.to)
             for entry in plan
-            for course in entry.courses
-            for step in course.steps
+            for route in entry.courses
+            for step in route.steps
         }
     )
 

@@ -46,7 +46,7 @@ def update(project: Project, *, release: str = "", date: str = "", force: bool =
 
     Args:
         project: whose classes and lock.
-        release: of the package, noted beside the versions that are new.
+        release: of the package, recorded with new versions.
         date: likewise; today by default, or what ``SOURCE_DATE_EPOCH`` says.
         force: take a released version as it is today; for one that nobody ever used.
     """

@@ -131,7 +131,7 @@ def find_project(start: Path | None = None, imports: Iterable[str] = ()) -> Proj
 
     Args:
         start: the folder; None is the working directory.
-        imports: modules beside those that the settings name.
+        imports: modules in addition to those that the settings name.
 
     Raises:
         SchemaError: the settings cannot be understood.

@@ -4,7 +4,7 @@
 
 A step takes the state of one instance, a dict of fields (or a bare tuple, for
 `unpack`), and gives the newer one. It says what it does (``str(step)``), knows
-its inverse where one exists, tells what a downgrade loses, and can run on whole
+its inverse where one exists, reports what a downgrade loses, and can run on whole
 columns: a dict from field to the values of many instances, an array with the
 instances along its first axis or a list.
 
@@ -154,7 +154,7 @@ class Op:
         return f"ops.{self}"
 
     def __eq__(self, other: object) -> bool:
-        """Whether another step does the same, with the same way back."""
+        """Whether another step does the same, with the same downgrade."""
         if type(other) is not type(self):
             return NotImplemented
         own, others = vars(self), vars(other)
@@ -562,7 +562,7 @@ class _Value(Op):
         return memo[key][1]
 
     def _tried(self, value: Any) -> Any:
-        """The new value; what NumPy cannot do is told with the field and the way out."""
+        """The new value; a conversion that NumPy cannot do is reported with the field and a remedy."""
         try:
             return self.turn(value)
         except (TypeError, ValueError) as error:
@@ -777,7 +777,7 @@ class split(Op):  # noqa: N801
 
     Args:
         name: of the field.
-        into: the new fields, beside it.
+        into: the new fields, in the same mapping.
         axis: along which it is cut.
         sizes: of the parts along the axis; None: equal ones.
     """
@@ -1192,7 +1192,7 @@ class unstack(Op):  # noqa: N801
 class move(Op):  # noqa: N801
     """A value moves to another place, also into or out of a record: ``move("net/rate", "trainer/rate")``.
 
-    What is missing on the way to the new place is made, as dicts; ``*`` and ``**`` are not meant here.
+    Missing parents of the new place are created as dicts; ``*`` and ``**`` are not meant here.
 
     Args:
         old: its place.

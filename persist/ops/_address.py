@@ -1,4 +1,4 @@
-"""Where the name of a ready-made step leads in a state, and how its values are told.
+"""Resolve the names of ready-made steps in a state, and describe the values there.
 
 ``layers/*/W`` is the ``W`` of each of the ``layers``, through dicts, lists, tuples'
 items, and records' fields; ``*`` is every item, and ``**`` the state itself and everything in it, at
@@ -29,7 +29,7 @@ def steps_of(name: str) -> list[str]:
 
 
 def split_last(name: str) -> tuple[str, str]:
-    """Return the way to a place, as it is written, and its last step; "" for no way."""
+    """Return the path of the parent as it is written, or "", and the last step."""
     way, _, last = name.replace("\\/", "\0").rpartition("/")
     return way.replace("\0", "\\/"), last.replace("\0", "/")
 
@@ -207,17 +207,17 @@ def is_new(op: Any, holder: Any, name: Any, memo: dict[Any, Any]) -> bool:
 
 
 def distinct(names: Iterable[str]) -> tuple[str, ...]:
-    """Return names as a tuple; a text, or a name that stands twice, is refused."""
+    """Return names as a tuple; a text, or a name that occurs twice, is refused."""
     listed = tuple(names)
     if isinstance(names, str) or not all(isinstance(name, str) for name in listed):
         raise TypeError(f"{names!r} is no list of names.")
     if len(set(listed)) != len(listed):
-        raise ValueError(f"a name stands twice in {listed!r}.")
+        raise ValueError(f"a name occurs twice in {listed!r}.")
     return listed
 
 
 def extra(state: Any, names: Iterable[str]) -> list[str]:
-    """Return what a state has beside these fields."""
+    """Return what a state has in addition to these fields."""
     if not isinstance(state, Mapping):
         return []
     return [str(key) for key in state if key not in set(names)]
@@ -242,7 +242,7 @@ def short(value: Any) -> str:
 
 
 def is_alike(one: Any, other: Any) -> bool:
-    """Whether two trees are the same for all that can be told: records by their states, in cycles too.
+    """Whether two trees are equal as far as they can be compared: records by their states, in cycles too.
 
     Without recursion. What has no sensible ``==`` counts as different.
     """
@@ -280,7 +280,7 @@ def is_alike(one: Any, other: Any) -> bool:
 
 
 def is_equal(one: Any, other: Any) -> bool:
-    """Whether two values are the same for all that can be told, arrays inside containers too."""
+    """Whether two values are equal as far as they can be compared, arrays inside containers too."""
     if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
         one, other = np.asarray(one), np.asarray(other)
         if one.dtype != other.dtype or one.shape != other.shape:

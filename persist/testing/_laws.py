@@ -32,7 +32,7 @@ __all__ = ["LAWS", "Broken", "cases", "check_law", "check_schema", "laws", "stat
 LAWS = ("up", "same", "inside", "back", "compiled")
 EXAMPLES = 25
 
-# Steps whose way back is as good as the numbers allow: then what counts is that up gives the same again.
+# Steps whose downgrade loses rounding only: the law checks that upgrading again gives the same.
 _ROUNDING = (ops.astype, ops.scale)
 
 
@@ -44,7 +44,7 @@ def laws(*modules: str, project: Project | None = None) -> Callable[..., None]:
     """Return a test of all laws, for pytest: ``test_laws = persist.testing.laws("lab.models")``.
 
     Args:
-        modules: that declare the classes, beside those that ``[tool.persist]`` names.
+        modules: that declare the classes, in addition to those that ``[tool.persist]`` names.
         project: whose; the one of the working directory by default.
     """
     import pytest
@@ -348,7 +348,7 @@ def _compiled(schema: Schema, steps: list[Migration], state: Any) -> None:
         return
     given = written(copy.deepcopy(state), {})
     if isinstance(given, compiled.Odd):
-        return  # handed back to the other way, which the result is compared with
+        return  # the general route runs instead, and the result is compared with it
     if not _equal(given, wanted):
         raise Broken(
             f"the steps of {schema.name!r} compiled give {given!r}, and one by one {wanted!r}\n"

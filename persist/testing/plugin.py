@@ -1,6 +1,6 @@
 """The pytest plugin: golden files are tests, and with ``laws = true`` the laws are.
 
-It does something only where ``pyproject.toml`` beside the tests has ``[tool.persist]``, and imports
+It does something only where the ``pyproject.toml`` of the tests has ``[tool.persist]``, and imports
 nothing of ``persist`` before that.
 """
 

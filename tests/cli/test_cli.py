@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import persist
+from persist._api.detect import readers
 from persist._cli import main, verb_names
 from persist._trees.compare import difference
 from persist.tree import Global, Record
@@ -214,7 +215,7 @@ def test_inspect_of_a_folder_is_a_line_for_each_file(
         *(os.path.join("runs", "2016", name) for name in sorted(names)),
     ]
     assert lines[1].endswith("  pickle, python 2; 2 arrays, 168 B; logreg.LogReg")
-    assert captured.err == "persist: 1 is no experiment file: runs/2016/notes.txt\n"
+    assert captured.err == "persist: 1 is not an experiment file: runs/2016/notes.txt\n"
     assert main(["inspect", "--arrays", "runs"]) == 0
     assert "float64 (6, 3)" in capsys.readouterr().out
 
@@ -324,7 +325,7 @@ def test_upgrade_writes_beside_loads_back_and_a_second_run_does_nothing(folder: 
     before = {path: path.read_bytes() for path in (folder / "runs").rglob("*") if path.is_file()}
     run = command("upgrade", "runs", "--import", "our_classes", cwd=folder)
     assert run.returncode == 0, run.stderr
-    assert "4 upgraded, 1 no experiment file" in run.stdout
+    assert "4 upgraded, 1 not an experiment file" in run.stdout
     assert "test-cli.Classifier 1 to 3" in run.stdout
     written = sorted(path.name for path in (folder / "runs" / "2016").glob("*.persist"))
     assert written == [f"logreg_v{number}.pkl.persist" for number in range(1, 5)]
@@ -392,7 +393,7 @@ def test_upgrade_whose_step_fails_names_the_step_and_writes_nothing(folder: Path
     )
     run = command("upgrade", "runs", "--import", "failing", cwd=folder)
     assert run.returncode == 1
-    assert "3 upgraded, 1 no experiment file, 1 failed" in run.stdout
+    assert "3 upgraded, 1 not an experiment file, 1 failed" in run.stdout
     assert "division by zero" in run.stderr
     assert "name_the_parts" in run.stderr
     assert not (folder / "runs" / "2016" / "logreg_v1.pkl.persist").exists()
@@ -460,9 +461,72 @@ def test_upgrade_keeps_every_array_and_value(case: str, tmp_path: Path) -> None:
 # convert and verify
 
 
-@pytest.mark.parametrize("to", ["npz", "persist", "pickle"])
+def written_formats() -> dict[str, str]:
+    """The formats that can be written, under their full and their short name, and the suffix of each."""
+    suffixes = {}
+    for reader in readers():
+        if reader.writes:
+            last = reader.name.rpartition("-")
+            suffix = reader.suffixes[0] if reader.suffixes else f".{last[2]}"
+            suffixes |= {reader.name: suffix, (last[0] or last[2]): suffix}
+    return suffixes
+
+
+def test_the_formats_that_can_be_written_are_these() -> None:
+    names = {
+        "persist",
+        "npz",
+        "pickle",
+        "safetensors",
+        "torch",
+        "torch-zip",
+        "theano",
+        "theano-zip",
+    }
+    assert set(written_formats()) == names
+
+
+@pytest.mark.parametrize("to", sorted(written_formats()))
+def test_convert_and_upgrade_write_every_format_that_save_writes(
+    to: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arrays = {"W": np.arange(6.0).reshape(2, 3), "b": np.arange(3)}
+    (folder / "arrays.pkl").write_bytes(pickle.dumps(arrays, 2))
+    with open(folder / "saved", "wb") as target:
+        persist.save(arrays, target, format=to)
+    with persist.open(folder / "saved") as file:
+        expected = file.format
+    ending = written_formats()[to]
+    for number, command in enumerate(
+        (["convert", "--to", to, "--force"], ["upgrade", "--format", to, "--force"])
+    ):
+        assert main([command[0], "arrays.pkl", *command[1:]]) == 0, capsys.readouterr().err
+        with persist.open(folder / f"arrays.pkl{ending}") as file:
+            assert file.format == expected, number
+            assert {path: np.asarray(file.arrays[path]).tolist() for path in file.arrays} == {
+                path: array.tolist() for path, array in arrays.items()
+            }
+
+
+@pytest.mark.parametrize("arguments", [["convert", "--to"], ["upgrade", "--format"]])
+def test_a_format_that_cannot_be_written_lists_those_that_can(
+    arguments: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "arrays.pkl").write_bytes(pickle.dumps({"W": np.arange(3)}, 2))
+    with pytest.raises(SystemExit) as caught:
+        main([arguments[0], "arrays.pkl", arguments[1], "tf1"])
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert "there is no format 'tf1' to write" in error
+    listed = re.search(r"One of these: (.*)\.", " ".join(error.split()))
+    assert listed is not None
+    for name in listed[1].split(", "):
+        assert main(["convert", "arrays.pkl", "--to", name, "--force"]) == 0
+
+
+@pytest.mark.parametrize("to", ["npz", "persist", "pickle", "theano-zip"])
 def test_convert(to: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    ending = {"npz": ".npz", "persist": ".persist", "pickle": ".pkl"}[to]
+    ending = written_formats()[to]
     source = "runs/2016/logreg_v3.pkl"
     assert main(["convert", source, "--to", to]) == 0
     with persist.open(source + ending) as file:
@@ -478,7 +542,7 @@ def test_convert_to_npz_is_what_numpy_reads_and_counts_what_is_left_out(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["convert", "runs/2016/logreg_v3.pkl", "--to", "npz"]) == 0
-    assert "2 values that are no arrays" in capsys.readouterr().out
+    assert "2 values that are not arrays" in capsys.readouterr().out
     with np.load("runs/2016/logreg_v3.pkl.npz") as file:
         assert sorted(file) == ["bias", "weights"]
 
@@ -496,7 +560,7 @@ def test_verify_reads_every_file_of_a_folder(
     captured = capsys.readouterr()
     lines = captured.out.splitlines()
     assert sum(": pickle, whole: 2 arrays (168 B)" in line for line in lines) == len(GENERATIONS)
-    assert captured.err == "persist: 1 is no experiment file: runs/2016/notes.txt\n"
+    assert captured.err == "persist: 1 is not an experiment file: runs/2016/notes.txt\n"
 
 
 def test_verify_tells_whole_files_from_damaged_ones(

@@ -37,7 +37,7 @@ def test_explain_walks_through_a_folder(runs: Path, capsys: Captured) -> None:
         "runs/2016-exp01.pkl",
         "runs/2017/exp00.pkl",
     ]
-    assert "1 is no experiment file: runs/notes.txt" in err
+    assert "1 is not an experiment file: runs/notes.txt" in err
 
 
 def test_explain_walks_through_a_series(tmp_path: Path, capsys: Captured) -> None:
@@ -53,7 +53,7 @@ def test_explain_strict_and_trust(tmp_path: Path, capsys: Captured) -> None:
     path.write_bytes(b"\x80\x02cnobodys_lab\nNet\n)\x81}U\x01WK\x01sb.")
     assert main(["explain", str(path)]) == 0
     assert main(["explain", str(path), "--strict"]) == 1
-    assert "nothing is known of nobodys_lab.Net" in capsys.readouterr().err
+    assert "not declared: nobodys_lab.Net" in capsys.readouterr().err
     assert main(["explain", str(path), "--strict", "--trust", "nobodys_lab.*"]) == 0
 
 
@@ -89,7 +89,7 @@ def test_undo_and_compact_of_a_folder(tmp_path: Path, capsys: Captured) -> None:
     (folder / "notes.txt").write_text("notes\n")
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert main(["undo", str(folder)]) == 1
-    assert "there is no file in it that has an older generation" in capsys.readouterr().err
+    assert "it contains no file that has an older generation" in capsys.readouterr().err
     lab = ["--import", str(tmp_path / "undo_lab.py")]
     assert main(["upgrade", "--in-place", "--keep", str(folder), *lab]) == 0
     assert main(["undo", str(folder)]) == 0
@@ -146,7 +146,7 @@ def test_inspect_knows_the_users_classes(tmp_path: Path, capsys: Captured) -> No
         "persist.alias('old_inspected.Net', Net)\n"
     )
     assert main(["inspect", "--import", str(lab), str(path)]) == 0
-    assert "old_inspected.Net  is inspect_lab.Net today" in capsys.readouterr().out
+    assert "old_inspected.Net  is now inspect_lab.Net" in capsys.readouterr().out
     assert main(["inspect", "--json", "--py2-str", "latin-1", str(path)]) == 0
     assert json.loads(capsys.readouterr().out)["scalars"]["W"] == "ü"
     assert main(["inspect", "--import", "./nothing.py", str(path)]) == 2

@@ -90,7 +90,7 @@ def test_a_class_that_is_declared_now_is_upgraded_again(lab: Path, run: Run) -> 
     (lab / "ours.py").write_text(declared(2, RENAME))
     status, out, _ = run("upgrade", "in", "--to", "out", "--import", "ours")
     assert status == 0
-    assert "again: old_lab.Net was unknown then, and is declared now" in out
+    assert "again: old_lab.Net was not declared then, but is declared now" in out
     assert state_of(lab / "out" / "a.pkl.persist") == {"w": 1}
     assert "1 there already" in run("upgrade", "in", "--to", "out", "--import", "ours")[1]
 
@@ -125,7 +125,7 @@ def test_a_class_that_is_declared_now_is_upgraded_again(lab: Path, run: Run) -> 
         (
             declared(2, RENAME),
             declared(2, RENAME, '{"w": None, "b": 0}'),
-            "again.Net is declared otherwise now",
+            "the declaration of again.Net has changed",
             {"w": 1},
         ),
     ],
@@ -160,7 +160,7 @@ def test_options_that_changed(lab: Path, run: Run) -> None:
     assert run("upgrade", "in", "--to", "out")[0] == 0
     assert persist.load(lab / "out" / "a.pkl.persist") == {"a": b"\xfc"}
     out = run("upgrade", "in", "--to", "out", "--py2-str", "latin-1")[1]
-    assert "again: it was made with another --py2-str" in out
+    assert "again: it was written with a different --py2-str" in out
     assert persist.load(lab / "out" / "a.pkl.persist") == {"a": "ü"}
 
 
@@ -170,7 +170,7 @@ def test_what_no_upgrade_wrote_is_not_overwritten(lab: Path, run: Run) -> None:
     os.utime(lab / "out" / "a.pkl.persist", ns=(1, 1))
     status, out, _ = run("upgrade", "in", "--to", "out")
     assert status == 1
-    assert "is there already, but it is older than its source (--force)" in out
+    assert "exists already, but it is older than its source (--force)" in out
     assert "1 out of date" in out
     assert persist.load(lab / "out" / "a.pkl.persist") == {"mine": 1}
     assert run("upgrade", "in", "--to", "out", "--force")[0] == 0
@@ -253,7 +253,7 @@ def test_other_urls_are_refused(lab: Path, run: Run) -> None:
 def test_strict_and_trust(lab: Path, run: Run) -> None:
     status, _, err = run("upgrade", "in", "--strict")
     assert status == 1
-    assert "nothing is known of old_lab.Net" in err
+    assert "not declared: old_lab.Net" in err
     assert not (lab / "in" / "a.pkl.persist").exists()
     status, out, _ = run("upgrade", "in", "--strict", "--trust", "old_lab.Net")
     assert status == 0

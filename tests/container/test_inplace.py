@@ -289,7 +289,7 @@ def test_the_verbs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any)
         assert "bytes of arrays" in out
         assert persist.load(path)["net"].weights.shape == (1000,)
         assert main(["upgrade", str(runs), "--in-place", *told]) == 0
-        assert "1 of today" in capsys.readouterr().out
+        assert "1 up to date" in capsys.readouterr().out
         assert main(["undo", str(path)]) == 0
         assert path.read_bytes() == before
         assert main(["undo", str(path)]) == 1

@@ -202,7 +202,7 @@ def test_the_demo_overwrites_nothing(tmp_path: Path) -> None:
 
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "logreg_v1.pkl").write_text("mine")
-    with pytest.raises(PersistError, match="is there already"):
+    with pytest.raises(PersistError, match="exists already"):
         demo.write(tmp_path)
     assert (tmp_path / "runs" / "logreg_v1.pkl").read_text() == "mine"
     assert not (tmp_path / "corpus").exists()

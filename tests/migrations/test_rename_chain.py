@@ -48,5 +48,5 @@ def test_what_was_upgraded_is_final(tmp_path: Path, capsys: pytest.CaptureFixtur
     before = target.read_bytes()
     capsys.readouterr()
     assert _cli.main(["upgrade", "--in-place", str(target)]) == 0
-    assert "1 of today" in capsys.readouterr().out
+    assert "1 up to date" in capsys.readouterr().out
     assert target.read_bytes() == before
