@@ -134,7 +134,7 @@ def _with_symbol(
     content: Content, symbol: Source | None, source: Source, prefix: str | None, steps: list[Step]
 ) -> Content:
     """Add the description of the graph, and of the files that belong together."""
-    told: dict[str, Any] = {}
+    structure: dict[str, Any] = {}
     graph = None
     if symbol is not None and symbol.kind == "file":
         try:
@@ -144,17 +144,17 @@ def _with_symbol(
                 raise
             content.damage.append(f"the symbol was left out, for {error}")
     if graph is not None:
-        told = _described(graph, content.tree)
+        structure = _described(graph, content.tree)
     if prefix is not None:
-        told["files"] = [
+        structure["files"] = [
             name
             for name in source.children()
             if name == f"{prefix}{_SYMBOL}"
             or re.fullmatch(rf"{re.escape(prefix)}-\d{{4,}}\.(params|states)", name)
         ]
     if steps:
-        told["series"] = {"steps": [step.number for step in steps]}
-    content.structure = told
+        structure["series"] = {"steps": [step.number for step in steps]}
+    content.structure = structure
     version = None if graph is None else _version(graph)
     if version:
         content.writer = {"mxnet": version}
@@ -203,12 +203,12 @@ def _described(graph: dict[str, Any], tree: Any) -> dict[str, Any]:
 
 def _attributes(node: dict[str, Any]) -> dict[str, Any]:
     """Return the attributes of a node: ``param`` and ``attr`` until 0.12, ``attrs`` since."""
-    told: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for key in ("param", "attr", "attrs"):
         value = node.get(key)
         if isinstance(value, dict):
-            told.update(value)
-    return told
+            values.update(value)
+    return values
 
 
 def _auxiliary(nodes: list[dict[str, Any]], names: list[str], tree: Any) -> set[str]:
@@ -230,8 +230,8 @@ def _auxiliary(nodes: list[dict[str, Any]], names: list[str], tree: Any) -> set[
 def _version(graph: dict[str, Any]) -> str | None:
     """The release that wrote it, 10905 for 1.9.5."""
     attrs = graph.get("attrs")
-    told = attrs.get("mxnet_version") if isinstance(attrs, dict) else None
-    number = told[1] if isinstance(told, list) and len(told) == 2 else None
+    values = attrs.get("mxnet_version") if isinstance(attrs, dict) else None
+    number = values[1] if isinstance(values, list) and len(values) == 2 else None
     if not isinstance(number, int) or not 0 < number < 1_000_000:
         return None
     return f"{number // 10_000}.{number // 100 % 100}.{number % 100}"
@@ -304,8 +304,8 @@ def _is_pair(value: Any) -> bool:
 
 def _optimizer(record: Record) -> dict[str, Any]:
     """Its class, and what is a plain number or text of it."""
-    told: dict[str, Any] = {"class": record.qualname}
+    facts: dict[str, Any] = {"class": record.qualname}
     for name, value in record.fields().items():
         if isinstance(name, str) and isinstance(value, str | int | float | bool | type(None)):
-            told[name] = value
-    return told
+            facts[name] = value
+    return facts

@@ -173,7 +173,7 @@ def test_ranks_of_a_distributed_run_are_no_steps(case: str) -> None:
     [
         (["2016-exp00.pkl", "2016-exp01.pkl", "2017-exp00.pkl"], "not by the steps of a run"),
         (["exp1.pkl", "exp2.pkl"], "not by the steps of a run"),
-        (["1.pkl", "2.pkl"], "nothing tells that the numbers are steps"),
+        (["1.pkl", "2.pkl"], "nothing shows that the numbers are steps"),
         (["2016-epoch10.pt", "2017-epoch10.pt"], "bear years"),
         (["2016-epoch10.pt", "2017-epoch20.pt"], "differ in several numbers"),
         (["a2016.pt", "a2017.pt"], "bear years"),

@@ -49,7 +49,7 @@ def is_too_deep(holders: Iterable[Any]) -> bool:
 
 
 def _depth_of(holders: dict[int, Any]) -> int:
-    """How deep they hold each other directly; a way that closes on itself counts once."""
+    """Return how deeply they are nested in each other directly; cycles count once."""
     depths: dict[int, int] = {}
     entered: set[int] = set()
     for root in holders:

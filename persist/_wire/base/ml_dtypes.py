@@ -87,7 +87,7 @@ def _opaque(name: str, width: int) -> np.dtype[Any]:
 
 
 def missing_name(dtype: np.dtype[Any]) -> str:
-    """Return the name of the type that an opaque dtype stands for; "" of any other dtype."""
+    """Return the name of the type that an opaque dtype represents; "" of any other dtype."""
     return dtype.type.kind if issubclass(dtype.type, _Encoded) else ""
 
 
@@ -191,7 +191,7 @@ def stored_dtype(array: Any) -> np.dtype[Any]:
     """Return the dtype in which the elements of an array or lazy array are stored."""
     get = getattr(array, "stored_dtype", None)
     if get is not None:
-        told: np.dtype[Any] = get()
-        return told
+        declared: np.dtype[Any] = get()
+        return declared
     stored: np.dtype[Any] = array._stored.dtype if isinstance(array, EncodedArray) else array.dtype
     return stored

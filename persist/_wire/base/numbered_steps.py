@@ -29,7 +29,7 @@ class Step(NamedTuple):
 
 
 class Number(NamedTuple):
-    """A whole number in a name, and where it stands."""
+    """An integer in a name, and its position."""
 
     value: int
     start: int

@@ -2,7 +2,7 @@
 
 A number in a name may be a step, but also a rank of a distributed run, a fold, a year, or the
 number of an experiment. What is taken for a step wrongly gives a part of a state as the whole, so
-a number counts only where its name says what it is: beside a word such as ``epoch``, ``step`` or
+a number counts only if the name says what it is: next to a word such as ``epoch``, ``step`` or
 ``model``; or as the only number of files whose suffix is that of checkpoints.
 """
 
@@ -20,7 +20,7 @@ _SUFFIXES = (
     *_CHECKPOINTS, ".h5", ".hdf5", ".npz", ".pkl", ".pickle", ".joblib", ".persist", ".tar", ".nd",
 )  # fmt: skip
 _LAYERS = (".gz", ".bz2", ".xz", ".zst", ".lz4")
-# What stands before a step, and what may stand behind it.
+# Words before a step, and words that may follow it.
 _BEFORE = regex(
     r"(?:epochs?|ep|steps?|iters?|iterations?|it|ckpt|check_?points?|snap(?:shot)?s?|weights|model"
     r"|optim(?:izer)?|net(?:work)?|params|updates?|batch|(?<![a-z])e)[-_.= ]*\Z"
@@ -40,7 +40,7 @@ _YEARS = range(1900, 2101)
 
 
 class Folder(NamedTuple):
-    """What the names in a folder tell.
+    """Series found in the names of a folder.
 
     Attributes:
         series: pattern -> its steps, in order.
@@ -109,18 +109,18 @@ def _doubt(stems: list[str], steps: list[Step], suffix: str) -> str | None:
         if any(_OTHERS.search(before[place]) for place in places):
             return "are numbered, but not by the steps of a run"
         if len(places) > 1:
-            return "differ in several numbers, and nothing tells which of them is the step"
+            return "differ in several numbers, and nothing shows which of them is the step"
         if all(rows[index][places[0]].value in _YEARS for index in range(len(rows))):
             return "bear years, as it seems, not steps"
         if not suffix.lower().startswith(_CHECKPOINTS):
-            return "are numbered, and nothing tells that the numbers are steps of a run"
+            return "are numbered, and nothing shows that the numbers are steps of a run"
     if len({step.number for step in steps}) < len(steps):
         return "have several files of one step"
     return None
 
 
 def _is_named(stem: str, number: Number, suffix: str) -> bool:
-    """Whether a word beside a number says that it is a step; MXNet's ``run-0010.params`` does, too."""
+    """Return whether a word next to a number marks it as a step; so does MXNet's ``run-0010.params``."""
     if suffix.lower().startswith(".params") and _EPOCH.fullmatch(stem[number.start - 1 :]):
         return True
     lower = stem.lower()

@@ -1,12 +1,12 @@
-"""Bytes with a name, limits and neighbours: what every reader reads from.
+"""The input of every reader: bytes with a name, limits and neighbouring files.
 
 A `Source` is a local file (mapped), a folder, a checkpoint prefix, ``bytes``,
-an open binary file or an fsspec URL (ranged reads). What it hands out never
-passes the end: a length, count or shape that a file claims is checked against
-what is left before anything is allocated.
+an open binary file or an fsspec URL (ranged reads). No read goes beyond the
+end: a length, count or shape that a file claims is checked against the
+remaining bytes before anything is allocated.
 
-Offsets and lengths are bytes. Views into a mapped file stay valid after
-`Source.close`, for as long as somebody holds one.
+Offsets and lengths are in bytes. Views of a mapped file stay valid after
+`Source.close`, for as long as they are referenced.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ __all__ = [
 ]
 
 MIB = 1 << 20
-_FIRST = 512  # bytes that are kept of what everybody looks at
-_EMPTY = 1 << 24  # items without bytes, whose number costs a file nothing
+_FIRST = 512  # bytes at the start that are cached, since every reader examines them
+_EMPTY = 1 << 24  # limit of items of zero bytes, whose number the file size does not bound
 
 
 class Limits(NamedTuple):
-    """What reading one file may cost; each can be raised by ``limits={name: value}``.
+    """Limits of the cost of reading one file; each can be raised by ``limits={name: value}``.
 
     Attributes:
         opcodes: pickle opcodes; 0 means 64 a byte of the file (as it is stored, before
             decompression), at least 1e6 and at most 5e7.
-        depth: levels of nesting of what is hashed.
+        depth: levels of nesting of hashed values.
         hashed: values visited to hash one key or set item.
         digits: decimal digits of an integer written as text.
         total: bytes that decompression and copies may make; 0 means
-            20 times the file and what is read beside it, at least 256 MiB.
+            20 times the size of the file and of the neighbours read with it, at least 256 MiB.
         paths: natural paths that are listed.
         nested: files inside files.
     """
@@ -69,7 +69,7 @@ class Limits(NamedTuple):
 
     @classmethod
     def of(cls, limits: Mapping[str, int] | Limits | None) -> Limits:
-        """Return the defaults with the given ones over them."""
+        """Return the default limits, updated with the given ones."""
         if isinstance(limits, Limits):
             return limits
         for name in limits or {}:
@@ -89,16 +89,16 @@ class Limits(NamedTuple):
         return self.opcodes or min(50_000_000, max(1_000_000, 64 * size))
 
 
-# A map keeps a descriptor of its file, of which a process has about a thousand, and an old forest
-# lies in thousands of files: of one file's neighbours the small are read, and so many are mapped.
-# Python 3.13 can map without.
+# mmap holds a file descriptor, and a process may open about 1,000. Old joblib dumps consist of
+# thousands of files, so small neighbours are read, and at most `_MAPS` large ones are mapped.
+# Since Python 3.13 a map need not hold a descriptor.
 _SMALL = 64 << 10
 _MAPS = 128
 _UNTRACKED: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
 
 
 class _Budget:
-    """What may still be made while reading one file, shared by all its parts: bytes, maps."""
+    """The remaining bytes and maps for reading one file, shared by all its parts."""
 
     __slots__ = ("_known", "copied", "left", "maps", "size", "whole")
 
@@ -110,8 +110,10 @@ class _Budget:
         self._known: set[str] = set()
 
     def admit(self, path: str, size: int, limits: Limits) -> None:
-        """Count the bytes of a neighbour, or of a file in the folder, once: a folder has none of
-        its own, and what may be made goes by the bytes that are there."""
+        """Add the size of a neighbour, or of a file in the folder, to the budget, once each.
+
+        The budget is proportional to the size of all files, and a folder itself has no bytes.
+        """
         if path not in self._known:
             self._known.add(path)
             self.size += size
@@ -119,7 +121,7 @@ class _Budget:
             self.whole, self.left = whole, self.left + whole - self.whole
 
     def may_map(self) -> bool:
-        """Count one more neighbour that is mapped, if it may be."""
+        """Return whether one more neighbour may be mapped, and count it."""
         self.maps -= 1
         return self.maps >= 0
 
@@ -265,14 +267,14 @@ class Source:
         shape: tuple[int, ...],
         order: str = "C",
     ) -> np.ndarray[Any, Any] | LazyArray:
-        """Return the array that stands at ``offset``, without reading it.
+        """Return the array at ``offset``, without reading it.
 
         A view of the map (read-only, or private and writable when
-        ``writable``), a `LazyArray` where the storage has ranged reads only.
+        ``writable``), or a `LazyArray` if the storage has only ranged reads.
 
         Raises:
-            DamagedFileError: the array passes the end of the file, or its
-                shape or dtype cannot be.
+            DamagedFileError: the array extends beyond the end of the file, or its
+                shape or dtype is impossible.
         """
         count = math.prod(shape)
         is_endless = not dtype.itemsize and count > _EMPTY
@@ -311,11 +313,11 @@ class Source:
         return self.limits.opcodes_for(min(self.size, stored))
 
     def spend_copies(self, count: int) -> None:
-        """Count ``count`` bytes that are made of values which are in memory already.
+        """Charge ``count`` bytes for a copy of values that are in memory already.
 
-        An honest file asks for a value once, where it stands; a hostile one can ask for the copy of a
-        long list with every few bytes. So ten times the bytes of the file, and of what was
-        unpacked from it, may be made this way, at least 64 MiB.
+        A genuine file uses a value once, in its place; a hostile one can request a copy of a long
+        list every few bytes. So copies are limited to ten times the size of the file and of the
+        data decompressed from it, at least 64 MiB.
 
         Raises:
             LimitError: the file would make more.
@@ -325,10 +327,10 @@ class Source:
     # Parts and neighbours.
 
     def window(self, offset: int, length: int, name: str | None = None) -> Source:
-        """Return a part of it as a Source of its own, without a copy."""
+        """Return a part of the bytes as a separate Source, without a copy."""
         if offset < 0 or length < 0 or offset + length > self.size:
             self.view(offset, length)  # raises with the place
-        part = Source.__new__(Source)  # an archive has 20,000 of them
+        part = Source.__new__(Source)  # bypasses __init__, as an archive may have 20,000 members
         part.name = self.name if name is None else f"{self.name}, {name}"
         part.kind, part.path, part.size = "file", None, length
         part._buffer, part._ranged, part._base = self._buffer, self._ranged, self._base + offset
@@ -339,15 +341,15 @@ class Source:
     def nested(
         self, data: bytes | bytearray | memoryview, name: str, *, here: bool = False
     ) -> Source:
-        """Return bytes that were found in it (decompressed, nested) as a Source.
+        """Return decompressed or nested bytes of this source as a Source.
 
         Args:
             data: the bytes.
-            name: what they are, added to the name.
-            here: they stand for the file itself, so that its neighbours are theirs.
+            name: a description of the bytes, appended to the name of this source.
+            here: the bytes replace the file itself, and keep its path and neighbours.
 
         Raises:
-            LimitError: files inside files inside files, beyond ``limits.nested``.
+            LimitError: the nesting of files exceeds ``limits.nested``.
         """
         self._go_deeper()
         if self.writable and isinstance(data, bytes):
@@ -373,24 +375,24 @@ class Source:
 
     @property
     def basename(self) -> str:
-        """The last step of the path; of bytes and open files, what is known of a name."""
+        """The last component of the path; for bytes and open files, their name if they have one."""
         return self._home.basename if self._home else os.path.basename(self.path or "")
 
     def children(self) -> list[str]:
-        """Return the sorted names in the folder: of a folder its own, else of its neighbours."""
+        """Return the sorted names in the folder itself, or in the folder that contains the file."""
         return self._home.children(self.kind == "folder") if self._home else []
 
     def child(self, name: str) -> Source | None:
-        """Return what lies in this folder under ``name`` (one step, no way out), or None."""
+        """Return the entry ``name`` of this folder, or None. Names with path separators have none."""
         return self._home.open(name, True, self) if self._home and _is_step(name) else None
 
     def sibling(self, name: str) -> Source | None:
         """Return the neighbour of that name in the same folder, or None.
 
-        A name with a path in it has no neighbour: a file cannot name its way out.
+        Names with path separators have no neighbour, so that a file cannot escape its folder.
 
         Raises:
-            LimitError: neighbours of neighbours of neighbours, beyond ``limits.nested``.
+            LimitError: the chain of neighbours exceeds ``limits.nested``.
         """
         found = self._home.open(name, False, self) if self._home and _is_step(name) else None
         if found is not None:
@@ -399,17 +401,17 @@ class Source:
         return found
 
     def among(self, basename: str, files: Mapping[str, Callable[[], Source]]) -> Source:
-        """Give it neighbours that lie in no folder: the other members of an archive, say.
+        """Set neighbours that are not files of a folder, such as the other members of an archive.
 
         Args:
             basename: its own name among them.
-            files: name -> what opens it.
+            files: name -> function that opens it.
         """
         self._home = _Given(basename, files)
         return self
 
     def close(self) -> None:
-        """Let go of the file; arrays that are mapped stay valid."""
+        """Release the file; mapped arrays stay valid."""
         if self._ranged is not None:
             self._ranged.closed = True
         if self._owned is not None:
@@ -429,7 +431,7 @@ def _shape(
     offset: int,
 ) -> np.ndarray[Any, Any]:
     try:
-        if dtype.itemsize == 0:  # no shape of them takes memory
+        if dtype.itemsize == 0:  # arrays of any shape take no memory
             return np.ndarray(shape, dtype, b"")
         if not len(data):
             return np.empty(shape, dtype, order=order)
@@ -451,7 +453,7 @@ def _shape(
 
 
 def is_text_valid(array: np.ndarray[Any, Any]) -> bool:
-    """Whether every code point of the text in an array is one; true where there is no text.
+    """Return whether all text in an array has valid code points; true for other dtypes.
 
     NumPy takes any four bytes for a character and makes broken strings of them, over which
     CPython stumbles later (``SystemError: invalid maximum character``).
@@ -470,7 +472,7 @@ def is_text_valid(array: np.ndarray[Any, Any]) -> bool:
 
 
 class Cursor:
-    """A place in a `Source` that moves as it is read; little-endian unless said.
+    """A read position in a `Source`; numbers are little-endian unless stated otherwise.
 
     Attributes:
         source: what it reads.
@@ -485,7 +487,7 @@ class Cursor:
 
     @property
     def left(self) -> int:
-        """Bytes between here and the end."""
+        """The number of bytes up to the end."""
         return self.source.size - self.offset
 
     def view(self, length: int) -> memoryview:
@@ -499,7 +501,7 @@ class Cursor:
         return bytes(self.view(length))
 
     def line(self, most: int = 65_536) -> bytes:
-        """Return the bytes up to the next newline, which is passed over.
+        """Return the bytes up to the next newline, and skip the newline.
 
         Raises:
             DamagedFileError: there is none within ``most`` bytes.
@@ -516,7 +518,7 @@ class Cursor:
         return struct.unpack(form, self.view(struct.calcsize(form)))
 
     def number(self, form: str) -> Any:
-        """Return the one number of `struct` format ``form`` that comes next."""
+        """Return the next number, of `struct` format ``form``."""
         return struct.unpack(form, self.view(struct.calcsize(form)))[0]
 
     def u8(self) -> int:
@@ -546,13 +548,13 @@ class Cursor:
     def array(
         self, dtype: np.dtype[Any], shape: tuple[int, ...], order: str = "C"
     ) -> np.ndarray[Any, Any] | LazyArray:
-        """Return the array that comes next, as `Source.array` does, and pass over it."""
+        """Return the next array, as `Source.array` does, and advance."""
         array = self.source.array(self.offset, dtype, shape, order)
         self.offset += math.prod(shape) * dtype.itemsize
         return array
 
     def count(self, number: int, least: int, what: str) -> int:
-        """Return ``number`` if that many things of at least ``least`` bytes can still follow.
+        """Return ``number`` if that many items of at least ``least`` bytes fit into the rest.
 
         Raises:
             DamagedFileError: they cannot.
@@ -565,7 +567,7 @@ class Cursor:
         return number
 
     def damaged(self, what: str, remedy: str = "") -> DamagedFileError:
-        """Return the error that says what is wrong here."""
+        """Return an error with the file and the current offset."""
         return DamagedFileError(
             what, file=self.source.name, where=f"offset {self.offset}", remedy=remedy
         )
@@ -583,7 +585,7 @@ def _is_step(name: str) -> bool:
 
 
 class _Given:
-    """Neighbours that are given by name."""
+    """Neighbours from an explicit mapping of names."""
 
     def __init__(self, basename: str, files: Mapping[str, Callable[[], Source]]) -> None:
         self.basename = basename
@@ -597,7 +599,7 @@ class _Given:
 
 
 class _Home:
-    """The folder in which a local source lies; its neighbours are opened through it."""
+    """The folder of a local source, through which its neighbours are opened."""
 
     def __init__(self, path: Path, shown: str) -> None:
         self.path = path
@@ -618,7 +620,7 @@ class _Home:
 
     def open(self, name: str, inside: bool, near: Source) -> Source | None:
         path = self._folder(inside) / name
-        if not path.is_file() and not path.is_dir():  # a pipe has no end, and a device neither
+        if not path.is_file() and not path.is_dir():  # pipes and devices have no end
             return None
         shown = os.path.join(self.shown if inside else os.path.dirname(self.shown), name)
         return _local(path, shown, near.limits, near.writable, near._budget, True, near._level)
@@ -657,7 +659,7 @@ class _RemoteHome:
 
 
 class _Ranged:
-    """Ranged reads of a seekable binary file; the last few blocks are kept.
+    """Ranged reads of a seekable binary file, with a cache of the last few blocks.
 
     Every reader looks at the beginning and some at the end, so one block would be read anew
     each time.
@@ -685,7 +687,7 @@ class _Ranged:
         wanted = max(length, self.BLOCK)
         self.file.seek(start)
         block = self.file.read(wanted)
-        while len(block) < length:  # raw files may give less than was asked for
+        while len(block) < length:  # raw files may return less than requested
             more = self.file.read(length - len(block))
             if not more:
                 raise DamagedFileError(
@@ -707,11 +709,11 @@ def open_source(
     writable: bool = False,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Source:
-    """Turn what a user names into a `Source`.
+    """Return the `Source` of a path, URL, buffer or file that a user gave.
 
     Args:
         source: a path, an fsspec URL (``s3://...``), bytes, or an open binary
-            file (read from where it stands).
+            file (read from its current position).
         map: map local files; without it they are read into memory.
         limits: see `Limits`.
         writable: arrays handed out may be written to, privately.
@@ -758,18 +760,18 @@ def create(url: str, storage_options: Mapping[str, Any] | None = None) -> Any:
 
 
 def is_url(text: str) -> bool:
-    """Whether a text is a URL for fsspec, and no path."""
+    """Return whether a text is a URL for fsspec, and not a path."""
     return "://" in text or text.startswith("memory:")
 
 
 def exists(url: str, storage_options: Mapping[str, Any] | None = None) -> bool:
-    """Whether there is anything at an fsspec URL."""
+    """Return whether an fsspec URL exists."""
     files, path = _url(url, storage_options)
     return bool(files.exists(path))
 
 
 def filesystem(url: str, storage_options: Mapping[str, Any] | None = None) -> tuple[Any, str]:
-    """Return the file system of an fsspec URL, and the path there.
+    """Return the file system of an fsspec URL, and the path in it.
 
     Raises:
         MissingExtraError: fsspec is not installed.
@@ -842,7 +844,7 @@ def _local(
 
 
 def _mode_of(path: Path) -> int | None:
-    """What a path is, in the bits of `stat`; None where nothing is there."""
+    """Return the mode bits of a path as from `stat`; None if it does not exist."""
     try:
         return os.stat(path).st_mode
     except (OSError, ValueError):
@@ -850,8 +852,8 @@ def _mode_of(path: Path) -> int | None:
 
 
 def _whole(file: IO[bytes], size: int, writable: bool) -> Any:
-    """All bytes of a file, read once into the memory that stays."""
-    if not size:  # such as a pipe, whose size nobody knows
+    """Read all bytes of a file directly into their final buffer."""
+    if not size:  # such as a pipe, whose size is unknown
         data: Any = file.read()
         return bytearray(data) if writable else data
     memory = np.empty(size, np.uint8)
@@ -862,7 +864,7 @@ def _whole(file: IO[bytes], size: int, writable: bool) -> Any:
 
 
 class _Reopened:
-    """A file that is opened for each read, and so takes no descriptor in between."""
+    """A file that is opened for each read, so that it holds no descriptor in between."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -917,7 +919,7 @@ def _remote(
 
 
 def _opened(file: Any, limits: Limits, writable: bool) -> Source:
-    """An open binary file, from where it stands; ranged reads where it can seek."""
+    """Return the source of an open binary file from its position; ranged reads if it can seek."""
     if isinstance(file, io.TextIOBase):
         raise TypeError("the file is open in text mode; open it with 'rb'")
     name = getattr(file, "name", None)

@@ -47,9 +47,9 @@ def _of_cloudpickle(record: Record, name: str, args: tuple[Any, ...]) -> tuple[A
     state = record.state
     inside = state[0] if isinstance(state, tuple) and state else state
     if name == "_make_skeleton_class" and len(args) >= 4:
-        beside = args[3] if isinstance(args[3], dict) else {}
+        extra = args[3] if isinstance(args[3], dict) else {}
         kept = inside if isinstance(inside, dict) else {}
-        return kept.get("__module__", beside.get("__module__")), kept.get("__qualname__", args[1])
+        return kept.get("__module__", extra.get("__module__")), kept.get("__qualname__", args[1])
     if name == "_make_skeleton_enum" and len(args) >= 5:
         return args[4], args[2] if isinstance(args[2], str) else args[1]
     if name == "_rehydrate_skeleton_class" and len(args) == 2 and isinstance(args[0], Record):

@@ -1,9 +1,10 @@
-"""The pickle machine's loop: the opcodes that most of a pickle is made of, in one place.
+"""The pickle machine's inner loop: the most frequent opcodes, inlined.
 
-A graph of small objects is millions of opcodes, and calling a method for each of them costs more
-than what it does. So the two dozen that make up nearly all of a pickle are executed here, on local
-names and on a copy of the next bytes; the others, and all of them near the end of the bytes at
-hand, by the machine's own table (`step`). Both ways do the same: a test runs the corpus both ways.
+A graph of small objects has millions of opcodes, and calling a method for each costs more than
+executing it. So the two dozen that make up nearly all of a pickle are executed here, on local
+names and on a copy of the next bytes. The other opcodes, and all opcodes near the end of the
+available bytes, are executed through the machine's table (`step`). Both paths give the same
+result: a test runs the corpus through both.
 
 Source of the opcodes: CPython's ``Lib/pickletools.py``.
 """
@@ -21,18 +22,17 @@ if TYPE_CHECKING:
 
 __all__ = ["MARGIN", "new_record", "run", "set_state", "step"]
 
-MARGIN = 24  # no opcode that is executed here takes more bytes, beside text, and what puts it away
-_LEAST, _MOST = (
-    1 << 12,
-    1 << 18,
-)  # bytes copied at once: few after a jump, more the longer it goes on
-_FEW = 4000  # keys of a dict that is not looked over for equal hashes yet
+# Upper bound of the bytes of any opcode executed here, without text, plus the PUT that follows it.
+MARGIN = 24
+# Bytes in a chunk: few after a jump, twice as many for each chunk that follows without one.
+_LEAST, _MOST = 1 << 12, 1 << 18
+_FEW = 4000  # dicts of fewer keys are not checked for equal hashes
 
 _I4 = struct.Struct("<i").unpack_from
 _U4 = struct.Struct("<I").unpack_from
 _F8 = struct.Struct(">d").unpack_from
 
-# Slots are set past `Record.__setattr__`, and what a record lacks is left unsaid (`tree._UNSET`).
+# Slots are set directly, bypassing `Record.__setattr__`; defaults stay unset (`tree._UNSET`).
 _new = object.__new__
 _slots = vars(Record)
 _set_cls: Any = _slots["cls"].__set__
@@ -46,7 +46,7 @@ set_state: Any = _slots["state"].__set__
 def new_record(
     cls: Global, args: tuple[Any, ...], kind: str = "newobj", maker: Global | None = None
 ) -> Record:
-    """Return a new record, without keywords and items until somebody asks for them."""
+    """Return a new record, whose keywords and items are created on first access."""
     record = _new(Record)
     _set_cls(record, cls)
     _set_kind(record, kind)
@@ -60,7 +60,7 @@ def new_record(
 
 
 def step(machine: Machine) -> bool:
-    """Execute one opcode by the machine's table, every byte checked; True is STOP."""
+    """Execute one opcode through the machine's table, with every byte checked. True for STOP."""
     at = machine._at = machine._pos
     if at >= machine._end:
         machine._need(1)
@@ -84,7 +84,7 @@ def run(machine: Machine) -> None:
             if step(machine):
                 return
             continue
-        # An opcode has a byte at least: so many bytes cannot hold more of them than are left.
+        # An opcode has at least one byte, so the chunk cannot hold more opcodes than are left.
         size = min(2 * size, _MOST, left) if pos <= behind else _LEAST
         chunk = bytes(machine._data[pos : pos + size])
         behind = pos + len(chunk) + MARGIN
@@ -93,20 +93,20 @@ def run(machine: Machine) -> None:
 
 
 def _run(machine: Machine, chunk: bytes, base: int) -> bool:
-    """Execute what stands in a copy of the bytes at ``base``; True is STOP.
+    """Execute the opcodes in a copy of the bytes at ``base``. True for STOP.
 
-    It ends where the copy does, and early where something was charged beside the opcodes.
+    Returns False at the end of the chunk, or earlier when a handler has charged extra steps.
     """
     table, memo, waiting, marked = machine.table, machine._memo, machine._waiting, machine._marked
     judged, set_pairs = machine._judged, machine._set_pairs
     is_plain_str = machine._py2 is None
     stack, find, phrase = machine._stack, chunk.find, machine.phrase
     safe = len(chunk) - MARGIN
-    at = here = 0  # the opcode, and what comes behind it
-    steps = told = machine.steps  # `told` of them the machine knows of
-    more = 0  # and of these, which were executed at once, it learns at the end
+    at = here = 0  # positions of the opcode, and of the byte after it
+    steps = synced = machine.steps  # `synced`: the steps that the machine has counted
+    more = 0  # opcodes executed in groups, which are added at the end
     try:
-        for steps in count(told + 1):
+        for steps in count(synced + 1):
             at = here
             if at > safe:
                 steps -= 1
@@ -186,7 +186,7 @@ def _run(machine: Machine, chunk: bytes, base: int) -> bool:
                     items = stack
                     stack = machine._stack = marked.pop()
                     set_pairs(stack[-1], items)
-                    if machine.steps != told:
+                    if machine.steps != synced:
                         return False
                     continue
                 if code == 0x7D:  # EMPTY_DICT
@@ -347,9 +347,9 @@ def _run(machine: Machine, chunk: bytes, base: int) -> bool:
             elif code == 0x2E:  # STOP, which is not counted
                 steps -= 1
                 return True
-            # The others, and those above that met something else than usual.
+            # All other opcodes, and those above whose operands are not the usual ones.
             machine._at, machine._pos = base + at, base + here
-            machine.steps = told = steps
+            machine.steps = synced = steps
             table[code](machine)
             stack, here = machine._stack, machine._pos - base
             if machine.steps != steps:
@@ -357,4 +357,4 @@ def _run(machine: Machine, chunk: bytes, base: int) -> bool:
         return False
     finally:
         machine._at, machine._pos = base + at, base + here
-        machine.steps += steps - told + more
+        machine.steps += steps - synced + more

@@ -1,22 +1,22 @@
-"""The pickle machine: every opcode of protocols 0 to 5, and nothing is ever called.
+"""The pickle machine: executes every opcode of protocols 0 to 5 without calling anything.
 
-One machine decides and executes in the same pass. It imports nothing and calls
-nothing that the file names: a global is a `Global`, an instance is a `Record`.
-What a file may legitimately spell in pickle and what is plain data all the same
-(dates, sets, NumPy arrays) is built by the tables ``rebuild`` and ``finish``,
-whose functions are ours and check every part.
+Decisions and execution happen in the same pass. The machine imports and calls
+nothing that the file names: a global becomes a `Global`, an instance a `Record`.
+Plain data that pickle spells as calls (dates, sets, NumPy arrays) is built by
+the tables ``rebuild`` and ``finish``, whose functions are ours and check every
+part.
 
 Opcode by opcode after CPython's ``Lib/pickletools.py`` and ``Lib/pickle.py``
 (protocols 0 to 5), and Python 2's ``cPickle.c`` (INST, OBJ, STRING).
 
 Rules that the machine keeps:
 
-- No Python recursion: the depth of what is built has no limit, the depth of
-  what is *hashed* has (`Limits.depth`), since CPython hashes on the C stack.
-- Nothing is allocated for a claimed size before that many bytes are there.
-- The memo is a dict: an index of 2**31 costs what an index of 1 does.
-- Opcodes are counted; so are values visited for one hash, and equal hashes in
-  one dict, so that no small file takes long.
+- No Python recursion: the depth of values is not limited. The depth of *hashed*
+  values is (`Limits.depth`), since CPython hashes by recursion on the C stack.
+- Nothing is allocated for a claimed size before that many bytes are available.
+- The memo is a dict: an index of 2**31 costs the same as an index of 1.
+- Opcodes, values visited for one hash, and equal hashes in one dict are counted
+  and limited, so that no small file takes long.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ Rebuilder = Callable[["Machine", tuple[Any, ...]], Any]
 Finisher = Callable[["Machine", Record], Any]
 
 INERT: Any = type("Inert", (), {"__repr__": lambda self: "INERT"})()
-"""What a rebuilder or finisher returns when the parts are not plain: it stays a record."""
+"""Returned by a rebuilder or finisher if the parts are not plain data: the record stays."""
 
-# A damaged or hostile file can make these come up inside an opcode: an empty
-# stack, a memo slot never put, bytes that are no number or no text, a value
-# where another kind was due. They are reported with opcode and offset.
+# A damaged or hostile file can raise these inside an opcode: an empty stack,
+# a memo slot that was never set, bytes that are not a number or text, a value
+# of the wrong type. They are reported with opcode and offset.
 _FAULTS = (
     ArithmeticError,
     AttributeError,
@@ -64,11 +64,11 @@ _CHEAP_KEYS = frozenset((str, bytes, int, float, bool, type(None)))
 _HOLDERS = frozenset((list, tuple, set, frozenset, dict, OrderedDict, Counter, deque))
 _RAW = frozenset((str, bytes, bytearray))
 _NAME = 4096  # characters of a module's and a global's name; genuine ones are far shorter
-_LONG = 1 << 10  # bits of an integer that is no longer hashed for nothing
-_COLLISION_CHECK = 4096  # a dict is looked over for equal hashes at this size and each doubling
+_LONG = 1 << 10  # integers of more bits are charged for hashing
+_COLLISION_CHECK = 4096  # a dict is checked for equal hashes at this size and at each doubling
 _COLLISION_BITS = _COLLISION_CHECK.bit_length() - 1
 _BATCH = 2000  # keys and values that are set at once; CPython writes as many
-_COLLISIONS = 1000  # so many keys of one hash are no accident
+_COLLISIONS = 1000  # so many keys with equal hashes are an attack
 
 _U2 = struct.Struct("<H").unpack_from
 _U4 = struct.Struct("<I").unpack_from
@@ -88,40 +88,40 @@ _BY_CLASS = _RECONSTRUCTORS | _NEWOBJ | _NEWOBJ_EX
 
 
 class CarriageReturnError(FormatError):
-    """The file's line ends are CR LF: it went through a transfer in text mode."""
+    """The file's line ends are CR LF, because of a transfer in text mode."""
 
 
 class _EarlierMemo(Exception):
-    """A pickle refers to what an earlier one of the same ``Pickler`` put into the memo."""
+    """A pickle refers to a memo entry of an earlier pickle of the same ``Pickler``."""
 
 
 class Machine:
     """Executes the pickles of one source into inert trees.
 
     Args:
-        source: where the pickles stand.
-        py2_str: what Python 2's ``str`` becomes: None (text where it is UTF-8,
-            bytes otherwise), "text" (the same, but latin-1 where it is not
+        source: the file that holds the pickles.
+        py2_str: what Python 2's ``str`` becomes: None (text if it is UTF-8,
+            bytes otherwise), "text" (the same, but latin-1 if it is not
             UTF-8), "bytes", the name of an encoding, or a callable from bytes.
         persistent: resolves a persistent id; ABSENT leaves it a `PersistentRef`.
-        rebuild: by dotted name, what becomes of a REDUCE of that function.
-        finish: by dotted name, what becomes of a record of that class, or made
-            by that function, when BUILD has given it its state.
+        rebuild: dotted name of a function -> builds the result of its REDUCE.
+        finish: dotted name of a class or function -> replaces its records by plain
+            values after BUILD has set their state.
         buffers: out-of-band buffers of protocol 5, in order.
-        most: opcodes that may be executed; None takes the source's limit.
+        most: largest number of opcodes; None for the source's limit.
 
     Attributes:
         globals: every `Global` that occurred, by its dotted name.
-        classes: the classes that the file holds by value and of which it has instances, by name.
-        protocol: the highest that a PROTO opcode told, 0 without one.
+        classes: by name, the classes that the file holds by value and has instances of.
+        protocol: the highest protocol of a PROTO opcode, 0 without one.
         has_py2_str: whether an opcode occurred that only Python 2 writes.
         steps: opcodes executed so far.
-        phrase: reads what is spelled in many opcodes as one, where they begin with two marks:
-            given the bytes at hand, the place, the stack and the memo, it returns what stands for
-            the top of the stack then, where the next opcode is, and how many they were; or None.
+        phrase: executes a known sequence of opcodes that begins with two marks as one step:
+            from the available bytes, the position, the stack and the memo it returns the new top
+            of the stack, the position of the next opcode and the number of opcodes; or None.
     """
 
-    table: ClassVar[list[Callable[[Machine], Any]]]  # what executes an opcode, by its byte
+    table: ClassVar[list[Callable[[Machine], Any]]]  # the method for each opcode, by its byte
 
     _loop = staticmethod(fast_loop.run)
 
@@ -149,11 +149,11 @@ class Machine:
         self._buffers = buffers
         self._buffer = 0
         self._py2 = _string_policy(py2_str)
-        self._raw: dict[int, tuple[Any, bytes]] = {}  # what an override made of which bytes
+        self._raw: dict[int, tuple[Any, bytes]] = {}  # results of an override, with their bytes
         self._memo: dict[int, Any] = {}
         self._earlier: dict[int, Any] = {}  # the memo of the pickles before this one
         self._waiting: dict[int, list[int]] = {}  # records to be finished -> their memo slots
-        self._escaped: set[int] = set()  # those that were used before they were finished
+        self._escaped: set[int] = set()  # records that were used before they were finished
         self._replaced: dict[int, tuple[Record, Any]] = {}
         self._cheap = _CHEAP_KEYS
         self._bare: list[Any] = []  # of `BARE`, which hold others of them
@@ -165,7 +165,7 @@ class Machine:
         self._window()
 
     def _window(self) -> None:
-        """Take the bytes that are at hand: all of a mapped source, else the first 64 KiB."""
+        """Load the available bytes: all of a mapped source, otherwise the first 64 KiB."""
         source = self.source
         self._data = source.view(0, source.size if source.is_mapped else min(source.size, 1 << 16))
         self._end = len(self._data)
@@ -175,7 +175,7 @@ class Machine:
     # The loop.
 
     def load(self, cursor: Cursor) -> Any:
-        """Execute one pickle, and leave the cursor behind its STOP.
+        """Execute one pickle, and leave the cursor after its STOP.
 
         The next pickle of a file begins with an empty memo (``pickle.dump`` in a loop), unless it
         asks for what only the earlier ones put there (one ``Pickler`` that dumps several times).
@@ -199,7 +199,7 @@ class Machine:
         self._pos = cursor.offset
         self._stack: list[Any] = []
         self._marked: list[list[Any]] = []
-        self._due = 0  # where the last frame ends, as it says
+        self._due = 0  # the claimed end of the last frame
         try:
             self._loop(self)
             if self._due > self.source.size:
@@ -241,10 +241,10 @@ class Machine:
             remedy=f'If the file is honest, raise limits={{"{limit}": ...}}.',
         )
 
-    # Bytes, for opcodes and for rebuilders that find raw data between them.
+    # Bytes, for opcodes and for rebuilders of raw data between opcodes.
 
     def _need(self, count: int) -> None:
-        """Make sure that ``count`` bytes stand at the position, or say that the file ends."""
+        """Ensure that ``count`` bytes are available at the position, or raise that the file ends."""
         wanted = self._pos + count
         if wanted <= self._end:
             return
@@ -263,7 +263,7 @@ class Machine:
         self._end = len(self._data)
 
     def take(self, count: int) -> bytes:
-        """Return the next ``count`` bytes of the stream and pass over them."""
+        """Return the next ``count`` bytes of the stream and skip them."""
         pos = self._pos
         if pos + count > self._end:
             self._need(count)
@@ -271,11 +271,11 @@ class Machine:
         return bytes(self._data[pos : pos + count])
 
     def tell(self) -> int:
-        """Return the offset behind the opcode that is being executed."""
+        """Return the offset after the opcode that is being executed."""
         return self._pos
 
     def skip(self, count: int) -> None:
-        """Pass over ``count`` bytes of the stream."""
+        """Skip ``count`` bytes of the stream."""
         if count < 0 or self._pos + count > self.source.size:
             self._need(max(count, 1))
         self._pos += count
@@ -283,7 +283,7 @@ class Machine:
     def array(
         self, dtype: np.dtype[Any], shape: tuple[int, ...], order: str = "C"
     ) -> np.ndarray[Any, Any] | LazyArray:
-        """Return the raw array that stands next in the stream and pass over it."""
+        """Return the raw array that is next in the stream and skip it."""
         array = self.source.array(self._pos, dtype, shape, order)
         self.skip(array.nbytes)
         return array
@@ -291,10 +291,10 @@ class Machine:
     def inner(
         self, source: Source | None = None, finish: Mapping[str, Finisher] | None = None
     ) -> Machine:
-        """Return a machine of the same settings for another pickle.
+        """Return a machine with the same settings for another pickle.
 
         Args:
-            source: where it stands; None is the same stream.
+            source: the source of the pickle; None for the same stream.
             finish: in place of this machine's own.
         """
         other = Machine.__new__(Machine)
@@ -352,9 +352,7 @@ class Machine:
         self._need(8)
         (length,) = _U8(self._data, self._pos)
         self._pos += 8
-        self._due = max(
-            self._due, self._pos + length
-        )  # a broken-off frame is read as far as it goes
+        self._due = max(self._due, self._pos + length)  # a truncated frame is read up to its end
 
     def _none(self) -> None:
         self._stack.append(None)
@@ -384,8 +382,8 @@ class Machine:
         if len(text) <= 4000:
             return int(text)
         if len(text) > self.source.limits.digits:
-            self._too_much(f"an integer of {len(text):,} digits stands here.", "digits")
-        self.steps += (len(text) // 100) ** 2 // 100  # its cost, as opcodes
+            self._too_much(f"an integer of {len(text):,} digits is here.", "digits")
+        self.steps += (len(text) // 100) ** 2 // 100  # charged as opcodes
         self._cheap = _CHEAP_KEYS - {int}
         negative, digits = text.startswith(b"-"), text.lstrip(b"+-")
         if not digits.isdigit():
@@ -394,7 +392,9 @@ class Machine:
         parts = [int(digits[:first] or b"0")]
         parts += [int(digits[at : at + 4000]) for at in range(first, len(digits), 4000)]
         power = 10**4000
-        while len(parts) > 1:  # neighbours are joined, so that the factors are of one length
+        while (
+            len(parts) > 1
+        ):  # adjacent parts are joined, so that both factors have similar lengths
             if len(parts) % 2:
                 parts.insert(0, 0)
             parts = [high * power + low for high, low in zip(parts[::2], parts[1::2], strict=True)]
@@ -700,7 +700,7 @@ class Machine:
             self._holds_bare(target, items[1::2])
 
     def hashable_set(self, items: list[Any]) -> set[Any]:
-        """Return the items as a set, refusing what cannot or must not be hashed."""
+        """Return the items as a set; raise for values that cannot or must not be hashed."""
         result: set[Any] = set()
         for item in items:
             if type(item) not in self._cheap:
@@ -712,7 +712,7 @@ class Machine:
         return result
 
     def _check_key(self, key: Any) -> None:
-        """Bound what hashing ``key`` visits, before CPython hashes it on the C stack."""
+        """Limit the values that hashing ``key`` visits, before CPython hashes it on the C stack."""
         limits = self.source.limits
         level, visited, depth = [key], 0, 0
         while level:
@@ -752,7 +752,7 @@ class Machine:
     def _named(self, module: str, name: str) -> Global:
         if len(module) + len(name) > _NAME:
             raise DamagedFileError(
-                f"a name of {len(module) + len(name):,} characters stands here.",
+                f"a name of {len(module) + len(name):,} characters is here.",
                 file=self.source.name,
                 where=f"offset {self._at}",
                 remedy=f"No module has one of more than {_NAME:,}; the file is damaged.",
@@ -787,7 +787,7 @@ class Machine:
         self._stack.append(_SINGLETONS.get(known.qualname, known))
 
     def _extension(self, code: int) -> None:
-        """EXT: a number in the writer's ``copyreg`` table; its name only where ours knows it."""
+        """EXT: an index of the writer's ``copyreg`` table; its name only if our table has it."""
         known = copyreg._inverted_registry.get(code)  # type: ignore[attr-defined]
         module, name = known or ("copyreg", f"extension {code}")
         self._stack.append(self._named(module, name))
@@ -819,7 +819,7 @@ class Machine:
         self._stack.append(record)
 
     def _finisher(self, ref: Global) -> Finisher | None:
-        """What turns a record of this class, or of this function, into a plain value; None leaves it."""
+        """Return the finisher for records of this class or function; None if there is none."""
         known = self._judged.get(id(ref))
         if known is None or known[0] is not ref:
             known = self._judged[id(ref)] = (ref, self._finish.get(ref.qualname))
@@ -847,7 +847,7 @@ class Machine:
         self._made(Record(self._class(cls), kind="newobj_ex", args=args, kwargs=kwargs))
 
     def _class(self, value: Any) -> Global:
-        """The global that stands for a class; of a class that is itself made by a call, its maker.
+        """Return the global of a class; for a class that is made by a call, its maker.
 
         A class that a pickle holds by value has a name all the same.
         """
@@ -855,10 +855,10 @@ class Machine:
             return value
         if isinstance(value, Record):
             return self._by_value(value) or value.cls
-        raise TypeError(f"a {type(value).__name__} stands where a class is due")
+        raise TypeError(f"a {type(value).__name__} is where a class was expected")
 
     def _by_value(self, made: Record) -> Global | None:
-        """The name of a class that the file holds by value; what is in it is kept beside."""
+        """Return the name of a class that the file holds by value; its content is kept in ``classes``."""
         found = class_of(made)
         if found is None:
             return None
@@ -903,7 +903,7 @@ class Machine:
             self._made(fast_loop.new_record(function, args, "reduce", function))
 
     def _called(self, function: Any, args: tuple[Any, ...]) -> None:
-        """REDUCE of what is itself an instance (a partial, a class made by a call)."""
+        """REDUCE of an instance (a partial, or a class made by a call)."""
         if not isinstance(function, Record):
             raise TypeError(f"a {type(function).__name__} is called")
         named = self._by_value(function)
@@ -918,7 +918,7 @@ class Machine:
         self._stack.append(record)
 
     def _plain(self, handler: Callable[[Machine, Any], Any], parts: Any) -> Any:
-        """Ask a handler; parts that do not fit together are no plain value, but kept."""
+        """Call a handler; if the parts do not fit together, the record is kept instead."""
         try:
             return handler(self, parts)
         except PersistError:
@@ -927,7 +927,7 @@ class Machine:
             return INERT
 
     def _charge(self, parts: tuple[Any, ...]) -> None:
-        """Count what a handler may copy; the same parts can be handed to it again and again."""
+        """Charge the bytes that a handler may copy, since a file can pass the same parts repeatedly."""
         for part in parts:
             kind = type(part)
             if kind in _HOLDERS:
@@ -936,7 +936,7 @@ class Machine:
             elif kind in _RAW and len(part) > 16:
                 self.source.spend_copies(len(part))
 
-    # What is freed by recursion on the C stack is noted where one holds the next (`nesting`).
+    # Values that CPython frees by recursion on the C stack are tracked when nested (`nesting`).
 
     def _holds_bare(self, holder: Any, items: Iterable[Any]) -> None:
         if not BARE.isdisjoint(map(type, items)):
@@ -959,12 +959,12 @@ class Machine:
         elif type(target) is OrderedDict and are_attributes(state, OrderedDict):
             vars(target).update(state)
         else:
-            # A plain value with a state: both are kept, nothing is set on the value.
+            # A plain value with a state: both are kept, and nothing is set on the value.
             cls = target if isinstance(target, Global) else Global("", type(target).__name__)
             self._stack[-1] = Record(cls, state, kind="built", args=(target,))
 
     def _build_record(self, record: Record, state: Any) -> None:
-        if record.state is not ABSENT:  # a second BUILD: what the first gave is kept below it
+        if record.state is not ABSENT:  # a second BUILD: the first state is kept below it
             self._stack[-1] = Record(record.cls, state, kind="built", args=(record,))
             return
         record.state = state
@@ -991,7 +991,7 @@ class Machine:
             del self._waiting[id(record)]
 
     def _mend(self, root: Any) -> Any:
-        """Put finished values where their records were used before they were finished."""
+        """Replace records that were used before they were finished by their finished values."""
         mended = _ReferencePatcher({key: value for key, (_, value) in self._replaced.items()})
         root = mended.walk(root)
         self._bare += mended.bare
@@ -999,7 +999,7 @@ class Machine:
 
 
 class _ReferencePatcher:
-    """Replaces records, by identity, in everything that is reached from a root."""
+    """Replaces records, by identity, in all values reachable from a root."""
 
     def __init__(self, replaced: dict[int, Any]) -> None:
         self.replaced = replaced
@@ -1009,14 +1009,14 @@ class _ReferencePatcher:
         self.bare: list[Any] = []
 
     def walk(self, root: Any) -> Any:
-        """Return the root, with everything below it mended in place."""
+        """Return the root, with all containers below it updated in place."""
         root = self.swap(root)
         while self.todo:
             self.mend(self.todo.pop())
         return root
 
     def swap(self, value: Any) -> Any:
-        """Return what stands for a value; containers are noted to be mended."""
+        """Return the replacement of a value; containers are queued for updating."""
         if id(value) in self.replaced:
             value = self.replaced[id(value)]
         if isinstance(value, tuple) and value:
@@ -1056,7 +1056,7 @@ class _ReferencePatcher:
         return self.tuples[id(value)][1]
 
     def mend(self, holder: Any) -> None:
-        """Mend the items of one container in place."""
+        """Update the items of one container in place."""
         if type(holder) in BARE:
             self.bare.append(holder)
         if isinstance(holder, Record):
@@ -1076,7 +1076,7 @@ class _ReferencePatcher:
                 holder[index] = self.swap(item)
 
     def mend_array(self, array: np.ndarray[Any, Any]) -> None:
-        """Mend the objects in an array, also those in the fields of its rows."""
+        """Update the objects in an array, also those in the fields of its rows."""
         todo = [array]
         while todo:
             part = todo.pop()
@@ -1101,7 +1101,7 @@ def _partial_new(function: Record) -> Record | None:
     cls = bound[0] if bound else None
     if not isinstance(new, Global) or not isinstance(cls, Global):
         return None
-    if new.name.rpartition(".")[2] != "__new__":  # its own, or the one of a base
+    if new.name.rpartition(".")[2] != "__new__":  # the class's own, or a base's
         return None
     return Record(cls, kind="newobj_ex", args=bound[1:], kwargs=kwargs)
 
@@ -1149,7 +1149,7 @@ def _string_policy(
         codecs.lookup(policy)
     except LookupError as error:
         raise PersistError(
-            f"py2_str={policy!r} is no way to read Python 2's str.",
+            f"py2_str={policy!r} is not a valid option for Python 2's str.",
             remedy='Give "text", "bytes", the name of an encoding, or a callable from bytes.',
         ) from error
 

@@ -61,7 +61,7 @@ def _finish_dtype(machine: Machine, record: Record) -> Any:
         return base
     if not isinstance(state, tuple) or len(state) < 5 or base is INERT:
         return INERT
-    # Version 0 and 1 (NumPy before 1.0) have no names beside the fields.
+    # Versions 0 and 1 (NumPy before 1.0) have no separate names of fields.
     version = state[0] if isinstance(state[0], int) else 0
     if version < 3 and len(state) in (5, 6, 7):
         return INERT
@@ -171,7 +171,7 @@ def _checked(value: Any) -> np.dtype[Any]:
     if isinstance(value, Record) and value.cls.qualname == "numpy.dtype":
         raise ValueError("a dtype without its state")
     if not isinstance(value, np.dtype):
-        raise TypeError(f"a {type(value).__name__} stands for a dtype")
+        raise TypeError(f"a {type(value).__name__} is where a dtype was expected")
     return value
 
 
@@ -464,7 +464,7 @@ for _name in (
 ):
     REBUILD[_name] = _named_reconstruct(_name)
     FINISH[_name] = _finish_masked
-# What `Versioned` writes for an ndarray's heir (docs/envelope.md): (class, array).
+# The envelope of `Versioned` for subclasses of ndarray (docs/envelope.md): (class, array).
 REBUILD["persist.versioned._array"] = _named_reconstruct("persist.versioned._array")
 
 

@@ -1,12 +1,12 @@
-"""Attributes of an instance that were saved into files beside its pickle.
+"""Attributes of an instance that were saved into files next to its pickle.
 
 After ``gensim/utils.py`` (``SaveLoad._save_specials``, ``_load_specials``, ``_adapt_by_suffix``) of 0.8
 to 4.3: large arrays go to ``<file>.<attribute>.npy``, those of an instance in it to
-``<file>.<attribute>.<its attribute>.npy``; of a sparse matrix the pickle of what is left to
+``<file>.<attribute>.<its attribute>.npy``; for a sparse matrix, the pickle of its remaining state to
 ``<file>.<attribute>.npy`` and its three arrays to ``<file>.<attribute>.data.npy`` and so on. The
 state lists the names: ``__numpys``, ``__scipys``, ``__recursive_saveloads``, and ``__ignoreds`` for
-what was left out. Of a file whose name ends in ``.gz`` or ``.bz2`` they are ``.npz`` instead, each
-array called ``val``, the three of a sparse matrix in one file ``<file>.<attribute>.sparse.npz``.
+omitted attributes. If the name of the pickle ends in ``.gz`` or ``.bz2``, the files are ``.npz``
+instead, with the array under ``val``, and the three of a sparse matrix in one file ``<file>.<attribute>.sparse.npz``.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _MOST = 10_000  # files that one pickle may name
 def attach(
     tree: Any, source: Source, read: Callable[[Source], Any], damage: list[str]
 ) -> list[str]:
-    """Put attributes that lie beside a pickle back into its instances.
+    """Restore attributes from files next to a pickle into its instances.
 
     Args:
-        tree: what the pickle holds.
-        source: the pickle, which knows its neighbours.
-        read: what a neighbour holds.
-        damage: is told which files are missing.
+        tree: the content of the pickle; its instances are changed in place.
+        source: the pickle, through which its neighbours are found.
+        read: returns the content of a neighbour.
+        damage: receives a message for each missing file.
 
     Returns:
         The names of the files that were read.
@@ -44,7 +44,7 @@ def attach(
     is_packed = source.basename.endswith((".gz", ".bz2"))
 
     def found(name: str) -> Any:
-        """What a file beside it holds; None where there is none, which is told."""
+        """Return the content of a neighbour; report it and return None if it is missing."""
         suffixed = f"{name}.npz" if is_packed else f"{name}.npy"
         neighbour = source.sibling(suffixed) if len(files) < _MOST else None
         if neighbour is None or neighbour.kind != "file":
@@ -92,6 +92,6 @@ def _fill(state: dict[Any, Any], name: str, found: Callable[[str], Any], is_pack
 
 
 def _names(state: dict[Any, Any], key: str) -> list[str]:
-    """The attributes that a list of the state names; each is one step of a file's name."""
+    """Return the attributes in one of the state's lists; each is a part of a file's name."""
     names = state.get(key)
     return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []

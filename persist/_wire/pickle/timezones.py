@@ -1,6 +1,6 @@
 """Time zones of other libraries in pickles: what offset they mean for one moment.
 
-A zone that stands alone stays the record that the file holds; a moment that has one gets an
+A zone outside of a moment stays the record that the file holds; a moment that has one gets an
 offset from it, which is exact for that moment. Nothing is looked up but a zone's own parts,
 and, of a zone that has only a name, this machine's table of zones.
 
@@ -39,7 +39,7 @@ def named(key: Any) -> datetime.tzinfo | None:
 
 
 def zone_of(zone: Any, moment: datetime.datetime | None = None) -> datetime.tzinfo | None:
-    """Return what a zone means, or None where its parts do not tell.
+    """Return the time zone of a record, or None if its parts do not determine one.
 
     Args:
         zone: a ``tzinfo``, or the record of one of pytz or dateutil.

@@ -495,7 +495,7 @@ class PickleWriter:
 
 
 def _versioned(record: Record) -> Any:
-    """The state; of a record that has a version, in the envelope that tells it to `Versioned`."""
+    """Return the state; if the record has a version, in the envelope that `Versioned` reads."""
     state = record.state
     if record.version is None or unwrap(state) is not None:
         return state
