@@ -172,7 +172,6 @@ def test_a_name_that_comes_back(place: Any) -> None:
     [
         ('persist.alias("old.Config", "ourlab.models.Gone")', "which is not there"),
         ('persist.alias("old.Config", "ourlab.Konfig")', "which is not there"),
-        ('persist.alias("old.A", Config)\npersist.alias("old.A", "builtins.dict")', "is given twice"),
         ('persist.alias("old.A", "old.B")\npersist.alias("old.B", "old.A")', "lead in a circle"),
     ],
 )  # fmt: skip
@@ -180,6 +179,14 @@ def test_aliases_that_lead_nowhere(place: Any, line: str, said: str) -> None:
     place.models(CONFIG + "\n\n" + line + "\n")
     place.persist("lock")
     assert said in place.persist("check", 1)
+
+
+def test_an_alias_with_two_targets_is_refused_when_the_module_is_imported(place: Any) -> None:
+    lines = 'persist.alias("old.A", Config)\npersist.alias("old.A", "builtins.dict")'
+    place.models(CONFIG + "\n\n" + lines + "\n")
+    said = place.persist("check", 2)
+    assert "the alias 'old.A' leads to 'ourlab.models.Config'" in said
+    assert "would lead to 'builtins.dict'" in said
 
 
 def test_an_alias_that_was_released_and_is_gone(place: Any) -> None:
