@@ -27,6 +27,8 @@ PIP := -m pip -qq --disable-pip-version-check
 EXTRAS := all,blake3
 INTEROP := joblib keras pandas scikit-learn safetensors torch
 ARGS ?=
+# Where the words of .codespell-words are kept out.
+PROSE := persist migrations docs README.md CONTRIBUTING.md SECURITY.md
 WORKERS ?= auto
 
 help:
@@ -51,6 +53,7 @@ bench: $(VENV)/.test
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
+	@$(BIN)/codespell --dictionary .codespell-words $(PROSE)
 	@.ci/types $(PYTHON)
 
 format: $(VENV)/.dev

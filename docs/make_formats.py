@@ -51,8 +51,8 @@ def section(module: str, found: list[Reader]) -> str:
     if before:
         lines.append(as_markdown(before) + "\n")
     for heading, text in zip(pieces[1::2], pieces[2::2], strict=True):
-        told = " ".join(textwrap.dedent(text).split())
-        lines.append(f"- **{heading}.** {as_markdown(told)}")
+        paragraph = " ".join(textwrap.dedent(text).split())
+        lines.append(f"- **{heading}.** {as_markdown(paragraph)}")
     return "\n".join(lines) + "\n"
 
 

@@ -55,14 +55,14 @@ def read(source: Source, options: Options, layers: tuple[str, ...]) -> tuple[Rea
 def choose(
     source: Source, layers: tuple[str, ...] = (), broken: list[str] | None = None
 ) -> tuple[Reader, Source, str]:
-    """Return the reader whose claim stands, what it is to read, and its reason.
+    """Return the reader whose claim is, what it is to read, and its reason.
 
     Compression is taken off until somebody claims what is inside.
 
     Args:
         source: the file.
         layers: what was taken off already.
-        broken: told of broken layers, of which what is whole is read; None makes them an error.
+        broken: list that receives a report of each damaged layer, whose readable part is used; None raises an error.
 
     Raises:
         UnknownFormatError: nobody claims it; with what it is instead, if that shows.

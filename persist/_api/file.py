@@ -158,7 +158,10 @@ class File:
         keys: dict[str, str] = {}
         seen = described(self._written, self.looker, self._source.limits.paths, keys)
         beside = {"objects": seen, "key_classes": keys}
-        return {**structure, **{name: told for name, told in beside.items() if told}}
+        return {
+            **structure,
+            **{name: described_part for name, described_part in beside.items() if described_part},
+        }
 
     def close(self) -> None:
         """Let go of the file; mapped arrays stay valid."""

@@ -83,7 +83,7 @@ def load(  # type: ignore[misc]  # the overloads' options are these
             pattern (``lab.*``) matches only what is imported already; functions never.
         strict: a class that would stay a record is an error, and so is a state whose version
             nothing tells.
-        unknown: what becomes of a field that no class declares: "warn" (left out, and told once a
+        unknown: what becomes of a field that no class declares: "warn" (left out, and reported once a
             class), "drop", "keep", "error".
         validate: run attrs' validators on what was upgraded.
         migrate: False leaves the records of declared classes that are not of today as they are.

@@ -116,7 +116,7 @@ def test_an_archive_behind_the_end_is_reported() -> None:
     first, second = (packed((name, array([1]), "")) for name in ("a.npy", "b.npy"))
     with persist.open(first + second) as file:
         assert list(file.tree) == ["a.npy"]
-        assert "another tar stands behind the end" in file.damage[0]
+        assert "another tar follows the end" in file.damage[0]
 
 
 def test_an_archive_without_its_end_is_reported() -> None:

@@ -54,8 +54,8 @@ class StoredZip:
         begin = self._at + _LOCAL.size + len(raw) + len(extra) + 4
         padding = -begin % _ALIGN
         extra += struct.pack("<2sH", b"FB", padding) + b"Z" * padding
-        told = _FULL32 if wide else size
-        head = (b"PK\3\4", 45 if wide else 20, _UTF8, 0, 0, _DATE, crc, told, told)
+        size32 = _FULL32 if wide else size
+        head = (b"PK\3\4", 45 if wide else 20, _UTF8, 0, 0, _DATE, crc, size32, size32)
         where = self._at
         self._put(_LOCAL.pack(*head, len(raw), len(extra)) + raw + extra)
         for chunk in chunks():
@@ -73,8 +73,8 @@ class StoredZip:
             self._put(_END64.pack(b"PK\6\6", 44, 45, 45, 0, 0, count, count, length, start))
             self._put(_LOCATOR.pack(b"PK\6\7", 0, where, 1))
         few = min(count, _FULL16)
-        told = (min(length, _FULL32), min(start, _FULL32))
-        self._put(_END.pack(b"PK\5\6", 0, 0, few, few, *told, 0))
+        size32 = (min(length, _FULL32), min(start, _FULL32))
+        self._put(_END.pack(b"PK\5\6", 0, 0, few, few, *size32, 0))
 
     def _put(self, data: Any) -> None:
         self._write(data)
@@ -84,7 +84,7 @@ class StoredZip:
 def _entry(raw: bytes, crc: int, size: int, where: int) -> bytes:
     wide = [value for value in (size, size, where) if value >= _FULL32]
     extra = struct.pack(f"<2H{len(wide)}Q", 1, 8 * len(wide), *wide) if wide else b""
-    told = min(size, _FULL32)
+    size32 = min(size, _FULL32)
     version = 45 if wide else 20
-    fields = (version, version, _UTF8, 0, 0, _DATE, crc, told, told, len(raw), len(extra))
+    fields = (version, version, _UTF8, 0, 0, _DATE, crc, size32, size32, len(raw), len(extra))
     return _ENTRY.pack(b"PK\1\2", *fields, 0, 0, 0, 0, min(where, _FULL32)) + raw + extra

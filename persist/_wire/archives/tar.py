@@ -75,7 +75,7 @@ def members(source: Source, most: int, damage: list[str]) -> Iterator[TarMember]
         source: the archive.
         most: headers that are looked at.
         damage: takes what is broken: a header whose sum is wrong, behind which the next one is
-            looked for; a sparse file whose parts do not fit; what stands behind the end.
+            looked for; a sparse file whose parts do not fit; what follows the end.
     """
     at = 0
     pax: dict[str, list[str]] = {}
@@ -103,13 +103,13 @@ def members(source: Source, most: int, damage: list[str]) -> Iterator[TarMember]
             size = _decimal(pax["size"][-1], size)
         is_whole = start + size <= source.size
         if kind in _BESIDE:
-            told = source.read(start, min(size, _LONGEST)) if is_whole else b""
+            payload = source.read(start, min(size, _LONGEST)) if is_whole else b""
             if kind == b"L":
-                name = told.rstrip(b"\0")
+                name = payload.rstrip(b"\0")
             elif kind == b"K":
-                target = told.rstrip(b"\0")
+                target = payload.rstrip(b"\0")
             else:
-                pax = _records(told)
+                pax = _records(payload)
         elif kind not in _NO_FILES:
             try:
                 member = _member(source, header, start, size, name, target, pax)
@@ -284,7 +284,7 @@ def _look_behind(source: Source, at: int, damage: list[str]) -> None:
         header = source.read(place, _BLOCK)
         if header[257:262] == b"ustar" and _size(header) is not None:
             damage.append(
-                f"another tar stands behind the end of this one, at offset {place:,}, and is not "
+                f"another tar follows the end of this one, at offset {place:,}, and is not "
                 "read; tar --ignore-zeros unpacks both"
             )
             return
@@ -327,10 +327,10 @@ def _decoded(name: bytes) -> str:
 def _size(header: bytes) -> int | None:
     """The size that a header tells; None if it is no header, by its sum."""
     total = sum(header[:148]) + 8 * 0x20 + sum(header[156:])
-    told = _octal(header[148:156])
-    if told != total:  # early ones summed signed bytes
+    stored_sum = _octal(header[148:156])
+    if stored_sum != total:  # early ones summed signed bytes
         negative = sum(byte > 127 for byte in header[:148] + header[156:])
-        if not negative or told != total - 256 * negative:
+        if not negative or stored_sum != total - 256 * negative:
             return None
     return _number(header[124:136])
 

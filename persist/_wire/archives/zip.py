@@ -60,7 +60,7 @@ class Member(NamedTuple):
         compressed: bytes that it takes in the archive.
         method: 0 stored, 8 deflated, 12 bzip2, 14 LZMA, 93 Zstandard.
         crc: CRC-32 of what is inside, as the archive tells it.
-        offset: where its local header stands in the source.
+        offset: where its local header is in the source.
         flags: general purpose bits.
         raw: the name's bytes.
     """
@@ -146,7 +146,7 @@ class ZipDirectory:
                 f"but it ends at {position:,}.",
             )
         if prefix and source.head(4) == b"PK\3\4":
-            # What stands before is no program but an archive, too: this directory is that of a
+            # What is before is no program but an archive, too: this directory is that of a
             # member, of an archive in an archive whose own directory is lost.
             _refuse(
                 source,
@@ -328,7 +328,7 @@ def _looks_like(source: Source) -> bool:
 
 
 def _find_end(source: Source) -> tuple[int, bytes] | None:
-    """Return where the end record stands, and the comment behind it."""
+    """Return where the end record is, and the comment behind it."""
     if source.kind != "file" or source.size < _END.size:
         return None
     last = source.size - _END.size
@@ -358,8 +358,10 @@ def _totals(source: Source, where: int) -> tuple[int, int, int, int]:
     if found is not None:
         position, fields = found
         wide = fields[6:]
-        told = (here, count, size, offset)
-        for value, full, by64 in zip(told, (_FULL16, _FULL16, _FULL32, _FULL32), wide, strict=True):
+        given = (here, count, size, offset)
+        for value, full, by64 in zip(
+            given, (_FULL16, _FULL16, _FULL32, _FULL32), wide, strict=True
+        ):
             if value not in (full, by64):
                 _refuse(source, where, f"its two ends disagree: {value:,} and {by64:,}.")
         disk, disk_of = fields[4:6]
@@ -377,17 +379,17 @@ def _totals(source: Source, where: int) -> tuple[int, int, int, int]:
 
 
 def _find_end64(source: Source, where: int) -> tuple[int, tuple[Any, ...]] | None:
-    """Return where the ZIP64 end record stands and its fields, or None without one."""
+    """Return where the ZIP64 end record is and its fields, or None without one."""
     at = where - _LOCATOR.size
     if at < 0:
         return None
-    magic, _, told, disks = _LOCATOR.unpack(source.view(at, _LOCATOR.size))
+    magic, _, claimed, disks = _LOCATOR.unpack(source.view(at, _LOCATOR.size))
     if magic != b"PK\6\7":
         return None
     if disks > 1:
         _refuse(source, at, f"it is spread over {disks} files.", "Join the parts first.")
     # Where bytes stand before the archive, the record is just before its locator.
-    for place in (told, at - _END64.size):
+    for place in (claimed, at - _END64.size):
         if 0 <= place <= at - _END64.size:
             fields = _END64.unpack(source.view(place, _END64.size))
             if fields[0] == b"PK\6\6":
@@ -479,7 +481,7 @@ def _unicode_name(extra: bytes, raw: bytes) -> str | None:
 
 
 def _from_local(source: Source, at: int) -> tuple[Member | None, int]:
-    """The member whose local header stands at ``at``, and its end; None if it tells no size."""
+    """The member whose local header is at ``at``, and its end; None if it tells no size."""
     magic, _, flags, method, _, _, crc, packed, size, names, extras = _LOCAL.unpack(
         source.view(at, _LOCAL.size)
     )
@@ -492,10 +494,10 @@ def _from_local(source: Source, at: int) -> tuple[Member | None, int]:
         size, packed = _wide(extra, [size, packed])
     behind = 0
     if flags & _HAS_DESCRIPTOR and not packed:
-        told = _described(source, start + names + extras) if method == STORED else None
-        if told is None:
+        descriptor = _described(source, start + names + extras) if method == STORED else None
+        if descriptor is None:
             return None, 0
-        crc, packed, size, behind = told
+        crc, packed, size, behind = descriptor
     try:
         name = _name_of(source, raw, flags, extra, at)
     except DamagedFileError:

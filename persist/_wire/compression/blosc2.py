@@ -23,7 +23,7 @@ _CODECS = {0: "BloscLZ", 1: "LZ4", 3: "zlib", 4: "Zstandard"}
 _SPECIALS = {0: "", 1: "zeros", 2: "NaN", 3: "a value", 4: "anything"}
 _SHUFFLE, _BITS, _TRUNCATE = 1, 2, 4  # filters; what truncation took away stays away
 _AXES = 16
-_LAYER = b"\xa4b2nd\xd2"  # the name of a metalayer, and the mark of where it stands
+_LAYER = b"\xa4b2nd\xd2"  # the name of a metalayer, and the mark of where it is
 
 
 def undo(data: bytes, most: int, unpackers: dict[str, Unpack]) -> bytes:
@@ -64,7 +64,7 @@ def undo(data: bytes, most: int, unpackers: dict[str, Unpack]) -> bytes:
 
 
 def _special(kind: int, width: int, size: int, value: bytes) -> bytes:
-    """A chunk that is told in one word."""
+    """A chunk whose bytes are all one value."""
     if kind in (1, 4):
         return bytes(size)
     if kind == 2 and width in (4, 8):
@@ -132,9 +132,9 @@ def _block(chunk: bytes, at: int, size: int, streams: int, unpack: Unpack) -> by
 
 def _unfiltered(block: bytes, chunk: bytes, width: int) -> bytes:
     for place in range(5, -1, -1):
-        code, told = chunk[16 + place], chunk[24 + place]
+        code, typesize = chunk[16 + place], chunk[24 + place]
         if code == _SHUFFLE:
-            block = unshuffled(block, told or width)
+            block = unshuffled(block, typesize or width)
         elif code == _BITS:
             whole = len(block) // width // 8 * 8 * width
             block = bits_back(block[:whole], width) + block[whole:]

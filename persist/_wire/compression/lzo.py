@@ -1,7 +1,7 @@
-"""LZO1X: literals and matches, told by the first bits of each instruction and by what came before.
+"""LZO1X: literals and matches, distinguished by the first bits of each instruction and by what came before.
 
 After "LZO stream format as understood by Linux's LZO decompressor" (the kernel's
-``Documentation/staging/lzo.rst``), and PyTables' ``H5Zlzo.c`` for what stands behind the stream.
+``Documentation/staging/lzo.rst``), and PyTables' ``H5Zlzo.c`` for what follows the stream.
 """
 
 from __future__ import annotations
@@ -85,10 +85,10 @@ def _unpacked(data: bytes, most: int) -> tuple[bytearray, int]:
             at += after
 
 
-def _length(data: bytes, at: int, told: int, base: int) -> tuple[int, int]:
+def _length(data: bytes, at: int, short: int, base: int) -> tuple[int, int]:
     """A length that goes on in bytes of its own where its bits are zero."""
-    if told:
-        return told, at
+    if short:
+        return short, at
     start = at
     while not data[at]:
         at += 1

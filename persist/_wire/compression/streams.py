@@ -260,7 +260,7 @@ class Unpacking:
 
         Raises:
             DamagedFileError: the compressed data is broken. That it breaks off
-                is told by ``stream.eof``.
+                is reported by ``stream.eof``.
         """
         stream, faults = self.stream, _faults()
         while not stream.eof and (most is None or self.made < most):

@@ -156,7 +156,7 @@ class _Decoder:
         return int(self._runs(1)[0])
 
     def _runs(self, count: int) -> Samples:
-        """Numbers that are told by so many zeros before a one."""
+        """Numbers in unary code: as many zeros before a one."""
         first = int(np.searchsorted(self._ones, self.at))
         ends = self._ones[first : first + count]
         if len(ends) < count:

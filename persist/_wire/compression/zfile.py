@@ -46,11 +46,11 @@ def unpacked(source: Source, broken: list[str] | None = None) -> Source:
 
     Args:
         source: the file.
-        broken: one that breaks off gives what is whole before that, and this list is told; None
+        broken: list that receives a report of a truncated stream, whose complete part is returned; None
             makes it an error.
 
     Raises:
-        DamagedFileError: it is not of this form, breaks off, or is of another length than told.
+        DamagedFileError: it is not of this form, breaks off, or is of another length than stated.
     """
     found = _packed_at(source)
     if found is None:

@@ -83,7 +83,7 @@ def gdbm(source: Source) -> Pairs:
 
 
 def _gdbm_header(source: Source, order: str) -> tuple[tuple[int, int], _Layout, int]:
-    """Where the directory stands, the layout and the size of a bucket: what fits itself."""
+    """Where the directory is, the layout and the size of a bucket: what fits itself."""
     magic = struct.unpack(f"{order}I", source.head(4))[0]
     for layout in _LAYOUTS:
         if GDBM[magic] not in (None, layout.width):
@@ -149,7 +149,7 @@ class _Pages:
         return list(places)
 
     def far(self, item: memoryview) -> bytes:
-        """What stands on pages of its own: number of the first page and length at byte 4."""
+        """What is on pages of its own: number of the first page and length at byte 4."""
         if len(item) < 12:
             raise _damaged(self.source, "an item is cut short")
         number, size = self.numbers(item, 4, 2)

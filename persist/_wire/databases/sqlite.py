@@ -304,7 +304,7 @@ def journal_of(source: Source) -> list[str]:
     if _beside(source, "-journal") is None:
         return []
     return [
-        f"{source.basename}-journal stands beside it and is not applied: what was written last may "
+        f"{source.basename}-journal is next to it and is not applied: what was written last may "
         "be half done; open and close the database once with sqlite3"
     ]
 

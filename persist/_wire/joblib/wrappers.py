@@ -132,7 +132,7 @@ def inline(machine: Machine, record: Record) -> Any:
     """Return the array whose bytes stand behind the BUILD of its wrapper, and pass over them.
 
     Raises:
-        DamagedFileError: the wrapper does not say what stands there.
+        DamagedFileError: the wrapper does not say what is there.
     """
     fields = record.fields()
     dtype: Any = fields.get("dtype")
@@ -224,7 +224,7 @@ def _npy(machine: Machine, found: Source) -> Any:
 
 
 def _compressed(machine: Machine, found: Source, made_with: Any, state: Any) -> Any:
-    """What ``ndarray.__reduce__`` said, whose last part, the raw bytes, stands in the file."""
+    """What ``ndarray.__reduce__`` said, whose last part, the raw bytes, is in the file."""
     if not isinstance(made_with, tuple) or not made_with or not isinstance(state, tuple):
         return INERT
     cls = made_with[0]

@@ -3,7 +3,7 @@
 A buffer begins with the offset of its root table, then may bear four letters. A table
 begins with the distance back to its *vtable*: how many bytes that takes, how many the
 table takes, and for each field of the schema, in the order of its declaration, where in
-the table it stands; 0 where it is left at its default. Texts, vectors and other tables stand
+the table it is; 0 where it is left at its default. Texts, vectors and other tables stand
 behind an offset that counts from where it is written, and is never negative, so that no
 way leads back. A union is two fields: which member, then its offset.
 
@@ -30,7 +30,7 @@ _U16, _U32, _I32 = struct.Struct("<H"), struct.Struct("<I"), struct.Struct("<i")
 
 
 def identifier(source: Source) -> bytes:
-    """Return the four letters that say which schema a buffer follows, or what stands there."""
+    """Return the four letters that say which schema a buffer follows, or what is there."""
     return source.head(_HEAD)[4:]
 
 
@@ -76,11 +76,11 @@ class Table:
         return self.structure(self.at + self._fields[field], form)[0]
 
     def structure(self, at: int, form: str) -> tuple[Any, ...]:
-        """Return the members of a struct, which stands in place."""
+        """Return the members of a struct, which is in place."""
         return struct.unpack(f"<{form}", self.source.view(at, struct.calcsize(f"<{form}")))
 
     def target(self, field: int) -> int | None:
-        """Return where a text, vector, table or union of this field stands, or None."""
+        """Return where a text, vector, table or union of this field is, or None."""
         if not self.has(field):
             return None
         at = int(self.at + self._fields[field])
@@ -129,7 +129,7 @@ class Table:
         return self.source.read(start, count).decode("utf-8", "surrogateescape")
 
     def targets(self, field: int) -> list[int]:
-        """Return where each item of a vector of texts or tables stands."""
+        """Return where each item of a vector of texts or tables is."""
         at, count = self.span(field, 4)
         offsets = self.numbers(field, "<u4")
         return [at + 4 * index + offsets[index] for index in range(count)]

@@ -116,11 +116,11 @@ class Message:
         self._values = {} if values is None else values
 
     def has(self, field: str) -> bool:
-        """Whether the field stands in it."""
+        """Whether the field is in it."""
         return self.schema.fields[field][0] in self._values
 
     def count(self, field: str) -> int:
-        """Return how often the field stands in it; a packed one counts once."""
+        """Return how often the field is in it; a packed one counts once."""
         return len(self._raw(field))
 
     def numbers(self) -> set[int]:

@@ -52,7 +52,7 @@ _INTEGERS = frozenset(
 
 
 def parse(schemas: Schemas, name: str, data: memoryview, source: Source) -> Message:
-    """Return the message of type ``name`` that stands as text.
+    """Return the message of type ``name`` that is as text.
 
     Raises:
         DamagedFileError: the text breaks the grammar, or a value does not fit its field.
@@ -85,7 +85,7 @@ class _Parser:
         """Go on to the next token."""
         match = _TOKEN.match(self.data, self.position)
         if match is None:
-            raise self.wrong("no token of the text format stands here")
+            raise self.wrong("no token of the text format is here")
         self.kind = (match.lastgroup or "").encode()
         self.token = match[match.lastgroup or 0]
         self.position = match.end()
@@ -160,7 +160,7 @@ class _Parser:
         self.next()
 
     def flat(self, level: _Level) -> None:
-        """A field of a message that stands in a list; lists of messages do not nest further."""
+        """A field of a message that is in a list; lists of messages do not nest further."""
         if self.depth_of_lists() > 100:
             raise self.wrong("lists are nested more than 100 deep")
         self.lists += 1

@@ -83,8 +83,8 @@ class _Reading:
         except (self.yaml.YAMLError, ValueError, OverflowError) as error:
             if isinstance(error, DamagedFileError | LimitError):
                 raise
-            told = " ".join(str(error).split())[:200]
-            raise DamagedFileError(f"it is no YAML ({told}).", file=self.source.name) from error
+            detail = " ".join(str(error).split())[:200]
+            raise DamagedFileError(f"it is no YAML ({detail}).", file=self.source.name) from error
         if self.result is ABSENT:
             self._damaged("the document is empty")
         return self.result
@@ -106,7 +106,7 @@ class _Reading:
             self._put(value, done.anchor, done.weight)
         elif kind == "AliasEvent":
             if event.anchor not in self.anchors:
-                self._damaged(f"the alias *{event.anchor} leads to nothing that stands before it")
+                self._damaged(f"the alias *{event.anchor} leads to nothing before it")
             self._put(*self.anchors[event.anchor][:1], None, self.anchors[event.anchor][1])
 
     def _put(self, value: Any, anchor: str | None, weight: int) -> None:

@@ -121,7 +121,7 @@ def _shape(cursor: Cursor, what: str) -> tuple[int, ...] | None:
 
 
 def _legacy_shape(cursor: Cursor, count: int, what: str) -> tuple[int, ...]:
-    """Extents of 32 bits; what stands in the magic's place is how many."""
+    """Extents of 32 bits; what is in the magic's place is how many."""
     if count > _MOST_DIMENSIONS:
         raise cursor.damaged(
             f"{what} begins with {count:#010x}, which is neither one of its magic numbers "

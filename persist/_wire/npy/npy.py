@@ -39,14 +39,14 @@ _ALIGNMENT = 64
 
 
 class Header(NamedTuple):
-    """What stands before the data of one NPY array.
+    """What is before the data of one NPY array.
 
     Attributes:
         dtype: of the array.
         shape: of the array.
         is_fortran: whether the first axis runs fastest in the file.
         version: (major, minor) of the format.
-        text: the literal as it stands in the file.
+        text: the literal as it is in the file.
         length: bytes from the magic to the data.
     """
 
@@ -76,7 +76,7 @@ def read_array(
     """Read the array that comes next, without reading its data where it is raw.
 
     Args:
-        cursor: stands at the magic, or behind ``header``; left behind the array.
+        cursor: is at the magic, or behind ``header``; left behind the array.
         machine_factory: returns the machine that reads object arrays; without it
             one that knows the plain values and NumPy's.
         header: where it was read already.
@@ -299,7 +299,7 @@ def _closed(kind: str, items: list[Any], commas: int) -> Any:
             raise ValueError(f"its keys are {keys!r}")
         return dict(zip(keys, items[2::3], strict=True))
     if _COLON in items:
-        raise ValueError("a colon stands outside a dict")
+        raise ValueError("a colon is outside a dict")
     if kind == "[":
         return items
     return items[0] if len(items) == 1 and not commas else tuple(items)

@@ -164,16 +164,16 @@ class Bundle:
         shape = shape_checked(shape_of(entry.message("shape")), self.index, where)
         if dtype is None:
             raise self._damaged(f"its data type is {number}, which none has.", where)
-        told: dict[str, Any] = {"dtype": dtype_name(number), "shape": list(shape)}
+        info: dict[str, Any] = {"dtype": dtype_name(number), "shape": list(shape)}
         if entry.has("slices"):
-            parts, told["slices"] = self._parts(key, entry, shape, entries)
+            parts, info["slices"] = self._parts(key, entry, shape, entries)
             tensor = decodable(joined(name, dtype, shape, parts, self.index), where)
         else:
             place = self._place(entry, where, number, shape)
-            told["shard"] = place.shard
+            info["shard"] = place.shard
             tensor = decodable(LazyArray(dtype, shape, *self._ways(place)), where)
         self.tensors[name] = tensor
-        self.described[name] = told
+        self.described[name] = info
 
     def _parts(
         self, key: bytes, entry: Message, shape: tuple[int, ...], entries: dict[bytes, Message]
@@ -377,5 +377,5 @@ def object_graph(graph: Message) -> dict[str, Any]:
     for slot_told in slots:  # a slot bound to its variable, by the keys of both
         slot_told["variable"] = key_of.get(slot_told["original_node"])
         slot_told["value"] = key_of.get(slot_told["slot_node"])
-    told = {"nodes": len(nodes), "edges": edges, "attributes": attributes, "slots": slots}
-    return {**told, "registered_savers": savers} if savers else told
+    info = {"nodes": len(nodes), "edges": edges, "attributes": attributes, "slots": slots}
+    return {**info, "registered_savers": savers} if savers else info

@@ -67,7 +67,7 @@ class State(NamedTuple):
     latest: str
     all: list[str]
 
-    def told(self) -> dict[str, Any]:
+    def described(self) -> dict[str, Any]:
         """Return it as a description."""
         return {"model_checkpoint_path": self.latest, "all": self.all}
 

@@ -86,23 +86,23 @@ def _free(taken: dict[str, Any], name: str) -> str:
 def graph_structure(graph: Message) -> dict[str, Any]:
     """Return what a graph is: nodes, how often each op occurs, where it begins and may end."""
     nodes = graph.messages("node")
-    told = [_node(node) for node in nodes]
-    consumed = {_node_of(name) for node in told for name in node["inputs"]}
+    info = [_node(node) for node in nodes]
+    consumed = {_node_of(name) for node in info for name in node["inputs"]}
     versions = graph.message("versions")
     result: dict[str, Any] = {
-        "nodes": told,
-        "ops": dict(sorted(Counter(node["op"] for node in told).items())),
+        "nodes": info,
+        "ops": dict(sorted(Counter(node["op"] for node in info).items())),
         "inputs": [
             {"name": node["name"], **{key: node.get("attrs", {}).get(key) for key in _INPUT_ATTRS}}
-            for node in told
+            for node in info
             if node["op"] in _INPUTS
         ],
         "outputs": [
             node["name"]
-            for node in told
+            for node in info
             if node["name"] not in consumed and node["op"] not in _NO_OUTPUTS
         ],
-        "variables": [node["name"] for node in told if node["op"] in _VARIABLES],
+        "variables": [node["name"] for node in info if node["op"] in _VARIABLES],
         "functions": _functions(graph),
     }
     if versions is not None:
@@ -132,21 +132,21 @@ def _node_of(name: str) -> str:
 
 
 def _node(node: Message) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    info: dict[str, Any] = {
         "name": node.text("name"),
         "op": node.text("op"),
         "inputs": node.texts("input"),
     }
     device = node.text("device")
     if device:
-        told["device"] = device
+        info["device"] = device
     attrs = {}
     for name, value in node.map("attr").items():
         if value is not None and not value.has("tensor"):
             attrs[name] = _attribute(value)
     if attrs:
-        told["attrs"] = attrs
-    return told
+        info["attrs"] = attrs
+    return info
 
 
 def _attribute(value: Message) -> Any:
@@ -231,11 +231,11 @@ def _assets(meta: Message) -> list[dict[str, Any]]:
     listed = None if collection is None else collection.message("any_list")
     for item in listed.messages("value") if listed is not None else []:
         found.append(SCHEMAS.read("AssetFileDef", item.data("value"), meta.source))
-    told = (
+    info = (
         {"filename": asset.text("filename"), "tensor": _name_of(asset.message("tensor_info"))}
         for asset in found
     )
-    return list({asset["filename"]: asset for asset in told}.values())
+    return list({asset["filename"]: asset for asset in info}.values())
 
 
 def _name_of(info: Message | None) -> str | None:
@@ -256,20 +256,20 @@ def _info(info: Message | None) -> dict[str, Any]:
     if info is None:
         return {"name": None, "dtype": None, "shape": None}
     number = info.integer("dtype")
-    told = {
+    info = {
         "name": info.text("name"),
         "dtype": dtype_name(number) if number else None,
         "shape": jsonable_shape(info.message("tensor_shape")),
     }
     sparse = info.message("coo_sparse")
     if sparse is not None:
-        told["name"] = sparse.text("values_tensor_name")
-        told["indices"] = sparse.text("indices_tensor_name")
-        told["dense_shape"] = sparse.text("dense_shape_tensor_name")
+        info["name"] = sparse.text("values_tensor_name")
+        info["indices"] = sparse.text("indices_tensor_name")
+        info["dense_shape"] = sparse.text("dense_shape_tensor_name")
     composite = info.message("composite_tensor")
     if composite is not None:
-        told["components"] = [item.text("name") for item in composite.messages("components")]
-    return told
+        info["components"] = [item.text("name") for item in composite.messages("components")]
+    return info
 
 
 def _collection(name: str, item: Message | None) -> Any:
@@ -309,7 +309,7 @@ def _objects(graph: Message) -> list[dict[str, Any]]:
 
 
 def _object(number: int, item: Message) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    info: dict[str, Any] = {
         "node": number,
         "kind": next((kind for kind in _KINDS if item.has(kind)), None),
         "children": {
@@ -319,13 +319,13 @@ def _object(number: int, item: Message) -> dict[str, Any]:
     }
     user = item.message("user_object")
     if user is not None:
-        told["identifier"] = user.text("identifier")
+        info["identifier"] = user.text("identifier")
         if user.text("metadata"):
-            told["metadata"] = user.text("metadata")
+            info["metadata"] = user.text("metadata")
     variable = item.message("variable")
     if variable is not None:
-        told["name"] = variable.text("name")
-        told["dtype"] = dtype_name(variable.integer("dtype"))
-        told["shape"] = jsonable_shape(variable.message("shape"))
-        told["trainable"] = bool(variable.integer("trainable"))
-    return told
+        info["name"] = variable.text("name")
+        info["dtype"] = dtype_name(variable.integer("dtype"))
+        info["shape"] = jsonable_shape(variable.message("shape"))
+        info["trainable"] = bool(variable.integer("trainable"))
+    return info

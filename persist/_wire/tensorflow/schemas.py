@@ -284,5 +284,5 @@ def shape_of(message: Message | None) -> list[int] | None:
 
 
 def jsonable_shape(message: Message | None) -> Any:
-    """Return the shape of a description, None where none stands there."""
+    """Return the shape of a description, None where none is there."""
     return None if message is None else shape_of(message)

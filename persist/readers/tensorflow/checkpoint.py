@@ -297,7 +297,7 @@ def _describe(
     def structure() -> dict[str, Any]:
         structure: dict[str, Any] = {"prefix": found.prefix}
         if state is not None:
-            structure["checkpoint_state"] = state.told()
+            structure["checkpoint_state"] = state.described()
         names = source.children()
         structure["files"] = _files(names, found.prefix) or [file.basename for file in found.files]
         structure["checkpoints"] = sorted(
