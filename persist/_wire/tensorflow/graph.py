@@ -86,23 +86,23 @@ def _free(taken: dict[str, Any], name: str) -> str:
 def graph_structure(graph: Message) -> dict[str, Any]:
     """Return what a graph is: nodes, how often each op occurs, where it begins and may end."""
     nodes = graph.messages("node")
-    info = [_node(node) for node in nodes]
-    consumed = {_node_of(name) for node in info for name in node["inputs"]}
+    described = [_node(node) for node in nodes]
+    consumed = {_node_of(name) for node in described for name in node["inputs"]}
     versions = graph.message("versions")
     result: dict[str, Any] = {
-        "nodes": info,
-        "ops": dict(sorted(Counter(node["op"] for node in info).items())),
+        "nodes": described,
+        "ops": dict(sorted(Counter(node["op"] for node in described).items())),
         "inputs": [
             {"name": node["name"], **{key: node.get("attrs", {}).get(key) for key in _INPUT_ATTRS}}
-            for node in info
+            for node in described
             if node["op"] in _INPUTS
         ],
         "outputs": [
             node["name"]
-            for node in info
+            for node in described
             if node["name"] not in consumed and node["op"] not in _NO_OUTPUTS
         ],
-        "variables": [node["name"] for node in info if node["op"] in _VARIABLES],
+        "variables": [node["name"] for node in described if node["op"] in _VARIABLES],
         "functions": _functions(graph),
     }
     if versions is not None:
@@ -132,21 +132,21 @@ def _node_of(name: str) -> str:
 
 
 def _node(node: Message) -> dict[str, Any]:
-    info: dict[str, Any] = {
+    described: dict[str, Any] = {
         "name": node.text("name"),
         "op": node.text("op"),
         "inputs": node.texts("input"),
     }
     device = node.text("device")
     if device:
-        info["device"] = device
+        described["device"] = device
     attrs = {}
     for name, value in node.map("attr").items():
         if value is not None and not value.has("tensor"):
             attrs[name] = _attribute(value)
     if attrs:
-        info["attrs"] = attrs
-    return info
+        described["attrs"] = attrs
+    return described
 
 
 def _attribute(value: Message) -> Any:
@@ -231,11 +231,11 @@ def _assets(meta: Message) -> list[dict[str, Any]]:
     listed = None if collection is None else collection.message("any_list")
     for item in listed.messages("value") if listed is not None else []:
         found.append(SCHEMAS.read("AssetFileDef", item.data("value"), meta.source))
-    info = (
+    described = (
         {"filename": asset.text("filename"), "tensor": _name_of(asset.message("tensor_info"))}
         for asset in found
     )
-    return list({asset["filename"]: asset for asset in info}.values())
+    return list({asset["filename"]: asset for asset in described}.values())
 
 
 def _name_of(info: Message | None) -> str | None:
@@ -256,20 +256,20 @@ def _info(info: Message | None) -> dict[str, Any]:
     if info is None:
         return {"name": None, "dtype": None, "shape": None}
     number = info.integer("dtype")
-    info = {
+    described = {
         "name": info.text("name"),
         "dtype": dtype_name(number) if number else None,
         "shape": jsonable_shape(info.message("tensor_shape")),
     }
     sparse = info.message("coo_sparse")
     if sparse is not None:
-        info["name"] = sparse.text("values_tensor_name")
-        info["indices"] = sparse.text("indices_tensor_name")
-        info["dense_shape"] = sparse.text("dense_shape_tensor_name")
+        described["name"] = sparse.text("values_tensor_name")
+        described["indices"] = sparse.text("indices_tensor_name")
+        described["dense_shape"] = sparse.text("dense_shape_tensor_name")
     composite = info.message("composite_tensor")
     if composite is not None:
-        info["components"] = [item.text("name") for item in composite.messages("components")]
-    return info
+        described["components"] = [item.text("name") for item in composite.messages("components")]
+    return described
 
 
 def _collection(name: str, item: Message | None) -> Any:
@@ -309,7 +309,7 @@ def _objects(graph: Message) -> list[dict[str, Any]]:
 
 
 def _object(number: int, item: Message) -> dict[str, Any]:
-    info: dict[str, Any] = {
+    described: dict[str, Any] = {
         "node": number,
         "kind": next((kind for kind in _KINDS if item.has(kind)), None),
         "children": {
@@ -319,13 +319,13 @@ def _object(number: int, item: Message) -> dict[str, Any]:
     }
     user = item.message("user_object")
     if user is not None:
-        info["identifier"] = user.text("identifier")
+        described["identifier"] = user.text("identifier")
         if user.text("metadata"):
-            info["metadata"] = user.text("metadata")
+            described["metadata"] = user.text("metadata")
     variable = item.message("variable")
     if variable is not None:
-        info["name"] = variable.text("name")
-        info["dtype"] = dtype_name(variable.integer("dtype"))
-        info["shape"] = jsonable_shape(variable.message("shape"))
-        info["trainable"] = bool(variable.integer("trainable"))
-    return info
+        described["name"] = variable.text("name")
+        described["dtype"] = dtype_name(variable.integer("dtype"))
+        described["shape"] = jsonable_shape(variable.message("shape"))
+        described["trainable"] = bool(variable.integer("trainable"))
+    return described

@@ -6,7 +6,7 @@ still readable by 2.21):
 
 - the file is a table (`sstable`); the empty key holds ``SavedTensorSlices`` with
   the field meta: each tensor's name, shape, type and slices;
-- every slice is under its key (`slices`), as ``SavedTensorSlices`` with the
+- every slice is stored under its key (`slices`), as ``SavedTensorSlices`` with the
   field data, whose ``TensorProto`` has neither type nor shape;
 - several files make one checkpoint when it was saved in shards; each tells what
   is in itself, and a tensor's slices may be spread over them.
@@ -73,15 +73,15 @@ class TensorTable:
         self.tensors: dict[str, LazyArray] = {}
         self.described: dict[str, dict[str, Any]] = {}
         self.damage: list[str] = []
-        meta: dict[str, _TensorMeta] = {}
+        tensor_meta: dict[str, _TensorMeta] = {}
         for shard in shards:
             try:
-                self._read_meta(shard, verify, meta)
+                self._read_meta(shard, verify, tensor_meta)
             except FormatError as error:
                 if not salvage:
                     raise
                 self.damage.append(f"{shard.basename}: left out, for {error}")
-        for name, item in meta.items():
+        for name, item in tensor_meta.items():
             try:
                 self._add(name, item, shards[0])
                 if verify == "always":
@@ -92,7 +92,7 @@ class TensorTable:
                 self.tensors.pop(name, None)
                 self.damage.append(f"{name}: left out, for {error}")
 
-    def _read_meta(self, shard: Source, verify: str, meta: dict[str, _TensorMeta]) -> None:
+    def _read_meta(self, shard: Source, verify: str, tensor_meta: dict[str, _TensorMeta]) -> None:
         table = Table(shard, verify != "never")
         first = table.first()
         if first is None or first[0]:
@@ -108,7 +108,7 @@ class TensorTable:
             where = f"tensor {name!r}"
             shape = shape_checked(shape_of(item.message("shape")), shard, where)
             number = item.integer("type")
-            known = meta.setdefault(name, _TensorMeta(number, shape))
+            known = tensor_meta.setdefault(name, _TensorMeta(number, shape))
             if (known.number, known.shape) != (number, shape):
                 raise DamagedFileError(
                     f"it is {dtype_name(number)} {list(shape)} here, "
@@ -119,25 +119,30 @@ class TensorTable:
                 )
             known.slices += [(extents_of(piece), table) for piece in item.messages("slice")]
 
-    def _add(self, name: str, meta: _TensorMeta, source: Source) -> None:
+    def _add(self, name: str, tensor_meta: _TensorMeta, source: Source) -> None:
         where = f"tensor {name!r}"
-        dtype = dtype_of(meta.number)
+        dtype = dtype_of(tensor_meta.number)
         if dtype is None:
             raise DamagedFileError(
-                f"its data type is {meta.number}, which none has.", file=source.name, where=where
+                f"its data type is {tensor_meta.number}, which none has.",
+                file=source.name,
+                where=where,
             )
         parts, seen = [], set()
-        for extents, table in meta.slices:
+        for extents, table in tensor_meta.slices:
             if extents in seen:  # replicas of one variable tell the same twice
                 continue
             seen.add(extents)
-            box = box_of(extents, meta.shape, table.source, where)
-            read = functools.partial(_read, table, name, extents, meta.number, shape_in(box))
+            box = box_of(extents, tensor_meta.shape, table.source, where)
+            read = functools.partial(_read, table, name, extents, tensor_meta.number, shape_in(box))
             parts.append(Part(box, read))
-        described: dict[str, Any] = {"dtype": dtype_name(meta.number), "shape": list(meta.shape)}
+        described: dict[str, Any] = {
+            "dtype": dtype_name(tensor_meta.number),
+            "shape": list(tensor_meta.shape),
+        }
         if len(parts) > 1:
-            described["slices"] = [shown(extents) for extents, _ in meta.slices]
-        self.tensors[name] = decodable(joined(name, dtype, meta.shape, parts, source), where)
+            described["slices"] = [shown(extents) for extents, _ in tensor_meta.slices]
+        self.tensors[name] = decodable(joined(name, dtype, tensor_meta.shape, parts, source), where)
         self.described[name] = described
 
 
