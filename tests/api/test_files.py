@@ -6,6 +6,7 @@ import datetime
 import decimal
 import hashlib
 import json
+import re
 import math
 from pathlib import Path
 from typing import Any
@@ -116,12 +117,17 @@ def check_array(want: dict[str, Any], got: Any) -> None:
         assert hashlib.sha256(little(array).tobytes()).hexdigest() == want["sha256"]
 
 
+def marks_of(case: Path) -> list[pytest.MarkDecorator]:
+    """What a case needs: the packs, and ml_dtypes where the sheet has elements of its types."""
+    marks = [] if case.parent.name in PLAIN else [pytest.mark.packs]
+    if re.search("bfloat16|float8", (case / "expected.json").read_text()):
+        marks.append(pytest.mark.extra("ml_dtypes"))
+    return marks
+
+
 @pytest.mark.parametrize(
     "case",
-    [
-        pytest.param(case, marks=[] if case.parent.name in PLAIN else [pytest.mark.packs])
-        for case in CASES
-    ],
+    [pytest.param(case, marks=marks_of(case)) for case in CASES],
     ids=case_id,
 )
 def test_a_genuine_file_holds_what_its_own_release_found_in_it(case: Path) -> None:

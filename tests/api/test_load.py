@@ -175,6 +175,7 @@ def records(module: str) -> list[Record]:
     ]
 
 
+@pytest.mark.packs  # Python 2's names lead to today's by a pack
 def test_an_exact_name_is_trusted_and_may_import(module: str) -> None:
     names = [f"{module}.{name}" for name in ("Net", "Angle", "Bag", "Table", "Codec", "Mood")]
     net, old, slot, angle, bag, table, codec, mood = persist.load(

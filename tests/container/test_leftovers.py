@@ -85,7 +85,7 @@ def test_what_a_killed_upgrade_left_is_removed_by_the_next(tmp_path: Path) -> No
     (tmp_path / "a.pkl").write_bytes(b"\x80\x02K\x01.")
     child = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
                            capture_output=True, text=True, check=True)  # fmt: skip
-    mine = _written.beside(tmp_path / "a.pkl.persist", ".persist").name
+    mine = _written.temporary(tmp_path / "a.pkl.persist", ".persist").name
     left = mine.replace(f"-{os.getpid()}.", f"-{child.stdout.strip()}.")
     (tmp_path / left).write_bytes(b"half")
     (tmp_path / f".{left}.0123456789ab.tmp").write_bytes(b"half")

@@ -188,6 +188,7 @@ def test_bfloat16_that_hdf5_lacks(tmp_path: Path) -> None:
             assert np.asarray(array[1:2]).astype("f4").tolist() == [[3, 4, 5]]
 
 
+@pytest.mark.extra("ml_dtypes")
 def test_bfloat16_in_the_layout_of_old_has_no_word_for_it(tmp_path: Path) -> None:
     def fill(file: Any) -> None:
         file.attrs["layer_names"] = np.array([b"dense"])

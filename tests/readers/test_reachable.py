@@ -29,6 +29,8 @@ from persist._wire.pickle.numpy_rebuild import array_of_parts
 from persist._wire.pickle.writer import PickleWriter
 from persist.tree import ABSENT, Global, LazyArray, PersistentRef
 
+pytestmark = pytest.mark.packs  # the views are those of the packs
+
 CASES = Path(__file__).parents[1] / "cases"
 CORPUS = Path(__file__).parents[1] / "corpus"
 

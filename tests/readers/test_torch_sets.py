@@ -85,7 +85,7 @@ def test_a_shard_that_is_missing_is_named_and_salvage_gives_the_rest(tmp_path: P
     folder = Path(shutil.copytree(SHARDS, tmp_path / "model"))
     gone = folder / "model-00001-of-00002.safetensors"
     gone.unlink()
-    with pytest.raises(DamagedFileError, match=r"'model-00001-of-00002.safetensors' is missing"):
+    with pytest.raises(DamagedFileError, match=r"'model-00001-of-00002.safetensors'.* is missing"):
         persist.open(folder)
     with persist.open(folder, salvage=True) as file:
         assert len(file.damage) == 1

@@ -86,6 +86,7 @@ BASE = {
 }
 
 
+@pytest.mark.extra("ml_dtypes")
 @pytest.mark.parametrize("metadata", ["", '"__metadata__":{"format":"pt","é":"a,b"},'])
 def test_both_ways_give_the_same_whatever_the_bytes(
     metadata: str, monkeypatch: pytest.MonkeyPatch
