@@ -6,8 +6,8 @@ import datetime
 import decimal
 import hashlib
 import json
-import re
 import math
+import re
 from pathlib import Path
 from typing import Any
 
