@@ -100,7 +100,7 @@ def load(  # type: ignore[misc]  # the overloads' options are these
     Raises:
         FormatError: the file cannot be read.
         PersistError: there is nothing at ``at``, or it is no ``cls``.
-        SchemaError: a record cannot be brought up to date, with its path.
+        SchemaError: a record cannot be upgraded, with its path.
         UntrustedError: ``trust`` names a function.
 
     Warns:

@@ -45,7 +45,7 @@ def renew(
 
     Raises:
         FormatError: it is no container.
-        SchemaError: a record cannot be brought up to date, with its path.
+        SchemaError: a record cannot be upgraded, with its path.
     """
     from persist import _container
     from persist._api.manifest_schemas import schemas_in_file

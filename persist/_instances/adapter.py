@@ -1,7 +1,7 @@
 """The adapter of one class: convert its instances to states, and states to instances.
 
-Made once for each class, at first use, when all its decorators are done. What
-is today's state goes a short way; any other is surveyed and brought up to date.
+Made once for each class, at first use, when all its decorators are done. States in the current
+layout are set directly; all others are analysed and migrated.
 """
 
 from __future__ import annotations

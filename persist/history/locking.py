@@ -1,4 +1,4 @@
-"""Today's classes and steps as a lock, and a lock brought up to date with them."""
+"""Today's classes and steps as a lock, and an updated lock."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Update", "layout_of_schema", "locked_step", "source_hash", "update"]
 
 @attrs.define
 class Update:
-    """A lock that was brought up to date.
+    """An updated lock.
 
     Attributes:
         lock: the new one.

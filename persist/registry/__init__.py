@@ -764,7 +764,7 @@ class Registry:
             options: ``unknown`` and ``strict``, as for `persist.load`.
 
         Raises:
-            SchemaError: the state cannot be brought up to date, or is not valid.
+            SchemaError: the state cannot be upgraded, or is not valid.
         """
         # Building is far above a registry, which is data: it is found when it is wanted.
         loading = importlib.import_module("persist._api.load")

@@ -112,13 +112,13 @@ def test_a_plan_tells_what_load_does_and_does_nothing(
 
 def test_what_is_not_declared_stays_a_record_and_is_told_once() -> None:
     file = next((CORPUS / "pickle-py27-p2-slots").glob("*.pkl"))
-    with pytest.warns(OpaqueWarning) as told:
+    with pytest.warns(OpaqueWarning) as reported:
         loaded = persist.load(file)
     assert loaded is not None
-    classes = [str(warning.message) for warning in told]
+    classes = [str(warning.message) for warning in reported]
     assert len(classes) == len(set(classes))
     assert all("trust=" in text for text in classes)
-    assert told[0].filename == __file__
+    assert reported[0].filename == __file__
     with pytest.raises(UnknownSchemaError) as caught:
         persist.load(file, strict=True)
     assert caught.value.names
@@ -377,9 +377,9 @@ def test_a_field_without_default_is_named(classifier: Any, registry: persist.Reg
 def test_damage_that_was_passed_over_is_told(tmp_path: Path) -> None:
     path = tmp_path / "log.pkl"
     path.write_bytes(pickle.dumps([1, 2], 2) + pickle.dumps({"a": 1}, 2)[:-3])
-    with pytest.warns(DamageWarning, match="breaks off") as told:
+    with pytest.warns(DamageWarning, match="breaks off") as reported:
         assert persist.load(path) == [1, 2]
-    assert told[0].filename == __file__
+    assert reported[0].filename == __file__
     with pytest.warns(DamageWarning, match="breaks off"):
         persist.restore(path, into={}, strict=False)
 
@@ -452,9 +452,9 @@ def test_unknown_fields_are_told_to_who_loads(registry: persist.Registry) -> Non
         persistent = ("x",)
 
     registry.alias("old.Net", Net)
-    with pytest.warns(UnknownFieldWarning, match="declare: y") as told:
+    with pytest.warns(UnknownFieldWarning, match="declare: y") as reported:
         persist.load(written(Record("old.Net", {"x": 1, "y": 5})), registry=registry)
-    assert told[0].filename == __file__
+    assert reported[0].filename == __file__
 
 
 def test_restore_makes_a_class_with_the_fields_of_its_bases(registry: persist.Registry) -> None:

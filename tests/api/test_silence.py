@@ -163,8 +163,8 @@ def test_explain_has_a_problem_exactly_where_load_raises(
     }  # fmt: skip
     plan = persist.explain(data, **options)
     refused = refusal_of(data, **options)
-    told = [str(problem) for problem in plan.problems]
-    assert bool(told) == (refused is not None), (refused, str(plan))
+    reported = [str(problem) for problem in plan.problems]
+    assert bool(reported) == (refused is not None), (refused, str(plan))
     if refused is not None:
         assert "cannot:" in str(plan)
 
@@ -247,10 +247,10 @@ def nets(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def _warned(data: bytes, **options: Any) -> tuple[Any, list[str]]:
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as reported:
         warnings.simplefilter("always")
         loaded = persist.load(data, **options)
-    return loaded, [str(one.message) for one in told if one.category is OpaqueWarning]
+    return loaded, [str(one.message) for one in reported if one.category is OpaqueWarning]
 
 
 def _trust_in(text: str) -> list[str]:
@@ -275,16 +275,16 @@ def _net() -> bytes:
 
 def test_what_is_trusted_is_whole_or_one_message_names_all_that_is_missing(nets: Any) -> None:
     registry = persist.Registry("whole")
-    loaded, told = _warned(_net(), trust=["nets_of_silence.Net"], registry=registry)
+    loaded, reported = _warned(_net(), trust=["nets_of_silence.Net"], registry=registry)
     assert type(loaded["model"]) is Record
-    (text,) = [one for one in told if "is trusted" in one]
-    assert told == [text]
+    (text,) = [one for one in reported if "is trusted" in one]
+    assert reported == [text]
     for name in ("nets_of_silence.Layer", "nets_of_silence.Codec", "math.sqrt"):
         assert name in text
     for call in re.findall(r"persist\.constant\(.*?\)", text):
         eval(call, {"persist": registry, "math": math, "nets_of_silence": nets})
-    loaded, told = _warned(_net(), trust=_trust_in(text), registry=registry)
-    assert told == []
+    loaded, reported = _warned(_net(), trust=_trust_in(text), registry=registry)
+    assert reported == []
     assert type(loaded["model"]) is nets.Net
     assert [type(layer.codec) for layer in loaded["model"].layers] == [nets.Codec] * 2
     assert [layer.f(4) for layer in loaded["model"].layers] == [4, 2.0]
@@ -292,12 +292,12 @@ def test_what_is_trusted_is_whole_or_one_message_names_all_that_is_missing(nets:
 
 def test_the_warning_of_a_record_leads_to_the_object_at_once(nets: Any) -> None:
     registry = persist.Registry("opaque")
-    _, told = _warned(_net(), registry=registry)
-    text = next(one for one in told if "nets_of_silence.Net is not declared" in one)
+    _, reported = _warned(_net(), registry=registry)
+    text = next(one for one in reported if "nets_of_silence.Net is not declared" in one)
     for call in re.findall(r"persist\.constant\(.*?\)", text):
         eval(call, {"persist": registry, "math": math, "nets_of_silence": nets})
-    loaded, told = _warned(_net(), trust=_trust_in(text), registry=registry)
-    assert (type(loaded["model"]), told) == (nets.Net, [])
+    loaded, reported = _warned(_net(), trust=_trust_in(text), registry=registry)
+    assert (type(loaded["model"]), reported) == (nets.Net, [])
 
 
 def test_a_class_that_is_declared_as_the_warning_says(nets: Any) -> None:
@@ -306,15 +306,15 @@ def test_a_class_that_is_declared_as_the_warning_says(nets: Any) -> None:
     _, (text,) = _warned(data, registry=registry)
     assert "declare it with persist.register or persist.Versioned" in text
     registry.register(nets.Codec)
-    loaded, told = _warned(data, registry=registry)
-    assert (type(loaded), loaded.n, told) == (nets.Codec, 1, [])
+    loaded, reported = _warned(data, registry=registry)
+    assert (type(loaded), loaded.n, reported) == (nets.Codec, 1, [])
     moved = written(Record("oldnets.Codec", {"n": 1}, kind="newobj"))
     _, (text,) = _warned(moved, registry=registry)
     call = re.search(r"persist\.alias\(.*?\)", text)
     assert call
     eval(call[0].replace("NewClass", "Codec"), {"persist": registry, "Codec": nets.Codec})
-    loaded, told = _warned(moved, registry=registry)
-    assert (type(loaded), told) == (nets.Codec, [])
+    loaded, reported = _warned(moved, registry=registry)
+    assert (type(loaded), reported) == (nets.Codec, [])
 
 
 def test_a_class_written_in_c_is_not_said_to_be_declarable() -> None:
@@ -366,8 +366,8 @@ def test_a_name_inside_a_declared_object_is_told_and_its_remedy_works() -> None:
     call = re.search(r"persist\.constant\(.*?\)", text)
     assert call
     eval(call[0], {"persist": registry, "math": math})
-    loaded, told = _warned(data, registry=registry)
-    assert (loaded.f, told) == (math.sqrt, [])
+    loaded, reported = _warned(data, registry=registry)
+    assert (loaded.f, reported) == (math.sqrt, [])
 
 
 @pytest.mark.parametrize("pattern", ["*", "*.Net", "?ets.*", "[a-z]*.Net", "**"])
@@ -695,8 +695,8 @@ def test_a_frame_is_never_half_alive(name: str, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setitem(sys.modules, part, types.ModuleType(part))
     setattr(sys.modules[module], last, type(last, (), {"__module__": module}))
     for trust in ([cls], ["pandas.*"]):
-        with pytest.warns(OpaqueWarning, match="is trusted, but stayed a record") as told:
+        with pytest.warns(OpaqueWarning, match="is trusted, but stayed a record") as reported:
             loaded = persist.load(path, trust=trust)
         assert type(loaded) is Record
         assert repr(loaded)
-        assert len([one for one in told if one.category is OpaqueWarning]) == 1
+        assert len([one for one in reported if one.category is OpaqueWarning]) == 1

@@ -319,8 +319,8 @@ def test_a_forked_child_holds_no_lock(tmp_path: Path) -> None:
         text=True,
     )
     assert parent.stdout is not None
-    told, child = parent.stdout.readline().split()
-    assert told == "refused"
+    reported, child = parent.stdout.readline().split()
+    assert reported == "refused"
     try:
         parent.kill()
         parent.wait()

@@ -145,10 +145,10 @@ def test_a_bad_file_is_told_without_a_traceback(
     (tmp_path / bad).write_bytes(BAD[bad])
     more = ["--to", "npz"] if verb == "convert" else []
     assert main([verb, str(tmp_path / bad), *more]) == 1
-    told = capsys.readouterr().err
-    assert bad.partition("\x1b")[0] in told
-    assert "Traceback" not in told
-    assert "\x1b" not in told
+    reported = capsys.readouterr().err
+    assert bad.partition("\x1b")[0] in reported
+    assert "Traceback" not in reported
+    assert "\x1b" not in reported
     assert os.listdir(tmp_path) == [bad]
 
 
@@ -179,10 +179,10 @@ def test_output_that_nobody_reads_is_no_error(tmp_path: Path) -> None:
     assert first.stderr is not None
     first.stdout.readline()
     first.stdout.close()
-    told = first.stderr.read()
+    reported = first.stderr.read()
     first.stderr.close()
     first.wait()
-    assert told == b""
+    assert reported == b""
 
 
 # inspect
@@ -233,11 +233,11 @@ def test_a_damaged_file_in_a_folder_is_a_failure(
 
 def test_inspect_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", "--json", str(GENERATIONS[3])]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["format"] == "pickle"
-    assert told["arrays"]["weights"] == {"dtype": "float64", "shape": [6, 3], "bytes": 144}
-    assert told["scalars"]["activation"] == "softmax"
-    assert told["classes"] == {"mylab.models.linear.SoftmaxClassifier": 1}
+    reported = json.loads(capsys.readouterr().out)
+    assert reported["format"] == "pickle"
+    assert reported["arrays"]["weights"] == {"dtype": "float64", "shape": [6, 3], "bytes": 144}
+    assert reported["scalars"]["activation"] == "softmax"
+    assert reported["classes"] == {"mylab.models.linear.SoftmaxClassifier": 1}
 
 
 def test_inspect_as_json_holds_what_json_cannot(

@@ -276,25 +276,25 @@ def test_the_verbs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any)
     runs.mkdir()
     path = file_of(runs, {"net": record})
     before = path.read_bytes()
-    told = ["--import", "inplace_lab"]
+    reported = ["--import", "inplace_lab"]
     try:
-        assert main(["upgrade", str(runs), *told]) == 0
+        assert main(["upgrade", str(runs), *reported]) == 0
         assert "of an older version" in capsys.readouterr().out
-        assert main(["upgrade", str(runs), "--in-place", "--dry-run", *told]) == 0
+        assert main(["upgrade", str(runs), "--in-place", "--dry-run", *reported]) == 0
         assert "1 would be upgraded" in capsys.readouterr().out
         assert path.read_bytes() == before
-        assert main(["upgrade", str(runs), "--in-place", "--keep", *told]) == 0
+        assert main(["upgrade", str(runs), "--in-place", "--keep", *reported]) == 0
         out = capsys.readouterr().out
         assert "lab.Net 1 to 2" in out
         assert "bytes of arrays" in out
         assert persist.load(path)["net"].weights.shape == (1000,)
-        assert main(["upgrade", str(runs), "--in-place", *told]) == 0
+        assert main(["upgrade", str(runs), "--in-place", *reported]) == 0
         assert "1 up to date" in capsys.readouterr().out
         assert main(["undo", str(path)]) == 0
         assert path.read_bytes() == before
         assert main(["undo", str(path)]) == 1
         assert "no older generation" in capsys.readouterr().err
-        assert main(["upgrade", str(path), "--in-place", *told]) == 0
+        assert main(["upgrade", str(path), "--in-place", *reported]) == 0
         assert main(["compact", str(path)]) == 0
         with np.load(path) as arrays:
             assert "net/weights" in arrays

@@ -205,10 +205,10 @@ def shared_bytes(path: Path) -> int:
         asked = struct.pack("=QQLLLL", 0, 2**64 - 1, 1, 0, many, 0) + bytes(56 * many)
         room = bytearray(asked)
         fcntl.ioctl(file, 0xC020660B, room, True)
-    told = bytes(room)
-    (count,) = struct.unpack_from("=L", told, 20)
+    reported = bytes(room)
+    (count,) = struct.unpack_from("=L", reported, 20)
     assert count < many
-    extents = [struct.unpack_from("=QQQQQLLLL", told, 32 + 56 * n) for n in range(count)]
+    extents = [struct.unpack_from("=QQQQQLLLL", reported, 32 + 56 * n) for n in range(count)]
     return sum(extent[2] for extent in extents if extent[5] & 0x2000)
 
 

@@ -182,9 +182,11 @@ def test_the_first_example_runs_when_it_is_copied(command: list[str], tmp_path: 
     import persist
 
     env = {**os.environ, "PYTHONPATH": str(Path(persist.__file__).parents[1])}
-    told = [sys.executable, "-m", *command, "."]
-    subprocess.run(told, cwd=tmp_path, env=env, check=True, capture_output=True)
-    subprocess.run(told, cwd=tmp_path, env=env, check=True, capture_output=True)  # again: the same
+    reported = [sys.executable, "-m", *command, "."]
+    subprocess.run(reported, cwd=tmp_path, env=env, check=True, capture_output=True)
+    subprocess.run(
+        reported, cwd=tmp_path, env=env, check=True, capture_output=True
+    )  # again: the same
     block = next(b for b in blocks_of(TOP / "README.md") if b.kind == "python")
     (tmp_path / "copied.py").write_text(
         block.text + "\nprint(type(net).__name__, net.activation)\n"

@@ -82,14 +82,14 @@ def test_public_functions_have_docstrings_that_are_sentences(path: Path) -> None
     if any(part.startswith("_") for part in module) or "migrations" in module:
         return
     tree = ast.parse(path.read_text())
-    told = {node.name for node in functions(tree) if ast.get_docstring(node)}
+    reported = {node.name for node in functions(tree) if ast.get_docstring(node)}
     for node in public(tree.body):
         decorators = {ast.unparse(decorator) for decorator in node.decorator_list}
         if any(name.endswith((".setter", "overload")) for name in decorators):
             continue
         doc = ast.get_docstring(node)
         inherits = module[:2] == ["persist", "readers"] and node.name in ("claims", "read", "write")
-        if not doc and (inherits or module[-1] == "errors" or node.name in told):
+        if not doc and (inherits or module[-1] == "errors" or node.name in reported):
             continue  # what it overrides says it
         assert doc, f"{node.name} has no docstring"
         first = re.split(r"\n\s*\n", doc)[0].strip()
@@ -193,6 +193,6 @@ def test_every_case_of_the_corpus_tells_where_it_comes_from() -> None:
     import json
 
     for spec in (TOP / "tests" / "corpus").glob("*/*/expected.json"):
-        told = json.loads(spec.read_text())
-        assert told["file"], spec
-        assert told.get("what") or told.get("format"), spec
+        reported = json.loads(spec.read_text())
+        assert reported["file"], spec
+        assert reported.get("what") or reported.get("format"), spec

@@ -49,8 +49,10 @@ ALL = (PICKLES | TORCH | HDF5 | GRAPHS | OTHERS | DECODING | ENCODING | OBJECTS 
 
 def imported(code: str) -> set[str]:
     """The modules that a process has imported when it is done."""
-    told = f"import sys; {code}; print('\\n'.join(sys.modules), file=sys.stderr)"
-    run = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    reported = f"import sys; {code}; print('\\n'.join(sys.modules), file=sys.stderr)"
+    run = subprocess.run(
+        [sys.executable, "-c", reported], capture_output=True, text=True, check=True
+    )
     return set(run.stderr.split("\n"))
 
 

@@ -39,10 +39,12 @@ def compare(wheel: Path) -> None:
     assert found == wanted, f"missing {sorted(wanted - found)}, too much {sorted(found - wanted)}"
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
-        told = Parser().parsestr(archive.read(name).decode())
-        assert told["Name"] == "persist-state"
-        assert told["License-Expression"] == "BSD-3-Clause"
-        needed = [line for line in told.get_all("Requires-Dist") or [] if "extra ==" not in line]
+        reported = Parser().parsestr(archive.read(name).decode())
+        assert reported["Name"] == "persist-state"
+        assert reported["License-Expression"] == "BSD-3-Clause"
+        needed = [
+            line for line in reported.get_all("Requires-Dist") or [] if "extra ==" not in line
+        ]
         assert sorted(line.split(">")[0] for line in needed) == ["attrs", "numpy", "packaging"]
         assert any(name.endswith("LICENSE") for name in archive.namelist())
         points = next(name for name in archive.namelist() if name.endswith("entry_points.txt"))

@@ -200,6 +200,6 @@ def test_a_network_of_theano_predicts_what_it_did(case: str, make: Any, keras: A
     report = persist.restore(CORPUS / "keras" / case / "model.h5", model)
     assert report.is_complete, report
     assert any("kernel rotated" in note for note in report.notes.values())
-    with np.load(CORPUS / "keras" / case / "predicted.npz") as told:
-        x = told["x"].transpose(0, 2, 3, 1) if told["x"].ndim == 4 else told["x"]
-        assert np.allclose(model.predict(x, verbose=0), told["y"], atol=1e-5)
+    with np.load(CORPUS / "keras" / case / "predicted.npz") as reported:
+        x = reported["x"].transpose(0, 2, 3, 1) if reported["x"].ndim == 4 else reported["x"]
+        assert np.allclose(model.predict(x, verbose=0), reported["y"], atol=1e-5)

@@ -52,7 +52,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def told(array: Any) -> dict[str, Any]:
+def reported(array: Any) -> dict[str, Any]:
     array = np.asarray(array)
     return {"dtype": str(array.dtype), "shape": list(array.shape), "values": array.tolist()}
 
@@ -67,7 +67,7 @@ def test_what_it_dumps_opens_here(written: Path) -> None:
     assert file.arrays["S/data"].shape == (3,)
     assert sparse["shape"] == [3, 3]
     for name, value in expected.items():
-        assert told(file.arrays[name]) == value, name
+        assert reported(file.arrays[name]) == value, name
 
 
 @pytest.mark.parametrize("name", ["graph.pkl", "function.pkl"])
@@ -75,7 +75,7 @@ def test_variables_in_graphs_go_by_their_names(written: Path, name: str) -> None
     expected = json.loads((written / "expected.json").read_text())["model"]
     file = persist.open(written / name)
     assert set(file.arrays) == {"W", "b"}
-    assert told(file.arrays["W"]) == expected["W"]
+    assert reported(file.arrays["W"]) == expected["W"]
     assert "dot" in json.dumps(file.structure["objects"]).lower()
 
 
@@ -93,5 +93,5 @@ def test_what_is_saved_here_it_loads(written: Path, tmp_path: Path, options: Any
         assert expected[name] in (members["W"], members["W_2"])
     assert members["unnamed"] == expected["unnamed"]
     assert members["a_b"] == expected["dotted"]
-    assert found["ours_plain.zip"]["load"]["deep"] == [{"b.x": told(plain["deep"][0]["b.x"])}]  # type: ignore[index]
+    assert found["ours_plain.zip"]["load"]["deep"] == [{"b.x": reported(plain["deep"][0]["b.x"])}]  # type: ignore[index]
     assert found["ours_plain.zip"]["numpy"]["deep/0/b_x"]["shape"] == [3]

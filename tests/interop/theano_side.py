@@ -42,15 +42,15 @@ def model(th):
     }
 
 
-def told(value):
+def reported(value):
     if hasattr(value, "get_value"):
         value = value.get_value()
     if hasattr(value, "toarray"):
         value = value.toarray()
     if isinstance(value, dict):
-        return {str(key): told(item) for key, item in value.items()}
+        return {str(key): reported(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [told(item) for item in value]
+        return [reported(item) for item in value]
     if isinstance(value, np.ndarray):
         return {"dtype": str(value.dtype), "shape": list(value.shape), "values": value.tolist()}
     return value.item() if isinstance(value, np.generic) else value
@@ -69,7 +69,7 @@ def write(folder):
         with open(os.path.join(folder, name), "wb") as file:
             pickle.dump(value, file, 2)
     with open(os.path.join(folder, "expected.json"), "w") as file:
-        json.dump({"version": th.__version__, "model": told(objects)}, file)
+        json.dump({"version": th.__version__, "model": reported(objects)}, file)
 
 
 def read(folder):
@@ -77,10 +77,12 @@ def read(folder):
     found = {}
     for path in sorted(glob.glob(os.path.join(folder, "ours*.zip"))):
         with open(path, "rb") as file:
-            found[os.path.basename(path)] = {"load": told(utils.load(file))}
+            found[os.path.basename(path)] = {"load": reported(utils.load(file))}
         with np.load(path) as arrays:
             names = [name for name in arrays.files if name != "pkl"]
-            found[os.path.basename(path)]["numpy"] = {name: told(arrays[name]) for name in names}
+            found[os.path.basename(path)]["numpy"] = {
+                name: reported(arrays[name]) for name in names
+            }
     print(json.dumps(found))
 
 

@@ -20,11 +20,11 @@ def test_a_compressed_one_still_tells_dtype_and_shape(tmp_path: Path) -> None:
     shutil.copy(CASE / "model.pkl", tmp_path / "model.pkl")
     with persist.open(tmp_path / "model.pkl") as file:
         assert len(file.damage) == 5
-        told = file.structure["objects"]
-        (place,) = (path for path, facts in told.items() if facts["shape"] == [3, 6])
+        reported = file.structure["objects"]
+        (place,) = (path for path, facts in reported.items() if facts["shape"] == [3, 6])
         assert place == "F"
-        assert told["F"]["dtype"] == "float32"
-        assert file.scalars["F/missing"] == told["F"]["missing"]
+        assert reported["F"]["dtype"] == "float32"
+        assert file.scalars["F/missing"] == reported["F"]["missing"]
         assert file.scalars["name"] == "run30"
 
 
@@ -52,6 +52,6 @@ def test_loading_says_that_an_array_is_not_there(tmp_path: Path) -> None:
 
 def test_a_name_tells_the_release() -> None:
     with persist.open(CASE / "model.pkl") as file:
-        assert [told for told in file.evidence if told.startswith("joblib")] == [
+        assert [reported for reported in file.evidence if reported.startswith("joblib")] == [
             "joblib older than 0.10 (it names joblib.numpy_pickle.ZNDArrayWrapper)"
         ]

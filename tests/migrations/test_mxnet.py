@@ -23,10 +23,10 @@ def test_pickled_arrays_are_their_values(path: Path) -> None:
     expected = json.loads((path.parent / "expected.json").read_text())["arrays"]
     with persist.open(path) as file:
         assert file.format == "pickle"
-        for name, told in expected.items():
+        for name, reported in expected.items():
             array = np.asarray(file.arrays[name])
-            assert (array.dtype.name, list(array.shape)) == (told["dtype"], told["shape"])
-            assert hashlib.sha256(array.tobytes()).hexdigest() == told["sha256"]
+            assert (array.dtype.name, list(array.shape)) == (reported["dtype"], reported["shape"])
+            assert hashlib.sha256(array.tobytes()).hexdigest() == reported["sha256"]
         assert np.asarray(file.arrays["rows/indices"]).tolist() == [1, 3]
         assert np.asarray(file.arrays["csr/indptr"]).tolist() == [0, 1, 1, 3]
         # The tree is as written: records of MXNet's classes.

@@ -51,7 +51,7 @@ def test_a_name_tells_the_release() -> None:
 def test_inspecting_a_file_says_which_releases_wrote_it_and_why() -> None:
     case = CORPUS / "sklearn" / "sklearn-0.20.4-py27-tree-pickle-p0"
     file = persist.open(next(path for path in case.iterdir() if path.suffix != ".json"))
-    (told,) = [text for text in file.evidence if text.startswith("sklearn")]
-    assert "older than 0.22" in told
-    assert "sklearn.tree.tree.DecisionTreeRegressor" in told
-    assert told in str(file)
+    (reported,) = [text for text in file.evidence if text.startswith("sklearn")]
+    assert "older than 0.22" in reported
+    assert "sklearn.tree.tree.DecisionTreeRegressor" in reported
+    assert reported in str(file)

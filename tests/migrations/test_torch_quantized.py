@@ -75,10 +75,10 @@ def test_a_saved_tree_keeps_the_view_of_each_quantized_tensor() -> None:
 
 def test_structure_and_arrays_name_a_quantized_tensor_alike() -> None:
     with persist.open(ALL) as file:
-        told = file.structure["tensors"]
-        assert told["q"]["kind"] == "qint8"
-        assert {"qc", "qc/q_per_channel_scales", "qc/q_per_channel_zero_points"} <= told.keys()
-        assert not any(name.startswith(("q/args", "qc/args")) for name in told)
+        reported = file.structure["tensors"]
+        assert reported["q"]["kind"] == "qint8"
+        assert {"qc", "qc/q_per_channel_scales", "qc/q_per_channel_zero_points"} <= reported.keys()
+        assert not any(name.startswith(("q/args", "qc/args")) for name in reported)
 
 
 def tensor(kind: str, codes: list[int], shape: tuple[int, ...], *quantizer: Any) -> Record:

@@ -74,7 +74,7 @@ def variants(data: bytes, seed: int) -> Iterator[tuple[str, bytes]]:
     flips = []
     for number in range(3000):
         changed = bytearray(data)
-        told = []
+        reported = []
         for _ in range(chance.choice((1, 1, 1, 2, 4))):
             if not changed:
                 break
@@ -93,8 +93,8 @@ def variants(data: bytes, seed: int) -> Iterator[tuple[str, bytes]]:
                 del changed[at : at + chance.randrange(1, 9)]
             else:
                 changed[at:at] = changed[at : at + chance.randrange(1, 9)]
-            told.append(f"{way} at {at}")
-        flips.append((f"change {number}: {', '.join(told)}", bytes(changed)))
+            reported.append(f"{way} at {at}")
+        flips.append((f"change {number}: {', '.join(reported)}", bytes(changed)))
     # In turn, so that a budget of time that ends cuts both.
     while cuts or flips:
         for kind in (cuts, flips, flips):
@@ -159,8 +159,8 @@ def main(case: str, name: str, seconds: float) -> dict[str, Any]:
             except BaseException as error:
                 last = traceback.extract_tb(error.__traceback__)[-1]
                 place = f"{Path(last.filename).name}:{last.lineno}"
-                told = f"{what}: {type(error).__name__} at {place}: {error!s:.200}"
-                result["faults"].append(told)
+                reported = f"{what}: {type(error).__name__} at {place}: {error!s:.200}"
+                result["faults"].append(reported)
             finally:
                 watch.on = False
                 signal.setitimer(signal.ITIMER_PROF, 0)

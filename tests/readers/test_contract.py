@@ -139,7 +139,7 @@ def test_a_claim_never_raises(head: bytes, keep: int, rest: bytes) -> None:
             assert reason is None or (isinstance(reason, str) and reason)
 
 
-def told(file: Any) -> dict[str, Any]:
+def reported(file: Any) -> dict[str, Any]:
     """All that a file holds, in a form that can be compared."""
     found: dict[str, Any] = {}
     for name in file.arrays:
@@ -157,19 +157,19 @@ def test_a_path_bytes_and_an_open_file_give_the_same(name: str) -> None:
     case = smallest(name)
     path = cases()[case]
     with persist.open(path) as file:
-        expected = told(file)
+        expected = reported(file)
     assert expected
     with persist.open(str(path), mmap=False) as file:
-        assert told(file) == expected
+        assert reported(file) == expected
     if len(parts_of(case)) > 1 or not path.is_file():
         return
     data = path.read_bytes()
     with persist.open(data) as file:
-        assert told(file) == expected
+        assert reported(file) == expected
     with open(path, "rb") as opened, persist.open(opened) as file:
-        assert told(file) == expected
+        assert reported(file) == expected
     with persist.open(io.BytesIO(data)) as file:
-        assert told(file) == expected
+        assert reported(file) == expected
 
 
 @pytest.mark.extra("fsspec")
@@ -180,7 +180,7 @@ def test_a_url_gives_the_same_and_lazy_arrays_say_when_it_is_closed(name: str) -
     case = smallest(name)
     path, folder = cases()[case], folder_of(case)
     with persist.open(path) as file:
-        expected = told(file)
+        expected = reported(file)
     files = fsspec.filesystem("memory")
     root = f"/persist-contract-{name}"
     for part in parts_of(case):
@@ -188,7 +188,7 @@ def test_a_url_gives_the_same_and_lazy_arrays_say_when_it_is_closed(name: str) -
     try:
         url = f"memory:/{root}/{path.relative_to(folder).as_posix()}".rstrip("./")
         with persist.open(url) as file:
-            assert told(file) == expected
+            assert reported(file) == expected
         file = persist.open(url)
         arrays = [file.arrays[name] for name in file.arrays]
         file.close()
@@ -245,6 +245,6 @@ def test_a_trailing_byte_and_a_renamed_neighbour_are_no_crash(tmp_path: Path) ->
             alone.mkdir()
             shutil.copy(path, alone)
             try:
-                told(persist.open(alone / path.name))
+                reported(persist.open(alone / path.name))
             except (FormatError, FileNotFoundError) as error:
                 assert str(error)

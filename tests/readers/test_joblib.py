@@ -215,7 +215,7 @@ def test_satellites_are_mapped(tmp_path: Path) -> None:
         assert file.format == "joblib"
         assert not file.tree.W.flags.owndata
         assert file.structure["satellites"][0] == "model.pkl_01.npy"
-        assert any("joblib older than 0.10" in told for told in file.evidence)
+        assert any("joblib older than 0.10" in reported for reported in file.evidence)
 
 
 @pytest.mark.packs
@@ -225,8 +225,8 @@ def test_a_missing_satellite_is_named_and_the_rest_is_readable(tmp_path: Path) -
         whole = set(file.arrays)
     (folder / "model.pkl_03.npy").unlink()
     with persist.open(folder / "model.pkl") as file:
-        (told,) = file.damage
-        assert "model.pkl_03.npy is missing" in told
+        (reported,) = file.damage
+        assert "model.pkl_03.npy is missing" in reported
         lost = whole - set(file.arrays)
         assert len(lost) == 1
         assert file.scalars[f"{lost.pop()}/missing"] == "model.pkl_03.npy"
@@ -356,8 +356,8 @@ def test_the_zip_finds_its_members(tmp_path: Path) -> None:
             if not name.endswith("_02.npy"):
                 new.writestr(name, old.read(name))
     with persist.open(other) as file:
-        (told,) = file.damage
-        assert "joblib_dump.pkl_02.npy is missing" in told
+        (reported,) = file.damage
+        assert "joblib_dump.pkl_02.npy is missing" in reported
 
 
 # Memory.

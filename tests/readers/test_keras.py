@@ -40,11 +40,11 @@ def layer_names(config: Any) -> list[str]:
 def test_a_case_holds_what_its_own_release_found(case: str) -> None:
     expected = CASES[case]
     with opened(case) as file:
-        for name, told in expected["arrays"].items():
+        for name, reported in expected["arrays"].items():
             array = np.asarray(file.arrays[name])
-            assert list(array.shape) == told["shape"], name
-            assert array.dtype.name == told["dtype"], name
-            assert hashlib.sha256(array.tobytes()).hexdigest() == told["sha256"], name
+            assert list(array.shape) == reported["shape"], name
+            assert array.dtype.name == reported["dtype"], name
+            assert hashlib.sha256(array.tobytes()).hexdigest() == reported["sha256"], name
         for name, value in expected["scalars"].items():
             assert file.scalars[name] == value
         assert sorted(file.arrays) == sorted(expected["arrays"])
@@ -55,24 +55,26 @@ def test_a_case_holds_what_its_own_release_found(case: str) -> None:
 @pytest.mark.extra("yaml")
 @pytest.mark.parametrize("case", sorted(CASES))
 def test_the_structure_tells_layers_and_weights_in_their_order(case: str) -> None:
-    told = CASES[case]["structure"]
+    reported = CASES[case]["structure"]
     with opened(case) as file:
         found = file.structure
     for key in ("layer_names", "weight_names", "optimizer_weight_names"):
-        if key in told:
-            assert found[key] == told[key], key
-    if "weight_names" in told:
+        if key in reported:
+            assert found[key] == reported[key], key
+    if "weight_names" in reported:
         paths = [
-            f"{name}/{one}" for name in told["layer_names"] for one in told["weight_names"][name]
+            f"{name}/{one}"
+            for name in reported["layer_names"]
+            for one in reported["weight_names"][name]
         ]
         assert found["weights"] == paths
         assert set(paths) <= set(CASES[case]["arrays"])
-    if "model" in told:
+    if "model" in reported:
         names = [layer["name"] for layer in found["layers"] if not layer["within"]]
         classes = [layer["class_name"] for layer in found["layers"] if not layer["within"]]
-        assert classes == [layer["class_name"] for layer in told["model"]["layers"]]
+        assert classes == [layer["class_name"] for layer in reported["model"]["layers"]]
         if not case.startswith("keras-0.3"):
-            assert names == layer_names(told["model"])
+            assert names == layer_names(reported["model"])
 
 
 def test_the_weights_of_0_3_stand_in_the_order_of_their_numbers() -> None:

@@ -51,9 +51,9 @@ def dense(array: np.ndarray[Any, Any], magic: int = 0xF993FAC9, flag: int = 0) -
 
 
 def listed(*arrays: bytes, names: tuple[bytes, ...] = ()) -> bytes:
-    told = b"".join(struct.pack("<Q", len(name)) + name for name in names)
+    reported = b"".join(struct.pack("<Q", len(name)) + name for name in names)
     count = struct.pack("<Q", len(arrays))
-    return MAGIC + count + b"".join(arrays) + struct.pack("<Q", len(names)) + told
+    return MAGIC + count + b"".join(arrays) + struct.pack("<Q", len(names)) + reported
 
 
 def digest(array: Any) -> str:
@@ -65,11 +65,11 @@ def test_genuine_files(case: Path) -> None:
     expected = json.loads((case / "expected.json").read_text())
     with persist.open(case / expected["file"]) as file:
         assert file.damage == []
-        for name, told in expected["arrays"].items():
+        for name, reported in expected["arrays"].items():
             array = np.asarray(file.arrays[name])
-            assert (array.dtype.name, list(array.shape)) == (told["dtype"], told["shape"])
-            assert digest(array) == told["sha256"]
-            for part, inner in told.get("parts", {}).items():
+            assert (array.dtype.name, list(array.shape)) == (reported["dtype"], reported["shape"])
+            assert digest(array) == reported["sha256"]
+            for part, inner in reported.get("parts", {}).items():
                 assert digest(np.asarray(file.arrays[f"{name}/{part}"])) == inner["sha256"]
         more = {name for name in file.arrays if name not in expected["arrays"]}
         assert all("/" in name for name in more)
@@ -130,10 +130,10 @@ def test_bytes_behind_the_names_are_told() -> None:
 
 
 def sparse(stype: int, extents: tuple[int, ...], data: Any, *aux: Any) -> bytes:
-    told = b"".join(struct.pack("<i", 6) + shape(*part.shape) for part in aux)
+    reported = b"".join(struct.pack("<i", 6) + shape(*part.shape) for part in aux)
     head = struct.pack("<Ii", 0xF993FAC9, stype) + shape(*data.shape) + shape(*extents)
     body = data.tobytes() + b"".join(part.tobytes() for part in aux)
-    return head + CPU + struct.pack("<i", 0) + told + body
+    return head + CPU + struct.pack("<i", 0) + reported + body
 
 
 @pytest.mark.packs
@@ -221,16 +221,16 @@ def test_prefix_symbol_and_params_open_together(name: str) -> None:
     with persist.open(MODULE / name) as file:
         assert file.format == "mxnet"
         assert set(file.arrays) == set(expected["arrays"])
-        told = file.structure
-        assert told["arguments"] == expected["structure"]["arguments"]
-        assert told["aux"] == expected["structure"]["aux"]
-        assert told["files"] == expected["structure"]["files"]
+        reported = file.structure
+        assert reported["arguments"] == expected["structure"]["arguments"]
+        assert reported["aux"] == expected["structure"]["aux"]
+        assert reported["files"] == expected["structure"]["files"]
         for node, wanted in zip(
-            told["symbol"]["nodes"], expected["structure"]["symbol"]["nodes"], strict=True
+            reported["symbol"]["nodes"], expected["structure"]["symbol"]["nodes"], strict=True
         ):
             assert (node["name"], node["op"]) == (wanted["name"], wanted["op"])
             assert wanted["attrs"].items() <= node["attrs"].items()
-        json.dumps(told)
+        json.dumps(reported)
 
 
 def test_a_prefix_opens_at_its_last_epoch_or_at_another() -> None:
@@ -289,9 +289,9 @@ def test_trainer_states_are_named_by_the_parameter(case: Path) -> None:
     with persist.open(case / "trainer.states") as file:
         assert file.format == "mxnet-states"
         assert file.structure["pickle_top"] == "tuple(states, optimizer)"
-        told = file.structure["optimizer"]
-        assert told["class"].startswith("mxnet.optimizer")
-        assert told["lr"] == 0.1
+        reported = file.structure["optimizer"]
+        assert reported["class"].startswith("mxnet.optimizer")
+        assert reported["lr"] == 0.1
         assert file.scalars["optimizer/lr"] == 0.1
         expected = json.loads((case / "expected.json").read_text())["arrays"]
         own = [name for name in file.arrays if not name.startswith("optimizer/")]

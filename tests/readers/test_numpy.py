@@ -60,11 +60,11 @@ def digest(array: Any) -> str:
 def test_genuine_files(case: Path) -> None:
     expected = json.loads((case / "expected.json").read_text())
     with persist.open(case / expected["file"]) as file:
-        for name, told in expected["arrays"].items():
+        for name, reported in expected["arrays"].items():
             assert name in file.arrays
-            assert list(file.arrays[name].shape) == told["shape"]
-            if "sha256" in told:
-                assert digest(file.arrays[name]) == told["sha256"]
+            assert list(file.arrays[name].shape) == reported["shape"]
+            if "sha256" in reported:
+                assert digest(file.arrays[name]) == reported["sha256"]
         for name, value in expected["scalars"].items():
             if not isinstance(value, dict):
                 assert file.scalars[name] == value

@@ -58,11 +58,11 @@ def test_genuine_files(case: Path) -> None:
     with persist.open(case / expected["file"]) as file:
         assert file.format == "safetensors"
         assert set(file.arrays) == set(expected["arrays"])
-        for name, told in expected["arrays"].items():
+        for name, reported in expected["arrays"].items():
             array = file.arrays[name]
-            assert array.dtype.name == told["dtype"]
-            assert list(array.shape) == told["shape"]
-            assert digest(array) == told["sha256"]
+            assert array.dtype.name == reported["dtype"]
+            assert list(array.shape) == reported["shape"]
+            assert digest(array) == reported["sha256"]
         assert dict(file.scalars.items()) == expected["scalars"]
         assert file.structure["header_length"] == expected["structure"]["header_length"]
 
@@ -337,6 +337,6 @@ def test_salvage_gives_the_tensors_that_are_whole() -> None:
                 [0.0, 1.0],
                 [2.0, 3.0],
             ][: len(whole)]
-            (told,) = file.damage
-            assert f"{3 - len(whole)} of 3 tensors are lost" in told
-            assert "'c'" in told
+            (reported,) = file.damage
+            assert f"{3 - len(whole)} of 3 tensors are lost" in reported
+            assert "'c'" in reported

@@ -221,10 +221,10 @@ def test_what_was_chosen_is_said(tmp_path: Path) -> None:
             "there is no step 2 of optimizer-#.pth",
             "best.pt in the folder have no step number and are left out; open them by name",
         ]
-    with pytest.warns(persist.errors.ChoiceWarning) as told:
+    with pytest.warns(persist.errors.ChoiceWarning) as reported:
         persist.load(folder)
-    assert "of 2 checkpoints the latest" in str(told[0].message)
-    assert len(told) == 3
+    assert "of 2 checkpoints the latest" in str(reported[0].message)
+    assert len(reported) == 3
     (folder / "best.pt").unlink()
     with persist.open(folder, step=1) as file:
         assert file.notes == []

@@ -17,6 +17,7 @@ from persist.errors import DamagedFileError, LimitError
 from persist.tree import Global
 
 CASES = Path(__file__).parents[1] / "cases"
+CORPUS = Path(__file__).parents[1] / "corpus"
 
 
 def made(schema: Any, **members: bytes) -> bytes:
@@ -40,7 +41,7 @@ def plain(value: Any) -> dict[str, Any]:
 
 
 def test_a_model_has_its_attributes_by_name() -> None:
-    with persist.open(CASES / "skops_file" / "model.skops") as file:
+    with persist.open(CORPUS / "skops" / "by-hand" / "model.skops") as file:
         assert file.format == "skops"
         assert file.writer == {"skops": "0.14.0"}
         assert file.tree.qualname == "sklearn.linear_model._logistic.LogisticRegression"

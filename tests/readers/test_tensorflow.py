@@ -61,18 +61,18 @@ _spec.loader.exec_module(laid)
 field = laid.field
 
 
-def same(told: dict[str, Any], array: Any) -> bool:
+def same(reported: dict[str, Any], array: Any) -> bool:
     array = np.asarray(array)
-    if list(array.shape) != told["shape"]:
+    if list(array.shape) != reported["shape"]:
         return False
-    if "values" in told:
+    if "values" in reported:
         wanted = [
             bytes.fromhex(item["bytes_hex"]) if isinstance(item, dict) else item.encode()
-            for item in told["values"]
+            for item in reported["values"]
         ]
         return bool(array.reshape(-1).tolist() == wanted)
     digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
-    return array.dtype.name == told["dtype"] and digest == told["sha256"]
+    return array.dtype.name == reported["dtype"] and digest == reported["sha256"]
 
 
 def values(file: Any) -> dict[str, Any]:
@@ -90,7 +90,9 @@ def test_genuine_files(case: Path, verify: str) -> None:
     with persist.open(case / expected["file"], verify=verify) as file:
         assert file.damage == []
         wrong = [
-            name for name, told in expected["arrays"].items() if not same(told, file.arrays[name])
+            name
+            for name, reported in expected["arrays"].items()
+            if not same(reported, file.arrays[name])
         ]
         assert wrong == []
         json.dumps(file.structure)
@@ -111,11 +113,13 @@ def test_a_checkpoint_opens_by_prefix_by_any_file_by_folder_and_by_its_state_fil
     with persist.open(MLP / name) as file:
         assert file.format == "tensorflow-checkpoint"
         assert set(file.arrays) == set(expected["arrays"])
-        assert all(same(told, file.arrays[name]) for name, told in expected["arrays"].items())
-        told = file.structure
-        assert told["checkpoint_state"] == expected["structure"]["checkpoint_state"]
-        assert told["checkpoints"] == ["model.ckpt-2", "model.ckpt-3"]
-        assert told["prefix"] == "model.ckpt-3"
+        assert all(
+            same(reported, file.arrays[name]) for name, reported in expected["arrays"].items()
+        )
+        reported = file.structure
+        assert reported["checkpoint_state"] == expected["structure"]["checkpoint_state"]
+        assert reported["checkpoints"] == ["model.ckpt-2", "model.ckpt-3"]
+        assert reported["prefix"] == "model.ckpt-3"
 
 
 @pytest.mark.parametrize("name", ["checkpoint", "", "model.ckpt"])
@@ -156,7 +160,9 @@ def test_v1_in_shards_opens_by_any_name(name: str) -> None:
     expected = json.loads((V1_SHARDED / "expected.json").read_text())
     with persist.open(V1_SHARDED / name) as file:
         assert file.format == "tensorflow-checkpoint-v1"
-        assert all(same(told, file.arrays[name]) for name, told in expected["arrays"].items())
+        assert all(
+            same(reported, file.arrays[name]) for name, reported in expected["arrays"].items()
+        )
         assert file.structure["tensors"]["p/emb"]["slices"] == ["0,3:0,3", "3,2:0,3", "5,2:0,3"]
 
 
@@ -243,8 +249,8 @@ def lay_v1(tensors: dict[str, bytes]) -> bytes:
     """A table of float vectors, an entry a block."""
     meta, entries = b"", {}
     for name, data in tensors.items():
-        told = field(1, name.encode()) + field(2, shaped([len(data) // 4]))
-        meta += field(1, told + field(3, 1) + field(4, field(1, b"")))
+        reported = field(1, name.encode()) + field(2, shaped([len(data) // 4]))
+        meta += field(1, reported + field(3, 1) + field(4, field(1, b"")))
         proto = field(3, field(5, data))
         entries[slice_key(name.encode(), ((0, -1),))] = field(2, field(1, name.encode()) + proto)
     return bytes(laid.table({b"": field(1, meta), **entries}, size=1))
@@ -339,11 +345,11 @@ def shaped(extents: list[int]) -> bytes:
 
 def entry(tensor: Tensor, offset: int) -> bytes:
     extents, kind, data, size, summed = tensor
-    told: bytes = field(1, kind) + field(2, shaped(extents))
-    told += field(4, offset) + field(5, size)
+    reported: bytes = field(1, kind) + field(2, shaped(extents))
+    reported += field(4, offset) + field(5, size)
     if summed:
-        told += laid.fixed32(6, mask(crc32c(data)))
-    return told
+        reported += laid.fixed32(6, mask(crc32c(data)))
+    return reported
 
 
 def lay_bundle(tensors: dict[str, Tensor], header: bytes | None = None) -> tuple[bytes, int]:
@@ -386,10 +392,10 @@ def test_without_ml_dtypes_only_bfloat16_is_read_and_the_type_is_told(
             for name, kind in (("f8", "float8_e4m3fn"), ("i4", "int4")):
                 with pytest.raises(MissingExtraError, match=kind):
                     np.asarray(file.arrays[name])
-            told = file.structure["tensors"]
-            assert told["bf"]["dtype"] == "bfloat16"
-            assert told["f8"]["dtype"] == "float8_e4m3fn"
-            assert told["i4"]["dtype"] == "int4"
+            reported = file.structure["tensors"]
+            assert reported["bf"]["dtype"] == "bfloat16"
+            assert reported["f8"]["dtype"] == "float8_e4m3fn"
+            assert reported["i4"]["dtype"] == "int4"
             assert file.damage == []
     finally:
         ml_dtypes.extended.cache_clear()
@@ -480,10 +486,10 @@ def test_keys_of_parts_sort_as_their_numbers_do(numbers: list[int]) -> None:
 def test_the_graph_of_objects_is_told_and_slots_are_bound() -> None:
     expected = json.loads((OBJECTS / "expected.json").read_text())["structure"]["object_graph"]
     with persist.open(OBJECTS / "ck-1") as file:
-        told = file.structure["object_graph"]
-        assert told["edges"] == expected["edges"]
-        assert told["attributes"] == expected["attributes"]
-        for slot, wanted in zip(told["slots"], expected["slots"], strict=True):
+        reported = file.structure["object_graph"]
+        assert reported["edges"] == expected["edges"]
+        assert reported["attributes"] == expected["attributes"]
+        for slot, wanted in zip(reported["slots"], expected["slots"], strict=True):
             assert wanted.items() <= slot.items()
             assert slot["variable"] in file.arrays
             assert slot["value"] in file.arrays
@@ -504,15 +510,15 @@ def test_a_scalar_string_keeps_its_trailing_nuls() -> None:
 def test_a_frozen_graph_is_described() -> None:
     expected = json.loads((FROZEN.parent / "expected.json").read_text())
     with persist.open(FROZEN) as file:
-        told = file.structure
-        nodes = [{key: node[key] for key in ("name", "op", "inputs")} for node in told["nodes"]]
+        reported = file.structure
+        nodes = [{key: node[key] for key in ("name", "op", "inputs")} for node in reported["nodes"]]
         assert nodes == expected["structure"]["nodes"]
-        assert told["inputs"] == [{"name": "inputXX", "dtype": "float32", "shape": [-1, 5]}]
-        assert told["ops"]["Const"] == 4
+        assert reported["inputs"] == [{"name": "inputXX", "dtype": "float32", "shape": [-1, 5]}]
+        assert reported["ops"]["Const"] == 4
         assert set(file.arrays) == set(expected["arrays"])
-        assert told["outputs"]
+        assert reported["outputs"]
         consumed = {name for node in nodes for name in node["inputs"]}
-        assert not consumed & set(told["outputs"])
+        assert not consumed & set(reported["outputs"])
 
 
 def test_text_and_binary_give_the_same() -> None:
@@ -648,11 +654,11 @@ def test_objects_of_a_saved_model_of_2() -> None:
         expected = json.loads(
             (CORPUS / "tf-2.3.4-py38-saved-model-module/expected.json").read_text()
         )
-        told = file.structure
+        reported = file.structure
         wanted = expected["structure"]
-        assert wanted["meta_graphs"][0].items() <= told["meta_graphs"][0].items()
-        assert told["object_graph"]["edges"] == wanted["object_graph"]["edges"]
-        kinds = {item["kind"] for item in told["meta_graphs"][0]["objects"]}
+        assert wanted["meta_graphs"][0].items() <= reported["meta_graphs"][0].items()
+        assert reported["object_graph"]["edges"] == wanted["object_graph"]["edges"]
+        kinds = {item["kind"] for item in reported["meta_graphs"][0]["objects"]}
         assert {"variable", "function"} <= kinds
 
 

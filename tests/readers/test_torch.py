@@ -36,15 +36,15 @@ FORMATS = {"tar": "torch-tar", "legacy stream": "torch-legacy", "zip": "torch-zi
 
 
 def expectation(case: Path) -> tuple[Path, dict[str, Any]]:
-    told = json.loads((case / "expected.json").read_text())
-    return case / told["file"], told
+    reported = json.loads((case / "expected.json").read_text())
+    return case / reported["file"], reported
 
 
-def format_of(told: dict[str, Any]) -> str:
+def format_of(reported: dict[str, Any]) -> str:
     for word, name in NAMED.items():
-        if word in told["what"]:
+        if word in reported["what"]:
             return name
-    return FORMATS[told["structure"]["container"]]
+    return FORMATS[reported["structure"]["container"]]
 
 
 def path_of(name: str) -> Path:
@@ -73,16 +73,16 @@ def plain(value: Any) -> Any:
 @pytest.mark.extra("ml_dtypes")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_genuine_files(case: Path) -> None:
-    path, told = expectation(case)
+    path, reported = expectation(case)
     with persist.open(path) as file:
-        assert file.format == format_of(told)
-        for name, expected in told["arrays"].items():
+        assert file.format == format_of(reported)
+        for name, expected in reported["arrays"].items():
             array = file.arrays[name]
             assert list(array.shape) == expected["shape"], name
             assert digest(array) == expected["sha256"], name
             if not expected["dtype"].startswith("q"):
                 assert array.dtype.name == expected["dtype"], name
-        for name, value in told["scalars"].items():
+        for name, value in reported["scalars"].items():
             if not isinstance(value, dict) and value not in ([], {}):
                 found = file.scalars[name]
                 found = str(found) if isinstance(found, Global) else plain(found)
@@ -111,11 +111,11 @@ def test_views_of_one_storage_share_the_memory_of_the_map() -> None:
 
 def test_structure_tells_modules_classes_sources_and_versions() -> None:
     with persist.open(path_of("torch-1.0.0-py27-whole-module")) as file:
-        told = file.structure
-    assert told["modules"][""]["class"] == "oldnets.LeNetish"
-    assert told["modules"]["features/0"]["attributes"]["kernel_size"] == [3, 3]
-    assert "réseau" in told["sources"]["oldnets.LeNetish"]["source"]
-    assert told["tensors"]["features/0/weight"]["is_parameter"]
+        reported = file.structure
+    assert reported["modules"][""]["class"] == "oldnets.LeNetish"
+    assert reported["modules"]["features/0"]["attributes"]["kernel_size"] == [3, 3]
+    assert "réseau" in reported["sources"]["oldnets.LeNetish"]["source"]
+    assert reported["tensors"]["features/0/weight"]["is_parameter"]
     with persist.open(path_of("torch-1.4.0-py36-dqn-state-dict")) as file:
         assert file.structure["state_dict_metadata"][""]["bn1"] == {"version": 2}
     with persist.open(path_of("torch-1.6.0-py38-whole-module-main")) as file:
@@ -491,8 +491,8 @@ def test_tensors_of_a_file_are_written_as_they_are(name: str) -> None:
         for path, array in old.arrays.items():
             assert digest(new.arrays[path]) == digest(array), path
             assert new.arrays[path].shape == array.shape
-        told = [file.structure.get("shared_storage") for file in (old, new)]
-        assert told[0] == told[1]
+        reported = [file.structure.get("shared_storage") for file in (old, new)]
+        assert reported[0] == reported[1]
         kinds = [
             {path: facts["kind"] for path, facts in file.structure["tensors"].items()}
             for file in (old, new)

@@ -95,13 +95,13 @@ def test_a_shard_that_is_missing_is_named_and_salvage_gives_the_rest(tmp_path: P
 def test_a_name_that_its_shard_does_not_hold_is_told(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(SHARDS, tmp_path / "model"))
     index = folder / "model.safetensors.index.json"
-    told = json.loads(index.read_text())
-    told["weight_map"]["more"] = "model-00002-of-00002.safetensors"
-    index.write_text(json.dumps(told))
+    reported = json.loads(index.read_text())
+    reported["weight_map"]["more"] = "model-00002-of-00002.safetensors"
+    index.write_text(json.dumps(reported))
     with pytest.raises(DamagedFileError, match=r"'more' is not in 'model-00002-of-00002"):
         persist.open(folder)
-    told["weight_map"]["more"] = "../model.safetensors"
-    index.write_text(json.dumps(told))
+    reported["weight_map"]["more"] = "../model.safetensors"
+    index.write_text(json.dumps(reported))
     with pytest.raises(DamagedFileError, match="is missing"):
         persist.open(folder)
 

@@ -174,7 +174,7 @@ def frame(
     for chunk in chunks:
         places.append(at)
         at += len(chunk)
-    told = np.array(places, "<i8").tobytes() if index is None else index
+    reported = np.array(places, "<i8").tobytes() if index is None else index
     body = b"".join(chunks)
     head = (
         b"\x9e\xa8b2frame\0\xd2"
@@ -185,7 +185,7 @@ def frame(
     )
     head += b"\xd3" + size.to_bytes(8, "big") + b"\xd3" + len(body).to_bytes(8, "big")
     head += b"".join(b"\xd2" + number.to_bytes(4, "big") for number in (width, step, step))
-    return head.ljust(97, b"\0") + body + long(7, 8, len(told), len(told), told)
+    return head.ljust(97, b"\0") + body + long(7, 8, len(reported), len(reported), reported)
 
 
 def long(flags: int, width: int, size: int, step: int, data: bytes, special: int = 0) -> bytes:

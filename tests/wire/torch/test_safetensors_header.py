@@ -47,12 +47,12 @@ def test_what_writers_spell_is_read_at_once_and_as_json(
     if any("," in name for name in tensors) and rows is None:
         return
     assert rows is not None
-    told = {
+    reported = {
         name: (info["dtype"], tuple(info["shape"]), *info["data_offsets"])
         for name, info in json.loads(text).items()
     }
-    assert list(rows) == list(told)
-    assert dict(rows) == told == {name: tuple(facts) for name, *facts in rows.all()}
+    assert list(rows) == list(reported)
+    assert dict(rows) == reported == {name: tuple(facts) for name, *facts in rows.all()}
     assert rows_of(text[1:], size + 1, _BITS) is None
 
 
