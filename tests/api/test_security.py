@@ -223,9 +223,9 @@ def test_what_is_freed_by_recursion_is_refused_and_freed(tmp_path: Path) -> None
         + b"NN" + b"etbN" * (levels - 1) + b"etb.",
         "dtypes": P + struct_of + b".",
     }  # fmt: skip
-    reported = attacked(tmp_path, files)
+    told = attacked(tmp_path, files)
     for name in ("deques", "defaultdicts", "arrays"):
-        assert "open LimitError" in reported[name], reported[name]
+        assert "open LimitError" in told[name], told[name]
 
 
 def test_honest_nesting_of_the_same_kinds_is_read() -> None:
@@ -253,9 +253,9 @@ def test_copies_of_what_is_in_memory_are_counted(tmp_path: Path) -> None:
         "scalar": repeated("numpy.core.multiarray.scalar", dtype("V8")[:-2]
                            .replace(b"NNNJ\xff\xff\xff\xff", b"NNNJ\xff\xff\xff\x7f") + b"tb"),
     }  # fmt: skip
-    reported = attacked(tmp_path, files)
+    told = attacked(tmp_path, files)
     for name in ("list", "deque", "bytearray", "encode"):
-        assert "open LimitError" in reported[name], reported[name]
+        assert "open LimitError" in told[name], told[name]
 
 
 def test_shapes_that_cost_the_file_nothing_are_bounded(tmp_path: Path) -> None:
@@ -467,8 +467,8 @@ def test_nothing_in_a_file_reaches_the_terminal_as_a_command(
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
         main([verb, str(tmp_path / name)])
-    reported = capsys.readouterr()
-    for line in (reported.out + reported.err).splitlines():
+    told = capsys.readouterr()
+    for line in (told.out + told.err).splitlines():
         assert line.isprintable(), ascii(line)
         assert "fault of persist" not in line
 

@@ -101,10 +101,10 @@ def test_declared_classes_are_sent_by_value(is_used: bool, where: str, tmp_path:
             f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nimport by_value\nfrom by_value import *\n"
             f"cloudpickle.register_pickle_by_value(by_value)\n{using}\n{ending}"
         )
-    reported, sent = run(source).splitlines()
+    told, sent = run(source).splitlines()
     first, second, third, homes = run(WORKER, given=sent).splitlines()
-    assert first == second == reported
-    assert third == repr(eval(reported)[:-1])
+    assert first == second == told
+    assert third == repr(eval(told)[:-1])
     assert homes == "<registry notebook.lab> <registry default>"
 
 

@@ -25,9 +25,9 @@ def test_attributes_stand_beside_what_they_belong_to(case: str) -> None:
         assert file.scalars["@comment"] == "second run, Säure"
         assert file.scalars["net/dense/W@units"] == "1"
         assert file.arrays["same"] is file.arrays["net/dense/W"]
-        reported = json.loads(json.dumps(file.structure))
-        assert reported["attributes"]["/"] == {"epoch": 12, "comment": "second run, Säure"}
-        assert reported["datasets"]["net/dense/mask"]["filters"] == ["shuffle", "deflate"]
+        told = json.loads(json.dumps(file.structure))
+        assert told["attributes"]["/"] == {"epoch": 12, "comment": "second run, Säure"}
+        assert told["datasets"]["net/dense/mask"]["filters"] == ["shuffle", "deflate"]
 
 
 def test_the_two_eras_hold_the_same() -> None:
@@ -95,11 +95,11 @@ FILTERS = CORPUS / "h5py-3.16-filters"
 
 
 def compare(wanted: Any) -> int:
-    reported = json.loads((FILTERS / "expected.json").read_text())["arrays"]
+    told = json.loads((FILTERS / "expected.json").read_text())["arrays"]
     count = 0
     with persist.open(FILTERS / "filters.h5") as file:
         assert not file.damage
-        for name, one in reported.items():
+        for name, one in told.items():
             if wanted(name):
                 array = np.asarray(file.arrays[name])
                 little = array.astype(array.dtype.newbyteorder("<"))

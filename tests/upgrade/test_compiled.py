@@ -169,14 +169,14 @@ def seen(value: Any) -> Any:
 
 def outcome(work: Any) -> Any:
     """What came of it: the value, or the error with its cause; and the warnings."""
-    with warnings.catch_warnings(record=True) as reported:
+    with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         try:
             result = seen(work())
         except Exception as error:
             cause = error.__cause__
             result = (type(error).__name__, str(error), type(cause).__name__, str(cause))
-    return result, [(one.category.__name__, str(one.message)) for one in reported]
+    return result, [(one.category.__name__, str(one.message)) for one in told]
 
 
 @pytest.fixture

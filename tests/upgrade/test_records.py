@@ -490,10 +490,10 @@ def test_an_envelope_finds_a_moved_class_by_its_schema():
         persistent = ("w",)
 
     state = (("persist.envelope", 1, (("lab.Outlives", 1, "", "fields", ("w",)),)), (5,))
-    done, reported = upgrade(Record("long.gone.Net", state), own)
+    done, told = upgrade(Record("long.gone.Net", state), own)
     assert done.qualname == f"{Net.__module__}.{Net.__qualname__}"
     assert done.state == {"w": 5}
-    assert "found by its schema" in reported[0].note
+    assert "found by its schema" in told[0].note
 
 
 # Plans.

@@ -319,8 +319,8 @@ def test_attributes_of_every_kind(tmp_path: Path, era: dict[str, Any]) -> None:
         assert file.scalars["d@units"] == "m"
         if era["libver"] != "earliest":
             assert np.asarray(file.arrays["g/@huge"]).tolist() == list(range(20_000))
-        reported = json.loads(json.dumps(file.structure))
-        assert reported["attributes"]["g"]["array"] == np.arange(12.0).reshape(3, 4).tolist()
+        told = json.loads(json.dumps(file.structure))
+        assert told["attributes"]["g"]["array"] == np.arange(12.0).reshape(3, 4).tolist()
 
 
 def test_links_of_every_kind_within_the_file(tmp_path: Path, era: dict[str, Any]) -> None:
@@ -388,8 +388,8 @@ def test_an_open_file_and_bytes_give_the_same() -> None:
     expected = json.loads((path.parent / "expected.json").read_text())["arrays"]
     for source in (path, path.read_bytes(), io.BytesIO(path.read_bytes()), open(path, "rb")):  # noqa: SIM115
         with persist.open(source) as file:
-            for name, reported in expected.items():
-                assert list(np.asarray(file.arrays[name]).shape) == reported["shape"]
+            for name, told in expected.items():
+                assert list(np.asarray(file.arrays[name]).shape) == told["shape"]
         if hasattr(source, "close"):
             source.close()
 
