@@ -20,9 +20,11 @@ from persist._api.file import (
 )
 from persist._api.open import check_arrays, open, open_writable
 from persist._runtime.gc_pause import collector_paused
+from persist._trees.copier import Copier
 from persist._trees.paths import PackView
 from persist.errors import (
     MissingExtraError,
+    PersistError,
     SchemaError,
 )
 from persist.tree import ABSENT, Record
@@ -173,9 +175,7 @@ def load_file(
 
     knowledge = file.knowledge
     trusted = Trust(trust, knowledge)
-    made = functools.partial(
-        build, trust=trusted.names, strict=strict, validate=validate, finish=finish
-    )
+    made = functools.partial(build, trust=trusted, strict=strict, validate=validate, finish=finish)
     written = written_layouts(file)
     if tree is ABSENT and looker is None:
         found = ABSENT if written else _by_columns(file, made)
@@ -194,6 +194,7 @@ def load_file(
             read=True,
             layout=layout,
             written=written,
+            listed=False,
         )
     return made(tree, knowledge, plan=plan, file=file.path, is_known=file.is_known, looker=looker)
 
@@ -281,15 +282,24 @@ def _by_columns(file: File, build: Callable[..., Any]) -> Any:
     with_rows, knowledge = file._content.with_rows, file.knowledge
     if with_rows is None or any(knowledge.resolve(name) != name for name in file._content.globals):
         return ABSENT
-    from persist._objects.rows import ColumnLoader, NotColumnar
+    from persist._objects.rows import ColumnLoader, NotColumnar, RecordRows, StepFailure
 
     maker = ColumnLoader(knowledge)
     try:
         tree = with_rows(maker)
     except NotColumnar:
+        if any(progress.done for progress in maker.progress.values()):
+            # Each record with what the steps made of it so far, and the version that this is.
+            file._content.tree = with_rows(RecordRows(maker.progress))
         return ABSENT
+    except StepFailure as failure:
+        rows = RecordRows({})
+        tree = with_rows(rows)
+        raise _failure(file, tree, rows.tables[failure.table][failure.row], failure) from (
+            failure.__cause__
+        )
     if not maker.has_made:
-        file.__dict__["_written"] = tree  # it is the file's as written
+        file._content.tree = tree  # it is the file's as written
         return ABSENT
     if maker.is_whole:
         return tree
@@ -301,6 +311,24 @@ def _by_columns(file: File, build: Callable[..., Any]) -> Any:
         loose=maker.loose,
         done=maker.done,
     )
+
+
+def _failure(file: File, tree: Any, record: Record, failure: Any) -> PersistError:
+    """The error for a step that failed on a record."""
+    from persist._upgrade.plan import located
+    from persist._upgrade.versions import failed
+
+    paths: list[str] = []
+
+    def note(made: Record, path: Callable[[], str]) -> Record:
+        if copier.is_copy_of(made, record):
+            paths.append(path())
+        return made
+
+    copier = Copier(note)
+    copier.copy(tree)
+    error = failed(failure.step, dict.fromkeys(failure.names), failure.__cause__)
+    return error.at(file=file.name, where=located(record.qualname, paths[0]))
 
 
 def upgraded_state(

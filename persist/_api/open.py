@@ -67,9 +67,7 @@ def open(
         writable=arrays == "torch",  # torch knows no memory that is read only: its own, then
     )
     options = Options(py2_str=py2_str, verify=verify, salvage=salvage, step=step, arrays=arrays)
-    file = open_file(opened, options, registry)
-    file._as_torch = arrays == "torch"
-    return file
+    return open_file(opened, options, registry, as_torch=arrays == "torch")
 
 
 def check_arrays(arrays: str) -> None:
@@ -95,11 +93,13 @@ def open_writable(
     return open_file(opened, Options(arrays=arrays, **options), registry)
 
 
-def open_file(source: Source, options: Options, registry: Registry | None) -> File:
+def open_file(
+    source: Source, options: Options, registry: Registry | None, *, as_torch: bool = False
+) -> File:
     """Return the `File` of an opened source, by the reader that claims it."""
     try:
         reader, content, claim = read(source, options, ())
     except BaseException:
         source.close()
         raise
-    return File(source, content, reader, claim, registry)
+    return File(source, content, reader, claim, registry, as_torch=as_torch)

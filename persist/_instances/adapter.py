@@ -38,6 +38,7 @@ from persist._instances.builtin_bases import (
     validators_of,
     written_names,
 )
+from persist._instances.compiled_fields import StateMaker
 from persist._instances.constants import NAMED, ConstantRef, constant_of, refusal, unknown_constant
 from persist._instances.machinery import is_machinery, refuse_changed, refuse_machinery
 from persist._instances.resources import stored
@@ -183,6 +184,7 @@ class ClassAdapter:
         self.bare_ways: dict[
             int, tuple[Any, int]
         ] = {}  # version -> steps, for states without a version
+        self.makers: dict[Any, StateMaker] = {}  # order of the fields in a state -> its maker
         self.names = frozenset(self.schema.names)
         # A state may begin with None (pickle's pair of a class with slots), so "none yet" is an
         # object of our own, which no file can hold.

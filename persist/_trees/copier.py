@@ -13,7 +13,7 @@ from __future__ import annotations
 import operator
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,7 @@ _PLAIN = frozenset(
 )
 
 SCALAR = _PLAIN - {LazyArray}
+_RECORDS = frozenset((Record,))
 _FULL_PATH_STEPS = 2_000_000  # total steps of paths returned in full, before they are shortened
 _SHORT_PATH_STEPS = 16  # last steps of a shortened path
 
@@ -67,6 +68,8 @@ class Copier:
             function that returns its natural path; returns the final value.
         leaf: returns the replacement of a `Global`.
         read: whether a `LazyArray` is read and replaced by its array.
+        at_once: called with a record of the original whose children have not been visited; returns
+            the final value if the record has no children that need a visit, else None.
     """
 
     def __init__(
@@ -75,7 +78,9 @@ class Copier:
         leaf: Callable[[Global], Any] | None = None,
         *,
         read: bool = False,
+        at_once: Callable[[Record, Callable[[], str]], Any] | None = None,
     ) -> None:
+        self._at_once = at_once
         self._plain = SCALAR | {PersistentRef} if read else _PLAIN
         self._finish = finish
         self._leaf = leaf
@@ -99,6 +104,11 @@ class Copier:
             return self._new(root)
         todo: list[tuple[Any, int | None, str]] = [(root, 0, "")]
         entered: set[int] = set()
+        at_once, done, ours, parents = self._at_once, self._done, self._ours, self._parents
+
+        def path_of() -> str:
+            return self.path(node)
+
         while todo:
             node, parent, step = todo.pop()
             key = id(node)
@@ -109,9 +119,19 @@ class Copier:
                 continue
             entered.add(key)
             if node is not root:
-                self._parents[key] = (parent, step)
+                parents[key] = (parent, step)
+            if type(node) is Record and at_once is not None and key not in self._shells:
+                made = at_once(node, path_of)
+                if made is not None:
+                    done[key] = (node, made)
+                    ours.add(id(made))
+                    continue
             self._shell_of(node)
             todo.append((node, None, ""))
+            if type(node) is list and set(map(type, node)) == _RECORDS:
+                steps = map(str, range(len(node) - 1, -1, -1))
+                todo.extend(zip(reversed(node), repeat(key), steps, strict=False))
+                continue
             children = self._children(node)
             todo.extend((child, key, step) for step, child in reversed(children))
         return self.mended(self._new(root))
@@ -173,6 +193,10 @@ class Copier:
     def is_own(self, value: Any) -> bool:
         """Whether this copier made a value, or adopted it."""
         return id(value) in self._ours
+
+    def is_copy_of(self, copy: Any, old: Any) -> bool:
+        """Whether a value that is being finished is the copy of a value of the original."""
+        return self._shells.get(id(old)) is copy
 
     def adopt(self, value: Any) -> None:
         """Mark a value that a migration created as part of the copy."""
@@ -326,9 +350,7 @@ class Copier:
         if kind is frozenset:
             return frozenset([self._key(item, new) for item in node])
         if kind in _LISTS:
-            shell.extend(
-                node if self._plain.issuperset(map(type, node)) else [new(item) for item in node]
-            )
+            shell.extend(self._items(node, new))
         elif kind is set:
             shell.update([self._key(item, new) for item in node])
         elif kind in _DICTS:
@@ -343,6 +365,17 @@ class Copier:
                 for index in np.ndindex(source.shape):
                     target[index] = new(source[index])
         return shell
+
+    def _items(self, node: Any, new: Callable[[Any], Any]) -> Any:
+        """The items of the copy of a list."""
+        kinds = set(map(type, node))
+        if kinds <= self._plain:
+            return node
+        if kinds == _RECORDS and self._at_once is not None:
+            found = list(map(self._done.get, map(id, node)))
+            if None not in found:
+                return [pair[1] for pair in found if pair is not None]
+        return [new(item) for item in node]
 
     def _fill_record(self, node: Record, shell: Record, new: Callable[[Any], Any]) -> None:
         for name in ("maker", "kind", "version"):

@@ -17,6 +17,7 @@ changed once, and an array that they share stays shared.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,18 @@ class Instead:
         return f"Instead({self.value!r})"
 
 
+class RowError(Exception):
+    """A step fails on one row of columns; its cause is what was raised.
+
+    Attributes:
+        row: the number of the row. The step was done to all rows before it, and to none after it.
+    """
+
+    def __init__(self, row: int) -> None:
+        super().__init__(row)
+        self.row = row
+
+
 class Op:
     """One ready-made step."""
 
@@ -142,10 +155,13 @@ class Op:
             columns: field -> the values of all instances: an array with them
                 along the first axis, or a list; it may be changed.
             count: how many instances.
+
+        Raises:
+            RowError: the step fails on one row, and was not tried on those after it.
         """
         rows = [_row(columns, index) for index in range(count)]
         memo: Memo = {}
-        return _gather([self.apply(row, memo) for row in rows])
+        return _gather(_each(lambda row: self.apply(row, memo), rows))
 
     def __str__(self) -> str:
         return type(self).__name__
@@ -168,6 +184,21 @@ class Op:
 
 def _row(columns: Columns, index: int) -> dict[str, Any]:
     return {name: column[index] for name, column in columns.items()}
+
+
+def _each(function: Callable[[Any], Any], values: Iterable[Any]) -> list[Any]:
+    """Call a function with each value.
+
+    Raises:
+        RowError: it raised.
+    """
+    found: list[Any] = []
+    try:
+        for value in values:
+            found.append(function(value))
+    except Exception as error:
+        raise RowError(len(found)) from error
+    return found
 
 
 def _gather(rows: list[Any]) -> Columns:
@@ -447,7 +478,7 @@ class add(Op):  # noqa: N801
             return super().columns(columns, count)
         if self.name in columns:
             raise UnfitStateError(f"there is a {self.name!r} already")
-        columns[self.name] = _column([self._make(None) for _ in range(count)]) if count else []
+        columns[self.name] = _column(_each(self._make, repeat(None, count))) if count else []
         return columns
 
     def __str__(self) -> str:
@@ -540,7 +571,7 @@ class _Value(Op):
 
     def turn_column(self, column: Any) -> Any:
         """Return the new column; value by value unless the step knows better."""
-        return _column([self.turn(whole(value)) for value in column]) if len(column) else column
+        return _column(_each(self.turn, map(whole, column))) if len(column) else column
 
     def apply(self, state: Any, memo: Memo | None = None) -> Any:
         for holder, key in list(places(state, self.name)):

@@ -40,6 +40,7 @@ _set_maker: Any = _slots["maker"].__set__
 _set_kind: Any = _slots["kind"].__set__
 _set_args: Any = _slots["args"].__set__
 _set_touched: Any = _slots["_touched"].__set__
+_set_version: Any = _slots["version"].__set__
 set_state: Any = _slots["state"].__set__
 
 
@@ -51,11 +52,13 @@ def new_record(
     _set_cls(record, cls)
     _set_kind(record, kind)
     set_state(record, ABSENT)
-    if maker is not None:
-        _set_maker(record, maker)
+    _set_maker(record, maker)
+    _set_version(record, None)
     if args:
         _set_args(record, args)
         _set_touched(record, True)
+    else:
+        _set_touched(record, False)
     return record
 
 
