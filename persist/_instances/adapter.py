@@ -43,9 +43,16 @@ from persist._instances.constants import NAMED, ConstantRef, constant_of, refusa
 from persist._instances.machinery import is_machinery, refuse_changed, refuse_machinery
 from persist._instances.resources import stored
 from persist._layouts.checks import check_case
-from persist._upgrade.compiled import COMPILE_AFTER
+from persist._upgrade.compiled import COMPILE_AFTER, SWITCH
 from persist._upgrade.records import unknown_text
-from persist._upgrade.state import freeze, roots_of, take_array, thaw, today_state
+from persist._upgrade.state import (
+    freeze,
+    roots_of,
+    states_of_today,
+    take_array,
+    thaw,
+    today_state,
+)
 from persist._upgrade.versions import (
     InstanceUpgrade,
     TargetLayout,
@@ -429,7 +436,7 @@ class ClassAdapter:
 
     def load(self, obj: Any, state: Any) -> None:
         """Apply a state from a pickle, of whatever age."""
-        if _waiting.is_waiting():
+        if _waiting.is_waiting() or not SWITCH.is_on:
             self._load_waiting(obj, state)
             return
         if self.builtin is np.ndarray and unwrap(state) is None:
@@ -960,11 +967,14 @@ def restore_state(
     """
     adapter = adapter_of(type(obj), registry)
     try:
-        case = plan_instance(
-            adapter.target, state, adapter.registry, version=adapter.schema.version
-        )
-        run_steps(case, unknown="keep")
-        adapter._apply(obj, case.states, case.extra, lambda schema: migrated, validate)
+        states, extra = states_of_today(adapter.target, state), {}
+        if states is None:
+            case = plan_instance(
+                adapter.target, state, adapter.registry, version=adapter.schema.version
+            )
+            run_steps(case, unknown="keep")
+            states, extra = case.states, case.extra
+        adapter._apply(obj, states, extra, lambda schema: migrated, validate)
     except PersistError as error:
         raise error.at(file=file, where=where) from error.__cause__
 

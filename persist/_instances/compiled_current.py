@@ -22,7 +22,7 @@ from persist._envelope import CODEC, FIELDS, INSIDE
 from persist._instances.machinery import refuse_changed
 from persist._instances.waiting import SESSION
 from persist._trees.copier import SCALAR
-from persist._upgrade.compiled import compiled, is_ordinary
+from persist._upgrade.compiled import SWITCH, compiled, is_ordinary
 from persist.registry._declarations import EPOCH
 from persist.schema import DECLARED, dotted
 from persist.tree import is_slots_pair
@@ -93,6 +93,16 @@ SENT = "persist._instances.sent"  # the module in which pickle finds the install
 INSTALLED: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
 
 
+def _turn(is_on: bool) -> None:
+    """Make all installed methods call the general ones, or do their work again."""
+    for function in list(INSTALLED.values()):
+        space = function.__globals__
+        space["CLS"] = space["ARGS"][0] if is_on else None
+
+
+SWITCH.listen(_turn)
+
+
 def install(adapter: ClassAdapter, busy: Any, newobj: Any) -> None:
     """Set the compiled methods on a class, if it is simple enough to have any."""
     space = {
@@ -126,6 +136,8 @@ def _install(adapter: ClassAdapter, name: str, source: str, space: dict[str, Any
         return
     space = {**space, "GENERAL": getattr(general, "_persist_general", general)}
     compiled(source, f"{name} of {dotted(adapter.cls)}", space)
+    if not SWITCH.is_on:
+        space["CLS"] = None
     function: Callable[..., Any] = space[name]
     # cloudpickle sends a class with its functions: this one by reference, see persist._instances.sent.
     function.__qualname__ = f"{name}_{next(_numbers)}_{adapter.cls.__name__}"

@@ -20,7 +20,7 @@ from persist._instances.adapter import ClassAdapter, adapter_of
 from persist._instances.compiled_fields import assignments
 from persist._trees.columns import MANY, Columns, Row
 from persist._trees.driver import ATOMS
-from persist._upgrade.compiled import compiled
+from persist._upgrade.compiled import SWITCH, compiled
 from persist.errors import PersistError
 from persist.registry import Registry
 from persist.registry._declarations import Migration
@@ -65,6 +65,8 @@ class Short(NamedTuple):
 
 def field_access(adapter: ClassAdapter) -> Short | None:
     """Return the direct access to the fields of a class; None if loading or saving takes more."""
+    if not SWITCH.is_on:
+        return None
     layout = adapter.layout
     unusual = layout.codec or layout.leaf.open or layout.doubtful is not None
     if len(layout.parts) != 1 or unusual or not adapter.plain or adapter.checked:

@@ -104,9 +104,11 @@ class Copier:
             return self._new(root)
         todo: list[tuple[Any, int | None, str]] = [(root, 0, "")]
         entered: set[int] = set()
-        at_once, done, ours, parents = self._at_once, self._done, self._ours, self._parents
+        at_once, done, ours, shells = self._at_once, self._done, self._ours, self._shells
 
         def path_of() -> str:
+            if parent is not None and node is not root:
+                self._parents[key] = (parent, step)
             return self.path(node)
 
         while todo:
@@ -118,14 +120,14 @@ class Copier:
             if key in entered:
                 continue
             entered.add(key)
-            if node is not root:
-                parents[key] = (parent, step)
-            if type(node) is Record and at_once is not None and key not in self._shells:
+            if at_once is not None and type(node) is Record and key not in shells:
                 made = at_once(node, path_of)
                 if made is not None:
                     done[key] = (node, made)
                     ours.add(id(made))
                     continue
+            if node is not root:
+                self._parents[key] = (parent, step)
             self._shell_of(node)
             todo.append((node, None, ""))
             if type(node) is list and set(map(type, node)) == _RECORDS:

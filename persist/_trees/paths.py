@@ -76,6 +76,9 @@ _FILES = (
     b"\x1f\x8b",
 )
 _PLAIN_KINDS = frozenset(_PLAIN)
+_HOLDERS = frozenset((list, tuple, dict))
+_PLAIN_OR_HOLDERS = _PLAIN_KINDS | _HOLDERS
+_WIDE = 32  # items of a container whose answer is kept
 _SCALARS = (str, bytes, bytearray, int, float, complex, bool, type(None), np.generic)
 
 
@@ -321,12 +324,44 @@ def is_lost(key: Any) -> bool:
     return is_deep(key) or any(map(is_lost, key))
 
 
-def _holds_none(value: Any) -> bool:
-    """Whether a container holds plain values only, so that there are no arrays or views below it."""
+def _is_plain_holder(value: Any) -> bool:
+    """Whether a container holds plain values only."""
+    if type(value) is dict:
+        return {*map(type, value.values())} <= _PLAIN_KINDS and is_flat(value)
+    return {*map(type, value)} <= _PLAIN_KINDS
+
+
+def _holds_none(value: Any, known: dict[int, bool]) -> bool:
+    """Whether a container holds plain values, and containers of plain values, only.
+
+    There are no arrays and no views below it then. Deeper containers are not looked into.
+
+    Args:
+        value: any value.
+        known: the answers for wide containers, by id, since many others may share one.
+    """
     kind = type(value)
-    if kind is list or kind is tuple:
-        return {*map(type, value)} <= _PLAIN_KINDS
-    return kind is dict and {*map(type, value.values())} <= _PLAIN_KINDS and is_flat(value)
+    if kind is dict:
+        items = value.values()
+    elif kind is list or kind is tuple:
+        items = value
+    else:
+        return False
+    kinds = {*map(type, items)}
+    if kinds <= _PLAIN_KINDS:
+        return kind is not dict or is_flat(value)
+    if not kinds <= _PLAIN_OR_HOLDERS or (kind is dict and not is_flat(value)):
+        return False
+    for item in items:
+        if type(item) in _HOLDERS:
+            if len(item) < _WIDE:
+                found = _is_plain_holder(item)
+            else:
+                maybe = known.get(id(item))
+                found = known[id(item)] = _is_plain_holder(item) if maybe is None else maybe
+            if not found:
+                return False
+    return True
 
 
 def is_flat(value: dict[Any, Any]) -> bool:
@@ -500,6 +535,7 @@ class PathMapping(Mapping[str, Any]):
         self._file = file
         self._listed: dict[str, Any] | None = None
         self._hoisted: dict[str, Any] | None = None
+        self._has_records = False  # found while all paths were walked
 
     @functools.cached_property
     def _tree(self) -> Any:
@@ -677,6 +713,8 @@ class PathMapping(Mapping[str, Any]):
     def walk(self) -> Iterator[tuple[str, Any]]:
         """Yield every (path, leaf) of either kind, in the order of the file."""
         yield from self._walk("", self._tree)
+        if not (self._has_records or isinstance(self._tree, View)):  # only the view of a record hoists anything
+            return
         for own, value in self._all_hoisted().items():
             yield from self._walk(own, value)
 
@@ -685,6 +723,7 @@ class PathMapping(Mapping[str, Any]):
         most, look, through = 4 * self._limit, self._looker.look, self._looker.through
         above: set[int] = set()  # ids of the containers on the current path
         is_for_arrays = self._wanted is is_array
+        known: dict[int, bool] = {}
         parents: list[tuple[str, Any, Iterator[tuple[str, Any]]]] = [
             ("", None, iter([(start, root)]))
         ]
@@ -705,9 +744,11 @@ class PathMapping(Mapping[str, Any]):
                 if _ends(value):
                     yield path, value
                     continue
-                if is_for_arrays and _holds_none(value):
+                if is_for_arrays and _holds_none(value, known):
                     continue
-                value = through(value)
+                if isinstance(value, Record):
+                    self._has_records = True
+                    value = through(value)
                 if id(value) in above:
                     continue
                 leaf, below = look(value)
@@ -765,13 +806,14 @@ class PathMapping(Mapping[str, Any]):
         if self._hoisted is None:
             found: dict[int, tuple[str, Any]] = {}
             seen: set[int] = set()
+            known: dict[int, bool] = {}
             todo = [self._tree]
             while todo:
                 value = todo.pop()
                 if _ends(value):
                     seen.add(id(value))
                     continue
-                if _holds_none(value):
+                if _holds_none(value, known):
                     continue
                 value = self._looker.through(value)
                 if isinstance(value, _SCALARS) or id(value) in seen:
@@ -816,13 +858,14 @@ def described(
     if not looker.has_views:
         return structures
     seen: set[int] = set()
+    known: dict[int, bool] = {}
     # A value with its parents as a linked list: (the parents above, step).
     todo: list[tuple[tuple[Any, str] | None, Any]] = [(None, tree)]
     while todo and len(seen) < most:
         parents, value = todo.pop()
         if id(value) in seen:
             continue
-        if _holds_none(value):
+        if _holds_none(value, known):
             seen.add(id(value))  # wide and shared: looked through once
             continue
         value = looker.through(value)

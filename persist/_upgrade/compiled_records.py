@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import attrs
 import numpy as np
 
+from persist import ops
 from persist._envelope import FIELDS, unwrap
 from persist._trees.copier import SCALAR, has_no_arrays
 from persist._upgrade import compiled
@@ -48,6 +49,7 @@ class Route:
         names: the names of the fields in an envelope.
         wanted: the names of the current fields.
         function: the compiled steps, as soon as they are used often enough.
+        keeps_plain: whether states of scalars have only scalars after the steps, too.
     """
 
     named: Global
@@ -57,6 +59,7 @@ class Route:
     names: tuple[str, ...] = ()
     wanted: frozenset[str] = frozenset()
     function: Any = None
+    keeps_plain: bool = False
 
 
 class Upgraded(NamedTuple):
@@ -68,14 +71,14 @@ class Upgraded(NamedTuple):
         state: the current fields; or if ``done`` is not negative, the result of so many steps,
             with which the general path continues.
         done: the number of steps taken, or -1.
-        has_arrays: whether there may be arrays in the state of the file.
+        is_plain: whether there is certainly no array and no record in the result.
     """
 
     known: ClassInfo
     path: VersionPath
     state: Any
     done: int
-    has_arrays: bool
+    is_plain: bool
 
 
 class CompiledRecords:
@@ -99,6 +102,7 @@ class CompiledRecords:
         memo: dict[Any, Any],
         frozen: dict[int, Any],
     ) -> None:
+        self._is_on = compiled.SWITCH.is_on
         self._registry = registry
         self._info = info
         self._is_doubtful = is_doubtful
@@ -118,6 +122,8 @@ class CompiledRecords:
         Raises:
             MigrationFailedError: a step raised; without the place.
         """
+        if not self._is_on:
+            return None
         state = record.state
         kind = type(state)
         if kind is tuple:
@@ -146,7 +152,7 @@ class CompiledRecords:
             return None
         steps = route.path.steps
         if not steps:
-            return Upgraded(route.known, route.path, fields, -1, has_arrays)
+            return Upgraded(route.known, route.path, fields, -1, not has_arrays)
         function = route.function
         if function is None:
             function = route.function = compiled.advance(steps, failed, read_lazy)
@@ -155,12 +161,14 @@ class CompiledRecords:
         if has_arrays:
             freeze(fields, self._frozen)
         given = function(fields, self._memo)
-        done = -1
+        done, is_plain = -1, False
         if type(given) is compiled.Odd:
             given, done = given.value, given.done
         elif type(given) is not dict or given.keys() != route.wanted:
             done = len(steps)
-        return Upgraded(route.known, route.path, given, done, has_arrays)
+        elif not has_arrays:
+            is_plain = route.keeps_plain or has_no_arrays(given.values())
+        return Upgraded(route.known, route.path, given, done, is_plain)
 
     def _route_of(self, record: Record, state: Any) -> Route | None:
         if not record.is_bare:
@@ -232,7 +240,14 @@ class CompiledRecords:
                 return route
         route.path = VersionPath(schema.name, version, how, schema.version, steps)
         route.known = known
+        route.keeps_plain = all(step.ops and all(map(_keeps_plain, step.ops)) for step in steps)
         return route
+
+
+def _keeps_plain(op: ops.Op) -> bool:
+    if type(op) is ops.add:
+        return op.computed is None and op.factory is None and type(op.value) in SCALAR
+    return type(op) is ops.rename or type(op) is ops.drop
 
 
 def takes(target: TargetLayout) -> bool:

@@ -32,7 +32,8 @@ from persist._envelope import FIELDS, ITEMS, unwrap
 from persist._layouts import checks
 from persist._layouts.checks import WrittenLayout
 from persist._trees import numpy_random
-from persist._trees.copier import Copier, has_no_arrays, is_holder
+from persist._trees.copier import Copier, is_holder
+from persist._upgrade.compiled import SWITCH
 from persist._upgrade.compiled_records import CompiledRecords, Upgraded, is_final
 from persist._upgrade.plan import Entry, Plan, Rehearsal, located
 from persist._upgrade.state import freeze, roots_of, state_of, take_array, thaw, today_state
@@ -403,12 +404,10 @@ class _TreeUpgrade:
             if found is None:
                 return None
             known = found.known
-            if found.done < 0 and known.schema is not None and not found.has_arrays:
-                steps, state = found.path.steps, found.state
-                if not steps or has_no_arrays(state.values()):
-                    if steps and known.schema.name not in self.plan._classes:
-                        self.plan._classes.update((known.qualname, known.schema.name))
-                    return bare_record(known.today, record.kind, state, known.schema.version)
+            if found.is_plain and known.schema is not None:
+                if found.path.steps and known.schema.name not in self.plan._classes:
+                    self.plan._classes.update((known.qualname, known.schema.name))
+                return bare_record(known.today, record.kind, found.state, known.schema.version)
             made = bare_record(record.cls, record.kind, record.state, record.version)
             return self._take(made, record.cls, found, path)
         except PersistError as error:
@@ -434,7 +433,7 @@ class _TreeUpgrade:
             return self._done(record, named, known, case, path)
         _rename(record, named, known.today)
         record.state, record.version = found.state, known.schema.version
-        if steps and (found.has_arrays or not has_no_arrays(found.state.values())):
+        if steps and not found.is_plain:
             self.plan._migrated[id(record)] = record
             record.state = self._inert(found.state)
             self._take_in(record.state, path)
@@ -612,6 +611,8 @@ def is_today(tree: Any, registry: Registry) -> bool:
 
     A quick check without effect that gives up at the first doubt: False may also mean "not decided".
     """
+    if not SWITCH.is_on:
+        return False
     verdicts: dict[Any, bool] = {}
     kept: dict[int, Any] = {}  # what the keys of verdicts name by id
     stack, seen = [tree], set()

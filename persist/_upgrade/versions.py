@@ -42,6 +42,7 @@ from persist.tree import ABSENT, LazyArray, Record, is_slots_pair
 __all__ = [
     "InstanceUpgrade",
     "TargetLayout",
+    "TargetPart",
     "VersionPath",
     "failed",
     "keys_that_tell",

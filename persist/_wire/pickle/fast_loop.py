@@ -241,6 +241,20 @@ def _run(machine: Machine, chunk: bytes, base: int) -> bool:
                 marked.append(stack)
                 stack = machine._stack = []
                 continue
+            elif code == 0x29:  # EMPTY_TUPLE
+                if chunk[here] == 0x81 and stack:  # NEWOBJ, as a rule
+                    cls = stack[-1]
+                    known = judged.get(id(cls))
+                    if known is not None and known[0] is cls and not known[1]:
+                        stack[-1] = value = new_record(cls, ())
+                        if chunk[at + 2] == 0x94:  # MEMOIZE, as a rule
+                            memo[len(memo)] = value
+                            here, more = at + 3, more + 2
+                        else:
+                            here, more = at + 2, more + 1
+                        continue
+                stack.append(())
+                continue
             elif code == 0x58:  # BINUNICODE
                 end = at + 5 + _U4(chunk, here)[0]
                 if end <= safe:
@@ -318,9 +332,6 @@ def _run(machine: Machine, chunk: bytes, base: int) -> bool:
                     else:
                         here = end
                     continue
-            elif code == 0x29:  # EMPTY_TUPLE
-                stack.append(())
-                continue
             elif code == 0x4E:  # NONE
                 stack.append(None)
                 continue
