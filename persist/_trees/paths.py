@@ -713,7 +713,9 @@ class PathMapping(Mapping[str, Any]):
     def walk(self) -> Iterator[tuple[str, Any]]:
         """Yield every (path, leaf) of either kind, in the order of the file."""
         yield from self._walk("", self._tree)
-        if not (self._has_records or isinstance(self._tree, View)):  # only the view of a record hoists anything
+        if not (
+            self._has_records or isinstance(self._tree, View)
+        ):  # only the view of a record hoists anything
             return
         for own, value in self._all_hoisted().items():
             yield from self._walk(own, value)

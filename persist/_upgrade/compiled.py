@@ -28,7 +28,16 @@ from persist import ops
 from persist._trees.copier import SCALAR, has_no_arrays
 from persist.registry._declarations import Migration, takes_record
 
-__all__ = ["COMPILE_AFTER", "SWITCH", "Odd", "advance", "can_be_written", "compiled", "is_ordinary", "lines"]
+__all__ = [
+    "COMPILE_AFTER",
+    "SWITCH",
+    "Odd",
+    "advance",
+    "can_be_written",
+    "compiled",
+    "is_ordinary",
+    "lines",
+]
 
 Space = dict[str, Any]
 
