@@ -41,6 +41,7 @@ from persist._instances.builtin_bases import (
 from persist._instances.constants import NAMED, ConstantRef, constant_of, refusal, unknown_constant
 from persist._instances.machinery import is_machinery, refuse_changed, refuse_machinery
 from persist._instances.resources import stored
+from persist._instances.unfinished import refuse
 from persist._layouts.checks import check_case
 from persist._upgrade.compiled import COMPILE_AFTER
 from persist._upgrade.records import unknown_text
@@ -148,6 +149,7 @@ def adapter_of(cls: type, registry: Registry | None = None) -> ClassAdapter:
     adapter = vars(cls).get("_persist_adapter")
     if adapter is not None and adapter.cls is cls:
         return cast(ClassAdapter, adapter)
+    refuse(cls)
     declared = vars(cls).get(_schema.DECLARED)
     if isinstance(declared, Declared):
         adapter = ClassAdapter(cls, declared.registry)
