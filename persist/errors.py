@@ -36,6 +36,7 @@ __all__ = [
     "UnknownFormatError",
     "UnknownPathError",
     "UnknownSchemaError",
+    "UnsavedAttributeWarning",
     "UnsupportedVersionError",
     "UntrustedError",
 ]
@@ -194,6 +195,10 @@ class OpaqueWarning(UserWarning):
 
 class UnknownFieldWarning(UserWarning):
     """An old state has fields that the current class does not declare; they were dropped."""
+
+
+class UnsavedAttributeWarning(UserWarning):
+    """Instances have attributes that are not fields of their class; they were not saved."""
 
 
 class LayoutWarning(UserWarning):

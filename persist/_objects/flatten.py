@@ -123,6 +123,9 @@ class _Flattener(Driver):
             if self._takers is not None:
                 row = self._met.known().get(id(value)) or self._taker(kind).take(value)
                 return self._other(value) if row is None else (row, None)
+            undeclared = short[2].undeclared
+            if undeclared is not None and undeclared.is_odd(value):
+                return self._other(value)
             return self._plain_record(value, *short)
         return self._other(value)
 

@@ -161,7 +161,8 @@ class _Downgrade:
         target = target_layout(schema, self._registry)
         version = record.version or schema.version
         case = run_steps(
-            plan_instance(target, state_of(record, schema), self._registry, version=version)
+            plan_instance(target, state_of(record, schema), self._registry, version=version),
+            unknown="keep",
         )
         states: list[tuple[Any, int, Any]] = []
         for part, state in case.states:
@@ -175,10 +176,20 @@ class _Downgrade:
                     state = state.value
                 if isinstance(state, Record) and state is not record:
                     return state
+            if part is target.leaf and case.extra and isinstance(state, dict):
+                state = self._with_extra(state, case.extra, name)
             states.append((part, to, state))
         record.version = wanted.get(schema.name, schema.version)
         record.state = _older_state(states, case)
         return record
+
+    def _with_extra(self, state: dict[Any, Any], extra: dict[Any, Any], name: str) -> Any:
+        """Add the fields that no class declares to an older state that has none of these names."""
+        if self._losses is not None:
+            self._losses += [
+                f"{name}: {one} = {short(value)}" for one, value in extra.items() if one in state
+            ]
+        return {**extra, **state}
 
     def _where(self, record: Record) -> str:
         place = "" if self.path is None else f" {at_path(self.path())}"
