@@ -144,7 +144,7 @@ class LayoutError(SchemaError):
 
 
 class IrreversibleError(SchemaError):
-    """A step has no inverse, so the older state cannot be written."""
+    """A step has no inverse, or the older state cannot hold everything, so it cannot be written."""
 
 
 class MigrationFailedError(SchemaError):
