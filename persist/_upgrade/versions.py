@@ -4,7 +4,12 @@ The states of the classes of an MRO are upgraded base first. If a file states wh
 field (an envelope), the steps of a class get its own fields only. Otherwise (an unversioned state, a
 base under the codec of a subclass) all fields are in one dict: the steps of a class get those that no
 other class owns now. A field that they read and do not return is removed; one that they never read is
-kept (`_Watched` records the reads).
+kept (`_Watched` records the reads). A field of a class without steps is found by its name, but not listed:
+it may have moved there since the step was written.
+
+A class of the MRO without a state in a file that states versions came later than the file: all fields
+belonged to the instance's own class, whose steps come first; then those of the new class, from the
+version that its stamps find, else from 1.
 """
 
 from __future__ import annotations
@@ -31,6 +36,7 @@ from persist._upgrade.private_names import has_private_names, split_private
 from persist.errors import (
     FutureVersionError,
     MigrationFailedError,
+    MissingMigrationError,
     PersistError,
     SchemaError,
 )
@@ -185,6 +191,7 @@ class InstanceUpgrade:
         unknown: names of undeclared fields.
         items: the members of a set subclass.
         instead: the value by which a migration replaced the instance, or ABSENT.
+        added: classes that the file has no state of; their fields are in that of the leaf.
         stamp_keys: names of the entries that stamps read, which may be left out without a warning.
     """
 
@@ -196,6 +203,7 @@ class InstanceUpgrade:
     items: list[Any] | None = None
     instead: Any = ABSENT
     pieces: list[_StatePart] = attrs.field(factory=list)
+    added: list[_StatePart] = attrs.field(factory=list)
     stamp_keys: frozenset[str] = frozenset()
     registry: Registry | None = attrs.field(default=None, repr=False)
 
@@ -253,11 +261,53 @@ def plan_instance(
         case.pieces = _bare(target, state, registry, version, owners)
         if version is None:
             case.stamp_keys = keys_that_tell(target, registry)
-    for piece in case.pieces:
+    if envelope is not None or version is not None:
+        case.added = _added(case, registry)
+    for piece in (*case.pieces, *case.added):
         if piece.schema is not None:
             piece.course = _course(piece, registry)
             case.courses.append(piece.course)
     return case
+
+
+def _added(case: InstanceUpgrade, registry: Registry) -> list[_StatePart]:
+    """The classes with steps, and with fields, of which a file that states versions has no state.
+
+    Such a class was a base of none when the file was written, or not declared. A record that is made
+    by hand cannot state the versions of bases: one of the current version has the current fields.
+    """
+    known = {piece.name for piece in case.pieces}
+    added = []
+    for part in case.target.parts:
+        schema = part.schema
+        if schema.name in known or part.kind != FIELDS or schema.version == 1:
+            continue
+        piece = _StatePart(schema.name, 1, "", INSIDE, None, (), schema, part)
+        owner = _owner_of(piece, case.pieces)
+        if owner is None or not isinstance(owner.value, dict):
+            continue
+        piece.version, piece.how = registry.stamp_of(schema.name, owner.value)
+        if piece.how.startswith("unstamped"):
+            piece.how = "new since the file = 1"
+            is_by_hand = owner.how == "record" and owner.version == case.target.leaf.schema.version
+            if is_by_hand and all(field.name in owner.value for field in part.fields):
+                continue
+            try:
+                registry.path(schema.name, 1, schema.version)
+            except MissingMigrationError:
+                continue
+        added.append(piece)
+    return added
+
+
+def _owner_of(added: _StatePart, pieces: list[_StatePart]) -> _StatePart | None:
+    """The piece that had the fields of a class that came later: of its nearest subclass in the file."""
+    base = None if added.schema is None else added.schema.cls
+    for piece in pieces:
+        cls = None if piece.schema is None else piece.schema.cls
+        if piece.kind == FIELDS and cls is not None and base is not None and issubclass(cls, base):
+            return piece
+    return None
 
 
 def keys_that_tell(target: TargetLayout, registry: Registry) -> frozenset[str]:
@@ -382,7 +432,10 @@ def _bare(
     version: int | None,
     owners: Callable[[], Iterable[str]],
 ) -> list[_StatePart]:
-    """The pieces of a state that does not state the owners of fields: all are in that of the leaf."""
+    """The pieces of a state that does not state the owners of fields: all are in that of the leaf.
+
+    Of a state with a version it is the only piece (see `_added`), but for bases under a codec.
+    """
     has_codec = any(part.kind == CODEC for part in target.parts)
     value = _plain_state(state, has_codec)
     private: dict[str, dict[str, Any]] = {}
@@ -401,6 +454,8 @@ def _bare(
     pieces = []
     for part in target.parts:
         is_leaf = part is target.leaf
+        if version is not None and not is_leaf and part.kind == FIELDS:
+            continue
         if version is not None:
             found, how = (version if is_leaf else part.schema.version), "record"
         else:
@@ -503,6 +558,10 @@ def run_steps(
             case.instead = result.value if isinstance(result, Instead) else result
             return case
         piece.value = result
+    for piece in case.added:
+        owner = _owner_of(piece, pieces)
+        assert owner is not None
+        owner.value = _run_shared(piece, owner.value, [*case.added, *pieces], memo)
     _sort(case, unknown)
     return case
 
@@ -603,11 +662,23 @@ def read_lazy(state: Any) -> Any:
 
 
 class _Watched(dict[Any, Any]):
-    """A dict that records which of its items were read, for a state that several classes share."""
+    """A dict that records which of its items were read, for a state that several classes share.
 
-    def __init__(self, items: dict[Any, Any]) -> None:
+    Args:
+        items: the fields that are listed.
+        moved: fields that are found by their names, but not listed; those that a step takes out go.
+    """
+
+    def __init__(self, items: dict[Any, Any], moved: dict[Any, Any]) -> None:
         super().__init__(items)
         self.seen: set[Any] = set()
+        self._moved = moved
+
+    def __contains__(self, key: Any) -> bool:
+        return super().__contains__(key) or key in self._moved
+
+    def __missing__(self, key: Any) -> Any:
+        return self._moved[key]
 
     def _all(self) -> None:
         self.seen.update(super().keys())
@@ -618,14 +689,22 @@ class _Watched(dict[Any, Any]):
 
     def __delitem__(self, key: Any) -> None:
         self.seen.add(key)
-        super().__delitem__(key)
+        if self._is_moved(key):
+            del self._moved[key]
+        else:
+            super().__delitem__(key)
+
+    def _is_moved(self, key: Any) -> bool:
+        return key in self._moved and not super().__contains__(key)
 
     def get(self, key: Any, default: Any = None) -> Any:
         self.seen.add(key)
-        return super().get(key, default)
+        return self._moved[key] if self._is_moved(key) else super().get(key, default)
 
     def pop(self, key: Any, *default: Any) -> Any:
         self.seen.add(key)
+        if self._is_moved(key):
+            return self._moved.pop(key)
         return super().pop(key, *default)
 
     def __iter__(self) -> Iterator[Any]:
@@ -675,13 +754,21 @@ def _run_shared(
     for name in piece.private.keys() & mine.keys():
         rest[name] = mine.pop(name)  # a private field of the same name, of the instance's own class
     mine.update(piece.private)
+    moved = {name: rest[name] for name in _reached(piece, pieces) if name in rest}
+    reach = frozenset(moved)
     assert piece.course is not None
     for step in piece.course.steps:
         if not isinstance(mine, dict):
             mine = _step(step, mine, record, memo)
             continue
-        watched = _Watched(mine)
-        result = _step(step, watched, record, memo)
+        watched = _Watched(mine, moved)
+        try:
+            result = _step(step, watched, record, memo)
+        except MigrationFailedError as error:
+            error.remedy += _hidden_text(
+                [name for name in rest if name not in reach], piece, pieces
+            )
+            raise
         if case.replaces(result) if case is not None else isinstance(result, Instead | Record):
             if piece is not pieces[-1]:
                 raise SchemaError(
@@ -703,11 +790,35 @@ def _run_shared(
         kept = {name: item for name, item in mine.items() if name not in watched.seen}
         given = dict(dict.items(result))
         mine = {**{name: kept[name] for name in kept if name not in given}, **given}
+    for name in reach - moved.keys():
+        rest.pop(name, None)  # a step took it out
     if piece.private and isinstance(mine, dict):
         piece.private = {
             name: mine.pop(name) for name in list(mine) if name in piece.private or name in rest
         }
     return {**rest, **mine} if isinstance(mine, dict) else mine
+
+
+def _reached(piece: _StatePart, pieces: list[_StatePart]) -> Iterator[str]:
+    """The fields of other classes that the steps of one find by name: of classes without steps."""
+    for other in pieces:
+        is_done = other.course is None or not other.course.steps
+        if other is not piece and other.part is not None and is_done:
+            yield from (name for name in other.part.names if name not in pieces[-1].hides)
+
+
+def _hidden_text(names: list[Any], piece: _StatePart, pieces: list[_StatePart]) -> str:
+    """What to do about fields that the steps of a class do not find, since another has them now."""
+    for other in pieces:
+        if other is not piece and other.part is not None and other.course is not None:
+            own = [str(name) for name in names if name in other.part.names]
+            if own and other.course.steps:
+                return (
+                    f" {', '.join(own)} belong to {other.name!r} today, whose steps get them first, as the "
+                    f"file has them: convert them there, with persist.migration({other.name!r}, "
+                    f"{other.course.found}, ...), and not in the steps of {piece.name!r}."
+                )
+    return ""
 
 
 def _join(piece: _StatePart, leaf: _StatePart) -> None:
