@@ -12,6 +12,7 @@ from persist._envelope import unwrap
 from persist._objects.torch_values import part_at
 from persist._trees.copier import records_in
 from persist._trees.paths import PackView
+from persist._upgrade.versions import plain_state
 from persist.errors import PersistError, UnknownSchemaError
 from persist.registry import Registry
 from persist.tree import ABSENT, Global, Record, step_of
@@ -104,7 +105,7 @@ def assume(tree: Any, version: int, registry: Registry) -> None:
         schema = registry.schema_for(registry.resolve(record.qualname))
         if schema is None or record.version is not None or unwrap(record.state) is not None:
             continue
-        if not registry.stamp_of(schema.name, record.state)[1].startswith("stamp"):
+        if not registry.stamp_of(schema.name, plain_state(record.state))[1].startswith("stamp"):
             record.version = version
 
 

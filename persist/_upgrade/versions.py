@@ -50,10 +50,11 @@ __all__ = [
     "TargetLayout",
     "VersionPath",
     "failed",
-    "keys_that_tell",
+    "plain_state",
     "plan_instance",
     "read_lazy",
     "run_steps",
+    "stamped_entries",
     "target_layout",
 ]  # fmt: skip
 
@@ -166,6 +167,7 @@ class _StatePart:
     fingerprint: str = ""
     done: int = 0  # steps that compiled code has done already
     private: dict[str, Any] = attrs.field(factory=dict)  # of a base, out of an unversioned state
+    raw: Any = ABSENT  # for a codec: the state as it is in the file, if steps see it otherwise
     hides: frozenset[str] = frozenset()  # private fields that no base's stamps and steps see
 
     @property
@@ -192,7 +194,7 @@ class InstanceUpgrade:
         items: the members of a set subclass.
         instead: the value by which a migration replaced the instance, or ABSENT.
         added: classes that the file has no state of; their fields are in that of the leaf.
-        stamp_keys: names of the entries that stamps read, which may be left out without a warning.
+        stamps: the entries that stamps read: they are no fields, and are left out without a warning.
     """
 
     target: TargetLayout
@@ -204,7 +206,7 @@ class InstanceUpgrade:
     instead: Any = ABSENT
     pieces: list[_StatePart] = attrs.field(factory=list)
     added: list[_StatePart] = attrs.field(factory=list)
-    stamp_keys: frozenset[str] = frozenset()
+    stamps: dict[Any, Any] = attrs.field(factory=dict)
     registry: Registry | None = attrs.field(default=None, repr=False)
 
     def replaces(self, result: Any) -> bool:
@@ -260,7 +262,7 @@ def plan_instance(
     else:
         case.pieces = _bare(target, state, registry, version, owners)
         if version is None:
-            case.stamp_keys = keys_that_tell(target, registry)
+            case.stamps = stamped_entries(case.pieces[-1].value, target, registry)
     if envelope is not None or version is not None:
         case.added = _added(case, registry)
     for piece in (*case.pieces, *case.added):
@@ -310,10 +312,13 @@ def _owner_of(added: _StatePart, pieces: list[_StatePart]) -> _StatePart | None:
     return None
 
 
-def keys_that_tell(target: TargetLayout, registry: Registry) -> frozenset[str]:
+def stamped_entries(state: Any, target: TargetLayout, registry: Registry) -> dict[Any, Any]:
     """Return the entries of a state from which stamps find its version."""
+    if not isinstance(state, dict):
+        return {}
     stamps = [stamp for part in target.parts for stamp in registry.stamps(part.schema.name)]
-    return frozenset(stamp.key for stamp in stamps if stamp.key is not None)
+    keys = {stamp.key for stamp in stamps if stamp.key is not None}
+    return {key: state[key] for key in keys if key in state}
 
 
 def _course(piece: _StatePart, registry: Registry) -> VersionPath:
@@ -437,7 +442,7 @@ def _bare(
     Of a state with a version it is the only piece (see `_added`), but for bases under a codec.
     """
     has_codec = any(part.kind == CODEC for part in target.parts)
-    value = _plain_state(state, has_codec)
+    value = plain_state(state, has_codec)
     private: dict[str, dict[str, Any]] = {}
     hidden: set[str] = (
         set()
@@ -478,6 +483,7 @@ def _bare(
                 part,
                 note,
                 private=private.get(part.schema.name, {}),
+                raw=state if has_codec and value is not state else ABSENT,
                 hides=frozenset(hidden if is_leaf else ()),
             )
         )
@@ -499,14 +505,24 @@ def _private_owners(
     return listed
 
 
-def _plain_state(state: Any, has_codec: bool) -> Any:
-    if has_codec:
-        return None if state is ABSENT else state
-    if state is ABSENT or state is None:
-        return {}
-    if is_slots_pair(state):
+def plain_state(state: Any, has_codec: bool = False) -> Any:
+    """Return an unversioned state as stamps and steps see it: pickle's pair of dict and slots as one dict.
+
+    Args:
+        state: as it is in the file; ABSENT for none.
+        has_codec: whether a class of today has a codec. For it no state is not an empty one; and a pair of
+            two dicts may be what its ``__getstate__`` gave, so that only a pair with None is merged.
+    """
+    if is_slots_pair(state) and not (has_codec and not _is_of_slots(state)):
         return {**(state[0] or {}), **(state[1] or {})}
+    if state is ABSENT or state is None:
+        return None if has_codec else {}
     return state
+
+
+def _is_of_slots(state: tuple[Any, Any]) -> bool:
+    first, second = state
+    return first is None and all(type(name) is str and name.isidentifier() for name in second)
 
 
 # Doing it.
@@ -845,7 +861,7 @@ def _sort(case: InstanceUpgrade, unknown: str) -> None:
             continue
         piece = own.get(part.schema.name)
         if part.kind == CODEC:
-            case.states.append((part, None if piece is None else piece.value))
+            case.states.append((part, None if piece is None else _of_codec(piece, case)))
             continue
         value = {} if piece is None else _named(piece.value, part, case)
         names = part.names
@@ -869,7 +885,7 @@ def _sort(case: InstanceUpgrade, unknown: str) -> None:
         for field in part.transients:
             fields.pop(field.name, None)
         if part is target.leaf and target.is_open:
-            fields.update({name: item for name, item in left.items() if name not in target.dropped})
+            fields.update(_beyond(left, case))
             left = {}
         if part.schema.cls is None:  # no instance is built later, so set defaults now
             for field in part.fields:
@@ -877,9 +893,7 @@ def _sort(case: InstanceUpgrade, unknown: str) -> None:
                     fields[field.name] = field.fresh(fields)
         case.states.append((part, fields))
     _refuse_missing(case, found, [str(name) for name in left if name not in target.dropped])
-    case.unknown = [
-        str(name) for name in left if name not in target.dropped and name not in case.stamp_keys
-    ]
+    case.unknown = list(map(str, _beyond(left, case)))
     if case.unknown and unknown == "error":
         raise SchemaError(
             f"its state has fields that {target.leaf.schema.name!r} does not declare: "
@@ -889,7 +903,30 @@ def _sort(case: InstanceUpgrade, unknown: str) -> None:
             fields=case.unknown,
         )
     if unknown == "keep":
-        case.extra = {name: item for name, item in left.items() if name not in target.dropped}
+        case.extra = _beyond(left, case)
+
+
+def _beyond(left: dict[Any, Any], case: InstanceUpgrade) -> dict[Any, Any]:
+    """Undeclared fields: without attributes that are not saved, and without entries for stamps."""
+    return {
+        name: item
+        for name, item in left.items()
+        if name not in case.target.dropped and not _is_for_stamp(name, item, case)
+    }
+
+
+def _is_for_stamp(name: Any, item: Any, case: InstanceUpgrade) -> bool:
+    """True if an entry is what a stamp read; not if a step put another value there."""
+    return name in case.stamps and case.stamps[name] is item
+
+
+def _of_codec(piece: _StatePart, case: InstanceUpgrade) -> Any:
+    """The state for a codec: as it is in the file, unless there were steps."""
+    if not case.is_migrated:
+        return piece.value if piece.raw is ABSENT else piece.raw
+    if not case.stamps or not isinstance(piece.value, dict):
+        return piece.value
+    return {k: item for k, item in piece.value.items() if not _is_for_stamp(k, item, case)}
 
 
 def _named(value: Any, part: TargetPart, case: InstanceUpgrade) -> dict[Any, Any]:
