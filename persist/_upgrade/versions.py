@@ -755,6 +755,56 @@ def _run_shared(
     """Run the steps of one class on its share of a dict that several classes share."""
     if not isinstance(whole, dict):
         return whole
+    mine, rest = _shares(piece, whole, pieces)
+    moved = {name: rest[name] for name in _reached(piece, pieces) if name in rest}
+    reach = frozenset(moved)
+    is_leaf = piece is pieces[-1]
+    assert piece.course is not None
+    for step in piece.course.steps:
+        if not isinstance(mine, dict):
+            mine = _step(step, mine, record, memo)
+            continue
+        watched = _Watched(mine, moved)
+        try:
+            result = _step(step, watched, record, memo)
+        except MigrationFailedError as error:
+            out_of_sight = [name for name in rest if name not in reach]
+            error.remedy += _hidden_text(out_of_sight, piece, pieces)
+            raise
+        if case.replaces(result) if case is not None else isinstance(result, Instead | Record):
+            if is_leaf:
+                return result
+            raise SchemaError(
+                f"the step {step} of a base class replaces the whole instance.",
+                remedy="Only the steps of the instance's own class can.",
+                schema=step.schema,
+            )
+        if isinstance(result, dict):
+            kept = {name: item for name, item in mine.items() if name not in watched.seen}
+            given = dict(dict.items(result))
+            mine = {**{name: kept[name] for name in kept if name not in given}, **given}
+        elif is_leaf and not rest:
+            mine = result
+        else:
+            raise MigrationFailedError(
+                f"the step {step} returns a {type(result).__name__}.",
+                remedy="The state is shared with its base classes: return a dict of fields.",
+                schema=step.schema,
+                step=(step.start, step.to),
+            )
+    for name in reach - moved.keys():
+        rest.pop(name, None)  # a step took it out
+    if piece.private and isinstance(mine, dict):
+        piece.private = {
+            name: mine.pop(name) for name in list(mine) if name in piece.private or name in rest
+        }
+    return {**rest, **mine} if isinstance(mine, dict) else mine
+
+
+def _shares(
+    piece: _StatePart, whole: dict[Any, Any], pieces: list[_StatePart]
+) -> tuple[Any, dict[Any, Any]]:
+    """The fields that the steps of one class see of a shared dict, and the rest."""
     hidden = {
         name
         for other in pieces
@@ -766,53 +816,11 @@ def _run_shared(
     if piece is not pieces[-1]:
         hidden |= pieces[-1].hides
     rest = {name: item for name, item in whole.items() if name in hidden}
-    mine: Any = {name: item for name, item in whole.items() if name not in hidden}
+    mine = {name: item for name, item in whole.items() if name not in hidden}
     for name in piece.private.keys() & mine.keys():
         rest[name] = mine.pop(name)  # a private field of the same name, of the instance's own class
     mine.update(piece.private)
-    moved = {name: rest[name] for name in _reached(piece, pieces) if name in rest}
-    reach = frozenset(moved)
-    assert piece.course is not None
-    for step in piece.course.steps:
-        if not isinstance(mine, dict):
-            mine = _step(step, mine, record, memo)
-            continue
-        watched = _Watched(mine, moved)
-        try:
-            result = _step(step, watched, record, memo)
-        except MigrationFailedError as error:
-            error.remedy += _hidden_text(
-                [name for name in rest if name not in reach], piece, pieces
-            )
-            raise
-        if case.replaces(result) if case is not None else isinstance(result, Instead | Record):
-            if piece is not pieces[-1]:
-                raise SchemaError(
-                    f"the step {step} of a base class replaces the whole instance.",
-                    remedy="Only the steps of the instance's own class can.",
-                    schema=step.schema,
-                )
-            return result
-        if not isinstance(result, dict):
-            if piece is pieces[-1] and not rest:
-                mine = result
-                continue
-            raise MigrationFailedError(
-                f"the step {step} returns a {type(result).__name__}.",
-                remedy="The state is shared with its base classes: return a dict of fields.",
-                schema=step.schema,
-                step=(step.start, step.to),
-            )
-        kept = {name: item for name, item in mine.items() if name not in watched.seen}
-        given = dict(dict.items(result))
-        mine = {**{name: kept[name] for name in kept if name not in given}, **given}
-    for name in reach - moved.keys():
-        rest.pop(name, None)  # a step took it out
-    if piece.private and isinstance(mine, dict):
-        piece.private = {
-            name: mine.pop(name) for name in list(mine) if name in piece.private or name in rest
-        }
-    return {**rest, **mine} if isinstance(mine, dict) else mine
+    return mine, rest
 
 
 def _reached(piece: _StatePart, pieces: list[_StatePart]) -> Iterator[str]:
