@@ -45,10 +45,11 @@ def run(
             [sys.executable, *words], cwd=folder, env=env, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=SECONDS, check=False,
         )  # fmt: skip
+    settings = coverage_settings()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     with tempfile.NamedTemporaryFile() as out:
-        child = context.Process(target=_run, args=(list(words), str(folder), env, out.name))
+        child = context.Process(target=_run, args=(list(words), str(folder), env, out.name, settings))
         child.start()
         child.join(SECONDS)
         if child.exitcode is None:
@@ -58,7 +59,33 @@ def run(
     return subprocess.CompletedProcess(list(words), child.exitcode, text)
 
 
-def _run(words: list[str], folder: str, env: dict[str, str], out: str) -> None:
+def coverage_settings() -> dict[str, str] | None:
+    """Return where a child stores its coverage; None where it is not measured."""
+    current = getattr(sys.modules.get("coverage"), "Coverage", None)
+    running = current and current.current()
+    if not running:
+        return None
+    return {"data_file": running.config.data_file, "config_file": running.config.config_file or ""}
+
+
+def _run(
+    words: list[str], folder: str, env: dict[str, str], out: str, settings: dict[str, str] | None
+) -> None:
+    if settings is None:
+        _python(words, folder, env, out)
+        return
+    import coverage
+
+    measured = coverage.Coverage(data_suffix=True, **settings)
+    measured.start()
+    try:
+        _python(words, folder, env, out)
+    finally:
+        measured.stop()
+        measured.save()
+
+
+def _python(words: list[str], folder: str, env: dict[str, str], out: str) -> None:
     """Do in the child what the interpreter does with its arguments."""
     target = os.open(out, os.O_WRONLY | os.O_APPEND)
     os.dup2(target, 1)
