@@ -49,7 +49,9 @@ def run(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     with tempfile.NamedTemporaryFile() as out:
-        child = context.Process(target=_run, args=(list(words), str(folder), env, out.name, settings))
+        child = context.Process(
+            target=_run, args=(list(words), str(folder), env, out.name, settings)
+        )
         child.start()
         child.join(SECONDS)
         if child.exitcode is None:
