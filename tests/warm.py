@@ -37,28 +37,37 @@ PRELOADED = [
 
 
 def run(
-    words: Sequence[str], folder: Path, env: dict[str, str]
+    words: Sequence[str], folder: Path, env: dict[str, str], *, joined: bool = True
 ) -> subprocess.CompletedProcess[str]:
-    """Run Python in a folder; standard output and standard error are returned as one text."""
+    """Run Python in a folder.
+
+    Args:
+        words: what the interpreter is given: ``-c`` or ``-m``, and what follows.
+        folder: the working directory.
+        env: the environment.
+        joined: standard output and standard error are returned as one text, as a terminal has it.
+    """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return subprocess.run(
             [sys.executable, *words], cwd=folder, env=env, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=SECONDS, check=False,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT if joined else subprocess.PIPE,
+            text=True, timeout=SECONDS, check=False,
         )  # fmt: skip
     settings = coverage_settings()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    with tempfile.NamedTemporaryFile() as out:
-        child = context.Process(
-            target=_run, args=(list(words), str(folder), env, out.name, settings)
-        )
+    with tempfile.TemporaryDirectory() as temporary:
+        out = Path(temporary, "out")
+        errors = out if joined else Path(temporary, "errors")
+        job = (list(words), str(folder), env, (str(out), str(errors)), settings)
+        child = context.Process(target=_run, args=job)
         child.start()
         child.join(SECONDS)
         if child.exitcode is None:
             child.kill()
             raise subprocess.TimeoutExpired(list(words), SECONDS)
-        text = Path(out.name).read_text("utf-8")
-    return subprocess.CompletedProcess(list(words), child.exitcode, text)
+        texts = out.read_text("utf-8"), None if joined else errors.read_text("utf-8")
+    return subprocess.CompletedProcess(list(words), child.exitcode, *texts)
 
 
 def coverage_settings() -> dict[str, str] | None:
@@ -71,27 +80,30 @@ def coverage_settings() -> dict[str, str] | None:
 
 
 def _run(
-    words: list[str], folder: str, env: dict[str, str], out: str, settings: dict[str, str] | None
+    words: list[str],
+    folder: str,
+    env: dict[str, str],
+    streams: tuple[str, str],
+    settings: dict[str, str] | None,
 ) -> None:
+    for number, stream in enumerate(streams, 1):
+        os.dup2(os.open(stream, os.O_WRONLY | os.O_APPEND | os.O_CREAT), number)
     if settings is None:
-        _python(words, folder, env, out)
+        _python(words, folder, env)
         return
     import coverage
 
     measured = coverage.Coverage(data_suffix=True, **settings)
     measured.start()
     try:
-        _python(words, folder, env, out)
+        _python(words, folder, env)
     finally:
         measured.stop()
         measured.save()
 
 
-def _python(words: list[str], folder: str, env: dict[str, str], out: str) -> None:
+def _python(words: list[str], folder: str, env: dict[str, str]) -> None:
     """Do in the child what the interpreter does with its arguments."""
-    target = os.open(out, os.O_WRONLY | os.O_APPEND)
-    os.dup2(target, 1)
-    os.dup2(target, 2)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(env)
