@@ -89,7 +89,7 @@ class Versioned:
         version: of the class's own state.
         schema: the name of its schema.
         registry: where it belongs; None is the default registry.
-        layout: the fingerprint of its layout (`persist lock --write-layouts`); where the layout is
+        layout: the fingerprint of its layout (``persist lock --write-layouts``); where the layout is
             another, the class statement fails.
     """
 

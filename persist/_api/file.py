@@ -129,7 +129,7 @@ class File:
 
     @functools.cached_property
     def arrays(self) -> Mapping[str, Any]:
-        """Natural path -> array-like: ``shape``, ``dtype``, ``nbytes``, ``numpy.asarray()``, ``[i:j]``."""
+        """Natural path -> array-like with ``shape``, ``dtype``, ``nbytes``, ``numpy.asarray()``, ``[i:j]``."""
         names = self._names(is_array, self._content.find)
         if not self._as_torch:
             return names
@@ -150,7 +150,7 @@ class File:
 
     @functools.cached_property
     def structure(self) -> dict[str, Any]:
-        """JSON-able description of what is no array: a config, graph nodes, the globals named."""
+        """JSON-able description of what is no array, such as a config, graph nodes, the globals named."""
         structure = self._content.structure
         if callable(structure):
             with collector_paused():

@@ -230,7 +230,7 @@ class Registry:
         Args:
             cls: the class, or the dotted name of one that is data alone here.
             version: of its state today.
-            fields: names, `persist.schema.Field`s, or a mapping to them or to
+            fields: names, `persist.schema.Field` objects, or a mapping to them or to
                 defaults; None: the fields of attrs, dataclasses or slots, else every attribute.
             schema: its name; the dotted path by default.
 

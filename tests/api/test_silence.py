@@ -18,6 +18,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -149,7 +150,7 @@ def trees(draw: st.DrawFn) -> Any:
     return records
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(
     declarations(), trees(), st.sampled_from(["warn", "error", "keep"]), st.booleans(),
     st.booleans(), st.sampled_from(["pickle", "persist"]),

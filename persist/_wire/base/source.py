@@ -148,7 +148,7 @@ class _Budget:
 class Source:
     """Bytes with a cursor, limits, a name and neighbours.
 
-    Build one with `open_source`, or from another with `window`, `nested`,
+    Build one with ``open_source``, or from another with `window`, `nested`,
     `sibling` and `child`.
 
     Attributes:
@@ -249,7 +249,7 @@ class Source:
         return self.read(self.size - length, length)
 
     def cursor(self, offset: int = 0) -> Cursor:
-        """Return a `Cursor` that begins at ``offset``."""
+        """Return a ``Cursor`` that begins at ``offset``."""
         return Cursor(self, offset)
 
     def spend(self, count: int) -> None:
@@ -305,7 +305,7 @@ class Source:
 
     @property
     def most_opcodes(self) -> int:
-        """How many opcodes a pickle in it may hold: by its bytes, or the fewer that are on disk.
+        """How many opcodes a pickle in it may hold, by its bytes or the fewer that are on disk.
 
         What a compressor inflated costs its writer nothing.
         """
