@@ -181,12 +181,56 @@ def test_aliases_that_lead_nowhere(place: Any, line: str, said: str) -> None:
     assert said in place.persist("check", 1)
 
 
-def test_an_alias_with_two_targets_is_refused_when_the_module_is_imported(place: Any) -> None:
-    lines = 'persist.alias("old.A", Config)\npersist.alias("old.A", "builtins.dict")'
-    place.models(CONFIG + "\n\n" + lines + "\n")
+DECLARATIONS = {
+    "alias": ('persist.alias("old.A", Config)\npersist.alias("old.A", "builtins.dict")', "would lead to 'builtins.dict'"),
+    "twice": ("persist.migration(Config, 1, persist.ops.drop('a'))\n"
+              "persist.migration(Config, 1, persist.ops.drop('b'))", "two migrations lead from version 1 to 2"),
+    "back": ("persist.migration(Config, 3, persist.ops.drop('a'), to=2)", "leads from version 3 to 2"),
+    "op": ("\npersist.migration(Config, 1, 'drop')", "is no step of persist.ops"),
+    "version": ("\n\n\nclass Other(persist.Versioned, version=0): pass", "its version is 0"),
+    "since": ("\npersist.supported(Config, since=0)", "is 0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DECLARATIONS)
+def test_a_declaration_that_is_refused_at_import_is_a_finding(place: Any, name: str) -> None:
+    lines, said = DECLARATIONS[name]
+    place.models(f"{CONFIG}\n\n{lines}\n")
+    (found,) = json.loads(place.persist("check --json", 1))["findings"]
+    last = len(place.read("ourlab/models.py").splitlines())
+    assert found["where"] == f"ourlab/models.py:{last}"
+    assert found["kind"] == ("alias" if name == "alias" else "declaration")
+    assert said in found["text"]
+    assert found["remedy"]
+    text = place.persist("check", 1)
+    assert f"error: ourlab/models.py:{last}: " in text
+    assert "nothing else was checked" in text
+    assert f"ourlab/models.py:{last}: " in place.persist("lock", 2)
+
+
+def test_declarations_of_all_modules_are_looked_at(place: Any) -> None:
+    settings = place.read("pyproject.toml").replace(
+        '["ourlab.models"]', '["ourlab.models", "ourlab.more"]'
+    )
+    place.write("pyproject.toml", settings)
+    place.models(f"{CONFIG}\npersist.supported(Config, since=0)\n")
+    place.write("ourlab/more.py", "import persist\npersist.supported('x', since=-1)\n")
+    assert kinds(place) == [("declaration", "error"), ("declaration", "error")]
+
+
+def test_a_module_that_cannot_be_imported_is_named_with_its_line(place: Any) -> None:
+    place.models(f"{CONFIG}\n\nimport not_there_at_all\n")
+    last = len(place.read("ourlab/models.py").splitlines())
     said = place.persist("check", 2)
-    assert "the alias 'old.A' leads to 'ourlab.models.Config'" in said
-    assert "would lead to 'builtins.dict'" in said
+    assert f"ourlab/models.py:{last}: " in said
+    assert "No module named 'not_there_at_all'" in said
+    place.models("def broken(:\n")
+    assert (
+        "ourlab/models.py:6: the module 'ourlab.models' cannot be imported: SyntaxError"
+        in place.persist("check", 2)
+    )
+    place.write("pyproject.toml", '[tool.persist]\nimport = ["notours.models"]\n')
+    assert "adds folders" in place.persist("check", 2)
 
 
 def test_an_alias_that_was_released_and_is_gone(place: Any) -> None:
