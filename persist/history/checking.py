@@ -18,6 +18,7 @@ from persist.history.locking import layout_of_schema, locked_step
 from persist.history.project import Project
 from persist.registry import Registry
 from persist.registry._check import faults
+from persist.registry._releases import parsed, specifier
 from persist.schema import Schema
 
 __all__ = ["ERROR", "WARNING", "Finding", "Result", "check"]
@@ -212,9 +213,35 @@ def _of_schema(
             "Run `persist lock`, and commit the file.", name, version,
             tuple(differences(locked.versions[locked.latest].layout, layout)),
         )  # fmt: skip
+    yield from _releases(schema, locked, registry)
     yield from _paths(schema, locked, registry)
     yield from _steps(schema, locked, registry)
     yield from _returned(schema, locked, layout, project)
+
+
+def _releases(schema: Schema, locked: LockedSchema, registry: Registry) -> Iterator[Finding]:
+    """Declared releases that are not those of the lock file."""
+    for number, releases in registry.releases(schema.name).items():
+        version = locked.versions.get(number)
+        if version is None:
+            continue
+        release = parsed(version.release) if version.release else None
+        if release is not None and not specifier(releases, schema.name).contains(
+            release, prereleases=True
+        ):
+            yield Finding(
+                "release", ERROR,
+                f"version {number} of {schema.name!r} was locked in release {version.release}, which is not "
+                f"in the declared releases {releases!r}.",
+                "Declare releases that contain it. If the lock file was written before the release was counted, "
+                "correct its line `release`.", schema.name, number,
+            )  # fmt: skip
+        elif version.releases and version.releases != releases:
+            yield Finding(
+                "release", WARNING,
+                f"the releases of version {number} of {schema.name!r} were {version.releases!r}, and are {releases!r}.",
+                "If that is right, run `persist lock`.", schema.name, number,
+            )  # fmt: skip
 
 
 def _paths(schema: Schema, locked: LockedSchema, registry: Registry) -> Iterator[Finding]:

@@ -116,7 +116,7 @@ class Project:
             inner = error.where if isinstance(error, PersistError) else None
             # An alias names its own line, which is the one of the traceback.
             is_place = bool(inner) and place is not None and str(inner).startswith(place[0])
-            facts = error.facts if isinstance(error, PersistError) else {}
+            facts: dict[str, Any] = dict(error.facts) if isinstance(error, PersistError) else {}
             made = type(error) if isinstance(error, SchemaError) else SchemaError
             return made(
                 f"{inner}: {what}" if inner and not is_place else what,

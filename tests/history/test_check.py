@@ -287,3 +287,19 @@ def test_a_conflict_in_the_lock_says_what_to_do(place: Any) -> None:
         "schemas.lock", place.read("schemas.lock") + '\n[schemas."ourlab.Config".versions.1]\n'
     )
     assert "two branches released the same version" in place.persist("check", 2)
+
+
+def test_releases_are_in_the_lock_and_compared_with_it(place: Any) -> None:
+    place.models(CONFIG.replace("version=1", 'version=1, release=">=1.0"'))
+    place.persist("lock")
+    assert 'releases = ">=1.0"' in place.read("schemas.lock")
+    assert kinds(place, status=0) == []
+    place.change(">=1.0", ">=0.9")
+    assert kinds(place, status=0) == [("release", "warning")]
+    place.persist("lock")
+    assert kinds(place, status=0) == []
+    place.change(">=0.9", ">=1.1")  # the lock file says that release 1.0 released it
+    assert kinds(place) == [("release", "error")]
+    place.change(">=1.1", "about 1")
+    (found,) = json.loads(place.persist("check --json", 1))["findings"]
+    assert (found["kind"], found["where"]) == ("declaration", "ourlab/models.py:7")
