@@ -61,6 +61,15 @@ def _of_versions(registry: Registry, schema: Schema) -> list[SchemaError]:
     found: list[SchemaError] = []
     gaps = []
     oldest = registry.oldest_supported(schema.name)
+    if oldest is not None and oldest.since > schema.version:
+        found.append(
+            SchemaError(
+                f"the oldest supported version of {schema.name!r} is {oldest.since}, later than its version "
+                f"{schema.version}.",
+                remedy="Count the class's version= up, or give supported() an earlier since=.",
+                schema=schema.name,
+            )
+        )
     for version in range(1 if oldest is None else oldest.since, schema.version):
         try:
             registry.path(schema.name, version, schema.version)

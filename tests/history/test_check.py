@@ -303,3 +303,52 @@ def test_releases_are_in_the_lock_and_compared_with_it(place: Any) -> None:
     place.change(">=1.1", "about 1")
     (found,) = json.loads(place.persist("check --json", 1))["findings"]
     assert (found["kind"], found["where"]) == ("declaration", "ourlab/models.py:7")
+
+
+def test_steps_that_are_no_longer_supported_are_pruned(place: Any) -> None:
+    models = CONFIG.replace("version=1", "version=3").replace("lr:", "learning_rate:")
+    steps = (
+        '\npersist.migration(Config, 1, persist.ops.rename("rate", "lr"))'
+        '\npersist.migration(Config, 2, persist.ops.rename("lr", "learning_rate"))\n'
+    )
+    place.models(CONFIG.replace("lr:", "rate:"))
+    place.persist("lock")
+    place.python(
+        "import persist; from ourlab.models import *; persist.save(Config(0.5), 'old.persist')"
+    )
+    place.models(CONFIG.replace("version=1", "version=2") + steps.splitlines()[1] + "\n")
+    place.persist("lock")
+    place.models(models + steps)
+    place.persist("lock")
+    assert ("gap", "error") not in kinds(place, status=0)
+    # The steps from versions 1 and 2 are removed: the check asks for what is declared, and for no more.
+    place.models(models)
+    assert ("gap", "error") in kinds(place)
+    place.models(models + '\npersist.supported("ourlab.Config", since=3, reader="1.0")\n')
+    assert kinds(place, status=0) == []
+    assert kinds(place, "check --json --coverage", status=0) == []
+    place.persist("lock")
+    assert kinds(place, status=0) == []
+    said = place.python(
+        """
+        import persist, ourlab.models
+        for verb in (persist.load, persist.explain):
+            try:
+                print(verb("old.persist"))
+            except persist.errors.UnsupportedVersionError as error:
+                print(error)
+        """
+    )
+    assert said.count("version 1 of 'ourlab.Config' is no longer supported; the oldest is 3.") == 2
+    assert said.count('pip install "ourlab==1.0"') == 2
+    # Of version 2 the step is there still: only that one is asked for a golden file.
+    place.models(models + steps + '\npersist.supported("ourlab.Config", since=2, reader="1.0")\n')
+    said = place.persist("check")
+    assert "no golden file covers the step 2 → 3" in said
+    assert "1 → 2" not in said
+
+
+def test_an_oldest_version_that_was_never_reached(place: Any) -> None:
+    place.models(CONFIG + '\npersist.supported("ourlab.Config", since=2)\n')
+    place.persist("lock")
+    assert "later than its version 1" in place.persist("check", 1)
