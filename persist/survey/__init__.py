@@ -10,6 +10,7 @@ it; `persist draft --from survey.json` writes classes and steps for a folder who
     _text.py     the table on a terminal
     _page.py     the page in HTML
     _skeleton.py a module of classes, stamps, aliases and steps for rows without a class
+    _proof.py    does that module load the files?
 """
 
 from persist.survey._collect import Collector, Row, Survey, survey

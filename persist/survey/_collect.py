@@ -28,7 +28,16 @@ from persist.errors import (
     UnsupportedVersionError,
 )
 from persist.registry import Registry
-from persist.survey._forms import FIELDS, NOTHING, VALUE, FieldSummary, Form, form_of, kind_of
+from persist.survey._forms import (
+    ARGUMENTS,
+    FIELDS,
+    NOTHING,
+    VALUE,
+    FieldSummary,
+    Form,
+    form_of,
+    kind_of,
+)
 from persist.survey._pairs import Pair, pairs
 from persist.tree import ABSENT, Record
 
@@ -65,7 +74,8 @@ class Row:
         schema: the name of its schema, where it is declared here or stated in the files; else "".
         form: "fields", "tuple", "value" or "nothing".
         fields: what they hold.
-        base: the built-in type that the class extends, where its records hold items.
+        base: the built-in type that the class extends, where its records hold items; "arguments" where
+            their values are those of a constructor.
         version: of the state, or None where nothing tells it.
         how: how the version is known.
         format: of the files.
@@ -103,6 +113,7 @@ class Row:
         """The layout in words."""
         listed = ", ".join(map(str, self.fields))
         extra = f"a {self.base} with items; " if self.base else ""
+        extra = "values are arguments; " if self.base == ARGUMENTS else extra
         if self.form == "tuple":
             return f"{extra}a tuple of {len(self.fields)} ({listed})"
         if self.form == NOTHING:
@@ -273,6 +284,7 @@ class Collector:
         self._layouts: Counter[str] = Counter()
         self._problems: dict[tuple[str, str], Problem] = {}
         self._evidence: dict[frozenset[str], str] = {}
+        self._knowledge: dict[frozenset[str], Registry] = {}
         self._together: dict[str, set[tuple[int, int]]] = {}
         self._numbers: dict[int, int] = {}  # id of a row -> its number
         self._shared: set[tuple[str, str]] = set()  # classes that occur in one file
@@ -297,7 +309,27 @@ class Collector:
         if len(problem.examples) < _MOST_EXAMPLES:
             problem.examples.append(name)
 
+    def _share_knowledge(self, file: File) -> None:
+        """Let files that name the same classes share what is known about them: to gather it takes as long as to read.
+
+        A container tells more of its classes than their names, and a release that a file records may
+        tell a version: these files have their own.
+        """
+        if file.format == "persist" or (
+            file.writer and any(r._releases for r in self.registry._line())
+        ):
+            return
+        names = frozenset(file._content.globals)
+        known = self._knowledge.get(names)
+        if known is None:
+            if len(self._knowledge) > 500:
+                self._knowledge.clear()
+            self._knowledge[names] = file.knowledge
+        else:
+            file.__dict__["knowledge"] = known
+
     def _look(self, file: File, name: str) -> None:
+        self._share_knowledge(file)
         tree = file._written
         found: dict[int, Row] = {}
         date, size = _date_and_size(name)
@@ -449,7 +481,7 @@ class Collector:
             names = tuple(tree)
         values = tuple(tree.values()) if names else ()
         kind = kind_of(tree)
-        key = ("", kind, tuple(sorted(names)), file.format, writer)
+        key: tuple[Any, ...] = ("", kind, tuple(sorted(names)), file.format, writer)
         row = self._rows.get(key)
         if row is None:
             if len(self._rows) >= _MOST_ROWS or self._layouts[f"\0{file.format}"] >= _MOST_LAYOUTS:

@@ -12,12 +12,23 @@ from persist._envelope import ITEMS, unwrap
 from persist._upgrade.state import state_of
 from persist.tree import ABSENT, Global, LazyArray, Record
 
-__all__ = ["FIELDS", "NOTHING", "TUPLE", "VALUE", "FieldSummary", "Form", "form_of", "kind_of"]
+__all__ = [
+    "ARGUMENTS",
+    "FIELDS",
+    "NOTHING",
+    "TUPLE",
+    "VALUE",
+    "FieldSummary",
+    "Form",
+    "form_of",
+    "kind_of",
+]
 
 FIELDS = "fields"  # names and values
 TUPLE = "tuple"  # values without names
 VALUE = "value"  # one value of another kind
 NOTHING = "nothing"  # no state at all
+ARGUMENTS = "arguments"  # values of a constructor
 
 _MOST_FIELDS = 200
 _MOST_KINDS = 8
@@ -113,7 +124,8 @@ class Form:
         schema: the name of its schema, where an envelope states it; else "".
         version: where an envelope or the file states it; else None.
         how: how the version is known: "envelope", "record", or "".
-        base: the built-in type that its class extends ("list", "dict", "set"), where it holds items.
+        base: the built-in type that its class extends ("list", "dict"), where it holds items;
+            "arguments" where its values are those of its constructor, as in a named tuple.
     """
 
     kind: str
@@ -167,4 +179,12 @@ def _named(fields: dict[Any, Any]) -> tuple[str, ...] | None:
 def _base_of(record: Record) -> str:
     if record.dictitems:
         return "dict"
-    return "list" if record.listitems else ""
+    if record.listitems:
+        return "list"
+    is_value = record.kind == "reconstructor" and record.args[1:2] not in ((), (None,))
+    # Without a state of its own, the arguments of a call are the state (see `state_of`).
+    is_apart = record.kind in ("newobj", "newobj_ex") or (
+        record.kind in ("reduce", "inst", "obj") and record.state is not ABSENT
+    )
+    has_arguments = is_apart and bool(record.args or record.kwargs)
+    return ARGUMENTS if is_value or has_arguments else ""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -44,6 +46,20 @@ class _Class:
     rows: list[Row]
 
     @property
+    def module(self) -> str:
+        return self.name.rpartition(".")[0]
+
+    @property
+    def python(self) -> tuple[int, ...]:
+        """The oldest release of Python that is proved to have written it; () if none is."""
+        found = [
+            tuple(map(int, match[1].split(".")))
+            for row in self.rows
+            if (match := re.search(r"python (\d+(?:\.\d+)?)", row.writer)) is not None
+        ]
+        return min(found, default=())
+
+    @property
     def names(self) -> set[str]:
         return {field.name for row in self.rows if row.form == "fields" for field in row.fields}
 
@@ -80,10 +96,11 @@ def pairs(rows: Sequence[Row], shared: set[tuple[str, str]]) -> list[Pair]:
             groups.setdefault(row.name, _Class(row.name, [])).rows.append(row)
     known = sorted(groups.values(), key=lambda one: -sum(row.count for row in one.rows))
     known = known[:_MOST_CLASSES]
+    spread = Counter(name for one in known for name in one.names)
     found = []
     for index, one in enumerate(known):
         for other in known[index + 1 :]:
-            pair = _judged(one, other, shared)
+            pair = _judged(one, other, shared, spread)
             if pair is not None:
                 found.append(pair)
     found.sort(key=lambda pair: (-pair.score, pair.old, pair.new))
@@ -96,18 +113,24 @@ def pairs(rows: Sequence[Row], shared: set[tuple[str, str]]) -> list[Pair]:
     return chosen
 
 
-def _judged(one: _Class, other: _Class, shared: set[tuple[str, str]]) -> Pair | None:
+def _judged(
+    one: _Class, other: _Class, shared: set[tuple[str, str]], spread: Mapping[str, int]
+) -> Pair | None:
     reasons: list[tuple[float, str]] = []
     first, second = (name.rpartition(".")[2] for name in (one.name, other.name))
     if first == second:
         reasons.append((0.45, f"both are called {first}"))
     else:
+        # Names that only resemble each other, or of which one has all words of the other, are as a
+        # rule those of a class and its subclass.
         likeness, why = name_likeness(first, second)
-        if why:
+        if why and "has all words" not in why and "names alike" not in why:
             reasons.append((0.35 * likeness, why))
-    reasons += _of_fields(one, other)
+    reasons += _of_fields(one, other, spread)
     if not reasons:
         return None
+    if first != second and one.module == other.module:
+        reasons.append((-0.45, "both are in one module"))
     low, high = sorted((one.name, other.name))
     if (low, high) in shared:
         reasons.append((-0.6, "both are in one file"))
@@ -123,17 +146,27 @@ def _judged(one: _Class, other: _Class, shared: set[tuple[str, str]]) -> Pair | 
     return Pair(old.name, new.name, score, tuple(text for _, text in reasons))
 
 
-def _of_fields(one: _Class, other: _Class) -> list[tuple[float, str]]:
+def _of_fields(one: _Class, other: _Class, spread: Mapping[str, int]) -> list[tuple[float, str]]:
+    """What the fields of two classes say; a field that many classes have says little.
+
+    Args:
+        one, other: the classes.
+        spread: name of a field -> number of classes that have it.
+    """
     reasons: list[tuple[float, str]] = []
     common = one.names & other.names
     every = one.names | other.names
     if common:
-        share = len(common) / len(every)
+        weights = {name: 2 / max(spread[name], 2) for name in every}
+        both = sum(weights[name] for name in common)
+        share = both / sum(weights.values()) * min(1.0, both / 1.5)
         listed = ", ".join(sorted(common)[:4]) + (", ..." if len(common) > 4 else "")
         reasons.append((0.5 * share, f"{len(common)} of {len(every)} fields in common: {listed}"))
         kinds, others = one.kinds, other.kinds
         same = sum(kinds[name] == others[name] for name in common)
-        reasons.append((0.15 * same / len(common), f"the same kinds in {same} of them"))
+        reasons.append(
+            (0.15 * min(1.0, both) * same / len(common), f"the same kinds in {same} of them")
+        )
     alike = [
         (name, near)
         for name in sorted(one.names - common)
@@ -153,10 +186,11 @@ def _of_fields(one: _Class, other: _Class) -> list[tuple[float, str]]:
 
 
 def _by_age(one: _Class, other: _Class) -> tuple[_Class, _Class]:
-    """The older and the newer of two classes: by date, then by form, then by the number of fields."""
+    """The older and the newer of two classes: by date, Python, form, and the number of fields."""
 
     def age(group: _Class) -> tuple[object, ...]:
-        return (group.span[1], group.span[0], bool(group.names), len(group.names), group.name)
+        fields = group.names
+        return (*group.span[::-1], group.python, bool(fields), len(fields), group.name)
 
     old, new = sorted((one, other), key=age)
     return old, new
