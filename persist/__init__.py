@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from persist.errors import PersistError
     from persist.registry import (
         Registry,
+        accept_releases,
         alias,
         constant,
         migration,
@@ -44,6 +45,7 @@ _HOMES = {
     "Registry": "persist.registry",
     "Report": "persist._restore.match",
     "Versioned": "persist.versioned",
+    "accept_releases": "persist.registry",
     "alias": "persist.registry",
     "constant": "persist.registry",
     "downgrade": "persist.versioned",
@@ -72,6 +74,7 @@ __all__ = [
     "Report",
     "Versioned",
     "__version__",
+    "accept_releases",
     "alias",
     "constant",
     "downgrade",
