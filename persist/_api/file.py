@@ -118,7 +118,9 @@ class File:
     @functools.cached_property
     def looker(self) -> PackView:
         """How the tree looks through those packs."""
-        return PackView(lambda *asked: _view(self.knowledge, *asked), self._tree_of)
+        return PackView(
+            lambda *asked: _view(self.knowledge, *asked), self._tree_of, self._source.spend_views
+        )
 
     def is_known(self, record: Record) -> bool:
         """Whether a pack knows how to look into a record."""

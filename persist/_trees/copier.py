@@ -42,7 +42,7 @@ _PLAIN = frozenset(
 )
 
 SCALAR = _PLAIN - {LazyArray}
-_FULL_PATH_STEPS = 2_000_000  # total steps of paths returned in full, before they are shortened
+_FULL_PATH_STEPS = 200_000  # total steps of paths returned in full, before they are shortened
 _SHORT_PATH_STEPS = 16  # last steps of a shortened path
 
 
@@ -138,7 +138,7 @@ class Copier:
     def path(self, old: Any) -> str:
         """Return the natural path on which the walk first reached a value.
 
-        After a total of 2,000,000 steps only the last 16 steps of a path are returned: full paths
+        After a total of 200,000 steps only the last 16 steps of a path are returned: full paths
         of many deeply nested values would take quadratic time.
         """
         steps: list[str] = []

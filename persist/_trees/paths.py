@@ -13,6 +13,7 @@ that they contain.
 from __future__ import annotations
 
 import array as array_module
+import contextvars
 import datetime
 import functools
 import sys
@@ -37,7 +38,7 @@ from persist.tree import (
     step_of,
 )
 
-__all__ = ["PackView", "PathMapping", "described", "is_array", "step_of"]
+__all__ = ["PackView", "PathMapping", "described", "is_array", "spending", "step_of"]
 
 Steps = list[tuple[str, Any]]
 
@@ -96,6 +97,25 @@ def _ends(value: Any) -> bool:
     return isinstance(value, LazyArray)
 
 
+def _uncounted(count: int) -> None:
+    """Count nothing: there is no file whose limits apply."""
+
+
+_SPENDING: contextvars.ContextVar[Callable[[int], None]] = contextvars.ContextVar(
+    "spending", default=_uncounted
+)
+
+
+def spending() -> Callable[[int], None]:
+    """Return what counts the bytes that a pack makes, for the file whose record it is asked about.
+
+    A record of a hundred bytes can state a range of any length, so a pack calls it before it
+    makes more than the record itself holds. It raises `LimitError` when all records of the file
+    together make more than the limits of the file allow. A value that is made later keeps it.
+    """
+    return _SPENDING.get()
+
+
 class PackView:
     """Returns the leaf and the children of a value, as the packs present it.
 
@@ -103,15 +123,19 @@ class PackView:
         views: returns the `View` (or tree value) of a record, or None if no
             pack handles it.
         opener: reads bytes that contain an embedded file, and returns its tree.
+        spend: counts bytes that a pack makes against the limits of the file, and raises
+            `LimitError` beyond them; None counts nothing.
     """
 
     def __init__(
         self,
         views: Callable[[Record, PackView], Any] | None = None,
         opener: Callable[[bytes, str], Any] | None = None,
+        spend: Callable[[int], None] | None = None,
     ) -> None:
         self._views = views
         self._opener = opener
+        self._spend = spend or _uncounted
         self.tables: dict[int, tuple[Any, dict[str, Any]]] = {}
         self.notes: list[str] = []
         self._inside: dict[int, tuple[bytes, Any]] = {}
@@ -176,6 +200,7 @@ class PackView:
     def _ask(self, record: Record) -> Any:
         """The packs' view of a record; None, with a note, if its parts do not fit together."""
         assert self._views is not None
+        mark = _SPENDING.set(self._spend)
         try:
             return self._views(record, self)
         except PersistError:
@@ -186,6 +211,8 @@ class PackView:
                 f"its parts do not fit together ({type(error).__name__})"
             )
             return None
+        finally:
+            _SPENDING.reset(mark)
 
     def look(self, value: Any) -> tuple[Any, Steps]:
         """Return (the leaf at the value's own path or ABSENT, the steps to its children)."""
