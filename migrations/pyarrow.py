@@ -117,7 +117,10 @@ def _restored(parts: Any, depth: int = 0) -> Any:
     known = [_bytes(buffer) for buffer in buffers]
     name = kind.cls.name if isinstance(kind, Record) else ""
     if name == "dictionary":  # codes, whose missing ones are those of the values
-        codes, values = _decoded(_type(kind.args[0]), length, offset, known), _restored(parts[6], depth + 1)
+        codes, values = (
+            _decoded(_type(kind.args[0]), length, offset, known),
+            _restored(parts[6], depth + 1),
+        )
         return _listed(values, np.ma.getdata(codes), ~np.ma.getmaskarray(codes))
     if name in ("list_", "large_list"):
         width = np.dtype("<i8") if name == "large_list" else np.dtype("<i4")
