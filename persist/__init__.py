@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         supported,
     )
     from persist.tree import Record
+    from persist._instances.modules import torch_state
     from persist.versioned import Versioned, downgrade, resource
 
 # Name -> the module that defines it.
@@ -60,6 +61,7 @@ _HOMES = {
     "save": "persist._api.save",
     "stamp": "persist.registry",
     "supported": "persist.registry",
+    "torch_state": "persist._instances.modules",
 }
 
 __all__ = [
@@ -88,6 +90,7 @@ __all__ = [
     "save",
     "stamp",
     "supported",
+    "torch_state",
 ]
 
 
