@@ -248,9 +248,9 @@ def _upgrade(module: Any, cls: type, state_dict: Any, prefix: str, metadata: Any
         return
     whole = getattr(state_dict, "_metadata", None)
     below = {
-        path[len(prefix) :] if prefix else path: entry
+        path[len(prefix) :]: entry
         for path, entry in (whole or {}).items()
-        if path.startswith(prefix)
+        if path.startswith(prefix) and any(name.startswith(f"{path}.") for name in names)
     }
     arrays: dict[int, tuple[Any, Any]] = {}
     state = to_arrays({**mine, **facts.of_metadata(below, mine)}, arrays)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["FROZEN", "TRAINING", "VERSION", "as_metadata", "joined", "of_metadata", "parted", "split"]
+__all__ = ["FROZEN", "TRAINING", "VERSION", "as_metadata", "is_fact", "joined", "of_metadata", "parted", "split"]
 
 VERSION, TRAINING, FROZEN = "_version", "_training", "_frozen"
 PERSIST = "persist"  # in the metadata of a module: schema -> version
@@ -31,6 +31,11 @@ def parted(name: str) -> tuple[str, str]:
     """Return the path of the submodule, and the last part of a name."""
     path, _, last = name.rpartition(".")
     return path, last
+
+
+def is_fact(name: Any) -> bool:
+    """Whether a name in a state is that of a fact."""
+    return isinstance(name, str) and parted(name)[1] in (VERSION, TRAINING, FROZEN)
 
 
 def split(state: Mapping[Any, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:

@@ -87,10 +87,20 @@ def _of_whole(state: Mapping[str, Any]) -> dict[str, Any]:
                 if "_modules" in fields:
                     todo.append((below, fields))
                 elif isinstance(fields, dict):  # of a declared class, and up to date
-                    made.update({facts.joined(below, key): value for key, value in fields.items()})
+                    made.update(_of_declared(below, fields))
                     if child.version is not None:
                         made[facts.joined(below, facts.VERSION)] = {child.qualname: child.version}
     return made
+
+
+def _of_declared(path: str, fields: dict[Any, Any]) -> dict[str, Any]:
+    """The tensors and facts of a submodule; the arguments of its constructor are for the module to choose."""
+    kept = {
+        name: value
+        for name, value in fields.items()
+        if hasattr(value, "shape") or facts.is_fact(name) or str(name).endswith("_extra_state")
+    }
+    return {facts.joined(path, name): value for name, value in kept.items()}
 
 
 def _of_live(path: str, module: Any) -> dict[str, Any]:
