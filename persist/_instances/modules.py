@@ -98,7 +98,9 @@ def declare(cls: type, declared: Declared) -> None:
     if "_version" not in vars(cls) and _counts_itself(cls):
         cls._version = declared.version  # type: ignore[attr-defined]
     for name, method in (("__deepcopy__", _deepcopied), ("__copy__", _copied)):
-        if name not in vars(cls) and getattr(getattr(cls, name, None), "__module__", "").startswith("persist"):
+        if name not in vars(cls) and getattr(getattr(cls, name, None), "__module__", "").startswith(
+            "persist"
+        ):
             setattr(cls, name, method)
 
 
@@ -227,7 +229,9 @@ def _loading(cls: type) -> Callable[..., None]:
     ) -> None:
         if cls is _owner(self):
             _upgrade(self, cls, state_dict, prefix, local_metadata)
-        _before(cls, self, "_load_from_state_dict")(state_dict, prefix, local_metadata, *rest, **more)
+        _before(cls, self, "_load_from_state_dict")(
+            state_dict, prefix, local_metadata, *rest, **more
+        )
 
     return _load_from_state_dict
 
@@ -266,7 +270,9 @@ def _upgrade(module: Any, cls: type, state_dict: Any, prefix: str, metadata: Any
         if case.is_migrated and name in _defaults(module):
             tensors[name] = held[name]
     _replace(state_dict, names, prefix, tensors)
-    if isinstance(whole, dict):  # submodules that have other names now are still of the version that they were
+    if isinstance(
+        whole, dict
+    ):  # submodules that have other names now are still of the version that they were
         for path, entry in facts.as_metadata(noted[facts.VERSION]).items():
             whole.setdefault(f"{prefix}{path}", entry)
 
@@ -330,7 +336,11 @@ def _as_state(adapter: Any, state: dict[str, Any], known: Mapping[str, int]) -> 
     for part in adapter.layout.parts:
         is_leaf = part is adapter.layout.leaf
         version = known.get(part.schema.name, 1)
-        layers.append(Layer(part.schema.name, version, "", CODEC if is_leaf else INSIDE, None if is_leaf else ()))
+        layers.append(
+            Layer(
+                part.schema.name, version, "", CODEC if is_leaf else INSIDE, None if is_leaf else ()
+            )
+        )
         values.append(state if is_leaf else None)
     return wrap(seal(layers), values)
 
@@ -361,7 +371,8 @@ def _fits(module: Any, state: Mapping[str, Any], held: Mapping[str, Any]) -> boo
     if ours.keys() != theirs.keys():
         return False
     return all(
-        hasattr(value, "materialize") or getattr(theirs[name], "shape", None) == getattr(value, "shape", None)
+        hasattr(value, "materialize")
+        or getattr(theirs[name], "shape", None) == getattr(value, "shape", None)
         for name, value in ours.items()
     )
 
@@ -380,9 +391,7 @@ def _tensors(
 ) -> dict[str, Any]:
     """The tensors of a state; those that no step touched are the ones of the caller."""
     config = {*fields, *arguments}
-    floats = {
-        tensor.dtype for _, tensor in arrays.values() if tensor.is_floating_point()
-    }
+    floats = {tensor.dtype for _, tensor in arrays.values() if tensor.is_floating_point()}
     made: dict[str, Any] = {}
     for name, value in state.items():
         if name not in held and (name in config or name.startswith("__init__.")):
@@ -393,8 +402,15 @@ def _tensors(
             continue
         tensor = to_tensor(value)
         like = held.get(name)
-        is_double = getattr(tensor, "dtype", None) is not None and str(tensor.dtype) == "torch.float64"
-        if is_double and like is not None and str(like.dtype) != "torch.float64" and tensor.dtype not in floats:
+        is_double = (
+            getattr(tensor, "dtype", None) is not None and str(tensor.dtype) == "torch.float64"
+        )
+        if (
+            is_double
+            and like is not None
+            and str(like.dtype) != "torch.float64"
+            and tensor.dtype not in floats
+        ):
             tensor = tensor.to(like.dtype)
         made[name] = tensor
     return made
@@ -430,7 +446,9 @@ def _copied(self: Any) -> Any:
 def _by_reference(module: Any) -> set[str]:
     """Names of transient attributes and resources, which a copy shares."""
     layout = adapter_of(type(module)).layout
-    return {field.attribute for part in layout.parts for field in part.transients} | layout.resources.keys()
+    return {
+        field.attribute for part in layout.parts for field in part.transients
+    } | layout.resources.keys()
 
 
 for _method in (_deepcopied, _copied):

@@ -164,9 +164,7 @@ class _Building:
             )
         given = {name: self._value(name) for name in call.names if name in self.config}
         rest = list(self.config.get(call.rest, ())) if call.rest else []
-        arguments: list[Any] = []
-        if rest:  # then those in front of it go by position
-            arguments = [given.pop(name) for name in call.names if name in given]
+        arguments = [given.pop(name) for name in call.positional if name in given]
         more = dict(self.config.get(call.keywords) or {}) if call.keywords else {}
         return [*arguments, *rest], {**given, **more}
 
@@ -205,7 +203,9 @@ class _Building:
         for names in ties:
             first = next((name for name in names if name in given), None)
             if first is not None:  # safetensors keeps one of them
-                given.update({name: given[first] for name in names if name in held and name not in given})
+                given.update(
+                    {name: given[first] for name in names if name in held and name not in given}
+                )
         self._settle_dtypes(given, held)
         versions = {**self.facts[facts.VERSION], "": dict(self.versions)}
         given._metadata = facts.as_metadata(versions)
@@ -274,7 +274,9 @@ class _Building:
             if len({id(one) for one in own}) < 2:
                 continue
             first = own[0]
-            if any(_memory(one) != _memory(first) and not torch.equal(one, first) for one in own[1:]):
+            if any(
+                _memory(one) != _memory(first) and not torch.equal(one, first) for one in own[1:]
+            ):
                 raise RestoreError(
                     f"{', '.join(names)} are one parameter in the module, and differ in the file.",
                     where=self.where,
@@ -310,7 +312,9 @@ class _Building:
                 if own.get(name) is not None:
                     frozen.add(id(own[name]))
         for parameter in module.parameters():
-            if id(parameter) not in apart and (parameter.is_floating_point() or parameter.is_complex()):
+            if id(parameter) in apart or hasattr(parameter, "materialize"):
+                continue
+            if parameter.is_floating_point() or parameter.is_complex():
                 parameter.requires_grad_(id(parameter) not in frozen)
 
     def _submodule(self, path: str, what: str) -> Any:
@@ -344,13 +348,16 @@ class _Building:
                 ):
                     return True
         return any(
-            isinstance(item, torch.nn.parameter.UninitializedTensorMixin) and item.device.type == "meta"
+            isinstance(item, torch.nn.parameter.UninitializedTensorMixin)
+            and item.device.type == "meta"
             for item in self.module.parameters()
         )
 
 
 def _is_array(value: Any) -> bool:
-    return isinstance(value, np.ndarray | LazyArray | np.generic) or hasattr(value, "is_floating_point")
+    return isinstance(value, np.ndarray | LazyArray | np.generic) or hasattr(
+        value, "is_floating_point"
+    )
 
 
 def _with_tensors(value: Any) -> Any:
@@ -408,7 +415,9 @@ def _mode() -> Any:
     class Sketching(base):  # type: ignore[misc]
         """Makes tensors without values, or with random ones, on the device meta."""
 
-        def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        def __torch_function__(
+            self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
             kwargs = kwargs or {}
             if function in made and kwargs.get("device") is None and kwargs.get("out") is None:
                 kwargs = {**kwargs, "device": "meta"}

@@ -6,12 +6,24 @@ import re
 import sys
 from typing import Any
 
-__all__ = ["MODULE", "is_module", "is_module_class", "is_torchs_own", "torch_here", "unwrapped", "unwrapped_name"]
+__all__ = [
+    "MODULE",
+    "is_module",
+    "is_module_class",
+    "is_torchs_own",
+    "torch_here",
+    "unwrapped",
+    "unwrapped_name",
+]
 
 MODULE = "_persist_module"  # in the __dict__ of a declared class of modules: its `ModuleCodec`
 
 # ``torch.compile`` and (distributed) data parallelism hold the module under these names.
-_HELD = {"OptimizedModule": "_orig_mod", "DataParallel": "module", "DistributedDataParallel": "module"}
+_HELD = {
+    "OptimizedModule": "_orig_mod",
+    "DataParallel": "module",
+    "DistributedDataParallel": "module",
+}
 
 
 def torch_here() -> Any:

@@ -15,7 +15,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["FROZEN", "TRAINING", "VERSION", "as_metadata", "is_fact", "joined", "of_metadata", "parted", "split"]
+__all__ = [
+    "FROZEN",
+    "TRAINING",
+    "VERSION",
+    "as_metadata",
+    "is_fact",
+    "joined",
+    "of_metadata",
+    "parted",
+    "split",
+]
 
 VERSION, TRAINING, FROZEN = "_version", "_training", "_frozen"
 PERSIST = "persist"  # in the metadata of a module: schema -> version

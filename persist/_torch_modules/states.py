@@ -47,12 +47,18 @@ def plain_names(state: Mapping[Any, Any]) -> dict[Any, Any]:
 
     ``module.`` goes only if all names begin with it: a submodule may have that name.
     """
-    is_all = all(isinstance(name, str) and name.startswith(("module.", "_orig_mod.")) for name in state)
+    is_all = all(
+        isinstance(name, str) and name.startswith(("module.", "_orig_mod.")) for name in state
+    )
     made = {}
     for name, value in state.items():
-        new = unwrapped_name(name) if is_all or (isinstance(name, str) and "_orig_mod." in name) else name
+        new = (
+            unwrapped_name(name)
+            if is_all or (isinstance(name, str) and "_orig_mod." in name)
+            else name
+        )
         if not is_all and isinstance(name, str) and name.startswith("module."):
-            new = f"module.{unwrapped_name(name[len('module.'):])}"
+            new = f"module.{unwrapped_name(name[len('module.') :])}"
         made[new] = value
     return made if len(made) == len(state) else dict(state)
 

@@ -14,10 +14,22 @@ from persist.errors import SchemaError
 from persist.schema import DECLARED, Declared, Field, dotted, said_fields
 from persist.tree import ABSENT
 
-__all__ = ["ARGUMENTS", "Call", "aside", "call_of", "config_modules", "declared_fields", "get_state"]
+__all__ = [
+    "ARGUMENTS",
+    "Call",
+    "aside",
+    "call_of",
+    "config_modules",
+    "declared_fields",
+    "get_state",
+]
 
-ARGUMENTS = "_persist_arguments"  # in the __dict__ of a module: what its constructor was called with
-_ASIDE = "__init__"  # in front of the name of an argument that is an array, or called like a parameter
+ARGUMENTS = (
+    "_persist_arguments"  # in the __dict__ of a module: what its constructor was called with
+)
+_ASIDE = (
+    "__init__"  # in front of the name of an argument that is an array, or called like a parameter
+)
 _NEVER = "device"  # where a module is made is for the program that loads it
 _DEPTH = 3  # containers in an argument that are looked through for modules
 
@@ -31,12 +43,14 @@ class Call:
         rest: the name of ``*args``, or "".
         keywords: the name of ``**kwargs``, or "".
         required: those without a default.
+        positional: those that go by position, where ``*args`` follow or they have no name outside.
     """
 
     names: tuple[str, ...]
     rest: str
     keywords: str
     required: frozenset[str]
+    positional: tuple[str, ...]
 
     @property
     def all(self) -> tuple[str, ...]:
@@ -55,6 +69,11 @@ def call_of(cls: type) -> Call:
         "".join(rest),
         "".join(keywords),
         frozenset(one.name for one in named if one.default is one.empty),
+        tuple(
+            one.name
+            for one in named
+            if one.kind is one.POSITIONAL_ONLY or (rest and one.kind is not one.KEYWORD_ONLY)
+        ),
     )
 
 

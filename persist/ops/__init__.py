@@ -854,7 +854,9 @@ def _refuse_stars(one: str, several: tuple[str, ...]) -> None:
     """
     counts = {name.count("*") for name in (one, *several)}
     if one != "*" and (len(counts) > 1 or max(counts) > 1):
-        raise ValueError(f"{one!r} and {quoted(several)}: all of them need one '*', or none has any.")
+        raise ValueError(
+            f"{one!r} and {quoted(several)}: all of them need one '*', or none has any."
+        )
 
 
 class merge(Op):  # noqa: N801

@@ -488,14 +488,16 @@ def placed_on(device: Any, dtype: Any) -> Iterator[None]:
         found = getattr(torch, dtype.removeprefix("torch."), None)
         if not isinstance(found, torch.dtype):
             raise PersistError(
-                f"dtype={dtype!r} is no dtype of torch.", remedy='Pass one, or its name: "bfloat16".'
+                f"dtype={dtype!r} is no dtype of torch.",
+                remedy='Pass one, or its name: "bfloat16".',
             )
         dtype = found
     try:
         device = None if device is None else torch.device(device)
     except (RuntimeError, TypeError) as error:
         raise PersistError(
-            f"device={device!r} is no device of torch: {error}", remedy='Pass one, or its name: "cuda:0".'
+            f"device={device!r} is no device of torch: {error}",
+            remedy='Pass one, or its name: "cuda:0".',
         ) from error
     before = placement()
     _placement.device, _placement.dtype = device, dtype
