@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from persist._api.open import open
     from persist._api.restore import restore
     from persist._api.save import save
+    from persist._instances.modules import torch_state
     from persist._restore.match import Report
     from persist._upgrade.plan import Plan
     from persist._version import __version__
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
         supported,
     )
     from persist.tree import Record
-    from persist._instances.modules import torch_state
     from persist.versioned import Versioned, downgrade, resource
 
 # Name -> the module that defines it.

@@ -17,6 +17,7 @@ from typing import Any
 
 __all__ = [
     "FROZEN",
+    "PERSIST",
     "TRAINING",
     "VERSION",
     "as_metadata",

@@ -5,18 +5,20 @@ Steps of a class get NumPy arrays in every case: `to_arrays` and `to_tensor` con
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from persist._envelope import unwrap
 from persist._torch_modules import facts
 from persist._torch_modules.classes import is_module, torch_here, unwrapped_name
 from persist._wire.torch.outline import fields_of
 from persist._wire.torch.storage import Blob, as_torch, of_torch
 from persist.tree import ABSENT, LazyArray, Record
 
-__all__ = ["normal_state", "plain_names", "to_arrays", "to_tensor"]
+__all__ = ["as_state_dict", "normal_state", "plain_names", "to_arrays", "to_tensor"]
 
 _HELD = ("_parameters", "_buffers", "_modules")
 
@@ -36,6 +38,40 @@ def normal_state(state: Any) -> Any:
     made = plain_names(state)
     renamed = {unwrapped_name(f"{path}.")[:-1]: entry for path, entry in (metadata or {}).items()}
     return {**made, **facts.of_metadata(renamed, made)}
+
+
+def as_state_dict(value: Any) -> Any:
+    """Return what a file holds of a module as a state dict with its ``_metadata``; None of anything else.
+
+    Args:
+        value: a state dict, or the record of a module, of whatever version.
+    """
+    metadata: dict[str, Any] = {}
+    state = value
+    if isinstance(value, Record):
+        envelope = unwrap(value.state)
+        versions = {value.qualname: value.version} if value.version is not None else {}
+        state = value.state
+        if envelope is not None:
+            versions = {layer.schema: layer.version for layer in envelope.layers}
+            state = envelope.values[-1]
+        if not isinstance(state, dict):
+            return None
+        if versions:
+            metadata[""] = {facts.PERSIST: versions}
+    if not isinstance(state, dict):
+        return None
+    root = (getattr(state, "_metadata", None) or {}).get("")
+    if isinstance(root, Mapping):
+        metadata[""] = dict(root)
+    rest, found = facts.split(normal_state(state))
+    made: Any = OrderedDict(
+        (name, item)
+        for name, item in rest.items()
+        if isinstance(item, np.ndarray | LazyArray) or str(name).endswith("_extra_state")
+    )
+    made._metadata = {**facts.as_metadata(found[facts.VERSION]), **metadata}
+    return made
 
 
 def _is_wrapped(name: Any) -> bool:
