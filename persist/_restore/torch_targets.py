@@ -24,7 +24,7 @@ from persist._trees.paths import PackView
 from persist._wire.base.ml_dtypes import extended
 from persist._wire.torch.quantized import QuantizedTensor
 from persist._wire.torch.storage import as_torch
-from persist.errors import RestoreError
+from persist.errors import PersistError, RestoreError
 from persist.tree import ABSENT, LazyArray, Record
 
 __all__ = [
@@ -250,10 +250,14 @@ class ModuleTarget(Target):
         state.update(self._left)
         try:
             there.load_state_dict(state, strict=True, assign=True)
+        except PersistError:  # of a migration of a declared class
+            raise
         except Exception:  # as load_state_dict and the hooks of a class refuse
             return None
         pointers = {_pointer(state[name]): original for name, original in names.items()}
         made = there.state_dict()
+        for entry in state._metadata.values():  # where torch notes it, and would do so again
+            entry.pop("assign_to_params_buffers", None)
         self._hooked = state
         return {
             slot.name: (pointers.get(_pointer(made[slot.name]), ""), made[slot.name])
