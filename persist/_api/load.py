@@ -178,12 +178,18 @@ def load_file(
     from persist._objects.build import build
     from persist._objects.inert import Inert
     from persist._objects.trust import Trust
+    from persist._torch_modules.reviving import tensors_of
     from persist._upgrade import records
 
     knowledge = file.knowledge
     trusted = Trust(trust, knowledge)
     made = functools.partial(
-        build, trust=trusted.names, strict=strict, validate=validate, finish=finish
+        build,
+        trust=trusted.names,
+        strict=strict,
+        validate=validate,
+        finish=finish,
+        tensors=lambda: tensors_of(file._written),
     )
     written = written_layouts(file)
     if tree is ABSENT and looker is None:
