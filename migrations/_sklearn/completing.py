@@ -67,6 +67,8 @@ def _replace_defaults(known: dict[str, Any], state: State) -> None:
         state["eta0"] = known["eta0"]
     if "categories" in known and state.get("categories") is None:
         state["categories"] = "auto"
+    if "n_jobs" in known and known["n_jobs"] is None and state.get("n_jobs") == 1:
+        state["n_jobs"] = None  # what 1 was called before 0.20
     if known.get("criterion") == "deprecated":  # of gradient boosting; it has no effect any more
         state["criterion"] = "deprecated"
     if known.get("probability") == "deprecated" and not state.get("probability"):
@@ -101,7 +103,7 @@ def _accepts(cls: Any, parameter: str, value: Any) -> bool:
 
 
 # The number of features that an estimator was fitted with is `n_features_in_` since 0.24; before,
-# it had several names, or only the shape of an array told it.
+# it had several names, or only the shape of an array showed it.
 _COUNTED = ("n_features_", "n_features", "n_input_features_", "_n_features")
 _MASKS = ("support_", "ranking_")  # of selectors
 _COLUMNS = (

@@ -205,7 +205,7 @@ def classes_of_binarizer(state: State) -> None:
 
 @since("0.21", *_CLASSIFIER_SVM, *within("multiclass", "OneVsOneClassifier"))
 def confidences(state: State) -> None:
-    """Of several classes, votes are told apart by confidences that are scaled otherwise since 0.21."""
+    """Of several classes, ties of votes are broken by confidences that are scaled otherwise since 0.21."""
     is_svm = "support_vectors_" in state
     if len(np.asarray(state.get("classes_", ()))) < 3:
         return

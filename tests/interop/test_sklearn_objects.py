@@ -95,7 +95,7 @@ def test_records_as_before_when_no_objects_are_wanted() -> None:
 
 
 def test_an_object_can_be_fitted_again() -> None:
-    x, y = np.arange(40.0).reshape(20, 2), np.arange(20) % 2
+    x, y = np.sin(np.arange(80.0)).reshape(20, 4), np.arange(20) % 2
     for name in ("forest_classifier", "boosting_classifier", "svc_rbf", "logistic", "pipeline"):
         model = persist.load(first("0.18.2", name))
         if name == "svc_rbf":
