@@ -43,6 +43,7 @@ from persist.registry._declarations import (
     shortest,
     unsupported,
 )
+from persist.registry._rebuilds import Importable, Rebuild, is_installed
 from persist.registry._releases import (
     Released,
     checked_policy,
@@ -53,7 +54,6 @@ from persist.registry._releases import (
     specifier,
     version_of_release,
 )
-from persist.registry._rebuilds import Importable, Rebuild, is_installed
 from persist.schema import DECLARED, Declared, Layout, Schema, dotted, read_layout, said_fields
 from persist.tree import ABSENT
 
