@@ -198,7 +198,7 @@ class Record:
 
     @property
     def is_bare(self) -> bool:
-        """Whether the record has at most a state: no arguments, no items."""
+        """Whether the record has at most a state, without arguments and items."""
         if not self._touched:  # created without these parts, and none was accessed since
             return True
         return not (self.args or self.kwargs or self.listitems or self.dictitems)

@@ -87,7 +87,7 @@ class CompiledRecords:
     Args:
         registry: for versions and steps.
         info: (class in the file, state) -> the class of today.
-        is_doubtful: (name of a schema) -> whether the file has it in another layout.
+        is_doubtful: (name of a schema) -> whether the file states something of it to be reported.
         strict: whether a version that is a guess is refused.
         memo: shared by the steps of one run.
         frozen: the arrays that were made read-only for the steps, by id.
@@ -224,11 +224,13 @@ class CompiledRecords:
             return route
         if layer is not None and layer.schema != schema.name:
             return route
+        if self._is_doubtful(schema.name):
+            return route
         names = state if layer is None else route.names
         route.wanted = frozenset(schema.names)
         if version == schema.version:
             is_same = bool(mark) and mark == schema.fingerprint if layer is not None else True
-            if not is_same or route.wanted != set(names) or self._is_doubtful(schema.name):
+            if not is_same or route.wanted != set(names):
                 return route
             steps: tuple[Migration, ...] = ()
         elif version > schema.version:
@@ -238,7 +240,10 @@ class CompiledRecords:
                 steps = tuple(self._registry.path(schema.name, version, schema.version))
             except SchemaError:  # the general path reports it, with the place
                 return route
-        route.path = VersionPath(schema.name, version, how, schema.version, steps)
+        releases = self._registry.releases(schema.name)
+        route.path = VersionPath(
+            schema.name, version, how, schema.version, steps, releases=releases
+        )
         route.known = known
         route.keeps_plain = all(step.ops and all(map(_keeps_plain, step.ops)) for step in steps)
         return route

@@ -23,14 +23,14 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from persist._envelope import FIELDS, ITEMS, unwrap
 from persist._layouts import checks
-from persist._layouts.checks import WrittenLayout
+from persist._layouts.checks import Written
 from persist._trees import numpy_random
 from persist._trees.copier import Copier, is_holder
 from persist._upgrade.compiled import SWITCH
@@ -40,12 +40,13 @@ from persist._upgrade.state import freeze, roots_of, state_of, take_array, thaw,
 from persist._upgrade.versions import (
     InstanceUpgrade,
     TargetLayout,
-    keys_that_tell,
     plan_instance,
     run_steps,
+    stamped_entries,
     target_layout,
 )  # fmt: skip
 from persist.errors import (
+    FutureVersionError,
     MigrationFailedError,
     PersistError,
     SchemaError,
@@ -83,7 +84,7 @@ def upgrade(
     names: str = "",
     read: bool = False,
     layout: str | None = None,
-    written: Mapping[str, WrittenLayout] | None = None,
+    written: Written | None = None,
     listed: bool = True,
 ) -> tuple[Any, Plan]:
     """Return a copy of an inert tree with the current names and versions.
@@ -108,7 +109,8 @@ def upgrade(
         read: read every `LazyArray` first, so that steps see arrays, wherever they look.
         layout: the treatment of a state with the current version and another layout: "error",
             "warn" or "ignore"; None leaves it to the registry.
-        written: the layouts that the file states for all its records at once, if not the current.
+        written: the layouts and releases that the file states for all its records at once, if not the
+            current.
         listed: list each record in the plan, with its path.
 
     Returns:
@@ -155,12 +157,13 @@ class _TreeUpgrade:
         names: str = "",
         read: bool = False,
         layout: str | None = None,
-        written: Mapping[str, WrittenLayout] | None = None,
+        written: Written | None = None,
         listed: bool = True,
     ) -> None:
         self._is_listed = listed
         self.layout = layout
-        self._written = dict(written or {})
+        self._written = dict(written.layouts) if written is not None else {}
+        self._releases = dict(written.releases) if written is not None else {}
         self.registry = registry
         self._see = see
         self._live = live
@@ -183,7 +186,7 @@ class _TreeUpgrade:
         self._frozen: dict[int, Any] = {}
         self._depth = 0
         self._routes = CompiledRecords(
-            registry, self._of, self._written.__contains__, strict, self._memo, self._frozen
+            registry, self._of, self._is_doubtful, strict, self._memo, self._frozen
         )
         at_once = None if listed or dry or names else self._at_once
         self._copier = Copier(self._finish, self._moved, read=read, at_once=at_once)
@@ -283,6 +286,11 @@ class _TreeUpgrade:
             return self._upgraded(record, named, entry, path)
         except PersistError as error:
             error.at(file=self._file, where=located(named.qualname, path()))
+            release = self._releases.get(entry.schema or "")
+            if isinstance(error, FutureVersionError) and release is not None:
+                error.what = (
+                    f"{error.what.rstrip('.')}; {release.package} {release.release} wrote it."
+                )
             if not self.dry:
                 entry.problem = error
                 raise
@@ -315,6 +323,7 @@ class _TreeUpgrade:
         if known.schema is None or known.target is None:
             return self._without_schema(record, named, known, entry, path)
         entry.schema = known.schema.name
+        entry.note = entry.note or self._release_note(known.schema)
         if record.version is None or record.version < known.schema.version:
             self._copier.show_old()  # stamps and steps may look at the records that it refers to
         found = None if self._only_looks else self._routes.run(record, True)
@@ -381,6 +390,23 @@ class _TreeUpgrade:
         self._note(entry, record, path)
         return record
 
+    def _is_doubtful(self, schema: str) -> bool:
+        """True if the file states a layout or a release of a schema that is to be reported."""
+        return schema in self._written or schema in self._releases
+
+    def _release_note(self, schema: Schema) -> str:
+        """A note about the release that wrote the file, if it is newer or of another major release.
+
+        Raises:
+            ReleaseError: it is not accepted.
+        """
+        release = self._releases.get(schema.name)
+        if release is None:
+            return ""
+        if not release.is_accepted:
+            raise release.error()
+        return release.note
+
     def _layout_note(self, record: Record, schema: Schema, case: InstanceUpgrade) -> str:
         """A note about a layout that is not the current one, if that is not an error."""
         policy = self.layout
@@ -428,7 +454,7 @@ class _TreeUpgrade:
                 version = found.path.found
             case = plan_instance(known.target, record.state, self.registry, version=version)
             if record.version is None and version is not None:
-                case.stamp_keys = keys_that_tell(known.target, self.registry)
+                case.stamps = stamped_entries(record.state, known.target, self.registry)
             case.pieces[0].value, case.pieces[0].done = found.state, found.done
             return self._done(record, named, known, case, path)
         _rename(record, named, known.today)
@@ -707,7 +733,7 @@ def plan(
     file: str | None = None,
     see: Callable[[Record], Any] | None = None,
     layout: str | None = None,
-    written: Mapping[str, WrittenLayout] | None = None,
+    written: Written | None = None,
 ) -> Plan:
     """Return what `upgrade` would do to each record, and why, without doing anything.
 
@@ -734,7 +760,7 @@ def rehearse(
     live: Callable[[Any, Callable[[Any], bool]], Any] | None = None,
     read: bool = False,
     layout: str | None = None,
-    written: Mapping[str, WrittenLayout] | None = None,
+    written: Written | None = None,
 ) -> tuple[Any, Rehearsal]:
     """Upgrade a copy of a tree as `upgrade` does, and continue after errors.
 
