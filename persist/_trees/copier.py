@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from persist._envelope import FIELDS, unwrap
-from persist._trees.paths import step_of
+from persist._trees.paths import PackView, step_of
 from persist.errors import MigrationFailedError
 from persist.tree import (
     ABSENT,
@@ -177,13 +177,19 @@ class Copier:
         return "/".join(reversed(steps))
 
     def _find_parents(self) -> None:
-        """Find the shortest path to every value, level by level; most copies need no path at all."""
+        """Find the shortest path to every value, level by level; most copies need no path at all.
+
+        The steps are those of `file.arrays` and `file.scalars` (`PackView.look`), so that a path in a
+        report can be looked up. Keys and the like, which have no such path, have steps of our own.
+        """
+        natural = PackView()
         for root in self._roots[self._walked :]:
             level, entered = [root], {id(root)}
             while level:
                 following = []
                 for node in level:
-                    for step, child in self._children(node):
+                    named = [pair for pair in natural.look(node)[1] if is_holder(pair[1])]
+                    for step, child in (*named, *self._children(node)):
                         if id(child) not in entered:
                             entered.add(id(child))
                             self._parents[id(child)] = (id(node), step)

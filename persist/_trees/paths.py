@@ -590,6 +590,9 @@ class PathMapping(Mapping[str, Any]):
         self._file = file
         self._listed: dict[str, Any] | None = None
         self._hoisted: dict[str, Any] | None = None
+        self._barren: dict[
+            int, bool
+        ] = {}  # id of a container -> whether nothing in it holds arrays
         self._plain: dict[int, bool] = {}  # id of a wide container -> whether it is plain
         self._has_records = False  # found while all paths were walked
 
@@ -728,21 +731,15 @@ class PathMapping(Mapping[str, Any]):
                 item = _item_of(leaf, step)
                 if item is not ABSENT:
                     todo.append((item, below, passed))
-            if not steps:
-                continue
-            table = self._table(value, steps)
             found: list[tuple[Any, str, tuple[int, ...]]] = []
+            table = self._table(value, steps) if steps else {}
             if not passed and rest and "" in table:  # an empty key of the root adds no slash
                 found.append((table[""], rest, (id(value),)))
             passed = (*passed, id(value))
-            if rest in table:
-                found.append((table[rest], "", passed))
-            cut = rest.find("/")
-            while cut >= 0:
-                step = rest[:cut]
-                if step in table:
-                    found.append((table[step], rest[cut + 1 :], passed))
-                cut = rest.find("/", cut + 1)
+            found += [(item, below, passed) for item, below in _followed(table, rest)]
+            if rest and not found and value is not record:  # as it is stored: as plans name it
+                table = self._table(record, self._looker.raw(record)[1])
+                found = [(item, below, passed) for item, below in _followed(table, rest)]
             todo += found
 
     def _table(self, value: Any, steps: Steps) -> dict[str, Any]:
@@ -786,7 +783,7 @@ class PathMapping(Mapping[str, Any]):
         most, look, through = 4 * self._limit, self._looker.look, self._looker.through
         above: set[int] = set()  # ids of the containers on the current path
         is_for_arrays = self._wanted is is_array
-        held: dict[int, bool] = {}  # ids of containers: whether anything may hold arrays there
+        barren = self._barren
         shortest = self._shortest(root) if self._each_once else None
         parents: list[tuple[str, Any, Iterator[tuple[str, Any]]]] = [
             ("", None, iter([(start, root)]))
@@ -811,9 +808,9 @@ class PathMapping(Mapping[str, Any]):
                     yield path, value
                     continue
                 if is_for_arrays and type(value) in _HOLDERS:
-                    if id(value) not in held:  # wide and shared: looked through once
-                        held[id(value)] = not _holds_none(value, self._plain)
-                    if not held[id(value)]:
+                    if id(value) not in barren:  # wide and shared: looked through once
+                        barren[id(value)] = _holds_none(value, self._plain)
+                    if barren[id(value)]:
                         continue
                 if isinstance(value, Record):
                     self._has_records = True
@@ -845,6 +842,7 @@ class PathMapping(Mapping[str, Any]):
         """
         look, through = self._looker.look, self._looker.through
         is_for_arrays = self._wanted is is_array
+        barren = self._barren
         found: dict[int, tuple[int, str]] = {}
         top = through(root)
         level, edges = [top], 0
@@ -859,9 +857,11 @@ class PathMapping(Mapping[str, Any]):
                 for step, value in steps:
                     if type(value) in _PLAIN_KINDS or id(value) in entered or _ends(value):
                         continue
-                    if is_for_arrays and _holds_none(value, self._plain):
-                        entered.add(id(value))  # wide and shared: looked through once
-                        continue
+                    if is_for_arrays and type(value) in _HOLDERS:
+                        barren[id(value)] = _holds_none(value, self._plain)
+                        if barren[id(value)]:
+                            entered.add(id(value))  # wide and shared: looked through once
+                            continue
                     value = through(value)
                     if id(value) in entered or isinstance(value, _SCALARS):
                         continue
@@ -938,6 +938,18 @@ class PathMapping(Mapping[str, Any]):
                 if id(self._looker.through(item)) not in seen:
                     self._hoisted[_free(self._hoisted, own)] = item
         return self._hoisted
+
+
+def _followed(table: dict[str, Any], rest: str) -> Iterator[tuple[Any, str]]:
+    """Yield the children on a path, each with the rest of the path (keys may hold slashes)."""
+    if rest in table:
+        yield table[rest], ""
+    cut = rest.find("/")
+    while cut >= 0:
+        step = rest[:cut]
+        if step in table:
+            yield table[step], rest[cut + 1 :]
+        cut = rest.find("/", cut + 1)
 
 
 def _as_root(tree: Any, looker: PackView) -> Any:

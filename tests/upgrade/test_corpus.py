@@ -7,6 +7,7 @@ than the file, so that their records are upgraded and built.
 from __future__ import annotations
 
 import keyword
+import re
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -17,10 +18,12 @@ import pytest
 
 import persist
 from persist import ops
+from persist._objects.torch_values import part_at
 from persist._trees.copier import records_in
+from persist._trees.paths import PackView
 from persist._upgrade import compiled
-from persist.errors import MissingExtraError, PersistError
-from persist.tree import LazyArray, Record
+from persist.errors import FormatError, MissingExtraError, PersistError, SchemaError
+from persist.tree import ABSENT, Global, LazyArray, Record
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 LARGEST = 1 << 17  # bytes of a case, so that the test stays fast
@@ -135,6 +138,72 @@ def test_what_is_compiled_is_the_general_path(case: str) -> None:
         quick.calls.clear()
         assert outcome(path, quick.registry) == wanted
         assert quick.calls[0] == general.calls[0]
+
+
+def through_a_set(tree: Any, path: str) -> bool:
+    """Whether a path leads into a set, whose members have no names."""
+    looker, steps = PackView(), path.split("/")
+    return any(
+        isinstance(part_at(tree, looker, "/".join(steps[:count])), set | frozenset)
+        for count in range(1, len(steps))
+    )
+
+
+@pytest.mark.parametrize("path", small_files(), ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_a_path_of_a_plan_can_be_looked_up(path: Path) -> None:
+    """With the packs in front of the records, as `load(at=...)` and `File.arrays` look."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            plan = persist.explain(path)
+            file = persist.open(path)
+            tree = file.tree
+    except (MissingExtraError, FormatError):
+        return  # a part of a case that is not one alone
+    for entry in list(plan)[:300]:
+        found = part_at(tree, file.looker, entry.path)
+        if found is ABSENT:
+            assert through_a_set(tree, entry.path), entry.path
+        else:
+            assert isinstance(found, Record)
+            assert found.qualname == entry.qualname
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_path_of_an_error_can_be_looked_up(case: str) -> None:
+    path, fields = CASES[case]
+    steps = Steps(fields)
+
+    registry = persist.Registry("fails")
+    with persist.open(path) as file:
+        today = {file.knowledge.resolve(qualname) for qualname in fields}
+    for cls, qualname in zip(steps.classes, sorted(today), strict=False):
+        registry.register(cls, version=1, schema=qualname, fields=("absent",))
+    with pytest.raises(SchemaError) as caught, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        persist.load(path, registry=registry)
+    where = re.fullmatch(r"record '(.*)' at (?:'(.*)'|the root)", caught.value.where or "")
+    assert where is not None
+    with persist.open(path) as file:
+        found = part_at(file.tree, file.looker, where[2] or "")
+        if found is ABSENT:
+            assert through_a_set(file.tree, where[2])
+        else:
+            assert found.qualname == where[1]
+
+
+def test_keys_of_a_list_by_value_have_one_name_everywhere(tmp_path: Path) -> None:
+    """In protocols 0 and 1 the items of a subclass of list are an argument of the reconstructor."""
+    record = Record("lab.Runs", kind="reconstructor", args=(Global("builtins", "list"), []))
+    record.args = (record.args[0], [{"w": Record("lab.Run", {"a": np.zeros(2)})}])
+    file = tmp_path / "runs.pkl"
+    persist.save({"l": record}, file, format="pickle", protocol=1)
+    with persist.open(file) as opened, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        (array,) = opened.arrays
+        named = {entry.path for entry in persist.explain(file)}
+    assert array == "l/0/w/a"
+    assert named == {"l", "l/0/w"}
 
 
 def test_the_corpus_has_records_to_compare() -> None:
