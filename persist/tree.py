@@ -573,3 +573,9 @@ class LazyArray:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return np.asarray, (self.read(),)
+
+
+# Kinds of values, by exact type. All walkers of trees use these, or sets made of these.
+PRIMITIVES = frozenset((type(None), bool, int, float, str, bytes))
+SCALARS = PRIMITIVES | {complex, bytearray, PersistentRef}
+LEAVES = SCALARS | {LazyArray}  # nothing is inside, and nothing of it is copied

@@ -23,6 +23,8 @@ from persist._trees.paths import PackView, step_of
 from persist.errors import MigrationFailedError
 from persist.tree import (
     ABSENT,
+    LEAVES,
+    SCALARS,
     Global,
     LazyArray,
     PersistentRef,
@@ -37,11 +39,8 @@ _LISTS = (list, deque)
 _DICTS = (dict, OrderedDict, defaultdict, Counter)
 _MUTABLE = frozenset((*_LISTS, *_DICTS, set, Record))
 _HOLDERS = _MUTABLE | {tuple, frozenset}
-_PLAIN = frozenset(
-    (type(None), bool, int, float, complex, str, bytes, bytearray, LazyArray, PersistentRef)
-)
+_PLAIN, SCALAR = LEAVES, SCALARS
 
-SCALAR = _PLAIN - {LazyArray}
 _RECORDS = frozenset((Record,))
 _FULL_PATH_STEPS = 200_000  # total steps of paths returned in full, before they are shortened
 _SHORT_PATH_STEPS = 16  # last steps of a shortened path

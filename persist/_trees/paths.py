@@ -29,6 +29,7 @@ from persist._runtime.printing import is_deep
 from persist.errors import FormatError, LimitError, PersistError, UnknownPathError
 from persist.tree import (
     ABSENT,
+    PRIMITIVES,
     LazyArray,
     PersistentRef,
     Record,
@@ -50,7 +51,6 @@ _SPELLED = 1 << 28  # total characters of all listed paths, since deep files hav
 _FAULTS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 _IN_STRUCTURE = frozenset(("_metadata",))  # attributes of a state dict that are no steps of a path
-_PLAIN = (str, bytes, int, float, bool, type(None))
 _KEYS = (
     str,
     bytes,
@@ -76,11 +76,11 @@ _FILES = (
     b"PK\x03\x04",
     b"\x1f\x8b",
 )
-_PLAIN_KINDS = frozenset(_PLAIN)
+_PLAIN_KINDS = PRIMITIVES
 _HOLDERS = frozenset((list, tuple, dict))
 _PLAIN_OR_HOLDERS = _PLAIN_KINDS | _HOLDERS
 _WIDE = 32  # items of a container whose answer is kept
-_ITEMS = (*_PLAIN, complex, np.number, np.bool_)  # of a sequence that is one leaf
+_ITEMS = (*PRIMITIVES, complex, np.number, np.bool_)  # of a sequence that is one leaf
 _SCALARS = (str, bytes, bytearray, int, float, complex, bool, type(None), np.generic)
 
 
@@ -266,7 +266,7 @@ class PackView:
         return key
 
     def _dict(self, value: dict[Any, Any]) -> tuple[Any, Steps]:
-        if all(type(key) in _PLAIN for key in value):
+        if all(type(key) in _PLAIN_KINDS for key in value):
             return _dict(value)
         steps: Steps = []
         for key, item in value.items():
@@ -681,7 +681,7 @@ class PathMapping(Mapping[str, Any]):
         others = [value for name, value in self._flat.items() if name not in arrays]
         below = [item for part in others if type(part) is dict for item in (*part, *part.values())]
         kinds = {type(item) for item in (*others, *below)}
-        return arrays if kinds <= {dict, *_PLAIN} and dict not in map(type, below) else None
+        return arrays if kinds <= {dict, *PRIMITIVES} and dict not in map(type, below) else None
 
     def _array_of_flat_root(self, name: str) -> Any:
         """The array of a flat root under this name, if no other path can be equal; else None."""

@@ -56,7 +56,7 @@ from persist.registry import Registry, default_registry
 from persist.registry._declarations import user_stacklevel
 from persist.registry._enums import may_be_member, member_of, name_of
 from persist.schema import Schema
-from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record, bare_record
+from persist.tree import ABSENT, LEAVES, Global, LazyArray, Record, bare_record
 
 __all__ = [
     "constant_record",
@@ -645,7 +645,7 @@ def is_today(tree: Any, registry: Registry) -> bool:
     while stack:
         value = stack.pop()
         kind = type(value)
-        if kind in _LEAVES:
+        if kind in LEAVES:
             continue
         below: Iterable[Any]
         if kind is Global:
@@ -679,15 +679,12 @@ def is_today(tree: Any, registry: Registry) -> bool:
         if not verdict:
             return False
         seen.add(id(value))
-        if not _LEAVES.issuperset(map(type, below)):
+        if not LEAVES.issuperset(map(type, below)):
             stack.extend(below)
     return True
 
 
 _ENVELOPE = object()  # in a key of verdicts
-_LEAVES = frozenset(
-    (type(None), bool, int, float, complex, str, bytes, bytearray, LazyArray, PersistentRef)
-)
 
 
 def _below(value: Any) -> Iterable[Any]:
