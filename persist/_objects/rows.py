@@ -70,12 +70,8 @@ def field_access(adapter: ClassAdapter) -> Short | None:
     """Return the direct access to the fields of a class; None if loading or saving takes more."""
     if not SWITCH.is_on:
         return None
-    layout = adapter.layout
-    unusual = layout.codec or layout.leaf.open or layout.doubtful is not None
-    if len(layout.parts) != 1 or unusual or not adapter.plain or adapter.checked:
-        return None
-    fields = layout.leaf.fields
-    if not fields or adapter.own_reduce is not None or hasattr(adapter.cls, "__getattr__"):
+    fields = adapter.layout.leaf.fields
+    if not fields or not adapter.profile.is_record_like:
         return None
     undeclared = adapter.undeclared
     if undeclared is not None and undeclared.has_kept:
@@ -85,7 +81,7 @@ def field_access(adapter: ClassAdapter) -> Short | None:
         tuple(field.name for field in fields),
         attributes,
         operator.attrgetter(*attributes),
-        not adapter.completes and not layout.resources and adapter.loaded is None,
+        adapter.profile.is_bare,
         undeclared if undeclared is not None and undeclared.reports else None,
     )
 
@@ -321,19 +317,19 @@ class ColumnLoader:
         cls = self._registry.class_for(shape.cls.qualname)
         if cls is None or not shape.has_fields or shape.maker is not None or shape.version is None:
             return False
-        if shape.kind not in ("newobj", "record") or _hashes_fields(cls):
+        if shape.kind not in ("newobj", "record"):
             return False
         if self._registry.resolve(shape.cls.qualname) != shape.cls.qualname:
             return False
         adapter = adapter_of(cls, self._registry)
         short = field_access(adapter)
-        if short is None or not short.sets:
-            return False
+        if short is None or not short.sets or adapter.profile.hashes_fields:
+            return False  # no instance may be a key before it has its fields
         steps: tuple[Migration, ...] = ()
         if shape.version != adapter.schema.version:
             path = self._registry.path(adapter.schema.name, shape.version, adapter.schema.version)
             steps = tuple(path)
-            if shape.version > adapter.schema.version or adapter.converters:
+            if shape.version > adapter.schema.version or adapter.profile.converters:
                 return False
             if not all(step.ops for step in steps):
                 return False
@@ -410,12 +406,6 @@ class ColumnLoader:
         if kinds == {np.ndarray}:
             return all(array.flags.writeable and not array.dtype.hasobject for array in column)
         return False
-
-
-def _hashes_fields(cls: type) -> bool:
-    """True if a `__hash__` of the user may read fields, so that no instance may be a key before it has them."""
-    own: Any = cls.__hash__
-    return own is not None and own is not object.__hash__
 
 
 def _migrated(columns: dict[str, Any], count: int, progress: _Progress) -> dict[str, Any]:
