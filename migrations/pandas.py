@@ -26,6 +26,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from persist.migrations._pandas import rebuilding
 
 from persist._trees.paths import spending
 from persist._wire.pickle.numpy_rebuild import array_of_parts
@@ -40,6 +41,7 @@ __all__ = ["pack", "renames"]
 
 pack = Registry("pandas")
 renames = teach(pack, __name__)
+rebuilding.declare(pack)
 
 Look = Callable[[Record, str], Any]
 _LOOKS: dict[str, Look] = {}

@@ -125,6 +125,20 @@ class File:
         """Whether a pack knows how to look into a record."""
         return self.looker.through(record) is not record
 
+    def to_pandas(self, path: str = "") -> Any:
+        """Return the frame, series, index or other object of pandas at a natural path.
+
+        Args:
+            path: where it is; as a rule a file is one frame, or a dict of them.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+            RestoreError: there is nothing at ``path``, or no object of pandas can be made of it.
+        """
+        from persist._objects.frames import pandas_object
+
+        return pandas_object(self, path)
+
     def _tree_of(self, data: bytes, name: str) -> Any:
         return read(self._source.nested(data, name), Options(), ())[1].tree
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from persist._api.file import (
     File,
+    has_steps,
     names_declared,
     nothing_at,
     plain_value,
@@ -29,6 +30,7 @@ from persist.errors import (
 from persist.tree import ABSENT, Record
 
 if TYPE_CHECKING:
+    from persist._objects.trust import Trust
     from persist.registry import Registry
 
 __all__ = ["check_loads", "check_tree", "load", "load_file", "upgraded_state", "wanted_part"]
@@ -216,13 +218,31 @@ def load_file(
             file=file.name,
             unknown=unknown,
             strict=strict,
-            see=functools.partial(plain_value, file.looker, trusted),
+            see=_plain_values(file, trusted, live),
             live=Inert(knowledge),
             read=True,
             layout=layout,
             written=written,
         )
     return made(tree, knowledge, plan=plan, file=file.path, is_known=file.is_known, looker=looker)
+
+
+def _plain_values(file: File, trusted: Trust, live: bool) -> Callable[[Record], Any]:
+    """What takes the place of a library's record in an upgraded tree: a plain value, where a pack knows one.
+
+    Of a file without steps, a record of which an object is made stays a record until then. Steps see
+    plain values, whether the library is installed or not.
+    """
+    see = functools.partial(plain_value, file.looker, trusted)
+    if not live or has_steps(file):
+        return see
+    knowledge = file.knowledge
+
+    def unless_rebuilt(record: Record) -> Any:
+        rebuilt = knowledge.rebuild_for(knowledge.resolve(record.qualname))
+        return see(record) if rebuilt is None else ABSENT
+
+    return unless_rebuilt
 
 
 def wanted_part(file: File, cls: type | None, at: str, assume_version: int | None) -> Any:

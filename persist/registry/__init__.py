@@ -210,7 +210,8 @@ class Registry:
         the file names.
 
         Args:
-            qualnames: current dotted names of classes, or of functions that pickles call.
+            qualnames: current dotted names of classes, or of functions that pickles call; ``lab.*`` for
+                all with that prefix that have no entry of their own.
             library: the import name of the package that must be installed.
             takes_names: names of classes inside may stay names; the function knows what they mean.
         """
@@ -235,10 +236,14 @@ class Registry:
 
     def rebuild_for(self, qualname: str) -> Rebuild | None:
         """Return how objects of a class are made, if its library is installed; else None."""
+        names = [qualname]
+        while "." in names[-1].removesuffix(".*"):
+            names.append(f"{names[-1].removesuffix('.*').rpartition('.')[0]}.*")
         for registry in self._line():
-            found = registry._rebuilds.get(qualname)
-            if found is not None:
-                return found if is_installed(found.library) else None
+            for name in names:
+                found = registry._rebuilds.get(name)
+                if found is not None:
+                    return found if is_installed(found.library) else None
         return None
 
     def importable_for(self, qualname: str) -> Importable | None:
