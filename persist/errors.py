@@ -29,6 +29,7 @@ __all__ = [
     "OpaqueWarning",
     "PackWarning",
     "PersistError",
+    "ReleaseError",
     "RestoreError",
     "SchemaError",
     "UnfitStateError",
@@ -141,6 +142,10 @@ class UnsupportedVersionError(MissingMigrationError):
 
 class LayoutError(SchemaError):
     """A class changed but its version did not, so one version has two layouts."""
+
+
+class ReleaseError(SchemaError):
+    """A file was written by a release of a package that is not accepted (`accept_releases`)."""
 
 
 class IrreversibleError(SchemaError):

@@ -28,6 +28,7 @@ __all__ = ["Declared", "Field", "Layout", "Part", "Schema", "dotted", "read_layo
 
 DECLARED = "_persist_declared"  # in the __dict__ of a class: its own declaration
 OWN_SETSTATE = "_persist_setstate"  # in the __dict__ of a class: the __setstate__ that it wrote
+OWN_GETSTATE = "_persist_getstate"  # likewise: what takes its state, where that is not __getstate__
 
 
 @attrs.frozen(eq=False)
@@ -627,7 +628,7 @@ def _codec(cls: type, layers: set[type]) -> tuple[Any, Any]:
             continue
         own = vars(base)
         if getstate is None:
-            getstate = _written(own.get("__getstate__"))
+            getstate = own.get(OWN_GETSTATE) or _written(own.get("__getstate__"))
         if setstate is None:
             setstate = own.get(OWN_SETSTATE) or _written(own.get("__setstate__"))
     return getstate, setstate

@@ -14,7 +14,7 @@ import numpy as np
 from persist._api.detect import readers
 from persist._api.file import registry_or_default
 from persist._runtime.gc_pause import collector_paused
-from persist._trees.paths import PackView, PathMapping, is_array
+from persist._trees.paths import PackView, PathMapping, is_array, is_series
 from persist._wire.base.source import Limits, create
 from persist.errors import (
     FormatError,
@@ -208,10 +208,14 @@ def _flat(tree: Any, format: str) -> dict[str, Any]:
     from persist._wire.torch.quantized import expanded
 
     most = Limits().paths
-    names = expanded(PathMapping(lambda: tree, PackView(), is_array, most, format))
-    for path, value in PathMapping(
-        lambda: tree, PackView(), lambda leaf: not is_array(leaf), most, format
-    ).items():
+    names = expanded(PathMapping(lambda: tree, PackView(), is_array, most, format, each_once=False))
+    others = PathMapping(
+        lambda: tree, PackView(), lambda leaf: not is_array(leaf), most, format, each_once=False
+    )
+    for path, value in others.items():
+        if format == "npz" and is_series(value) and (array := _as_array(value)) is not None:
+            names[path] = array
+            continue
         if format != "npz" or not isinstance(
             value, bool | int | float | complex | str | np.generic
         ):
@@ -222,6 +226,16 @@ def _flat(tree: Any, format: str) -> dict[str, Any]:
             )
         names[path] = np.asarray(value)
     return names
+
+
+def _as_array(series: Any) -> np.ndarray[Any, Any] | None:
+    """A sequence of plain values of one type as an array; None if an array would change them."""
+    if isinstance(series[0], bytes | type(None)):
+        return None
+    if isinstance(series[0], str) and any(text.endswith("\0") for text in series):
+        return None  # NumPy drops zeros at the end of text, as it does of bytes
+    array = np.asarray(series)
+    return None if array.dtype.hasobject or array.ndim != 1 else array
 
 
 def _older(

@@ -44,6 +44,7 @@ from persist._instances.resources import stored
 from persist._instances.undeclared import keep, kept_by, undeclared_by
 from persist._instances.unfinished import refuse
 from persist._layouts.checks import check_case
+from persist._torch_modules.classes import MODULE
 from persist._upgrade.compiled import COMPILE_AFTER
 from persist._upgrade.records import unknown_text
 from persist._upgrade.state import freeze, roots_of, take_array, thaw, today_state
@@ -209,6 +210,8 @@ class ClassAdapter:
         )
         self.own_reduce = _own_reduce(cls)
         self.undeclared = undeclared_by(self.layout)
+        # Of modules of torch, which their constructor makes: see `persist._instances.modules`.
+        self.is_module = MODULE in vars(cls) and vars(cls).get(_schema.OWN_GETSTATE) is not None
         self.completes = bool(
             self.checked
             or self.validators
@@ -487,6 +490,7 @@ class ClassAdapter:
     def _is_older(self, state: Any) -> bool:
         """Whether steps are to be done to a state."""
         try:
+            state = self._normal(state)
             case = plan_instance(self.target, state, self.registry, owners=self._owners)
         except PersistError:  # reported when it is set
             return False
@@ -595,8 +599,12 @@ class ClassAdapter:
         try:
             if views is not None:
                 state = views.seen(state)
+            state = self._normal(state)
             case = plan_instance(self.target, state, self.registry, owners=self._owners)
             check_case(case, self.registry)
+            if self.is_module and case.is_migrated:
+                for piece in case.pieces:
+                    piece.value = self._arrays(piece.value)
             if frozen is None:
                 frozen = {}
                 if case.is_migrated and not done:
@@ -635,6 +643,20 @@ class ClassAdapter:
                 stacklevel=user_stacklevel(),
             )
         return case
+
+    def _normal(self, state: Any) -> Any:
+        """The state of a module of torch as one flat dict, whatever wrote it; any other as it is."""
+        if not self.is_module:
+            return state
+        from persist._torch_modules.states import normal_state
+
+        return normal_state(state)
+
+    def _arrays(self, state: Any) -> Any:
+        """Tensors as arrays: steps get the same whatever is loaded."""
+        from persist._torch_modules.states import to_arrays
+
+        return to_arrays(state, {})
 
     def _record(self, obj: Any, state: Any) -> Record:
         record = Record(Global(self.cls.__module__, self.cls.__qualname__), state)
@@ -676,7 +698,7 @@ class ClassAdapter:
         for target, state in states:
             part = parts[target.schema.name]
             if part.kind == CODEC:
-                self._decode(obj, part, state)
+                self._decode(obj, part, state, any(migrated(one) for one in parts))
                 continue
             convert = validate and migrated(part.schema.name)
             self._set_fields(obj, part, state, convert)
@@ -689,9 +711,11 @@ class ClassAdapter:
             self.undeclared.keep(obj, extra)
         self._complete(obj, given, validate)
 
-    def _decode(self, obj: Any, part: Part, state: Any) -> None:
+    def _decode(self, obj: Any, part: Part, state: Any, migrated: bool = False) -> None:
         with _occupied(obj):
-            if part.setstate is not None:
+            if self.is_module and part.setstate is not None:
+                vars(self.cls)[MODULE].set_state(obj, state, migrated)
+            elif part.setstate is not None:
                 part.setstate(obj, state)
                 refuse_changed(obj, self.cls, state, f"class {dotted(self.cls)}")
             elif state is not None:
@@ -764,7 +788,8 @@ class ClassAdapter:
             for field in (*part.fields, *part.transients):
                 if not field.has_default or (part.kind != FIELDS and not field.transient):
                     continue
-                if field.transient or not has(obj, field.attribute):
+                is_set = self.is_module and has(obj, field.attribute)  # by its constructor
+                if (field.transient and not is_set) or not has(obj, field.attribute):
                     self._put(obj, field.attribute, field.fresh(given, obj))
         if self.caches_hash:
             object.__setattr__(obj, "_attrs_cached_hash", None)

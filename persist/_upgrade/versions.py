@@ -15,7 +15,7 @@ version that its stamps find, else from 1.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -42,6 +42,7 @@ from persist.errors import (
 )
 from persist.ops import Instead
 from persist.registry import Migration, Registry
+from persist.registry._declarations import of_releases
 from persist.schema import Field, Layout, Schema, demangled, mangled
 from persist.tree import ABSENT, LazyArray, Record, is_slots_pair
 
@@ -72,6 +73,7 @@ class VersionPath:
         to: the current version.
         steps: the migrations, in order.
         note: a remark for the report.
+        releases: version -> the releases that write it, where they are declared.
     """
 
     schema: str
@@ -80,6 +82,7 @@ class VersionPath:
     to: int
     steps: tuple[Migration, ...] = ()
     note: str = ""
+    releases: Mapping[int, str] = attrs.field(factory=dict, repr=False)
 
     def __str__(self) -> str:
         text = " → ".join(map(str, (self.found, *(step.to for step in self.steps))))
@@ -331,7 +334,7 @@ def _course(piece: _StatePart, registry: Registry) -> VersionPath:
         where = f", which {schema.qualname} is" if schema.qualname != schema.name else ""
         raise FutureVersionError(
             f"its state has version {piece.version} of {schema.name!r}, and this program knows "
-            f"version {schema.version}.",
+            f"version {schema.version}{of_releases(schema.version, registry.releases(schema.name))}.",
             remedy=f"A newer program wrote it ({piece.how}): install the release that declares "
             f"version {piece.version} of {schema.name!r}{where}, or write the file there with "
             f"versions={{{schema.name!r}: {schema.version}}}.",
@@ -349,7 +352,8 @@ def _course(piece: _StatePart, registry: Registry) -> VersionPath:
     if not note and has_both and piece.version == schema.version:
         is_other = piece.fingerprint != schema.fingerprint
         note = "other fields than the class declares today under the same version" * is_other
-    return VersionPath(schema.name, piece.version, piece.how, schema.version, steps, note)
+    releases = registry.releases(schema.name)
+    return VersionPath(schema.name, piece.version, piece.how, schema.version, steps, note, releases)
 
 
 # What a file says.
