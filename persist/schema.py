@@ -253,6 +253,21 @@ class Layout:
         """The part of the class itself."""
         return self.parts[-1]
 
+    @property
+    def private_owners(self) -> tuple[Part, ...]:
+        """Bases that state no fields, under a class that states none: their private attributes are theirs.
+
+        The class itself first among those of one name, to which Python gives the same mangled names.
+        """
+        if self.codec or not self.leaf.open:
+            return ()
+        names, found = {"", _owner_name(self.cls)}, []
+        for part in reversed(self.parts[:-1]):
+            if part.kind == "inside" and _owner_name(part.cls) not in names:
+                names.add(_owner_name(part.cls))
+                found.append(part)
+        return tuple(found)
+
     def saved(self) -> Iterator[Field]:
         """Yield every declared field that is saved outside a codec."""
         for part in self.parts:
@@ -572,8 +587,18 @@ def mangled(name: str, cls: type) -> str:
     """Return a private name as Python mangles it in the body of a class."""
     if not name.startswith("__") or name.endswith("__"):
         return name
-    owner = cls.__name__.lstrip("_")
+    owner = _owner_name(cls)
     return f"_{owner}{name}" if owner else name
+
+
+def private_prefix(cls: type) -> str:
+    """Return what the private names of a class begin with, as Python mangles them."""
+    return mangled("__x", cls)[:-1]
+
+
+def _owner_name(cls: type) -> str:
+    """The name of a class as Python puts it into private names."""
+    return cls.__name__.lstrip("_")
 
 
 def plain_name(attribute: str, cls: type) -> str:

@@ -341,7 +341,7 @@ def _older_state(states: list[tuple[Any, int, Any]], case: InstanceUpgrade) -> A
         if id(part) not in versions:
             names = tuple(field.name for field in part.fields)
             layers.append(Layer(part.schema.name, version, "", INSIDE, names))
-        elif part.kind == FIELDS and isinstance(state, dict):
+        elif part.kind in (FIELDS, INSIDE) and isinstance(state, dict):
             layers.append(Layer(part.schema.name, version, "", FIELDS, tuple(state)))
             state = tuple(state.values())
         else:

@@ -99,6 +99,7 @@ class TargetPart:
     kind: str
     fields: tuple[Field, ...] = ()
     transients: tuple[Field, ...] = ()
+    owns_private: bool = False  # see `Layout.private_owners`
 
     @property
     def names(self) -> set[str]:
@@ -144,8 +145,10 @@ def target_layout(schema: Schema, registry: Registry) -> TargetLayout:
         dropped = frozenset(field.name for field in part.transients)
         return TargetLayout([part], None, schema.fields is None, dropped)
     layout = registry.layout(schema.cls)
+    owners = layout.private_owners
     parts = [
-        TargetPart(part.schema, part.kind, part.fields, part.transients) for part in layout.parts
+        TargetPart(part.schema, part.kind, part.fields, part.transients, part in owners)
+        for part in layout.parts
     ]
     dropped = frozenset(
         {field.name for part in layout.parts for field in part.transients} | layout.resources.keys()
@@ -382,9 +385,31 @@ def _enveloped(envelope: Envelope, target: TargetLayout, registry: Registry) -> 
     for piece in own:
         piece.part = parts.get(piece.name)
         piece.schema = piece.part.schema if piece.part else registry.schema_for(piece.name)
+        if piece.part is not None and piece.part.owns_private and piece.kind == FIELDS:
+            piece.kind, piece.value, piece.private = INSIDE, None, piece.value
         if piece.kind == INSIDE and not _heir_has_dict(own, piece):
             piece.note = "inside the state of a subclass"
+    _give_private(own, target, registry)
     return pieces
+
+
+def _give_private(pieces: list[_StatePart], target: TargetLayout, registry: Registry) -> None:
+    """Give private fields of bases, which the state of the instance's own class has, to the bases."""
+    leaf = pieces[-1] if pieces else None
+    bases = {
+        piece.name: piece for piece in pieces if piece.part is not None and piece.part.owns_private
+    }
+    if (
+        leaf is None
+        or not bases
+        or type(leaf.value) is not dict
+        or not has_private_names(leaf.value)
+    ):
+        return
+    owners = [one for one in _private_owners(target, registry, tuple) if one[0] in bases]
+    leaf.value, private = split_private(leaf.value, owners)
+    for name, fields in private.items():
+        bases[name].private = {**fields, **bases[name].private}
 
 
 def _refuse_other(
@@ -452,7 +477,8 @@ def _bare(
         set()
     )  # private fields of the instance's own class: no base's stamp sees them
     if isinstance(value, dict) and has_private_names(value):
-        if version is None and all(part.kind == FIELDS for part in target.parts):
+        has_fields = all(part.kind == FIELDS or part.owns_private for part in target.parts)
+        if version is None and has_fields:
             value, private = split_private(value, _private_owners(target, registry, owners))
             leaf = private.pop(target.leaf.schema.name, {})
             value.update(leaf)
@@ -870,6 +896,8 @@ def _sort(case: InstanceUpgrade, unknown: str) -> None:
     found: list[tuple[TargetPart, dict[Any, Any]]] = []
     for part in target.parts:
         if part.kind == INSIDE:
+            if part.owns_private and private.get(part.schema.name):
+                case.states.append((part, private[part.schema.name]))
             continue
         piece = own.get(part.schema.name)
         if part.kind == CODEC:
