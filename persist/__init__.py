@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         stamp,
         supported,
     )
+    from persist.security import scan
     from persist.tree import Record
     from persist.versioned import Versioned, downgrade, resource
 
@@ -58,6 +59,7 @@ _HOMES = {
     "resource": "persist.versioned",
     "restore": "persist._api.restore",
     "save": "persist._api.save",
+    "scan": "persist.security",
     "stamp": "persist.registry",
     "supported": "persist.registry",
 }
@@ -86,6 +88,7 @@ __all__ = [
     "resource",
     "restore",
     "save",
+    "scan",
     "stamp",
     "supported",
 ]

@@ -369,9 +369,7 @@ class _Decoder:
         ):  # tensors were keys; no array has a hash
             items = [_keyed(item) for item in items]
         for item in items:
-            if type(item) not in _CHEAP:
-                self.check_key(item)
-            elif type(item) is int and item.bit_length() > _LONG:
+            if type(item) not in _CHEAP or (type(item) is int and item.bit_length() > _LONG):
                 self.check_key(item)
         if len(items) >= _COLLIDING:
             ((_, most),) = Counter(map(hash, items)).most_common(1)
