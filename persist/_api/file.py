@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from persist._api.detect import read
 from persist._runtime.gc_pause import collector_paused
-from persist._trees.paths import PackView, PathMapping, described, is_array
+from persist._trees.paths import (
+    PackView,
+    PathMapping,
+    described,
+    is_array,
+    shared_references,
+)
 from persist._wire.base.source import Source
 from persist.errors import (
     ChoiceWarning,
@@ -181,14 +187,18 @@ class File:
 
     @functools.cached_property
     def structure(self) -> dict[str, Any]:
-        """JSON-able description of what is no array, such as a config, graph nodes, the globals named."""
+        """JSON-able description of what is no array: a config, graph nodes, the globals named.
+
+        ``shared`` has the further paths of containers that are listed at their shortest path.
+        """
         structure = self._content.structure
         if callable(structure):
             with collector_paused():
                 structure = structure()
         keys: dict[str, str] = {}
         seen = described(self._written, self.looker, self._source.limits.paths, keys)
-        beside = {"objects": seen, "key_classes": keys}
+        shared = shared_references(self._written, self.looker, self._source.limits.paths)
+        beside = {"objects": seen, "key_classes": keys, "shared": shared}
         return {
             **structure,
             **{name: described_part for name, described_part in beside.items() if described_part},

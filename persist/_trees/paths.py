@@ -38,7 +38,16 @@ from persist.tree import (
     step_of,
 )
 
-__all__ = ["PackView", "PathMapping", "described", "is_array", "spending", "step_of"]
+__all__ = [
+    "PackView",
+    "PathMapping",
+    "described",
+    "is_array",
+    "is_series",
+    "shared_references",
+    "spending",
+    "step_of",
+]
 
 Steps = list[tuple[str, Any]]
 
@@ -954,6 +963,58 @@ def described(
                 keys[path] = f"{keys[path]}, {name}" if path in keys else name
         todo += [((parents, step), item) for step, item in reversed(steps)]
     return structures
+
+
+def shared_references(tree: Any, looker: PackView, most: int) -> dict[str, str]:
+    """Return further paths to containers that are listed at their shortest path only.
+
+    Args:
+        tree: the tree.
+        looker: returns the leaf and the children of a value.
+        most: the largest number of references that are followed.
+
+    Returns:
+        Path of a reference -> the shortest path of what it refers to; of at most 1,000.
+    """
+    found: dict[str, str] = {}
+    top = _as_root(tree, looker)
+    level = [looker.through(top)]
+    above: dict[int, tuple[int, str]] = {}
+    entered, edges = {id(level[0])}, 0
+    empty: set[int] = set()  # sequences of plain values and the like, which are leaves
+    while level and edges < most and len(found) < _REFERENCES:
+        following = []
+        for holder in level:
+            for step, value in looker.look(holder)[1]:
+                edges += 1
+                if type(value) in _PLAIN_KINDS or id(value) in empty or _ends(value):
+                    continue
+                value = looker.through(value)
+                if isinstance(value, _SCALARS) or id(value) in empty:
+                    continue
+                if id(value) not in entered:
+                    if looker.look(value)[0] is not ABSENT:  # listed at every reference
+                        empty.add(id(value))
+                    entered.add(id(value))
+                    above[id(value)] = (id(holder), step)
+                    following.append(value)
+                elif len(found) < _REFERENCES:
+                    base = _spelled(above, id(holder))
+                    found[f"{base}/{step}" if base else step] = _spelled(above, id(value))
+        level = following
+    return found
+
+
+_REFERENCES = 1000
+
+
+def _spelled(above: dict[int, tuple[int, str]], key: int) -> str:
+    """The path of a container by the last steps to it and to those above it."""
+    steps: list[str] = []
+    while key in above:
+        key, step = above[key]
+        steps.append(step)
+    return "/".join(reversed(steps))
 
 
 def _path_of(parents: tuple[Any, str] | None) -> str:
