@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from persist.errors import PersistError
     from persist.registry import (
         Registry,
+        accept_releases,
         alias,
         constant,
         migration,
@@ -45,6 +46,7 @@ _HOMES = {
     "Registry": "persist.registry",
     "Report": "persist._restore.match",
     "Versioned": "persist.versioned",
+    "accept_releases": "persist.registry",
     "alias": "persist.registry",
     "constant": "persist.registry",
     "downgrade": "persist.versioned",
@@ -74,6 +76,7 @@ __all__ = [
     "Report",
     "Versioned",
     "__version__",
+    "accept_releases",
     "alias",
     "constant",
     "downgrade",

@@ -101,11 +101,12 @@ def _joined(at: str, path: str) -> str:
 
 def _below(file: File, at: str) -> Mapping[str, Any]:
     """The arrays of a part of a file, by their names below it."""
+    arrays = file._arrays_at_every_path
     if not at:
-        return file.arrays
+        return arrays
     return {
-        name[len(at) + 1 :]: file.arrays[name]
-        for name in file.arrays
+        name[len(at) + 1 :]: arrays[name]
+        for name in arrays
         if name == at or name.startswith(f"{at}/")
     }
 

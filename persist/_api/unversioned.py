@@ -15,6 +15,7 @@ from persist._torch_modules.classes import MODULE
 from persist._torch_modules.states import normal_state
 from persist._trees.copier import records_in
 from persist._trees.paths import PackView
+from persist._upgrade.versions import plain_state
 from persist.errors import PersistError, UnknownSchemaError
 from persist.registry import Registry
 from persist.tree import ABSENT, Global, Record, step_of
@@ -127,7 +128,7 @@ def assume(tree: Any, version: int, registry: Registry) -> None:
         schema = registry.schema_for(registry.resolve(record.qualname))
         if schema is None or record.version is not None or unwrap(record.state) is not None:
             continue
-        if not registry.stamp_of(schema.name, record.state)[1].startswith("stamp"):
+        if not registry.stamp_of(schema.name, plain_state(record.state))[1].startswith("stamp"):
             record.version = version
 
 

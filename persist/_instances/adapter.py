@@ -41,6 +41,8 @@ from persist._instances.builtin_bases import (
 from persist._instances.constants import NAMED, ConstantRef, constant_of, refusal, unknown_constant
 from persist._instances.machinery import is_machinery, refuse_changed, refuse_machinery
 from persist._instances.resources import stored
+from persist._instances.undeclared import keep, kept_by, undeclared_by
+from persist._instances.unfinished import refuse
 from persist._layouts.checks import check_case
 from persist._torch_modules.classes import MODULE
 from persist._upgrade.compiled import COMPILE_AFTER
@@ -149,6 +151,7 @@ def adapter_of(cls: type, registry: Registry | None = None) -> ClassAdapter:
     adapter = vars(cls).get("_persist_adapter")
     if adapter is not None and adapter.cls is cls:
         return cast(ClassAdapter, adapter)
+    refuse(cls)
     declared = vars(cls).get(_schema.DECLARED)
     if isinstance(declared, Declared):
         adapter = ClassAdapter(cls, declared.registry)
@@ -205,6 +208,7 @@ class ClassAdapter:
             for field in self.layout.saved()
         )
         self.own_reduce = _own_reduce(cls)
+        self.undeclared = undeclared_by(self.layout)
         # Of modules of torch, which their constructor makes: see `persist._instances.modules`.
         self.is_module = MODULE in vars(cls) and vars(cls).get(_schema.OWN_GETSTATE) is not None
         self.completes = bool(
@@ -324,6 +328,10 @@ class ClassAdapter:
                 own, value = tuple(field.name for field in part.fields), None
             names.append(own)
             values.append(value)
+        more = self.undeclared.saved(obj) if self.undeclared is not None else None
+        if more:
+            names[-1] = (*names[-1], *more)
+            values[-1] = (*values[-1], *more.values())
         return names, values
 
     def _coded(self, part: Part, obj: Any) -> Any:
@@ -687,6 +695,10 @@ class ClassAdapter:
             given.update(state)
         for name, value in extra.items():
             self._put_undeclared(obj, name, self._resolved(value), self.cls)
+        if extra and self.undeclared is not None:
+            if not self.undeclared.has_kept:
+                compiled_current.uninstall(self)
+            self.undeclared.keep(obj, extra)
         self._complete(obj, given, validate)
 
     def _decode(self, obj: Any, part: Part, state: Any, migrated: bool = False) -> None:
@@ -829,6 +841,9 @@ class ClassAdapter:
                 object.__setattr__(new, name, value)
             elif codec_owned is None or name in codec_owned:
                 object.__setattr__(new, name, again(value))
+        kept = kept_by(obj)
+        if kept:
+            keep(new, kept)
         if issubclass(self.builtin, defaultdict):
             new.default_factory = obj.default_factory
         if not hasattr(obj, "__dict__"):

@@ -20,6 +20,7 @@ import numpy as np
 from persist import versioned
 from persist._instances.adapter import adapter_of, refuse_class
 from persist._instances.builtin_bases import builtin_of
+from persist._instances.unfinished import refuse
 from persist._objects.rows import ColumnExtractor, SeenRows, Short, field_access
 from persist._objects.snapshot import Copies, Memory
 from persist._torch_modules.classes import unwrapped
@@ -123,6 +124,9 @@ class _Flattener(Driver):
             if self._takers is not None:
                 row = self._met.known().get(id(value)) or self._taker(kind).take(value)
                 return self._other(value) if row is None else (row, None)
+            undeclared = short[2].undeclared
+            if undeclared is not None and undeclared.is_odd(value):
+                return self._other(value)
             return self._plain_record(value, *short)
         return self._other(value)
 
@@ -313,6 +317,7 @@ class _Flattener(Driver):
         record = numpy_random.record_of(value)
         if record is not None:
             return None, self._as_record(value, record)
+        refuse(kind)
         refused = versioned.refusal(value, self._registry)
         if refused:
             raise SchemaError(refused[:1].upper() + refused[1:], where=self.path or None)
