@@ -31,6 +31,11 @@ __all__ = [
 ]
 
 _WILD = "*?["
+# Names that begin so are those of tensors, shapes and devices, in all releases of torch.
+_TENSORS = (
+    "torch._utils.", "torch._tensor.", "torch.tensor.", "torch.autograd.", "torch.nn.parameter.", "torch.nn.Parameter",
+    "torch.storage.", "torch.Size", "torch.device", "torch.serialization.",
+)  # fmt: skip
 
 
 class Trust:
@@ -74,8 +79,11 @@ class Trust:
     def wants_objects_of(self, qualname: str) -> bool:
         """Whether any class of the same package is trusted: its objects hold each other.
 
-        A plain array in the place of one (what a pack makes of it) is then no substitute.
+        A plain array in the place of one (what a pack makes of it) is then no substitute; of torch it is, since
+        tensors are arrays here, whichever function makes them.
         """
+        if qualname.startswith(_TENSORS):
+            return False
         return qualname.partition(".")[0] in self._packages
 
 
