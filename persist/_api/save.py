@@ -53,7 +53,7 @@ def save(
         obj: plain values, arrays, records, instances of declared classes, in any structure.
         target: a path, or an open binary file.
         format: "persist", the container that NumPy alone can open (`docs/container.md`);
-            "pickle", "npz", "safetensors", "torch", "theano-zip".
+            "pickle", "npz", "safetensors", "torch", "theano-zip"; "keras" for a model of Keras 3.
         durable: wait until the disk has it (fsync of file and folder).
         metadata: JSON-able, kept beside the object.
         compress: "zstd" or "deflate", for each array; none by default.
@@ -123,6 +123,10 @@ def _save(
     writer = writer_of(format)
     wanted: dict[str, Any] = {"metadata": metadata, "compress": compress, "protocol": protocol}
     options = {name: value for name, value in wanted.items() if value is not None}
+    if writer.is_model:
+        with _writing(target, durable) as file:
+            writer.write(obj, file, **options)
+        return
     if writer.is_pickle and not versions:
         from persist._objects.flatten import flatten, reduced
 

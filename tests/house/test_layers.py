@@ -36,7 +36,7 @@ def floors() -> list[tuple[int, str]]:
 def modules() -> dict[str, Path]:
     """Dotted name -> file, of all that is shipped."""
     found = {}
-    for path in [*TOP.glob("persist/**/*.py"), *TOP.glob("migrations/*.py")]:
+    for path in [*TOP.glob("persist/**/*.py"), *TOP.glob("migrations/**/*.py")]:
         parts = list(path.relative_to(TOP).with_suffix("").parts)
         if parts[0] == "migrations":
             parts = ["persist", *parts]
