@@ -11,11 +11,12 @@ Evidence: the sources that each module names; wheels of 2.2 to 3.12 compared (``
 
 from __future__ import annotations
 
-from persist.migrations.keras import _layers, _models, _training
-from persist.migrations.keras._layers import count_of
-from persist.migrations.keras._table import OPTIONS
 from persist.packs import teach
 from persist.registry import Registry
+
+from . import _layers, _models, _training
+from ._layers import count_of
+from ._table import OPTIONS
 
 __all__ = ["OPTIONS", "count_of", "pack", "renames"]
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from persist.errors import RestoreError
-from persist.migrations.keras._steps import array_of, layer, refused
 from persist.tree import Record
+
+from ._steps import array_of, layer, refused
 
 __all__ = [
     "NO_WEIGHTS",
@@ -121,7 +121,7 @@ def time_distributed_dense(state: Any) -> Any:
 
 
 def _scale(state: Any) -> None:
-    from persist.migrations.keras._steps import SlopeOfHardSigmoid
+    from ._steps import SlopeOfHardSigmoid
 
     SlopeOfHardSigmoid("activation", "kernel bias").apply(state)
 
@@ -132,7 +132,9 @@ def maxout(state: Any) -> Any:
     kernel, bias = array_of(state, "kernel"), array_of(state, "bias")
     weights: Any = None
     if state["weights"] is not None:
-        weights = {"kernel": np.ascontiguousarray(kernel.transpose(1, 0, 2)).reshape(kernel.shape[1], -1)}
+        weights = {
+            "kernel": np.ascontiguousarray(kernel.transpose(1, 0, 2)).reshape(kernel.shape[1], -1)
+        }
         if bias is not None:
             weights["bias"] = bias.reshape(-1)
     return sequence(
@@ -237,9 +239,7 @@ def locally_connected(state: Any) -> Any:
     return sequence(state, *parts)
 
 
-def _places(
-    state: Any, kernel: Any, sizes: list[int], steps: list[int], shape: Any
-) -> list[int]:
+def _places(state: Any, kernel: Any, sizes: list[int], steps: list[int], shape: Any) -> list[int]:
     """Rows and columns of the output; the kernel has only their product."""
     if shape is not None and None not in shape[1:]:
         own = shape[2:] if state.get("data_format") == "channels_first" else shape[1:-1]
@@ -284,7 +284,9 @@ def from_cudnn(state: Any) -> None:
         return
     state.setdefault("recurrent_activation", "sigmoid")
     state.setdefault("activation", "tanh")
-    kernels = [one.reshape(-1).reshape(one.shape, order="F") for one in np.split(kernel, gates, axis=1)]
+    kernels = [
+        one.reshape(-1).reshape(one.shape, order="F") for one in np.split(kernel, gates, axis=1)
+    ]
     recurrents = [one.T for one in np.split(recurrent, gates, axis=1)]
     if gates == 4:
         own = bias[: 4 * units] + bias[4 * units :]
@@ -363,12 +365,12 @@ def merge(state: Any) -> Any:
     elif mode in ("dot", "cos"):
         axes = state.get("dot_axes", -1)
         made = _as(state, "Dot", axes=axes, normalize=mode == "cos")
-        if mode == "cos" and state.get("has_axis", True):  # an axis of length 1 is put in (`Merge.call` of keras/engine/topology.py)
+        if mode == "cos" and state.get(
+            "has_axis", True
+        ):  # an axis of length 1 is put in (`Merge.call` of keras/engine/topology.py)
             made["then"] = layer("Reshape", target_shape=[1, 1])
     else:
         raise refused(f"mode={mode!r}", "no layer of today does this.")
     if isinstance(state.get("layers"), list):
         made["branches"] = state["layers"]
     return made
-
-

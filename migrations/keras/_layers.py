@@ -15,21 +15,23 @@ from __future__ import annotations
 from typing import Any
 
 from persist import ops
-from persist.migrations.keras import _composed, _table
-from persist.migrations.keras._steps import (
+from persist._runtime.lazy_regex import regex
+from persist.registry import Registry
+
+from . import _composed, _table
+from ._steps import (
     Axes,
     Expect,
     JoinGates,
-    Rotate,
     Known,
     Objects,
     Roles,
+    Rotate,
     SlopeOfHardSigmoid,
     array_of,
     by,
     refused,
 )
-from persist.registry import Registry
 
 __all__ = ["count_of", "register"]
 
@@ -60,7 +62,9 @@ ROLES_OF_2 = {
     "Conv1D": "kernel bias?use_bias",
     "Conv2D": "kernel bias?use_bias",
     "Conv3D": "kernel bias?use_bias",
-    **dict.fromkeys(("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"), "kernel bias?use_bias"),
+    **dict.fromkeys(
+        ("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"), "kernel bias?use_bias"
+    ),
     **dict.fromkeys(("LocallyConnected1D", "LocallyConnected2D"), "kernel bias?use_bias"),
     **dict.fromkeys(
         ("SeparableConv1D", "SeparableConv2D"), "depthwise_kernel pointwise_kernel bias?use_bias"
@@ -150,7 +154,9 @@ _MERGES = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Conc
 def register(pack: Registry) -> None:
     """Register the schemas, steps and new names of all layers."""
     for old, new in RENAMED.items():
-        pack.alias(f"keras.layers.{old}", f"keras.layers.{new}", since="2.0", evidence="see _layers.py")
+        pack.alias(
+            f"keras.layers.{old}", f"keras.layers.{new}", since="2.0", evidence="see _layers.py"
+        )
     for kind in [*_table.OPTIONS, *_table.OLD_OPTIONS]:
         if kind not in _OWN and kind != "InputLayer":
             _register(pack, kind, [*_first_steps(kind)], [*_second_steps(kind)])
@@ -158,7 +164,9 @@ def register(pack: Registry) -> None:
     for kind, (reason, instead) in GONE.items():
         pack.register(f"keras.layers.{kind}", version=NOW)
         for version in (3, 10, 20):
-            pack.migration(f"keras.layers.{kind}", version, _gone(reason, instead), to=_next(version))
+            pack.migration(
+                f"keras.layers.{kind}", version, _gone(reason, instead), to=_next(version)
+            )
     if "Lambda" in _table.OPTIONS:
         pack.register("keras.layers.Lambda", version=NOW)
 
@@ -517,7 +525,9 @@ def _without_cudnn(state: Any) -> None:
 _UNROLLED = Expect("time_major", (False, None), "Keras 3 has the batch first.",
                    "Transpose the input, and build the layer without time_major.")  # fmt: skip
 _RNN_HARD = {
-    "LSTM": SlopeOfHardSigmoid("recurrent_activation", "kernel recurrent_kernel bias", (4, (0, 1, 3))),
+    "LSTM": SlopeOfHardSigmoid(
+        "recurrent_activation", "kernel recurrent_kernel bias", (4, (0, 1, 3))
+    ),
     "GRU": SlopeOfHardSigmoid("recurrent_activation", "kernel recurrent_kernel bias", (3, (0, 1))),
 }
 
@@ -550,8 +560,33 @@ def _relu(state: Any) -> None:
         state[name] = 0.0 if value is None else value
 
 
+# Releases of Keras for several backends; those of tf.keras up to 2.3 end in "-tf".
+_OF_SEVERAL_BACKENDS = regex(r"2\.[0-3]\.\d+")
+
+
+def _bilinear(state: Any) -> None:
+    """interpolation='bilinear' has its samples at the centers of pixels, except in Keras for several backends"""
+    release = state.get("release")
+    if state.get("interpolation") == "bilinear" and _OF_SEVERAL_BACKENDS.fullmatch(release or ""):
+        raise refused(
+            "interpolation='bilinear'",
+            f"Keras {release} samples at the corners of pixels, Keras 3 at their centers.",
+            "Write the layer with an operation of the backend, and fill it with persist.restore.",
+        )
+
+
+def _units_stated(state: Any) -> None:
+    """units must be stated, which Keras 2.0 left out of the configurations of cells"""
+    if "units" not in state:
+        raise refused(
+            "units",
+            "the file does not state the options of the cell.",
+            "Build the layer anew, and fill it with persist.restore.",
+        )
+
+
 _RNN_2 = [_UNROLLED, ops.drop("input_spec", "zero_output_for_mask", optional=True)]
-_CELL = [ops.drop("implementation", optional=True)]
+_CELL = [by(_units_stated), ops.drop("implementation", optional=True)]
 _BEFORE_ROLES: dict[str, list[ops.Op]] = {
     "LSTM": [by(_without_cudnn)],
     "GRU": [by(_without_cudnn), by(_reset_after)],
@@ -566,14 +601,8 @@ _OF_2: dict[str, list[ops.Op]] = {
     "Dense": [_HARD],
     "Conv1D": [_HARD], "Conv2D": [_HARD], "Conv3D": [_HARD],
     "Conv2DTranspose": [_HARD], "Conv3DTranspose": [_HARD], "Conv1DTranspose": [_HARD],
-    **dict.fromkeys(
-        ("DepthwiseConv1D", "DepthwiseConv2D"),
-        [_HARD, ops.drop("filters", optional=True), _OF_BASE_CLASS],
-    ),
-    **dict.fromkeys(
-        ("SeparableConv1D", "SeparableConv2D"),
-        [SlopeOfHardSigmoid("activation", "pointwise_kernel bias"), _OF_BASE_CLASS],
-    ),
+    **{f"DepthwiseConv{n}D": [_HARD, ops.drop("filters", optional=True), _OF_BASE_CLASS] for n in (1, 2)},
+    **{f"SeparableConv{n}D": [SlopeOfHardSigmoid("activation", "pointwise_kernel bias"), _OF_BASE_CLASS] for n in (1, 2)},
     "LocallyConnected1D": [_HARD], "LocallyConnected2D": [_HARD],
     "SimpleRNN": [SlopeOfHardSigmoid("activation", "kernel recurrent_kernel bias"), *_RNN_2],
     "SimpleRNNCell": [SlopeOfHardSigmoid("activation", "kernel recurrent_kernel bias"), *_CELL],
@@ -596,6 +625,7 @@ _OF_2: dict[str, list[ops.Op]] = {
     "ActivityRegularization": [],
     "Flatten": [by(_last)],
     "ReLU": [by(_relu)],
+    "UpSampling2D": [by(_bilinear)],
 }  # fmt: skip
 _COMPOSED = {
     "Conv1D": _composed.padded,

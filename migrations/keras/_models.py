@@ -15,9 +15,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from persist.migrations.keras._steps import by, layer, refused
 from persist.registry import Registry
 from persist.tree import Record
+
+from ._steps import by, layer, refused
 
 __all__ = ["register"]
 
@@ -80,8 +81,13 @@ def _shape_of(record: Record | None) -> tuple[Any, Any]:
 
 # Layer -> the rank of its input, and the axis of its kernel that tells the input's width.
 _IMPLIED = {
-    **{"Dense": (2, 0), "SimpleRNN": (3, 0), "LSTM": (3, 0), "GRU": (3, 0)},
-    **{"Conv1D": (3, 1), "Conv2D": (4, 2), "Conv3D": (5, 3)},
+    "Dense": (2, 0),
+    "SimpleRNN": (3, 0),
+    "LSTM": (3, 0),
+    "GRU": (3, 0),
+    "Conv1D": (3, 1),
+    "Conv2D": (4, 2),
+    "Conv3D": (5, 3),
 }
 
 
@@ -139,7 +145,9 @@ def _branched(state: Any, layers: dict[str, Record]) -> Record:
         own = []
         for one in starts:
             start = _input(
-                _free(one["name"], {**made, **layers}), one["batch_shape"], one.fields().get("dtype")
+                _free(one["name"], {**made, **layers}),
+                one["batch_shape"],
+                one.fields().get("dtype"),
             )
             made[start["name"]] = start
             own.append([start["name"], 0, 0])
@@ -307,11 +315,21 @@ def graph(state: Any) -> Record:
     )  # fmt: skip
 
 
-_MERGES = {"sum": "Add", "mul": "Multiply", "ave": "Average", "concat": "Concatenate", "max": "Maximum"}
+_MERGES = {
+    "sum": "Add",
+    "mul": "Multiply",
+    "ave": "Average",
+    "concat": "Concatenate",
+    "max": "Maximum",
+}
 
 
 def _sources(
-    node: Any, name: str, layers: dict[str, Record], nodes: dict[str, Any], ends: dict[str, list[Any]]
+    node: Any,
+    name: str,
+    layers: dict[str, Record],
+    nodes: dict[str, Any],
+    ends: dict[str, list[Any]],
 ) -> list[Any]:
     """What a node takes: one output, or the merge of several."""
     if node.get("input"):

@@ -134,10 +134,18 @@ class Known(Op):
 
 _ALWAYS = {
     *("name", "trainable", "dtype", "weights", "backend", "batch_input_shape", "registered_name"),
+    "release",
     "activity_regularizer",
 }
 _WITHOUT_EFFECT = {
-    *("cache_enabled", "implementation", "consume_less", "input_spec", "build_config", "input_dtype"),
+    *(
+        "cache_enabled",
+        "implementation",
+        "consume_less",
+        "input_spec",
+        "build_config",
+        "input_dtype",
+    ),
     *("input_dim", "input_length", "input_shape", "batch_size", "experimental_run_tf_function"),
     *("node_indices", "tensor_indices"),
 }
@@ -178,7 +186,7 @@ def _initializer(option: str, value: Any, state: Any) -> Any:
         return _INITIALIZERS.get(value, value)
     if not isinstance(value, dict) or "module" in value:
         return value
-    name = value.get("class_name")
+    name = str(value.get("class_name"))
     config = dict(value.get("config") or {})
     config.pop("dtype", None)
     config.pop("partition_info", None)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from persist import ops
-from persist.migrations.keras._steps import by, refused
 from persist.registry import Registry
+
+from ._steps import by, refused
 
 __all__ = ["register"]
 
@@ -96,7 +97,9 @@ def _only(options: set[str]) -> Any:
         for name in list(state):
             if name not in options:
                 if state[name] not in (None, False, 0, 0.0):
-                    raise refused(f"{name}={state[name]!r}", "the current optimizer has no such option.")
+                    raise refused(
+                        f"{name}={state[name]!r}", "the current optimizer has no such option."
+                    )
                 del state[name]
 
     return check
@@ -118,5 +121,10 @@ def _named(value: Any) -> Any:
         config = dict(value.get("config") or {})
         if config.get("reduction") in ("auto", None):
             config["reduction"] = "sum_over_batch_size"
-        return {"module": "keras.losses", "class_name": value["class_name"], "config": config, "registered_name": None}
+        return {
+            "module": "keras.losses",
+            "class_name": value["class_name"],
+            "config": config,
+            "registered_name": None,
+        }
     return value

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from persist._wire.keras import network as wire
 from persist._runtime.lazy_regex import regex
+from persist._wire.keras import network as wire
 from persist.errors import FormatError, MissingExtraError, PersistError, RestoreError
 from persist.tree import Record
 
@@ -80,7 +80,8 @@ def found_in(file: File, weights: File | None = None) -> Found | None:
     if isinstance(names, dict) and not names and weights is None and file.format != "keras-h5":
         names = None
     backend = _backend(file, own, version)
-    network = wire.Network(config, names, source.arrays if names else {}, version, backend)
+    arrays = source.arrays if names else {}
+    network = wire.Network(config, names, arrays, version, backend, release)
     record = wire.network_record(network, _count)
     has_weights = names is not None or file.format == "keras-zip"
     training = _training(structure.get("training_config"), config, version)
@@ -226,8 +227,6 @@ def load_network(file: File, found: Found, trust: Iterable[str]) -> tuple[Any, l
     if note:
         notes.append(note)
     return model, notes
-
-
 
 
 def converted(file: File, weights: File | None, allow_partial: bool) -> tuple[Any, list[str]]:

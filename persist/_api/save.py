@@ -53,7 +53,8 @@ def save(
         obj: plain values, arrays, records, instances of declared classes, in any structure.
         target: a path, or an open binary file.
         format: "persist", the container that NumPy alone can open (`docs/container.md`);
-            "pickle", "npz", "safetensors", "torch", "theano-zip"; "keras" for a model of Keras 3.
+            "pickle", "npy", "npz", "safetensors", "torch", "theano-zip", "mxnet", "hdf5", "keras-h5"
+            (weights as Keras 1 and 2 save them); "keras" for a model of Keras 3.
         durable: wait until the disk has it (fsync of file and folder).
         metadata: JSON-able, kept beside the object.
         compress: "zstd" or "deflate", for each array; none by default.
@@ -244,8 +245,10 @@ def writer_of(format: str) -> Reader:
     if format in able:
         return able[format]
     near = [reader for name, reader in able.items() if name.startswith(f"{format}-")]
-    if len(near) == 1:
-        return near[0]
+    # Of several, the archive: "torch" and "keras" mean what these write today.
+    archives = [reader for reader in near if reader.name == f"{format}-zip"]
+    if len(near) == 1 or archives:
+        return (archives or near)[0]
     raise FormatError(
         f"there is no format {format!r} to write.",
         remedy=f"One of these: {', '.join(sorted(able))}.",

@@ -12,7 +12,6 @@ Evidence: ``deserialize_keras_object`` of ``keras/src/saving/serialization_lib.p
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -25,17 +24,49 @@ __all__ = ["build", "build_current", "compiled", "faults", "keras_or_reason", "r
 
 ACTIVATIONS = {
     *("softmax", "elu", "selu", "softplus", "softsign", "relu", "relu6", "tanh", "sigmoid", "gelu"),
-    *("hard_sigmoid", "linear", "exponential", "swish", "silu", "leaky_relu", "mish", "celu", "glu"),
-    *("hard_silu", "hard_swish", "hard_tanh", "hard_shrink", "log_softmax", "log_sigmoid", "soft_shrink"),
+    *(
+        "hard_sigmoid",
+        "linear",
+        "exponential",
+        "swish",
+        "silu",
+        "leaky_relu",
+        "mish",
+        "celu",
+        "glu",
+    ),
+    *(
+        "hard_silu",
+        "hard_swish",
+        "hard_tanh",
+        "hard_shrink",
+        "log_softmax",
+        "log_sigmoid",
+        "soft_shrink",
+    ),
     *("sparse_plus", "sparse_sigmoid", "sparsemax", "squareplus", "tanh_shrink", "threshold"),
 }
 _INNER = ("layer", "forward_layer", "backward_layer", "cell")
 _MODELS = ("keras.Sequential", "keras.Model")
-_NOT_OPTIONS = ("weights", "backend", "batch_input_shape", "registered_name", "then", "branches")
+_NOT_OPTIONS = (
+    "weights",
+    "backend",
+    "release",
+    "batch_input_shape",
+    "registered_name",
+    "then",
+    "branches",
+)
 # Where classes that a configuration of Keras 3 names may be.
 _MODULES = (
     *("keras.layers", "keras.models", "keras.initializers", "keras.regularizers", "keras.ops"),
-    *("keras.constraints", "keras.optimizers", "keras.losses", "keras.metrics", "keras.activations"),
+    *(
+        "keras.constraints",
+        "keras.optimizers",
+        "keras.losses",
+        "keras.metrics",
+        "keras.activations",
+    ),
     *("keras.dtype_policies", "keras.quantizers", "keras.src.models", "keras.src.layers"),
     *("keras.src.ops", "keras.src.losses", "keras.src.metrics", "keras.src.optimizers"),
     *("keras.random", "keras.src.initializers"),
@@ -258,7 +289,9 @@ def _serialized(record: Record, custom: Mapping[str, Any]) -> dict[str, Any]:
         key = _registered(record, custom)
         return {**_item(None, record.cls.name, config), "registered_name": key}
     if record.qualname.startswith("keras.ops."):
-        return _item(f"keras.src.ops.{record.cls.module.rpartition('.')[2]}", record.cls.name, config)
+        return _item(
+            f"keras.src.ops.{record.cls.module.rpartition('.')[2]}", record.cls.name, config
+        )
     return _item("keras.layers", record.cls.name, config)
 
 
@@ -288,10 +321,12 @@ def _functional(fields: Mapping[str, Any], custom: Mapping[str, Any]) -> dict[st
         "layers": layers,
         "input_layers": _alone(fields["input_layers"]),
         # `get_tensor` counts the calls of a network from 1.
-        "output_layers": _alone([
-            [one[0], one[1] + (names[one[0]].qualname == "keras.Model"), *one[2:]]
-            for one in fields["output_layers"]
-        ]),
+        "output_layers": _alone(
+            [
+                [one[0], one[1] + (names[one[0]].qualname == "keras.Model"), *one[2:]]
+                for one in fields["output_layers"]
+            ]
+        ),
     }
 
 

@@ -66,9 +66,13 @@ def test_a_convolution_of_theano_is_moved_and_rotated(tmp_path: Path) -> None:
     assert layer["padding"] == "valid"
     assert layer["data_format"] == "channels_first"
     assert layer["strides"] == [1, 1]
-    written = next(array for name, array in persist.open(path).arrays.items() if name.endswith("_W"))
+    written = next(
+        array for name, array in persist.open(path).arrays.items() if name.endswith("_W")
+    )
     kernel = np.asarray(written)
-    assert np.array_equal(layer["weights"]["kernel"], kernel[:, :, ::-1, ::-1].transpose(2, 3, 1, 0))
+    assert np.array_equal(
+        layer["weights"]["kernel"], kernel[:, :, ::-1, ::-1].transpose(2, 3, 1, 0)
+    )
 
 
 def test_a_plan_shows_the_steps_of_each_layer(tmp_path: Path) -> None:
@@ -100,7 +104,10 @@ def test_all_that_cannot_be_brought_over_is_listed_with_a_remedy(tmp_path: Path)
         "config": [
             {"class_name": "SReLU", "config": {"name": "one", "batch_input_shape": [None, 4]}},
             {"class_name": "Mine", "config": {"name": "two"}},
-            {"class_name": "Dense", "config": {"name": "three", "output_dim": 2, "activation": "odd"}},
+            {
+                "class_name": "Dense",
+                "config": {"name": "three", "output_dim": 2, "activation": "odd"},
+            },
             {"class_name": "BatchNormalization", "config": {"name": "four", "mode": 2}},
         ],
     }
@@ -154,5 +161,3 @@ def test_convert_names_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFix
     weights = CORPUS / "keras-1.2.2-py27-cnn-weights" / "weights.h5"
     assert main(["convert", str(weights), "--to", "keras", "--out", str(tmp_path / "a.keras")]) == 1
     assert "no network of Keras" in capsys.readouterr().err
-
-

@@ -8,7 +8,7 @@ is renamed or interpreted:
 - a layer is a record ``keras.layers.<class>`` whose fields are its configuration; those within it
   (of a wrapper, a recurrent layer, a ``Merge``) are records, too;
 - ``weights`` of a layer is the list of its arrays in the order of the file, or None if the file has
-  none; ``backend`` is that which wrote them, or None.
+  none; ``backend`` and ``release`` are those that wrote them, or None.
 
 The version of every record is that of its release: 3 for 0.x, 10 for 1.x, 20 for 2.x, 30 for 3.x.
 
@@ -38,7 +38,14 @@ _MODELS = {"Sequential": "keras.Sequential", "Graph": "keras.Graph"}
 # Words of a layer's configuration by which its release is known.
 _OF_1 = {
     *("nb_filter", "nb_row", "border_mode", "dim_ordering", "init", "inner_init", "output_dim"),
-    *("W_regularizer", "subsample", "filter_length", "concat_mode", "inner_activation", "nb_feature"),
+    *(
+        "W_regularizer",
+        "subsample",
+        "filter_length",
+        "concat_mode",
+        "inner_activation",
+        "nb_feature",
+    ),
 }
 _OF_2 = {
     *("kernel_initializer", "units", "filters", "data_format", "use_bias", "padding", "rate"),
@@ -57,6 +64,7 @@ class Network:
         arrays: ``layer/name`` -> array.
         version: of the records, a key of `RELEASES`.
         backend: that wrote the weights, or None.
+        release: of Keras, as the file states it, or None.
     """
 
     config: Any
@@ -64,6 +72,7 @@ class Network:
     arrays: Mapping[str, Any]
     version: int
     backend: str | None = None
+    release: str | None = None
 
 
 def version_of(release: str | None, config: Any) -> int:
@@ -111,6 +120,7 @@ class _Builder:
     def __init__(self, network: Network) -> None:
         self.version = network.version
         self.backend = network.backend
+        self.release = network.release
         self._made = 0
 
     def item(self, item: Any, depth: int) -> Record:
@@ -135,13 +145,14 @@ class _Builder:
         if isinstance(state.get("layers"), list) and kind != "Merge":
             return self._model(kind, state, depth)
         if kind == "Graph":
-            nodes = state.get("nodes") if isinstance(state.get("nodes"), dict) else {}
+            given = state.get("nodes")
+            nodes: dict[str, Any] = given if isinstance(given, dict) else {}
             listed = state.get("node_config") or ()
             order = [one.get("name") for one in listed if isinstance(one, dict)]  # of the weights
             state["layers"] = {
                 name: self.item(nodes[name], depth + 1)
                 for name in dict.fromkeys((*order, *nodes))
-                if isinstance(nodes.get(name), dict)
+                if isinstance(name, str) and isinstance(nodes.get(name), dict)
             }
             return Record("keras.Graph", state, version=self.version)
         for key in _WITHIN:
@@ -155,6 +166,7 @@ class _Builder:
         if kind == "Bidirectional" and isinstance(state.get("layer"), Record):
             state.setdefault("backward_layer", _backwards(state["layer"]))
         state["weights"], state["backend"] = None, self.backend
+        state["release"] = self.release
         module = "keras.layers"
         if isinstance(item.get("registered_name"), str) and ">" in item["registered_name"]:
             state["registered_name"] = item["registered_name"]
@@ -435,7 +447,7 @@ def _is_model(record: Record) -> bool:
 
 
 def _layers(model: Record) -> list[Record]:
-    layers = model["layers"] if "layers" in model else {}
+    layers = model.fields().get("layers")
     return list(layers.values()) if isinstance(layers, dict) else []
 
 

@@ -43,6 +43,8 @@ class KerasHdf5Reader(Reader):
     name = "keras-h5"
     suffixes = (".h5", ".hdf5", ".keras")
     refines = ("hdf5",)
+    writes = True
+    is_flat = True
 
     def claims(self, source: Source) -> str | None:
         if begins_at(source) is None:
@@ -56,6 +58,30 @@ class KerasHdf5Reader(Reader):
         from persist.readers.keras._weights import read_hdf5
 
         return read_hdf5(source, options)
+
+    def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
+        """Write arrays as ``save_weights("x.h5")`` of Keras 1 and 2 does, with h5py.
+
+        The first step of a path is the layer, the rest the weight's name.
+
+        Raises:
+            FormatError: an array is of no layer, or HDF5 cannot hold it.
+            MissingExtraError: h5py is not installed.
+        """
+        if options:
+            raise TypeError(f"keras-h5 knows no option {sorted(options)[0]!r}")
+        from persist._wire.hdf5.writing import write_layers
+
+        layers: dict[str, dict[str, Any]] = {}
+        for path, array in tree.items():
+            layer, _, name = path.partition("/")
+            if not name:
+                raise FormatError(
+                    f"the path {path!r} names no layer.",
+                    remedy='Weights are <layer>/<weight>; format="hdf5" takes any path.',
+                )
+            layers.setdefault(layer, {})[name] = array
+        write_layers(layers, target)
 
 
 class KerasArchiveReader(Reader):

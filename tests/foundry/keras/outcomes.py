@@ -112,7 +112,7 @@ def _is_composed(before: Record, after: Record) -> bool:
         return False
     models = ("keras.Sequential", "keras.Model")
     return any(
-        one.qualname in models and old[name].qualname not in models
+        (one.qualname in models and old[name].qualname not in models)
         or (one.qualname in models and _is_composed(old[name], one))
         for name, one in new.items()
         if name in old
