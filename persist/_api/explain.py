@@ -60,6 +60,13 @@ def explain(
     """
     # Arrays that may be written into, as a load has them: what runs in it may do so.
     with open_writable(source, registry, step=step, **options) as file, collector_paused():
+        network = None
+        if cls is None and not at and assume_version is None:
+            from persist._api import networks
+
+            network = networks.explained(file, trust)
+        if network is not None:
+            return network
         return explain_file(
             file,
             wanted_part(file, cls, at, assume_version),

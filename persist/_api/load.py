@@ -24,7 +24,9 @@ from persist._runtime.gc_pause import collector_paused
 from persist._trees.paths import PackView
 from persist._wire.torch.storage import placed_on
 from persist.errors import (
+    ChoiceWarning,
     MissingExtraError,
+    OpaqueWarning,
     SchemaError,
 )
 from persist.tree import ABSENT, Record
@@ -71,6 +73,7 @@ def load(  # type: ignore[misc]  # the overloads' options are these
     device: Any = None,
     dtype: Any = None,
     live: bool = True,
+    weights: Any = None,
 ) -> Any:
     """Load what was saved, however long ago, as what it is today.
 
@@ -104,9 +107,11 @@ def load(  # type: ignore[misc]  # the overloads' options are these
         dtype: the dtype of torch in which those of floating point are made; likewise.
         live: make objects of installed libraries (pandas, scikit-learn, ...) where a pack knows how
             their states of every release become those of today; False leaves them records.
+        weights: the file of the weights of a Keras network, if ``source`` has its architecture alone.
 
     Returns:
-        The object; of a file of several pickles, the list of them.
+        The object; of a file of several pickles, the list of them. A network that any release of
+        Keras saved is a model of Keras 3, where that is installed, and else its arrays.
 
     Raises:
         FormatError: the file cannot be read.
@@ -117,7 +122,8 @@ def load(  # type: ignore[misc]  # the overloads' options are these
     Warns:
         OpaqueWarning: once for each class that stayed a record, with the cure.
         DamageWarning: once for each thing that was wrong with the file and passed over.
-        ChoiceWarning: the source is a folder of several things, of which one was chosen.
+        ChoiceWarning: the source is a folder of several things, of which one was chosen; or what
+            belongs to a network was left out.
     """
     from persist._api.unversioned import check_is
     from persist._layouts import checks
@@ -138,7 +144,10 @@ def load(  # type: ignore[misc]  # the overloads' options are these
         looker = file.looker if arrays == "torch" else None
         is_all = cls is None and not at and assume_version is None
         tree = ABSENT if is_all else wanted_part(file, cls, at, assume_version)
-        if migrate:
+        model = _network(file, weights, trust) if is_all and migrate and live else ABSENT
+        if model is not ABSENT:
+            value = model
+        elif migrate:
             value = load_file(
                 file,
                 trust,
@@ -163,6 +172,38 @@ def _as_written(file: File, tree: Any, **options: Any) -> Any:
     from persist._objects.build import build
 
     return build(tree, file.knowledge, file=file.path, is_known=file.is_known, **options)
+
+
+def _network(file: File, weights: Any, trust: Iterable[str]) -> Any:
+    """The living model of a file of Keras, or ABSENT where it has none or Keras is not here."""
+    from persist._api import networks
+
+    if not networks.may_have_one(file):
+        return ABSENT
+    with contextlib.ExitStack() as stack:
+        other = None if weights is None else stack.enter_context(open(weights))
+        found = networks.found_in(file, other)
+        if found is None:
+            return ABSENT
+        reason = networks.why_not(found)
+        if reason:
+            warnings.warn(
+                f"{file.name}: the network is given as its arrays and values: {reason}.",
+                OpaqueWarning,
+                stacklevel=3,
+            )
+            return ABSENT
+        if not found.has_weights:
+            warnings.warn(
+                f"{file.name}: it holds an architecture without weights; those of the model are "
+                "initial. Fill it with persist.restore, or give weights=.",
+                ChoiceWarning,
+                stacklevel=3,
+            )
+        model, notes = networks.load_network(file, found, trust)
+        for note in notes:
+            warnings.warn(f"{file.name}: {note}", ChoiceWarning, stacklevel=3)
+        return model
 
 
 def load_file(

@@ -58,7 +58,8 @@ def save(
         obj: plain values, arrays, records, instances of declared classes, in any structure.
         target: a path, or an open binary file.
         format: "persist", the container that NumPy alone can open (`docs/container.md`);
-            "pickle", "npz", "safetensors", "torch", "theano-zip".
+            "pickle", "npy", "npz", "safetensors", "torch", "theano-zip", "mxnet", "hdf5", "keras-h5"
+            (weights as Keras 1 and 2 save them); "keras" for a model of Keras 3.
         durable: wait until the disk has it (fsync of file and folder).
         metadata: JSON-able, kept beside the object.
         compress: "zstd" or "deflate", for each array; none by default.
@@ -133,6 +134,10 @@ def _save(
     writer = writer_of(format)
     wanted: dict[str, Any] = {"metadata": metadata, "compress": compress, "protocol": protocol}
     options = {name: value for name, value in wanted.items() if value is not None}
+    if writer.is_model:
+        with _writing(target, durable) as file:
+            writer.write(obj, file, **options)
+        return
     if writer.is_pickle and not versions:
         from persist._objects.flatten import flatten, reduced
 
@@ -279,8 +284,10 @@ def writer_of(format: str) -> Reader:
     if format in able:
         return able[format]
     near = [reader for name, reader in able.items() if name.startswith(f"{format}-")]
-    if len(near) == 1:
-        return near[0]
+    # Of several, the archive: "torch" and "keras" mean what these write today.
+    archives = [reader for reader in near if reader.name == f"{format}-zip"]
+    if len(near) == 1 or archives:
+        return (archives or near)[0]
     raise FormatError(
         f"there is no format {format!r} to write.",
         remedy=f"One of these: {', '.join(sorted(able))}.",

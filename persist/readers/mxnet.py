@@ -22,12 +22,12 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import IO, Any
 
 from persist._runtime.lazy_regex import regex
 from persist._wire.base.numbered_steps import Step, chosen
 from persist._wire.base.source import Source
-from persist._wire.mxnet.ndarray_list import LIST_MAGIC, read_list
+from persist._wire.mxnet.ndarray_list import LIST_MAGIC, read_list, write_list
 from persist.errors import DamagedFileError, FormatError
 from persist.readers.base import Content, Options, Reader
 from persist.tree import Record
@@ -45,6 +45,8 @@ class MXNetReader(Reader):
 
     name = "mxnet"
     suffixes = (".params", ".nd")
+    writes = True
+    is_flat = True
 
     def claims(self, source: Source) -> str | None:
         if source.kind == "prefix":
@@ -85,6 +87,16 @@ class MXNetReader(Reader):
         elif options.step is not None:
             chosen([], options.step, source.name)
         return _with_symbol(content, symbol, source, prefix, steps)
+
+    def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
+        """Write arrays by name, as ``mx.nd.save`` does.
+
+        Raises:
+            FormatError: an array has a type that MXNet lacks.
+        """
+        if options:
+            raise TypeError(f"mxnet knows no option {sorted(options)[0]!r}")
+        write_list(tree, target)
 
 
 def _epochs(source: Source, prefix: str) -> list[Step]:

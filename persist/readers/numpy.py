@@ -111,6 +111,8 @@ class NpyReader(Reader):
     name = "npy"
     suffixes = (".npy",)
     is_sure = True
+    writes = True
+    is_flat = True
 
     def claims(self, source: Source) -> str | None:
         if source.kind != "file" or source.head(len(MAGIC)) != MAGIC:
@@ -135,6 +137,23 @@ class NpyReader(Reader):
             damage=reading.damage,
             globals=reading.globals,
         )
+
+    def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
+        """Write one array, as ``numpy.save`` does.
+
+        Raises:
+            FormatError: there are several, or none.
+        """
+        if options:
+            raise TypeError(f"npy knows no option {sorted(options)[0]!r}")
+        if len(tree) != 1:
+            names = ", ".join(repr(name) for name in list(tree)[:8])
+            raise FormatError(
+                f"npy holds one array, and here are {len(tree):,}{': ' * bool(names)}{names}.",
+                remedy='Save them with format="npz", or one of them alone.',
+            )
+        (array,) = tree.values()
+        np.save(target, np.asarray(array), allow_pickle=False)
 
 
 def _in_a_row(source: Source, reading: _Reading) -> list[Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).parents[2]
-SOURCES = sorted([*TOP.glob("persist/**/*.py"), *TOP.glob("migrations/*.py")])
+SOURCES = sorted([*TOP.glob("persist/**/*.py"), *TOP.glob("migrations/**/*.py")])
 
 pytestmark = pytest.mark.checkout
 

@@ -23,16 +23,18 @@ was never filled: nothing follows it.
 from __future__ import annotations
 
 import math
-from typing import Any
+import struct
+from collections.abc import Mapping
+from typing import IO, Any
 
 import numpy as np
 
-from persist._wire.base.ml_dtypes import decodable, extended
+from persist._wire.base.ml_dtypes import decodable, dtype_name, encoded, extended
 from persist._wire.base.source import Cursor, Source
-from persist.errors import DamagedFileError
+from persist.errors import DamagedFileError, FormatError
 from persist.tree import LazyArray, Record
 
-__all__ = ["LIST_MAGIC", "read_array", "read_list"]
+__all__ = ["LIST_MAGIC", "read_array", "read_list", "write_list"]
 
 LIST_MAGIC = b"\x12\x01" + bytes(14)
 
@@ -209,3 +211,42 @@ def _scatter(
 def _within(indices: np.ndarray[Any, Any], size: int, what: str) -> None:
     if len(indices) and (indices.min() < 0 or indices.max() >= size):
         raise ValueError(f"a {what} index lies outside of 0 to {size:,}")
+
+
+def write_list(arrays: Mapping[str, Any], target: IO[bytes]) -> None:
+    """Write arrays and their names, as `mx.nd.save` does.
+
+    Each is written as V2, which MXNet reads from 0.12 on. V2 has no arrays without dimensions or of
+    size 0: those are written as V3, which MXNet reads from 1.6 on, after ``mx.npx.set_np()``.
+
+    Raises:
+        FormatError: an array has a type that MXNet lacks.
+    """
+    target.write(LIST_MAGIC + struct.pack("<Q", len(arrays)))
+    for name, array in arrays.items():
+        data, flag = _encoded(array, name)
+        is_odd = not data.shape or 0 in data.shape
+        target.write(struct.pack("<I", _V3 if is_odd else _V2))
+        target.write(struct.pack(f"<ii{data.ndim}q", _DENSE, data.ndim, *data.shape))
+        target.write(struct.pack("<iii", 1, 0, flag))  # on the processor, the first one
+        target.write(data.tobytes())
+    target.write(struct.pack("<Q", len(arrays)))
+    for name in arrays:
+        text = name.encode("utf-8", "surrogateescape")
+        target.write(struct.pack("<Q", len(text)) + text)
+
+
+def _encoded(array: Any, name: str) -> tuple[np.ndarray[Any, Any], int]:
+    """The array in little-endian order, and the flag of its type."""
+    if dtype_name(array.dtype) == "bfloat16":
+        return encoded(array), _BFLOAT16
+    data = np.asarray(array)
+    kind = data.dtype.newbyteorder("<")
+    for flag, known in enumerate(_DTYPES):
+        if kind == np.dtype(known).newbyteorder("<"):
+            return np.ascontiguousarray(data, dtype=kind).reshape(data.shape), flag
+    raise FormatError(
+        f"MXNet has no arrays of {data.dtype}.",
+        where=f"at {name!r}",
+        remedy="Convert the array to a type of MXNet, or save it in another format.",
+    )
