@@ -247,7 +247,7 @@ class Survey:
         if form != FORM:
             raise PersistError(
                 "this is no survey." if form is None else f"the survey is of form {form!r}.",
-                remedy="Make one with `persist survey FOLDER --json > survey.json`.",
+                remedy="Make one with `persist survey FOLDER --save survey.json`.",
             )
         try:
             return cls(
@@ -261,7 +261,7 @@ class Survey:
         except (KeyError, TypeError, ValueError) as error:
             raise PersistError(
                 f"the survey is damaged ({type(error).__name__}: {error}).",
-                remedy="Make it again with `persist survey FOLDER --json > survey.json`.",
+                remedy="Make it again with `persist survey FOLDER --save survey.json`.",
             ) from error
 
 
