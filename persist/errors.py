@@ -37,6 +37,7 @@ __all__ = [
     "UnknownFormatError",
     "UnknownPathError",
     "UnknownSchemaError",
+    "UnsavedAttributeWarning",
     "UnsupportedVersionError",
     "UntrustedError",
 ]
@@ -148,7 +149,7 @@ class ReleaseError(SchemaError):
 
 
 class IrreversibleError(SchemaError):
-    """A step has no inverse, so the older state cannot be written."""
+    """A step has no inverse, or the older state cannot hold everything, so it cannot be written."""
 
 
 class MigrationFailedError(SchemaError):
@@ -199,6 +200,10 @@ class OpaqueWarning(UserWarning):
 
 class UnknownFieldWarning(UserWarning):
     """An old state has fields that the current class does not declare; they were dropped."""
+
+
+class UnsavedAttributeWarning(UserWarning):
+    """Instances have attributes that are not fields of their class; they were not saved."""
 
 
 class LayoutWarning(UserWarning):

@@ -40,6 +40,7 @@ from persist._instances.builtin_bases import make_array as _array
 from persist._instances.constants import constant_of, refusal
 from persist._instances.constants import make_constant as _constant
 from persist._instances.resources import Resource, loading_from, resource
+from persist._torch_modules.classes import is_module_class
 from persist._upgrade.downgrade import Downgraded, downgrade_record
 from persist.errors import SchemaError
 from persist.registry import Registry, default_registry
@@ -90,7 +91,7 @@ class Versioned:
         version: of the class's own state.
         schema: the name of its schema.
         registry: where it belongs; None is the default registry.
-        layout: the fingerprint of its layout (`persist lock --write-layouts`); where the layout is
+        layout: the fingerprint of its layout (``persist lock --write-layouts``); where the layout is
             another, the class statement fails.
         release: the releases of the package that write this version (PEP 440: ``>=1.2,<2``).
     """
@@ -174,6 +175,10 @@ def _declare(
     if version is None and schema is None and registry is None and isinstance(before, Declared):
         declared = before
     else:
+        if is_module_class(cls):
+            from persist._instances.modules import version_of
+
+            version = version_of(cls, version)
         version = 1 if version is None else version
         if type(version) is not int or version < 1:
             raise SchemaError(
@@ -192,6 +197,10 @@ def _declare(
         setattr(cls, _schema.DECLARED, declared)
     cls._persist_adapter = None  # type: ignore[attr-defined]
     _take_setstate(cls)
+    if is_module_class(cls):
+        from persist._instances import modules
+
+        modules.declare(cls, declared)
     declared.registry.declare(cls)
     if declared.layout is not None:
         from persist._layouts.checks import check_head

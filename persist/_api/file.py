@@ -117,7 +117,9 @@ class File:
     @functools.cached_property
     def looker(self) -> PackView:
         """How the tree looks through those packs."""
-        return PackView(lambda *asked: _view(self.knowledge, *asked), self._tree_of)
+        return PackView(
+            lambda *asked: _view(self.knowledge, *asked), self._tree_of, self._source.spend_views
+        )
 
     def is_known(self, record: Record) -> bool:
         """Whether a pack knows how to look into a record."""
@@ -128,7 +130,7 @@ class File:
 
     @functools.cached_property
     def arrays(self) -> Mapping[str, Any]:
-        """Natural path -> array-like: ``shape``, ``dtype``, ``nbytes``, ``numpy.asarray()``, ``[i:j]``."""
+        """Natural path -> array-like with ``shape``, ``dtype``, ``nbytes``, ``numpy.asarray()``, ``[i:j]``."""
         names = self._names(is_array, self._content.find)
         if not self._as_torch:
             return names
@@ -141,15 +143,31 @@ class File:
         """Natural path -> every leaf that is no array."""
         return self._names(lambda leaf: not is_array(leaf))
 
+    @functools.cached_property
+    def _arrays_at_every_path(self) -> Mapping[str, Any]:
+        """The arrays under every path that leads to them, to fill or write what has no sharing."""
+        names = self._names(is_array, self._content.find, each_once=False)
+        if not self._as_torch:
+            return names
+        from persist._wire.torch.storage import Tensors
+
+        return Tensors(names)
+
     def _names(
-        self, wanted: Callable[[Any], bool], find: Callable[[str], Any] | None = None
+        self,
+        wanted: Callable[[Any], bool],
+        find: Callable[[str], Any] | None = None,
+        *,
+        each_once: bool = True,
     ) -> PathMapping:
         most = self._source.limits.paths
-        return PathMapping(lambda: self._written, self.looker, wanted, most, self.name, find)
+        return PathMapping(
+            lambda: self._written, self.looker, wanted, most, self.name, find, each_once=each_once
+        )
 
     @functools.cached_property
     def structure(self) -> dict[str, Any]:
-        """JSON-able description of what is no array: a config, graph nodes, the globals named."""
+        """JSON-able description of what is no array, such as a config, graph nodes, the globals named."""
         structure = self._content.structure
         if callable(structure):
             with collector_paused():

@@ -71,7 +71,7 @@ class Entry:
 
     @property
     def steps(self) -> list[str]:
-        """The steps, base classes first: a function with file and line, or the ready-made steps."""
+        """The steps, base classes first, each a function with file and line or the ready-made steps."""
         return [str(step) for path in self.courses for step in path.steps]
 
     def __str__(self) -> str:

@@ -41,10 +41,10 @@ from persist._upgrade.versions import (
     TargetLayout,
     VersionPath,
     failed,
-    keys_that_tell,
     plan_instance,
     read_lazy,
     run_steps,
+    stamped_entries,
     target_layout,
 )  # fmt: skip
 from persist.errors import (
@@ -458,7 +458,7 @@ class _TreeUpgrade:
         assert known.target is not None
         case = plan_instance(known.target, before, self.registry, version=version)
         if is_stamped:
-            case.stamp_keys = keys_that_tell(known.target, self.registry)
+            case.stamps = stamped_entries(before, known.target, self.registry)
         piece = case.pieces[0]
         piece.value, piece.done = given, len(steps)
         if isinstance(given, compiled.Odd):

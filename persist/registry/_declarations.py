@@ -85,7 +85,7 @@ class Migration:
 
     @property
     def text(self) -> str:
-        """A description for a plan: the ready-made steps, or the function with file and line."""
+        """A description for a plan, of the ready-made steps or the function with file and line."""
         if self.ops:
             return "; ".join(map(str, self.ops))
         return f"{self.origin.qualname} ({self.where})"
