@@ -47,7 +47,7 @@ def save(
 ) -> None:
     """Save an object so that it stays loadable.
 
-    The file is written beside its target and renamed when it is whole.
+    The file is written next to its target and renamed when it is whole.
 
     Args:
         obj: plain values, arrays, records, instances of declared classes, in any structure.
@@ -55,9 +55,9 @@ def save(
         format: "persist", the container that NumPy alone can open (`docs/container.md`);
             "pickle", "npz", "safetensors", "torch", "theano-zip".
         durable: wait until the disk has it (fsync of file and folder).
-        metadata: JSON-able, kept beside the object.
+        metadata: JSON-able, stored with the object.
         compress: "zstd" or "deflate", for each array; none by default.
-        digest: "xxh3-128", "sha256", "blake3": a digest of each array beside its CRC-32.
+        digest: "xxh3-128", "sha256", "blake3": a digest of each array in addition to its CRC-32.
         columns: store 1,000 or more records of one class and version as columns.
         pack: store 1,000 or more small arrays of one dtype and shape as a block.
         versions: schema name -> version: write those records as that older version had them, in
@@ -130,7 +130,7 @@ def _save(
         tree = obj  # objects pickle themselves, their envelopes with them
         options["reducer"] = functools.partial(reduced, registry)
     else:
-        tree = _older(tree_of(obj, registry), versions, registry, is_bare=writer.is_pickle)
+        tree = _older(tree_of(obj, registry), versions, registry, is_unversioned=writer.is_pickle)
     if writer.is_flat:
         tree = _flat(tree, format)
     with _writing(target, durable) as file:
@@ -215,7 +215,7 @@ def _flat(tree: Any, format: str) -> dict[str, Any]:
 
 
 def _older(
-    tree: Any, versions: Mapping[str, int] | None, registry: Registry, is_bare: bool = False
+    tree: Any, versions: Mapping[str, int] | None, registry: Registry, is_unversioned: bool = False
 ) -> Any:
     """The records of these schemas as an older version had them; bare, without a version."""
     if not versions:
@@ -230,8 +230,8 @@ def _older(
                 remedy="Schemas go by the name that schema= gave them, else by their dotted path.",
                 schema=name,
             )
-    live = Inert(registry, is_pickle=is_bare)
-    return downgrade_tree(tree, versions, registry, is_bare=is_bare, live=live)
+    live = Inert(registry, is_pickle=is_unversioned)
+    return downgrade_tree(tree, versions, registry, is_unversioned=is_unversioned, live=live)
 
 
 def writer_of(format: str) -> Reader:

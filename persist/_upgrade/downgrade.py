@@ -70,7 +70,7 @@ def downgrade_tree(
     versions: Mapping[str, int],
     registry: Registry,
     *,
-    is_bare: bool = False,
+    is_unversioned: bool = False,
     live: Callable[[Any, Callable[[Any], bool]], Any] | None = None,
 ) -> Any:
     """Return a copy of a tree with the records of these schemas as an older version wrote them.
@@ -83,7 +83,7 @@ def downgrade_tree(
         tree: in the current layout; it is not changed.
         versions: schema name -> version; applies to subclasses too.
         registry: the registry to use.
-        is_bare: write no versions, and name classes by their import path, for a pickle that older
+        is_unversioned: write no versions, and name classes by their import path, for a pickle that older
             code without persist reads.
         live: replaces instances that steps made by records (`persist._objects.inert.Inert`).
 
@@ -119,12 +119,12 @@ def downgrade_tree(
             if made is not record:
                 copier.replace(record, made)
                 copier.adopt(made)
-            if is_bare:
+            if is_unversioned:
                 made.version = None
             for fresh in copier.fresh(made.state):
                 copier.adopt(fresh)
                 todo.append((fresh, path))
-        if is_bare and schema is not None and schema.cls is not None:
+        if is_unversioned and schema is not None and schema.cls is not None:
             record.cls = Global(schema.cls.__module__, schema.cls.__qualname__)
     return copier.mended(result)
 

@@ -89,7 +89,7 @@ class Runner:
             line, _, wanted = part.partition("\n")
             words = shlex.split(line, comments=True)
             if words[0] != "persist":
-                continue  # set-up that is told, not run
+                continue  # set-up that is reported, not run
             call = "import sys; from persist._cli import main; sys.exit(main())"
             run = subprocess.run(
                 [sys.executable, "-c", call, *words[1:]],
