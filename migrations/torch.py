@@ -19,6 +19,7 @@ import math
 from typing import Any
 
 import numpy as np
+from persist.migrations import _torch_modules  # type: ignore[attr-defined, unused-ignore]
 
 from persist._wire.base.ml_dtypes import missing_name
 from persist._wire.pickle.machine import INERT
@@ -32,6 +33,7 @@ from persist.tree import ABSENT, Global, LazyArray, Record, View, is_slots_pair
 __all__ = ["pack"]
 
 pack = Registry("torch")
+_torch_modules.teach(pack)
 
 _UTILS = "torch._utils"
 _TENSOR_MODULES = ("torch._tensor", "torch.tensor")  # until 1.8 the second

@@ -21,6 +21,7 @@ from persist._api.file import (
 from persist._api.open import check_arrays, open, open_writable
 from persist._runtime.gc_pause import collector_paused
 from persist._trees.paths import PackView
+from persist._wire.torch.storage import placed_on
 from persist.errors import (
     MissingExtraError,
     SchemaError,
@@ -65,6 +66,8 @@ def load(  # type: ignore[misc]  # the overloads' options are these
     limits: Mapping[str, int] | None = None,
     registry: Registry | None = None,
     arrays: str = "numpy",
+    device: Any = None,
+    dtype: Any = None,
 ) -> Any:
     """Load what was saved, however long ago, as what it is today.
 
@@ -93,6 +96,9 @@ def load(  # type: ignore[misc]  # the overloads' options are these
         mmap, verify, py2_str, salvage, step, storage_options, limits: as for `open`.
         registry: schemas, aliases, stamps and migrations; None is the default one.
         arrays: "numpy", or "torch" to make tensors of all arrays (with torch installed).
+        device: the device of torch on which tensors and modules are made, straight from the file
+            ("cuda:0"); it makes tensors of all arrays.
+        dtype: the dtype of torch in which those of floating point are made; likewise.
 
     Returns:
         The object; of a file of several pickles, the list of them.
@@ -112,6 +118,8 @@ def load(  # type: ignore[misc]  # the overloads' options are these
     from persist._layouts import checks
     from persist._objects.build import build
 
+    is_placed = device is not None or dtype is not None
+    arrays = "torch" if is_placed else arrays
     check_arrays(arrays)
     checks.check_policy(layout)
     reading: dict[str, Any] = {"py2_str": py2_str, "verify": verify, "salvage": salvage}
@@ -120,6 +128,7 @@ def load(  # type: ignore[misc]  # the overloads' options are these
         _once(source, (id(registry), migrate, step)),
         open_writable(source, registry, step=step, **opening, **reading) as file,
         collector_paused(),
+        placed_on(device, dtype) if is_placed else contextlib.nullcontext(),
     ):
         warn_about_damage(file)
         looker = file.looker if arrays == "torch" else None
@@ -169,12 +178,18 @@ def load_file(
     from persist._objects.build import build
     from persist._objects.inert import Inert
     from persist._objects.trust import Trust
+    from persist._torch_modules.reviving import tensors_of
     from persist._upgrade import records
 
     knowledge = file.knowledge
     trusted = Trust(trust, knowledge)
     made = functools.partial(
-        build, trust=trusted.names, strict=strict, validate=validate, finish=finish
+        build,
+        trust=trusted.names,
+        strict=strict,
+        validate=validate,
+        finish=finish,
+        tensors=lambda: tensors_of(file._written),
     )
     written = written_layouts(file)
     if tree is ABSENT and looker is None:

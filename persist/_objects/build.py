@@ -34,6 +34,8 @@ from persist._objects.trust import (
     missing_below,
     refused,
 )
+from persist._torch_modules.classes import is_module_class
+from persist._torch_modules.reviving import function_named, prepare, revived
 from persist._trees import numpy_random
 from persist._trees.driver import ATOMS, Driver, Parts, object_fields
 from persist._trees.paths import PackView, step_of
@@ -77,6 +79,7 @@ def build(
     looker: PackView | None = None,
     rehearsal: Rehearsal | None = None,
     finish: bool = True,
+    tensors: Callable[[], dict[int, Any]] = dict,
 ) -> Any:
     """Build the objects of an upgraded tree; its containers are used, not copied.
 
@@ -95,6 +98,7 @@ def build(
         looker: sees arrays in records; with it, arrays become tensors of torch.
         rehearsal: notes what cannot be made, instead of raising or warning.
         finish: open resources and call ``__loaded__`` when everything is built.
+        tensors: returns the tensors of the file, by the ids of their arrays, for modules of torch.
 
     Raises:
         UntrustedError: ``trust`` names a function, or classes of every module.
@@ -102,7 +106,7 @@ def build(
         SchemaError, RestoreError: an object cannot be made, with its path.
     """
     trusted = Trust(trust, registry)
-    builder = _Builder(registry, trusted, validate, plan, file, is_known, done, looker)
+    builder = _Builder(registry, trusted, validate, plan, file, is_known, done, looker, tensors)
     if rehearsal is not None:
         return builder.rehearse(tree, rehearsal, strict)
     builder.hold_back(tree)
@@ -125,9 +129,12 @@ class _Builder(Driver):
         is_known: Callable[[Record], bool],
         done: frozenset[type],
         looker: PackView | None,
+        tensors: Callable[[], dict[int, Any]] = dict,
     ) -> None:
         super().__init__()
         self._plain = done
+        self._tensors = functools.cache(tensors)
+        self._revived: dict[int, tuple[Any, Any]] = {}  # id of an array -> it, and its tensor
         self._looker = looker
         self._registry = registry
         self._is_known = is_known
@@ -172,6 +179,8 @@ class _Builder(Driver):
         if self._looker is not None and not (self._inside or self._numpy_only):
             tensor = tensor_of(value, self._looker)
             if tensor is not ABSENT:
+                if self._trust and id(value) in self._tensors():
+                    self._tensors()[id(tensor)] = self._tensors()[id(value)]
                 return self._keep(value, tensor), None
         if kind is Record:
             made = self._build_fields(value)
@@ -231,6 +240,7 @@ class _Builder(Driver):
         """Find the trusted records that cannot be made whole, before anything is made."""
         if not self._trust:
             return
+        prepare(tree, self._trusted_class, self._registry)
 
         def is_trusted(record: Record) -> bool:
             return self._class_of(record)[1] == "trusted"
@@ -238,6 +248,10 @@ class _Builder(Driver):
         found = refused(tree, is_trusted, self._is_inert)
         self._held_back = {id(record): record for record in found}
         self._missing = missing_below(found, self._is_inert)
+
+    def _trusted_class(self, record: Record) -> Any:
+        cls, how = self._class_of(record)
+        return cls if how == "trusted" else None
 
     def _is_inert(self, value: Any) -> bool:
         """True if a record or a name is left as it is."""
@@ -644,6 +658,8 @@ class _Builder(Driver):
             self._guarded(record, path, functools.partial(operator.setitem, obj, key, item))
         if record.state is not ABSENT:
             state = yield "", record.state
+            if is_module_class(cls):
+                state = revived(state, self._tensors(), self._revived)
             self._guarded(record, path, lambda: _set_state(obj, state))
         self._unset.pop(id(obj), None)
         return obj
@@ -697,6 +713,10 @@ class _Builder(Driver):
             return cls
         if self._trust.has_exactly(named.qualname):
             return self._imported(named)
+        if self._trust:
+            function = function_named(named.module, named.name)
+            if function is not None:
+                return function
         if self._trust.has_exactly(named.qualname.rpartition(".")[0]):  # of a member, its enum
             self._import(named)
         return member_named(named.qualname, self._registry)
