@@ -2,7 +2,7 @@
 
 Each class without a declaration becomes one of attrs with the fields of its newest layout, and of the
 older ones what no newer one has, so that nothing in a file is left out. Its layouts are versions, distinguished
-apart by a stamp; steps lead from each to the next. Whatever is not known for certain is a guess, and
+by a stamp; steps lead from each to the next. Whatever is not known for certain is a guess, and
 a comment names it with what speaks for it.
 """
 
