@@ -68,6 +68,7 @@ def load(  # type: ignore[misc]  # the overloads' options are these
     arrays: str = "numpy",
     device: Any = None,
     dtype: Any = None,
+    live: bool = True,
 ) -> Any:
     """Load what was saved, however long ago, as what it is today.
 
@@ -99,6 +100,8 @@ def load(  # type: ignore[misc]  # the overloads' options are these
         device: the device of torch on which tensors and modules are made, straight from the file
             ("cuda:0"); it makes tensors of all arrays.
         dtype: the dtype of torch in which those of floating point are made; likewise.
+        live: make objects of installed libraries (pandas, scikit-learn, ...) where a pack knows how
+            their states of every release become those of today; False leaves them records.
 
     Returns:
         The object; of a file of several pickles, the list of them.
@@ -116,7 +119,6 @@ def load(  # type: ignore[misc]  # the overloads' options are these
     """
     from persist._api.unversioned import check_is
     from persist._layouts import checks
-    from persist._objects.build import build
 
     is_placed = device is not None or dtype is not None
     arrays = "torch" if is_placed else arrays
@@ -136,21 +138,29 @@ def load(  # type: ignore[misc]  # the overloads' options are these
         tree = ABSENT if is_all else wanted_part(file, cls, at, assume_version)
         if migrate:
             value = load_file(
-                file, trust, strict, unknown, validate, tree=tree, looker=looker, layout=layout
+                file,
+                trust,
+                strict,
+                unknown,
+                validate,
+                tree=tree,
+                looker=looker,
+                layout=layout,
+                live=live,
             )
         else:
-            value = build(
-                file._written if is_all else tree,
-                file.knowledge,
-                trust=trust,
-                strict=strict,
-                file=file.path,
-                is_known=file.is_known,
-                looker=looker,
-            )
+            options: dict[str, Any] = {"trust": trust, "strict": strict, "looker": looker}
+            value = _as_written(file, file._written if is_all else tree, live=live, **options)
         if cls is not None:
             check_is(value, cls, file.name)
         return value
+
+
+def _as_written(file: File, tree: Any, **options: Any) -> Any:
+    """Make the objects of a tree that was not upgraded."""
+    from persist._objects.build import build
+
+    return build(tree, file.knowledge, file=file.path, is_known=file.is_known, **options)
 
 
 def load_file(
@@ -164,6 +174,7 @@ def load_file(
     looker: PackView | None = None,
     finish: bool = True,
     layout: str | None = None,
+    live: bool = False,
 ) -> Any:
     """Upgrade the tree of a file, or a part of it, and make its objects.
 
@@ -173,7 +184,7 @@ def load_file(
         tree: a part of the file's tree; ABSENT is all of it.
         looker: sees arrays in records; with it, arrays become tensors of torch.
         finish: open resources and call ``__loaded__``.
-        layout: as for `load`.
+        layout, live: as for `load`.
     """
     from persist._objects.build import build
     from persist._objects.inert import Inert
@@ -190,6 +201,7 @@ def load_file(
         validate=validate,
         finish=finish,
         tensors=lambda: tensors_of(file._written),
+        live=live,
     )
     written = written_layouts(file)
     if tree is ABSENT and looker is None:

@@ -43,6 +43,7 @@ from persist.registry._declarations import (
     shortest,
     unsupported,
 )
+from persist.registry._rebuilds import Importable, Rebuild, is_installed
 from persist.registry._releases import (
     Released,
     checked_policy,
@@ -74,6 +75,7 @@ __all__ = [
 
 Plain = Callable[[Any, Any], Any]
 _T = TypeVar("_T")
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 _latest: weakref.WeakValueDictionary[str, Registry] = weakref.WeakValueDictionary()
 
@@ -93,6 +95,8 @@ class Registry:
         self._frozen = False
         self._plain: dict[str, Plain] = {}
         self._plain_like: list[Plain] = []
+        self._rebuilds: dict[str, Rebuild] = {}
+        self._importable: dict[str, Importable] = {}
         self._aliases: dict[str, Alias] = {}
         self._prefixes: dict[str, Alias] = {}
         self._migrations: dict[str, dict[tuple[int, int], Migration]] = {}
@@ -191,6 +195,59 @@ class Registry:
     def plains_like(self) -> list[Plain]:
         """Return the functions that are asked about records of unknown names."""
         return [*self._plain_like, *(f for parent in self.parents for f in parent.plains_like())]
+
+    # How objects of foreign classes are made.
+
+    def rebuild(
+        self, *qualnames: str, library: str, takes_names: bool = False
+    ) -> Callable[[_F], _F]:
+        """Declare how an object of a library's class is made of its record: ``f(record)``.
+
+        The function gets a copy of the `Record` whose parts are objects already, and returns the
+        object. It raises `persist.errors.RestoreError` with the reason where the state cannot be
+        brought to the layout of the installed release; then the record stays, and the reason is
+        part of the warning. `persist.load` calls it without ``trust=``, so it must not call what
+        the file names.
+
+        Args:
+            qualnames: current dotted names of classes, or of functions that pickles call.
+            library: the import name of the package that must be installed.
+            takes_names: names of classes inside may stay names; the function knows what they mean.
+        """
+
+        def decorate(function: _F) -> _F:
+            with self._changing():
+                made = Rebuild(function, library, takes_names)
+                self._rebuilds = {**self._rebuilds, **dict.fromkeys(qualnames, made)}
+            return function
+
+        return decorate
+
+    def importable(self, *qualnames: str, library: str, substitute: Any = ABSENT) -> None:
+        """Declare functions and classes of a library to which its states refer by name.
+
+        `persist.load` imports them where such a name is met and the library is installed; they are
+        not called. A ``substitute`` takes the place of what is gone from the library.
+        """
+        with self._changing():
+            made = Importable(library, substitute)
+            self._importable = {**self._importable, **dict.fromkeys(qualnames, made)}
+
+    def rebuild_for(self, qualname: str) -> Rebuild | None:
+        """Return how objects of a class are made, if its library is installed; else None."""
+        for registry in self._line():
+            found = registry._rebuilds.get(qualname)
+            if found is not None:
+                return found if is_installed(found.library) else None
+        return None
+
+    def importable_for(self, qualname: str) -> Importable | None:
+        """Return that a name may be imported, if its library is installed; else None."""
+        for registry in self._line():
+            found = registry._importable.get(qualname)
+            if found is not None:
+                return found if is_installed(found.library) else None
+        return None
 
     # Changing it.
 
