@@ -50,7 +50,7 @@ class File:
         name: the file as it was named.
         format: the name of the reader that took it.
         claim: why it took it.
-        writer: what the file itself tells of its writer; never guessed.
+        writer: what the file itself states about its writer; never guessed.
         arrays: natural path -> array, lazy where the format allows.
         scalars: natural path -> every other leaf.
         notes: what was chosen of several, and what was left out, in words; empty as a rule.
@@ -198,10 +198,10 @@ class File:
         keys: dict[str, str] = {}
         seen = described(self._written, self.looker, self._source.limits.paths, keys)
         shared = shared_references(self._written, self.looker, self._source.limits.paths)
-        beside = {"objects": seen, "key_classes": keys, "shared": shared}
+        optional = {"objects": seen, "key_classes": keys, "shared": shared}
         return {
             **structure,
-            **{name: described_part for name, described_part in beside.items() if described_part},
+            **{name: described_part for name, described_part in optional.items() if described_part},
         }
 
     def close(self) -> None:
@@ -241,7 +241,7 @@ def has_steps(file: File) -> bool:
 
 
 def _moved_schemas(content: Content, registry: Registry) -> Registry:
-    """The registry with what a container's manifest tells of classes that moved since.
+    """The registry with what a container's manifest states about classes that moved since.
 
     A file that names a class by its dotted name, and not by its schema's, still says in its
     manifest which schema that was.
@@ -353,7 +353,7 @@ def _view(knowledge: Registry, record: Record, looker: PackView) -> Any:
 def plain_value(looker: PackView, trusted: Trust, record: Record) -> Any:
     """What a pack knows a record to be, where that is a plain value and all of it; else ABSENT.
 
-    A name beside the value (of a shared variable) is no part of it; scales and the like are.
+    A name next to the value (of a shared variable) is no part of it; scales and the like are.
     Where objects of a library are trusted, no plain value takes the place of one of their parts.
     """
     if trusted.has_exactly(record.qualname) or trusted.wants_objects_of(record.qualname):

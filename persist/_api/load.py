@@ -87,11 +87,11 @@ def load(  # type: ignore[misc]  # the overloads' options are these
             npz, a state dict) is taken as an unversioned state of it: stamped, migrated,
             validated, built.
         at: the part of the file that is wanted, by its natural path (``model/state_dict``).
-        assume_version: the version of a state of a declared class that tells none by itself.
+        assume_version: the version of a state of a declared class that states none by itself.
         trust: other classes that may be made: an exact dotted name may import its module, a
             pattern (``lab.*``) matches only what is imported already; functions never.
         strict: a class that would stay a record is an error, and so is a state whose version
-            nothing tells.
+            nothing states.
         unknown: what becomes of a field that no class declares: "warn" (left out, and reported once a
             class), "drop", "keep", "error".
         validate: run attrs' validators on what was upgraded.

@@ -44,7 +44,7 @@ def open(
             leaves it to the format.
         py2_str: what Python 2's ``str`` becomes: None (text where it is UTF-8,
             bytes otherwise), "text", "bytes", an encoding, or a callable.
-        salvage: give what is whole of a damaged file; ``damage`` tells the rest.
+        salvage: give what is whole of a damaged file; ``damage`` lists the rest.
         step: of a series of checkpoints, the one wanted; None is the latest.
         storage_options: for fsspec.
         limits: what reading may cost, by name (see `docs/reference.md`).

@@ -58,7 +58,7 @@ def renew(
             raise FormatError(
                 f"a {file.format} file cannot be upgraded in its place.",
                 file=file.name,
-                remedy="Leave --in-place out: the upgraded file is written beside it.",
+                remedy="Leave --in-place out: the upgraded file is written next to it.",
             )
         knowledge, plans = file.knowledge, []
 

@@ -52,7 +52,7 @@ def save(
 ) -> None:
     """Save an object so that it stays loadable.
 
-    The file is written beside its target and renamed when it is whole.
+    The file is written next to its target and renamed when it is whole.
 
     Args:
         obj: plain values, arrays, records, instances of declared classes, in any structure.
@@ -61,9 +61,9 @@ def save(
             "pickle", "npy", "npz", "safetensors", "torch", "theano-zip", "mxnet", "hdf5", "keras-h5"
             (weights as Keras 1 and 2 save them); "keras" for a model of Keras 3.
         durable: wait until the disk has it (fsync of file and folder).
-        metadata: JSON-able, kept beside the object.
+        metadata: JSON-able, stored with the object.
         compress: "zstd" or "deflate", for each array; none by default.
-        digest: "xxh3-128", "sha256", "blake3": a digest of each array beside its CRC-32.
+        digest: "xxh3-128", "sha256", "blake3": a digest of each array in addition to its CRC-32.
         columns: store 1,000 or more records of one class and version as columns.
         pack: store 1,000 or more small arrays of one dtype and shape as a block.
         versions: schema name -> version: write those records as that older version had them, in
@@ -145,7 +145,9 @@ def _save(
         tree = obj  # objects pickle themselves, their envelopes with them
         options["reducer"] = functools.partial(reduced, registry)
     else:
-        tree = _older(tree_of(obj, registry), versions, registry, lossy, is_bare=writer.is_pickle)
+        tree = _older(
+            tree_of(obj, registry), versions, registry, lossy, is_unversioned=writer.is_pickle
+        )
     if writer.is_flat:
         tree = _flat(tree, format)
     with _writing(target, durable) as file:
@@ -248,9 +250,9 @@ def _older(
     versions: Mapping[str, int] | None,
     registry: Registry,
     lossy: bool,
-    is_bare: bool = False,
+    is_unversioned: bool = False,
 ) -> Any:
-    """The records of these schemas as an older version had them; bare, without a version."""
+    """The records of these schemas as an older version had them; with `is_unversioned`, without a version."""
     if not versions:
         return tree
     from persist._objects.inert import Inert
@@ -263,9 +265,11 @@ def _older(
                 remedy="Schemas go by the name that schema= gave them, else by their dotted path.",
                 schema=name,
             )
-    live = Inert(registry, is_pickle=is_bare)
+    live = Inert(registry, is_pickle=is_unversioned)
     losses: list[str] | None = None if lossy else []
-    older = downgrade_tree(tree, versions, registry, is_bare=is_bare, live=live, losses=losses)
+    older = downgrade_tree(
+        tree, versions, registry, is_unversioned=is_unversioned, live=live, losses=losses
+    )
     if losses:
         listed = "; ".join(losses[:_MOST_LOSSES])
         more = f"; and {len(losses) - _MOST_LOSSES:,} more" if len(losses) > _MOST_LOSSES else ""

@@ -90,7 +90,7 @@ def _of_options(said: dict[str, Any], options: dict[str, Any]) -> str:
 def _of_plan(plan: Plan) -> str:
     for entry in plan:
         if entry.problem is not None or entry.steps:
-            path = next((one for one in entry.courses if one.steps), None)
+            path = next((one for one in entry.version_paths if one.steps), None)
             schema = "" if path is None else f" of {path.schema}"
             return f"it is of an older version{schema}"
         if entry.aliases:
@@ -126,7 +126,7 @@ def steps_of(plan: Plan, registry: Registry) -> list[list[Any]]:
     """
     found: dict[tuple[Any, ...], list[Any]] = {}
     for entry in plan:
-        for path in entry.courses:
+        for path in entry.version_paths:
             for step in path.steps:
                 key = (step.schema, step.start, step.to)
                 if key not in found:

@@ -397,7 +397,7 @@ def _in_place(
 def _note(plan: Any, damage: list[str]) -> str:
     moved: dict[str, int] = {}
     for entry in plan.entries:
-        for path in entry.courses:
+        for path in entry.version_paths:
             if path.steps:
                 key = f"{path.schema} {path.found} to {path.to}"
                 moved[key] = moved.get(key, 0) + 1

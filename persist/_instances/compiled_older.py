@@ -182,11 +182,11 @@ def _steps_of(
         return None
     if sum(len(layer[4]) for layer in state[0][2]) > 1000:
         return None
-    if len(case.pieces) != len(parts) or len(case.courses) != len(parts):
+    if len(case.pieces) != len(parts) or len(case.version_paths) != len(parts):
         return None
     routes = []
     for part, piece, layer, version_path in zip(
-        parts, case.pieces, state[0][2], case.courses, strict=True
+        parts, case.pieces, state[0][2], case.version_paths, strict=True
     ):
         if part.kind != FIELDS or piece.kind != FIELDS or piece.part is None:
             return None

@@ -71,7 +71,7 @@ class Resource:
         if path is None:
             return None
         try:
-            return self.open(_beside(path))
+            return self.open(_in_folder(path))
         except OSError as error:
             if self.missing is None:
                 return None
@@ -169,7 +169,7 @@ def _looking_in(folder: str | None) -> Iterator[None]:
         _folder.reset(token)
 
 
-def _beside(path: Any) -> Any:
+def _in_folder(path: Any) -> Any:
     folder = _folder.get()
     if folder is None or not isinstance(path, str | os.PathLike):
         return path

@@ -176,7 +176,7 @@ class _Builder(Driver):
         self._migrated = {  # a record bears the name of its class, or of its schema
             name
             for entry in plan or ()
-            if any(course.steps for course in entry.courses)
+            if any(path.steps for path in entry.version_paths)
             for name in (entry.today, entry.schema)
         }
 

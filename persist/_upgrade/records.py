@@ -330,7 +330,7 @@ class _TreeUpgrade:
             version=record.version,
             owners=lambda: self._owners(named, known),
         )
-        entry.courses = tuple(case.courses)
+        entry.version_paths = tuple(case.version_paths)
         self._refuse_guess(case)
         note = self._layout_note(record, known.schema, case)
         entry.note = entry.note or note
@@ -441,7 +441,7 @@ class _TreeUpgrade:
         if written is None:
             return ABSENT
         before, is_stamped = record.state, record.version is None and how != "envelope"
-        entry.courses = paths
+        entry.version_paths = paths
         self._note(entry, record, path)
         is_plain = has_no_arrays(state.values())
         if not is_plain:
@@ -526,7 +526,7 @@ class _TreeUpgrade:
     def _refuse_guess(self, case: InstanceUpgrade) -> None:
         if not self.strict:
             return
-        for path in case.courses:
+        for path in case.version_paths:
             if path.how.startswith("unstamped") and path.to > 1:
                 raise SchemaError(
                     f"the version of its state of {path.schema!r} is not known.",

@@ -1,6 +1,6 @@
 """Golden files: old files, kept with what they hold, that must load to it for ever.
 
-Beside each file ``NAME`` lies ``NAME.golden.json``: the schemas and versions in the file, the steps
+Next to each file ``NAME`` is ``NAME.golden.json``: the schemas and versions in the file, the steps
 that a load takes, and the value under each natural path of what a load gave, numbers and text as
 they are and arrays as a digest. Where a class's version is counted up the content changes: it is
 recorded anew for that version (`persist golden update`), and the old one stays.
@@ -209,11 +209,11 @@ def _loaded(path: Path, registry: Registry) -> tuple[Any, Plan, dict[str, int]]:
             schemas = {
                 entry.schema: route.found
                 for entry in plan
-                for route in entry.courses[-1:]
+                for route in entry.version_paths[-1:]
                 if entry.schema is not None
             }
             for entry in plan:
-                for route in entry.courses:
+                for route in entry.version_paths:
                     schemas.setdefault(route.schema, route.found)
         return load(path, registry=registry), plan, schemas
 
@@ -223,7 +223,7 @@ def _steps_of(plan: Plan) -> list[tuple[str, int, int]]:
         {
             (step.schema, step.start, step.to)
             for entry in plan
-            for route in entry.courses
+            for route in entry.version_paths
             for step in route.steps
         }
     )

@@ -267,7 +267,7 @@ class rename(Op):  # noqa: N801
                 raise TypeError("rename() takes an old name and a new one, or a dict of them.")
             old = {old: new}
         self.given = dict(old)
-        self.names = {one: _beside(one, other) for one, other in old.items()}
+        self.names = {one: _sibling_name(one, other) for one, other in old.items()}
         self.optional = optional
         for one, other in self.names.items():
             if split_last(one)[1].count("*") != split_last(other)[1].count("*"):
@@ -356,7 +356,7 @@ class rename(Op):  # noqa: N801
         return f"rename({pairs}{', optional' if self.optional else ''})"
 
 
-def _beside(old: str, new: str) -> str:
+def _sibling_name(old: str, new: str) -> str:
     """A new name that is one step lies where the old one does."""
     way = split_last(old)[0]
     there = split_last(new)[0]

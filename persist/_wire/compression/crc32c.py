@@ -7,7 +7,7 @@ multiplied by 8 or 64 (in characteristic 2), so that whole words are folded onto
 later ones by exclusive or, and the sum of what is left is that of the data.
 
 Sources: RFC 3720, appendix B.4 (the polynomial and its examples); the mask of
-LevelDB's ``util/crc32c.h``: a sum that is stored beside the bytes it covers is
+LevelDB's ``util/crc32c.h``: a sum that is stored next to the bytes it covers is
 rotated and shifted, so that a sum over sums stays a sum.
 """
 

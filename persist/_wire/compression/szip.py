@@ -27,7 +27,7 @@ def undo(data: bytes | memoryview, values: tuple[int, ...], most: int) -> bytes:
     """Return what a chunk was before SZIP.
 
     Args:
-        data: four bytes that tell how much comes out, then the coded samples.
+        data: four bytes that state how much comes out, then the coded samples.
         values: options, samples of a block, bits of a sample, samples of a line.
         most: bytes that may come out.
 

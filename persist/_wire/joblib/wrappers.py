@@ -1,4 +1,4 @@
-"""Wrappers that stand in a pickle for an array kept elsewhere: behind the opcode, or in a file beside.
+"""Wrappers that take the place of an array in a pickle, whose data are elsewhere: behind the opcode, or in a separate file.
 
 Three classes, each of which is replaced by its array when BUILD has given it its state:
 
@@ -92,8 +92,8 @@ class Wrappers:
     def _read(self, name: str, read: Callable[[Source], Any]) -> Any:
         found = self._find(name)
         if found is None:
-            self._tell(
-                f"{name} is missing, which holds an array of it; put it beside the file, under "
+            self._report(
+                f"{name} is missing, which holds an array of it; put it next to the file, under "
                 "the name that it was saved with"
             )
             return INERT
@@ -102,20 +102,20 @@ class Wrappers:
         except LimitError:
             raise
         except FormatError as error:
-            self._tell(f"the array in {name} cannot be read ({error.what.rstrip('.')})")
+            self._report(f"the array in {name} cannot be read ({error.what.rstrip('.')})")
             return INERT
         if value is INERT:
-            self._tell(f"{name} does not hold the array that the file tells of")
+            self._report(f"{name} does not hold the array that the file names")
         elif found.basename not in self.files:
             self.files.append(found.basename)
         return value
 
-    def _tell(self, what: str) -> None:
+    def _report(self, what: str) -> None:
         if what not in self.damage:
             self.damage.append(what)
 
     def _find(self, name: str) -> Source | None:
-        """The satellite of that name; or of that number beside a file that was renamed with its own."""
+        """The satellite of that name; or of that number next to a file that was renamed with its own."""
         self._source.spend(_NEIGHBOUR)
         name = re.split(r"[/\\]", name)[-1]
         found = self._source.sibling(name)
@@ -139,7 +139,7 @@ def inline(machine: Machine, record: Record) -> Any:
     shape: Any = fields.get("shape")
     order = fields.get("order", "C")
     if not isinstance(dtype, np.dtype) or not _is_shape(shape) or order not in ("C", "F"):
-        _refuse(machine, f"it tells dtype {dtype!r:.80}, shape {shape!r:.80}, order {order!r:.20}")
+        _refuse(machine, f"it states dtype {dtype!r:.80}, shape {shape!r:.80}, order {order!r:.20}")
     if dtype.hasobject:
         return _as_subclass(_pickled(machine), fields.get("subclass"))
     if fields.get("numpy_array_alignment_bytes") is not None:

@@ -1,4 +1,4 @@
-"""What a network's configuration tells: its layers, the order of its kernels, code kept as text.
+"""What a network's configuration states: its layers, the order of its kernels, code kept as text.
 
 The configuration is what JSON or YAML gave, or an attribute of an HDF5 file; one
 language in four dialects:
@@ -126,7 +126,7 @@ def kernel_order(
         layers: of the configuration.
         backend: that wrote the file, where that is known.
         known_by: how.
-        version: of the library, where the file tells it.
+        version: of the library, where the file states it.
     """
     found = re.match(r"(\d{1,3})\.", version or "")
     major = int(found[1]) if found else None

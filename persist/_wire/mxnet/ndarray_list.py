@@ -78,7 +78,7 @@ def read_array(cursor: Cursor, what: str = "the array") -> Any:
     """Return the array that comes next: None if it was never filled, a `Record` if it is sparse.
 
     The record is of MXNet's class, and holds ``dense`` (made when it is asked
-    for) beside ``data`` and the indices as stored.
+    for) in addition to ``data`` and the indices as stored.
 
     Raises:
         DamagedFileError: it is truncated, or its shape or type cannot be.

@@ -81,7 +81,7 @@ class Bundle:
         prefix: what the shards' names begin with.
         verify: "lazy" checks a tensor's sum when all of it is read (not of some rows), "always"
             all of them now, "never" none.
-        salvage: leave out what cannot be read, and tell it in ``damage``.
+        salvage: leave out what cannot be read, and report it in ``damage``.
 
     Attributes:
         tensors: name -> `LazyArray`.
@@ -154,7 +154,7 @@ class Bundle:
             f"shard {number} of {self.shards}, {name}, is not there.",
             file=self.index.name,
             where=where,
-            remedy="It belongs beside the index; salvage=True gives the tensors of the others.",
+            remedy="It belongs next to the index; salvage=True gives the tensors of the others.",
         )
 
     def _add(self, name: str, key: bytes, entry: Message, entries: dict[bytes, Message]) -> None:

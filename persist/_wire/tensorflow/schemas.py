@@ -194,7 +194,7 @@ _MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
     "SavedBareConcreteFunction": {"concrete_function_name": (1, _TEXT)},
     "SavedConstant": {"operation": (1, _TEXT)},
     "SavedResource": {"device": (1, _TEXT)},
-    # What the high-level library lays beside a saved model.
+    # What the high-level library writes next to a saved model.
     "SavedMetadata": {"nodes": (1, "MetadataObject")},
     "MetadataObject": {
         "node_id": (2, "int32"),

@@ -148,8 +148,8 @@ def tensor(
     Args:
         message: a ``TensorProto``.
         where: what it is, for errors.
-        number: its data type, where another place tells it.
-        shape: its shape, where another place tells it.
+        number: its data type, where another place states it.
+        shape: its shape, where another place states it.
 
     Raises:
         DamagedFileError: its shape, type or values do not fit together.

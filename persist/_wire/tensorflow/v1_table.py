@@ -8,7 +8,7 @@ still readable by 2.21):
   the field meta: each tensor's name, shape, type and slices;
 - every slice is stored under its key (`slices`), as ``SavedTensorSlices`` with the
   field data, whose ``TensorProto`` has neither type nor shape;
-- several files make one checkpoint when it was saved in shards; each tells what
+- several files make one checkpoint when it was saved in shards; each states what
   is in itself, and a tensor's slices may be spread over them.
 """
 
@@ -44,7 +44,7 @@ __all__ = ["TensorTable"]
 
 @attrs.define
 class _TensorMeta:
-    """What the shards tell of one tensor."""
+    """What the shards state about one tensor."""
 
     number: int
     shape: tuple[int, ...]
@@ -58,7 +58,7 @@ class TensorTable:
         shards: its files, in order.
         verify: "lazy" checks the sum of a block when it is read, "always" all
             of them now, "never" none.
-        salvage: leave out what cannot be read, and tell it in ``damage``.
+        salvage: leave out what cannot be read, and report it in ``damage``.
 
     Attributes:
         tensors: name -> `LazyArray`.
@@ -66,7 +66,7 @@ class TensorTable:
         damage: what was left out, in words.
 
     Raises:
-        DamagedFileError: a table is broken, or tells of slices that do not fit.
+        DamagedFileError: a table is broken, or names slices that do not fit.
     """
 
     def __init__(self, shards: list[Source], verify: str, salvage: bool) -> None:
@@ -97,7 +97,7 @@ class TensorTable:
         first = table.first()
         if first is None or first[0]:
             raise DamagedFileError(
-                "the table has no empty key, which tells what is in it.",
+                "the table has no empty key, which states what is in it.",
                 file=shard.name,
                 remedy="A table of tensors is wanted; this one is of another kind.",
             )
@@ -130,7 +130,7 @@ class TensorTable:
             )
         parts, seen = [], set()
         for extents, table in tensor_meta.slices:
-            if extents in seen:  # replicas of one variable tell the same twice
+            if extents in seen:  # replicas of one variable state the same twice
                 continue
             seen.add(extents)
             box = box_of(extents, tensor_meta.shape, table.source, where)

@@ -66,7 +66,7 @@ class FlatScriptReader(Reader):
         module = root(source)
         version = module.number(_VERSION, "I")
         if not version:
-            raise module.damaged("it tells no version.")
+            raise module.damaged("it states no version.")
         values = _Values(source, module)
         tree = values.at(module.number(_STATE, "I"), len(values.made))
         constants = [
