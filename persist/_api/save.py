@@ -7,7 +7,7 @@ import functools
 import io
 import os
 from collections.abc import Iterator, Mapping
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -26,19 +26,20 @@ from persist.readers.base import Reader
 if TYPE_CHECKING:
     from persist._objects.snapshot import Memory
     from persist.registry import Registry
+    from persist.typing import Compression, DigestName, Format, Writable
 
 __all__ = ["refuse_suffix", "save", "save_tree", "tree_of", "writer_of"]
 
 
 def save(
-    obj: Any,
-    target: Any,
+    obj: object,
+    target: str | os.PathLike[str] | Writable,
     *,
-    format: str = "persist",
+    format: Format | str = "persist",
     durable: bool = True,
     metadata: Mapping[str, Any] | None = None,
-    compress: str | None = None,
-    digest: str | None = None,
+    compress: Compression | None = None,
+    digest: DigestName | Literal[False] | None = None,
     columns: bool = True,
     pack: bool = True,
     versions: Mapping[str, int] | None = None,
@@ -57,7 +58,8 @@ def save(
         durable: wait until the disk has it (fsync of file and folder).
         metadata: JSON-able, kept beside the object.
         compress: "zstd" or "deflate", for each array; none by default.
-        digest: "xxh3-128", "sha256", "blake3": a digest of each array beside its CRC-32.
+        digest: "xxh3-128", "sha256", "blake3": a digest of each array in addition to its CRC-32;
+            None is "xxh3-128" where the extra ``fast`` is installed, False is none.
         columns: store 1,000 or more records of one class and version as columns.
         pack: store 1,000 or more small arrays of one dtype and shape as a block.
         versions: schema name -> version: write those records as that older version had them, in
@@ -99,7 +101,7 @@ def _save(
     durable: bool,
     metadata: Mapping[str, Any] | None,
     compress: str | None,
-    digest: str | None,
+    digest: str | bool | None,
     columns: bool,
     pack: bool,
     versions: Mapping[str, int] | None,

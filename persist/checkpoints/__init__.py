@@ -17,7 +17,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from persist._api.load import load
 from persist._api.open import open as open_file
@@ -36,7 +36,13 @@ from persist.errors import (
     UnknownFormatError,
 )
 
+if TYPE_CHECKING:
+    from persist.registry import Registry
+    from persist.typing import CheckpointMode, StepOptions
+
 __all__ = ["Checkpoints"]
+
+_T = TypeVar("_T")
 
 _NAME = regex(r"step-(\d{10,})\.persist")
 _METRICS = "checkpoint"  # the key of the metrics in the container's metadata
@@ -84,13 +90,13 @@ class Checkpoints:
         folder: str | os.PathLike[str],
         *,
         keep_last: int | None = 3,
-        keep_best: tuple[str, str] | None = None,
+        keep_best: tuple[str, CheckpointMode] | None = None,
         every: int | None = None,
         asynchronous: bool = False,
         durable: bool = True,
         share: bool = True,
         storage_options: Mapping[str, Any] | None = None,
-        registry: Any = None,
+        registry: Registry | None = None,
     ) -> None:
         best: tuple[str, ...] | None = keep_best
         if best is not None and (len(best) != 2 or best[1] not in _PICKS):
@@ -161,7 +167,7 @@ class Checkpoints:
             raise found
         return dict(found)
 
-    def best(self, metric: str | None = None, mode: str | None = None) -> int | None:
+    def best(self, metric: str | None = None, mode: CheckpointMode | None = None) -> int | None:
         """Return the step with the best value of a metric, or None if no step has that metric.
 
         Of equal steps the latest is returned; NaN counts as no value.
@@ -186,12 +192,25 @@ class Checkpoints:
         self._report_skipped()
         return found
 
-    def restore(self, step: int | None = None, **options: Any) -> Any:
+    @overload
+    def restore(
+        self, step: int | None = None, *, cls: type[_T], **options: Unpack[StepOptions]
+    ) -> _T: ...
+
+    @overload
+    def restore(
+        self, step: int | None = None, *, cls: None = None, **options: Unpack[StepOptions]
+    ) -> Any: ...
+
+    def restore(
+        self, step: int | None = None, *, cls: type | None = None, **options: Unpack[StepOptions]
+    ) -> Any:
         """Load the state of a step, the latest by default.
 
         Args:
             step: the step to load; None for the latest.
-            options: passed on to `persist.load`.
+            cls: the declared class that is wanted, as for `persist.load`.
+            options: the other keywords of `persist.load`.
 
         Raises:
             FileNotFoundError: there is no such step, or none at all.
@@ -207,7 +226,7 @@ class Checkpoints:
                 )
             options.setdefault("storage_options", self._storage_options)
             try:
-                return load(self._place(wanted), **options)
+                return load(self._place(wanted), cls, **options)
             except FileNotFoundError:
                 if step is not None or self._folder.exists(_name(wanted)):
                     raise  # otherwise the writer has just removed it, after it wrote a later one
@@ -228,8 +247,8 @@ class Checkpoints:
             return known[1]
         found: dict[str, Any] | PersistError
         try:
-            options = {"registry": self._registry, "storage_options": self._storage_options}
-            with open_file(self._place(step), **options) as file:
+            place, registry = self._place(step), self._registry
+            with open_file(place, registry=registry, storage_options=self._storage_options) as file:
                 metrics_of = (
                     (file.structure.get("metadata") or {}).get(_METRICS, {}).get("metrics", {})
                 )
@@ -300,19 +319,21 @@ class Checkpoints:
         place = self._place(step)
         # JSON has no NaN and no infinity: they are stored as text.
         texts = {name: x if math.isfinite(x) else str(x) for name, x in metrics_of.items()}
-        options = {
-            "metadata": {_METRICS: {"step": step, "metrics": texts}},
-            "durable": self._durable,
-            "registry": self._registry,
-            "like": self._before(step),
-        }
+        metadata, like = {_METRICS: {"step": step, "metrics": texts}}, self._before(step)
         memory = self._memory
         snapshot: Any = False if memory is None else memory
         tree = tree_of(obj, self._registry, snapshot=snapshot, columns=True)
 
         def write() -> None:
             with self._folder.writing(_name(step)) as target:
-                save_tree(tree, target, **options)
+                save_tree(
+                    tree,
+                    target,
+                    metadata=metadata,
+                    durable=self._durable,
+                    registry=self._registry,
+                    like=like,
+                )
             self._seen[step] = self._folder.identity(_name(step)), metrics_of
             self._tidy(step)
 
