@@ -226,7 +226,7 @@ class Checkpoints:
                 )
             options.setdefault("storage_options", self._storage_options)
             try:
-                return load(self._place(wanted), cls, **options)
+                return load(self._place(wanted), cls=cls, **options)
             except FileNotFoundError:
                 if step is not None or self._folder.exists(_name(wanted)):
                     raise  # otherwise the writer has just removed it, after it wrote a later one
