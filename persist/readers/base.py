@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import IO, Any, ClassVar, NamedTuple
 
-from persist._wire.base.source import Source
+from persist._wire.base.source import Limits, Source
 
-__all__ = ["Content", "Options", "Reader"]
+__all__ = ["Content", "Limits", "Options", "Reader", "Source"]
 
 
 class Options(NamedTuple):
