@@ -32,6 +32,7 @@ from persist._wire.pickle.timezones import zone_of
 from persist.packs import teach
 from persist.registry import Registry
 from persist.tree import ABSENT, Global, LazyArray, Record, View
+from persist.typing import Array
 
 from . import pyarrow as _arrow
 
@@ -558,7 +559,7 @@ def _label(name: Any) -> Any:
 _MOST_NUMBERS = 1 << 27  # a range of more numbers than this is a lie, or stays as it is
 
 
-def _range(known: dict[Any, Any]) -> np.ndarray[Any, Any] | None:
+def _range(known: dict[Any, Any]) -> Array | None:
     start, stop, step = (known.get(key) for key in ("start", "stop", "step"))
     if (
         not isinstance(start, int)

@@ -14,6 +14,7 @@ import numpy as np
 
 from persist.registry import Registry
 from persist.tree import Global, Record, View
+from persist.typing import Array
 
 __all__ = ["pack"]
 
@@ -125,7 +126,7 @@ def _plain(values: Any) -> list[Any]:
     return listed
 
 
-def _listed(values: Any, places: Any, valid: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _listed(values: Any, places: Any, valid: Array) -> Array:
     """The values at some places as objects, None where one is missing."""
     values = values if isinstance(values, list) else _plain(values)
     result = np.empty(len(places), dtype=object)
@@ -174,12 +175,12 @@ def _decoded(kind: str, length: int, offset: int, buffers: list[bytes | None]) -
     return result
 
 
-def _bits(data: bytes, length: int, offset: int) -> np.ndarray[Any, Any]:
+def _bits(data: bytes, length: int, offset: int) -> Array:
     bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
     if len(bits) < offset + length:
         raise ValueError("fewer bits than values")
     return bits[offset : offset + length].astype(bool)
 
 
-def _masked(values: np.ndarray[Any, Any], valid: np.ndarray[Any, Any] | None) -> Any:
+def _masked(values: Array, valid: Array | None) -> Any:
     return values if valid is None or valid.all() else np.ma.masked_array(values, mask=~valid)

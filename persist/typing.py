@@ -24,6 +24,7 @@ __all__ = [
     "BuildOptions",
     "CheckpointMode",
     "Compression",
+    "DType",
     "DigestName",
     "FileOptions",
     "Format",
@@ -48,6 +49,9 @@ __all__ = [
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 """A NumPy array of any shape and dtype."""
+
+DType: TypeAlias = np.dtype[Any]
+"""The type of an array's items."""
 
 Shape: TypeAlias = tuple[int, ...]
 """The lengths of an array's axes."""

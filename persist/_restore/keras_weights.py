@@ -33,6 +33,7 @@ from persist._restore.keras_kernels import Joined, Kernel, Layout, kind_of, layo
 from persist._restore.match import Slot, Target
 from persist._runtime.lazy_regex import regex
 from persist._wire.base.ml_dtypes import extended
+from persist.typing import Array, DType
 
 __all__ = ["NetworkTarget", "is_network"]
 
@@ -566,14 +567,14 @@ def _slot(weight: _Weight) -> Slot:
     )
 
 
-def _give(take: Callable[[Any], Any], array: np.ndarray[Any, Any]) -> None:
+def _give(take: Callable[[Any], Any], array: Array) -> None:
     take(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")).reshape(array.shape))
 
 
-def _dtype_of(variable: Any) -> np.dtype[Any] | None:
+def _dtype_of(variable: Any) -> DType | None:
     dtype = getattr(variable.dtype, "as_numpy_dtype", variable.dtype)
     try:
-        found: np.dtype[Any] = np.dtype(dtype)
+        found: DType = np.dtype(dtype)
         return found
     except TypeError:
         pass

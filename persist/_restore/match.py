@@ -26,6 +26,7 @@ from persist._wire.base.ml_dtypes import (
 )
 from persist._wire.torch.quantized import QuantizedTensor, WithQuantized
 from persist.errors import RestoreError
+from persist.typing import Array, DType
 
 __all__ = ["Report", "Slot", "Target", "fill", "slashed"]
 
@@ -55,8 +56,8 @@ class Slot:
 
     name: str
     shape: tuple[int, ...] | None
-    dtype: np.dtype[Any] | None
-    assign: Callable[[np.ndarray[Any, Any]], None]
+    dtype: DType | None
+    assign: Callable[[Array], None]
     known_as: tuple[str, ...] = ()
     twin: Any = None
     optional: str = ""
@@ -131,7 +132,7 @@ class Target:
         """What the object itself makes of a file whose names do not fit; None: it cannot."""
         return None
 
-    def apply(self, arrays: list[tuple[Slot, np.ndarray[Any, Any]]]) -> None:
+    def apply(self, arrays: list[tuple[Slot, Array]]) -> None:
         """Put the arrays in."""
         for slot, array in arrays:
             slot.assign(array)
@@ -328,7 +329,7 @@ def _reported(
     return report
 
 
-def _values_of(slot: Slot, array: Any) -> np.ndarray[Any, Any]:
+def _values_of(slot: Slot, array: Any) -> Array:
     """The values; or, where the slot holds the very type that NumPy lacks, the stored elements."""
     if isinstance(array, QuantizedTensor):  # of a place that takes one
         return array  # type: ignore[return-value]
@@ -449,7 +450,7 @@ def _shape(array: Any) -> tuple[int, ...]:
     return (len(array),) if shape is None else tuple(shape)
 
 
-def _dtype(array: Any) -> np.dtype[Any]:
+def _dtype(array: Any) -> DType:
     dtype = getattr(array, "dtype", None)
     return np.asarray(array).dtype if dtype is None else stored_dtype(array)
 
@@ -466,7 +467,7 @@ def _misfit(slot: Slot, array: Any) -> str:
     return ""
 
 
-def _is_same(one: np.dtype[Any], other: np.dtype[Any]) -> bool:
+def _is_same(one: DType, other: DType) -> bool:
     # NumPy compares opaque dtypes of one width as equal, so their names are compared, too.
     is_equal: bool = one.newbyteorder("=") == other.newbyteorder("=")
     return is_equal and dtype_name(one) == dtype_name(other)

@@ -18,6 +18,7 @@ from persist._restore.match import Slot, Target
 from persist._restore.torch_targets import ModuleTarget, Written, given, tensor_slot
 from persist._trees.paths import step_of
 from persist.errors import RestoreError
+from persist.typing import Array
 
 __all__ = ["target_of"]
 
@@ -87,8 +88,8 @@ def _below(value: Any) -> list[tuple[str, Any, Any]]:
     ]
 
 
-def _array_slot(path: str, array: np.ndarray[Any, Any], holder: Any, key: Any) -> Slot:
-    def assign(new: np.ndarray[Any, Any]) -> None:
+def _array_slot(path: str, array: Array, holder: Any, key: Any) -> Slot:
+    def assign(new: Array) -> None:
         if array.flags.writeable:
             np.copyto(array, new, casting="same_kind")
         elif isinstance(holder, dict | list):

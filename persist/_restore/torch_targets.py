@@ -25,6 +25,7 @@ from persist._wire.torch.quantized import QuantizedTensor
 from persist._wire.torch.storage import as_torch
 from persist.errors import RestoreError
 from persist.tree import LazyArray
+from persist.typing import Array, DType
 
 __all__ = ["ModuleTarget", "Written", "given", "has_state", "restore_state", "tensor_slot"]
 
@@ -262,7 +263,7 @@ class ModuleTarget(Target):
 
     # Filling.
 
-    def apply(self, arrays: list[tuple[Slot, np.ndarray[Any, Any]]]) -> None:
+    def apply(self, arrays: list[tuple[Slot, Array]]) -> None:
         """Put the arrays in, all at once."""
         if self._hooked is not None:
             self._load(self._hooked, strict=True)
@@ -336,7 +337,7 @@ def tensor_slot(name: str, tensor: Any) -> Slot:
     )
 
 
-def _dtype_of(value: Any) -> np.dtype[Any] | None:
+def _dtype_of(value: Any) -> DType | None:
     name = str(value.dtype).rpartition(".")[2]
     try:
         return np.dtype(name)

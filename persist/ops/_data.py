@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from persist.tree import ABSENT
+from persist.typing import Array
 
 __all__ = ["from_data", "from_text", "to_data", "to_text"]
 
@@ -223,7 +224,7 @@ def _plain(value: Any) -> Any:
     )
 
 
-def _array(array: np.ndarray[Any, Any]) -> dict[str, Any]:
+def _array(array: Array) -> dict[str, Any]:
     if array.dtype.hasobject:
         raise TypeError("an array of objects is no data.")
     return {
@@ -247,7 +248,7 @@ def _value(said: Any) -> Any:
     return {key: _value(one) for key, one in said.items()}
 
 
-def _array_back(said: dict[str, Any]) -> np.ndarray[Any, Any]:
+def _array_back(said: dict[str, Any]) -> Array:
     dtype = _dtype_back(said["dtype"])
     if dtype.hasobject:
         raise ValueError("an array of objects is no data.")

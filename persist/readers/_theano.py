@@ -20,6 +20,7 @@ from persist._wire.pickle.writer import PickleWriter
 from persist.errors import DamagedFileError, FormatError, LimitError
 from persist.readers.base import Content, Options
 from persist.tree import ABSENT, LazyArray, PersistentRef, Record
+from persist.typing import Array, DType
 
 __all__ = ["read_zip", "write_zip"]
 
@@ -184,7 +185,7 @@ class _Arrays:
         if header.length + header.nbytes > member.size:
             return None
 
-        def fetch() -> np.ndarray[Any, Any]:
+        def fetch() -> Array:
             part = self.directory.open(member)
             return np.asarray(part.array(header.length, header.dtype, header.shape, header.order))
 
@@ -249,7 +250,7 @@ class _Writer(PickleWriter):
         paths: dict[int, str],
     ) -> None:
         super().__init__(write, protocol, reducer)
-        self.members: dict[str, np.ndarray[Any, Any]] = {}
+        self.members: dict[str, Array] = {}
         self._paths = paths
         self._given: dict[int, tuple[Any, PersistentRef]] = {}
 
@@ -299,7 +300,7 @@ class _Writer(PickleWriter):
 _UNFIT = regex(r"[.\\:\x00-\x1f\x7f]|[\ud800-\udfff]")
 
 
-def _fits(dtype: np.dtype[Any]) -> bool:
+def _fits(dtype: DType) -> bool:
     """Return whether an NPY header can express exactly this dtype."""
     if dtype.hasobject:
         return False
@@ -357,15 +358,15 @@ def _paths(tree: Any) -> dict[int, str]:
     return paths
 
 
-def _header(array: np.ndarray[Any, Any]) -> bytes:
+def _header(array: Array) -> bytes:
     return header_bytes(array.dtype, array.shape, _is_fortran(array))
 
 
-def _is_fortran(array: np.ndarray[Any, Any]) -> bool:
+def _is_fortran(array: Array) -> bool:
     return array.flags.f_contiguous and not array.flags.c_contiguous
 
 
-def _chunks(head: bytes, array: np.ndarray[Any, Any]) -> Iterator[bytes]:
+def _chunks(head: bytes, array: Array) -> Iterator[bytes]:
     """The NPY of an array, in parts that take little memory."""
     yield head
     flat = (array.T if _is_fortran(array) else np.ascontiguousarray(array)).reshape(-1)
@@ -374,7 +375,7 @@ def _chunks(head: bytes, array: np.ndarray[Any, Any]) -> Iterator[bytes]:
         yield flat[start : start + rows].tobytes()
 
 
-def _deflated(target: IO[bytes], members: dict[str, np.ndarray[Any, Any]], data: bytes) -> None:
+def _deflated(target: IO[bytes], members: dict[str, Array], data: bytes) -> None:
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, allowZip64=True) as archive:
         for name, array in members.items():
             with archive.open(name, "w", force_zip64=True) as member:

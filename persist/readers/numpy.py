@@ -28,6 +28,7 @@ from persist._wire.npy.npy import MAGIC, Header, plain_machine, read_array, read
 from persist.errors import DamagedFileError, FormatError
 from persist.readers.base import Content, Options, Reader
 from persist.tree import LazyArray
+from persist.typing import Array
 
 if TYPE_CHECKING:
     from persist._wire.pickle.machine import Machine
@@ -318,7 +319,7 @@ def _head(directory: ZipDirectory, member: Member) -> Source | None:
 
 def _lazy(
     directory: ZipDirectory, member: Member, header: Header, reading: _Reading
-) -> LazyArray | np.ndarray[Any, Any]:
+) -> LazyArray | Array:
     """Return a compressed array that is decompressed on access."""
     reading.headers.append(header)
     left = member.size - header.length
@@ -332,7 +333,7 @@ def _lazy(
         )
     _report_rest(member, left - header.nbytes, reading)
 
-    def fetch() -> np.ndarray[Any, Any]:
+    def fetch() -> Array:
         part = directory.open(member)
         return np.asarray(part.array(header.length, header.dtype, header.shape, header.order))
 

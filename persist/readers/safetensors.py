@@ -37,6 +37,7 @@ from persist._wire.torch.safetensors_header import Rows, Tensor, rows_of
 from persist.errors import DamagedFileError, FormatError
 from persist.readers.base import Content, Options, Reader
 from persist.tree import LazyArray
+from persist.typing import DType
 
 __all__ = ["SafetensorsReader"]
 
@@ -405,7 +406,7 @@ def _is_sizes(value: Any) -> bool:
 
 
 @functools.cache
-def _dtype_of(kind: str) -> np.dtype[Any]:
+def _dtype_of(kind: str) -> DType:
     bits, name = _TYPES[kind]
     if bits < 8:
         return np.dtype("u1")

@@ -29,6 +29,7 @@ from persist._wire.base.source import Cursor, Source
 from persist.errors import DamagedFileError, FormatError, LimitError
 from persist.readers.base import Content, Options, Reader
 from persist.tree import ABSENT, LazyArray, Record
+from persist.typing import Array, DType
 
 __all__ = ["Torch7Reader"]
 
@@ -177,7 +178,7 @@ class _Binary:
     def chars(self, count: int) -> bytes:
         return self.cursor.read(count)
 
-    def elements(self, dtype: np.dtype[Any], count: int) -> np.ndarray[Any, Any] | LazyArray:
+    def elements(self, dtype: DType, count: int) -> Array | LazyArray:
         if dtype.kind == "i" and dtype.itemsize == 8:
             dtype = from_text(f"<i{self.wide}")
         offset = self.cursor.offset
@@ -255,7 +256,7 @@ class _Text:
                 where=self.where(),
             )
 
-    def elements(self, dtype: np.dtype[Any], count: int) -> np.ndarray[Any, Any] | LazyArray:
+    def elements(self, dtype: DType, count: int) -> Array | LazyArray:
         self._room(count, 1)
         if dtype.itemsize == 1:
             return np.frombuffer(bytearray(self.chars(count)), dtype)
@@ -441,14 +442,14 @@ class _Reading:
         self.known[index] = items
         return self._open(count, lambda value: items.append(_plain(value)), lambda: items)
 
-    def _storage(self, index: int, dtype: np.dtype[Any]) -> Any:
+    def _storage(self, index: int, dtype: DType) -> Any:
         count = self.tokens.long()
         if count < 0:
             raise self._damaged(f"a storage of {count:,} elements cannot be")
         storage = self.known[index] = _Storage(self.tokens.elements(dtype, count))
         return storage
 
-    def _tensor(self, index: int, dtype: np.dtype[Any]) -> Any:
+    def _tensor(self, index: int, dtype: DType) -> Any:
         rank = self.tokens.whole()
         if not 0 <= rank <= 64:
             raise self._damaged(f"a tensor of {rank} axes cannot be")
@@ -465,7 +466,7 @@ class _Reading:
         return self._open(1, found.append, finish)
 
     def _strided(
-        self, storage: Any, dtype: np.dtype[Any], shape: list[int], steps: list[int], offset: int
+        self, storage: Any, dtype: DType, shape: list[int], steps: list[int], offset: int
     ) -> Any:
         if storage is None or not shape:
             return np.empty((0,), dtype)
@@ -493,7 +494,7 @@ class _Reading:
                 remedy='If the file is honest, raise limits={"total": ...}.',
             )
 
-        def view(whole: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        def view(whole: Array) -> Array:
             return np.lib.stride_tricks.as_strided(
                 whole[offset:],
                 shape,

@@ -26,6 +26,7 @@ from persist.registry import Registry
 from persist.registry._declarations import Migration, takes_record
 from persist.schema import Schema
 from persist.tree import Global, LazyArray, Record
+from persist.typing import Array
 
 __all__ = ["LAWS", "Broken", "cases", "check_law", "check_schema", "laws", "state_strategy"]
 
@@ -304,7 +305,7 @@ def _inside(schema: Schema, steps: list[Migration], state: Any) -> None:
             ) from error
 
 
-def _arrays_in(value: Any) -> Iterator[np.ndarray[Any, Any]]:
+def _arrays_in(value: Any) -> Iterator[Array]:
     if isinstance(value, np.ndarray):
         yield value
     elif isinstance(value, dict):

@@ -21,6 +21,7 @@ from persist._container.reading.store import Entry, Store
 from persist._container.writing.members import Item, Members, Packed
 from persist._wire.npy.npy import header_bytes
 from persist.tree import LazyArray
+from persist.typing import Array, DType
 
 __all__ = ["Kept", "KeptMembers", "member_bytes"]
 
@@ -63,7 +64,7 @@ class Kept:
     def view(
         self,
         number: int,
-        dtype: np.dtype[Any] | None,
+        dtype: DType | None,
         shape: tuple[int, ...] | None,
         strides: tuple[int, ...] | None,
         offset: int,
@@ -258,7 +259,7 @@ def _equal(found: Any, array: Any) -> bool:
     return True
 
 
-def _extent(array: np.ndarray[Any, Any]) -> tuple[int, int]:
+def _extent(array: Array) -> tuple[int, int]:
     """The offsets of the first byte of an array and of its end, relative to its first element."""
     low = high = 0
     for count, stride in zip(array.shape, array.strides, strict=True):

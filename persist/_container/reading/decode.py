@@ -26,6 +26,7 @@ from persist._wire.base.c_recursion import BARE, MOST, holds_bare, is_too_deep
 from persist._wire.base.source import MIB, Limits
 from persist.errors import DamagedFileError, LimitError, PersistError
 from persist.tree import Global, LazyArray, Record
+from persist.typing import DType
 
 __all__ = ["Arrays", "Rows", "Shape", "decode"]
 
@@ -62,7 +63,7 @@ class Arrays(Protocol):
     def view(
         self,
         number: int,
-        dtype: np.dtype[Any] | None,
+        dtype: DType | None,
         shape: tuple[int, ...] | None,
         strides: tuple[int, ...] | None,
         offset: int,
@@ -129,7 +130,7 @@ class _Decoder:
         self.built: list[Any] = []
         self.layouts: list[list[str]] = []
         self.shapes: list[Shape] = []
-        self.dtypes: dict[int, np.dtype[Any]] = {}
+        self.dtypes: dict[int, DType] = {}
         self.slices: dict[int, int] = {}  # id -> how deep they hold each other
         self.bits = 0  # of long integers that were hashed
         self.copied: set[int] = set()  # members of which the bytes were copied
@@ -317,7 +318,7 @@ class _Decoder:
         built = self.built
         return [built[cell[0]] if type(cell) is list else cell for cell in node[start:]]
 
-    def dtype(self, what: Any) -> np.dtype[Any]:
+    def dtype(self, what: Any) -> DType:
         if type(what) is list:
             dtype = self.built[what[0]]
             if not isinstance(dtype, np.dtype):

@@ -47,6 +47,7 @@ from persist._wire.base.source import Source
 from persist._wire.npy.npy import Header, read_header
 from persist.errors import DamagedFileError, FutureVersionError, MissingExtraError, PersistError
 from persist.tree import LazyArray
+from persist.typing import Array, DType
 
 __all__ = ["Entry", "Store"]
 
@@ -294,7 +295,7 @@ class Store:
         except (PersistError, KeyError, TypeError):
             raise self.damaged("its digest is of no known kind.", f"member {MANIFEST!r}") from None
 
-    def _npy(self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
+    def _npy(self, name: str, dtype: DType, shape: tuple[int, ...]) -> Any:
         """A control member that is an NPY of known shape."""
         data = self._checked(name)
         source = self.source.nested(data, f"member {name!r}")
@@ -640,7 +641,7 @@ class Store:
     def view(
         self,
         number: int,
-        dtype: np.dtype[Any] | None,
+        dtype: DType | None,
         shape: tuple[int, ...] | None,
         strides: tuple[int, ...] | None,
         offset: int,
@@ -655,7 +656,7 @@ class Store:
             shape, order = header.shape, header.order
         self._check_view(place, dtype, shape, strides, offset)
 
-        def make(base: Any, start: int) -> np.ndarray[Any, Any]:
+        def make(base: Any, start: int) -> Array:
             if not dtype.itemsize or 0 in shape:
                 return np.zeros(shape, dtype)
             return np.ndarray(shape, dtype, base, start + offset, strides, order)  # type: ignore[arg-type,call-overload,no-any-return,unused-ignore]
@@ -663,7 +664,7 @@ class Store:
         if self._is_mapped_now and not place.entry.method:
             return make(self._block(number, place), header.length)
 
-        def fetch() -> np.ndarray[Any, Any]:
+        def fetch() -> Array:
             return make(self._block(number, place), header.length)
 
         rows = None
@@ -672,7 +673,7 @@ class Store:
         return LazyArray(dtype, shape, fetch, rows)
 
     def _rows_of(
-        self, number: int, place: _Place, dtype: np.dtype[Any], shape: tuple[int, ...], offset: int
+        self, number: int, place: _Place, dtype: DType, shape: tuple[int, ...], offset: int
     ) -> Any:
         """Ranged reads of rows, where nothing is to be verified."""
         if place.entry.method or number in self._blocks:
@@ -684,7 +685,7 @@ class Store:
     def _check_view(
         self,
         place: _Place,
-        dtype: np.dtype[Any],
+        dtype: DType,
         shape: tuple[int, ...],
         strides: tuple[int, ...] | None,
         offset: int,

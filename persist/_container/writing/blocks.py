@@ -12,6 +12,7 @@ import attrs
 import numpy as np
 
 from persist._container.dtypes import SAID_BY_NPY
+from persist.typing import Array
 
 __all__ = ["LEAST", "Band", "Pack", "Stack", "groups_of"]
 
@@ -29,7 +30,7 @@ class Stack:
 
     __slots__ = ("arrays", "dtype", "nbytes", "shape")
 
-    def __init__(self, arrays: list[np.ndarray[Any, Any]]) -> None:
+    def __init__(self, arrays: list[Array]) -> None:
         first = arrays[0]
         self.arrays = arrays
         self.dtype = first.dtype

@@ -32,6 +32,7 @@ from persist.tree import (
     is_slots_pair,
     step_of,
 )
+from persist.typing import DType
 
 __all__ = [
     "ATOMS",
@@ -379,7 +380,7 @@ class Encoder:
             self.shape_list.append(shape)
         return number
 
-    def dtype_text(self, dtype: np.dtype[Any]) -> Any:
+    def dtype_text(self, dtype: DType) -> Any:
         """The text of a dtype inside a node."""
         known = self.dtypes.get(id(dtype))
         if known is None:
@@ -392,7 +393,7 @@ class Encoder:
             known = self.dtypes[id(dtype)] = what
         return known
 
-    def say(self, dtype: np.dtype[Any]) -> None:
+    def say(self, dtype: DType) -> None:
         """Describe a dtype before what refers to it, if it may be referred to."""
         if dtype.char not in dtypes.SAID_BY_NPY:
             self.dtype_text(dtype)

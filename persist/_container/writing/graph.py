@@ -41,6 +41,7 @@ from persist._container.writing.tables import (
 )
 from persist._trees.columns import MANY, Columns, Row, RowDict, RowList
 from persist.tree import Global
+from persist.typing import Array
 
 __all__ = ["Graph", "encode"]
 
@@ -280,7 +281,7 @@ class _Grapher(Encoder):
             return None
         return self.refs(np.array(numbers, "<i8"), path)
 
-    def refs(self, numbers: np.ndarray[Any, Any], path: str) -> Any:
+    def refs(self, numbers: Array, path: str) -> Any:
         """The column of references to rows, by their numbers, -1 for None; not empty."""
         first, count = int(numbers[0]), len(numbers)
         if first >= 0 and bool((numbers == np.arange(first, first + count)).all()):
@@ -332,7 +333,7 @@ class _Grapher(Encoder):
         numbers = self.rows_in(values, frame)
         return None if numbers is None else self.refs(numbers, path)
 
-    def rows_in(self, values: Sequence[Any], frame: Frame) -> np.ndarray[Any, Any] | None:
+    def rows_in(self, values: Sequence[Any], frame: Frame) -> Array | None:
         """The numbers of the rows in lists; None where there is something else in them."""
         whole = next(value for value in values if value)
         columns = whole.columns if type(whole) is RowList else getattr(whole[0], "columns", None)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from persist._container import dtypes
 from persist._container.names import are_plain, member_name
 from persist._container.writing.blocks import Band, Pack, Stack, groups_of
 from persist._container.writing.shared_memory import Block, Window, blocks_of
 from persist.tree import LazyArray
+from persist.typing import DType
 
 __all__ = ["Item", "Members", "Packed", "place"]
 
@@ -46,7 +45,7 @@ class Members:
     def __init__(self) -> None:
         self.names: list[str] = []
         self.arrays: list[Any] = []
-        self.dtypes: list[np.dtype[Any] | None] = []
+        self.dtypes: list[DType | None] = []
         self.paths: dict[str, str] = {}
         self.direct: set[int] | None = None
         self._taken: set[str] = set()

@@ -14,6 +14,8 @@ from typing import Any
 import attrs
 import numpy as np
 
+from persist.typing import Array
+
 __all__ = ["Block", "Window", "blocks_of"]
 
 _PAIRS = 64  # so many arrays with overlapping extents are compared pair by pair
@@ -45,7 +47,7 @@ class Block:
         windows: all arrays upon it.
     """
 
-    array: np.ndarray[Any, Any]
+    array: Array
     whole: int | None
     windows: list[Window]
 
@@ -53,13 +55,13 @@ class Block:
 @attrs.frozen
 class _Extent:
     number: int
-    array: np.ndarray[Any, Any]
+    array: Array
     pointer: int
     low: int
     high: int
 
 
-def blocks_of(arrays: list[tuple[int, np.ndarray[Any, Any]]]) -> list[Block]:
+def blocks_of(arrays: list[tuple[int, Array]]) -> list[Block]:
     """Return the blocks that two or more of the arrays share; all others are alone.
 
     Args:
@@ -80,14 +82,14 @@ def blocks_of(arrays: list[tuple[int, np.ndarray[Any, Any]]]) -> list[Block]:
     return result
 
 
-def _owner(array: np.ndarray[Any, Any]) -> Any:
+def _owner(array: Array) -> Any:
     owner: Any = array
     while isinstance(owner, np.ndarray) and owner.base is not None:
         owner = owner.base
     return owner
 
 
-def _extent(number: int, array: np.ndarray[Any, Any]) -> _Extent:
+def _extent(number: int, array: Array) -> _Extent:
     pointer = array.__array_interface__["data"][0]
     low = high = pointer
     if array.flags.c_contiguous or array.flags.f_contiguous:
@@ -200,11 +202,11 @@ def _cells(part: list[_Extent], base: int, top: int) -> tuple[int, int, int]:
     return best
 
 
-def _memory(base: int, top: int, pitch: int, width: int, count: int) -> np.ndarray[Any, Any]:
+def _memory(base: int, top: int, pitch: int, width: int, count: int) -> Array:
     """The bytes from ``base`` to ``top``, cut; the arrays keep them alive while this runs."""
     size = top - base
     memory: Any = (ctypes.c_ubyte * size).from_address(base)
-    raw: np.ndarray[Any, Any] = np.frombuffer(memory, np.uint8)
+    raw: Array = np.frombuffer(memory, np.uint8)
     if pitch <= width:
         return raw
     cells = np.zeros((count, width), np.uint8)
@@ -214,19 +216,15 @@ def _memory(base: int, top: int, pitch: int, width: int, count: int) -> np.ndarr
     return cells.reshape(-1)
 
 
-def _as_whole(
-    data: np.ndarray[Any, Any], array: np.ndarray[Any, Any], window: Window, size: int
-) -> np.ndarray[Any, Any] | None:
+def _as_whole(data: Array, array: Array, window: Window, size: int) -> Array | None:
     """The block as one of its arrays, where that covers it all without a gap."""
     if array.nbytes != size or window.offset:
         return None
-    seen: np.ndarray[Any, Any] = np.ndarray(array.shape, array.dtype, data, 0, window.strides)
+    seen: Array = np.ndarray(array.shape, array.dtype, data, 0, window.strides)
     return seen if seen.flags.c_contiguous or seen.flags.f_contiguous else None
 
 
-def _typed(
-    data: np.ndarray[Any, Any], part: list[_Extent], windows: list[Window]
-) -> np.ndarray[Any, Any]:
+def _typed(data: Array, part: list[_Extent], windows: list[Window]) -> Array:
     dtype = part[0].array.dtype
     fits = all(extent.array.dtype == dtype for extent in part) and all(
         value % dtype.itemsize == 0

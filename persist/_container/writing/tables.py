@@ -16,6 +16,7 @@ import numpy as np
 from persist._container.writing.members import Members
 from persist._trees.columns import Columns, RowList
 from persist.tree import Global
+from persist.typing import Array
 
 __all__ = [
     "Later", "Table", "own_path", "plain_column", "renumber", "settled", "shortened", "split_tuples",
@@ -38,7 +39,7 @@ class Later:
 
     __slots__ = ("array", "column", "path")
 
-    def __init__(self, column: Column, path: str, array: np.ndarray[Any, Any]) -> None:
+    def __init__(self, column: Column, path: str, array: Array) -> None:
         self.column = column
         self.path = path
         self.array = array
@@ -96,7 +97,7 @@ class Table:
 
     def met_lists(
         self, values: Sequence[Any], frame: Any, firsts: list[int], counts: list[int]
-    ) -> np.ndarray[Any, Any]:
+    ) -> Array:
         """Note lists of rows in one frame, a list at each of its places.
 
         Args:

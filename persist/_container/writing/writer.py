@@ -45,6 +45,7 @@ from persist._version import __version__
 from persist._wire.npy.npy import header_bytes
 from persist.errors import FormatError, MissingExtraError, PersistError
 from persist.tree import LazyArray
+from persist.typing import Array, DType
 
 __all__ = ["Old", "Schemas", "Writer", "manifest_of", "with_older", "write"]
 
@@ -368,7 +369,7 @@ class Writer:
         self.flush()
         _write_all(self.file, made)
 
-    def array(self, name: bytes, array: Any, dtype: np.dtype[Any] | None) -> None:
+    def array(self, name: bytes, array: Any, dtype: DType | None) -> None:
         if type(array) is Stack:
             header = header_bytes(array.dtype, array.shape)
             (self.large if self.pack is None else self.packed)(name, header, array)
@@ -388,7 +389,7 @@ class Writer:
         else:
             self.large(name, header, array)
 
-    def header(self, array: np.ndarray[Any, Any]) -> bytes:
+    def header(self, array: Array) -> bytes:
         is_fortran = array.ndim > 1 and array.flags.fnc
         key = (id(array.dtype), array.shape, is_fortran)
         known = self.headers.get(key)
@@ -509,7 +510,7 @@ class _Sum:
         return [] if self._state is None else [self._state.digest()]
 
 
-def _as_void(array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+def _as_void(array: Array, dtype: DType) -> Array:
     """The same items as void, without a copy where they lie as an array's do."""
     if not array.nbytes:
         return np.empty(array.shape, dtype)
@@ -520,7 +521,7 @@ def _as_void(array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> np.ndarray[An
     return _as_void(np.ascontiguousarray(array), dtype)
 
 
-def _flat(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
+def _flat(array: Array) -> Array | None:
     """The bytes of an array that has no gaps, without a copy."""
     if array.flags.c_contiguous:
         return array.reshape(-1).view(np.uint8)
@@ -529,7 +530,7 @@ def _flat(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
     return None
 
 
-def _bytes_of(array: np.ndarray[Any, Any]) -> bytes:
+def _bytes_of(array: Array) -> bytes:
     is_fortran = array.flags.f_contiguous and not array.flags.c_contiguous
     return array.tobytes("F" if is_fortran else "C")
 

@@ -26,6 +26,7 @@ import numpy as np
 
 from persist.errors import DamagedFileError, LimitError, MissingExtraError, PersistError
 from persist.tree import LazyArray
+from persist.typing import Array, DType
 
 __all__ = [
     "Cursor",
@@ -263,10 +264,10 @@ class Source:
     def array(
         self,
         offset: int,
-        dtype: np.dtype[Any],
+        dtype: DType,
         shape: tuple[int, ...],
         order: str = "C",
-    ) -> np.ndarray[Any, Any] | LazyArray:
+    ) -> Array | LazyArray:
         """Return the array at ``offset``, without reading it.
 
         A view of the map (read-only, or private and writable when
@@ -290,14 +291,14 @@ class Source:
         if offset < 0 or offset + length > self.size:
             self.view(offset, length)  # raises with the place
 
-        def fetch() -> np.ndarray[Any, Any]:
+        def fetch() -> Array:
             return _shape(self.view(offset, length), dtype, shape, order, self, offset)
 
         rows = None
         if order == "C" and len(shape) > 0 and shape[0]:
             step = length // shape[0]
 
-            def rows(start: int, stop: int) -> np.ndarray[Any, Any]:
+            def rows(start: int, stop: int) -> Array:
                 part = self.view(offset + start * step, (stop - start) * step)
                 return _shape(part, dtype, (stop - start, *shape[1:]), "C", self, offset)
 
@@ -424,12 +425,12 @@ class Source:
 
 def _shape(
     data: memoryview,
-    dtype: np.dtype[Any],
+    dtype: DType,
     shape: tuple[int, ...],
     order: Any,
     source: Source,
     offset: int,
-) -> np.ndarray[Any, Any]:
+) -> Array:
     try:
         if dtype.itemsize == 0:  # arrays of any shape take no memory
             return np.ndarray(shape, dtype, b"")
@@ -452,7 +453,7 @@ def _shape(
     return array
 
 
-def is_text_valid(array: np.ndarray[Any, Any]) -> bool:
+def is_text_valid(array: Array) -> bool:
     """Return whether all text in an array has valid code points; true for other dtypes.
 
     NumPy takes any four bytes for a character and makes broken strings of them, over which
@@ -545,9 +546,7 @@ class Cursor:
         """Return the next little-endian signed 64-bit number."""
         return int(self.number("<q"))
 
-    def array(
-        self, dtype: np.dtype[Any], shape: tuple[int, ...], order: str = "C"
-    ) -> np.ndarray[Any, Any] | LazyArray:
+    def array(self, dtype: DType, shape: tuple[int, ...], order: str = "C") -> Array | LazyArray:
         """Return the next array, as `Source.array` does, and advance."""
         array = self.source.array(self.offset, dtype, shape, order)
         self.offset += math.prod(shape) * dtype.itemsize

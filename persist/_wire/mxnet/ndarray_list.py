@@ -31,6 +31,7 @@ from persist._wire.base.ml_dtypes import decodable, extended
 from persist._wire.base.source import Cursor, Source
 from persist.errors import DamagedFileError
 from persist.tree import LazyArray, Record
+from persist.typing import Array, DType
 
 __all__ = ["LIST_MAGIC", "read_array", "read_list"]
 
@@ -137,7 +138,7 @@ def _checked(cursor: Cursor, extents: tuple[int, ...], what: str) -> tuple[int, 
     return extents
 
 
-def _dtype(cursor: Cursor, what: str) -> np.dtype[Any]:
+def _dtype(cursor: Cursor, what: str) -> DType:
     flag = cursor.i32()
     if flag == _BFLOAT16:
         return extended("bfloat16")
@@ -162,7 +163,7 @@ def _sparse(
     else:
         parts = {"data": data, "indptr": indices[0], "indices": indices[1]}
 
-    def fetch() -> np.ndarray[Any, Any]:
+    def fetch() -> Array:
         source.spend(math.prod(shape) * data.dtype.itemsize)
         arrays = {name: np.asarray(part) for name, part in parts.items()}
         try:
@@ -180,10 +181,10 @@ def _sparse(
 
 def _scatter(
     shape: tuple[int, ...],
-    data: np.ndarray[Any, Any],
-    indices: np.ndarray[Any, Any],
-    indptr: np.ndarray[Any, Any] | None = None,
-) -> np.ndarray[Any, Any]:
+    data: Array,
+    indices: Array,
+    indptr: Array | None = None,
+) -> Array:
     """The dense array; every index is held against the shape first."""
     dense = np.zeros(shape, data.dtype)
     if not data.size:
@@ -196,7 +197,8 @@ def _scatter(
         return dense
     if len(shape) != 2 or indptr.shape != (shape[0] + 1,) or indptr.dtype.kind not in "iu":
         raise ValueError(f"{indptr.shape} pointers for the rows")
-    counts = np.diff(indptr.astype(np.int64))
+    pointers = indptr.astype(np.int64)
+    counts = pointers[1:] - pointers[:-1]
     if indptr[0] != 0 or (counts < 0).any() or int(indptr[-1]) > min(len(indices), len(data)):
         raise ValueError("the pointers do not rise from 0 to the number of values")
     held = int(indptr[-1])
@@ -206,6 +208,6 @@ def _scatter(
     return dense
 
 
-def _within(indices: np.ndarray[Any, Any], size: int, what: str) -> None:
+def _within(indices: Array, size: int, what: str) -> None:
     if len(indices) and (indices.min() < 0 or indices.max() >= size):
         raise ValueError(f"a {what} index lies outside of 0 to {size:,}")

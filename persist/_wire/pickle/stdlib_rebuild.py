@@ -24,6 +24,7 @@ from persist._runtime.lazy_regex import regex
 from persist._wire.pickle.machine import INERT, Finisher, Machine, Rebuilder
 from persist._wire.pickle.timezones import named, zone_of
 from persist.tree import ABSENT, Global, Record, typed_array
+from persist.typing import Array
 
 __all__ = ["FINISH", "REBUILD"]
 
@@ -264,7 +265,7 @@ _NATIVE = {
 }  # fmt: skip
 
 
-def _array_of(machine: Machine, code: Any, values: np.ndarray[Any, Any]) -> Any:
+def _array_of(machine: Machine, code: Any, values: Array) -> Any:
     """An array of the type code asked for, widened where this machine's is too narrow."""
     machine.source.spend_copies(8 * len(values))  # an item of one byte may become one of eight
     if values.dtype.kind == "f":

@@ -16,6 +16,7 @@ from persist._wire.hdf5.objects import Attribute, Node, node_at
 from persist.errors import DamagedFileError, FormatError
 from persist.readers.base import Content, Options
 from persist.tree import LazyArray
+from persist.typing import DType
 
 __all__ = ["kind_of", "read_archive", "read_hdf5"]
 
@@ -333,7 +334,7 @@ def _number_in(name: str) -> int:
     return int(digits) if digits else -1
 
 
-def _as_type(array: Any, dtype: np.dtype[Any]) -> Any:
+def _as_type(array: Any, dtype: DType) -> Any:
     if isinstance(array, LazyArray):
         lazy = array
         rows = None

@@ -29,6 +29,7 @@ from persist._wire.torch.storage import dtype_of, kind_of
 from persist.errors import DamagedFileError, FormatError
 from persist.readers.base import Content, Options, Reader
 from persist.tree import Global, LazyArray, Record
+from persist.typing import Array, DType
 
 __all__ = ["DistributedReader"]
 
@@ -269,11 +270,11 @@ def _kind(name: str, properties: Any, catalog: _Catalog) -> str:
 
 
 def _whole(
-    dtype: np.dtype[Any],
+    dtype: DType,
     shape: tuple[int, ...],
     pieces: list[tuple[tuple[slice, ...], Source, _Place]],
     tree: Callable[[Source], Any],
-) -> np.ndarray[Any, Any]:
+) -> Array:
     """Put a tensor together; of a single chunk it is that one."""
     found = [_chunk(dtype, source, inside, tree(source)) for inside, source, _ in pieces]
     if len(found) == 1:
@@ -287,9 +288,7 @@ def _whole(
     return whole
 
 
-def _chunk(
-    dtype: np.dtype[Any], source: Source, inside: tuple[slice, ...], value: Any
-) -> np.ndarray[Any, Any]:
+def _chunk(dtype: DType, source: Source, inside: tuple[slice, ...], value: Any) -> Array:
     wanted = tuple(part.stop - part.start for part in inside)
     if not isinstance(value, np.ndarray | LazyArray) or value.shape != wanted:
         raise DamagedFileError(
