@@ -48,6 +48,7 @@ class Project:
         release: of the package, where it is known.
         laws: whether the pytest plugin runs the laws.
         recipes: of the foundry, by name.
+        is_imported: whether the modules have been imported.
     """
 
     folder: Path
