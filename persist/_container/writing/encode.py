@@ -1,9 +1,8 @@
-"""Tree -> graph: a flat table of nodes, and the arrays that it refers to.
+"""Encode a tree as a graph: a flat table of nodes, and the arrays that it refers to.
 
-One walk, depth first and without recursion; parts get their numbers before
-wholes. Every value that may be shared has one cell ``[n]``, a list that all who
-refer to it hold; its number is filled in when the value is complete. What the
-nodes mean is said in ``docs/container.md``, section 6.
+One depth-first walk without recursion; parts are numbered before the containers that hold them.
+Every value that may be shared has one cell ``[n]``, a list that all references to it hold; its number
+is filled in when the value is complete. ``docs/container.md``, section 6, specifies the nodes.
 """
 
 from __future__ import annotations
@@ -117,11 +116,11 @@ def _by_pair(frame: Frame, place: int) -> str | None:
 
 
 class Steps(list[str]):
-    """Keys that were made steps already."""
+    """A cache of the steps of keys."""
 
 
 def through(frame: Frame, place: int) -> str | None:
-    """No step: the part has the path of the whole."""
+    """No step: the part has the path of its container."""
     return None
 
 
@@ -137,14 +136,14 @@ def _by_record(frame: Frame, place: int) -> str | None:
 
 
 def _by_layer(frame: Frame, place: int) -> str | None:
-    """An envelope's values: fields go by their names, what a codec gave as a state does."""
+    """The steps of an envelope's values: names for fields, and those of a state for what a codec returned."""
     envelope: Envelope = frame.keys
     is_codec = place > 0 and envelope.layers[place - 1].kind == CODEC
     return "state" if is_codec and not isinstance(envelope.values[place - 1], dict) else None
 
 
 def _by_base(frame: Frame, place: int) -> str | None:
-    """``copyreg._reconstructor``'s arguments: a base class, and what it holds."""
+    """The steps of the arguments of ``copyreg._reconstructor``: a base class, and its value."""
     return None if place and type(frame.keys[1]) in (list, dict) else f"args/{max(place - 1, 0)}"
 
 
@@ -214,7 +213,7 @@ class Encoder:
                 frame = outer
 
     def complete(self, frame: Frame) -> None:
-        """All parts are there: the node gets its number."""
+        """Number the node of a frame whose parts are all encoded."""
         number = len(self.nodes)
         cells = frame.cells
         if cells[0] == "fields" and not frame.is_late:
@@ -228,7 +227,7 @@ class Encoder:
         frame.ref[0] = number
 
     def is_quick(self, values: Iterable[Any], cells: list[Any]) -> bool:
-        """Add the cells of values that need no walk: plain ones, and what is complete already.
+        """Add the cells of values that need no walk: plain values, and values that are encoded already.
 
         If it stops half way, its results are in the memo and are used later.
         """
@@ -250,7 +249,7 @@ class Encoder:
         return True
 
     def add(self, frame: Frame, value: Any, node: list[Any]) -> None:
-        """Add a node that has no parts of its own."""
+        """Add a node without parts."""
         ref = self.memo[id(value)] = [len(self.nodes)]
         self.nodes.append(node)
         frame.cells.append(ref)
@@ -258,7 +257,7 @@ class Encoder:
     def add_arrays(
         self, frame: Frame, value: Any, head: list[Any], steps: Any, arrays: list[Any]
     ) -> bool:
-        """Add a container of nothing but arrays, none of them met before, all at once."""
+        """Add a container that holds only arrays, none of which was encoded before, at once."""
         ids = list(map(id, arrays))
         if len(set(ids)) != len(ids) or not self.memo.keys().isdisjoint(ids):
             return False
@@ -287,7 +286,7 @@ class Encoder:
         return ref
 
     def open(self, frame: Frame, value: Any) -> Frame | None:
-        """Begin a value that was not met before; None where that is all of it."""
+        """Begin a value that was not encoded before; return its frame, or None if it has no parts."""
         opener = _OPENERS.get(type(value)) or self.opener_of(value, frame)
         inner = opener(self, frame, value)
         if inner is not None:
@@ -303,7 +302,7 @@ class Encoder:
         return f"{prefix}/{step}" if prefix else step
 
     def array_path(self, frame: Frame, place: int) -> str:
-        """The path of an array, which may be completed when the walk is over."""
+        """Return the path of an array; a prefix may be completed at the end of the walk."""
         return self.path(frame, place)
 
     def prefix(self, frame: Frame) -> str:
@@ -341,7 +340,7 @@ class Encoder:
     # Layouts and shapes.
 
     def layout(self, keys: tuple[Any, ...]) -> int | None:
-        """The number of a list of keys, or None where they are not all plain text."""
+        """Return the number of a list of keys, or None if not all of them are plain text."""
         if not _TEXT.issuperset(map(type, keys)):
             return None
         known = self.layouts.get(keys, self)
@@ -394,7 +393,7 @@ class Encoder:
         return known
 
     def say(self, dtype: DType) -> None:
-        """Describe a dtype before what refers to it, if it may be referred to."""
+        """Encode a dtype before the node that refers to it, if the dtype can be referred to."""
         if dtype.char not in dtypes.SAID_BY_NPY:
             self.dtype_text(dtype)
 
@@ -437,7 +436,7 @@ def opens_named(*names: str) -> Callable[[Opener], Opener]:
 
 
 def _named(kind: Any) -> Opener | None:
-    """The opener of a type that is registered by its name, and that bears it truly."""
+    """Return the opener that is registered for the name of a type, if the type really is the one of that name."""
     opener = _NAMED.get(f"{kind.__module__}.{kind.__qualname__}")
     home = sys.modules.get(kind.__module__)
     if opener is not None and getattr(home, kind.__name__, None) is kind:
@@ -461,7 +460,7 @@ def opens(*kinds: Any) -> Callable[[Opener], Opener]:
 
 @opens(list)
 def plain_list(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
-    """Begin a list; of arrays alone, all at once."""
+    """Begin a list; a list of nothing but arrays is encoded at once."""
     if ATOMS.issuperset(map(type, value)):
         encoder.add(frame, value, ["list", *value])
         return None
@@ -623,7 +622,7 @@ def _object(encoder: Encoder, frame: Frame, value: Any) -> Frame:
 
 
 class _PairList(list[Any]):
-    """Keys and values, one behind the other, of the items that were set on a record."""
+    """The keys and values, alternating, of the items that were set on a record."""
 
 
 @opens(_PairList)

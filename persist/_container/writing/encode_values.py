@@ -1,6 +1,6 @@
 """How arrays, bytes and the standard library's values are encoded; `encode` has the containers.
 
-What the nodes mean is said in ``docs/container.md``, section 6.
+``docs/container.md``, section 6, specifies the nodes.
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ def _dtype(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
 
 
 def _leaf(*kinds: type | str) -> Callable[[Callable[[Any], list[Any]]], Callable[[Any], list[Any]]]:
-    """Register what makes the whole node, which has no parts; of types, or by their dotted names."""
+    """Register the function that makes a node without parts, for types or their dotted names."""
 
     def register(make: Callable[[Any], list[Any]]) -> Callable[[Any], list[Any]]:
         def opener(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:

@@ -1,8 +1,7 @@
-"""From a tree to what a container holds: the graph as text, and the members.
+"""Encode a tree as the contents of a container: the graph as text, and the members.
 
-Rows that were taken apart as columns get the first numbers, then records of which there are many,
-then the arrays of blocks, then nodes; ``docs/container.md``, sections 11 and 12, says how they are
-written.
+Rows of tables of columns are numbered first, then records that occur many times, then the arrays of
+blocks, then nodes. ``docs/container.md``, sections 11 and 12, specifies how they are written.
 """
 
 from __future__ import annotations
@@ -90,7 +89,7 @@ def encode(
 
 
 class _Made(NamedTuple):
-    """A table as it is written, the path of its columns, and the nodes that became its rows."""
+    """A table as it is written, the path of its columns, and the nodes that it replaces."""
 
     table: dict[str, Any]
     path: str
@@ -98,7 +97,7 @@ class _Made(NamedTuple):
 
 
 class Lists(NamedTuple):
-    """Lists of one field that are stored together, the path of the field, and their nodes."""
+    """Lists of one field that are stored as one column, the path of the field, and their nodes."""
 
     said: dict[str, Any]
     path: str
@@ -167,7 +166,7 @@ class _Grapher(Encoder):
         )
 
     def let_go(self) -> None:
-        """Break the cycles of what was encoded, rows and their columns, and what knows their paths,
+        """Break the reference cycles of encoded rows, their columns, and the functions that know their paths,
         so that all of it goes at once and not when the collector comes by.
         """
         for columns in self.columns_met:
@@ -177,7 +176,7 @@ class _Grapher(Encoder):
     # Rows of columns.
 
     def table_of(self, frame: Frame, columns: Columns) -> Table | None:
-        """The table of columns; None where they are stored as the records that they are."""
+        """Return the table of columns, or None if the instances are stored as records."""
         key = id(columns)
         if key not in self.tables:
             self.columns_met.append(columns)
@@ -191,7 +190,7 @@ class _Grapher(Encoder):
         return self.tables[key]
 
     def expand(self, frame: Frame, row: Row) -> Frame | None:
-        """Encode a row as the record that it is."""
+        """Encode a row as a record."""
         columns, at = row
         key = (id(columns), at)
         ref = self.expanded.get(key)
@@ -222,7 +221,7 @@ class _Grapher(Encoder):
         return None
 
     def own_tables(self) -> list[_Made]:
-        """The tables of columns; their values may lead to more."""
+        """Encode the tables of columns; their values may add further tables."""
         made: list[_Made] = []
         done = 0
         while done < len(self.tables):
@@ -275,7 +274,7 @@ class _Grapher(Encoder):
         return column
 
     def references(self, values: Sequence[Any], frame: Frame, path: str) -> Any:
-        """The column of rows and None; None where some rows are no rows of tables."""
+        """Return the column of references to rows (or None values); None if some of them are not rows of tables."""
         numbers = self.row_numbers(frame, values)
         if numbers is None:
             return None
@@ -289,7 +288,7 @@ class _Grapher(Encoder):
         return self.stored(Later(["refs", None], path, numbers))
 
     def row_numbers(self, frame: Frame, values: Sequence[Any]) -> list[int] | None:
-        """The numbers of rows, and -1 for None; None where some rows are no rows of tables."""
+        """Return the numbers of rows, -1 for None; None if some of them are not rows of tables."""
         rows = values if None not in values else [row for row in values if row is not None]
         found = {id(columns): columns for columns in map(itemgetter(0), rows)}
         tables = [self.table_of(frame, columns) for columns in found.values()]
@@ -304,7 +303,7 @@ class _Grapher(Encoder):
         return [-1 if value is None else bases[id(value[0])] + value[1] for value in values]
 
     def lists_of(self, table: Table, at: int, values: Sequence[Any], path: str) -> Any:
-        """Cells of lists of plain values, or of rows, none of them met before; else None."""
+        """Return the cells of lists of plain values or rows, none of which was encoded before; otherwise None."""
         ids = set(map(id, values))
         if len(ids) < len(values) or not _apart(self.memo, ids):
             return None
@@ -323,7 +322,7 @@ class _Grapher(Encoder):
         return refs
 
     def items_of(self, values: Sequence[Any], frame: Frame, path: str) -> Any:
-        """The column of what is in many lists; None where it is neither plain nor rows of one table."""
+        """Return the column of the items of many lists; None if they are neither plain nor rows of one table."""
         if not any(type(value) is RowList for value in values):
             items = list(chain.from_iterable(values))
             if not items:
@@ -334,7 +333,7 @@ class _Grapher(Encoder):
         return None if numbers is None else self.refs(numbers, path)
 
     def rows_in(self, values: Sequence[Any], frame: Frame) -> Array | None:
-        """The numbers of the rows in lists; None where there is something else in them."""
+        """Return the numbers of the rows in lists, or None if the lists hold anything else."""
         whole = next(value for value in values if value)
         columns = whole.columns if type(whole) is RowList else getattr(whole[0], "columns", None)
         table = self.table_of(frame, columns) if type(columns) is Columns else None
@@ -360,7 +359,7 @@ class _Grapher(Encoder):
         return ["cells", *values] if plain is None else self.stored(plain)
 
     def band(self, table: Table, field: str, arrays: Sequence[Any], path: str) -> Any:
-        """Cells of arrays that may become a block, met at once; None where they are met singly."""
+        """Return the cells of arrays that may become a block; None if they are to be encoded one by one."""
         ids = list(map(id, arrays))
         if len(set(ids)) < len(ids) or not self.memo.keys().isdisjoint(ids):
             return None
@@ -386,7 +385,7 @@ class _Grapher(Encoder):
     # Records that were met one by one.
 
     def met_tables(self) -> list[_Made]:
-        """Tables of the records of which there are many of one shape."""
+        """Make tables of the records that occur many times with the same fields."""
         if not self.columns or len(self.nodes) < MANY:
             return []
         groups: dict[int, list[int]] = {}
@@ -421,7 +420,7 @@ class _Grapher(Encoder):
     # Paths.
 
     def path(self, frame: Frame, place: int) -> str:
-        """The path of a part; of what is in a column, from its row on."""
+        """Return the path of a part; inside a column, the path from its row on."""
         local = super().path(frame, place)
         top, at = _top(frame, place)
         if top.stepper is not _by_row:
@@ -495,7 +494,7 @@ class _Grapher(Encoder):
         return None if found is None else (*found, None)
 
     def container(self, frame: Frame) -> str:
-        """The path of what a frame encodes; of what is in a column, that of the column."""
+        """Return the path of the container that a frame encodes; inside a column, that of the column."""
         top, _ = _top(frame, 0)
         if top.stepper is not _by_row:
             return self.prefix(frame)
@@ -509,12 +508,12 @@ def _row_name(table: Table, index: int) -> str:
 
 
 def _apart(memo: dict[int, Any], ids: set[int]) -> bool:
-    """Whether none of the ids is known; iterates over the smaller of the two."""
+    """Return whether none of the ids is known; iterates over the smaller collection."""
     return ids.isdisjoint(memo) if len(memo) < len(ids) else memo.keys().isdisjoint(ids)
 
 
 def _top(frame: Frame, place: int) -> tuple[Frame, int]:
-    """The outermost frame, and the place in it that leads to a part."""
+    """Return the outermost frame that leads to a part, and the index of the part's ancestor in it."""
     while frame.parent is not None:
         frame, place = frame.parent, frame.at
     return frame, place
@@ -537,7 +536,7 @@ def _row(encoder: Any, frame: Frame, value: Row) -> Frame | None:
 
 @opens(list)
 def _list(encoder: Any, frame: Frame, value: list[Any]) -> Frame | None:
-    """As the walk has it; of rows alone, all at once."""
+    """Begin a list as the walk does; a list of nothing but rows is encoded at once."""
     if value and type(value[0]) is Row and set(map(type, value)) == {Row}:
         inner = Frame(frame, ["list"], iter(()), by_index)
         numbers = encoder.row_numbers(inner, value)

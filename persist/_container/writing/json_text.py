@@ -1,4 +1,4 @@
-"""The graph as JSON text, fast where JSON can say it, right where it cannot."""
+"""The graph as JSON text; values that JSON cannot express become nodes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def graph_text(
     extra: dict[str, Any],
     below: int,
 ) -> bytes:
-    """Return the graph as JSON; what JSON cannot say becomes a node of its own.
+    """Return the graph as JSON; a value that JSON cannot express becomes a node of its own.
 
     Args:
         layouts, shapes, nodes, root: the keys of ``graph.json``.
@@ -60,7 +60,7 @@ _ENCODER = json.JSONEncoder(
 def _repaired(
     nodes: list[Any], root: Any, refs: list[list[int]], columns: list[Any], below: int
 ) -> tuple[list[Any], Any]:
-    """Put what JSON cannot say into nodes at the front; all numbers of nodes move up."""
+    """Move values that JSON cannot express to nodes at the front; all numbers of nodes are shifted."""
     front: list[Any] = []
     known: dict[Any, list[Any]] = {}
 

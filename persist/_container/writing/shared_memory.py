@@ -1,4 +1,4 @@
-"""Which arrays share memory, and what of it must be stored.
+"""Which arrays share memory, and which bytes of it are stored.
 
 Arrays that share memory are stored once, as the memory that they cover; a lone
 view is stored as its own bytes. Addresses are compared only for arrays that do
@@ -24,7 +24,7 @@ _WORK = 10_000  # candidate solutions until two arrays are taken to share
 
 @attrs.frozen
 class Window:
-    """One array upon a block.
+    """One array as a view of a block.
 
     Attributes:
         number: which array.
@@ -39,7 +39,7 @@ class Window:
 
 @attrs.frozen
 class Block:
-    """Memory that several arrays cover.
+    """A range of memory that several arrays cover.
 
     Attributes:
         array: its bytes, as they are to be stored.
@@ -62,7 +62,7 @@ class _Extent:
 
 
 def blocks_of(arrays: list[tuple[int, Array]]) -> list[Block]:
-    """Return the blocks that two or more of the arrays share; all others are alone.
+    """Return the blocks that two or more of the arrays share.
 
     Args:
         arrays: numbered, of plain `numpy.ndarray` type, none of objects.
@@ -105,7 +105,7 @@ def _extent(number: int, array: Array) -> _Extent:
 
 
 def _overlapping(extents: list[_Extent]) -> list[list[_Extent]]:
-    """Groups of two or more whose extents form one chain; sorted by their low ends."""
+    """Return groups of two or more arrays whose extents overlap in a chain, sorted by their low ends."""
     groups: list[list[_Extent]] = []
     group: list[_Extent] = []
     top = -1
@@ -120,7 +120,7 @@ def _overlapping(extents: list[_Extent]) -> list[list[_Extent]]:
 
 
 def _sharing(group: list[_Extent]) -> list[list[_Extent]]:
-    """Of overlapping extents, those that truly share (columns of a matrix do not)."""
+    """Return the arrays of overlapping extents that really share bytes (columns of a matrix do not)."""
     if len(group) > _PAIRS:
         return [group]
     parts: list[list[_Extent]] = []
@@ -170,7 +170,7 @@ def _block(part: list[_Extent]) -> Block:
 
 
 def _cells(part: list[_Extent], base: int, top: int) -> tuple[int, int, int]:
-    """Cut the memory into cells of one pitch and keep of each what is covered.
+    """Divide the memory into cells of one stride, and keep the covered bytes of each.
 
     Returns:
         Pitch, width kept of each cell, number of cells; (n, n, 1) for no cutting.
@@ -203,7 +203,7 @@ def _cells(part: list[_Extent], base: int, top: int) -> tuple[int, int, int]:
 
 
 def _memory(base: int, top: int, pitch: int, width: int, count: int) -> Array:
-    """The bytes from ``base`` to ``top``, cut; the arrays keep them alive while this runs."""
+    """Return the bytes from ``base`` to ``top``; the arrays keep them alive meanwhile."""
     size = top - base
     memory: Any = (ctypes.c_ubyte * size).from_address(base)
     raw: Array = np.frombuffer(memory, np.uint8)
@@ -217,7 +217,7 @@ def _memory(base: int, top: int, pitch: int, width: int, count: int) -> Array:
 
 
 def _as_whole(data: Array, array: Array, window: Window, size: int) -> Array | None:
-    """The block as one of its arrays, where that covers it all without a gap."""
+    """Return the block as one of its arrays, if that covers all of it without a gap."""
     if array.nbytes != size or window.offset:
         return None
     seen: Array = np.ndarray(array.shape, array.dtype, data, 0, window.strides)

@@ -1,8 +1,8 @@
-"""Writes a container: arrays, graph, index, digests, manifest, directory, in this order.
+"""Write a container: arrays, graph, index, digests, manifest, directory, in this order.
 
-Specified in ``docs/container.md``. Nothing is known later than it is written,
-so that a pipe will do; where the target can seek, the CRC of a large array is
-filled in after its data, which spares a pass over it.
+Specified in ``docs/container.md``. Everything that is written is known at that time, so the target
+may be a pipe; if it can seek, the CRC of a large array is filled in after its data, which saves a pass
+over the data.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def manifest_of(
     writer: Mapping[str, str] | None,
     name: str,
 ) -> dict[str, Any]:
-    """Return what the manifest says of a graph, but for digests.
+    """Return the manifest of a graph, without digests.
 
     Raises:
         FormatError: the metadata is nothing that JSON can say.
@@ -190,7 +190,7 @@ def manifest_of(
 
 
 def with_older(manifest: dict[str, Any], older: Any) -> list[Any]:
-    """The schemas of a manifest, and those of an older one for classes in the file that are not here.
+    """Return the schemas of a manifest, plus those of an older one for classes in the file that are not declared here.
 
     What the older program said of such a class is all that is known of its layout.
     """
@@ -222,7 +222,7 @@ class Old:
 
 
 class Writer:
-    """Writes to one file, and keeps the entries of its directory.
+    """Writes to one file, and collects the entries of its directory.
 
     Args:
         file: the file, positioned at ``offset``.
@@ -279,7 +279,7 @@ class Writer:
         self.end(b"".join(directory), len(names), older, graph.version)
 
     def end(self, directory: bytes, count: int, older: int, version: int) -> None:
-        """Write the directory, and what ends the file.
+        """Write the directory and the end records.
 
         Args:
             directory: the entries of the arrays.
@@ -299,7 +299,7 @@ class Writer:
         self.flush()
 
     def members(self, names: list[bytes], arrays: list[Any], dtypes: list[Any]) -> None:
-        """Write the arrays, runs of small ones together."""
+        """Write the arrays; runs of small ones are written at once."""
         small: list[tuple[bytes, Any]] = []
         waiting = 0
         if self.pack is not None:
@@ -321,7 +321,7 @@ class Writer:
         self.many(small)
 
     def directory(self) -> tuple[list[bytes], list[int]]:
-        """The arrays' entries, and where each ends; what was gathered of them is let go."""
+        """Return the directory entries of the arrays, and where each ends; the collected data are released."""
         entries, ends, at = [], [0], 0
         for entry in self.entries:
             if type(entry) is not list:
@@ -348,7 +348,7 @@ class Writer:
         self.member(name.encode(), method, crc32(data), packed, len(data))
 
     def many(self, small: list[tuple[bytes, Any]]) -> None:
-        """Write small arrays together: headers are made in columns."""
+        """Write small arrays at once; their headers are made as columns."""
         if not small:
             return
         header, once = self.header, None if self.digest is None else self.digest.once
@@ -418,7 +418,7 @@ class Writer:
         self.member(name, method, summed.crc, packed, size)
 
     def large(self, name: bytes, header: bytes, array: Any) -> None:
-        """Write an array chunk by chunk; its CRC goes into the header before or after."""
+        """Write an array chunk by chunk; its CRC is written to the header before or afterwards."""
         size = len(header) + array.nbytes
         begin = self.offset
         summed = _Sum(self.digest)
@@ -479,7 +479,7 @@ def _start(file: Any) -> int | None:
 
 
 def _write_all(file: Any, data: Any) -> None:
-    """Write all bytes; a raw file may take fewer than it is given."""
+    """Write all bytes; a raw file may accept fewer at once."""
     written = file.write(data)
     if written is None or written == len(data):
         return
@@ -489,7 +489,7 @@ def _write_all(file: Any, data: Any) -> None:
 
 
 class _Sum:
-    """CRC and digest of a sequence of chunks."""
+    """The CRC and the digest of a sequence of chunks."""
 
     def __init__(self, digest: Digest | None) -> None:
         self.crc = 0
@@ -511,7 +511,7 @@ class _Sum:
 
 
 def _as_void(array: Array, dtype: DType) -> Array:
-    """The same items as void, without a copy where they lie as an array's do."""
+    """Return the same items as void, without a copy if they are contiguous."""
     if not array.nbytes:
         return np.empty(array.shape, dtype)
     if array.flags.c_contiguous:
@@ -522,7 +522,7 @@ def _as_void(array: Array, dtype: DType) -> Array:
 
 
 def _flat(array: Array) -> Array | None:
-    """The bytes of an array that has no gaps, without a copy."""
+    """Return the bytes of a contiguous array, without a copy."""
     if array.flags.c_contiguous:
         return array.reshape(-1).view(np.uint8)
     if array.flags.f_contiguous:
@@ -555,7 +555,7 @@ def _chunks(array: Any) -> Iterator[Any]:
 
 
 def _index(names: list[bytes], ends: list[int], indirect: list[int]) -> bytes:
-    """``.persist/index.npy``: where each entry is, and the sorted CRCs of the names."""
+    """Return ``.persist/index.npy``: the offset of each entry, and the sorted CRCs of the names."""
     table = np.zeros((2, len(names)), "<u8")
     if names:
         table[0] = ends[:-1]
@@ -567,7 +567,7 @@ def _index(names: list[bytes], ends: list[int], indirect: list[int]) -> bytes:
 
 
 def _paths(paths: list[str]) -> bytes:
-    """``.persist/paths.npy``: of the arrays in blocks, as members would be named."""
+    """Return ``.persist/paths.npy``: the paths of the arrays in blocks, in the form of member names."""
     names = [member_name(path).removesuffix(".npy").encode() for path in paths]
     table = np.frombuffer(b"\0" + b"\0".join(names) + b"\0", np.uint8)
     return header_bytes(table.dtype, table.shape) + table.tobytes()
