@@ -110,7 +110,7 @@ def decode(
         DamagedFileError: it is no graph.
         LimitError: a key is nested too deep.
     """
-    return _Decoder(arrays, limits or Limits(), file).decode(graph, rows)
+    return Decoder(arrays, limits or Limits(), file).decode(graph, rows)
 
 
 class _Shell:
@@ -122,7 +122,9 @@ class _Shell:
         self.value = value
 
 
-class _Decoder:
+class Decoder:
+    """Makes the values of a graph, node by node; each is kept under its number."""
+
     def __init__(self, arrays: Arrays, limits: Limits, file: str | None) -> None:
         self.arrays = arrays
         self.limits = limits
