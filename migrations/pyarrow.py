@@ -52,7 +52,7 @@ def array(record: Record, looker: Any) -> Any:
 
 
 @pack.plain("pyarrow.lib.chunked_array")
-def chunked(record: Record, looker: Any) -> Any:
+def chunked(record: Record, looker: object) -> object:
     """Chunks one after the other."""
     values = values_of(record)
     return None if values is None else _seen(values)
@@ -76,7 +76,7 @@ def _seen(values: Any) -> Any:
     )
 
 
-def values_of(value: Any) -> Any:
+def values_of(value: Any) -> object:
     """Return an arrow array as NumPy's, masked where values are missing; None if it cannot be said.
 
     Numbers, booleans and times: an array, or a masked array. Text and bytes: an object array with
@@ -94,7 +94,7 @@ def values_of(value: Any) -> Any:
     return chunks[0] if len(chunks) == 1 else np.ma.concatenate(chunks)  # type: ignore[no-untyped-call]
 
 
-def _array(record: Record) -> Any:
+def _array(record: Record) -> object:
     """Decode ``_restore_array((type, length, nulls, offset, buffers, children, ...))``."""
     try:
         return _restored(record.args[0])
@@ -102,7 +102,7 @@ def _array(record: Record) -> Any:
         return None  # of a kind that is not known here: it stays the record that it is
 
 
-def _restored(parts: Any) -> Any:
+def _restored(parts: Any) -> object:
     """(type, length, missing, offset, buffers, children, the dictionary's array)."""
     kind, length, _, offset, buffers = parts[:5]
     known = [_bytes(buffer) for buffer in buffers]
@@ -122,7 +122,7 @@ def _restored(parts: Any) -> Any:
 
 def _plain(values: Any) -> list[Any]:
     """Values as Python's, None where one is missing."""
-    listed: list[Any] = values.tolist()
+    listed: list[object] = values.tolist()
     return listed
 
 
@@ -182,5 +182,5 @@ def _bits(data: bytes, length: int, offset: int) -> Array:
     return bits[offset : offset + length].astype(bool)
 
 
-def _masked(values: Array, valid: Array | None) -> Any:
+def _masked(values: Array, valid: Array | None) -> object:
     return values if valid is None or valid.all() else np.ma.masked_array(values, mask=~valid)

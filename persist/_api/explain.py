@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from persist._api.file import File, plain_value, written_layouts
 from persist._api.keywords import complete, shares
@@ -72,7 +72,7 @@ def explain(
 
 def explain_file(
     file: File,
-    tree: Any = ABSENT,
+    tree: object = ABSENT,
     *,
     cls: type | None = None,
     trust: Iterable[str] = (),

@@ -47,7 +47,7 @@ def shares(function: _F) -> _F:
     return function
 
 
-def _text(annotation: Any) -> Any:
+def _text(annotation: object) -> Any:
     """An annotation as its module wrote it, which a `TypedDict` keeps as a forward reference."""
     return getattr(annotation, "__forward_arg__", annotation)
 

@@ -23,7 +23,7 @@ __all__ = ["restore"]
 @shares
 def restore(
     source: Openable,
-    into: Any,
+    into: object,
     *,
     match: Any = "name",
     only: Iterable[str] | None = None,
@@ -83,7 +83,7 @@ def restore(
         return report
 
 
-def _below(file: File, at: str) -> Mapping[str, Any]:
+def _below(file: File, at: str) -> Mapping[str, object]:
     """The arrays of a part of a file, by their names below it."""
     if not at:
         return file.arrays

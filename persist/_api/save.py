@@ -37,7 +37,7 @@ def save(
     *,
     format: Format | str = "persist",
     durable: bool = True,
-    metadata: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, object] | None = None,
     compress: Compression | None = None,
     digest: DigestName | Literal[False] | None = None,
     columns: bool = True,
@@ -95,11 +95,11 @@ def save(
 
 
 def _save(
-    obj: Any,
-    target: Any,
+    obj: object,
+    target: object,
     format: str,
     durable: bool,
-    metadata: Mapping[str, Any] | None,
+    metadata: Mapping[str, object] | None,
     compress: str | None,
     digest: str | bool | None,
     columns: bool,
@@ -140,12 +140,12 @@ def _save(
 
 
 def tree_of(
-    obj: Any,
+    obj: object,
     registry: Registry | None = None,
     *,
     snapshot: bool | Memory = False,
     columns: bool = False,
-) -> Any:
+) -> object:
     """Return the tree of an object, as `save` writes it; with columns, only a container can hold it."""
     from persist._objects.flatten import flatten
 
@@ -154,7 +154,9 @@ def tree_of(
         return flatten(obj, registry, snapshot=snapshot, columns=columns)
 
 
-def save_tree(tree: Any, target: Any, *, registry: Registry | None = None, **options: Any) -> None:
+def save_tree(
+    tree: Any, target: object, *, registry: Registry | None = None, **options: Any
+) -> None:
     """Write a tree into a container."""
     from persist import _container
     from persist._api.manifest_schemas import schemas_in_file
@@ -168,7 +170,7 @@ def save_tree(tree: Any, target: Any, *, registry: Registry | None = None, **opt
             _container.write(tree, target, **options)
 
 
-def _is_url(target: Any) -> bool:
+def _is_url(target: object) -> bool:
     return isinstance(target, str) and ("://" in target or target.startswith("memory:"))
 
 
@@ -191,7 +193,7 @@ def _writing(target: Any, durable: bool) -> Iterator[IO[bytes]]:
         file.detach()
 
 
-def _flat(tree: Any, format: str) -> dict[str, Any]:
+def _flat(tree: Any, format: str) -> dict[str, object]:
     """A tree as names and arrays, for formats that hold nothing else; numbers and text as 0-d arrays.
 
     Raises:
@@ -217,8 +219,8 @@ def _flat(tree: Any, format: str) -> dict[str, Any]:
 
 
 def _older(
-    tree: Any, versions: Mapping[str, int] | None, registry: Registry, is_bare: bool = False
-) -> Any:
+    tree: object, versions: Mapping[str, int] | None, registry: Registry, is_bare: bool = False
+) -> object:
     """The records of these schemas as an older version had them; bare, without a version."""
     if not versions:
         return tree
@@ -251,7 +253,7 @@ def writer_of(format: str) -> Reader:
     )
 
 
-def refuse_suffix(target: Any, format: str) -> None:
+def refuse_suffix(target: object, format: str) -> None:
     """A file whose suffix promises another format misleads everybody who opens it later."""
     if not isinstance(target, str | os.PathLike):
         return

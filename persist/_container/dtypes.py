@@ -37,7 +37,7 @@ def is_strings(dtype: DType) -> bool:
     return _StringDType is not None and isinstance(dtype, _StringDType)
 
 
-def describe(dtype: DType) -> Any:
+def describe(dtype: DType) -> object:
     """Return the text or JSON object that describes a dtype completely.
 
     Raises:
@@ -78,7 +78,7 @@ def _is_said_by_text(dtype: DType) -> bool:
         return False
 
 
-def _describe_strings(dtype: Any) -> dict[str, Any]:
+def _describe_strings(dtype: Any) -> dict[str, object]:
     result: dict[str, Any] = {"string": bool(dtype.coerce)}
     missing = getattr(dtype, "na_object", result)
     if missing is result:
@@ -135,7 +135,7 @@ def _named(name: str) -> DType:
     return dtype
 
 
-def _strings(what: dict[str, Any]) -> DType:
+def _strings(what: dict[str, object]) -> DType:
     if _StringDType is None:
         raise MissingExtraError(
             "an array is of NumPy 2's StringDType.",

@@ -77,9 +77,9 @@ class ModuleTarget(Target):
         self._written = written
         self._state = module.state_dict()
         self._origins: dict[str, str] = {}  # name of a slot -> name in the file
-        self._hooked: dict[str, Any] | None = None
-        self._extras: dict[str, Any] = {}
-        self._left: dict[str, Any] = {}
+        self._hooked: dict[str, object] | None = None
+        self._extras: dict[str, object] = {}
+        self._left: dict[str, object] = {}
         self._other_state: dict[str, str] = {}  # name in the module -> name in the file
         self._inside: list[str] = []
         slots = [
@@ -160,7 +160,7 @@ class ModuleTarget(Target):
                 report.unexpected.append(original)
                 self._left[original] = value
 
-    def _dicts(self, pairs: Mapping[str, str]) -> Iterator[tuple[str, Mapping[Any, Any]]]:
+    def _dicts(self, pairs: Mapping[str, str]) -> Iterator[tuple[str, Mapping[object, object]]]:
         """The dicts of the file that hold what fills the module, with their paths."""
         if self._written is None:
             return
@@ -171,7 +171,7 @@ class ModuleTarget(Target):
             if isinstance(part, Mapping):
                 yield path, part
 
-    def _metadata(self, pairs: Mapping[str, str]) -> dict[str, Any] | None:
+    def _metadata(self, pairs: Mapping[str, str]) -> dict[str, object] | None:
         """The versions of modules recorded in the file, by the names of the modules of the target."""
         found: dict[str, Any] | None = None
         for path, part in self._dicts(pairs):
@@ -196,8 +196,8 @@ class ModuleTarget(Target):
     # The module's own hooks.
 
     def translated(
-        self, names: Mapping[str, str], arrays: Mapping[str, Any]
-    ) -> dict[str, tuple[str, Any]] | None:
+        self, names: Mapping[str, str], arrays: Mapping[str, object]
+    ) -> dict[str, tuple[str, object]] | None:
         """Return what the module's own hooks make of a file, or None: they do not take all of it.
 
         Args:
@@ -225,8 +225,8 @@ class ModuleTarget(Target):
         return texts.pop() if len(texts) == 1 else ""
 
     def _tried(
-        self, names: Mapping[str, str], arrays: Mapping[str, Any]
-    ) -> dict[str, tuple[str, Any]] | None:
+        self, names: Mapping[str, str], arrays: Mapping[str, object]
+    ) -> dict[str, tuple[str, object]] | None:
         """Let a copy of the module load what has these names."""
         try:
             there = copy.deepcopy(self._module)
@@ -255,7 +255,7 @@ class ModuleTarget(Target):
         """Whether the file is of a kind that keeps versions of modules, where they have any."""
         return self._written is not None and self._written.format.startswith("torch")
 
-    def _converted(self) -> dict[str, Any]:
+    def _converted(self) -> dict[str, object]:
         if not self._extras or self._written is None:
             return {}
         looker = self._written.looker
@@ -306,7 +306,7 @@ def _unwrapped(name: str) -> str:
     return re.sub(r"^(module\.)+", "", re.sub(r"(^|\.)(_orig_mod\.)+", r"\1", name))
 
 
-def _pointer(tensor: Any) -> Any:
+def _pointer(tensor: Any) -> object:
     try:
         pointer = tensor.data_ptr()
     except (RuntimeError, AttributeError):
@@ -349,7 +349,7 @@ def _dtype_of(value: Any) -> DType | None:
         return None
 
 
-def given(tensor: Any, array: Any) -> Any:
+def given(tensor: object, array: Any) -> Any:
     """Return an array as what the module holds: a tensor, or an array in what is none of torch's."""
     if isinstance(tensor, np.ndarray):
         return np.array(array, dtype=tensor.dtype)
@@ -435,7 +435,9 @@ def restore_state(value: Any, written: Written, file: str, strict: bool) -> Repo
     return report
 
 
-def _candidates(written: Written, own: Mapping[Any, Any]) -> list[tuple[str, Mapping[Any, Any]]]:
+def _candidates(
+    written: Written, own: Mapping[object, object]
+) -> list[tuple[str, Mapping[object, object]]]:
     """The outermost dicts of the file that could be such a state, with their paths."""
     root = written.part("")
     found: list[tuple[str, Mapping[Any, Any]]] = []
@@ -457,14 +459,14 @@ def _candidates(written: Written, own: Mapping[Any, Any]) -> list[tuple[str, Map
     return exact or found
 
 
-def _is_alike(state: Mapping[Any, Any], own: Mapping[Any, Any]) -> bool:
+def _is_alike(state: Mapping[Any, object], own: Mapping[object, object]) -> bool:
     if own.keys() >= _OPTIMIZER:
         return state.keys() >= _OPTIMIZER
     same = state.keys() & own.keys()
     return bool(same) and 3 * len(same) >= 2 * max(len(state), len(own))
 
 
-def _faults(value: Any, own: Mapping[Any, Any], state: Mapping[Any, Any]) -> dict[str, str]:
+def _faults(value: Any, own: Mapping[object, Any], state: Mapping[Any, Any]) -> dict[str, str]:
     """What of an optimizer's state is of another optimizer, or of other parameters."""
     if not own.keys() >= _OPTIMIZER:
         return {}

@@ -95,7 +95,7 @@ class Checkpoints:
         asynchronous: bool = False,
         durable: bool = True,
         share: bool = True,
-        storage_options: Mapping[str, Any] | None = None,
+        storage_options: Mapping[str, object] | None = None,
         registry: Registry | None = None,
     ) -> None:
         best: tuple[str, ...] | None = keep_best
@@ -125,7 +125,7 @@ class Checkpoints:
         self._registry = registry
         self._lock: Lock | RemoteLock | None = None
         self._job = Background()
-        self._seen: dict[int, tuple[Any, dict[str, Any] | PersistError]] = {}
+        self._seen: dict[int, tuple[object, dict[str, Any] | PersistError]] = {}
         self._unreported: list[str] = []
         weakref.finalize(self, self._job.warn_late)
 
@@ -293,7 +293,9 @@ class Checkpoints:
 
     # Writing.
 
-    def save(self, step: int, obj: Any, metrics: Mapping[str, Any] | None = None) -> Path | str:
+    def save(
+        self, step: int, obj: object, metrics: Mapping[str, object] | None = None
+    ) -> Path | str:
         """Save the state of a step, then remove the steps that need not be kept.
 
         Args:

@@ -60,7 +60,7 @@ class Project:
     reuse: frozenset[str] = frozenset()
     release: str = ""
     laws: bool = False
-    recipes: dict[str, Any] = attrs.field(factory=dict)
+    recipes: dict[str, object] = attrs.field(factory=dict)
     is_imported: bool = False
 
     def load(self) -> Registry:

@@ -56,7 +56,7 @@ def places(state: Any, name: str) -> Iterator[tuple[Any, Any]]:
             yield holder, key_of(holder, last)
 
 
-def unreachable(holder: Any, name: str) -> UnfitStateError:
+def unreachable(holder: object, name: str) -> UnfitStateError:
     """Return the error for a name that leads into what has no fields."""
     if isinstance(holder, np.ndarray | LazyArray) and holder.dtype.names:
         return UnfitStateError(
@@ -70,7 +70,7 @@ def unreachable(holder: Any, name: str) -> UnfitStateError:
     )
 
 
-def holders_at(state: Any, way: list[str]) -> list[Any]:
+def holders_at(state: Any, way: list[str]) -> list[object]:
     """Return everything that steps lead to.
 
     Raises:
@@ -91,7 +91,7 @@ def holders_at(state: Any, way: list[str]) -> list[Any]:
     return holders
 
 
-def _items_below(holder: Any, step: str) -> list[Any]:
+def _items_below(holder: Any, step: str) -> list[object]:
     keys = keys_of(holder) if step == "*" else [key_of(holder, step)]
     items = [holder[key] for key in keys]
     return [item for item in items if isinstance(item, list | dict | Record | tuple)]
@@ -103,7 +103,7 @@ def _has_step(holder: Any, step: str) -> bool:
     return step in _fields(holder)
 
 
-def _all_below(holders: list[Any]) -> list[Any]:
+def _all_below(holders: list[object]) -> list[object]:
     """These and everything in them that holds something, each once."""
     found: dict[int, Any] = {}
     stack = list(reversed(holders))
@@ -116,11 +116,11 @@ def _all_below(holders: list[Any]) -> list[Any]:
     return list(found.values())
 
 
-def _fields(holder: Any) -> Any:
+def _fields(holder: object) -> Any:
     return holder.fields() if isinstance(holder, Record) else holder
 
 
-def keys_of(holder: Any) -> list[Any]:
+def keys_of(holder: object) -> list[Any]:
     """Return the keys of everything that a holder holds."""
     fields = _fields(holder)
     if isinstance(fields, Mapping):
@@ -128,7 +128,7 @@ def keys_of(holder: Any) -> list[Any]:
     return list(range(len(fields))) if isinstance(fields, list | tuple) else []
 
 
-def key_of(holder: Any, step: str) -> Any:
+def key_of(holder: object, step: str) -> Any:
     """Return the key that a step of a name means: an index in a list."""
     if isinstance(_fields(holder), list | tuple):
         if not step.lstrip("-").isdigit():
@@ -137,7 +137,7 @@ def key_of(holder: Any, step: str) -> Any:
     return step
 
 
-def _items(holder: Any, step: str, inside: str) -> Iterator[Any]:
+def _items(holder: Any, step: str, inside: str) -> Iterator[object]:
     keys = keys_of(holder) if step == "*" else [key_of(holder, step)]
     for key in keys:
         item = get(holder, key, inside)
@@ -170,13 +170,13 @@ def get(holder: Any, key: Any, name: str) -> Any:
     return holder[key]
 
 
-def listing(holder: Any) -> str:
+def listing(holder: object) -> str:
     """Return the keys of a holder, for a message."""
     keys = [str(key) for key in keys_of(holder)]
     return ", ".join(keys[:20]) + (" ..." if len(keys) > 20 else "") if keys else "none"
 
 
-def put(holder: Any, key: Any, value: Any, name: str) -> None:
+def put(holder: object, key: Any, value: Any, name: str) -> None:
     """Set what a holder has under a key."""
     if isinstance(holder, tuple):
         raise UnfitStateError(
@@ -194,7 +194,7 @@ def whole(value: Any) -> Any:
     return value.read() if isinstance(value, LazyArray) else value
 
 
-def is_new(op: Any, holder: Any, name: Any, memo: dict[Any, Any]) -> bool:
+def is_new(op: object, holder: object, name: Any, memo: dict[object, object]) -> bool:
     """Whether a step has not been at a place yet, in this run; it is noted."""
     key = (id(op), name, id(holder))
     if key in memo:

@@ -112,11 +112,11 @@ class _Arrays:
         self.directory = directory
         self.options = options
         self.known: dict[str, Any] = {}
-        self.contexts: dict[str, Any] = {}
+        self.contexts: dict[str, object] = {}
         self.damage: list[str] = []
         self._by_bytes = {member.raw: member for member in directory.members}
 
-    def resolve(self, pid: Any) -> Any:
+    def resolve(self, pid: object) -> Any:
         """Return the array of a persistent id, or ABSENT where there is none."""
         if isinstance(pid, bytes):
             pid = pid.decode("utf-8", "surrogateescape")
@@ -126,7 +126,7 @@ class _Arrays:
             self.known[pid] = self._read(pid)
         return self.known[pid]
 
-    def _read(self, pid: str) -> Any:
+    def _read(self, pid: str) -> object:
         kind, _, name = pid.partition(".")
         read = _KINDS.get(kind)
         if read is None:
@@ -211,7 +211,7 @@ class _Arrays:
         for name, ref in machine.globals.items():
             self.machine.globals.setdefault(name, ref)
 
-    def gpu_array(self, member: Member) -> Any:
+    def gpu_array(self, member: Member) -> object:
         """A pickle of the context's name, then the NPY."""
         part = self.directory.open(member, self.options.verify == "always")
         cursor = part.cursor()
@@ -252,9 +252,9 @@ class _Writer(PickleWriter):
         super().__init__(write, protocol, reducer)
         self.members: dict[str, Array] = {}
         self._paths = paths
-        self._given: dict[int, tuple[Any, PersistentRef]] = {}
+        self._given: dict[int, tuple[object, PersistentRef]] = {}
 
-    def _save(self, value: Any) -> Iterator[Any] | None:
+    def _save(self, value: Any) -> Iterator[object] | None:
         if type(value) in (np.ndarray, np.memmap, LazyArray) and _fits(value.dtype):
             return super()._save(self._reference_to(value))
         self._note(value)
@@ -310,7 +310,7 @@ def _fits(dtype: DType) -> bool:
         return False
 
 
-def _shared(value: Any) -> tuple[Any, list[Any] | None]:
+def _shared(value: Any) -> tuple[object, list[object] | None]:
     """The name and the storage of a shared variable, whether a record or alive; else no storage."""
     if isinstance(value, Record):
         fields = value.fields()

@@ -138,7 +138,7 @@ class NpyReader(Reader):
         )
 
 
-def _in_a_row(source: Source, reading: _Reading) -> list[Any]:
+def _in_a_row(source: Source, reading: _Reading) -> list[object]:
     """Return all values of the file in order: arrays, and pickles between them."""
     cursor = source.cursor()
     values: list[Any] = []
@@ -271,7 +271,7 @@ class NpzReader(Reader):
                     np.lib.format.write_array(member, array, allow_pickle=False)
 
 
-def _free(tree: dict[str, Any], name: str) -> str:
+def _free(tree: dict[str, object], name: str) -> str:
     """Return the name, or with ``~2`` if it is taken, so that no member of a repeated name is lost."""
     if name not in tree:
         return name
@@ -288,7 +288,7 @@ def _is_array(directory: ZipDirectory, member: Member) -> bool:
         return False
 
 
-def _member(directory: ZipDirectory, member: Member, reading: _Reading) -> Any:
+def _member(directory: ZipDirectory, member: Member, reading: _Reading) -> object:
     """Return a member: an array (mapped or lazy) if it starts with the NPY magic, else its bytes."""
     if member.method != STORED and reading.options.verify != "always":
         head = _head(directory, member)

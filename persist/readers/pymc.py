@@ -77,7 +77,7 @@ class PymcTraceReader(Reader):
 
     def read(self, source: Source, options: Options) -> Content:
         content = Content({}, globals={"pymc3.backends.base.MultiTrace"})
-        metadata_of: dict[str, Any] = {}
+        metadata_of: dict[str, object] = {}
         names = source.children() if source.kind == "folder" else []
         if source.kind == "file":
             _of_database(source, content)
@@ -114,7 +114,7 @@ def _chains(source: Source, names: list[str]) -> Iterator[tuple[str, Source]]:
             yield name, folder
 
 
-def _inside(samples: Source, options: Options, content: Content) -> Any:
+def _inside(samples: Source, options: Options, content: Content) -> object:
     if options.open_nested is None:
         raise FormatError("what is inside cannot be opened here.", file=samples.name)
     inner = options.open_nested(samples)
@@ -123,7 +123,7 @@ def _inside(samples: Source, options: Options, content: Content) -> Any:
     return inner.tree
 
 
-def _metadata(folder: Source) -> Any:
+def _metadata(folder: Source) -> object:
     found = folder.child(_METADATA)
     if found is None or found.kind != "file" or found.size > _METADATA_SIZE:
         return None
@@ -133,7 +133,7 @@ def _metadata(folder: Source) -> Any:
         return None
 
 
-def _free(taken: dict[str, Any], name: str) -> str:
+def _free(taken: dict[str, object], name: str) -> str:
     number, free = 1, name
     while free in taken:
         number += 1

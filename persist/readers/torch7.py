@@ -82,7 +82,7 @@ class Torch7Reader(Reader):
         return _content(reading, tree, "binary")
 
 
-def _content(reading: _Reading, tree: Any, form: str) -> Content:
+def _content(reading: _Reading, tree: object, form: str) -> Content:
     damage = []
     if reading.tokens.left:
         damage.append(f"{reading.tokens.left:,} bytes follow the object and were not read")
@@ -315,7 +315,7 @@ class _Reading:
             if value is not _OPENED:
                 return _plain(value)
 
-    def _closed(self) -> Any:
+    def _closed(self) -> object:
         """Finish what waits for nothing more; the value of the outermost when that is done."""
         while self.frames and not self.frames[-1].wanted:
             value = self.frames.pop().finish()
@@ -333,7 +333,7 @@ class _Reading:
             remedy="The file is damaged, or no file of Torch7.",
         )
 
-    def _one(self) -> Any:
+    def _one(self) -> object:
         kind = self.tokens.whole()
         if kind == NIL:
             return None
@@ -372,7 +372,7 @@ class _Reading:
         self.frames.append(_Frame(wanted, take, finish))
         return _OPENED
 
-    def _table(self, index: int) -> Any:
+    def _table(self, index: int) -> object:
         count = self.tokens.whole()
         if not 0 <= count <= self.tokens.left:
             raise self._damaged(f"a table of {count:,} items is claimed")
@@ -380,7 +380,7 @@ class _Reading:
         self.known[index] = table
         return self._pairs(table, count)
 
-    def _pairs(self, table: dict[Any, Any], count: int) -> Any:
+    def _pairs(self, table: dict[Any, object], count: int) -> Any:
         keys: list[Any] = []
 
         def take(value: Any) -> None:
@@ -392,7 +392,7 @@ class _Reading:
 
         return self._open(2 * count, take, lambda: table)
 
-    def _function(self, index: int | None) -> Any:
+    def _function(self, index: int | None) -> object:
         record = Record("lua.function", {"bytecode": self._chars()})
         if index is not None:
             self.known[index] = record
@@ -402,7 +402,7 @@ class _Reading:
 
         return self._open(1, take, lambda: record)
 
-    def _object(self, index: int) -> Any:
+    def _object(self, index: int) -> object:
         name = self._chars()
         version = None
         if name.startswith(b"V ") and name[2:].isdigit() and len(name) < 8:
@@ -430,7 +430,7 @@ class _Reading:
 
         return self._open(1, take, lambda: record)
 
-    def _container(self, index: int, is_hash: bool) -> Any:
+    def _container(self, index: int, is_hash: bool) -> object:
         count = self.tokens.long()
         if not 0 <= count <= self.tokens.left:
             raise self._damaged(f"{count:,} items are claimed")
@@ -442,14 +442,14 @@ class _Reading:
         self.known[index] = items
         return self._open(count, lambda value: items.append(_plain(value)), lambda: items)
 
-    def _storage(self, index: int, dtype: DType) -> Any:
+    def _storage(self, index: int, dtype: DType) -> object:
         count = self.tokens.long()
         if count < 0:
             raise self._damaged(f"a storage of {count:,} elements cannot be")
         storage = self.known[index] = _Storage(self.tokens.elements(dtype, count))
         return storage
 
-    def _tensor(self, index: int, dtype: DType) -> Any:
+    def _tensor(self, index: int, dtype: DType) -> object:
         rank = self.tokens.whole()
         if not 0 <= rank <= 64:
             raise self._damaged(f"a tensor of {rank} axes cannot be")
@@ -458,7 +458,7 @@ class _Reading:
         self.known[index] = ABSENT
         found: list[Any] = []
 
-        def finish() -> Any:
+        def finish() -> object:
             array = self._strided(found[0], dtype, shape, steps, offset)
             self.known[index] = array
             return array
@@ -467,7 +467,7 @@ class _Reading:
 
     def _strided(
         self, storage: Any, dtype: DType, shape: list[int], steps: list[int], offset: int
-    ) -> Any:
+    ) -> object:
         if storage is None or not shape:
             return np.empty((0,), dtype)
         if not isinstance(storage, _Storage):
@@ -507,7 +507,7 @@ class _Reading:
         return view(flat)
 
 
-_OPENED: Any = object()
+_OPENED: object = object()
 
 
 def _plain(value: Any) -> Any:
@@ -521,7 +521,7 @@ def _text(data: bytes) -> str | bytes:
         return data
 
 
-def _key(key: Any, table: dict[Any, Any]) -> Any:
+def _key(key: Any, table: dict[object, Any]) -> Any:
     """A table's key as a dict's: whole numbers as int; what cannot be hashed in a record."""
     key = _plain(key)
     if isinstance(key, float) and key.is_integer() and abs(key) < 1 << 53:

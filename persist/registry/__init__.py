@@ -93,7 +93,7 @@ class Registry:
         self._prefixes: dict[str, Alias] = {}
         self._migrations: dict[str, dict[tuple[int, int], Migration]] = {}
         self._stamps: dict[str, tuple[Stamp, ...]] = {}
-        self._constants: dict[str, Any] = {}
+        self._constants: dict[str, object] = {}
         self._pure: dict[str, Schema] = {}  # schemas without a class
         self._enums: dict[str, weakref.ref[Any]] = {}  # dotted name or schema's name -> enum
         self._enum_names: weakref.WeakKeyDictionary[type, str] = weakref.WeakKeyDictionary()
@@ -109,7 +109,7 @@ class Registry:
         # Two classes of one schema's name: the error, the class that has it, the one that wants it.
         self._disputes: list[tuple[SchemaError, weakref.ref[type], weakref.ref[type]]] = []
         self._ways: dict[tuple[str, int, int], tuple[tuple[Any, ...], list[Migration]]] = {}
-        self._adapters: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
+        self._adapters: weakref.WeakKeyDictionary[type, object] = weakref.WeakKeyDictionary()
         self._supported: dict[str, Supported] = {}
         self._alias_places: dict[str, tuple[tuple[str, Origin], ...]] = {}
         # The treatment of a file whose layout differs from the current one at the same version: "error", "warn"
@@ -140,7 +140,7 @@ class Registry:
     def __copy__(self) -> Registry:
         return self
 
-    def __deepcopy__(self, memo: Any) -> Registry:
+    def __deepcopy__(self, memo: object) -> Registry:
         return self
 
     # How foreign classes look.
@@ -808,7 +808,7 @@ class Registry:
 
     # Aliases.
 
-    def alias(self, old: str, new: Any, *, since: str = "", evidence: str = "") -> None:
+    def alias(self, old: str, new: object, *, since: str = "", evidence: str = "") -> None:
         """Map an old dotted name to the current class, function or member of an enum.
 
         Args:
@@ -999,7 +999,7 @@ def _is_twin(cls: type, other: type) -> bool:
     return cls.__qualname__ == other.__qualname__ and files[0] == files[1] is not None
 
 
-def _same(one: Any, other: Any) -> bool:
+def _same(one: Any, other: object) -> bool:
     if one is other:
         return True
     place = [
@@ -1120,7 +1120,7 @@ def stamp(
     return default_registry.stamp(schema, key)
 
 
-def alias(old: str, new: Any, *, since: str = "", evidence: str = "") -> None:
+def alias(old: str, new: object, *, since: str = "", evidence: str = "") -> None:
     """Map an old dotted name to the current one (see `Registry.alias`)."""
     default_registry.alias(old, new, since=since, evidence=evidence)
 
@@ -1129,7 +1129,7 @@ def register(
     cls: _C,
     *,
     version: int = 1,
-    fields: Iterable[Any] | None = None,
+    fields: Iterable[object] | None = None,
     schema: str | None = None,
 ) -> _C:
     """Declare the state of a class that does not inherit `Versioned` (see `Registry.register`)."""

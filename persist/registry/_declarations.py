@@ -123,7 +123,9 @@ class Migration(Generic[_P, _R]):
             raise TypeError(f"{self} is made of ready-made steps; it is no function.")
         return self.function(*args, **kwargs)
 
-    def up(self, state: Any, record: Any = None, memo: dict[Any, Any] | None = None) -> Any:
+    def up(
+        self, state: Any, record: object = None, memo: dict[object, object] | None = None
+    ) -> Any:
         """Return the newer state; the older one is the caller's own copy, and may be changed."""
         function: Callable[..., Any] | None = self.function
         if function is not None:
@@ -134,7 +136,7 @@ class Migration(Generic[_P, _R]):
         return state
 
     def down(
-        self, state: Any, record: Any = None, memo: dict[Any, Any] | None = None
+        self, state: Any, record: object = None, memo: dict[object, object] | None = None
     ) -> tuple[Any, list[str]]:
         """Return the older state and what it cannot hold.
 
@@ -239,7 +241,7 @@ def origin_of(function: Callable[..., Any]) -> Origin:
     )
 
 
-def _is_same_code(one: Any, other: Any) -> bool:
+def _is_same_code(one: Any, other: object) -> bool:
     code = getattr(one, "__code__", None)
     return one is other or (code is not None and code is getattr(other, "__code__", None))
 

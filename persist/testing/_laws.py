@@ -360,7 +360,7 @@ def _compiled(schema: Schema, steps: list[Migration], state: Any) -> None:
 _LAWS = {"up": _up, "same": _same, "inside": _inside, "back": _back, "compiled": _compiled}
 
 
-def _equal(one: Any, other: Any) -> bool:
+def _equal(one: Any, other: object) -> bool:
     if isinstance(one, ops.Instead) and isinstance(other, ops.Instead):
         return _equal(one.value, other.value)
     if isinstance(one, Record) and isinstance(other, Record):

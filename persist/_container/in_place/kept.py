@@ -49,7 +49,7 @@ class Kept:
     def __len__(self) -> int:
         return len(self.store)
 
-    def wholes(self) -> list[Any] | None:
+    def wholes(self) -> list[object] | None:
         """Return the arrays of all members, or None if they should be built one by one."""
         return self.store.wholes()
 
@@ -73,7 +73,7 @@ class Kept:
         made = self.store.view(number, dtype, shape, strides, offset)
         return self._noted(made, (number, dtype, shape, strides, offset))
 
-    def _noted(self, array: Any, spec: Spec) -> Any:
+    def _noted(self, array: Any, spec: Spec) -> object:
         if type(array) is LazyArray:  # of a compressed member
             self._lazy[id(array)] = (array, spec)
         return array
@@ -149,7 +149,7 @@ class KeptMembers(Members):
         self._like: dict[tuple[int, int], list[int]] | None = None
 
     def take(
-        self, items: list[Item], nodes: list[Any], dtype_text: Callable[[Any], Any]
+        self, items: list[Item], nodes: list[object], dtype_text: Callable[[Any], Any]
     ) -> tuple[list[Item], list[Packed]]:
         """Fill in the nodes of arrays that are in the old file; return the others, and old blocks.
 

@@ -47,7 +47,7 @@ class Arrays(Protocol):
 
     def __len__(self) -> int: ...
 
-    def wholes(self) -> list[Any] | None:
+    def wholes(self) -> list[object] | None:
         """Return the arrays of all members, or None where they are better made one by one."""
 
     def whole(self, number: int) -> Any:
@@ -260,7 +260,7 @@ class Decoder:
             assert self.rows is not None
             self.rows.fill(shapes[number], [shell.value for shell in shells], columns)
 
-    def instances(self, nodes: list[Any], rows: Rows) -> list[Any]:
+    def instances(self, nodes: list[Any], rows: Rows) -> list[object]:
         """The nodes, those of records as instances that are yet to be filled."""
         groups: dict[int, list[int]] = {}
         for number, node in enumerate(nodes):
@@ -286,7 +286,7 @@ class Decoder:
             self.singly[shape] = (shells, cells)
         return nodes
 
-    def values_of(self, cells: list[Any]) -> list[Any]:
+    def values_of(self, cells: list[Any]) -> list[object]:
         built = self.built
         return [built[cell[0]] if cell.__class__ is list else cell for cell in cells]
 
@@ -313,7 +313,7 @@ class Decoder:
         if done < len(waiting):
             raise self.damaged("values that cannot change are parts of themselves.")
 
-    def cell(self, cell: Any) -> Any:
+    def cell(self, cell: object) -> Any:
         return self.built[cell[0]] if type(cell) is list else cell
 
     def cells(self, node: list[Any], start: int) -> list[Any]:
@@ -358,7 +358,7 @@ class Decoder:
                 raise self.too_much(
                     f"a key is nested more than {self.limits.depth:,} deep.", "depth"
                 )
-            below: list[Any] = []
+            below: list[object] = []
             for item in level:
                 if isinstance(item, tuple):
                     if len(item) + len(below) + visited > self.limits.hashed:
@@ -379,7 +379,7 @@ class Decoder:
         remedy = f'If the file is honest, raise limits={{"{limit}": ...}}.'
         return LimitError(what, file=self.file, where="graph.json", remedy=remedy)
 
-    def hashable(self, items: Sequence[Any]) -> Sequence[Any]:
+    def hashable(self, items: Sequence[Any]) -> Sequence[object]:
         if any(
             type(item) is np.ndarray for item in items
         ):  # tensors were keys; no array has a hash
@@ -396,7 +396,7 @@ class Decoder:
         return items
 
 
-def _keyed(item: Any) -> Any:
+def _keyed(item: object) -> object:
     return LazyArray(item.dtype, item.shape, lambda: item) if type(item) is np.ndarray else item
 
 

@@ -130,7 +130,7 @@ def _fill_map(decoder: Decoder, value: dict[object, object], node: Node) -> None
     _set_pairs(decoder, value, decoder.cells(node, 1))
 
 
-def _set_pairs(decoder: Decoder, value: dict[Any, Any], cells: list[object]) -> None:
+def _set_pairs(decoder: Decoder, value: dict[object, Any], cells: list[object]) -> None:
     keys = decoder.hashable(cells[::2])
     dict.update(value, zip(keys, cells[1::2], strict=True))
     if len(value) != len(keys):

@@ -713,7 +713,7 @@ class Store:
                 f"member {place.entry.text!r}",
             )
 
-    def _block(self, number: int, place: _Place) -> Any:
+    def _block(self, number: int, place: _Place) -> object:
         """The member's bytes, checked once: the map, or a copy that all views of it share."""
         known = self._blocks.get(number)
         if known is not None:

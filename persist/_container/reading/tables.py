@@ -85,7 +85,7 @@ def _run(calls: Any) -> None:
     deque(calls, maxlen=0)
 
 
-def columns_of(decoder: Decoder, table: Table) -> list[list[Any]]:
+def columns_of(decoder: Decoder, table: Table) -> list[list[object]]:
     """Return the values in each column."""
     return [_values(decoder, column, table.count) for column in table.columns]
 
@@ -152,7 +152,7 @@ def _refs(decoder: Decoder, rest: Node, count: int) -> list[Any]:
     return [None if number < 0 else built[number] for number in array.tolist()]
 
 
-def _run_column(decoder: Decoder, rest: Node, count: int) -> list[Any]:
+def _run_column(decoder: Decoder, rest: Node, count: int) -> list[object]:
     first, many = rest
     return run_of(decoder, first, many)
 
@@ -163,7 +163,7 @@ def _same(decoder: Decoder, rest: Node, count: int) -> list[Any]:
     return [decoder.cell(cell)] * count
 
 
-def _cells(decoder: Decoder, rest: Node, count: int) -> list[Any]:
+def _cells(decoder: Decoder, rest: Node, count: int) -> list[object]:
     built = decoder.built
     return [built[cell[0]] if cell.__class__ is list else cell for cell in rest]
 
@@ -178,7 +178,7 @@ _KINDS: dict[str, Callable[[Decoder, Node, int], list[Any]]] = {
 }
 
 
-def run_of(decoder: Decoder, first: object, count: object) -> list[Any]:
+def run_of(decoder: Decoder, first: object, count: object) -> list[object]:
     """Return values that are numbered one behind the other."""
     built = decoder.built
     if type(first) is not int or type(count) is not int or not 0 <= first <= len(built) - count:

@@ -100,7 +100,7 @@ def groups_of(
             banded.difference_update(indices)
             for at, index in enumerate(indices):
                 items[index] = items[index]._replace(path=band.path_of(at))
-    groups: dict[Any, list[int]] = {}
+    groups: dict[object, list[int]] = {}
     for index, item in enumerate(items):
         if index not in banded:
             kind = _kind(item)
@@ -119,7 +119,7 @@ def _are_alike(items: Sequence[Any], indices: Sequence[int]) -> bool:
     return len(kinds) == 1 and _kind(items[indices[0]]) is not None
 
 
-def _kind(item: Any) -> Any:
+def _kind(item: Any) -> object:
     """Return what the arrays of one block have in common, or None if the array is stored on its own."""
     array = item.array
     if type(array) is not np.ndarray or item.head is not None:

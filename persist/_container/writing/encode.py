@@ -70,7 +70,7 @@ class Frame:
         self,
         parent: Frame | None,
         cells: list[Any],
-        parts: Iterator[Any],
+        parts: Iterator[object],
         stepper: Stepper,
         keys: Any = None,
         immutable: bool = False,
@@ -174,7 +174,7 @@ class Encoder:
 
     # The walk.
 
-    def walk(self, root: Any) -> Cell:
+    def walk(self, root: object) -> Cell:
         return self.cells_of(Frame(None, [], iter((root,)), through))[0]
 
     def cells_of(self, frame: Frame) -> list[Cell]:
@@ -226,7 +226,7 @@ class Encoder:
         self.nodes.append(cells)
         frame.ref[0] = number
 
-    def is_quick(self, values: Iterable[Any], cells: list[Any]) -> bool:
+    def is_quick(self, values: Iterable[Any], cells: list[object]) -> bool:
         """Add the cells of values that need no walk: plain values, and values that are encoded already.
 
         If it stops half way, its results are in the memo and are used later.
@@ -248,14 +248,14 @@ class Encoder:
             cells.append(ref)
         return True
 
-    def add(self, frame: Frame, value: Any, node: list[Any]) -> None:
+    def add(self, frame: Frame, value: Any, node: list[object]) -> None:
         """Add a node without parts."""
         ref = self.memo[id(value)] = [len(self.nodes)]
         self.nodes.append(node)
         frame.cells.append(ref)
 
     def add_arrays(
-        self, frame: Frame, value: Any, head: list[Any], steps: Any, arrays: list[Any]
+        self, frame: Frame, value: Any, head: list[object], steps: Any, arrays: list[Any]
     ) -> bool:
         """Add a container that holds only arrays, none of which was encoded before, at once."""
         ids = list(map(id, arrays))
@@ -274,7 +274,7 @@ class Encoder:
         self.add(frame, value, [*head, *refs])
         return True
 
-    def state_node(self, state: Any, mark: _StateOf) -> list[Any]:
+    def state_node(self, state: Any, mark: _StateOf) -> list[object]:
         ref = self.memo[id(state)] = [len(self.nodes)]
         number = mark.record[0]
         if number is None or number in self.pending:
@@ -404,7 +404,7 @@ class Encoder:
 
 
 Opener = Callable[[Encoder, Frame, Any], "Frame | None"]
-_OPENERS: dict[Any, Opener] = {}
+_OPENERS: dict[object, Opener] = {}
 
 
 _NAMED: dict[str, Opener] = {}

@@ -71,7 +71,7 @@ class Graph:
 
 
 def encode(
-    tree: Any, name: str = "", *, columns: bool = True, pack: bool = True, members: Any = None
+    tree: Any, name: str = "", *, columns: bool = True, pack: bool = True, members: object = None
 ) -> Graph:
     """Return a tree as the graph and the members that a container holds.
 
@@ -114,7 +114,9 @@ class _Grapher(Encoder):
         self.columns_met: list[Columns] = []
         self.tables: dict[int, Table | None] = {}  # id of the columns
         self.single: dict[int, int] = {}  # id of columns that are no table -> their shape
-        self.expanded: dict[tuple[int, int], list[Any]] = {}  # rows that are records -> their cells
+        self.expanded: dict[
+            tuple[int, int], list[object]
+        ] = {}  # rows that are records -> their cells
         self.rows = 0  # of tables that were taken apart as columns
         self.later: list[Later] = []
         self.lists: list[Lists] = []
@@ -267,13 +269,13 @@ class _Grapher(Encoder):
         frame = Frame(None, [], iter(values), _by_row, (table, field))
         return ["cells", *self.cells_of(frame)]
 
-    def stored(self, column: Any) -> Any:
+    def stored(self, column: Any) -> object:
         if type(column) is Later:
             self.later.append(column)
             return column.column
         return column
 
-    def references(self, values: Sequence[Any], frame: Frame, path: str) -> Any:
+    def references(self, values: Sequence[Any], frame: Frame, path: str) -> object:
         """Return the column of references to rows (or None values); None if some of them are not rows of tables."""
         numbers = self.row_numbers(frame, values)
         if numbers is None:
@@ -321,7 +323,7 @@ class _Grapher(Encoder):
         self.lists.append(Lists({**said, "items": items}, path, [ref[0] for ref in refs]))
         return refs
 
-    def items_of(self, values: Sequence[Any], frame: Frame, path: str) -> Any:
+    def items_of(self, values: Sequence[Any], frame: Frame, path: str) -> object:
         """Return the column of the items of many lists; None if they are neither plain nor rows of one table."""
         if not any(type(value) is RowList for value in values):
             items = list(chain.from_iterable(values))
@@ -373,7 +375,7 @@ class _Grapher(Encoder):
             return f"{before}/{field}" if before else field
 
         first, count = len(self.nodes), len(arrays)
-        refs: list[Any] = [[number] for number in range(first, first + count)]
+        refs: list[object] = [[number] for number in range(first, first + count)]
         self.memo.update(zip(ids, refs, strict=True))
         self.bands.append(Band(len(self.items), count, path, path_of))
         numbers = range(first, first + count)
@@ -507,7 +509,7 @@ def _row_name(table: Table, index: int) -> str:
     return f"{own_path('', False, table.columns.cls)}/{index}"
 
 
-def _apart(memo: dict[int, Any], ids: set[int]) -> bool:
+def _apart(memo: dict[int, object], ids: set[int]) -> bool:
     """Return whether none of the ids is known; iterates over the smaller collection."""
     return ids.isdisjoint(memo) if len(memo) < len(ids) else memo.keys().isdisjoint(ids)
 
@@ -535,7 +537,7 @@ def _row(encoder: Any, frame: Frame, value: Row) -> Frame | None:
 
 
 @opens(list)
-def _list(encoder: Any, frame: Frame, value: list[Any]) -> Frame | None:
+def _list(encoder: Any, frame: Frame, value: list[object]) -> Frame | None:
     """Begin a list as the walk does; a list of nothing but rows is encoded at once."""
     if value and type(value[0]) is Row and set(map(type, value)) == {Row}:
         inner = Frame(frame, ["list"], iter(()), by_index)

@@ -48,7 +48,7 @@ def graph_text(
         return json.dumps(graph, check_circular=False, separators=(",", ":")).encode()
 
 
-def _dump(graph: Any) -> str:
+def _dump(graph: object) -> str:
     return _ENCODER.encode(graph)
 
 
@@ -58,13 +58,13 @@ _ENCODER = json.JSONEncoder(
 
 
 def _repaired(
-    nodes: list[Any], root: Any, refs: list[list[int]], columns: list[Any], below: int
-) -> tuple[list[Any], Any]:
+    nodes: list[object], root: object, refs: list[list[int]], columns: list[Any], below: int
+) -> tuple[list[object], object]:
     """Move values that JSON cannot express to nodes at the front; all numbers of nodes are shifted."""
-    front: list[Any] = []
+    front: list[object] = []
     known: dict[Any, list[Any]] = {}
 
-    def mended(cell: Any) -> Any:
+    def mended(cell: object) -> object:
         node = _node_of_atom(cell)
         if node is None:
             return cell
@@ -97,7 +97,7 @@ def _repaired(
     return front + body, root
 
 
-def _node_of_atom(cell: Any) -> list[Any] | None:
+def _node_of_atom(cell: Any) -> list[object] | None:
     kind = type(cell)
     if kind is float and not math.isfinite(cell):
         return ["float", bits(cell)]

@@ -190,7 +190,7 @@ def _stacked(pack: Pack, items: list[Item], members: Members) -> Packed:
     return Packed(number, [item.node for item in own], paths)
 
 
-def _alone(item: Item, number: int, stored: Any, dtype_text: Callable[[Any], Any]) -> Any:
+def _alone(item: Item, number: int, stored: object, dtype_text: Callable[[Any], Any]) -> object:
     if item.head is not None:
         return [*item.head, number]
     if stored is None:

@@ -82,7 +82,7 @@ def blocks_of(arrays: list[tuple[int, Array]]) -> list[Block]:
     return result
 
 
-def _owner(array: Array) -> Any:
+def _owner(array: Array) -> object:
     owner: Any = array
     while isinstance(owner, np.ndarray) and owner.base is not None:
         owner = owner.base

@@ -66,7 +66,7 @@ class Table:
         self.together = 0
         self.path = ""
         self.seen = bytearray(columns.count)
-        self._single: dict[int, tuple[Any, int]] = {}
+        self._single: dict[int, tuple[object, int]] = {}
         self._many: list[tuple[int, int, Any, int | None, int]] = []
         self._sorted = True
         self._lists: list[tuple[Sequence[Any], Any]] = []
@@ -96,7 +96,7 @@ class Table:
         self._sorted = False
 
     def met_lists(
-        self, values: Sequence[Any], frame: Any, firsts: list[int], counts: list[int]
+        self, values: Sequence[Any], frame: object, firsts: list[int], counts: list[int]
     ) -> Array:
         """Record lists of rows in one frame, one list at each index.
 
@@ -236,8 +236,8 @@ def _references(column: Column, path: str, members: Members, below: int) -> Colu
 
 
 def renumber(
-    nodes: list[Any], refs: Iterable[list[int]], first: int, moved: list[list[int]]
-) -> list[Any]:
+    nodes: list[object], refs: Iterable[list[int]], first: int, moved: list[list[int]]
+) -> list[object]:
     """Remove nodes from the table of nodes and renumber the rest.
 
     Args:
@@ -266,7 +266,7 @@ def renumber(
     return stay
 
 
-def shortened(node: Any) -> Any:
+def shortened(node: object) -> object:
     """Return a list or dict whose parts have consecutive numbers as the first number and their count."""
     if type(node) is not list or node[0] not in _RUNS or len(node) < _LONG:
         return node

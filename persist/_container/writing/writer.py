@@ -189,7 +189,7 @@ def manifest_of(
     return manifest
 
 
-def with_older(manifest: dict[str, Any], older: Any) -> list[Any]:
+def with_older(manifest: dict[str, Any], older: object) -> list[Any]:
     """Return the schemas of a manifest, plus those of an older one for classes in the file that are not declared here.
 
     What the older program said of such a class is all that is known of its layout.
@@ -495,12 +495,12 @@ class _Sum:
         self.crc = 0
         self._state = None if digest is None else digest.start()
 
-    def over(self, header: bytes, array: Any) -> Iterator[Any]:
+    def over(self, header: bytes, array: Any) -> Iterator[object]:
         yield self.add(header)
         for chunk in _chunks(array):
             yield self.add(chunk)
 
-    def add(self, chunk: Any) -> Any:
+    def add(self, chunk: object) -> Any:
         self.crc = crc32(chunk, self.crc)
         if self._state is not None:
             self._state.update(chunk)

@@ -84,7 +84,7 @@ def structured(
     formats: Sequence[DType],
     offsets: Sequence[int],
     itemsize: int,
-    titles: Sequence[Any] | None = None,
+    titles: Sequence[object] | None = None,
     *,
     align: bool = False,
     record: bool = False,

@@ -165,7 +165,7 @@ class EncodedArray(LazyArray):
         stored: Array = np.asarray(self._stored)
         return stored
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: Any) -> object:
         if self._whole is None and isinstance(index, slice) and self.shape:
             return decoded(np.asarray(self._stored[index]), self.where)
         return self.read()[index]

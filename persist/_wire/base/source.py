@@ -706,7 +706,7 @@ def open_source(
     map: bool = True,
     limits: Mapping[str, int] | Limits | None = None,
     writable: bool = False,
-    storage_options: Mapping[str, Any] | None = None,
+    storage_options: Mapping[str, object] | None = None,
 ) -> Source:
     """Return the `Source` of a path, URL, buffer or file that a user gave.
 
@@ -748,7 +748,7 @@ def open_source(
     )
 
 
-def create(url: str, storage_options: Mapping[str, Any] | None = None) -> Any:
+def create(url: str, storage_options: Mapping[str, object] | None = None) -> Any:
     """Open an fsspec URL for writing.
 
     Raises:
@@ -769,7 +769,7 @@ def exists(url: str, storage_options: Mapping[str, Any] | None = None) -> bool:
     return bool(files.exists(path))
 
 
-def filesystem(url: str, storage_options: Mapping[str, Any] | None = None) -> tuple[Any, str]:
+def filesystem(url: str, storage_options: Mapping[str, object] | None = None) -> tuple[Any, str]:
     """Return the file system of an fsspec URL, and the path in it.
 
     Raises:
@@ -778,7 +778,7 @@ def filesystem(url: str, storage_options: Mapping[str, Any] | None = None) -> tu
     return _url(url, storage_options)
 
 
-def _url(text: str, options: Mapping[str, Any] | None) -> tuple[Any, str]:
+def _url(text: str, options: Mapping[str, object] | None) -> tuple[Any, str]:
     try:
         import fsspec  # type: ignore[import-untyped]
     except ImportError as error:
@@ -850,7 +850,7 @@ def _mode_of(path: Path) -> int | None:
         return None
 
 
-def _whole(file: IO[bytes], size: int, writable: bool) -> Any:
+def _whole(file: IO[bytes], size: int, writable: bool) -> object:
     """Read all bytes of a file directly into their final buffer."""
     if not size:  # such as a pipe, whose size is unknown
         data: Any = file.read()

@@ -203,7 +203,7 @@ class Message:
         """Return the bytes of each value of a repeated field."""
         return [self._bytes(field, raw) for raw in self._raw(field)]
 
-    def _bytes(self, field: str, raw: Any) -> memoryview:
+    def _bytes(self, field: str, raw: object) -> memoryview:
         if isinstance(raw, memoryview):
             return raw
         raise self.damaged(f"its {field} is {raw!r}, where bytes are wanted.")
@@ -278,7 +278,7 @@ class Message:
         return f"<{self.schema.name} message of fields {sorted(self._values)}>"
 
 
-_NOTHING: list[Any] = []
+_NOTHING: list[object] = []
 
 
 def _where(source: Source, data: memoryview | None) -> str | None:
@@ -309,7 +309,7 @@ def _walk(data: memoryview, owner: Message) -> dict[int, list[Any]]:
             if key >= 0x80:
                 key, position = _varint(data, position - 1)
             number, wire = key >> 3, key & 7
-            payload: Any
+            payload: object
             if wire == _BYTES:
                 length = data[position]
                 position += 1

@@ -49,7 +49,7 @@ _CLASSES = {
 }
 
 
-def read_list(cursor: Cursor) -> tuple[list[Any], list[str]]:
+def read_list(cursor: Cursor) -> tuple[list[object], list[str]]:
     """Return the arrays of a file, and their names (none of a plain list).
 
     Raises:
@@ -73,7 +73,7 @@ def read_list(cursor: Cursor) -> tuple[list[Any], list[str]]:
 _CURE = "The file is truncated or damaged."
 
 
-def read_array(cursor: Cursor, what: str = "the array") -> Any:
+def read_array(cursor: Cursor, what: str = "the array") -> object:
     """Return the array that comes next: None if it was never filled, a `Record` if it is sparse.
 
     The record is of MXNet's class, and holds ``dense`` (made when it is asked

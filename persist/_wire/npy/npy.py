@@ -187,7 +187,7 @@ def _checked(fields: Any) -> tuple[DType, tuple[int, ...], bool]:
 # The dtype.
 
 
-def dtype_of(descr: Any) -> DType:
+def dtype_of(descr: object) -> DType:
     """Return the dtype that an NPY header's ``descr`` means.
 
     As ``numpy.lib.format.descr_to_dtype``: text; (descr, shape) of a subarray; a
@@ -249,9 +249,9 @@ _WORDS = {"True": True, "False": False, "None": None}
 _PAIRS = {"]": "[", ")": "(", "}": "{"}
 
 
-def _literal(text: str) -> Any:
+def _literal(text: str) -> object:
     """Return what a header's literal means; iterative, in time linear in its length."""
-    stack: list[tuple[str, list[Any], int]] = []  # bracket, items, commas
+    stack: list[tuple[str, list[object], int]] = []  # bracket, items, commas
     kind, commas = "", 0
     items: list[Any] = []
     is_due = True  # whether a value may come next
@@ -291,7 +291,7 @@ def _literal(text: str) -> Any:
 _COLON = object()
 
 
-def _closed(kind: str, items: list[Any], commas: int) -> Any:
+def _closed(kind: str, items: list[Any], commas: int) -> object:
     if kind == "{":
         if len(items) % 3 or any(mark is not _COLON for mark in items[1::3]):
             raise ValueError("it is no dict")

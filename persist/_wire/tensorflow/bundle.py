@@ -321,7 +321,7 @@ class Bundle:
             )
         return strings(blobs, place.shape, shard, place.where)
 
-    def object_graph(self) -> dict[str, Any] | None:
+    def object_graph(self) -> dict[str, object] | None:
         """Return the graph of objects that wrote an object-based checkpoint, or None."""
         for key in _GRAPH_KEYS:
             found = self.tensors.get(key)
@@ -340,12 +340,12 @@ class Bundle:
         )
 
 
-def object_graph(graph: Message) -> dict[str, Any]:
+def object_graph(graph: Message) -> dict[str, object]:
     """Return a ``TrackableObjectGraph`` as edges, attributes and slots, by the nodes' numbers."""
-    edges: list[list[Any]] = []
+    edges: list[list[object]] = []
     attributes: list[dict[str, Any]] = []
     slots: list[dict[str, Any]] = []
-    savers: list[dict[str, Any]] = []
+    savers: list[dict[str, object]] = []
     nodes = graph.messages("nodes")
     key_of: dict[int, str] = {}
     for number, node in enumerate(nodes):

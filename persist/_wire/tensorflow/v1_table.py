@@ -136,7 +136,7 @@ class TensorTable:
             box = box_of(extents, tensor_meta.shape, table.source, where)
             read = functools.partial(_read, table, name, extents, tensor_meta.number, shape_in(box))
             parts.append(Part(box, read))
-        described: dict[str, Any] = {
+        described: dict[str, object] = {
             "dtype": dtype_name(tensor_meta.number),
             "shape": list(tensor_meta.shape),
         }

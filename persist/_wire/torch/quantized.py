@@ -58,7 +58,7 @@ class QuantizedTensor(LazyArray):
         self.quantizer = dict(quantizer)
         self.record = record
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: Any) -> object:
         return self.codes[index]
 
     def dequantized(self) -> Array:
@@ -128,7 +128,7 @@ def quantizer_of(parts: Mapping[str, Any]) -> dict[str, Any] | None:
     return None
 
 
-def expanded(arrays: Mapping[str, Any]) -> dict[str, Any]:
+def expanded(arrays: Mapping[str, object]) -> dict[str, object]:
     """Return arrays for a file that holds nothing else, scales and zero points among them."""
     found = dict(arrays)
     for name, array in arrays.items():

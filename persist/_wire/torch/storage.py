@@ -299,7 +299,7 @@ class Tensor(LazyArray):
             remedy="The file is damaged.",
         )
 
-    def changed(self, **facts: Any) -> Tensor:
+    def changed(self, **facts: object) -> Tensor:
         """Return the same elements under other facts (a parameter of it)."""
         known = {
             name: getattr(self, name)
@@ -422,10 +422,10 @@ class Tensors(Mapping[str, Any]):
         MissingExtraError: torch is not installed.
     """
 
-    def __init__(self, arrays: Mapping[str, Any]) -> None:
+    def __init__(self, arrays: Mapping[str, object]) -> None:
         _torch()
         self._arrays = arrays
-        self._made: dict[str, Any] = {}
+        self._made: dict[str, object] = {}
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._made:
@@ -452,7 +452,7 @@ def _torch() -> Any:
         ) from error
 
 
-def as_torch(array: Any) -> Any:
+def as_torch(array: Any) -> object:
     """Return a tensor over the same memory as an array of a tree, without a copy.
 
     A tensor keeps its strides, and shares its storage with the others. Memory that must not be

@@ -71,7 +71,7 @@ _STORAGE, _CPU = "storage", "cpu"
 _PLAIN = (str, bytes, bytearray, bool, int, float, complex, type(None))
 
 
-def write_archive(tree: Any, target: Any, **options: Any) -> None:
+def write_archive(tree: object, target: Any, **options: object) -> None:
     """Write a tree.
 
     Args:
@@ -117,7 +117,7 @@ class _Run:
         (kind,) = self.kinds if len(self.kinds) == 1 else ("",)
         return _CLASSES.get(kind, "UntypedStorage")
 
-    def chunks(self) -> Iterator[Any]:
+    def chunks(self) -> Iterator[object]:
         """Yield the bytes, little-endian."""
         size = 1
         if self.blob.is_big:
@@ -138,7 +138,7 @@ def _turned_by(kind: str) -> int:
 class _Plan:
     """Which tensor lies in which storage, and where."""
 
-    def __init__(self, tree: Any) -> None:
+    def __init__(self, tree: object) -> None:
         self.runs: list[_Run] = []
         self.places: dict[int, tuple[_Run, Tensor | Storage, Any]] = {}
         self._by_blob: dict[int, _Run] = {}
@@ -361,7 +361,7 @@ def _is_safe(record: Record) -> bool:
     return record.qualname in _SAFE
 
 
-def _values(tree: Any) -> Iterator[tuple[str, Any]]:
+def _values(tree: object) -> Iterator[tuple[str, Any]]:
     """Yield each value once, with the first path to it."""
     seen: set[int] = set()
     todo: deque[tuple[str, Any]] = deque([("", tree)])
@@ -377,7 +377,7 @@ def _values(tree: Any) -> Iterator[tuple[str, Any]]:
         todo.extend((f"{prefix}{step}", item) for step, item in _below(value))
 
 
-def _below(value: Any) -> Iterable[tuple[Any, Any]]:
+def _below(value: Any) -> Iterable[tuple[object, object]]:
     if isinstance(value, dict):
         attributes = vars(value).items() if isinstance(value, OrderedDict) else ()
         keys = ((f"the key {key!r}", key) for key in value if type(key) not in _PLAIN)
