@@ -17,6 +17,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from persist.registry import Registry
+    from persist.tree import LazyArray
 
 __all__ = [
     "Array",
@@ -41,6 +42,7 @@ __all__ = [
     "Shape",
     "State",
     "StepOptions",
+    "StoredArray",
     "Tree",
     "UnknownFields",
     "Verify",
@@ -55,6 +57,9 @@ DType: TypeAlias = np.dtype[Any]
 
 Shape: TypeAlias = tuple[int, ...]
 """The lengths of an array's axes."""
+
+StoredArray: TypeAlias = "Array | LazyArray"
+"""An array of a file: a NumPy array, or one whose bytes are read on first use."""
 
 NaturalPath: TypeAlias = str
 """Where a value lies in a file: names, keys and indices joined by slashes, such as ``layers/0/W``."""

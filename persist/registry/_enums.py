@@ -242,7 +242,9 @@ def _by_name(registry: Registry, owner: str, name: str) -> Any:
     return _or_refused(registry, cls, found, f"{dotted(cls)}.{name}")
 
 
-def _flag_named(registry: Registry, cls: Any, names: dict[str, None], name: str) -> object:
+def _flag_named(
+    registry: Registry, cls: type[enum.Enum], names: dict[str, None], name: str
+) -> object:
     value = 0
     for part in name.split("|"):
         moved = _moved(registry, names, f".{part}")
@@ -284,7 +286,7 @@ def _is_equal(one: Any, other: object) -> bool:
         return False
 
 
-def _flag(cls: Any, value: int) -> Any:
+def _flag(cls: type[enum.Enum], value: int) -> Any:
     try:
         found = cls(value)
     except (ValueError, TypeError, OverflowError):  # bits that it does not know
@@ -292,7 +294,7 @@ def _flag(cls: Any, value: int) -> Any:
     return found if isinstance(found, cls) else ABSENT
 
 
-def _names_of(registry: Registry, cls: Any, *names: str) -> dict[str, None]:
+def _names_of(registry: Registry, cls: type[enum.Enum], *names: str) -> dict[str, None]:
     """Every name of an enum under which an alias of a member may have been given."""
     qualname = dotted(cls)
     own = registry._enum_name(cls) or qualname
@@ -314,13 +316,13 @@ def _short(value: Any) -> str:
     return repr(value)[:200]
 
 
-def _or_refused(registry: Registry, cls: Any, found: Any, spelled: str) -> Any:
+def _or_refused(registry: Registry, cls: type[enum.Enum], found: Any, spelled: str) -> Any:
     if found is ABSENT and registry._enum_name(cls) is not None:
         raise lost_member(cls, spelled)
     return found
 
 
-def lost_member(cls: Any, spelled: str) -> SchemaError:
+def lost_member(cls: enum.EnumMeta, spelled: str) -> SchemaError:
     """Return the error for a member that an enum no longer has."""
     there = ", ".join(list(cls._member_map_)[:20])
     first = next(iter(cls._member_map_), "MEMBER")
@@ -332,7 +334,7 @@ def lost_member(cls: Any, spelled: str) -> SchemaError:
     )
 
 
-def make_member(cls: Any, name: str) -> object:
+def make_member(cls: type[enum.Enum], name: str) -> object:
     """Return a member by its name, or by what that became; plain pickle calls it while it loads."""
     from persist.registry import default_registry
 

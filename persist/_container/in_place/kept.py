@@ -9,7 +9,7 @@ is stored as that member.
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,11 @@ from persist._container.checksums import crc32
 from persist._container.layout import INDIRECT
 from persist._container.names import member_name
 from persist._container.reading.store import Entry, Store
+from persist._container.writing.blocks import Stack
 from persist._container.writing.members import Item, Members, Packed
 from persist._wire.npy.npy import header_bytes
 from persist.tree import LazyArray
-from persist.typing import Array, DType
+from persist.typing import Array, DType, StoredArray
 
 __all__ = ["Kept", "KeptMembers", "member_bytes"]
 
@@ -49,15 +50,15 @@ class Kept:
     def __len__(self) -> int:
         return len(self.store)
 
-    def wholes(self) -> list[object] | None:
+    def wholes(self) -> Sequence[StoredArray] | None:
         """Return the arrays of all members, or None if they should be built one by one."""
         return self.store.wholes()
 
-    def whole(self, number: int) -> Any:
+    def whole(self, number: int) -> StoredArray:
         """Return the array of a member."""
         return self._noted(self.store.whole(number), (number, None, None, None, 0))
 
-    def rows(self, number: int, count: int) -> list[Any]:
+    def rows(self, number: int, count: int) -> list[StoredArray]:
         """Return the arrays along the first axis of a member."""
         return self.store.rows(number, count)
 
@@ -73,12 +74,12 @@ class Kept:
         made = self.store.view(number, dtype, shape, strides, offset)
         return self._noted(made, (number, dtype, shape, strides, offset))
 
-    def _noted(self, array: Any, spec: Spec) -> object:
+    def _noted(self, array: StoredArray, spec: Spec) -> StoredArray:
         if type(array) is LazyArray:  # of a compressed member
             self._lazy[id(array)] = (array, spec)
         return array
 
-    def spec_of(self, array: Any) -> Spec | None:
+    def spec_of(self, array: object) -> Spec | None:
         """The member that an array is, or is a view of; None for an array outside the file."""
         if type(array) is LazyArray:
             known = self._lazy.get(id(array))
@@ -96,7 +97,7 @@ class Kept:
             return None
         place = self.store.place(number)
         start = place.offset + place.header.length
-        whole = self.store.whole(number)
+        whole: Any = self.store.whole(number)  # it is mapped
         low, high = _extent(array)
         if at + low < start or at + high > start + place.header.nbytes:
             return None
@@ -207,7 +208,7 @@ class KeptMembers(Members):
         self._say(self.names[number], path)
         return number
 
-    def add_plain(self, items: list[Any]) -> bool:
+    def add_plain(self, items: list[Item]) -> bool:
         """Always False, since new names may collide with old ones and are added one by one."""
         return False
 
@@ -237,7 +238,7 @@ class KeptMembers(Members):
         return None
 
 
-def member_bytes(header: bytes, array: Any) -> Iterator[Any]:
+def member_bytes(header: bytes, array: Array | Stack) -> Iterator[Any]:
     """The bytes of an array's member, in C order."""
     yield header
     if isinstance(array, np.ndarray):

@@ -26,7 +26,7 @@ from persist._wire.base.c_recursion import BARE, MOST, holds_bare, is_too_deep
 from persist._wire.base.source import MIB, Limits
 from persist.errors import DamagedFileError, LimitError, PersistError
 from persist.tree import Global, LazyArray, Record
-from persist.typing import DType
+from persist.typing import DType, StoredArray
 
 __all__ = ["Arrays", "Rows", "Shape", "decode"]
 
@@ -47,13 +47,13 @@ class Arrays(Protocol):
 
     def __len__(self) -> int: ...
 
-    def wholes(self) -> list[object] | None:
+    def wholes(self) -> Sequence[StoredArray] | None:
         """Return the arrays of all members, or None where they are better made one by one."""
 
-    def whole(self, number: int) -> Any:
+    def whole(self, number: int) -> StoredArray:
         """Return the array of a member."""
 
-    def rows(self, number: int, count: int) -> list[Any]:
+    def rows(self, number: int, count: int) -> list[StoredArray]:
         """Return the arrays along the first axis of a member.
 
         Raises:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,7 +47,7 @@ from persist._wire.base.source import Source
 from persist._wire.npy.npy import Header, read_header
 from persist.errors import DamagedFileError, FutureVersionError, MissingExtraError, PersistError
 from persist.tree import LazyArray
-from persist.typing import Array, DType
+from persist.typing import Array, DType, StoredArray
 
 __all__ = ["Entry", "Store"]
 
@@ -424,7 +424,7 @@ class Store:
         """Return the number of the member that holds the array of a path, or None."""
         return self._lookup.find(path)
 
-    def array(self, path: str) -> Any:
+    def array(self, path: str) -> StoredArray | None:
         """Return the array at a natural path, where it shows without the graph; else None."""
         number = self.find(path)
         if number is not None and self.is_direct(number):
@@ -530,7 +530,7 @@ class Store:
             self._blocks[number] = known
         return known
 
-    def wholes(self) -> list[Any] | None:
+    def wholes(self) -> Sequence[StoredArray] | None:
         """Return all arrays at once where they are mapped, sound and small; else None."""
         if not self._is_mapped_now or self._count < _MANY:
             return None
@@ -576,11 +576,12 @@ class Store:
             self._blocks[number] = block
         return True
 
-    def whole(self, number: int) -> Any:
+    def whole(self, number: int) -> StoredArray:
         """Return the array of a member: a view of the map, or lazy where it is to be verified."""
-        return self.view(number, None, None, None, 0)
+        whole: StoredArray = self.view(number, None, None, None, 0)
+        return whole
 
-    def rows(self, number: int, count: int) -> list[Any]:
+    def rows(self, number: int, count: int) -> list[StoredArray]:
         """Return the arrays along the first axis of a member.
 
         Raises:

@@ -435,7 +435,7 @@ def opens_named(*names: str) -> Callable[[Opener], Opener]:
     return register
 
 
-def _named(kind: Any) -> Opener | None:
+def _named(kind: type) -> Opener | None:
     """Return the opener that is registered for the name of a type, if the type really is the one of that name."""
     opener = _NAMED.get(f"{kind.__module__}.{kind.__qualname__}")
     home = sys.modules.get(kind.__module__)
@@ -445,7 +445,7 @@ def _named(kind: Any) -> Opener | None:
     return None
 
 
-def opens(*kinds: Any) -> Callable[[Opener], Opener]:
+def opens(*kinds: type) -> Callable[[Opener], Opener]:
     """Register how values of these exact types are encoded."""
 
     def register(opener: Opener) -> Opener:
@@ -459,7 +459,7 @@ def opens(*kinds: Any) -> Callable[[Opener], Opener]:
 
 
 @opens(list)
-def plain_list(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+def plain_list(encoder: Encoder, frame: Frame, value: list[object]) -> Frame | None:
     """Begin a list; a list of nothing but arrays is encoded at once."""
     if ATOMS.issuperset(map(type, value)):
         encoder.add(frame, value, ["list", *value])
@@ -474,12 +474,12 @@ def plain_list(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
 
 
 @opens(tuple)
-def _tuple(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+def _tuple(encoder: Encoder, frame: Frame, value: tuple[object, ...]) -> Frame | None:
     if ATOMS.issuperset(map(type, value)):
         encoder.add(frame, value, ["tuple", *value])
         return None
     stepper: Stepper = by_index
-    keys = None
+    keys: object = None
     if frame.hint is not None and frame.hint[0] == id(value):
         stepper, keys = frame.hint[1], value
         if stepper is _by_layer:
@@ -492,7 +492,7 @@ def _tuple(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
 
 
 @opens(dict)
-def _dict(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+def _dict(encoder: Encoder, frame: Frame, value: dict[object, object]) -> Frame | None:
     keys = tuple(value)
     layout = encoder.layout(keys)
     if layout is None:
@@ -510,7 +510,7 @@ def _dict(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
 
 
 @opens(set, frozenset)
-def _set(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+def _set(encoder: Encoder, frame: Frame, value: set[object] | frozenset[object]) -> Frame | None:
     items = list(value)
     if len(set(map(type, items))) == 1 and type(items[0]) in (int, str, bytes):
         items.sort()  # equal trees give equal bytes
@@ -519,12 +519,14 @@ def _set(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
 
 
 @opens(deque)
-def _deque(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+def _deque(encoder: Encoder, frame: Frame, value: deque[object]) -> Frame | None:
     return Frame(frame, ["deque", value.maxlen], iter(value), by_index)
 
 
 @opens(OrderedDict)
-def _ordered_dict(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+def _ordered_dict(
+    encoder: Encoder, frame: Frame, value: OrderedDict[object, object]
+) -> Frame | None:
     if not are_attributes(vars(value), OrderedDict):
         raise FormatError(
             "an OrderedDict has attributes that hide its own methods, or are no names.",
@@ -549,13 +551,15 @@ def _by_late_pair(frame: Frame, place: int) -> str | None:
 
 
 @opens(Counter)
-def _counter(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+def _counter(encoder: Encoder, frame: Frame, value: Counter[object]) -> Frame | None:
     keys = tuple(value)
     return Frame(frame, ["Counter"], chain.from_iterable(dict.items(value)), _by_pair, keys)
 
 
 @opens(defaultdict)
-def _defaultdict(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+def _defaultdict(
+    encoder: Encoder, frame: Frame, value: defaultdict[object, object]
+) -> Frame | None:
     factory = value.default_factory
     if factory is not None and factory not in FACTORIES:
         raise FormatError(
@@ -573,7 +577,7 @@ def _defaultdict(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
 
 
 @opens(Record)
-def _record(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+def _record(encoder: Encoder, frame: Frame, value: Record) -> Frame | None:
     state = value.state
     if (
         type(state) is dict
@@ -597,7 +601,7 @@ def _record(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
     return _object(encoder, frame, value)
 
 
-def _object(encoder: Encoder, frame: Frame, value: Any) -> Frame:
+def _object(encoder: Encoder, frame: Frame, value: Record) -> Frame:
     state, pairs = value.state, None
     if value.dictitems:
         pairs = encoder.fresh(_PairList(part for pair in value.dictitems for part in pair))
@@ -621,22 +625,22 @@ def _object(encoder: Encoder, frame: Frame, value: Any) -> Frame:
     return inner
 
 
-class _PairList(list[Any]):
+class _PairList(list[object]):
     """The keys and values, alternating, of the items that were set on a record."""
 
 
 @opens(_PairList)
-def _pair_list(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+def _pair_list(encoder: Encoder, frame: Frame, value: _PairList) -> Frame | None:
     return Frame(frame, ["list"], iter(value), _by_pair, value[::2])
 
 
 @opens(Global)
-def _global(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+def _global(encoder: Encoder, frame: Frame, value: Global) -> Frame | None:
     encoder.globals.add(value.qualname)
     encoder.add(frame, value, ["global", value.module, value.name])
     return None
 
 
 @opens(PersistentRef)
-def _persistent(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+def _persistent(encoder: Encoder, frame: Frame, value: PersistentRef) -> Frame | None:
     return Frame(frame, ["persistent"], iter((value.pid,)), through)
