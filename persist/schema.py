@@ -72,7 +72,7 @@ class Field:
             or self._from_self is not None
         )
 
-    def fresh(self, fields: dict[str, Any], instance: object = None) -> Any:
+    def fresh(self, fields: dict[str, object], instance: object = None) -> Any:
         """Return the default for an instance whose other fields are these."""
         if self.computed is not None:
             return self.computed(fields)
@@ -134,7 +134,7 @@ def _own_copy(value: Any) -> object:
     return copy.deepcopy(value) if DECLARED in vars(kind) else value
 
 
-def _type_text(kind: Any) -> str:
+def _type_text(kind: object) -> str:
     if isinstance(kind, tuple):
         return " or ".join(_type_text(one) for one in kind)
     return str(getattr(kind, "__qualname__", kind))

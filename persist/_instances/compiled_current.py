@@ -175,7 +175,7 @@ def _reduce(adapter: ClassAdapter, space: dict[str, Any]) -> str:
     )
 
 
-def _setstate(adapter: ClassAdapter, space: dict[str, Any]) -> str:
+def _setstate(adapter: ClassAdapter, space: dict[str, object]) -> str:
     *bases, leaf = adapter.layout.parts
     if leaf.kind == CODEC and leaf.setstate is not None:
         if any(part.kind != INSIDE for part in bases):
@@ -185,7 +185,7 @@ def _setstate(adapter: ClassAdapter, space: dict[str, Any]) -> str:
     names = _names(adapter)
     if names is None:
         return ""
-    setter: Any = adapter.cls.__setattr__
+    setter: object = adapter.cls.__setattr__
     if setter is object.__setattr__:
         targets = ", ".join(_tuple([f"self.{name}" for name in own]) for own in names)
         return _SET.format(body=f"_, {targets} = state", idle="")

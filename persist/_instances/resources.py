@@ -118,7 +118,7 @@ class _Later:
 _aside: dict[int, tuple[Any, dict[str, Any]]] = {}
 
 
-def _forget(key: int, reference: Any) -> None:
+def _forget(key: int, reference: object) -> None:
     _aside.pop(key, None)
 
 

@@ -276,7 +276,7 @@ def _lost_by(
     ]
 
 
-def _older_state(states: list[tuple[Any, int, Any]], case: InstanceUpgrade) -> Any:
+def _older_state(states: list[tuple[object, int, object]], case: InstanceUpgrade) -> Any:
     """The state of one class as it is; those of several as an envelope, since each has its version."""
     if len(states) == 1 and len(case.target.parts) == 1:
         return states[0][2]

@@ -70,7 +70,7 @@ def unreachable(holder: object, name: str) -> UnfitStateError:
     )
 
 
-def holders_at(state: Any, way: list[str]) -> list[object]:
+def holders_at(state: object, way: list[str]) -> list[object]:
     """Return everything that steps lead to.
 
     Raises:
@@ -97,7 +97,7 @@ def _items_below(holder: Any, step: str) -> list[object]:
     return [item for item in items if isinstance(item, list | dict | Record | tuple)]
 
 
-def _has_step(holder: Any, step: str) -> bool:
+def _has_step(holder: object, step: str) -> bool:
     if isinstance(_fields(holder), list | tuple):
         return step.lstrip("-").isdigit() and has(holder, int(step))
     return step in _fields(holder)
@@ -137,7 +137,7 @@ def key_of(holder: object, step: str) -> Any:
     return step
 
 
-def _items(holder: Any, step: str, inside: str) -> Iterator[object]:
+def _items(holder: object, step: str, inside: str) -> Iterator[object]:
     keys = keys_of(holder) if step == "*" else [key_of(holder, step)]
     for key in keys:
         item = get(holder, key, inside)
@@ -189,7 +189,7 @@ def put(holder: object, key: Any, value: Any, name: str) -> None:
     holder[key] = value
 
 
-def whole(value: Any) -> Any:
+def whole(value: object) -> Any:
     """Return a value, read if it is a promise of an array."""
     return value.read() if isinstance(value, LazyArray) else value
 
@@ -216,7 +216,7 @@ def distinct(names: Iterable[str]) -> tuple[str, ...]:
     return listed
 
 
-def extra(state: Any, names: Iterable[str]) -> list[str]:
+def extra(state: object, names: Iterable[str]) -> list[str]:
     """Return what a state has in addition to these fields."""
     if not isinstance(state, Mapping):
         return []
@@ -228,12 +228,12 @@ def quoted(names: Iterable[str]) -> str:
     return ", ".join(repr(name) for name in names)
 
 
-def name_of(function: Any) -> str:
+def name_of(function: object) -> str:
     """Return a function's name, for a plan."""
     return str(getattr(function, "__qualname__", repr(function)))
 
 
-def short(value: Any) -> str:
+def short(value: object) -> str:
     """Return a value in a few words."""
     if isinstance(value, np.ndarray | LazyArray) and value.size > 4:
         return f"{value.dtype} array {value.shape}"

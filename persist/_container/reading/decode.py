@@ -80,18 +80,18 @@ class Rows(Protocol):
     def shells(self, shape: Shape, count: int) -> list[Any]:
         """Return instances, to be filled when all that they refer to is there."""
 
-    def fill(self, shape: Shape, rows: list[Any], columns: list[list[Any]]) -> None:
+    def fill(self, shape: Shape, rows: list[object], columns: list[list[object]]) -> None:
         """Give instances what is in their fields: the values of one field in all of them, each."""
 
     def refuse(self) -> None:
         """Raise what lets the caller do with records: something is asked that only they have."""
 
-    def end(self, values: Sequence[Any]) -> None:
+    def end(self, values: Sequence[object]) -> None:
         """Look at all values of the tree, when it is whole."""
 
 
 def decode(
-    graph: Any,
+    graph: object,
     arrays: Arrays,
     limits: Limits | None = None,
     file: str | None = None,
@@ -118,7 +118,7 @@ class _Shell:
 
     __slots__ = ("value",)
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: object) -> None:
         self.value = value
 
 
@@ -286,7 +286,7 @@ class Decoder:
             self.singly[shape] = (shells, cells)
         return nodes
 
-    def values_of(self, cells: list[Any]) -> list[object]:
+    def values_of(self, cells: list[object]) -> list[object]:
         built = self.built
         return [built[cell[0]] if cell.__class__ is list else cell for cell in cells]
 
@@ -320,7 +320,7 @@ class Decoder:
         built = self.built
         return [built[cell[0]] if type(cell) is list else cell for cell in node[start:]]
 
-    def dtype(self, what: Any) -> DType:
+    def dtype(self, what: object) -> DType:
         if type(what) is list:
             dtype = self.built[what[0]]
             if not isinstance(dtype, np.dtype):
@@ -437,5 +437,5 @@ class Shape:
             () if fields is None else layouts[number_of(fields, len(layouts))]
         )
 
-    def record(self, state: Any) -> Record:
+    def record(self, state: object) -> Record:
         return Record(self.cls, state, maker=self.maker, kind=self.kind, version=self.version)
