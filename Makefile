@@ -1,10 +1,12 @@
 # Everything a newcomer needs, on a machine with nothing but Python 3.11 or newer:
 #
 #   make demo           four generations of one class, and a handful of genuine old files
-#   make test           all tests, with every extra installed
+#   make test           the tests, with every extra installed
+#   make test-slow      the slow ones, and all laws on all of their examples
 #   make test-interop   the tests that need a genuine framework, in an environment of their own
 #   make bench          how fast it is, beside pickle and numpy
 #   make lint           ruff, mypy and the word list, as CI runs them
+#   make docs           the site of the docs in site/: search, API reference, links checked
 #   make measure        sizes of files and functions, density of comments, words to avoid
 #   make clean          remove what the others made
 #
@@ -14,7 +16,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-interop bench lint measure format clean
+.PHONY: help demo test test-slow test-interop bench lint docs measure format clean
 
 # The first interpreter on the path that is new enough.
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
@@ -38,7 +40,12 @@ demo: $(VENV)/.core
 	@$(BIN)/python demo/demo.py
 
 test: $(VENV)/.test
-	@$(BIN)/python -m pytest -m "not interop" -n $(WORKERS) --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -m "not interop and not slow" -n $(WORKERS) --dist worksteal $(ARGS)
+
+# The hypothesis plugin marks every law; with this variable each is tried on all of its examples.
+test-slow: $(VENV)/.test
+	@PERSIST_THOROUGH=1 $(BIN)/python -m pytest -m "(slow or hypothesis) and not interop" \
+	  -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-interop: .venv-interop/.made
 	@.venv-interop/bin/python -m pytest -m interop $(ARGS)
@@ -60,11 +67,15 @@ format: $(VENV)/.dev
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
+docs: $(VENV)/.docs
+	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --fresh-env docs site $(ARGS)
+	@echo "site/index.html"
+
 measure:
 	@$(PYTHON) tests/house/measure.py $(ARGS)
 
 clean:
-	@rm -rf $(VENV) .venv-* build dist *.egg-info demo-out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) .venv-* build dist *.egg-info demo-out site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Environments: a stamp says that one is made. pip 25.1 knows dependency groups.
@@ -86,6 +97,10 @@ $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	@$(BIN)/python $(PIP) install --editable ".[$(EXTRAS)]" --group dev "setuptools>=77"
 	@touch $@ $(VENV)/.core $(VENV)/.test
+
+$(VENV)/.docs: pyproject.toml | $(VENV)/bin/python
+	@$(BIN)/python $(PIP) install --editable ".[$(EXTRAS)]" --group docs "setuptools>=77"
+	@touch $@ $(VENV)/.core
 
 .venv-interop/.made: pyproject.toml
 	@test -x .venv-interop/bin/python || $(PYTHON) -m venv .venv-interop

@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from persist._trees.paths import spending
 from persist._wire.pickle.numpy_rebuild import array_of_parts
 from persist._wire.pickle.timezones import zone_of
 from persist.packs import teach
@@ -43,6 +44,14 @@ renames = teach(pack, __name__)
 
 Look = Callable[[Record, str], Any]
 _LOOKS: dict[str, Look] = {}
+
+_LABEL = 64  # bytes of a label, at least
+_ITEM = 32  # bytes of a number in a list
+
+
+def _spend(count: int) -> None:
+    """Charge what a view is about to make: a record can state more than its file holds."""
+    spending()(count)
 
 
 @pack.plain("pandas.*")
@@ -359,7 +368,9 @@ def _places(placement: Any, count: int) -> list[int]:
     if isinstance(placement, Record) and placement.args:  # BlockPlacement(...)
         placement = placement.args[0]
     if isinstance(placement, slice):
-        return list(range(*placement.indices(count)))
+        placement = range(*placement.indices(count))
+    if isinstance(placement, np.ndarray | LazyArray | range | list | tuple):
+        _spend(_ITEM * len(placement))
     if isinstance(placement, np.ndarray | LazyArray):
         return [int(place) for place in np.asarray(placement)]
     if isinstance(placement, range | list | tuple):
@@ -556,20 +567,37 @@ def _label(name: Any) -> object:
     return View(name, whole=True) if isinstance(name, tuple) else name
 
 
-_MOST_NUMBERS = 1 << 27  # a range of more numbers than this is a lie, or stays as it is
-
-
-def _range(known: dict[Any, object]) -> Array | None:
-    start, stop, step = (known.get(key) for key in ("start", "stop", "step"))
-    if (
-        not isinstance(start, int)
-        or not isinstance(stop, int)
-        or not isinstance(step, int)
-        or not step
-    ):
+def _range(known: dict[Any, Any]) -> LazyArray | None:
+    """The numbers of a RangeIndex, made and charged when they are read: three numbers state them."""
+    bounds = [known.get(key) for key in ("start", "stop", "step")]
+    if not all(type(bound) is int and -(1 << 63) <= bound < 1 << 63 for bound in bounds):
         return None
-    numbers = range(start, stop, step)
-    return None if len(numbers) > _MOST_NUMBERS else np.arange(start, stop, step, dtype=np.int64)
+    if not bounds[2]:
+        return None
+    numbers = range(*bounds)  # type: ignore[arg-type]
+    spend = spending()
+
+    def rows(first: int, last: int) -> np.ndarray[Any, Any]:
+        part = numbers[first:last]
+        if 8 * len(part) > _PART:
+            spend(8 * len(part))
+        return np.arange(part.start, part.stop, part.step, dtype=np.int64)
+
+    def fetch() -> np.ndarray[Any, Any]:
+        spend(8 * count)
+        return np.arange(numbers.start, numbers.stop, numbers.step, dtype=np.int64)
+
+    count = _count(numbers)
+    return None if count >= 1 << 60 else LazyArray(np.dtype(np.int64), (count,), fetch, rows)
+
+
+_PART = 1 << 20  # bytes of rows that are made without a charge, since they are given back soon
+
+
+def _count(numbers: range) -> int:
+    """The length of a range; `len` refuses those beyond 2**63."""
+    span = numbers.stop - numbers.start
+    return max(0, -(-span // numbers.step))
 
 
 def _multi(record: Record) -> object:
@@ -621,6 +649,7 @@ def _labels(index: Any) -> list[str]:
         if not levels or codes is None:
             return []
         texts = [_labels(level) for level in levels]
+        _spend(sum(_LABEL * _size(_integers(code)) for code in codes))
         rows = zip(*(np.asarray(_integers(code)).tolist() for code in codes), strict=False)
         return [
             ".".join(
@@ -633,6 +662,7 @@ def _labels(index: Any) -> list[str]:
     while isinstance(seen, View):
         if "codes" in seen.parts and "categories" in seen.parts:
             names = _labels_of(seen.parts["categories"])
+            _spend(_ITEM * _size(seen.parts["codes"]))
             return [
                 names[code] if 0 <= code < len(names) else "nan"
                 for code in np.asarray(seen.parts["codes"]).tolist()
@@ -647,6 +677,7 @@ def _labels(index: Any) -> list[str]:
 def _labels_of(values: Any) -> list[str]:
     if isinstance(values, View):
         values = values.value
+    _spend(_LABEL * _size(values))
     if isinstance(values, np.ndarray | LazyArray):
         values = np.asarray(values)
         if values.dtype.kind in "Mm":
@@ -657,7 +688,14 @@ def _labels_of(values: Any) -> list[str]:
     return [_step(item) for item in values]
 
 
-def _moment_text(moment: object) -> str:
+def _size(values: Any) -> int:
+    """How many items values have; 1 of a single one."""
+    if isinstance(values, np.ndarray | LazyArray):
+        return values.size
+    return len(values) if isinstance(values, list | tuple) else 1
+
+
+def _moment_text(moment: Any) -> str:
     """As ``str`` of a Timestamp spells it: no T, and no zeros behind the seconds."""
     text, mark, fraction = str(moment).replace("T", " ").partition(".")
     digits = fraction.rstrip("0")
@@ -795,6 +833,7 @@ def _nullable(record: Record) -> object:
     data, mask = _get(record, "_data"), _get(record, "_mask")
     if not isinstance(data, np.ndarray | LazyArray) or not isinstance(mask, np.ndarray | LazyArray):
         return None
+    _spend(_ITEM * _size(data))
     gone = np.asarray(mask).ravel().tolist()
     items = np.asarray(data).ravel().tolist()
     listed = [None if missing else item for item, missing in zip(items, gone, strict=False)]
@@ -808,6 +847,7 @@ def _texts(record: Record) -> object:
     array = _backed(record)[1]
     if not isinstance(array, np.ndarray) or not array.dtype.hasobject:
         return array
+    _spend(8 * array.size)
     items = np.empty(array.size, dtype=object)
     for index, item in enumerate(array.ravel()):
         items[index] = None if _is_missing(item) else item
@@ -824,6 +864,7 @@ def _is_missing(item: object) -> bool:
 
 def _arrow_seen(values: Any) -> object:
     if isinstance(values, np.ma.MaskedArray):
+        _spend((8 if values.dtype == bool else _ITEM) * values.size)
         missing = np.ma.getmaskarray(values)
         pairs = zip(values.data.tolist(), missing.tolist(), strict=True)
         listed = [None if gone else item for item, gone in pairs]
@@ -892,8 +933,11 @@ def _sparse_places(index: object) -> Any:
     if index.cls.name != "BlockIndex" or len(index.args) < 3:
         return None
     starts, lengths = np.asarray(index.args[1]), np.asarray(index.args[2])
-    if starts.shape != lengths.shape or int(lengths.sum()) > max(int(index.args[0]), 0):
+    if starts.shape != lengths.shape or (lengths < 0).any():
         return None
+    if int(lengths.sum(dtype=object)) > max(int(index.args[0]), 0):
+        return None
+    _spend(20 * int(lengths.sum()) + 128 * len(lengths))  # the runs, joined, and as 32 bits
     runs = [np.arange(start, start + length) for start, length in zip(starts, lengths, strict=True)]
     return np.concatenate(runs).astype(np.int32) if runs else np.zeros(0, np.int32)
 

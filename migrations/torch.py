@@ -26,12 +26,14 @@ from persist._wire.torch.outline import fields_of, module_parts
 from persist._wire.torch.quantized import QuantizedTensor, quantizer_of
 from persist._wire.torch.rebuild import rebuilt, storage_of
 from persist._wire.torch.storage import STORAGES, Storage, Tensor, dtype_of, kind_of
+from persist.migrations import _torch_modules  # type: ignore[attr-defined, unused-ignore]
 from persist.registry import Registry
 from persist.tree import ABSENT, Global, LazyArray, Record, View, is_slots_pair
 
 __all__ = ["pack"]
 
 pack = Registry("torch")
+_torch_modules.teach(pack)
 
 _UTILS = "torch._utils"
 _TENSOR_MODULES = ("torch._tensor", "torch.tensor")  # until 1.8 the second

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from persist._api.open import open
     from persist._api.restore import restore
     from persist._api.save import save
+    from persist._instances.modules import torch_state
     from persist._restore.match import Report
     from persist._upgrade.plan import Plan
     from persist._version import __version__
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from persist.errors import PersistError
     from persist.registry import (
         Registry,
+        accept_releases,
         alias,
         constant,
         migration,
@@ -44,6 +46,7 @@ _HOMES = {
     "Registry": "persist.registry",
     "Report": "persist._restore.match",
     "Versioned": "persist.versioned",
+    "accept_releases": "persist.registry",
     "alias": "persist.registry",
     "constant": "persist.registry",
     "downgrade": "persist.versioned",
@@ -60,6 +63,7 @@ _HOMES = {
     "save": "persist._api.save",
     "stamp": "persist.registry",
     "supported": "persist.registry",
+    "torch_state": "persist._instances.modules",
 }
 
 __all__ = [
@@ -72,6 +76,7 @@ __all__ = [
     "Report",
     "Versioned",
     "__version__",
+    "accept_releases",
     "alias",
     "constant",
     "downgrade",
@@ -88,6 +93,7 @@ __all__ = [
     "save",
     "stamp",
     "supported",
+    "torch_state",
 ]
 
 

@@ -28,6 +28,7 @@ __all__ = ["Declared", "Field", "Layout", "Part", "Schema", "dotted", "read_layo
 
 DECLARED = "_persist_declared"  # in the __dict__ of a class: its own declaration
 OWN_SETSTATE = "_persist_setstate"  # in the __dict__ of a class: the __setstate__ that it wrote
+OWN_GETSTATE = "_persist_getstate"  # likewise: what takes its state, where that is not __getstate__
 
 
 @attrs.frozen(eq=False)
@@ -211,6 +212,7 @@ class Part:
         fields: its own fields that are saved; for "inside", those it would save.
         transients: its own fields that are not.
         open: whether it owns every undeclared attribute.
+        infers: whether attrs or the dataclass says which fields there are, not the class itself.
         getstate: its codec's half for saving, a plain function, or None.
         setstate: its codec's half for loading, or None.
     """
@@ -221,6 +223,7 @@ class Part:
     fields: tuple[Field, ...] = ()
     transients: tuple[Field, ...] = ()
     open: bool = False
+    infers: bool = False
     getstate: Callable[[Any], Any] | None = None
     setstate: Callable[[Any, Any], Any] | None = None
 
@@ -278,7 +281,7 @@ def read_layout(
     classes = [base for base in reversed(cls.__mro__) if declared_of(base) is not None]
     said = {base: said_fields(base, declared_of(base)) for base in classes}
     owners = _owners(cls, classes, said)
-    parts = _parts(cls, classes, said, owners, schema_of)
+    parts = _parts(cls, classes, said, owners, schema_of, declared_of)
     _let_codecs_cover(parts)
     for part in parts:
         part.open = part.open and part.kind != "codec"
@@ -336,6 +339,7 @@ def _parts(
     said: dict[type, tuple[dict[str, Field], bool]],
     owners: dict[str, type],
     schema_of: Callable[[type], Schema],
+    declared_of: Callable[[type], Declared | None],
 ) -> list[Part]:
     latest: dict[str, Field] = {}  # a subclass that declares a field again may change its default
     for base in classes:
@@ -362,6 +366,7 @@ def _parts(
                 tuple(field for field in own if not field.transient),
                 tuple(field for field in own if field.transient),
                 said[base][1],
+                _infers(base, declared_of(base)),
                 getstate,
                 setstate,
             )
@@ -413,7 +418,16 @@ def said_fields(cls: type, declared: Declared | None) -> tuple[dict[str, Field],
     return {field.attribute: field for field in names.values()}, is_open
 
 
-def _declaration(cls: type, word: str, inherent: dict[str, Field] | None) -> object:
+def _infers(cls: type, declared: Declared | None) -> bool:
+    """True if attrs or the dataclass says which fields there are."""
+    if declared is not None and declared.fields is not None:
+        return False
+    inherent = _inherent(cls)
+    is_listed = _declaration(cls, "persistent", inherent) is not None
+    return inherent is not None and not _by_slots(cls) and not is_listed
+
+
+def _declaration(cls: type, word: str, inherent: dict[str, Field] | None) -> Any:
     """The class's own ``persistent`` or ``transient``, unless it is a field of that name."""
     value = vars(cls).get(word)
     if value is None or word in (inherent or {}):
@@ -589,7 +603,7 @@ def _codec(cls: type, layers: set[type]) -> tuple[Any, Any]:
             continue
         own = vars(base)
         if getstate is None:
-            getstate = _written(own.get("__getstate__"))
+            getstate = own.get(OWN_GETSTATE) or _written(own.get("__getstate__"))
         if setstate is None:
             setstate = own.get(OWN_SETSTATE) or _written(own.get("__setstate__"))
     return getstate, setstate

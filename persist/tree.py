@@ -198,7 +198,7 @@ class Record:
 
     @property
     def is_bare(self) -> bool:
-        """Whether the record has at most a state: no arguments, no items."""
+        """Whether the record has at most a state, without arguments and items."""
         try:
             _touched(self)
         except AttributeError:  # created without these parts, and none was accessed since

@@ -21,6 +21,7 @@ from persist.readers.base import Content, Options, Reader
 from persist.tree import ABSENT, Record, View
 
 if TYPE_CHECKING:
+    from persist._layouts.checks import Written
     from persist._objects.trust import Trust
     from persist.registry import Registry
 
@@ -110,15 +111,15 @@ class File:
         """The registry, and behind it the packs of the libraries that the file names."""
         from persist.packs import _gather
 
-        return _moved_schemas(
-            self._content,
-            _gather.gather(self._content.globals, registry_or_default(self._registry)),
-        )
+        known = _gather.gather(self._content.globals, registry_or_default(self._registry))
+        return _with_releases(self, _moved_schemas(self._content, known))
 
     @functools.cached_property
     def looker(self) -> PackView:
         """How the tree looks through those packs."""
-        return PackView(lambda *asked: _view(self.knowledge, *asked), self._tree_of)
+        return PackView(
+            lambda *asked: _view(self.knowledge, *asked), self._tree_of, self._source.spend_views
+        )
 
     def is_known(self, record: Record) -> bool:
         """Whether a pack knows how to look into a record."""
@@ -129,7 +130,7 @@ class File:
 
     @functools.cached_property
     def arrays(self) -> Mapping[str, Any]:
-        """Natural path -> array-like: ``shape``, ``dtype``, ``nbytes``, ``numpy.asarray()``, ``[i:j]``."""
+        """Natural path -> array-like with ``shape``, ``dtype``, ``nbytes``, ``numpy.asarray()``, ``[i:j]``."""
         names = self._names(is_array, self._content.find)
         if not self._as_torch:
             return names
@@ -142,15 +143,31 @@ class File:
         """Natural path -> every leaf that is no array."""
         return self._names(lambda leaf: not is_array(leaf))
 
+    @functools.cached_property
+    def _arrays_at_every_path(self) -> Mapping[str, Any]:
+        """The arrays under every path that leads to them, to fill or write what has no sharing."""
+        names = self._names(is_array, self._content.find, each_once=False)
+        if not self._as_torch:
+            return names
+        from persist._wire.torch.storage import Tensors
+
+        return Tensors(names)
+
     def _names(
-        self, wanted: Callable[[Any], bool], find: Callable[[str], Any] | None = None
+        self,
+        wanted: Callable[[Any], bool],
+        find: Callable[[str], Any] | None = None,
+        *,
+        each_once: bool = True,
     ) -> PathMapping:
         most = self._source.limits.paths
-        return PathMapping(lambda: self._written, self.looker, wanted, most, self.name, find)
+        return PathMapping(
+            lambda: self._written, self.looker, wanted, most, self.name, find, each_once=each_once
+        )
 
     @functools.cached_property
     def structure(self) -> dict[str, Any]:
-        """JSON-able description of what is no array: a config, graph nodes, the globals named."""
+        """JSON-able description of what is no array, such as a config, graph nodes, the globals named."""
         structure = self._content.structure
         if callable(structure):
             with collector_paused():
@@ -227,20 +244,48 @@ def _moved_schemas(content: Content, registry: Registry) -> Registry:
     return healed
 
 
-def written_layouts(file: File) -> dict[str, Any]:
-    """The schemas whose layout in a container is another than today's, at the same version."""
+def written_layouts(file: File) -> Written:
+    """What a container says of layouts and releases that are not those of the program."""
+    from persist._layouts.checks import Written, mismatched
+    from persist._layouts.releases import written_releases
+
     structure = file._content.structure
     if file.format != "persist" or not isinstance(structure, dict):
-        return {}
-    from persist._layouts.checks import mismatched
-
+        return Written()
     named = frozenset(file._content.globals)  # a file may list schemas that nothing in it is of
-    said = [
-        one
-        for one in structure.get("schemas") or ()
-        if not named.isdisjoint((one.get("class"), one.get("name")))
-    ]
-    return mismatched(said, file.knowledge)
+    entries = [one for one in structure.get("schemas") or () if isinstance(one, dict)]
+    said = [one for one in entries if not named.isdisjoint((one.get("class"), one.get("name")))]
+    knowledge = file.knowledge
+    return Written(mismatched(said, knowledge), written_releases(entries, knowledge))
+
+
+def _with_releases(file: File, registry: Registry) -> Registry:
+    """The registry with the releases that the file records, where a version is known by a release."""
+    if not any(one._releases for one in registry._line()):
+        return registry
+    recorded, entries = dict(file.writer), file._content.structure
+    if file.format == "persist" and isinstance(entries, dict):
+        listed = {one.get("name") for one in entries.get("schemas") or () if isinstance(one, dict)}
+        schemas = (registry.schema_for(registry.resolve(n)) for n in file._content.globals)
+        if all(one is None or one.name in listed for one in schemas):  # each has its version
+            return registry
+    from persist.registry._releases import package_of
+
+    names = {
+        package_of(s) for s in map(registry.schema_for, _released_names(registry)) if s is not None
+    }
+    recorded = {package: str(release) for package, release in recorded.items() if package in names}
+    if not recorded:
+        return registry
+    from persist.registry import Registry
+
+    child = Registry(f"{registry.name} with releases of the file", parents=(registry,))
+    child._recorded = recorded
+    return child
+
+
+def _released_names(registry: Registry) -> set[str]:
+    return {name for one in registry._line() for name in one._releases}
 
 
 def nothing_at(at: str, file: File) -> PersistError:

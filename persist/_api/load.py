@@ -22,6 +22,7 @@ from persist._api.keywords import complete, shares
 from persist._api.open import check_arrays, open, open_writable
 from persist._runtime.gc_pause import collector_paused
 from persist._trees.paths import PackView
+from persist._wire.torch.storage import placed_on
 from persist.errors import (
     MissingExtraError,
     SchemaError,
@@ -58,8 +59,19 @@ def load(
     unknown: UnknownFields = "warn",
     validate: bool = True,
     migrate: bool = True,
-    layout: LayoutPolicy | None = None,
-    **options: Unpack[OpenOptions],
+    layout: str | None = None,
+    mmap: bool = True,
+    verify: str | None = None,
+    py2_str: str | Callable[[bytes], Any] | None = None,
+    salvage: bool = False,
+    step: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    limits: Mapping[str, int] | None = None,
+    registry: Registry | None = None,
+    arrays: str = "numpy",
+    device: Any = None,
+    dtype: Any = None,
+    live: bool = True,
 ) -> Any:
     """Load what was saved, however long ago, as what it is today.
 
@@ -88,6 +100,11 @@ def load(
         mmap, verify, py2_str, salvage, step, storage_options, limits: as for `open`.
         registry: schemas, aliases, stamps and migrations; None is the default one.
         arrays: "numpy", or "torch" to make tensors of all arrays (with torch installed).
+        device: the device of torch on which tensors and modules are made, straight from the file
+            ("cuda:0"); it makes tensors of all arrays.
+        dtype: the dtype of torch in which those of floating point are made; likewise.
+        live: make objects of installed libraries (pandas, scikit-learn, ...) where a pack knows how
+            their states of every release become those of today; False leaves them records.
 
     Returns:
         The object; of a file of several pickles, the list of them.
@@ -105,15 +122,16 @@ def load(
     """
     from persist._api.unversioned import check_is
     from persist._layouts import checks
-    from persist._objects.build import build
 
-    said = complete(load, options)
-    check_arrays(said["arrays"])
+    is_placed = device is not None or dtype is not None
+    arrays = "torch" if is_placed else arrays
+    check_arrays(arrays)
     checks.check_policy(layout)
     with (
         _once(source, (id(said["registry"]), migrate, said["step"])),
         open_writable(source, {**said, "arrays": "numpy"}) as file,
         collector_paused(),
+        placed_on(device, dtype) if is_placed else contextlib.nullcontext(),
     ):
         warn_about_damage(file)
         looker = file.looker if said["arrays"] == "torch" else None
@@ -121,21 +139,29 @@ def load(
         tree = ABSENT if is_all else wanted_part(file, cls, at, assume_version)
         if migrate:
             value = load_file(
-                file, trust, strict, unknown, validate, tree=tree, looker=looker, layout=layout
+                file,
+                trust,
+                strict,
+                unknown,
+                validate,
+                tree=tree,
+                looker=looker,
+                layout=layout,
+                live=live,
             )
         else:
-            value = build(
-                file._written if is_all else tree,
-                file.knowledge,
-                trust=trust,
-                strict=strict,
-                file=file.path,
-                is_known=file.is_known,
-                looker=looker,
-            )
+            options: dict[str, Any] = {"trust": trust, "strict": strict, "looker": looker}
+            value = _as_written(file, file._written if is_all else tree, live=live, **options)
         if cls is not None:
             check_is(value, cls, file.name)
         return value
+
+
+def _as_written(file: File, tree: Any, **options: Any) -> Any:
+    """Make the objects of a tree that was not upgraded."""
+    from persist._objects.build import build
+
+    return build(tree, file.knowledge, file=file.path, is_known=file.is_known, **options)
 
 
 def load_file(
@@ -148,7 +174,8 @@ def load_file(
     tree: Any = ABSENT,
     looker: PackView | None = None,
     finish: bool = True,
-    layout: LayoutPolicy | None = None,
+    layout: str | None = None,
+    live: bool = False,
 ) -> Any:
     """Upgrade the tree of a file, or a part of it, and make its objects.
 
@@ -158,17 +185,24 @@ def load_file(
         tree: a part of the file's tree; ABSENT is all of it.
         looker: sees arrays in records; with it, arrays become tensors of torch.
         finish: open resources and call ``__loaded__``.
-        layout: as for `load`.
+        layout, live: as for `load`.
     """
     from persist._objects.build import build
     from persist._objects.inert import Inert
     from persist._objects.trust import Trust
+    from persist._torch_modules.reviving import tensors_of
     from persist._upgrade import records
 
     knowledge = file.knowledge
     trusted = Trust(trust, knowledge)
     made = functools.partial(
-        build, trust=trusted.names, strict=strict, validate=validate, finish=finish
+        build,
+        trust=trusted.names,
+        strict=strict,
+        validate=validate,
+        finish=finish,
+        tensors=lambda: tensors_of(file._written),
+        live=live,
     )
     written = written_layouts(file)
     if tree is ABSENT and looker is None:

@@ -14,10 +14,11 @@ import numpy as np
 from persist._api.detect import readers
 from persist._api.file import registry_or_default
 from persist._runtime.gc_pause import collector_paused
-from persist._trees.paths import PackView, PathMapping, is_array
+from persist._trees.paths import PackView, PathMapping, is_array, is_series
 from persist._wire.base.source import Limits, create
 from persist.errors import (
     FormatError,
+    IrreversibleError,
     PersistError,
     UnknownSchemaError,
 )
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from persist.typing import Compression, DigestName, Format, Writable
 
 __all__ = ["refuse_suffix", "save", "save_tree", "tree_of", "writer_of"]
+
+
+_MOST_LOSSES = 20  # that a message lists
 
 
 def save(
@@ -43,6 +47,7 @@ def save(
     columns: bool = True,
     pack: bool = True,
     versions: Mapping[str, int] | None = None,
+    lossy: bool = False,
     protocol: int | None = None,
     registry: Registry | None = None,
 ) -> None:
@@ -64,12 +69,15 @@ def save(
         pack: store 1,000 or more small arrays of one dtype and shape as a block.
         versions: schema name -> version: write those records as that older version had them, in
             their bare state, for yesterday's code.
+        lossy: with ``versions``, write them also if an older version cannot hold everything.
         protocol: of ``format="pickle"``; 4 by default, 2 for Python 2.
         registry: schemas; None is the default one.
 
     Raises:
         SchemaError: something in it cannot be saved, with its path and the way out.
         FormatError: the format cannot hold it, or the suffix belongs to another format.
+        IrreversibleError: a step to an older version has no inverse; or values would be lost, which
+            the message lists, and ``lossy`` is False.
     """
     refuse_suffix(target, format)
     registry = registry_or_default(registry)
@@ -87,6 +95,7 @@ def save(
                 columns,
                 pack,
                 versions,
+                lossy,
                 protocol,
                 registry,
             )
@@ -105,13 +114,14 @@ def _save(
     columns: bool,
     pack: bool,
     versions: Mapping[str, int] | None,
+    lossy: bool,
     protocol: int | None,
     registry: Registry,
 ) -> None:
     if format == "persist":
         tree = tree_of(obj, registry, columns=columns and not versions)
         save_tree(
-            _older(tree, versions, registry),
+            _older(tree, versions, registry, lossy),
             target,
             metadata=metadata,
             compress=compress,
@@ -132,7 +142,7 @@ def _save(
         tree = obj  # objects pickle themselves, their envelopes with them
         options["reducer"] = functools.partial(reduced, registry)
     else:
-        tree = _older(tree_of(obj, registry), versions, registry, is_bare=writer.is_pickle)
+        tree = _older(tree_of(obj, registry), versions, registry, lossy, is_bare=writer.is_pickle)
     if writer.is_flat:
         tree = _flat(tree, format)
     with _writing(target, durable) as file:
@@ -202,10 +212,14 @@ def _flat(tree: Any, format: str) -> dict[str, object]:
     from persist._wire.torch.quantized import expanded
 
     most = Limits().paths
-    names = expanded(PathMapping(lambda: tree, PackView(), is_array, most, format))
-    for path, value in PathMapping(
-        lambda: tree, PackView(), lambda leaf: not is_array(leaf), most, format
-    ).items():
+    names = expanded(PathMapping(lambda: tree, PackView(), is_array, most, format, each_once=False))
+    others = PathMapping(
+        lambda: tree, PackView(), lambda leaf: not is_array(leaf), most, format, each_once=False
+    )
+    for path, value in others.items():
+        if format == "npz" and is_series(value) and (array := _as_array(value)) is not None:
+            names[path] = array
+            continue
         if format != "npz" or not isinstance(
             value, bool | int | float | complex | str | np.generic
         ):
@@ -218,9 +232,23 @@ def _flat(tree: Any, format: str) -> dict[str, object]:
     return names
 
 
+def _as_array(series: Any) -> np.ndarray[Any, Any] | None:
+    """A sequence of plain values of one type as an array; None if an array would change them."""
+    if isinstance(series[0], bytes | type(None)):
+        return None
+    if isinstance(series[0], str) and any(text.endswith("\0") for text in series):
+        return None  # NumPy drops zeros at the end of text, as it does of bytes
+    array = np.asarray(series)
+    return None if array.dtype.hasobject or array.ndim != 1 else array
+
+
 def _older(
-    tree: object, versions: Mapping[str, int] | None, registry: Registry, is_bare: bool = False
-) -> object:
+    tree: Any,
+    versions: Mapping[str, int] | None,
+    registry: Registry,
+    lossy: bool,
+    is_bare: bool = False,
+) -> Any:
     """The records of these schemas as an older version had them; bare, without a version."""
     if not versions:
         return tree
@@ -235,7 +263,18 @@ def _older(
                 schema=name,
             )
     live = Inert(registry, is_pickle=is_bare)
-    return downgrade_tree(tree, versions, registry, is_bare=is_bare, live=live)
+    losses: list[str] | None = None if lossy else []
+    older = downgrade_tree(tree, versions, registry, is_bare=is_bare, live=live, losses=losses)
+    if losses:
+        listed = "; ".join(losses[:_MOST_LOSSES])
+        more = f"; and {len(losses) - _MOST_LOSSES:,} more" if len(losses) > _MOST_LOSSES else ""
+        raise IrreversibleError(
+            f"what versions= asks for cannot hold everything; this would be lost: {listed}{more}.",
+            remedy="Write it without these: lossy=True; or give the steps a way back that keeps them "
+            "(@step.downgrade).",
+            losses=losses,
+        )
+    return older
 
 
 def writer_of(format: str) -> Reader:

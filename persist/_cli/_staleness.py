@@ -154,7 +154,7 @@ def _digest_of_step(step: Any) -> str:
 
 
 def _digest_of_stamps(registry: Registry, schema: str) -> str:
-    texts = []
+    texts = [f"{number} {said}" for number, said in registry.releases(schema).items()]
     for stamp in registry.stamps(schema):
         texts.append(str(stamp.key))
         if stamp.function is not None:

@@ -110,7 +110,7 @@ def _value(file: File, format: str) -> tuple[Any, int]:
 
     if not writer(format).is_flat:
         return file.tree, 0
-    arrays: dict[str, Any] = dict(file.arrays)
+    arrays: dict[str, Any] = dict(file._arrays_at_every_path)
     arrays = expanded(arrays)
     # safetensors has element types that NumPy lacks; its writer copies their bytes unconverted.
     arrays = {

@@ -5,14 +5,15 @@ one gets its state while the outer one has none yet; a step of the inner one tha
 would see a live, empty object. So the inner one is upgraded twice: at once, with an empty
 `Record` in the place of the outer one, since ``pickle`` never says whether a state is still to
 come; and again when that state comes, with a `Record` of the old state in its place. What a
-step gives is put on the instance with the live objects in it.
+step gives is put on the instance with the live objects in it. Where the first upgrade fails, the
+instance raises that error at every access until the second one succeeds
+(`persist._instances.unfinished`).
 
 The state of an instance here is what ``pickle`` hands over, an envelope or a bare state.
 """
 
 from __future__ import annotations
 
-import contextlib
 import operator
 import sys
 import threading
@@ -21,6 +22,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, NamedTuple
 
+from persist._instances.unfinished import Unfinished, finished, unfinished
 from persist._trees.copier import has_no_arrays
 from persist.errors import PersistError
 from persist.tree import ABSENT, Global, Record
@@ -93,6 +95,8 @@ def unset_in(state: Any, is_declared: Callable[[type], bool]) -> dict[int, Any]:
 
 def _is_empty(value: Any) -> bool:
     """True if an instance of a Python class has no attribute set."""
+    if isinstance(value, Unfinished):
+        return False
     own = getattr(value, "__dict__", None)
     if own is None and not hasattr(type(value), "__slots__"):
         return False
@@ -148,8 +152,10 @@ def load(
             session.wanted.setdefault(key, []).append(id(obj))
         if missing:
             views = {key: (value, _view(value, ABSENT)) for key, value in unset.items()}
-            with contextlib.suppress(PersistError):  # reported when the states have arrived
+            try:
                 upgrade(obj, state, Views(views, True))
+            except PersistError as error:
+                unfinished(obj, error)
         else:
             _upgrade_again(id(obj))
     if not session.entries:
@@ -183,6 +189,7 @@ def _upgrade_again(key: int) -> None:
     for awaited in new:
         pairs[awaited][1].state = Views(pairs, True, back).seen(session.known[awaited][1])
     del session.entries[key]
+    finished(entry.obj)
     entry.upgrade(entry.obj, entry.state, Views(pairs, False, back))
     pairs.pop(key, None)  # current from now on
     if not session.entries:
@@ -281,8 +288,10 @@ class Views:
                 _refill(original, value)
             return original
         self._live[id(value)] = (value, value)
+        if id(value) in self._met or isinstance(value, type | Unfinished):
+            return value
         own = getattr(value, "__dict__", None)
-        if type(own) is dict and id(value) not in self._met and not isinstance(value, type):
+        if type(own) is dict:
             for name, item in list(own.items()):  # an instance that the step made
                 made = self.live(item)
                 if made is not item:

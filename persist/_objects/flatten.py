@@ -20,8 +20,10 @@ import numpy as np
 from persist import versioned
 from persist._instances.adapter import adapter_of, refuse_class
 from persist._instances.builtin_bases import builtin_of
+from persist._instances.unfinished import refuse
 from persist._objects.rows import ColumnExtractor, SeenRows, Short, field_access
 from persist._objects.snapshot import Copies, Memory
+from persist._torch_modules.classes import unwrapped
 from persist._trees import numpy_random
 from persist._trees.columns import MANY, Row, RowDict, RowList
 from persist._trees.driver import ATOMS, Driver, Parts, object_fields
@@ -122,6 +124,9 @@ class _Flattener(Driver):
             if self._takers is not None:
                 row = self._met.known().get(id(value)) or self._taker(kind).take(value)
                 return self._other(value) if row is None else (row, None)
+            undeclared = short[2].undeclared
+            if undeclared is not None and undeclared.is_odd(value):
+                return self._other(value)
             return self._plain_record(value, *short)
         return self._other(value)
 
@@ -299,6 +304,9 @@ class _Flattener(Driver):
             except PersistError as error:
                 raise error.at(where=self.path or None) from error.__cause__
         if kind.__module__.partition(".")[0] == "torch":
+            inner = unwrapped(value)
+            if inner is not value:  # of torch.compile, or for data parallelism
+                return None, self._inner(value, inner)
             if getattr(value, "is_quantized", False) and hasattr(value, "qscheme"):
                 return None, self._as_record(value, record_of_torch(value))
             tensor = of_torch(value, self._storages)
@@ -309,6 +317,7 @@ class _Flattener(Driver):
         record = numpy_random.record_of(value)
         if record is not None:
             return None, self._as_record(value, record)
+        refuse(kind)
         refused = versioned.refusal(value, self._registry)
         if refused:
             raise SchemaError(refused[:1].upper() + refused[1:], where=self.path or None)
@@ -402,7 +411,11 @@ class _Flattener(Driver):
             made.state = yield "", record.state
         return made
 
-    def _as_record(self, value: object, record: Record) -> Parts:
+    def _inner(self, value: Any, inner: Any) -> Parts:
+        made = yield "", inner
+        return self._keep(value, made)
+
+    def _as_record(self, value: Any, record: Record) -> Parts:
         made = yield from self._record(record)
         return self._keep(value, made)
 

@@ -19,15 +19,23 @@ import numpy as np
 from persist._objects.torch_values import part_at, with_tensors
 from persist._restore.match import Report, Slot, Target
 from persist._runtime.lazy_regex import regex
+from persist._torch_modules.states import as_state_dict
 from persist._trees.paths import PackView
 from persist._wire.base.ml_dtypes import extended
 from persist._wire.torch.quantized import QuantizedTensor
 from persist._wire.torch.storage import as_torch
-from persist.errors import RestoreError
-from persist.tree import LazyArray
-from persist.typing import Array, DType
+from persist.errors import PersistError, RestoreError
+from persist.tree import ABSENT, LazyArray, Record
 
-__all__ = ["ModuleTarget", "Written", "given", "has_state", "restore_state", "tensor_slot"]
+__all__ = [
+    "ModuleTarget",
+    "Written",
+    "given",
+    "has_state",
+    "is_optimizer",
+    "restore_state",
+    "tensor_slot",
+]
 
 _COUNTER = "num_batches_tracked"
 _EXTRA = "_extra_state"
@@ -168,6 +176,8 @@ class ModuleTarget(Target):
             if path == "" and pairs and any("/" in name for name in pairs.values()):
                 continue
             part = self._written.part(path)
+            if isinstance(part, Record):  # of a module of a declared class
+                part = as_state_dict(part)
             if isinstance(part, Mapping):
                 yield path, part
 
@@ -240,10 +250,14 @@ class ModuleTarget(Target):
         state.update(self._left)
         try:
             there.load_state_dict(state, strict=True, assign=True)
+        except PersistError:  # of a migration of a declared class
+            raise
         except Exception:  # as load_state_dict and the hooks of a class refuse
             return None
         pointers = {_pointer(state[name]): original for name, original in names.items()}
         made = there.state_dict()
+        for entry in state._metadata.values():  # where torch notes it, and would do so again
+            entry.pop("assign_to_params_buffers", None)
         self._hooked = state
         return {
             slot.name: (pointers.get(_pointer(made[slot.name]), ""), made[slot.name])
@@ -383,7 +397,14 @@ def has_state(value: Any) -> bool:
     return isinstance(state, Mapping) and not any(map(_is_tensor, state.values()))
 
 
-def restore_state(value: Any, written: Written, file: str, strict: bool) -> Report:
+def is_optimizer(value: Any) -> bool:
+    """Whether something is an optimizer of torch, or looks like one."""
+    return has_state(value) and isinstance(getattr(value, "param_groups", None), list)
+
+
+def restore_state(
+    value: Any, written: Written, file: str, strict: bool, state: Any = ABSENT
+) -> Report:
     """Give an optimizer, a scheduler or a scaler its own part of a file.
 
     Args:
@@ -391,6 +412,7 @@ def restore_state(value: Any, written: Written, file: str, strict: bool) -> Repo
         written: the file.
         file: its name, for the report.
         strict: nothing is changed where the state is of another kind.
+        state: tensors that take the place of what the file has; ABSENT: what it has.
 
     Raises:
         RestoreError: there is no such state in the file, more than one, or one that does not fit.
@@ -398,7 +420,8 @@ def restore_state(value: Any, written: Written, file: str, strict: bool) -> Repo
     own = value.state_dict()
     name = type(value).__name__
     shown = ", ".join(map(repr, list(own)[:5]))
-    found = _candidates(written, own)
+    is_given = state is not ABSENT
+    found = [(written.at, state)] if is_given else _candidates(written, own)
     if len(found) > 1:
         fitting = [item for item in found if not _faults(value, own, item[1])]
         found = fitting if len(fitting) == 1 else found
@@ -429,7 +452,7 @@ def restore_state(value: Any, written: Written, file: str, strict: bool) -> Repo
             report=report,
         )
     if not report.misfits:
-        value.load_state_dict(with_tensors(state, written.looker))
+        value.load_state_dict(state if is_given else with_tensors(state, written.looker))
         for leaf in _leaves(state):
             report.filled[leaf] = f"{path}/{leaf}" if path else leaf
     return report

@@ -42,7 +42,7 @@ _PLAIN = frozenset(
 )
 
 SCALAR = _PLAIN - {LazyArray}
-_FULL_PATH_STEPS = 2_000_000  # total steps of paths returned in full, before they are shortened
+_FULL_PATH_STEPS = 200_000  # total steps of paths returned in full, before they are shortened
 _SHORT_PATH_STEPS = 16  # last steps of a shortened path
 
 
@@ -84,6 +84,8 @@ class Copier:
         self._handed: set[int] = set()
         self._swap: dict[int, tuple[Any, Any]] = {}  # id of a value -> (value, its replacement)
         self._ours: set[int] = set()  # ids of the objects that this copier made or adopted
+        self._roots: list[Any] = []
+        self._walked = 0  # roots of which `_parents` holds the paths
         self._parents: dict[int, tuple[int, str]] = {}
         self._names: dict[int, Any] = {}  # an envelope's tuples of values -> their names
         self._states: set[int] = set()  # ids of envelopes and their tuples of values
@@ -97,23 +99,20 @@ class Copier:
         """Return the finished copy of a root."""
         if not is_holder(root):
             return self._new(root)
-        todo: list[tuple[Any, int | None, str]] = [(root, 0, "")]
+        self._roots.append(root)
+        todo: list[tuple[Any, bool]] = [(root, False)]
         entered: set[int] = set()
         while todo:
-            node, parent, step = todo.pop()
-            key = id(node)
-            if parent is None:
+            node, is_done = todo.pop()
+            if is_done:
                 self._close(node)
                 continue
-            if key in entered:
+            if id(node) in entered:
                 continue
-            entered.add(key)
-            if node is not root:
-                self._parents[key] = (parent, step)
+            entered.add(id(node))
             self._shell_of(node)
-            todo.append((node, None, ""))
-            children = self._children(node)
-            todo.extend((child, key, step) for step, child in reversed(children))
+            todo.append((node, True))
+            todo.extend((child, False) for _, child in reversed(self._children(node)))
         return self.mended(self._new(root))
 
     def mended(self, copy: Any) -> Any:
@@ -136,11 +135,12 @@ class Copier:
         return children
 
     def path(self, old: Any) -> str:
-        """Return the natural path on which the walk first reached a value.
+        """Return the shortest natural path to a value; of several the first in the file.
 
-        After a total of 2,000,000 steps only the last 16 steps of a path are returned: full paths
+        After a total of 200,000 steps only the last 16 steps of a path are returned: full paths
         of many deeply nested values would take quadratic time.
         """
+        self._find_parents()
         steps: list[str] = []
         key = id(old)
         seen: set[int] = set()
@@ -155,6 +155,21 @@ class Copier:
                 steps.append(step)
         self._path_steps += len(steps)
         return "/".join(reversed(steps))
+
+    def _find_parents(self) -> None:
+        """Find the shortest path to every value, level by level; most copies need no path at all."""
+        for root in self._roots[self._walked :]:
+            level, entered = [root], {id(root)}
+            while level:
+                following = []
+                for node in level:
+                    for step, child in self._children(node):
+                        if id(child) not in entered:
+                            entered.add(id(child))
+                            self._parents[id(child)] = (id(node), step)
+                            following.append(child)
+                level = following
+        self._walked = len(self._roots)
 
     def replace(self, old: Any, new: Any) -> None:
         """Note that all references to ``old`` are to be changed to ``new`` after the walk."""

@@ -7,14 +7,14 @@ shown as a reference to its first path; long text and numbers are shortened.
 from __future__ import annotations
 
 import array as array_module
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from persist._runtime.printing import repr_of
-from persist._trees.paths import PackView, is_array
+from persist._trees.paths import PackView, is_array, is_series
 from persist._wire.base.ml_dtypes import dtype_name, stored_dtype
 from persist.errors import PersistError
 from persist.tree import ABSENT, Global, LazyArray, Record, View
@@ -145,7 +145,7 @@ def _node(
 ) -> tuple[_Node, list[tuple[str, Any]]]:
     seen_as = looker.through(value)
     leaf, steps = looker.look(seen_as)
-    is_held = bool(steps) or is_array(leaf)
+    is_held = bool(steps) or is_array(leaf) or is_series(leaf)
     known = seen.get(id(seen_as)) if is_held and path else None
     rank = 0 if is_array(leaf) or (label.endswith("_") and not label.startswith("_")) else 1
     if known is not None:
@@ -277,7 +277,7 @@ def _headline(value: Any, seen_as: Any, leaf: Any, steps: list[tuple[str, Any]])
         if isinstance(seen_as, Record) and leaf is ABSENT:
             return f"{kind}  (record)" if steps else f"{kind}  (record, empty)"
     if leaf is not ABSENT:
-        text = leaf_text(leaf)
+        text = (_compact(leaf) if is_series(leaf) else None) or leaf_text(leaf)
         return f"{text}  ({kind})" if kind else text
     if kind:
         return kind
@@ -317,7 +317,7 @@ def leaf_text(leaf: Any) -> str:
         return f"{type(leaf).__name__} of {len(leaf):,}: {bytes(leaf[:16])!r}...{inner}"
     if isinstance(leaf, str) and len(leaf) > _WIDTH:
         return f"{leaf[:_WIDTH]!r}... ({len(leaf):,} characters)"
-    if isinstance(leaf, list | tuple | dict | set | frozenset):
+    if isinstance(leaf, list | tuple | deque | dict | set | frozenset):
         return _container_text(leaf)
     if isinstance(leaf, slice):  # its parts can be any value, also a very long one
         return f"slice({', '.join(map(leaf_text, (leaf.start, leaf.stop, leaf.step)))})"
@@ -367,6 +367,8 @@ def _container_text(leaf: Any) -> str:
     """The text of a set or an empty container; items that are not scalars are only counted."""
     if not leaf:
         return repr(leaf)
+    if is_series(leaf):
+        return _short_items(leaf)
     kind = type(leaf).__name__
     shown = [
         leaf_text(item) for item in list(leaf)[:6] if isinstance(item, str | int | float | bytes)

@@ -10,6 +10,7 @@ import attrs
 from persist._trees.paths import unknown_path
 from persist._upgrade.versions import VersionPath
 from persist.errors import PersistError
+from persist.registry._declarations import of_releases
 from persist.tree import Record, at_path
 
 __all__ = ["Entry", "Plan", "Rehearsal", "located"]
@@ -70,7 +71,7 @@ class Entry:
 
     @property
     def steps(self) -> list[str]:
-        """The steps, base classes first: a function with file and line, or the ready-made steps."""
+        """The steps, base classes first, each a function with file and line or the ready-made steps."""
         return [str(step) for path in self.courses for step in path.steps]
 
     def __str__(self) -> str:
@@ -86,11 +87,11 @@ def _lines(entry: Entry, count: int) -> Iterator[str]:
     if entry.is_opaque:
         yield f"    opaque: {entry.note or 'the class is not known; it stays a record'}"
     for path in entry.courses:
-        known = f"version {path.found} ({path.how})"
+        known = f"version {path.found} ({path.how}){of_releases(path.found, path.releases)}"
         if not path.steps:
             yield f"    {path.schema}: {known}, as today{_noted(path.note)}"
             continue
-        yield f"    {path.schema}: {known} to {path.to}{_noted(path.note)}"
+        yield f"    {path.schema}: {known} to {path.to}{of_releases(path.to, path.releases)}{_noted(path.note)}"
         for step in path.steps:
             yield f"        {step.start} → {step.to}  {step.text}"
     if entry.note and not entry.is_opaque:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from persist._envelope import CODEC, FIELDS, INSIDE, Layer, seal, wrap
+from persist._torch_modules.classes import MODULE
 from persist._trees.copier import arrays_in, has_no_arrays
 from persist._upgrade.versions import InstanceUpgrade, TargetLayout
 from persist.schema import Schema
@@ -21,6 +22,10 @@ def state_of(record: Record, schema: Schema | None = None) -> Any:
     A class whose pickles pass everything to a function (``__reduce__``, ``__getinitargs__``) has no
     separate state; then the tuple of arguments is its state. ABSENT if there is neither.
     """
+    if schema is not None and schema.cls is not None and MODULE in vars(schema.cls):
+        from persist._torch_modules.states import normal_state
+
+        record.state = normal_state(record.state)
     if record.state is not ABSENT or not record.args:
         return record.state
     if record.kind not in ("reduce", "inst", "obj"):

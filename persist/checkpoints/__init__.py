@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from persist._api.load import load
 from persist._api.open import open as open_file
+from persist._api.restore import restore
 from persist._api.save import save_tree, tree_of
 from persist._objects.snapshot import Memory
 from persist._runtime.lazy_regex import regex
@@ -192,25 +193,14 @@ class Checkpoints:
         self._report_skipped()
         return found
 
-    @overload
-    def restore(
-        self, step: int | None = None, *, cls: type[_T], **options: Unpack[StepOptions]
-    ) -> _T: ...
-
-    @overload
-    def restore(
-        self, step: int | None = None, *, cls: None = None, **options: Unpack[StepOptions]
-    ) -> Any: ...
-
-    def restore(
-        self, step: int | None = None, *, cls: type | None = None, **options: Unpack[StepOptions]
-    ) -> Any:
+    def restore(self, step: int | None = None, *, into: Any = None, **options: Any) -> Any:
         """Load the state of a step, the latest by default.
 
         Args:
             step: the step to load; None for the latest.
-            cls: the declared class that is wanted, as for `persist.load`.
-            options: the other keywords of `persist.load`.
+            into: objects that are filled, as for `persist.restore` (``{"model": net, "optimizer": optimizer}``);
+                then the report is returned.
+            options: passed on to `persist.load`, or to `persist.restore`.
 
         Raises:
             FileNotFoundError: there is no such step, or none at all.
@@ -226,7 +216,9 @@ class Checkpoints:
                 )
             options.setdefault("storage_options", self._storage_options)
             try:
-                return load(self._place(wanted), cls=cls, **options)
+                if into is not None:
+                    return restore(self._place(wanted), into, **options)
+                return load(self._place(wanted), **options)
             except FileNotFoundError:
                 if step is not None or self._folder.exists(_name(wanted)):
                     raise  # otherwise the writer has just removed it, after it wrote a later one

@@ -134,6 +134,10 @@ def changelog(schemas: Iterable[Schema], registry: Registry, lock: Lock) -> str:
         for version in versions:
             known = locked.versions.get(version)
             said = "" if known is None else ", ".join(p for p in (known.release, known.date) if p)
+            releases = registry.releases(schema.name).get(version, "")
+            said = ", ".join(
+                part for part in (said, f"releases {releases}" * bool(releases)) if part
+            )
             parts.append(f"### Version {version}{f' ({said})' if said else ''}\n")
             steps = [
                 step

@@ -90,7 +90,9 @@ def _environment(folder: Path, recipe: dict[str, object], name: str) -> str:
     if wanted is None:
         venv.EnvBuilder(with_pip=bool(recipe.get("install"))).create(folder)
     else:
-        _call([str(wanted), "-m", "venv", str(folder)], None, name)
+        # pip takes seconds to install, and only a recipe that installs something runs it.
+        bare = [] if recipe.get("install") else ["--without-pip"]
+        _call([str(wanted), "-m", "venv", *bare, str(folder)], None, name)
     return str(
         folder
         / ("Scripts" if os.name == "nt" else "bin")

@@ -93,6 +93,11 @@ def _updated(
         else:
             new.versions[schema.version] = attrs.evolve(known, layout=layout)
             found.news += [f"{schema.name} {schema.version}: {line}" for line in lines]
+    for number, releases in registry.releases(schema.name).items():
+        version = new.versions.get(number)
+        if version is not None and version.releases != releases:
+            new.versions[number] = attrs.evolve(version, releases=releases)
+            found.news.append(f"{schema.name} {number}: releases {releases}")
     for key, step in sorted(registry.migrations(schema.name).items()):
         if new.steps.get(key) != (locked := locked_step(step)):
             word = "changed" if key in new.steps else "new"

@@ -1,7 +1,7 @@
 """Resolve the names of ready-made steps in a state, and describe the values there.
 
 ``layers/*/W`` is the ``W`` of each of the ``layers``, through dicts, lists, tuples'
-items, and records' fields; ``*`` is every item, and ``**`` the state itself and everything in it, at
+items, and records' fields; ``*`` is every item, ``*.weight`` at the end every key that ends so, and ``**`` the state itself and everything in it, at
 any depth. A slash that belongs to a key is written ``\\/``.
 """
 
@@ -17,7 +17,7 @@ from persist.tree import LazyArray, Record
 
 __all__ = [
     "distinct", "extra", "get", "has", "holders_at", "is_alike", "is_equal", "is_new", "key_of", "keys_of", "listing",
-    "name_of", "places", "put", "quoted", "short", "split_last", "steps_of", "unreachable", "whole",
+    "name_of", "places", "put", "quoted", "short", "split_last", "star_of", "starred", "steps_of", "unreachable", "whole",
 ]  # fmt: skip
 
 
@@ -47,16 +47,35 @@ def places(state: Any, name: str) -> Iterator[tuple[Any, Any]]:
     deep = "**" in way
     holders = holders_at(state, way)
     for holder in holders:
-        if last == "*":
+        if "*" in last and not (isinstance(holder, Mapping) and last in holder):
             for key in keys_of(holder):
-                yield holder, key
+                if star_of(key, last) is not None:
+                    yield holder, key
         elif not deep or _has_step(holder, last):
             if not isinstance(holder, list | tuple | Mapping | Record):
                 raise unreachable(holder, name)
             yield holder, key_of(holder, last)
 
 
-def unreachable(holder: object, name: str) -> UnfitStateError:
+def star_of(key: Any, pattern: str) -> str | None:
+    """Return what the ``*`` of a pattern stands for in a key that fits it, else None."""
+    text = str(key)
+    before, _, after = pattern.partition("*")
+    if len(text) < len(before) + len(after):
+        return None
+    if not text.startswith(before) or not text.endswith(after):
+        return None
+    return text[len(before) : len(text) - len(after)]
+
+
+def starred(pattern: str, key: Any, name: str) -> str:
+    """Return a name with its ``*`` replaced by what that of a pattern stands for in a key."""
+    if "*" not in pattern or "*" not in name:
+        return name
+    return name.replace("*", star_of(key, pattern) or "")
+
+
+def unreachable(holder: Any, name: str) -> UnfitStateError:
     """Return the error for a name that leads into what has no fields."""
     if isinstance(holder, np.ndarray | LazyArray) and holder.dtype.names:
         return UnfitStateError(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Generic
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import attrs
 
@@ -34,6 +34,7 @@ __all__ = [
     "arrows",
     "call_site",
     "gap",
+    "of_releases",
     "origin_of",
     "shortest",
     "takes_record",
@@ -95,7 +96,7 @@ class Migration(Generic[_P, _R]):
 
     @property
     def text(self) -> str:
-        """A description for a plan: the ready-made steps, or the function with file and line."""
+        """A description for a plan, of the ready-made steps or the function with file and line."""
         if self.ops:
             return "; ".join(map(str, self.ops))
         return f"{self.origin.qualname} ({self.where})"
@@ -335,7 +336,11 @@ def arrows(way: list[Migration]) -> str:
 
 
 def gap(
-    name: str, start: int, to: int, steps: dict[tuple[int, int], Migration]
+    name: str,
+    start: int,
+    to: int,
+    steps: dict[tuple[int, int], Migration],
+    releases: Mapping[int, str] | None = None,
 ) -> MissingMigrationError:
     """Return the error that names the missing step and lists the registered ones."""
     low, high = min(start, to), max(start, to)
@@ -347,7 +352,8 @@ def gap(
     known = ", ".join(f"{first}→{last}" for first, last in sorted(steps)) or "none"
     return MissingMigrationError(
         f"no migration leads from version {stuck} to {stuck + 1}.",
-        remedy=f"The file holds version {start}, this program wants {to}; registered steps are {known}. "
+        remedy=f"The file holds version {start}{of_releases(start, releases)}, this program wants "
+        f"{to}{of_releases(to, releases)}; registered steps are {known}. "
         f'Register the missing one with @migration("{name}", {stuck}), or look at the raw state '
         "with `persist inspect`.",
         schema=name,
@@ -355,6 +361,12 @@ def gap(
         wanted=to,
         steps=sorted(steps),
     )
+
+
+def of_releases(version: int, releases: Mapping[int, str] | None) -> str:
+    """Return the releases of a version in parentheses, for a message; "" where none are declared."""
+    said = (releases or {}).get(version)
+    return f" (releases {said})" if said else ""
 
 
 @attrs.frozen
@@ -366,7 +378,9 @@ class Supported:
     reader: str = ""
 
 
-def unsupported(oldest: Supported, start: int, to: int) -> UnsupportedVersionError:
+def unsupported(
+    oldest: Supported, start: int, to: int, releases: Mapping[int, str] | None = None
+) -> UnsupportedVersionError:
     """Return the error for a file that is older than the oldest supported version."""
     package = oldest.schema.partition(".")[0]
     if oldest.reader:
@@ -377,7 +391,8 @@ def unsupported(oldest: Supported, start: int, to: int) -> UnsupportedVersionErr
     else:
         cure = "Load and save it with an older release of the package, and load that here."
     return UnsupportedVersionError(
-        f"version {start} of {oldest.schema!r} is no longer supported; the oldest is {oldest.since}.",
+        f"version {start}{of_releases(start, releases)} of {oldest.schema!r} is no longer supported; the "
+        f"oldest is {oldest.since}.",
         remedy=cure,
         schema=oldest.schema,
         found=start,

@@ -14,6 +14,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -178,7 +179,7 @@ graphs = st.recursive(
 )
 
 
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 @given(graphs)
 def test_load_of_save_is_the_same(tmp_path_factory: pytest.TempPathFactory, graph: Any) -> None:
     path = tmp_path_factory.mktemp("save") / "x.persist"

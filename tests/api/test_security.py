@@ -39,7 +39,7 @@ def warm(data):  # what is imported on first use, by whatever file
     persist.load(data)
 
 persist._api.detect.readers()
-import importlib.resources, zoneinfo  # the second imports the first when it reads a zone
+import importlib.readers, zoneinfo  # the second imports the first when it reads a zone of tzdata
 try:
     import yaml
 except ImportError:  # an extra

@@ -16,6 +16,7 @@ import attrs
 import numpy as np
 import pytest
 from alike import assert_alike
+from effort import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_container_integrity import rewritten
@@ -32,7 +33,9 @@ from persist._upgrade import records as upgrade_records
 from persist.errors import DamagedFileError, LimitError, MigrationFailedError, OpaqueWarning
 from persist.tree import Record
 
-RELAXED = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+RELAXED = settings(
+    max_examples=examples(100), deadline=None, suppress_health_check=list(HealthCheck)
+)
 
 
 @pytest.fixture

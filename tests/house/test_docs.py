@@ -164,6 +164,17 @@ def test_the_page_of_formats_is_current() -> None:
 
 
 @pytest.mark.checkout
+def test_the_table_of_estimators_is_current() -> None:
+    sys.path.insert(0, str(TOP / "docs"))
+    try:
+        import make_sklearn
+    finally:
+        sys.path.remove(str(TOP / "docs"))
+    page = (TOP / "docs" / "howto" / "sklearn.md").read_text()
+    assert page == make_sklearn.page(), "run: python docs/make_sklearn.py"
+
+
+@pytest.mark.checkout
 def test_the_files_of_the_demo_are_current() -> None:
     sys.path.insert(0, str(TOP / "docs"))
     try:

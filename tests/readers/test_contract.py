@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from effort import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -127,7 +128,7 @@ def test_it_refuses_what_is_empty(name: str, tmp_path: Path) -> None:
 HEADS = [b"", *sorted({path.read_bytes()[:64] for case in cases() for path in parts_of(case)})]
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(head=st.sampled_from(HEADS), keep=st.integers(0, 64), rest=st.binary(max_size=300))
 @example(head=b"", keep=0, rest=b"PK\x03\x04")
 @example(head=b"", keep=0, rest=b"PK\x05\x06" + b"\xff" * 18)

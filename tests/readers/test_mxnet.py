@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -195,7 +196,7 @@ def test_lies_are_told_with_their_place(data: bytes, what: str) -> None:
     assert "offset" in caught.value.where
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.data())
 def test_a_cut_or_changed_file_is_read_or_refused(data: st.DataObject) -> None:
     whole = (CORPUS / "mxnet-1.5.1-py36-nd-sparse" / "sparse.nd").read_bytes()

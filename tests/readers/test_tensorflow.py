@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -692,7 +693,7 @@ SMALL = [
 ]
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(st.data())
 @pytest.mark.parametrize(("case", "name", "part"), SMALL, ids=["v2", "v1", "slices"])
 def test_a_cut_or_changed_table_is_read_or_refused(
@@ -716,7 +717,7 @@ def test_a_cut_or_changed_table_is_read_or_refused(
         shutil.rmtree(folder)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.data())
 @pytest.mark.parametrize(
     "path",

@@ -23,6 +23,7 @@ from persist._container.reading.tables import (
     fill_lists,
 )
 from persist._wire.base.c_recursion import BARE, MOST, holds_bare, is_too_deep
+from persist._wire.base.hashing import KeyCosts
 from persist._wire.base.source import MIB, Limits
 from persist.errors import DamagedFileError, LimitError, PersistError
 from persist.tree import Global, LazyArray, Record
@@ -37,8 +38,9 @@ _FAULTS = (
 _CHEAP = frozenset({str, int, float, bool, bytes, type(None), complex, Global})
 _COLLIDING = 4096  # items from which on equal hashes are counted
 _COLLISIONS = 1000  # so many keys of one hash are no accident
-_LONG = 1 << 14  # bits of an integer that takes time to hash
-_HASHED = 1 << 33  # bits of all such that are hashed
+_LONG = 1 << 11  # bits of an integer that takes time to hash
+_WIDE = 1000  # values in a key that take time to hash
+_HASHED = 1 << 23  # such values, and KiBit of long numbers, that are hashed in all
 _ROW = 64  # bytes that a row is counted for
 
 
@@ -134,7 +136,8 @@ class Decoder:
         self.shapes: list[Shape] = []
         self.dtypes: dict[int, DType] = {}
         self.slices: dict[int, int] = {}  # id -> how deep they hold each other
-        self.bits = 0  # of long integers that were hashed
+        self.keys = KeyCosts()
+        self.hashing = 0  # the cost of long keys so far
         self.copied: set[int] = set()  # members of which the bytes were copied
         self.again = 0  # bytes that were copied more than once
         self.rows: Rows | None = None
@@ -346,34 +349,18 @@ class Decoder:
     # What is hashed.
 
     def check_key(self, key: Any) -> None:
-        """Bound what hashing visits, before CPython hashes on the C stack."""
-        level, visited, depth = [key], 0, 0
-        while level:
-            visited, depth = visited + len(level), depth + 1
-            if visited > self.limits.hashed:
-                raise self.too_much(
-                    f"a key holds more than {self.limits.hashed:,} values.", "hashed"
-                )
-            if depth > self.limits.depth:
-                raise self.too_much(
-                    f"a key is nested more than {self.limits.depth:,} deep.", "depth"
-                )
-            below: list[object] = []
-            for item in level:
-                if isinstance(item, tuple):
-                    if len(item) + len(below) + visited > self.limits.hashed:
-                        below = [None] * (self.limits.hashed + 1)
-                        break
-                    below.extend(item)
-                elif type(item) is int and item.bit_length() > _LONG:
-                    self.hash_long(item)
-            level = below
-
-    def hash_long(self, number: int) -> None:
-        """Count what hashing a long integer takes; unlike text, it does not keep its hash."""
-        self.bits += number.bit_length()
-        if self.bits > _HASHED:
-            raise self.damaged("long integers are keys again and again.")
+        """Bound what hashing and comparing visits, before CPython does both on the C stack."""
+        limits = self.limits
+        cost = self.keys.of(key, limits.hashed, limits.depth)
+        if cost.visited > limits.hashed:
+            raise self.too_much(f"a key holds more than {limits.hashed:,} values.", "hashed")
+        if cost.depth > limits.depth:
+            raise self.too_much(f"a key is nested more than {limits.depth:,} deep.", "depth")
+        if cost.is_slow:
+            raise self.damaged("decimals and long integers are keys of one file.")
+        self.hashing += cost.steps + (cost.visited if cost.visited > _WIDE else 0)
+        if self.hashing > _HASHED:
+            raise self.damaged("long keys are hashed again and again.")
 
     def too_much(self, what: str, limit: str) -> LimitError:
         remedy = f'If the file is honest, raise limits={{"{limit}": ...}}.'
@@ -385,10 +372,8 @@ class Decoder:
         ):  # tensors were keys; no array has a hash
             items = [_keyed(item) for item in items]
         for item in items:
-            if type(item) not in _CHEAP:
+            if type(item) not in _CHEAP or (type(item) is int and item.bit_length() > _LONG):
                 self.check_key(item)
-            elif type(item) is int and item.bit_length() > _LONG:
-                self.hash_long(item)
         if len(items) >= _COLLIDING:
             ((_, most),) = Counter(map(hash, items)).most_common(1)
             if most > _COLLISIONS:

@@ -101,12 +101,12 @@ _UNTRACKED: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) e
 class _Budget:
     """The remaining bytes and maps for reading one file, shared by all its parts."""
 
-    __slots__ = ("_known", "copied", "left", "maps", "size", "whole")
+    __slots__ = ("_known", "copied", "left", "maps", "presented", "size", "whole")
 
     def __init__(self, whole: int, size: int = 0) -> None:
         self.whole = self.left = whole
         self.size = size
-        self.copied = 0
+        self.copied = self.presented = 0
         self.maps = _MAPS
         self._known: set[str] = set()
 
@@ -145,11 +145,22 @@ class _Budget:
                 remedy='If the file is honest, raise limits={"total": ...}.',
             )
 
+    def present(self, count: int, source: Source) -> None:
+        self.presented += count
+        made = self.size + self.whole - self.left
+        most = source.limits.total or max(256 * MIB, 20 * made)
+        if self.presented > most:
+            raise LimitError(
+                f"to present what it holds would take more than {most:,} bytes.",
+                file=source.name,
+                remedy='If the file is honest, raise limits={"total": ...}.',
+            )
+
 
 class Source:
     """Bytes with a cursor, limits, a name and neighbours.
 
-    Build one with `open_source`, or from another with `window`, `nested`,
+    Build one with ``open_source``, or from another with `window`, `nested`,
     `sibling` and `child`.
 
     Attributes:
@@ -250,7 +261,7 @@ class Source:
         return self.read(self.size - length, length)
 
     def cursor(self, offset: int = 0) -> Cursor:
-        """Return a `Cursor` that begins at ``offset``."""
+        """Return a ``Cursor`` that begins at ``offset``."""
         return Cursor(self, offset)
 
     def spend(self, count: int) -> None:
@@ -306,7 +317,7 @@ class Source:
 
     @property
     def most_opcodes(self) -> int:
-        """How many opcodes a pickle in it may hold: by its bytes, or the fewer that are on disk.
+        """How many opcodes a pickle in it may hold, by its bytes or the fewer that are on disk.
 
         What a compressor inflated costs its writer nothing.
         """
@@ -324,6 +335,18 @@ class Source:
             LimitError: the file would make more.
         """
         self._budget.copy(count, self)
+
+    def spend_views(self, count: int) -> None:
+        """Charge ``count`` bytes that are made to present a record as plain values.
+
+        A record of a hundred bytes can state a range of any length. What all records of the file
+        make together is limited to 20 times the bytes of the file and of what was decompressed
+        from it, at least 256 MiB, or to ``limits.total``.
+
+        Raises:
+            LimitError: the file would make more.
+        """
+        self._budget.present(count, self)
 
     # Parts and neighbours.
 

@@ -33,6 +33,7 @@ import numpy as np
 
 from persist._runtime.lazy_regex import regex
 from persist._wire.base.c_recursion import BARE, MOST, holds_bare, is_too_deep
+from persist._wire.base.hashing import KeyCosts
 from persist._wire.base.source import Cursor, Source
 from persist._wire.pickle import fast_loop
 from persist._wire.pickle.by_value import class_of
@@ -156,6 +157,7 @@ class Machine:
         self._escaped: set[int] = set()  # records that were used before they were finished
         self._replaced: dict[int, tuple[Record, Any]] = {}
         self._cheap = _CHEAP_KEYS
+        self._keys = KeyCosts()
         self._bare: list[Any] = []  # of `BARE`, which hold others of them
         self._judged: dict[
             int, tuple[Global, Any]
@@ -714,28 +716,24 @@ class Machine:
     def _check_key(self, key: Any) -> None:
         """Limit the values that hashing ``key`` visits, before CPython hashes it on the C stack."""
         limits = self.source.limits
-        level, visited, depth = [key], 0, 0
-        while level:
-            visited += len(level)
-            depth += 1
-            if visited > limits.hashed:
-                self._too_much(f"a key holds more than {limits.hashed:,} values.", "hashed")
-            if depth > limits.depth:
-                self._too_much(f"a key is nested more than {limits.depth:,} deep.", "depth")
-            below: list[Any] = []
-            for item in level:
-                if isinstance(item, tuple):
-                    if len(item) + visited + len(below) > limits.hashed:
-                        self._too_much(f"a key holds more than {limits.hashed:,} values.", "hashed")
-                    below.extend(item)
-                elif type(item) is int:
-                    self.steps += item.bit_length() // _LONG
-                    if self.steps > self._most:
-                        self._too_much("long integers are hashed again and again.", "opcodes")
-                elif isinstance(item, list | dict | set | bytearray | np.ndarray | deque):
-                    raise TypeError(f"a {type(item).__name__} is used as a key")
-            level = below
-        self.steps += visited // 4
+        cost = self._keys.of(key, limits.hashed, limits.depth)
+        if cost.visited > limits.hashed:
+            self._too_much(f"a key holds more than {limits.hashed:,} values.", "hashed")
+        if cost.depth > limits.depth:
+            self._too_much(f"a key is nested more than {limits.depth:,} deep.", "depth")
+        if cost.unhashable is not None:
+            raise TypeError(f"a {cost.unhashable.__name__} is used as a key")
+        if cost.is_slow:
+            raise LimitError(
+                "decimals and integers of more than 600 digits are keys in one pickle, and "
+                "comparing the two takes quadratic time.",
+                file=self.source.name,
+                where=f"offset {self._at}",
+                remedy="The file is made to take for ever; it is refused.",
+            )
+        self.steps += cost.visited // 4 + cost.steps
+        if self.steps > self._most:
+            self._too_much("long keys are hashed again and again.", "opcodes")
 
     def _check_collisions(self, container: dict[Any, Any] | set[Any]) -> None:
         ((_, most),) = Counter(map(hash, container)).most_common(1)

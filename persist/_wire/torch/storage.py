@@ -17,10 +17,12 @@ Source of the names: ``torch/storage.py`` (``_dtype_to_storage_type_map``),
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import math
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -37,7 +39,7 @@ from persist._wire.base.ml_dtypes import (
 )
 from persist._wire.base.source import Source
 from persist._wire.torch.quantized import QuantizedTensor, tensor_of_torch
-from persist.errors import DamagedFileError, MissingExtraError
+from persist.errors import DamagedFileError, MissingExtraError, PersistError
 from persist.tree import LazyArray
 from persist.typing import Array, DType
 
@@ -50,6 +52,8 @@ __all__ = [
     "as_torch",
     "dtype_of",
     "kind_of",
+    "placed_on",
+    "placement",
     "span_of",
 ]
 
@@ -452,8 +456,72 @@ def _torch() -> Any:
         ) from error
 
 
-def as_torch(array: Any) -> object:
+class _Placement(threading.local):
+    """Where tensors are to be, in this thread, and of which dtype; None leaves them as they are."""
+
+    def __init__(self) -> None:
+        self.device: Any = None
+        self.dtype: Any = None
+
+
+_placement = _Placement()
+
+
+def placement() -> tuple[Any, Any]:
+    """Return the device and the dtype that `placed_on` states, in this thread."""
+    return _placement.device, _placement.dtype
+
+
+@contextlib.contextmanager
+def placed_on(device: Any, dtype: Any) -> Iterator[None]:
+    """Let `as_torch` put tensors on a device, and those of floating point in a dtype.
+
+    Args:
+        device: as torch takes it (``"cuda:0"``, a ``torch.device``); None is that of the host.
+        dtype: of torch, or its name; None leaves that of the file.
+
+    Raises:
+        PersistError: torch has no such device or dtype.
+        MissingExtraError: torch is not installed.
+    """
+    torch = _torch()
+    if isinstance(dtype, str):
+        found = getattr(torch, dtype.removeprefix("torch."), None)
+        if not isinstance(found, torch.dtype):
+            raise PersistError(
+                f"dtype={dtype!r} is no dtype of torch.",
+                remedy='Pass one, or its name: "bfloat16".',
+            )
+        dtype = found
+    try:
+        device = None if device is None else torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise PersistError(
+            f"device={device!r} is no device of torch: {error}",
+            remedy='Pass one, or its name: "cuda:0".',
+        ) from error
+    before = placement()
+    _placement.device, _placement.dtype = device, dtype
+    try:
+        yield
+    finally:
+        _placement.device, _placement.dtype = before
+
+
+def _placed(tensor: Any) -> Any:
+    """A tensor where `placed_on` wants it; moved first, so that a device does the conversion."""
+    device, dtype = placement()
+    if device is not None:
+        tensor = tensor.to(device)
+    if dtype is not None and (tensor.is_floating_point() or tensor.is_complex()):
+        tensor = tensor.to(dtype)
+    return tensor
+
+
+def as_torch(array: Any) -> Any:
     """Return a tensor over the same memory as an array of a tree, without a copy.
+
+    On another device or in another dtype (`placed_on`) it is a copy.
 
     A tensor keeps its strides, and shares its storage with the others. Memory that must not be
     written to is copied, since torch knows no such thing: open the file with private memory.
@@ -464,7 +532,9 @@ def as_torch(array: Any) -> object:
     """
     torch = _torch()
     if isinstance(array, QuantizedTensor):
-        return tensor_of_torch(torch, array)
+        device = placement()[0]
+        tensor = tensor_of_torch(torch, array)
+        return tensor if device is None else tensor.to(device)
     values = encoded(array)
     if not values.dtype.isnative:
         values = values.astype(values.dtype.newbyteorder("="))
@@ -480,7 +550,7 @@ def as_torch(array: Any) -> object:
     if not values.flags.writeable:  # torch knows no memory that is read only
         values = values.copy()
     tensor = torch.from_numpy(values)
-    return tensor if tensor.dtype == wanted else tensor.view(wanted)
+    return _placed(tensor if tensor.dtype == wanted else tensor.view(wanted))
 
 
 def of_torch(value: Any, known: dict[int, Blob]) -> Tensor | None:
