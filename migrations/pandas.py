@@ -33,7 +33,6 @@ from persist._wire.pickle.timezones import zone_of
 from persist.packs import teach
 from persist.registry import Registry
 from persist.tree import ABSENT, Global, LazyArray, Record, View
-from persist.typing import Array
 
 from . import pyarrow as _arrow
 

@@ -89,7 +89,7 @@ def values_of(value: Any) -> object:
         return _array(value)
     if value.cls.name != "chunked_array" or not value.args or not isinstance(value.args[0], list):
         return None
-    chunks = [values_of(chunk) for chunk in value.args[0]]
+    chunks: list[Any] = [values_of(chunk) for chunk in value.args[0]]
     if not chunks or any(chunk is None for chunk in chunks):
         return None
     spending()(sum(chunk.nbytes for chunk in chunks))

@@ -19,6 +19,7 @@ import math
 from typing import Any
 
 import numpy as np
+from persist.migrations import _torch_modules  # type: ignore[attr-defined, unused-ignore]
 
 from persist._wire.base.ml_dtypes import missing_name
 from persist._wire.pickle.machine import INERT
@@ -26,7 +27,6 @@ from persist._wire.torch.outline import fields_of, module_parts
 from persist._wire.torch.quantized import QuantizedTensor, quantizer_of
 from persist._wire.torch.rebuild import rebuilt, storage_of
 from persist._wire.torch.storage import STORAGES, Storage, Tensor, dtype_of, kind_of
-from persist.migrations import _torch_modules  # type: ignore[attr-defined, unused-ignore]
 from persist.registry import Registry
 from persist.tree import ABSENT, Global, LazyArray, Record, View, is_slots_pair
 

@@ -28,6 +28,7 @@ __all__ = [
     "DType",
     "DigestName",
     "FileOptions",
+    "FillOptions",
     "Format",
     "LayoutPolicy",
     "LoadOptions",
@@ -154,6 +155,9 @@ class BuildOptions(TypedDict, total=False):
     validate: bool
     migrate: bool
     layout: LayoutPolicy | None
+    device: Any
+    dtype: Any
+    live: bool
 
 
 class LoadOptions(OpenOptions, BuildOptions, total=False):
@@ -162,6 +166,15 @@ class LoadOptions(OpenOptions, BuildOptions, total=False):
 
 class StepOptions(FileOptions, BuildOptions, total=False):
     """The keywords of `Checkpoints.restore`: those of `load` but ``step``."""
+
+
+class FillOptions(FileOptions, total=False):
+    """The keywords of `Checkpoints.restore` with ``into``: those of `persist.restore` but ``step``."""
+
+    match: Any
+    only: Iterable[str] | None
+    strict: bool
+    at: NaturalPath
 
 
 class SaveOptions(TypedDict, total=False):
@@ -175,5 +188,6 @@ class SaveOptions(TypedDict, total=False):
     columns: bool
     pack: bool
     versions: Mapping[str, int] | None
+    lossy: bool
     protocol: int | None
     registry: Registry | None

@@ -59,19 +59,11 @@ def load(
     unknown: UnknownFields = "warn",
     validate: bool = True,
     migrate: bool = True,
-    layout: str | None = None,
-    mmap: bool = True,
-    verify: str | None = None,
-    py2_str: str | Callable[[bytes], Any] | None = None,
-    salvage: bool = False,
-    step: int | None = None,
-    storage_options: Mapping[str, Any] | None = None,
-    limits: Mapping[str, int] | None = None,
-    registry: Registry | None = None,
-    arrays: str = "numpy",
+    layout: LayoutPolicy | None = None,
     device: Any = None,
     dtype: Any = None,
     live: bool = True,
+    **options: Unpack[OpenOptions],
 ) -> Any:
     """Load what was saved, however long ago, as what it is today.
 
@@ -124,7 +116,8 @@ def load(
     from persist._layouts import checks
 
     is_placed = device is not None or dtype is not None
-    arrays = "torch" if is_placed else arrays
+    said = complete(load, options)
+    arrays = "torch" if is_placed else said["arrays"]
     check_arrays(arrays)
     checks.check_policy(layout)
     with (
@@ -134,7 +127,7 @@ def load(
         placed_on(device, dtype) if is_placed else contextlib.nullcontext(),
     ):
         warn_about_damage(file)
-        looker = file.looker if said["arrays"] == "torch" else None
+        looker = file.looker if arrays == "torch" else None
         is_all = cls is None and not at and assume_version is None
         tree = ABSENT if is_all else wanted_part(file, cls, at, assume_version)
         if migrate:
@@ -150,8 +143,8 @@ def load(
                 live=live,
             )
         else:
-            options: dict[str, Any] = {"trust": trust, "strict": strict, "looker": looker}
-            value = _as_written(file, file._written if is_all else tree, live=live, **options)
+            written = file._written if is_all else tree
+            value = _as_written(file, written, live=live, trust=trust, strict=strict, looker=looker)
         if cls is not None:
             check_is(value, cls, file.name)
         return value

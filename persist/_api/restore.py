@@ -23,7 +23,7 @@ __all__ = ["restore"]
 @shares
 def restore(
     source: Openable,
-    into: object,
+    into: Any,
     *,
     match: Any = "name",
     only: Iterable[str] | None = None,

@@ -71,7 +71,7 @@ class _TensorCopier(Copier):
         return ABSENT if isinstance(seen, View | Record) else seen
 
 
-def with_tensors(tree: object, looker: PackView) -> object:
+def with_tensors(tree: object, looker: PackView) -> Any:
     """Return a copy of a tree in which arrays are tensors of torch.
 
     Raises:
@@ -80,7 +80,7 @@ def with_tensors(tree: object, looker: PackView) -> object:
     return _TensorCopier(looker).copy(tree)
 
 
-def part_at(tree: object, looker: PackView, path: str) -> object:
+def part_at(tree: object, looker: PackView, path: str) -> Any:
     """Return the value at a path of a tree, or ABSENT."""
     todo = [(tree, path)]
     while todo:

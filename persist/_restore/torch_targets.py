@@ -26,6 +26,7 @@ from persist._wire.torch.quantized import QuantizedTensor
 from persist._wire.torch.storage import as_torch
 from persist.errors import PersistError, RestoreError
 from persist.tree import ABSENT, LazyArray, Record
+from persist.typing import Array, DType
 
 __all__ = [
     "ModuleTarget",

@@ -38,8 +38,9 @@ from persist.errors import (
 )
 
 if TYPE_CHECKING:
+    from persist._restore.match import Report
     from persist.registry import Registry
-    from persist.typing import CheckpointMode, StepOptions
+    from persist.typing import CheckpointMode, FillOptions, StepOptions
 
 __all__ = ["Checkpoints"]
 
@@ -193,6 +194,21 @@ class Checkpoints:
         self._report_skipped()
         return found
 
+    @overload
+    def restore(
+        self, step: int | None = None, *, cls: type[_T], **options: Unpack[StepOptions]
+    ) -> _T: ...
+
+    @overload
+    def restore(
+        self, step: int | None = None, *, into: object, **options: Unpack[FillOptions]
+    ) -> Report: ...
+
+    @overload
+    def restore(
+        self, step: int | None = None, *, cls: None = None, **options: Unpack[StepOptions]
+    ) -> Any: ...
+
     def restore(self, step: int | None = None, *, into: Any = None, **options: Any) -> Any:
         """Load the state of a step, the latest by default.
 
@@ -200,7 +216,7 @@ class Checkpoints:
             step: the step to load; None for the latest.
             into: objects that are filled, as for `persist.restore` (``{"model": net, "optimizer": optimizer}``);
                 then the report is returned.
-            options: passed on to `persist.load`, or to `persist.restore`.
+            options: passed on to `persist.load` (``cls`` among them), or to `persist.restore`.
 
         Raises:
             FileNotFoundError: there is no such step, or none at all.

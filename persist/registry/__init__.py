@@ -79,6 +79,10 @@ __all__ = [
 Plain = Callable[[Any, Any], Any]
 _T = TypeVar("_T")
 _F = TypeVar("_F", bound=Callable[..., Any])
+_C = TypeVar("_C", bound=type | str)
+_P = ParamSpec("_P")
+_PlainFunction = TypeVar("_PlainFunction", bound=Plain)
+_StampFunction = TypeVar("_StampFunction", bound=Callable[[Any], int | str | bytes | None])
 
 _latest: weakref.WeakValueDictionary[str, Registry] = weakref.WeakValueDictionary()
 
@@ -293,7 +297,7 @@ class Registry:
         fields: Iterable[Any] | None = None,
         schema: str | None = None,
         release: str = "",
-    ) -> Any:
+    ) -> _C:
         """Declare the state of a class that cannot, or must not, inherit `Versioned`.
 
         An enum has no state: its members are saved by name, under the name of the schema. A member
@@ -315,7 +319,8 @@ class Registry:
         """
         _check_version(version, cls if isinstance(cls, str) else dotted(cls))
         if isinstance(cls, enum.EnumMeta):
-            return self._register_enum(cls, version, fields, schema)
+            self._register_enum(cls, version, fields, schema)
+            return cls
         if release:
             name = schema or (cls if isinstance(cls, str) else dotted(cls))
             self._add_released(name, version, release, call_site("<releases>", __file__))
@@ -601,7 +606,7 @@ class Registry:
 
     @overload
     def migration(
-        self, schema: type | str, version: int, *, to: int | None = None
+        self, schema: type | str, version: int, *, to: int | None = None, release: str = ""
     ) -> Callable[[Callable[_P, _T]], Migration[_P, _T]]: ...
 
     @overload
@@ -612,7 +617,16 @@ class Registry:
         *ops: _ops.Op,
         to: int | None = None,
         release: str = "",
-    ) -> Any:
+    ) -> Migration: ...
+
+    def migration(
+        self,
+        schema: type | str,
+        version: int,
+        *ops: _ops.Op,
+        to: int | None = None,
+        release: str = "",
+    ) -> Migration | Callable[[Callable[_P, _T]], Migration[_P, _T]]:
         """Register one step of a schema: a decorated function, or ready-made steps.
 
         The function takes the older state (a dict of fields, or whatever the
@@ -753,6 +767,17 @@ class Registry:
 
     # Stamps.
 
+    @overload
+    def stamp(
+        self, schema: type | str, key: None = None
+    ) -> Callable[[_StampFunction], _StampFunction]: ...
+
+    @overload
+    def stamp(self, schema: type | str, key: str) -> None: ...
+
+    @overload
+    def stamp(self, schema: type | str, *, version: int, release: str) -> None: ...
+
     def stamp(
         self,
         schema: type | str,
@@ -760,7 +785,7 @@ class Registry:
         *,
         version: int | None = None,
         release: str = "",
-    ) -> Any:
+    ) -> Callable[[_StampFunction], _StampFunction] | None:
         """Register how the version of a state that bears none is known.
 
         The function takes the state and returns a version, or None: "not mine". Where the releases of
@@ -1284,18 +1309,43 @@ _name_builtins(default_registry)
 # The functions that act on the default registry.
 
 
+@overload
+def migration(
+    schema: type | str, version: int, *, to: int | None = None, release: str = ""
+) -> Callable[[Callable[_P, _T]], Migration[_P, _T]]: ...
+
+
+@overload
 def migration(
     schema: type | str, version: int, *ops: _ops.Op, to: int | None = None, release: str = ""
-) -> Any:
+) -> Migration: ...
+
+
+def migration(
+    schema: type | str, version: int, *ops: _ops.Op, to: int | None = None, release: str = ""
+) -> Migration | Callable[[Callable[_P, _T]], Migration[_P, _T]]:
     """Register one step of a schema in the default registry (see `Registry.migration`)."""
     return default_registry.migration(schema, version, *ops, to=to, release=release)
 
 
+@overload
+def stamp(schema: type | str, key: None = None) -> Callable[[_StampFunction], _StampFunction]: ...
+
+
+@overload
+def stamp(schema: type | str, key: str) -> None: ...
+
+
+@overload
+def stamp(schema: type | str, *, version: int, release: str) -> None: ...
+
+
 def stamp(
     schema: type | str, key: str | None = None, *, version: int | None = None, release: str = ""
-) -> Any:
+) -> Callable[[_StampFunction], _StampFunction] | None:
     """Register how the version of an unversioned state is known (see `Registry.stamp`)."""
-    return default_registry.stamp(schema, key, version=version, release=release)
+    register_stamp: Callable[..., Any] = default_registry.stamp  # all forms have one implementation
+    return register_stamp(schema, key, version=version, release=release)  # type: ignore[no-any-return]
 
 
 def alias(old: str, new: object, *, since: str = "", evidence: str = "") -> None:
@@ -1310,7 +1360,7 @@ def register(
     fields: Iterable[object] | None = None,
     schema: str | None = None,
     release: str = "",
-) -> Any:
+) -> _C:
     """Declare the state of a class that does not inherit `Versioned` (see `Registry.register`)."""
     return default_registry.register(
         cls, version=version, fields=fields, schema=schema, release=release

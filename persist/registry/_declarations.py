@@ -6,7 +6,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic
 
 import attrs
 
@@ -293,7 +293,7 @@ class Stamp:
     """A function that finds the version of a state that does not state it."""
 
     schema: str
-    function: Callable[[Any], int | None]
+    function: Callable[[Any], int | str | bytes | None]
     origin: Origin
     key: str | None = None
 
