@@ -7,8 +7,8 @@ import functools
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from persist._api.file import (
     File,
@@ -19,6 +19,7 @@ from persist._api.file import (
     warn_about_damage,
     written_layouts,
 )
+from persist._api.keywords import complete, shares
 from persist._api.open import check_arrays, open, open_writable
 from persist._runtime.gc_pause import collector_paused
 from persist._trees.paths import PackView
@@ -34,6 +35,7 @@ from persist.tree import ABSENT, Record
 if TYPE_CHECKING:
     from persist._objects.trust import Trust
     from persist.registry import Registry
+    from persist.typing import LayoutPolicy, LoadOptions, Openable, OpenOptions, UnknownFields
 
 __all__ = ["check_loads", "check_tree", "load", "load_file", "upgraded_state", "wanted_part"]
 
@@ -42,38 +44,31 @@ _T = TypeVar("_T")
 
 
 @overload
-def load(source: Any, cls: type[_T], **options: Any) -> _T: ...
+def load(source: Openable, cls: type[_T], **options: Unpack[LoadOptions]) -> _T: ...
 
 
 @overload
-def load(source: Any, cls: None = None, **options: Any) -> Any: ...
+def load(source: Openable, cls: None = None, **options: Unpack[LoadOptions]) -> Any: ...
 
 
-def load(  # type: ignore[misc]  # the overloads' options are these
-    source: Any,
+@shares
+def load(
+    source: Openable,
     cls: type | None = None,
     *,
     at: str = "",
     assume_version: int | None = None,
     trust: Iterable[str] = (),
     strict: bool = False,
-    unknown: str = "warn",
+    unknown: UnknownFields = "warn",
     validate: bool = True,
     migrate: bool = True,
-    layout: str | None = None,
-    mmap: bool = True,
-    verify: str | None = None,
-    py2_str: str | Callable[[bytes], Any] | None = None,
-    salvage: bool = False,
-    step: int | None = None,
-    storage_options: Mapping[str, Any] | None = None,
-    limits: Mapping[str, int] | None = None,
-    registry: Registry | None = None,
-    arrays: str = "numpy",
+    layout: LayoutPolicy | None = None,
     device: Any = None,
     dtype: Any = None,
     live: bool = True,
     weights: Any = None,
+    **options: Unpack[OpenOptions],
 ) -> Any:
     """Load what was saved, however long ago, as what it is today.
 
@@ -129,14 +124,13 @@ def load(  # type: ignore[misc]  # the overloads' options are these
     from persist._layouts import checks
 
     is_placed = device is not None or dtype is not None
-    arrays = "torch" if is_placed else arrays
+    said = complete(load, options)
+    arrays = "torch" if is_placed else said["arrays"]
     check_arrays(arrays)
     checks.check_policy(layout)
-    reading: dict[str, Any] = {"py2_str": py2_str, "verify": verify, "salvage": salvage}
-    opening: dict[str, Any] = {"mmap": mmap, "limits": limits, "storage_options": storage_options}
     with (
-        _once(source, (id(registry), migrate, step)),
-        open_writable(source, registry, step=step, **opening, **reading) as file,
+        _once(source, (id(said["registry"]), migrate, said["step"])),
+        open_writable(source, {**said, "arrays": "numpy"}) as file,
         collector_paused(),
         placed_on(device, dtype) if is_placed else contextlib.nullcontext(),
     ):
@@ -160,8 +154,8 @@ def load(  # type: ignore[misc]  # the overloads' options are these
                 live=live,
             )
         else:
-            options: dict[str, Any] = {"trust": trust, "strict": strict, "looker": looker}
-            value = _as_written(file, file._written if is_all else tree, live=live, **options)
+            written = file._written if is_all else tree
+            value = _as_written(file, written, live=live, trust=trust, strict=strict, looker=looker)
         if cls is not None:
             check_is(value, cls, file.name)
         return value
@@ -210,7 +204,7 @@ def load_file(
     file: File,
     trust: Iterable[str],
     strict: bool,
-    unknown: str,
+    unknown: UnknownFields,
     validate: bool,
     *,
     tree: Any = ABSENT,
@@ -309,22 +303,21 @@ class _Loading(threading.local):
     """What is being loaded, in this thread."""
 
     def __init__(self) -> None:
-        self.sources: list[Any] = []
+        self.sources: list[tuple[object, ...]] = []
 
 
 _loading = _Loading()
 
 
 @contextlib.contextmanager
-def _once(source: Any, options: Any) -> Iterator[None]:
+def _once(source: Openable, options: tuple[object, ...]) -> Iterator[None]:
     """Refuse to load a file while it is loaded: a step or a class that does so would never end."""
-    is_path = isinstance(source, str | os.PathLike)
-    name = os.path.abspath(os.fsdecode(os.fspath(source))) if is_path else id(source)
-    key = (name, options)
+    path = os.fsdecode(source) if isinstance(source, str | os.PathLike) else None
+    key = (id(source) if path is None else os.path.abspath(path), options)
     if key in _loading.sources:
         raise SchemaError(
             "the file is loaded while it is being loaded: a step, a class or a resource asks for it.",
-            file=os.fsdecode(os.fspath(source)) if is_path else None,
+            file=path,
             remedy="A step gets the whole state that it needs; what else is in the file, "
             "persist.open(...) gives without upgrading it.",
         )
@@ -335,7 +328,7 @@ def _once(source: Any, options: Any) -> Iterator[None]:
         _loading.sources.remove(key)
 
 
-def check_loads(source: Any, *, registry: Registry | None = None) -> None:
+def check_loads(source: Openable, *, registry: Registry | None = None) -> None:
     """Make the objects of a file as `load` does, to see that it can be done, and let them go.
 
     Only classes that are declared are made; no resource is opened and no ``__loaded__`` called. A
@@ -392,7 +385,13 @@ def _by_columns(file: File, build: Callable[..., Any]) -> Any:
 
 
 def upgraded_state(
-    state: Any, cls: type, registry: Registry, assume_version: int | None = None, **options: Any
+    state: Any,
+    cls: type,
+    registry: Registry,
+    assume_version: int | None = None,
+    *,
+    unknown: UnknownFields = "warn",
+    strict: bool = False,
 ) -> Any:
     """Make an instance of a declared class of a plain value: see `Registry.upgrade`."""
     from persist._api.unversioned import assume, check_is, state_of
@@ -403,7 +402,7 @@ def upgraded_state(
     tree = state_of(flatten(state, registry), cls, registry)
     if assume_version is not None:
         assume(tree, assume_version, registry)
-    tree, plan = records.upgrade(tree, registry, **options)
+    tree, plan = records.upgrade(tree, registry, unknown=unknown, strict=strict)
     value = build(tree, registry, plan=plan)
     check_is(value, cls, None)
     return value

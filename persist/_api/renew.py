@@ -62,7 +62,7 @@ def renew(
             )
         knowledge, plans = file.knowledge, []
 
-        def renewed(tree: Any, store: _container.Store) -> Any:
+        def renewed(tree: object, store: _container.Store) -> object:
             made, plan = records.upgrade(
                 tree,
                 knowledge,

@@ -7,7 +7,7 @@ import functools
 import io
 import os
 from collections.abc import Iterator, Mapping
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from persist.readers.base import Reader
 if TYPE_CHECKING:
     from persist._objects.snapshot import Memory
     from persist.registry import Registry
+    from persist.typing import Compression, DigestName, Format, Writable
 
 __all__ = ["refuse_suffix", "save", "save_tree", "tree_of", "writer_of"]
 
@@ -35,14 +36,14 @@ _MOST_LOSSES = 20  # that a message lists
 
 
 def save(
-    obj: Any,
-    target: Any,
+    obj: object,
+    target: str | os.PathLike[str] | Writable,
     *,
-    format: str = "persist",
+    format: Format | str = "persist",
     durable: bool = True,
-    metadata: Mapping[str, Any] | None = None,
-    compress: str | None = None,
-    digest: str | None = None,
+    metadata: Mapping[str, object] | None = None,
+    compress: Compression | None = None,
+    digest: DigestName | Literal[False] | None = None,
     columns: bool = True,
     pack: bool = True,
     versions: Mapping[str, int] | None = None,
@@ -63,7 +64,8 @@ def save(
         durable: wait until the disk has it (fsync of file and folder).
         metadata: JSON-able, stored with the object.
         compress: "zstd" or "deflate", for each array; none by default.
-        digest: "xxh3-128", "sha256", "blake3": a digest of each array in addition to its CRC-32.
+        digest: "xxh3-128", "sha256", "blake3": a digest of each array in addition to its CRC-32;
+            None is "xxh3-128" where the extra ``fast`` is installed, False is none.
         columns: store 1,000 or more records of one class and version as columns.
         pack: store 1,000 or more small arrays of one dtype and shape as a block.
         versions: schema name -> version: write those records as that older version had them, in
@@ -103,13 +105,13 @@ def save(
 
 
 def _save(
-    obj: Any,
-    target: Any,
+    obj: object,
+    target: object,
     format: str,
     durable: bool,
-    metadata: Mapping[str, Any] | None,
+    metadata: Mapping[str, object] | None,
     compress: str | None,
-    digest: str | None,
+    digest: str | bool | None,
     columns: bool,
     pack: bool,
     versions: Mapping[str, int] | None,
@@ -155,12 +157,12 @@ def _save(
 
 
 def tree_of(
-    obj: Any,
+    obj: object,
     registry: Registry | None = None,
     *,
     snapshot: bool | Memory = False,
     columns: bool = False,
-) -> Any:
+) -> object:
     """Return the tree of an object, as `save` writes it; with columns, only a container can hold it."""
     from persist._objects.flatten import flatten
 
@@ -169,7 +171,9 @@ def tree_of(
         return flatten(obj, registry, snapshot=snapshot, columns=columns)
 
 
-def save_tree(tree: Any, target: Any, *, registry: Registry | None = None, **options: Any) -> None:
+def save_tree(
+    tree: Any, target: object, *, registry: Registry | None = None, **options: Any
+) -> None:
     """Write a tree into a container."""
     from persist import _container
     from persist._api.manifest_schemas import schemas_in_file
@@ -183,7 +187,7 @@ def save_tree(tree: Any, target: Any, *, registry: Registry | None = None, **opt
             _container.write(tree, target, **options)
 
 
-def _is_url(target: Any) -> bool:
+def _is_url(target: object) -> bool:
     return isinstance(target, str) and ("://" in target or target.startswith("memory:"))
 
 
@@ -206,7 +210,7 @@ def _writing(target: Any, durable: bool) -> Iterator[IO[bytes]]:
         file.detach()
 
 
-def _flat(tree: Any, format: str) -> dict[str, Any]:
+def _flat(tree: Any, format: str) -> dict[str, object]:
     """A tree as names and arrays, for formats that hold nothing else; numbers and text as 0-d arrays.
 
     Raises:
@@ -299,7 +303,7 @@ def writer_of(format: str) -> Reader:
     )
 
 
-def refuse_suffix(target: Any, format: str) -> None:
+def refuse_suffix(target: object, format: str) -> None:
     """A file whose suffix promises another format misleads everybody who opens it later."""
     if not isinstance(target, str | os.PathLike):
         return

@@ -183,7 +183,7 @@ class _TreeUpgrade:
     def _only_looks(self) -> bool:
         return self.dry and not self.is_rehearsal
 
-    def upgrade(self, tree: Any) -> Any:
+    def upgrade(self, tree: object) -> Any:
         try:
             result = self._copier.copy(tree)
         except PersistError as error:
@@ -578,11 +578,11 @@ class _TreeUpgrade:
                     self._take_in(getattr(record, name), path)
         return record
 
-    def _inert(self, value: Any) -> Any:
+    def _inert(self, value: object) -> Any:
         """The result of a step, with live instances replaced by records."""
         return value if self._live is None else self._live(value, self._copier.is_own)
 
-    def _instead(self, record: Record, value: Any, path: Callable[[], str]) -> Any:
+    def _instead(self, record: Record, value: object, path: Callable[[], str]) -> Any:
         """The value by which a migration replaced a record, itself upgraded."""
         value = self._inert(value)
         if isinstance(value, Record) and value is not record:
@@ -592,7 +592,7 @@ class _TreeUpgrade:
             self._take_in(value, path)
         return value
 
-    def _swapped(self, value: Any) -> Any:
+    def _swapped(self, value: object) -> Any:
         found = self._copier.replaced(value)
         return value if found is None else found
 
@@ -781,7 +781,7 @@ def plan(
 
 
 def rehearse(
-    tree: Any,
+    tree: object,
     registry: Registry | None = None,
     *,
     file: str | None = None,

@@ -562,7 +562,7 @@ def run_steps(
     case: InstanceUpgrade,
     *,
     record: Record | None = None,
-    memo: dict[Any, Any] | None = None,
+    memo: dict[object, object] | None = None,
     unknown: str = "warn",
 ) -> InstanceUpgrade:
     """Do the steps of a case that was surveyed, and sort the fields to their classes.
@@ -663,7 +663,7 @@ def _looked_at(step: Migration, result: Any, record: Record | None) -> Any:
     return result
 
 
-def failed(step: Migration, state: Any, error: Exception) -> MigrationFailedError:
+def failed(step: Migration, state: object, error: Exception) -> MigrationFailedError:
     """Return the error for a step that raised."""
     return MigrationFailedError(
         f"the step {step} failed: {_said(error)}.",
@@ -747,7 +747,7 @@ class _Watched(dict[Any, Any]):
         self.seen.add(key)
         return self._moved[key] if self._is_moved(key) else super().get(key, default)
 
-    def pop(self, key: Any, *default: Any) -> Any:
+    def pop(self, key: object, *default: object) -> Any:
         self.seen.add(key)
         if self._is_moved(key):
             return self._moved.pop(key)
@@ -969,7 +969,7 @@ def _of_codec(piece: _StatePart, case: InstanceUpgrade) -> Any:
     return {k: item for k, item in piece.value.items() if not _is_for_stamp(k, item, case)}
 
 
-def _named(value: Any, part: TargetPart, case: InstanceUpgrade) -> dict[Any, Any]:
+def _named(value: object, part: TargetPart, case: InstanceUpgrade) -> dict[Any, Any]:
     """A state as a dict; a tuple is accepted if attrs or a dataclass wrote it by position."""
     if isinstance(value, dict):
         return value
@@ -1006,7 +1006,9 @@ def _positions(cls: type | None) -> list[str] | None:
 
 
 def _refuse_missing(
-    case: InstanceUpgrade, found: list[tuple[TargetPart, dict[Any, Any]]], undeclared: list[str]
+    case: InstanceUpgrade,
+    found: list[tuple[TargetPart, dict[object, object]]],
+    undeclared: list[str],
 ) -> None:
     gaps = {piece.name for piece in case.pieces if piece.knows_its_gaps}
     for part, fields in found:

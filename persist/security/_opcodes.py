@@ -430,11 +430,11 @@ class Walk:
 
     def _append(self, at: int) -> None:
         self._escaped([self._stack.pop()])
-        self._stack[-1]  # noqa: B018  # the list must be there
+        self._stack[-1]  # the list must be there
 
     def _drop_marked(self, at: int) -> None:
         self._escaped(self._to_mark())
-        self._stack[-1]  # noqa: B018  # APPENDS and ADDITEMS leave what is below the mark
+        self._stack[-1]  # APPENDS and ADDITEMS leave what is below the mark
 
     def _holder(self, at: int) -> None:
         self._escaped(self._to_mark())

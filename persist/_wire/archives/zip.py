@@ -17,7 +17,7 @@ import functools
 import struct
 import zlib
 from collections.abc import Callable
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 from persist._wire.base.source import Source
 from persist._wire.compression import streams
@@ -378,7 +378,7 @@ def _totals(source: Source, where: int) -> tuple[int, int, int, int]:
     return count, size, offset, position
 
 
-def _find_end64(source: Source, where: int) -> tuple[int, tuple[Any, ...]] | None:
+def _find_end64(source: Source, where: int) -> tuple[int, tuple[object, ...]] | None:
     """Return where the ZIP64 end record is and its fields, or None without one."""
     at = where - _LOCATOR.size
     if at < 0:

@@ -8,14 +8,14 @@ whole number of blocks are padded to it.
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 import numpy as np
 
+from persist.typing import Array
+
 __all__ = ["undo"]
 
-Samples = np.ndarray[Any, Any]
+Samples = Array
 
 _MSB, _NEAREST = 16, 32  # options: order of bytes, differences to the sample before
 _MOST = 32 << 20  # bytes of one chunk as stored; its bits are laid out singly

@@ -127,7 +127,7 @@ class Sqlite:
             except (OverflowError, UnicodeDecodeError) as error:
                 raise self._damaged(f"a name or a number in it cannot be read ({error})") from error
 
-    def _connected(self, sqlite3: Any, stack: contextlib.ExitStack) -> Any:
+    def _connected(self, sqlite3: Any, stack: contextlib.ExitStack) -> object:
         """Open the file itself where nothing can change it, else a private copy."""
         log = _companion(self.source, "-wal")
         path = None if log is not None else _path_of(self.source)
@@ -174,7 +174,7 @@ class Sqlite:
             connection.setlimit(getattr(sqlite3, f"SQLITE_LIMIT_{name}"), most)
         allowed = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION}
 
-        def authorize(action: int, first: Any, *_: Any) -> int:
+        def authorize(action: int, first: Any, *_: object) -> int:
             is_fine = action in allowed or (action == sqlite3.SQLITE_PRAGMA and first in _PRAGMAS)
             return int(sqlite3.SQLITE_OK if is_fine else sqlite3.SQLITE_DENY)
 
@@ -226,7 +226,7 @@ class Sqlite:
         found = connection.execute(sql).fetchmany(_MOST_TABLES)
         return found
 
-    def _select(self, connection: Any, table: Table) -> Iterator[list[Any]]:
+    def _select(self, connection: Any, table: Table) -> Iterator[list[object]]:
         # An index that covers all columns would give the rows in an order of its own.
         sql = f"SELECT * FROM {_quoted(table.name)} NOT INDEXED"
         try:
@@ -276,7 +276,7 @@ class Sqlite:
 
 def columns_of(
     database: Sqlite, table: Table, broken: list[FormatError] | None = None
-) -> dict[str, list[Any]]:
+) -> dict[str, list[object]]:
     """Return the values of a table, by column.
 
     Args:

@@ -64,7 +64,7 @@ class Wrappers:
         self.files: list[str] = []
         self.damage: list[str] = []
         self._source = source
-        self._known: dict[str, Any] = {}
+        self._known: dict[str, object] = {}
 
     @property
     def finish(self) -> dict[str, Finisher]:
@@ -73,7 +73,7 @@ class Wrappers:
         table.update(dict.fromkeys(SATELLITE, self.satellite))
         return table
 
-    def satellite(self, machine: Machine, record: Record) -> Any:
+    def satellite(self, machine: Machine, record: Record) -> object:
         """Return the array of a satellite, or INERT where it is not there or is broken."""
         fields = record.fields()
         name = fields.get("filename")
@@ -89,7 +89,7 @@ class Wrappers:
             self._known[name] = self._read(name, lambda found: _npy(machine, found))
         return _as_subclass(self._known[name], subclass)
 
-    def _read(self, name: str, read: Callable[[Source], Any]) -> Any:
+    def _read(self, name: str, read: Callable[[Source], Any]) -> object:
         found = self._find(name)
         if found is None:
             self._report(
@@ -128,7 +128,7 @@ class Wrappers:
 # Inline.
 
 
-def inline(machine: Machine, record: Record) -> Any:
+def inline(machine: Machine, record: Record) -> object:
     """Return the array whose bytes stand behind the BUILD of its wrapper, and pass over them.
 
     Raises:
@@ -159,7 +159,7 @@ def inline(machine: Machine, record: Record) -> Any:
     return _as_subclass(array, fields.get("subclass"))
 
 
-def _pickled(machine: Machine) -> Any:
+def _pickled(machine: Machine) -> object:
     """An array of objects: a whole pickle by the plain pickler, without wrappers in it."""
     inner = machine.inner(finish=_PLAIN)
     cursor = Cursor(machine.source, machine.tell())
@@ -189,7 +189,7 @@ def _product(shape: Any) -> int:
     return count
 
 
-def _as_subclass(value: Any, subclass: Any) -> Any:
+def _as_subclass(value: Any, subclass: object) -> object:
     """A matrix as one; every other class that is wrapped (ndarray, memmap) is an array."""
     is_matrix = isinstance(subclass, Global) and subclass.name == "matrix"
     if not is_matrix or not isinstance(value, np.ndarray | LazyArray) or len(value.shape) != 2:
@@ -223,7 +223,7 @@ def _npy(machine: Machine, found: Source) -> Any:
     return value
 
 
-def _compressed(machine: Machine, found: Source, made_with: Any, state: Any) -> Any:
+def _compressed(machine: Machine, found: Source, made_with: object, state: Any) -> object:
     """What ``ndarray.__reduce__`` said, whose last part, the raw bytes, is in the file."""
     if not isinstance(made_with, tuple) or not made_with or not isinstance(state, tuple):
         return INERT

@@ -19,7 +19,6 @@ import math
 from typing import Any
 
 import attrs
-import numpy as np
 
 from persist._wire.base.ml_dtypes import decodable, encoded
 from persist._wire.base.source import Source
@@ -38,6 +37,7 @@ from persist._wire.tensorflow.slices import (
 from persist._wire.tensorflow.tensors import dtype_of, shape_checked, tensor
 from persist.errors import DamagedFileError, FormatError
 from persist.tree import LazyArray
+from persist.typing import Array
 
 __all__ = ["TensorTable"]
 
@@ -136,7 +136,7 @@ class TensorTable:
             box = box_of(extents, tensor_meta.shape, table.source, where)
             read = functools.partial(_read, table, name, extents, tensor_meta.number, shape_in(box))
             parts.append(Part(box, read))
-        described: dict[str, Any] = {
+        described: dict[str, object] = {
             "dtype": dtype_name(tensor_meta.number),
             "shape": list(tensor_meta.shape),
         }
@@ -146,9 +146,7 @@ class TensorTable:
         self.described[name] = described
 
 
-def _read(
-    table: Table, name: str, extents: Extents, number: int, shape: tuple[int, ...]
-) -> np.ndarray[Any, Any]:
+def _read(table: Table, name: str, extents: Extents, number: int, shape: tuple[int, ...]) -> Array:
     """One slice, from its place in the table."""
     where = f"tensor {name!r}" + (f", slice {shown(extents)}" if extents else "")
     try:

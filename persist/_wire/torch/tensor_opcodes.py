@@ -80,7 +80,7 @@ class Phrases:
         self._kinds: dict[int, tuple[Global, str]] = {}
 
     def read(
-        self, chunk: bytes, at: int, stack: list[Any], memo: dict[int, Any]
+        self, chunk: bytes, at: int, stack: list[Any], memo: dict[int, object]
     ) -> tuple[Any, int, int] | None:
         """Return (the tensor, where the phrase ends, opcodes), or None where there is none.
 
