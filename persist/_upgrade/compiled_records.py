@@ -160,7 +160,7 @@ class CompiledRecords:
                 return None
         if has_arrays:
             freeze(fields, self._frozen)
-        given = function(fields, self._memo)
+        given: Any = function(fields, self._memo)
         done, is_plain = -1, False
         if type(given) is compiled.Odd:
             given, done = given.value, given.done
