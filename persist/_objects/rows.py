@@ -23,6 +23,7 @@ from persist._trees.columns import MANY, Columns, Row
 from persist._trees.driver import ATOMS
 from persist._upgrade.compiled import SWITCH, compiled
 from persist.errors import PersistError
+from persist.ops._base import RowError
 from persist.registry import Registry
 from persist.registry._declarations import Migration
 from persist.schema import dotted
@@ -425,10 +426,10 @@ def _migrated(columns: dict[str, Any], count: int, progress: _Progress) -> dict[
             try:
                 columns = op.columns(columns, count)
             except Exception as error:  # user code may raise anything
-                is_row = isinstance(error, ops.RowError)
+                is_row = isinstance(error, RowError)
                 if not results and not (is_row and _is_own(op)):
                     raise NotColumnar from error
-                row = error.row if isinstance(error, ops.RowError) else 0
+                row = error.row if isinstance(error, RowError) else 0
                 raise StepFailure(step, list(columns), row) from (
                     error.__cause__ if is_row else error
                 )
