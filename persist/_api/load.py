@@ -229,7 +229,7 @@ def load_file(
     from persist._objects.inert import Inert
     from persist._objects.trust import Trust
     from persist._torch_modules.reviving import tensors_of
-    from persist._upgrade import records
+    from persist._upgrade import records, today
 
     knowledge = file.knowledge
     trusted = Trust(trust, knowledge)
@@ -248,7 +248,7 @@ def load_file(
         if found is not ABSENT:
             return found
     tree, plan = file._written if tree is ABSENT else tree, None
-    if written or not records.is_today(tree, knowledge):
+    if written or not today.is_today(tree, knowledge):
         tree, plan = records.upgrade(
             tree,
             knowledge,

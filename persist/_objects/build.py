@@ -41,7 +41,7 @@ from persist._trees import numpy_random
 from persist._trees.driver import ATOMS, Driver, Parts, object_fields
 from persist._trees.paths import PackView, step_of
 from persist._upgrade.plan import Plan, Rehearsal, located
-from persist._upgrade.records import is_current
+from persist._upgrade.today import is_current
 from persist.errors import (
     MissingExtraError,
     OpaqueWarning,

@@ -42,6 +42,7 @@ _HOLDERS = _MUTABLE | {tuple, frozenset}
 _PLAIN, SCALAR = LEAVES, SCALARS
 
 _RECORDS = frozenset((Record,))
+_TEXT = frozenset((str,))
 _FULL_PATH_STEPS = 200_000  # total steps of paths returned in full, before they are shortened
 _SHORT_PATH_STEPS = 16  # last steps of a shortened path
 
@@ -187,8 +188,11 @@ class Copier:
             while level:
                 following = []
                 for node in level:
-                    named = [pair for pair in natural.look(node)[1] if is_holder(pair[1])]
-                    for step, child in (*named, *self._children(node)):
+                    children = self._children(node)
+                    if not _has_plain_names(node):
+                        named = natural.look(node)[1]
+                        children = [*(pair for pair in named if is_holder(pair[1])), *children]
+                    for step, child in children:
                         if id(child) not in entered:
                             entered.add(id(child))
                             self._parents[id(child)] = (id(node), step)
@@ -492,6 +496,15 @@ def _steps(node: Any) -> Iterator[tuple[str, Any]]:
         for view in _object_views(node):
             for index in np.ndindex(view.shape):
                 yield "/".join(map(str, index)), view[index]
+
+
+def _has_plain_names(node: object) -> bool:
+    """Whether the steps of `_children` are certainly those of `PackView.look`."""
+    if type(node) is Record:
+        return node.is_bare and type(node.state) is dict
+    if type(node) is dict:
+        return set(map(type, node)) <= _TEXT
+    return type(node) in (list, tuple, deque)
 
 
 def parts_of(node: object) -> Iterator[tuple[str, Any]]:
