@@ -48,7 +48,7 @@ class Field:
     """
 
     name: str = ""
-    default: Any = attrs.field(default=ABSENT, kw_only=True, repr=False)
+    default: object = attrs.field(default=ABSENT, kw_only=True, repr=False)
     factory: Callable[[], Any] | None = attrs.field(default=None, kw_only=True, repr=False)
     computed: Callable[[dict[str, Any]], Any] | None = attrs.field(
         default=None, kw_only=True, repr=False
@@ -73,7 +73,7 @@ class Field:
             or self._from_self is not None
         )
 
-    def fresh(self, fields: dict[str, Any], instance: Any = None) -> Any:
+    def fresh(self, fields: dict[str, object], instance: object = None) -> Any:
         """Return the default for an instance whose other fields are these."""
         if self.computed is not None:
             return self.computed(fields)
@@ -111,7 +111,7 @@ class Field:
         return "|".join(parts) if any(parts) else ""
 
 
-def _own_copy(value: Any) -> Any:
+def _own_copy(value: Any) -> object:
     """Return a copy of a default, so that two instances never share a container.
 
     Only what is mutable is copied: a sentinel or a function inside it keeps its identity.
@@ -135,7 +135,7 @@ def _own_copy(value: Any) -> Any:
     return copy.deepcopy(value) if DECLARED in vars(kind) else value
 
 
-def _type_text(kind: Any) -> str:
+def _type_text(kind: object) -> str:
     if isinstance(kind, tuple):
         return " or ".join(_type_text(one) for one in kind)
     return str(getattr(kind, "__qualname__", kind))
@@ -543,7 +543,7 @@ def _dataclass_fields(cls: type) -> Iterator[Field]:
 
 
 def _with_metadata(
-    cls: type, field: Any, default: Any, factory: Any, from_self: Any, is_inherited: bool
+    cls: type, field: Any, default: object, factory: Any, from_self: Any, is_inherited: bool
 ) -> Field:
     """A field of attrs or a dataclass; ``metadata={"persist": Field(...)}`` adds details."""
     more = field.metadata.get("persist")
@@ -606,7 +606,7 @@ def plain_name(attribute: str, cls: type) -> str:
     return str(demangled(attribute, (cls.__name__,)))
 
 
-def demangled(attribute: Any, owners: Iterable[str]) -> Any:
+def demangled(attribute: object, owners: Iterable[str]) -> Any:
     """Return the name without the mangling by a class of one of these names."""
     if type(attribute) is str and attribute.startswith("_") and not attribute.startswith("__"):
         for owner in owners:
@@ -634,7 +634,7 @@ def _codec(cls: type, layers: set[type]) -> tuple[Any, Any]:
     return getstate, setstate
 
 
-def _written(function: Any) -> Any:
+def _written(function: object) -> object:
     """A function that somebody wrote: not a builtin, not one that attrs or dataclasses made."""
     if not isinstance(function, types.FunctionType) or hasattr(function, "_persist_own"):
         return None
@@ -648,6 +648,6 @@ _GENERATED = frozenset(
 )
 
 
-def is_written(function: Any) -> bool:
+def is_written(function: object) -> bool:
     """True if a ``__getstate__`` or ``__setstate__`` is the class's own, not a generated one."""
     return _written(function) is not None

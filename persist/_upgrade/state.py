@@ -126,7 +126,7 @@ def roots_of(frozen: dict[int, Any]) -> set[int]:
     return {id(one) for array in frozen.values() for one in (array, array.base)}
 
 
-def thaw(value: Any, roots: set[int]) -> None:
+def thaw(value: object, roots: set[int]) -> None:
     """Make the views writable that steps took of frozen arrays.
 
     A view inherits the read-only flag of its base, and keeps it when the base is released.
