@@ -38,6 +38,8 @@ NESTED = regex(
     rb"|\x93NUMPY|\x89HDF|\x28\xb5\x2f\xfd|\x04\x22\x4d\x18|\(*[ci][A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n"
     rb"|\(?[ld]p0?\n?"
 )
+# How files begin whose bytes are text of the same code points, as UTF-8.
+_BYTES_AS_TEXT = frozenset((b"\xc2\x80", b"\xc2\x93", b"\xc2\x89", b"\x1f\xc2", b"\xc3\xbd", b"PK", b"BZ", b"x\xc2"))  # fmt: skip
 _GETATTR = frozenset(("builtins.getattr", "__builtin__.getattr"))
 _RECONSTRUCTORS = frozenset(("copy_reg._reconstructor", "copyreg._reconstructor"))
 _NEWOBJ = frozenset(("copy_reg.__newobj__", "copyreg.__newobj__"))
@@ -153,16 +155,17 @@ class Walk:
             raise _Stop(f"{count:,} bytes are due and {self._size - self.end:,} are left")
         self.end += count
 
-    def _line(self) -> bytes:
-        """The next line; what is longer than any name is cut, its rest skipped."""
+    def _line(self, most: int = _LINE) -> bytes:
+        """The next line; what is longer than ``most`` is cut, its rest skipped."""
         start, at = self.end, self.end
         while at < self._size:
             chunk = bytes(self._data[at : at + 4096])
             place = chunk.find(b"\n")
             if place >= 0:
                 self.end = at + place + 1
-                return bytes(self._data[start : min(at + place, start + _LINE)])
+                return bytes(self._data[start : min(at + place, start + most)])
             at += len(chunk)
+        self.steps += (at - start) // 1024
         raise _Stop("a line has no end")
 
     # Values.
@@ -196,9 +199,20 @@ class Walk:
     def _push_text(self, at: int, length: int) -> None:
         start = self.end
         self._constant(at, length)
+        if length >= 8 and bytes(self._data[start : start + 2]) in _BYTES_AS_TEXT:
+            self._encoded(at, str(bytes(self._data[start : self.end]), "utf-8", "replace"))
         self._stack.append(
             self._text(bytes(self._data[start : self.end])) if length <= 4096 else OPAQUE
         )
+
+    def _encoded(self, at: int, text: str) -> None:
+        """Keep bytes that protocols 0 to 2 write as text, for ``_codecs.encode`` as latin-1."""
+        try:
+            data = text.encode("latin-1")
+        except UnicodeEncodeError:
+            return
+        if NESTED.match(data[:64]) and len(self.nested) < _CONSTANTS:
+            self.nested.append(Nested(at, data))
 
     def _found(self, at: int, module: str, name: str, how: str = "global") -> _Name:
         key = (module, name, how)
@@ -214,13 +228,14 @@ class Walk:
     def _global(self, at: int, module: Any, name: Any) -> Any:
         if type(module) is str and type(name) is str:
             return self._found(at, module, name)
-        self._found(at, *(one if type(one) is str else "?" for one in (module, name)), "computed")
+        known = [one if type(one) is str else "?" for one in (module, name)]
+        self._found(at, known[0], known[1], "computed")
         return OPAQUE
 
     def _extension(self, at: int, code: int) -> Any:
         known = copyreg._inverted_registry.get(code)  # type: ignore[attr-defined]
         if known is not None:
-            self._found(at, *known)
+            self._found(at, known[0], known[1])
         return self._found(at, "copyreg", f"extension {code}", "extension")
 
     def _escaped(self, items: Any) -> None:
@@ -247,9 +262,9 @@ class Walk:
         """``getattr(name, "attribute")`` is a name; upon anything else it is what it is."""
         if len(args) == 2 and type(args[0]) is _Name and type(args[1]) is str:
             return self._found(at, args[0].module, f"{args[0].name}.{args[1]}", "attribute")
-        if len(args) == 2 and type(args[0]) is _Made and type(args[1]) is str:
-            if not args[1].startswith("__"):  # a method of an instance
-                return OPAQUE
+        is_method = len(args) == 2 and type(args[0]) is _Made and type(args[1]) is str
+        if is_method and not args[1].startswith("__"):
+            return OPAQUE
         self._harmless = False
         return OPAQUE
 
@@ -430,11 +445,11 @@ class Walk:
 
     def _append(self, at: int) -> None:
         self._escaped([self._stack.pop()])
-        self._stack[-1]  # noqa: B018  # the list must be there
+        self._stack[-1]  # the list must be there
 
     def _drop_marked(self, at: int) -> None:
         self._escaped(self._to_mark())
-        self._stack[-1]  # noqa: B018  # APPENDS and ADDITEMS leave what is below the mark
+        self._stack[-1]  # APPENDS and ADDITEMS leave what is below the mark
 
     def _holder(self, at: int) -> None:
         self._escaped(self._to_mark())
@@ -457,20 +472,22 @@ class Walk:
         self._stack.append(value)
 
     def _quoted(self, at: int) -> None:
-        line = self._line().strip()
+        line = self._line(self._size).strip()
         text = line[1:-1] if len(line) > 1 and line[:1] in (b"'", b'"') else b""
-        unescaped = re.sub(
-            rb"\\(x[0-9a-fA-F]{2}|[0-7]{1,3}|.)", _unescape, text[:_LINE], flags=re.DOTALL
-        )
+        unescaped = re.sub(rb"\\(x[0-9a-fA-F]{2}|[0-7]{1,3}|.)", _unescape, text, flags=re.DOTALL)
         if len(unescaped) >= 8 and NESTED.match(unescaped[:64]):
             self.nested.append(Nested(at, unescaped))
         self._stack.append(self._text(unescaped))
 
     def _unicode_line(self, at: int) -> None:
         try:
-            self._stack.append(str(self._line(), "raw-unicode-escape"))
+            text = str(self._line(self._size), "raw-unicode-escape")
         except UnicodeDecodeError:
             self._stack.append(OPAQUE)
+            return
+        if len(text) >= 8:
+            self._encoded(at, text)
+        self._stack.append(text)
 
     def _put(self, at: int) -> None:
         self._memo[_number(self._line())] = self._stack[-1]
