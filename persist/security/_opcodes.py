@@ -29,7 +29,7 @@ _U8 = struct.Struct("<Q").unpack_from
 _NAMES = 100_000  # different names of one pickle that are kept
 _CONSTANTS = 10_000  # embedded files of one pickle that are kept
 _LINE = 1 << 16  # bytes of a line that are read; a module has no longer name
-_ITEMS = 16  # items of a dict that are kept: the state of an array's wrapper has eight
+# What is kept of a dict: the state of an array's wrapper.
 _FIELDS = frozenset(("dtype", "shape", "order", "numpy_array_alignment_bytes"))
 
 # What an embedded file begins with: pickles, archives, compressed streams, NPY, HDF5.
@@ -38,6 +38,8 @@ NESTED = regex(
     rb"|\x93NUMPY|\x89HDF|\x28\xb5\x2f\xfd|\x04\x22\x4d\x18|\(*[ci][A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n"
     rb"|\(?[ld]p0?\n?"
 )
+# First bytes of what `NESTED` and `_BYTES_AS_TEXT` match.
+_FIRST = frozenset(b"\x80P\x1fB\xfdx\x93\x89\x28\x04cild\xc2\xc3")
 # How files begin whose bytes are text of the same code points, as UTF-8.
 _BYTES_AS_TEXT = frozenset((b"\xc2\x80", b"\xc2\x93", b"\xc2\x89", b"\x1f\xc2", b"\xc3\xbd", b"PK", b"BZ", b"x\xc2"))  # fmt: skip
 _GETATTR = frozenset(("builtins.getattr", "__builtin__.getattr"))
@@ -100,7 +102,7 @@ class Walk:
     """One pickle, walked through from an offset.
 
     Args:
-        data: the bytes that hold it.
+        data: the bytes that hold it; `bytes` are walked through faster than a view.
         at: where it begins.
         with_arrays: skip the raw arrays that joblib writes behind their wrappers, as joblib does;
             False reads what follows as opcodes, as pickle does.
@@ -114,7 +116,7 @@ class Walk:
         steps: opcodes executed.
     """
 
-    def __init__(self, data: memoryview, at: int = 0, *, with_arrays: bool = True) -> None:
+    def __init__(self, data: bytes | memoryview, at: int = 0, *, with_arrays: bool = True) -> None:
         self.imports: dict[tuple[str, str, str], Import] = {}
         self.nested: list[Nested] = []
         self.end = at
@@ -277,9 +279,9 @@ class Walk:
         target = self._stack[-1]
         self._escaped(items)
         if type(target) is dict:
-            for key, value in zip(items[::2], items[1::2], strict=False):
-                if type(key) is str and len(target) < _ITEMS:
-                    target[key] = value
+            for index in range(0, len(items) - 1, 2):
+                if type(items[index]) is str and items[index] in _FIELDS:
+                    target[items[index]] = items[index + 1]
 
     def _build(self) -> None:
         state = self._stack.pop()
@@ -321,77 +323,148 @@ class Walk:
             size *= extent
         self._skip(size)
 
-    # The loop.
+    # The loop: the most frequent opcodes on local names, the others one by one.
 
     def _run(self) -> None:
-        data, size, memo = self._data, self._size, self._memo
-        while True:
-            at = self.end
-            if at >= size:
-                raise _Stop("it ends without STOP")
-            code = data[at]
-            self.end = at + 1
-            self.steps += 1
-            if code == 0x8C:  # SHORT_BINUNICODE
-                self._push_text(at, self._take(1)[0])
-            elif code == 0x94:  # MEMOIZE
-                memo[len(memo)] = self._stack[-1]
-            elif code == 0x68:  # BINGET
-                self._stack.append(memo[self._take(1)[0]])
-            elif code == 0x71:  # BINPUT
-                memo[self._take(1)[0]] = self._stack[-1]
-            elif code == 0x6A:  # LONG_BINGET
-                self._stack.append(memo[_U4(self._take(4))[0]])
-            elif code == 0x72:  # LONG_BINPUT
-                memo[_U4(self._take(4))[0]] = self._stack[-1]
-            elif code == 0x58:  # BINUNICODE
-                self._push_text(at, _U4(self._take(4))[0])
-            elif code == 0x4B:  # BININT1
-                self._stack.append(self._take(1)[0])
-            elif code == 0x4D:  # BININT2
-                self._stack.append(_U2(self._take(2))[0])
-            elif code == 0x4A:  # BININT
-                self._stack.append(_I4(self._take(4))[0])
-            elif code == 0x47:  # BINFLOAT
-                self._skip(8)
-                self._stack.append(OPAQUE)
-            elif code == 0x28:  # MARK
-                self._marks.append(self._stack)
-                self._stack = []
-            elif code == 0x86:  # TUPLE2
-                second = self._stack.pop()
-                self._stack[-1] = self._tuple((self._stack[-1], second))
-            elif code == 0x85:  # TUPLE1
-                self._stack[-1] = self._tuple((self._stack[-1],))
-            elif code == 0x87:  # TUPLE3
-                third, second = self._stack.pop(), self._stack.pop()
-                self._stack[-1] = self._tuple((self._stack[-1], second, third))
-            elif code == 0x74:  # TUPLE
-                items = self._tuple(tuple(self._to_mark()))  # replaces the stack
-                self._stack.append(items)
-            elif code == 0x29:  # EMPTY_TUPLE
-                self._stack.append(())
-            elif code == 0x7D:  # EMPTY_DICT
-                self._stack.append({})
-            elif code == 0x75:  # SETITEMS
-                self._set_items(self._to_mark())
-            elif code == 0x73:  # SETITEM
-                value, key = self._stack.pop(), self._stack.pop()
-                self._set_items([key, value])
-            elif code == 0x52:  # REDUCE
-                self._call(at)
-            elif code == 0x62:  # BUILD
-                self._build()
-            elif code == 0x2E:  # STOP
-                self._stack.pop()
-                return
-            elif code in _PUSHED:
-                self._skip(_PUSHED[code])
-                self._stack.append(OPAQUE)
-            elif code in _SKIPPED:
-                self._skip(_SKIPPED[code])
-            else:
-                self._rare(code, at)
+        raw: Any = self._data
+        size, memo, marks = self._size, self._memo, self._marks
+        stack, at, steps = self._stack, self.end, 0
+        margin = size - 10
+        try:
+            while True:
+                steps += 1
+                code = raw[at] if at < margin else -1
+                if code == 0x8C:  # SHORT_BINUNICODE
+                    end = at + 2 + raw[at + 1]
+                    if end <= size and (end < at + 10 or raw[at + 2] not in _FIRST):
+                        try:
+                            stack.append(str(raw[at + 2 : end], "utf-8"))
+                        except UnicodeDecodeError:
+                            stack.append(OPAQUE)
+                        at = end
+                        continue
+                elif code == 0x94:  # MEMOIZE
+                    memo[len(memo)] = stack[-1]
+                    at += 1
+                    continue
+                elif code == 0x68:  # BINGET
+                    stack.append(memo[raw[at + 1]])
+                    at += 2
+                    continue
+                elif code == 0x4B:  # BININT1
+                    stack.append(raw[at + 1])
+                    at += 2
+                    continue
+                elif code == 0x47:  # BINFLOAT
+                    stack.append(OPAQUE)
+                    at += 9
+                    continue
+                elif code == 0x28:  # MARK
+                    marks.append(stack)
+                    stack = self._stack = []
+                    at += 1
+                    continue
+                elif code == 0x6A:  # LONG_BINGET
+                    stack.append(memo[_U4(raw, at + 1)[0]])
+                    at += 5
+                    continue
+                elif code == 0x72:  # LONG_BINPUT
+                    memo[_U4(raw, at + 1)[0]] = stack[-1]
+                    at += 5
+                    continue
+                elif code == 0x71:  # BINPUT
+                    memo[raw[at + 1]] = stack[-1]
+                    at += 2
+                    continue
+                elif code == 0x7D:  # EMPTY_DICT
+                    stack.append({})
+                    at += 1
+                    continue
+                elif code == 0x5D or code == 0x4E:  # EMPTY_LIST, NONE
+                    stack.append(OPAQUE)
+                    at += 1
+                    continue
+                elif code == 0x4D or code == 0x4A:  # BININT2, BININT
+                    wide = code == 0x4A
+                    stack.append((_I4 if wide else _U2)(raw, at + 1)[0])
+                    at += 5 if wide else 3
+                    continue
+                self.end = at
+                if self._step():
+                    return
+                at, stack = self.end, self._stack
+        finally:
+            self.end = max(self.end, at)
+            self.steps += steps
+
+    def _step(self) -> bool:
+        """Execute one opcode, with every byte checked; True for STOP."""
+        at = self.end
+        if at >= self._size:
+            raise _Stop("it ends without STOP")
+        code = self._data[at]
+        self.end = at + 1
+        if code == 0x8C:  # SHORT_BINUNICODE
+            self._push_text(at, self._take(1)[0])
+        elif code == 0x94:  # MEMOIZE
+            self._memo[len(self._memo)] = self._stack[-1]
+        elif code == 0x68:  # BINGET
+            self._stack.append(self._memo[self._take(1)[0]])
+        elif code == 0x71:  # BINPUT
+            self._memo[self._take(1)[0]] = self._stack[-1]
+        elif code == 0x6A:  # LONG_BINGET
+            self._stack.append(self._memo[_U4(self._take(4))[0]])
+        elif code == 0x72:  # LONG_BINPUT
+            self._memo[_U4(self._take(4))[0]] = self._stack[-1]
+        elif code == 0x58:  # BINUNICODE
+            self._push_text(at, _U4(self._take(4))[0])
+        elif code == 0x4B:  # BININT1
+            self._stack.append(self._take(1)[0])
+        elif code == 0x4D:  # BININT2
+            self._stack.append(_U2(self._take(2))[0])
+        elif code == 0x4A:  # BININT
+            self._stack.append(_I4(self._take(4))[0])
+        elif code == 0x47:  # BINFLOAT
+            self._skip(8)
+            self._stack.append(OPAQUE)
+        elif code == 0x28:  # MARK
+            self._marks.append(self._stack)
+            self._stack = []
+        elif code == 0x86:  # TUPLE2
+            second = self._stack.pop()
+            self._stack[-1] = self._tuple((self._stack[-1], second))
+        elif code == 0x85:  # TUPLE1
+            self._stack[-1] = self._tuple((self._stack[-1],))
+        elif code == 0x87:  # TUPLE3
+            third, second = self._stack.pop(), self._stack.pop()
+            self._stack[-1] = self._tuple((self._stack[-1], second, third))
+        elif code == 0x74:  # TUPLE
+            items = self._tuple(tuple(self._to_mark()))  # replaces the stack
+            self._stack.append(items)
+        elif code == 0x29:  # EMPTY_TUPLE
+            self._stack.append(())
+        elif code == 0x7D:  # EMPTY_DICT
+            self._stack.append({})
+        elif code == 0x75:  # SETITEMS
+            self._set_items(self._to_mark())
+        elif code == 0x73:  # SETITEM
+            value, key = self._stack.pop(), self._stack.pop()
+            self._set_items([key, value])
+        elif code == 0x52:  # REDUCE
+            self._call(at)
+        elif code == 0x62:  # BUILD
+            self._build()
+        elif code == 0x2E:  # STOP
+            self._stack.pop()
+            return True
+        elif code in _PUSHED:
+            self._skip(_PUSHED[code])
+            self._stack.append(OPAQUE)
+        elif code in _SKIPPED:
+            self._skip(_SKIPPED[code])
+        else:
+            self._rare(code, at)
+        return False
 
     def _tuple(self, items: tuple[Any, ...]) -> Any:
         """A tuple; its items are kept as far as a name or a shape needs them."""

@@ -23,6 +23,7 @@ __all__ = ["scan"]
 _DEPTH = 16  # parts inside parts
 _PICKLES = 100_000  # pickles one after the other
 _CARVED = 10_000  # places of a database at which a pickle may begin
+_COPIED = 64 << 20  # bytes of a part that are copied
 _STEPS = 1_000_000  # opcodes that are followed at those places, beyond two for each byte
 _TEXT = 64 << 20  # bytes of a configuration that are parsed
 _FILES = 200_000  # files of a folder
@@ -277,7 +278,7 @@ class _Looked:
 
     def _carve(self, source: Source, place: str, depth: int) -> None:
         """Try every place at which a pickle may begin; what is whole, or dangerous, is kept."""
-        data = source.view(0, source.size)
+        data = _bytes_of(source)
         end, steps = 0, 0
         for count, match in enumerate(_CARVE.finditer(data)):
             if count >= _CARVED or steps > 2 * source.size + _STEPS:
@@ -326,7 +327,7 @@ class _Looked:
         self, source: Source, at: int, place: str, depth: int, *, strong: bool = False
     ) -> None:
         """Walk through the pickles one after the other, and what each makes of raw arrays."""
-        data = source.view(0, source.size)
+        data = _bytes_of(source)
         strong = strong or bool(_STRONG.match(data[at : at + 2]))
         for number in range(_PICKLES):
             walk = Walk(data, at)
@@ -397,7 +398,12 @@ def _step(place: str, name: str) -> str:
     return f"{place} > {name}" if place else name
 
 
-def _past_zeros(data: memoryview, at: int) -> int:
+def _bytes_of(source: Source) -> bytes | memoryview:
+    """All of a part; a copy of what is not large, since bytes are faster than a view."""
+    return source.read(0, source.size) if source.size <= _COPIED else source.view(0, source.size)
+
+
+def _past_zeros(data: bytes | memoryview, at: int) -> int:
     """Skip zero bytes: databases of Python align their values with them."""
     while at < len(data):
         chunk = bytes(data[at : at + 4096])
