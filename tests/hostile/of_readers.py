@@ -136,6 +136,9 @@ def zeros(data: bytes) -> bytes | None:
     return bytes(300 << 20)
 
 
+BOMBED = frozenset(("archive", "hdf5", "npz", "torch-zip", "persist"))  # one of each kind: it is slow
+
+
 CHANGES: dict[str, Change] = {
     **{f"pickle that {name}": pickle_of(name) for name in PICKLES},
     "names of functions": names_changed,
@@ -144,12 +147,12 @@ CHANGES: dict[str, Change] = {
     "cut in half": lambda data: data[: len(data) // 2],
     "last byte gone": lambda data: data[:-1] if data else None,
     **{
-        f"{kind} at place {number}": at_places(value, 5, number)
+        f"{kind} at place {number}": at_places(value, 3, number)
         for kind, value in (
             ("2**31 - 1", b"\xff\xff\xff\x7f"),
             ("2**62", struct.pack("<Q", 1 << 62)),
         )
-        for number in range(5)
+        for number in range(3)
     },
     "bomb": zeros,
 }
@@ -202,6 +205,8 @@ def written(reader: str, folder: Path) -> Iterator[tuple[str, Path]]:
     """Write the attack files of a reader; yield the name of each attack, and what is to be opened."""
     seed = seeds()[reader]
     for number, (name, change) in enumerate(CHANGES.items()):
+        if change is zeros and reader not in BOMBED:
+            continue
         made = {path: repacked(path.read_bytes(), change) for path in parts_of(seed.folder)}
         if not any(data is not None for data in made.values()):
             continue
