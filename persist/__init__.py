@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from persist._api.open import open
     from persist._api.restore import restore
     from persist._api.save import save
+    from persist._instances.modules import torch_state
     from persist._restore.match import Report
     from persist._upgrade.plan import Plan
     from persist._version import __version__
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from persist.errors import PersistError
     from persist.registry import (
         Registry,
+        accept_releases,
         alias,
         constant,
         migration,
@@ -45,6 +47,7 @@ _HOMES = {
     "Registry": "persist.registry",
     "Report": "persist._restore.match",
     "Versioned": "persist.versioned",
+    "accept_releases": "persist.registry",
     "alias": "persist.registry",
     "constant": "persist.registry",
     "downgrade": "persist.versioned",
@@ -62,6 +65,7 @@ _HOMES = {
     "scan": "persist.security",
     "stamp": "persist.registry",
     "supported": "persist.registry",
+    "torch_state": "persist._instances.modules",
 }
 
 __all__ = [
@@ -74,6 +78,7 @@ __all__ = [
     "Report",
     "Versioned",
     "__version__",
+    "accept_releases",
     "alias",
     "constant",
     "downgrade",
@@ -91,6 +96,7 @@ __all__ = [
     "scan",
     "stamp",
     "supported",
+    "torch_state",
 ]
 
 

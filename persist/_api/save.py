@@ -7,7 +7,7 @@ import functools
 import io
 import os
 from collections.abc import Iterator, Mapping
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from persist._trees.paths import PackView, PathMapping, is_array, is_series
 from persist._wire.base.source import Limits, create
 from persist.errors import (
     FormatError,
+    IrreversibleError,
     PersistError,
     UnknownSchemaError,
 )
@@ -26,48 +27,58 @@ from persist.readers.base import Reader
 if TYPE_CHECKING:
     from persist._objects.snapshot import Memory
     from persist.registry import Registry
+    from persist.typing import Compression, DigestName, Format, Writable
 
 __all__ = ["refuse_suffix", "save", "save_tree", "tree_of", "writer_of"]
 
 
+_MOST_LOSSES = 20  # that a message lists
+
+
 def save(
-    obj: Any,
-    target: Any,
+    obj: object,
+    target: str | os.PathLike[str] | Writable,
     *,
-    format: str = "persist",
+    format: Format | str = "persist",
     durable: bool = True,
-    metadata: Mapping[str, Any] | None = None,
-    compress: str | None = None,
-    digest: str | None = None,
+    metadata: Mapping[str, object] | None = None,
+    compress: Compression | None = None,
+    digest: DigestName | Literal[False] | None = None,
     columns: bool = True,
     pack: bool = True,
     versions: Mapping[str, int] | None = None,
+    lossy: bool = False,
     protocol: int | None = None,
     registry: Registry | None = None,
 ) -> None:
     """Save an object so that it stays loadable.
 
-    The file is written beside its target and renamed when it is whole.
+    The file is written next to its target and renamed when it is whole.
 
     Args:
         obj: plain values, arrays, records, instances of declared classes, in any structure.
         target: a path, or an open binary file.
         format: "persist", the container that NumPy alone can open (`docs/container.md`);
-            "pickle", "npz", "safetensors", "torch", "theano-zip".
+            "pickle", "npy", "npz", "safetensors", "torch", "theano-zip", "mxnet", "hdf5", "keras-h5"
+            (weights as Keras 1 and 2 save them); "keras" for a model of Keras 3.
         durable: wait until the disk has it (fsync of file and folder).
-        metadata: JSON-able, kept beside the object.
+        metadata: JSON-able, stored with the object.
         compress: "zstd" or "deflate", for each array; none by default.
-        digest: "xxh3-128", "sha256", "blake3": a digest of each array beside its CRC-32.
+        digest: "xxh3-128", "sha256", "blake3": a digest of each array in addition to its CRC-32;
+            None is "xxh3-128" where the extra ``fast`` is installed, False is none.
         columns: store 1,000 or more records of one class and version as columns.
         pack: store 1,000 or more small arrays of one dtype and shape as a block.
         versions: schema name -> version: write those records as that older version had them, in
             their bare state, for yesterday's code.
+        lossy: with ``versions``, write them also if an older version cannot hold everything.
         protocol: of ``format="pickle"``; 4 by default, 2 for Python 2.
         registry: schemas; None is the default one.
 
     Raises:
         SchemaError: something in it cannot be saved, with its path and the way out.
         FormatError: the format cannot hold it, or the suffix belongs to another format.
+        IrreversibleError: a step to an older version has no inverse; or values would be lost, which
+            the message lists, and ``lossy`` is False.
     """
     refuse_suffix(target, format)
     registry = registry_or_default(registry)
@@ -85,6 +96,7 @@ def save(
                 columns,
                 pack,
                 versions,
+                lossy,
                 protocol,
                 registry,
             )
@@ -93,23 +105,24 @@ def save(
 
 
 def _save(
-    obj: Any,
-    target: Any,
+    obj: object,
+    target: object,
     format: str,
     durable: bool,
-    metadata: Mapping[str, Any] | None,
+    metadata: Mapping[str, object] | None,
     compress: str | None,
-    digest: str | None,
+    digest: str | bool | None,
     columns: bool,
     pack: bool,
     versions: Mapping[str, int] | None,
+    lossy: bool,
     protocol: int | None,
     registry: Registry,
 ) -> None:
     if format == "persist":
         tree = tree_of(obj, registry, columns=columns and not versions)
         save_tree(
-            _older(tree, versions, registry),
+            _older(tree, versions, registry, lossy),
             target,
             metadata=metadata,
             compress=compress,
@@ -123,6 +136,10 @@ def _save(
     writer = writer_of(format)
     wanted: dict[str, Any] = {"metadata": metadata, "compress": compress, "protocol": protocol}
     options = {name: value for name, value in wanted.items() if value is not None}
+    if writer.is_model:
+        with _writing(target, durable) as file:
+            writer.write(obj, file, **options)
+        return
     if writer.is_pickle and not versions:
         from persist._objects.flatten import flatten, reduced
 
@@ -130,7 +147,9 @@ def _save(
         tree = obj  # objects pickle themselves, their envelopes with them
         options["reducer"] = functools.partial(reduced, registry)
     else:
-        tree = _older(tree_of(obj, registry), versions, registry, is_bare=writer.is_pickle)
+        tree = _older(
+            tree_of(obj, registry), versions, registry, lossy, is_unversioned=writer.is_pickle
+        )
     if writer.is_flat:
         tree = _flat(tree, format)
     with _writing(target, durable) as file:
@@ -138,12 +157,12 @@ def _save(
 
 
 def tree_of(
-    obj: Any,
+    obj: object,
     registry: Registry | None = None,
     *,
     snapshot: bool | Memory = False,
     columns: bool = False,
-) -> Any:
+) -> object:
     """Return the tree of an object, as `save` writes it; with columns, only a container can hold it."""
     from persist._objects.flatten import flatten
 
@@ -152,7 +171,9 @@ def tree_of(
         return flatten(obj, registry, snapshot=snapshot, columns=columns)
 
 
-def save_tree(tree: Any, target: Any, *, registry: Registry | None = None, **options: Any) -> None:
+def save_tree(
+    tree: Any, target: object, *, registry: Registry | None = None, **options: Any
+) -> None:
     """Write a tree into a container."""
     from persist import _container
     from persist._api.manifest_schemas import schemas_in_file
@@ -166,7 +187,7 @@ def save_tree(tree: Any, target: Any, *, registry: Registry | None = None, **opt
             _container.write(tree, target, **options)
 
 
-def _is_url(target: Any) -> bool:
+def _is_url(target: object) -> bool:
     return isinstance(target, str) and ("://" in target or target.startswith("memory:"))
 
 
@@ -189,7 +210,7 @@ def _writing(target: Any, durable: bool) -> Iterator[IO[bytes]]:
         file.detach()
 
 
-def _flat(tree: Any, format: str) -> dict[str, Any]:
+def _flat(tree: Any, format: str) -> dict[str, object]:
     """A tree as names and arrays, for formats that hold nothing else; numbers and text as 0-d arrays.
 
     Raises:
@@ -229,9 +250,13 @@ def _as_array(series: Any) -> np.ndarray[Any, Any] | None:
 
 
 def _older(
-    tree: Any, versions: Mapping[str, int] | None, registry: Registry, is_bare: bool = False
+    tree: Any,
+    versions: Mapping[str, int] | None,
+    registry: Registry,
+    lossy: bool,
+    is_unversioned: bool = False,
 ) -> Any:
-    """The records of these schemas as an older version had them; bare, without a version."""
+    """The records of these schemas as an older version had them; with `is_unversioned`, without a version."""
     if not versions:
         return tree
     from persist._objects.inert import Inert
@@ -244,8 +269,21 @@ def _older(
                 remedy="Schemas go by the name that schema= gave them, else by their dotted path.",
                 schema=name,
             )
-    live = Inert(registry, is_pickle=is_bare)
-    return downgrade_tree(tree, versions, registry, is_bare=is_bare, live=live)
+    live = Inert(registry, is_pickle=is_unversioned)
+    losses: list[str] | None = None if lossy else []
+    older = downgrade_tree(
+        tree, versions, registry, is_unversioned=is_unversioned, live=live, losses=losses
+    )
+    if losses:
+        listed = "; ".join(losses[:_MOST_LOSSES])
+        more = f"; and {len(losses) - _MOST_LOSSES:,} more" if len(losses) > _MOST_LOSSES else ""
+        raise IrreversibleError(
+            f"what versions= asks for cannot hold everything; this would be lost: {listed}{more}.",
+            remedy="Write it without these: lossy=True; or give the steps a way back that keeps them "
+            "(@step.downgrade).",
+            losses=losses,
+        )
+    return older
 
 
 def writer_of(format: str) -> Reader:
@@ -254,8 +292,10 @@ def writer_of(format: str) -> Reader:
     if format in able:
         return able[format]
     near = [reader for name, reader in able.items() if name.startswith(f"{format}-")]
-    if len(near) == 1:
-        return near[0]
+    # Of several, the archive: "torch" and "keras" mean what these write today.
+    archives = [reader for reader in near if reader.name == f"{format}-zip"]
+    if len(near) == 1 or archives:
+        return (archives or near)[0]
     raise FormatError(
         f"there is no format {format!r} to write.",
         remedy=f"One of these: {', '.join(sorted(able))}.",
@@ -263,7 +303,7 @@ def writer_of(format: str) -> Reader:
     )
 
 
-def refuse_suffix(target: Any, format: str) -> None:
+def refuse_suffix(target: object, format: str) -> None:
     """A file whose suffix promises another format misleads everybody who opens it later."""
     if not isinstance(target, str | os.PathLike):
         return

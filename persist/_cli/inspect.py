@@ -234,7 +234,7 @@ def _made_of(file: File) -> dict[str, str]:
 
 
 _MOST = 100_000  # limit of visited values, so that huge files stay fast
-_MADE: weakref.WeakKeyDictionary[Any, dict[str, str]] = weakref.WeakKeyDictionary()
+_MADE: weakref.WeakKeyDictionary[object, dict[str, str]] = weakref.WeakKeyDictionary()
 
 
 # The functions with which pickle itself builds instances.
@@ -245,7 +245,7 @@ _SPELLING = frozenset(
 ) | {"__builtin__.object", "builtins.object"}
 
 
-def _as_json(file: File, glob: str | None) -> dict[str, Any]:
+def _as_json(file: File, glob: str | None) -> dict[str, object]:
     from persist._trees.show import classes_of
 
     return {
@@ -263,7 +263,7 @@ def _as_json(file: File, glob: str | None) -> dict[str, Any]:
     }
 
 
-def _array(file: File, path: str) -> dict[str, Any]:
+def _array(file: File, path: str) -> dict[str, object]:
     array = file.arrays[path]
     if hasattr(array, "typecode"):  # array.array
         return {"dtype": array.typecode, "shape": [len(array)]}

@@ -95,7 +95,7 @@ def is_masked(value: Any) -> TypeGuard[np.ma.MaskedArray[Any, Any]]:
     return "numpy.ma" in sys.modules and isinstance(value, np.ma.MaskedArray)
 
 
-def is_array(value: Any) -> bool:
+def is_array(value: object) -> bool:
     """Whether a leaf is an array (a 0-d array is an array, a scalar is not)."""
     return isinstance(value, np.ndarray | LazyArray | array_module.array)
 
@@ -260,7 +260,7 @@ class PackView:
         """Return the leaf and the steps of a record as stored in the file, without the packs."""
         return self._record(record)
 
-    def key_seen(self, key: Any) -> Any:
+    def key_seen(self, key: object) -> Any:
         """Return a dict's key as the packs present it; an instance of a plain value as that value."""
         if isinstance(key, Record):
             seen = self.through(key)
@@ -271,7 +271,7 @@ class PackView:
             return key if is_deep(key) else tuple(map(self.key_seen, key))
         return key
 
-    def _dict(self, value: dict[Any, Any]) -> tuple[Any, Steps]:
+    def _dict(self, value: dict[object, object]) -> tuple[Any, Steps]:
         if all(type(key) in _PLAIN for key in value):
             return _dict(value)
         steps: Steps = []
@@ -395,7 +395,7 @@ def is_flat(value: dict[Any, Any]) -> bool:
     return {*map(type, value)} <= _PLAIN_KINDS
 
 
-def _dict(value: dict[Any, Any]) -> tuple[Any, Steps]:
+def _dict(value: dict[object, object]) -> tuple[Any, Steps]:
     steps = [(step_of(key), item) for key, item in value.items()]
     if isinstance(value, OrderedDict) and vars(value):
         # The versions of modules in a state dict (`_metadata`) are part of the structure.
@@ -911,7 +911,7 @@ class PathMapping(Mapping[str, Any]):
         return self._hoisted
 
 
-def _as_root(tree: Any, looker: PackView) -> Any:
+def _as_root(tree: object, looker: PackView) -> Any:
     """The root for naming: if its view has a value and parts, the value may get a name (`alone`)."""
     seen = looker.through(tree)
     if not isinstance(seen, View) or not seen.alone or seen.value is ABSENT:
@@ -1029,7 +1029,7 @@ def _path_of(parents: tuple[Any, str] | None) -> str:
     return path or ""
 
 
-def _free(taken: Mapping[str, Any], path: str) -> str:
+def _free(taken: Mapping[str, object], path: str) -> str:
     if path not in taken:
         return path
     number = 2
