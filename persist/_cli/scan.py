@@ -7,7 +7,6 @@ one could not be looked at.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -35,6 +34,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Scan every file; 1 if any is dangerous, 2 if any could not be looked at."""
+    import json
+
     from persist._cli._out import show
     from persist.security import sarif
 

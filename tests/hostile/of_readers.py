@@ -136,7 +136,9 @@ def zeros(data: bytes) -> bytes | None:
     return bytes(300 << 20)
 
 
-BOMBED = frozenset(("archive", "hdf5", "npz", "torch-zip", "persist"))  # one of each kind: it is slow
+BOMBED = frozenset(
+    ("archive", "hdf5", "npz", "torch-zip", "persist")
+)  # one of each kind: it is slow
 
 
 CHANGES: dict[str, Change] = {
@@ -259,7 +261,9 @@ def measured(folder: Path) -> list[Row]:
             for path, report in reports.items()
             if places[path][0] == reader
         }
-        longest = max(((report.seconds, name) for name, (report, _) in own.items()), default=(0, ""))
+        longest = max(
+            ((report.seconds, name) for name, (report, _) in own.items()), default=(0, "")
+        )
         most = max(((report.memory - size, name) for name, (report, size) in own.items()), default=(0, ""))  # fmt: skip
         refused = sum(
             report.is_refused() or report.is_refused("load") for report, _ in own.values()

@@ -20,7 +20,9 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
 
 def test_every_reader_has_attack_files(tmp_path: Path) -> None:
     """A new reader needs a genuine file in the corpus, of which the attacks are made."""
-    names = {reader.name for reader in readers() if reader.__class__.__module__.startswith("persist.")}
+    names = {
+        reader.name for reader in readers() if reader.__class__.__module__.startswith("persist.")
+    }
     assert names <= {*seeds()}, "these readers have no case in tests/corpus"
     used: set[str] = set()
     for name in sorted(names):
