@@ -74,6 +74,7 @@ __all__ = [
 ]
 
 Plain = Callable[[Any, Any], Any]
+IMPORTED = "a module has the class under this name"  # evidence of an alias that nobody gave
 _T = TypeVar("_T")
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -1097,7 +1098,18 @@ class Registry:
             ]
             if fitting:
                 return max(fitting, key=lambda found: len(found.old))
-        return None
+        return self._implicit_alias(name)
+
+    def _implicit_alias(self, name: str) -> Alias | None:
+        """The alias for a name under which an imported module has a declared class of another name.
+
+        Where ``from lab.nets import Layer`` stands in ``oldlab``, a file that names ``oldlab.Layer`` means
+        that class, as pickle would find it. Nothing is imported, and no code of a module runs.
+        """
+        found = _imported(name)
+        if not isinstance(found, type) or self.declared(found) is None or dotted(found) == name:
+            return None
+        return Alias(name, dotted(found), evidence=IMPORTED)
 
     def old_names(self, qualname: str) -> set[str]:
         """Return the exact old dotted names that lead to a current one."""
@@ -1165,6 +1177,20 @@ class Registry:
         found = self.faults()
         if found:
             raise ExceptionGroup(f"registry {self.name!r}: {len(found)} faults", found)
+
+
+def _imported(name: str) -> Any:
+    """What a dotted name leads to in the modules that are imported, or None."""
+    module, dot, last = name.rpartition(".")
+    rest = [last]
+    while dot and module not in sys.modules:
+        module, dot, last = module.rpartition(".")
+        rest.insert(0, last)
+    found: Any = sys.modules.get(module)
+    for part in rest:
+        # The attributes themselves: a module's __getattr__ would be code.
+        found = getattr(found, "__dict__", {}).get(part)
+    return found
 
 
 def _found_by_name(cls: type) -> Any:
