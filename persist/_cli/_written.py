@@ -27,7 +27,7 @@ _CHUNK = 1 << 20
 _MOST_RECORDS = 200  # classes in one version that an origin lists
 
 
-def metadata_of(file: File) -> Any:
+def metadata_of(file: File) -> object:
     """Return the user's metadata of a file, or None."""
     found = file.structure.get("metadata") if file.format in ("persist", "safetensors") else None
     return found or None
@@ -40,7 +40,7 @@ def save(
     *,
     format: str,
     registry: Registry | None = None,
-    upgraded: dict[str, Any] | None = None,
+    upgraded: dict[str, object] | None = None,
     **options: Any,
 ) -> bool:
     """Save a tree that was read from a file, with that file's metadata.
@@ -80,7 +80,7 @@ def save(
     return metadata is not None
 
 
-def _with(metadata: Any, upgraded: dict[str, Any]) -> dict[str, Any]:
+def _with(metadata: object, upgraded: dict[str, object]) -> dict[str, object]:
     """Add the origin to metadata; an origin that is there already is nested in the new one."""
     if metadata is None:
         return {UPGRADED: upgraded}
@@ -91,7 +91,7 @@ def _with(metadata: Any, upgraded: dict[str, Any]) -> dict[str, Any]:
     return {**metadata, UPGRADED: upgraded}
 
 
-def _as_text(metadata: Any) -> dict[str, str]:
+def _as_text(metadata: object) -> dict[str, str]:
     """Convert metadata to what safetensors holds: a mapping of text to text."""
     named = metadata if isinstance(metadata, dict) else {"metadata": metadata}
     return {
@@ -154,11 +154,11 @@ def removing(written: Path, target: Path) -> Iterator[None]:
 def upgraded_from(
     file: File,
     source: Path,
-    steps: list[list[Any]],
+    steps: list[list[object]],
     opaque: list[str],
-    options: dict[str, Any],
+    options: dict[str, object],
     plan: Iterable[Entry] = (),
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return the origin that is stored in a container: the file that it was made from.
 
     Args:
@@ -188,7 +188,7 @@ def _records(plan: Iterable[Entry]) -> list[list[Any]]:
         (entry.qualname, path.schema, path.found)
         for entry in plan
         if entry.schema is not None
-        for path in entry.courses[-1:]
+        for path in entry.version_paths[-1:]
     )
     return [[*key, count] for key, count in sorted(counts.items())][:_MOST_RECORDS]
 

@@ -51,10 +51,10 @@ def prepare(tree: Any, class_of: Callable[[Record], Any], registry: Registry) ->
         registry: the steps.
     """
     for record in _modules_in(tree):
+        record.state.pop(_GONE, None)
         cls = class_of(record)
         if not is_module_class(cls):
             continue
-        record.state.pop(_GONE, None)
         for base in reversed(cls.__mro__):
             if is_torchs_own(base):
                 record.state = _stepped(record.state, dotted(base), registry)

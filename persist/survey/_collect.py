@@ -78,7 +78,7 @@ class Row:
         fields: what they hold.
         base: the built-in type that the class extends, where its records hold items; "arguments" where
             their values are those of a constructor.
-        version: of the state, or None where nothing tells it.
+        version: of the state, or None where nothing states it.
         how: how the version is known.
         format: of the files.
         writer: what is proved of the program that wrote them.
@@ -328,8 +328,8 @@ class Collector:
     def _share_knowledge(self, file: File) -> None:
         """Let files that name the same classes share what is known about them: to gather it takes as long as to read.
 
-        A container tells more of its classes than their names, and a release that a file records may
-        tell a version: these files have their own.
+        A container states more of its classes than their names, and a release that a file records may
+        state a version: these files have their own.
         """
         if file.format == "persist" or (
             file.writer and any(r._releases for r in self.registry._line())

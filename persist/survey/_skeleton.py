@@ -1,8 +1,8 @@
 """A module for a folder whose source is lost: classes, stamps, aliases and steps, from a survey.
 
 Each class without a declaration becomes one of attrs with the fields of its newest layout, and of the
-older ones what no newer one has, so that nothing in a file is left out. Its layouts are versions, told
-apart by a stamp; steps lead from each to the next. Whatever is not known for certain is a guess, and
+older ones what no newer one has, so that nothing in a file is left out. Its layouts are versions, distinguished
+by a stamp; steps lead from each to the next. Whatever is not known for certain is a guess, and
 a comment names it with what speaks for it.
 """
 
@@ -121,7 +121,7 @@ def skeleton(found: Survey, *, joins: bool = True) -> Skeleton:
         one = None if reason else _drafted(name, rows, joined, found)
         if one is None:
             made.left_out[name] = reason or (
-                "the versions that its files state do not tell its layouts apart"
+                "the versions that its files state do not state its layouts apart"
             )
             continue
         one.cls = _class_name(name, taken)
@@ -199,7 +199,7 @@ def _plain(name: str, owners: set[str]) -> str:
 
 
 def _merged(versions: list[_Version], found: Survey, name: str) -> list[_Version]:
-    """Join layouts that are one version: the same, in one file, or not to be told apart by their fields."""
+    """Join layouts that are one version: the same, in one file, or indistinguishable by their fields."""
     together = {tuple(both) for both in found.together.get(name, ())}
     merged: list[_Version] = []
     for version in sorted(versions, key=lambda one: one.age):
@@ -234,7 +234,7 @@ def _is_variant(one: _Version, other: _Version, together: set[tuple[int, ...]]) 
     if not one.form == other.form == FIELDS or one.stated is not None or other.stated is not None:
         return False
     in_one_file = any((min(a, b), max(a, b)) in together for a in one.places for b in other.places)
-    # A stamp that goes by the fields could not tell these apart.
+    # A stamp that goes by the fields could not state these apart.
     is_hidden = other.required <= one.names <= other.names
     return in_one_file or is_hidden or not one.names or not other.names
 
@@ -601,7 +601,7 @@ def _annotation(field: FieldSummary) -> str:
 
 
 def _stamp(one: _Drafted) -> list[str]:
-    """The function that tells the versions of states apart; none where each states its own."""
+    """The function that states the versions of states apart; none where each states its own."""
     open_ones = [v for v in one.versions if any(row.version is None for row in v.rows)]
     if not open_ones or (len(open_ones) == 1 and open_ones[0].number == 1):
         return []

@@ -108,6 +108,7 @@ json.dump(
         "what": "whole modules of torch's own classes, with inputs and what they gave for them",
         "written_by": {"torch": torch.__version__, "python": platform.python_version()},
         "arrays": arrays,
+        "scalars": {},
         "structure": {"container": "legacy stream" if release < (1, 6) else "zip"},
     },
     open(os.path.join(folder, "expected.json"), "w"),
