@@ -35,6 +35,18 @@ from persist.tree import LazyArray
 
 __all__ = ["set_state"]
 
+# What initialises a tensor in place; on the device meta it costs time and does nothing.
+_FILLS = (
+    "uniform_",
+    "normal_",
+    "fill_",
+    "zero_",
+    "mul_",
+    "add_",
+    "clamp_",
+    "erfinv_",
+    "bernoulli_",
+)
 _SHOWN = 8  # names that a message lists
 _EXTRA = "_extra_state"
 
@@ -410,15 +422,19 @@ def _generators_kept() -> Iterator[None]:
 def _mode() -> Any:
     torch = torch_here()
     made = {torch.empty, torch.rand, torch.randn, torch.empty_strided}
+    fills = {getattr(torch.Tensor, name) for name in _FILLS}
     base: Any = importlib.import_module("torch.overrides").TorchFunctionMode
 
     class Sketching(base):  # type: ignore[misc]
-        """Makes tensors without values, or with random ones, on the device meta."""
+        """Makes tensors without values, or with random ones, on the device meta, and leaves out filling them."""
 
         def __torch_function__(
             self, function: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
             kwargs = kwargs or {}
+            is_fill = function in fills or getattr(function, "__module__", "") == "torch.nn.init"
+            if is_fill and args and isinstance(args[0], torch.Tensor) and args[0].is_meta:
+                return args[0]
             if function in made and kwargs.get("device") is None and kwargs.get("out") is None:
                 kwargs = {**kwargs, "device": "meta"}
             return function(*args, **kwargs)
