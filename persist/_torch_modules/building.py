@@ -49,6 +49,10 @@ _FILLS = (
 )
 _SHOWN = 8  # names that a message lists
 _EXTRA = "_extra_state"
+# Attributes of every module in which there are no tensors.
+_EMPTY = frozenset(
+    ("_modules", "training", "_non_persistent_buffers_set", "_is_full_backward_hook")
+)
 
 
 def set_state(
@@ -349,21 +353,13 @@ class _Building:
         torch = torch_here()
         for one in self.module.modules():
             for name, value in vars(one).items():
-                if name == ARGUMENTS:
+                if name in _EMPTY or name == ARGUMENTS:
                     continue
-                items = [value, *(value.values() if isinstance(value, dict) else ())]
-                items += value if isinstance(value, list | tuple) else ()
-                lazies = (torch.nn.parameter.UninitializedTensorMixin,)
-                if any(
-                    isinstance(item, torch.Tensor) and item.is_meta and not isinstance(item, lazies)
-                    for item in items
-                ):
+                items = list(value) if isinstance(value, list | tuple) else [value]
+                items = list(value.values()) if isinstance(value, dict) else items
+                if any(isinstance(item, torch.Tensor) and item.is_meta for item in items):
                     return True
-        return any(
-            isinstance(item, torch.nn.parameter.UninitializedTensorMixin)
-            and item.device.type == "meta"
-            for item in self.module.parameters()
-        )
+        return False
 
 
 def _is_array(value: Any) -> bool:
@@ -433,8 +429,9 @@ def _mode() -> Any:
         ) -> Any:
             kwargs = kwargs or {}
             is_fill = function in fills or getattr(function, "__module__", "") == "torch.nn.init"
-            if is_fill and args and isinstance(args[0], torch.Tensor) and args[0].is_meta:
-                return args[0]
+            filled = args[0] if args else kwargs.get("tensor")
+            if is_fill and isinstance(filled, torch.Tensor) and filled.is_meta:
+                return filled
             if function in made and kwargs.get("device") is None and kwargs.get("out") is None:
                 kwargs = {**kwargs, "device": "meta"}
             return function(*args, **kwargs)
