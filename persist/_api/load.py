@@ -120,8 +120,7 @@ def load(  # type: ignore[misc]  # the overloads' options are these
     from persist._api.unversioned import check_is
     from persist._layouts import checks
 
-    is_placed = device is not None or dtype is not None
-    arrays = "torch" if is_placed else arrays
+    arrays = arrays if device is None and dtype is None else "torch"
     check_arrays(arrays)
     checks.check_policy(layout)
     reading: dict[str, Any] = {"py2_str": py2_str, "verify": verify, "salvage": salvage}
@@ -130,7 +129,7 @@ def load(  # type: ignore[misc]  # the overloads' options are these
         _once(source, (id(registry), migrate, step)),
         open_writable(source, registry, step=step, **opening, **reading) as file,
         collector_paused(),
-        placed_on(device, dtype) if is_placed else contextlib.nullcontext(),
+        placed_on(device, dtype),
     ):
         warn_about_damage(file)
         looker = file.looker if arrays == "torch" else None

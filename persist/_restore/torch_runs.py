@@ -119,7 +119,7 @@ def named_state(
         modules: key in the file -> module.
 
     Raises:
-        RestoreError: it cannot be told which parameter a state belongs to.
+        RestoreError: which parameter a state belongs to is not known.
     """
     state = written.part(path)
     if not is_optimizer_state(state):
