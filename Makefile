@@ -4,6 +4,7 @@
 #   make test           the tests, with every extra installed
 #   make test-slow      the slow ones, and all laws on all of their examples
 #   make test-interop   the tests that need a genuine framework, in an environment of their own
+#   make fuzz           random histories of classes, many more than make test tries
 #   make bench          how fast it is, beside pickle and numpy
 #   make lint           ruff, mypy and the word list, as CI runs them
 #   make docs           the site of the docs in site/: search, API reference, links checked
@@ -16,7 +17,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow test-interop bench lint docs measure format clean
+.PHONY: help demo test test-slow test-interop fuzz bench lint docs measure format clean
 
 # The first interpreter on the path that is new enough.
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
@@ -32,6 +33,8 @@ ARGS ?=
 # Where the words of .codespell-words are kept out.
 PROSE := persist migrations docs README.md CONTRIBUTING.md SECURITY.md
 WORKERS ?= auto
+# How many histories make fuzz tries.
+EXAMPLES ?= 5000
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -49,6 +52,9 @@ test-slow: $(VENV)/.test
 
 test-interop: .venv-interop/.made
 	@.venv-interop/bin/python -m pytest -m interop $(ARGS)
+
+fuzz: $(VENV)/.test
+	@PERSIST_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -q tests/upgrade/test_class_histories.py $(ARGS)
 
 bench: $(VENV)/.test
 	@$(BIN)/python benchmarks/container.py --page docs/performance.md $(ARGS)

@@ -26,6 +26,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from persist.migrations._pandas import rebuilding
 
 from persist._trees.paths import spending
 from persist._wire.pickle.numpy_rebuild import array_of_parts
@@ -40,6 +41,7 @@ __all__ = ["pack", "renames"]
 
 pack = Registry("pandas")
 renames = teach(pack, __name__)
+rebuilding.declare(pack)
 
 Look = Callable[[Record, str], Any]
 _LOOKS: dict[str, Look] = {}
@@ -54,7 +56,7 @@ def _spend(count: int) -> None:
 
 
 @pack.plain("pandas.*")
-def look(record: Record, looker: Any) -> Any:
+def look(record: Record, looker: object) -> object:
     """Any record of pandas, by the last step of its class's name; None where it is not data."""
     name = _class_of(record)
     known = _LOOKS.get(name)
@@ -66,7 +68,7 @@ look.may_fall_back = True  # type: ignore[attr-defined]
 
 
 @pack.plain_like
-def look_like(record: Record, looker: Any) -> Any:
+def look_like(record: Record, looker: object) -> object:
     """A subclass of a frame or series that another library (GeoPandas) or a user defined.
 
     Its state holds a block manager of pandas, whose number of axes distinguishes the two.
@@ -87,7 +89,7 @@ class _Unplaced(Exception):
     """A view would leave out or misplace a part of the record."""
 
 
-def _looked(record: Record, name: str, known: Look, looker: Any) -> Any:
+def _looked(record: Record, name: str, known: Look, looker: Any) -> object:
     """Return what a record looks like; fall back to the record, and report it, where parts are left over."""
     try:
         seen = known(record, name)
@@ -136,7 +138,7 @@ def _get(record: Record, *names: str) -> Any:
 
 
 @_of("Series", "TimeSeries", "SparseSeries", "SparseTimeSeries")
-def _series(record: Record, name: str) -> Any:
+def _series(record: Record, name: str) -> object:
     subclass = _array_and_state(record)
     if subclass is not None:  # 0.12 and before
         array, own = subclass
@@ -158,7 +160,7 @@ def _series(record: Record, name: str) -> Any:
     return _with_rest(record, {"values": values, "index": index, "name": _label(label)})
 
 
-def _sparse_series(values: Any, own: tuple[Any, ...]) -> Any:
+def _sparse_series(values: Any, own: tuple[object, ...]) -> object:
     """A SparseSeries of 0.12 and before: (index, fill value, places of the values, name).
 
     Source: ``pandas/sparse/series.py`` of 0.8 to 0.12, ``SparseSeries.__reduce__``.
@@ -173,7 +175,7 @@ def _sparse_series(values: Any, own: tuple[Any, ...]) -> Any:
 
 
 @_of("DataFrame", "SparseDataFrame")
-def _frame(record: Record, name: str) -> Any:
+def _frame(record: Record, name: str) -> object:
     if isinstance(record.state, tuple) and len(record.state) == 5:
         return _sparse_frame(record.state)
     manager = _manager_of(record)
@@ -226,13 +228,13 @@ def _expect(holds: Any, why: str) -> None:
         raise _Unplaced(why)
 
 
-def _expect_length(values: Any, index: Any) -> None:
+def _expect_length(values: Any, index: object) -> None:
     """Values and their index are equally long wherever both lengths are known."""
     lengths = {count for part in (values, index) if (count := _length(part)) is not None}
     _expect(len(lengths) < 2, f"values and index have {' and '.join(map(str, lengths))} items")
 
 
-def _length(part: Any) -> int | None:
+def _length(part: object) -> int | None:
     while isinstance(part, View):
         inner = (part.parts.get(step) for step in ("codes", "ordinals", "mask", "left"))
         part = next((item for item in inner if item is not None), part.value)
@@ -250,7 +252,7 @@ def _rows_of(values: Any) -> int | None:
 
 
 @_of("Panel", "WidePanel", "Panel4D")
-def _panel(record: Record, name: str) -> Any:
+def _panel(record: Record, name: str) -> object:
     manager = _manager_of(record)
     if manager is None or len(manager[0]) < 3:
         return None
@@ -294,7 +296,7 @@ def _with_rest(record: Record, parts: dict[str, Any]) -> View:
     return View(parts=parts)
 
 
-def _add(parts: dict[str, Any], step: str, value: Any) -> None:
+def _add(parts: dict[str, Any], step: str, value: object) -> None:
     """Put a part under its step, or under ``step~2`` where there is one already."""
     names = itertools.chain((step,), (f"{step}~{count}" for count in itertools.count(2)))
     parts[next(name for name in names if name not in parts)] = value
@@ -305,11 +307,11 @@ def _add(parts: dict[str, Any], step: str, value: Any) -> None:
 Blocks = list[tuple[Any, list[int]]]
 
 
-def _manager_of(record: Record) -> tuple[list[Any], Blocks] | None:
+def _manager_of(record: Record) -> tuple[list[object], Blocks] | None:
     """(axes, blocks with the places of their rows in the first axis) of a frame or series."""
     state = record.state
     if isinstance(state, Record):
-        manager: Any = state
+        manager: object = state
     else:
         manager = _get(record, "_mgr", "_data")
     if not isinstance(manager, Record):
@@ -329,7 +331,7 @@ def _manager_of(record: Record) -> tuple[list[Any], Blocks] | None:
     return _labelled_manager(*state[:3])
 
 
-def _made_manager(blocks: Any, axes: Any) -> tuple[list[Any], Blocks] | None:
+def _made_manager(blocks: Any, axes: Any) -> tuple[list[object], Blocks] | None:
     axes = list(axes)
     if isinstance(blocks, Record):  # a single block
         blocks = (blocks,)
@@ -347,7 +349,7 @@ def _made_manager(blocks: Any, axes: Any) -> tuple[list[Any], Blocks] | None:
     return axes, result
 
 
-def _labelled_manager(axes: Any, values: Any, items: Any) -> tuple[list[Any], Blocks]:
+def _labelled_manager(axes: Any, values: Any, items: Any) -> tuple[list[object], Blocks]:
     """Read 0.13 and before: each block lists the labels of its rows, in the order of its rows."""
     axes = list(axes)
     waiting: dict[str, list[int]] = {}
@@ -403,13 +405,13 @@ def _column(values: Any, row: int, ndim: int) -> Any:
 # Metadata of values: the time zone and the frequency of an index or array.
 
 
-def _meant(values: Any, *holders: Any) -> Any:
+def _meant(values: Any, *holders: object) -> Any:
     """Return values with the zone and the frequency that their record or its dtype states."""
     parts = _meaning(*holders)
     return View(values, parts=parts) if parts else values
 
 
-def _meaning(*holders: Any) -> dict[str, Any]:
+def _meaning(*holders: object) -> dict[str, object]:
     """Return ``freq`` and ``tz`` where a description, an array or a dtype among holders has them."""
     parts: dict[str, Any] = {}
     todo = list(holders)
@@ -439,7 +441,7 @@ def _meaning(*holders: Any) -> dict[str, Any]:
     return {step: part for step, part in parts.items() if part is not None}
 
 
-def _frequency(freq: Any = None) -> Any:
+def _frequency(freq: object = None) -> object:
     """Show a frequency as its text; an offset as class and count, with its other settings as parts."""
     if isinstance(freq, str):
         return freq.removeprefix("period[").removesuffix("]")
@@ -450,7 +452,7 @@ def _frequency(freq: Any = None) -> Any:
     made = {**dict(zip(names, freq.args, strict=False)), **fields}
     count = made.get("n", 1)
     text = freq.cls.name if count == 1 else f"{count} * {freq.cls.name}"
-    extra: dict[str, Any] = {}
+    extra: dict[str, object] = {}
     for name, value in made.items():
         is_usual = name in names and value in (1, False)
         if not is_usual and value not in (None, False) and value != {} and value != ():
@@ -463,7 +465,7 @@ def _frequency(freq: Any = None) -> Any:
     return View(text, parts=extra)
 
 
-def _zone(zone: Any) -> Any:
+def _zone(zone: object) -> object:
     """Show a time zone as its name, with its other data as parts; or return the record itself."""
     if isinstance(zone, datetime.tzinfo):
         return getattr(zone, "key", None) or str(zone)
@@ -487,7 +489,7 @@ def _index(value: Any) -> Any:
     return seen if seen is not None else value
 
 
-def _index_parts(value: Any) -> Any:
+def _index_parts(value: Any) -> object:
     if not isinstance(value, Record):
         return value
     kind = _class_of(value)
@@ -528,7 +530,7 @@ def _index_parts(value: Any) -> Any:
     return None
 
 
-def _description(record: Record) -> dict[Any, Any] | None:
+def _description(record: Record) -> dict[object, object] | None:
     """What an index was made from: ``_new_Index(cls, {...})``, or keywords."""
     for item in record.args:
         if isinstance(item, dict):
@@ -543,7 +545,7 @@ def _is_index(record: Record) -> bool:
     return _class_of(record).endswith("Index")
 
 
-def _named_values(values: Any, name: Any, parts: dict[str, Any] | None = None) -> Any:
+def _named_values(values: Any, name: Any, parts: dict[str, Any] | None = None) -> object:
     label = _label(name)
     extra = {**(parts or {}), **({} if label is None else {"name": label})}
     if isinstance(values, View) and not extra.keys() - values.parts.keys():
@@ -560,7 +562,7 @@ def _named(parts: dict[str, Any], name: Any) -> View:
     return View(parts=parts if label is None else {**parts, "name": label})
 
 
-def _label(name: Any) -> Any:
+def _label(name: Any) -> object:
     if isinstance(name, list | tuple) and len(name) == 1:
         name = name[0]
     return View(name, whole=True) if isinstance(name, tuple) else name
@@ -599,7 +601,7 @@ def _count(numbers: range) -> int:
     return max(0, -(-span // numbers.step))
 
 
-def _multi(record: Record) -> Any:
+def _multi(record: Record) -> object:
     """A MultiIndex: levels, codes (``labels`` before 0.24) and names."""
     levels, codes, names = _multi_parts(record)
     if levels is None:
@@ -624,7 +626,7 @@ def _multi_parts(record: Record) -> tuple[Any, Any, Any]:
     return _items(levels), _items(codes), _items(names)
 
 
-def _items(value: Any) -> Any:
+def _items(value: Any) -> object:
     """The items of a FrozenList, which is a list subclass."""
     if isinstance(value, Record):
         if value.listitems:
@@ -701,7 +703,7 @@ def _moment_text(moment: Any) -> str:
     return text + mark + digits.ljust(6 if len(digits) < 6 else 9, "0") if digits else text
 
 
-def _step(label: Any) -> str:
+def _step(label: object) -> str:
     if isinstance(label, bytes):
         try:
             return label.decode("utf-8")
@@ -720,7 +722,7 @@ def _step(label: Any) -> str:
     "TimedeltaIndex", "PeriodIndex", "CategoricalIndex", "MultiIndex", "IntervalIndex",
     "NumericIndex", "DateRange",
 )  # fmt: skip
-def _lone_index(record: Record, name: str) -> Any:
+def _lone_index(record: Record, name: str) -> object:
     seen = _index_parts(record)
     if seen is None:
         return None
@@ -753,7 +755,7 @@ def _seen(values: Any) -> Any:
     return values
 
 
-def _backed(record: Record) -> tuple[Any, Any, dict[str, Any]]:
+def _backed(record: Record) -> tuple[object, object, dict[str, object]]:
     """(dtype, array, attributes) of an array of 1.4 or later; of older ones from their fields."""
     state = record.state
     if isinstance(state, tuple):
@@ -765,7 +767,7 @@ def _backed(record: Record) -> tuple[Any, Any, dict[str, Any]]:
     return _get(record, "_dtype", "dtype"), array, record.fields()
 
 
-def _array_and_state(record: Record) -> tuple[Any, tuple[Any, ...]] | None:
+def _array_and_state(record: Record) -> tuple[object, tuple[object, ...]] | None:
     """(array, the class's own state) of an ndarray subclass; None of anything else."""
     maker = record.maker.name if record.maker else ""
     if maker != "_reconstruct" or not isinstance(record.state, tuple):
@@ -804,14 +806,14 @@ def _plain_array(value: Any) -> Any:
     return None
 
 
-def _moment(array: Any) -> Any:
+def _moment(array: Any) -> object:
     """0.12 and before may hold nanoseconds as plain integers."""
     return (
         array.view("M8[ns]") if isinstance(array, np.ndarray) and array.dtype.kind == "i" else array
     )
 
 
-def _categorical(record: Record) -> Any:
+def _categorical(record: Record) -> object:
     dtype, codes, fields = _backed(record)
     categories = fields.get("_categories", fields.get("_levels", fields.get("categories")))
     if categories is None and isinstance(dtype, Record):
@@ -828,7 +830,7 @@ def _categorical(record: Record) -> Any:
     return View(parts=parts if name is None else {**parts, "name": _label(name)})
 
 
-def _nullable(record: Record) -> Any:
+def _nullable(record: Record) -> object:
     data, mask = _get(record, "_data"), _get(record, "_mask")
     if not isinstance(data, np.ndarray | LazyArray) or not isinstance(mask, np.ndarray | LazyArray):
         return None
@@ -839,7 +841,7 @@ def _nullable(record: Record) -> Any:
     return View(parts={"mask": mask, "list": View(listed, whole=True)})
 
 
-def _texts(record: Record) -> Any:
+def _texts(record: Record) -> object:
     array = _get(record, "_pa_array", "_data") if record.fields() else None
     if isinstance(array, Record):
         return _arrow_seen(_arrow.values_of(array))
@@ -853,7 +855,7 @@ def _texts(record: Record) -> Any:
     return items.reshape(array.shape)
 
 
-def _is_missing(item: Any) -> bool:
+def _is_missing(item: object) -> bool:
     if isinstance(item, Global):
         return item.name in ("NA", "NaT")
     if isinstance(item, Record):
@@ -861,7 +863,7 @@ def _is_missing(item: Any) -> bool:
     return isinstance(item, float) and item != item
 
 
-def _arrow_seen(values: Any) -> Any:
+def _arrow_seen(values: Any) -> object:
     if isinstance(values, np.ma.MaskedArray):
         _spend((8 if values.dtype == bool else _ITEM) * values.size)
         missing = np.ma.getmaskarray(values)
@@ -871,12 +873,12 @@ def _arrow_seen(values: Any) -> Any:
     return values
 
 
-def _arrow_array(record: Record) -> Any:
+def _arrow_array(record: Record) -> object:
     array = _get(record, "_pa_array", "_data")
     return _arrow_seen(_arrow.values_of(array))
 
 
-def _period(record: Record) -> Any:
+def _period(record: Record) -> object:
     if record.cls.name == "__pyx_unpickle_PeriodMixin" and isinstance(record.state, tuple):
         known = next((part for part in record.state if isinstance(part, dict)), {})
         ordinals = known.get("_data")
@@ -892,7 +894,7 @@ def _period(record: Record) -> Any:
     return View(parts={"ordinals": ordinals, **_meaning(record, *holders)})
 
 
-def _interval(record: Record) -> Any:
+def _interval(record: Record) -> object:
     known = record.fields()
     if not known and isinstance(record.state, tuple):
         known = next((part for part in record.state if isinstance(part, dict)), {})
@@ -907,7 +909,7 @@ def _interval(record: Record) -> Any:
     return View(parts=parts if closed is None else {**parts, "closed": closed})
 
 
-def _sparse(record: Record) -> Any:
+def _sparse(record: Record) -> object:
     subclass = _array_and_state(record)
     if subclass is not None:  # before 0.24: (fill value, index)
         values, own = subclass
@@ -923,7 +925,7 @@ def _sparse(record: Record) -> Any:
     return View(parts={"sp_values": values, "sp_index": places, "fill_value": fill})
 
 
-def _sparse_places(index: Any) -> Any:
+def _sparse_places(index: object) -> Any:
     """The places of the values: listed (IntIndex), or as blocks of neighbours (BlockIndex)."""
     if not isinstance(index, Record) or len(index.args) < 2:
         return None
@@ -958,14 +960,14 @@ _ARRAYS: dict[str, Callable[[Record], Any]] = {
 
 
 @_of(*_ARRAYS, "DatetimeArray", "TimedeltaArray", "PandasArray", "NumpyExtensionArray")
-def _lone_array(record: Record, name: str) -> Any:
+def _lone_array(record: Record, name: str) -> object:
     """Show an array outside of a frame or index: its data is at ``values``, as in those."""
     seen = _seen(record)
     return None if seen is record else View(parts={"values": seen})
 
 
 @_of("FrozenNDArray", "FrozenList")
-def _frozen(record: Record, name: str) -> Any:
+def _frozen(record: Record, name: str) -> object:
     subclass = _array_and_state(record)
     return _items(record) if subclass is None else subclass[0]
 
@@ -977,7 +979,7 @@ _UNITS = {7: 1_000_000_000, 8: 1_000_000, 9: 1_000, 10: 1}  # NPY_FR_s to NPY_FR
 
 
 @_of("Timestamp", "_unpickle_timestamp")
-def _timestamp(record: Record, name: str) -> Any:
+def _timestamp(record: Record, name: str) -> object:
     """``Timestamp(value, freq, tz[, reso])``, the value since 1970 in UTC.
 
     A datetime; of a moment with nanoseconds, which a datetime cannot hold, a ``datetime64[ns]``.
@@ -986,7 +988,7 @@ def _timestamp(record: Record, name: str) -> Any:
         return None
     unit = record.args[3] if len(record.args) > 3 else 10
     tz = record.args[2] if len(record.args) > 2 else None
-    extra: dict[str, Any] = {}
+    extra: dict[str, object] = {}
     if len(record.args) > 1 and record.args[1] is not None:
         extra["freq"] = _frequency(record.args[1])
     try:
@@ -1007,7 +1009,7 @@ def _timestamp(record: Record, name: str) -> Any:
 
 
 @_of("Timedelta", "_timedelta_unpickle")
-def _timedelta(record: Record, name: str) -> Any:
+def _timedelta(record: Record, name: str) -> object:
     """A timedelta; of a duration with nanoseconds a ``timedelta64[ns]``."""
     if not record.args or not isinstance(record.args[0], int):
         return None
@@ -1021,10 +1023,10 @@ def _timedelta(record: Record, name: str) -> Any:
         return None
 
 
-def _with_parts(value: Any, parts: dict[str, Any]) -> Any:
+def _with_parts(value: Any, parts: dict[str, object]) -> object:
     return View(value, parts=parts) if parts else value
 
 
 @_of("__nat_unpickle", "_nat_unpickle")
-def _not_a_time(record: Record, name: str) -> Any:
+def _not_a_time(record: Record, name: str) -> object:
     return np.datetime64("NaT", "ns")

@@ -15,6 +15,7 @@ import numpy as np
 from persist._trees.paths import spending
 from persist.registry import Registry
 from persist.tree import Global, Record, View
+from persist.typing import Array
 
 __all__ = ["pack"]
 
@@ -52,7 +53,7 @@ def array(record: Record, looker: Any) -> Any:
 
 
 @pack.plain("pyarrow.lib.chunked_array")
-def chunked(record: Record, looker: Any) -> Any:
+def chunked(record: Record, looker: object) -> object:
     """Chunks one after the other."""
     values = values_of(record)
     return None if values is None else _seen(values)
@@ -76,7 +77,7 @@ def _seen(values: Any) -> Any:
     )
 
 
-def values_of(value: Any) -> Any:
+def values_of(value: Any) -> object:
     """Return an arrow array as NumPy's, masked where values are missing; None if it cannot be said.
 
     Numbers, booleans and times: an array, or a masked array. Text and bytes: an object array with
@@ -88,7 +89,7 @@ def values_of(value: Any) -> Any:
         return _array(value)
     if value.cls.name != "chunked_array" or not value.args or not isinstance(value.args[0], list):
         return None
-    chunks = [values_of(chunk) for chunk in value.args[0]]
+    chunks: list[Any] = [values_of(chunk) for chunk in value.args[0]]
     if not chunks or any(chunk is None for chunk in chunks):
         return None
     spending()(sum(chunk.nbytes for chunk in chunks))
@@ -136,11 +137,11 @@ def _restored(parts: Any, depth: int = 0) -> Any:
 
 def _plain(values: Any) -> list[Any]:
     """Values as Python's, None where one is missing."""
-    listed: list[Any] = values.tolist()
+    listed: list[object] = values.tolist()
     return listed
 
 
-def _listed(values: Any, places: Any, valid: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _listed(values: Any, places: Any, valid: Array) -> Array:
     """The values at some places as objects, None where one is missing."""
     values = values if isinstance(values, list) else _plain(values)
     spending()(8 * len(places))
@@ -204,12 +205,12 @@ def _decoded(kind: str, length: int, offset: int, buffers: list[bytes | None]) -
     return result
 
 
-def _bits(data: bytes, length: int, offset: int) -> np.ndarray[Any, Any]:
+def _bits(data: bytes, length: int, offset: int) -> Array:
     bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
     if len(bits) < offset + length:
         raise ValueError("fewer bits than values")
     return bits[offset : offset + length].astype(bool)
 
 
-def _masked(values: np.ndarray[Any, Any], valid: np.ndarray[Any, Any] | None) -> Any:
+def _masked(values: Array, valid: Array | None) -> object:
     return values if valid is None or valid.all() else np.ma.masked_array(values, mask=~valid)

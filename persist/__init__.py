@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         stamp,
         supported,
     )
+    from persist.security import scan
     from persist.tree import Record
     from persist.versioned import Versioned, downgrade, resource
 
@@ -61,6 +62,7 @@ _HOMES = {
     "resource": "persist.versioned",
     "restore": "persist._api.restore",
     "save": "persist._api.save",
+    "scan": "persist.security",
     "stamp": "persist.registry",
     "supported": "persist.registry",
     "torch_state": "persist._instances.modules",
@@ -91,6 +93,7 @@ __all__ = [
     "resource",
     "restore",
     "save",
+    "scan",
     "stamp",
     "supported",
     "torch_state",

@@ -48,7 +48,7 @@ class Field:
     """
 
     name: str = ""
-    default: Any = attrs.field(default=ABSENT, kw_only=True, repr=False)
+    default: object = attrs.field(default=ABSENT, kw_only=True, repr=False)
     factory: Callable[[], Any] | None = attrs.field(default=None, kw_only=True, repr=False)
     computed: Callable[[dict[str, Any]], Any] | None = attrs.field(
         default=None, kw_only=True, repr=False
@@ -73,7 +73,7 @@ class Field:
             or self._from_self is not None
         )
 
-    def fresh(self, fields: dict[str, Any], instance: Any = None) -> Any:
+    def fresh(self, fields: dict[str, object], instance: object = None) -> Any:
         """Return the default for an instance whose other fields are these."""
         if self.computed is not None:
             return self.computed(fields)
@@ -111,7 +111,7 @@ class Field:
         return "|".join(parts) if any(parts) else ""
 
 
-def _own_copy(value: Any) -> Any:
+def _own_copy(value: Any) -> object:
     """Return a copy of a default, so that two instances never share a container.
 
     Only what is mutable is copied: a sentinel or a function inside it keeps its identity.
@@ -135,7 +135,7 @@ def _own_copy(value: Any) -> Any:
     return copy.deepcopy(value) if DECLARED in vars(kind) else value
 
 
-def _type_text(kind: Any) -> str:
+def _type_text(kind: object) -> str:
     if isinstance(kind, tuple):
         return " or ".join(_type_text(one) for one in kind)
     return str(getattr(kind, "__qualname__", kind))
@@ -252,6 +252,21 @@ class Layout:
     def leaf(self) -> Part:
         """The part of the class itself."""
         return self.parts[-1]
+
+    @property
+    def private_owners(self) -> tuple[Part, ...]:
+        """Bases that state no fields, under a class that states none: their private attributes are theirs.
+
+        The class itself first among those of one name, to which Python gives the same mangled names.
+        """
+        if self.codec or not self.leaf.open:
+            return ()
+        names, found = {"", _owner_name(self.cls)}, []
+        for part in reversed(self.parts[:-1]):
+            if part.kind == "inside" and _owner_name(part.cls) not in names:
+                names.add(_owner_name(part.cls))
+                found.append(part)
+        return tuple(found)
 
     def saved(self) -> Iterator[Field]:
         """Yield every declared field that is saved outside a codec."""
@@ -528,7 +543,7 @@ def _dataclass_fields(cls: type) -> Iterator[Field]:
 
 
 def _with_metadata(
-    cls: type, field: Any, default: Any, factory: Any, from_self: Any, is_inherited: bool
+    cls: type, field: Any, default: object, factory: Any, from_self: Any, is_inherited: bool
 ) -> Field:
     """A field of attrs or a dataclass; ``metadata={"persist": Field(...)}`` adds details."""
     more = field.metadata.get("persist")
@@ -572,8 +587,18 @@ def mangled(name: str, cls: type) -> str:
     """Return a private name as Python mangles it in the body of a class."""
     if not name.startswith("__") or name.endswith("__"):
         return name
-    owner = cls.__name__.lstrip("_")
+    owner = _owner_name(cls)
     return f"_{owner}{name}" if owner else name
+
+
+def private_prefix(cls: type) -> str:
+    """Return what the private names of a class begin with, as Python mangles them."""
+    return mangled("__x", cls)[:-1]
+
+
+def _owner_name(cls: type) -> str:
+    """The name of a class as Python puts it into private names."""
+    return cls.__name__.lstrip("_")
 
 
 def plain_name(attribute: str, cls: type) -> str:
@@ -581,7 +606,7 @@ def plain_name(attribute: str, cls: type) -> str:
     return str(demangled(attribute, (cls.__name__,)))
 
 
-def demangled(attribute: Any, owners: Iterable[str]) -> Any:
+def demangled(attribute: object, owners: Iterable[str]) -> Any:
     """Return the name without the mangling by a class of one of these names."""
     if type(attribute) is str and attribute.startswith("_") and not attribute.startswith("__"):
         for owner in owners:
@@ -609,7 +634,7 @@ def _codec(cls: type, layers: set[type]) -> tuple[Any, Any]:
     return getstate, setstate
 
 
-def _written(function: Any) -> Any:
+def _written(function: object) -> object:
     """A function that somebody wrote: not a builtin, not one that attrs or dataclasses made."""
     if not isinstance(function, types.FunctionType) or hasattr(function, "_persist_own"):
         return None
@@ -623,6 +648,6 @@ _GENERATED = frozenset(
 )
 
 
-def is_written(function: Any) -> bool:
+def is_written(function: object) -> bool:
     """True if a ``__getstate__`` or ``__setstate__`` is the class's own, not a generated one."""
     return _written(function) is not None

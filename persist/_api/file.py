@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from persist._api.detect import read
 from persist._runtime.gc_pause import collector_paused
-from persist._trees.paths import PackView, PathMapping, described, is_array
+from persist._trees.paths import (
+    PackView,
+    PathMapping,
+    described,
+    is_array,
+    shared_references,
+)
 from persist._wire.base.source import Source
 from persist.errors import (
     ChoiceWarning,
@@ -44,7 +50,7 @@ class File:
         name: the file as it was named.
         format: the name of the reader that took it.
         claim: why it took it.
-        writer: what the file itself tells of its writer; never guessed.
+        writer: what the file itself states about its writer; never guessed.
         arrays: natural path -> array, lazy where the format allows.
         scalars: natural path -> every other leaf.
         notes: what was chosen of several, and what was left out, in words; empty as a rule.
@@ -125,6 +131,20 @@ class File:
         """Whether a pack knows how to look into a record."""
         return self.looker.through(record) is not record
 
+    def to_pandas(self, path: str = "") -> Any:
+        """Return the frame, series, index or other object of pandas at a natural path.
+
+        Args:
+            path: where it is; as a rule a file is one frame, or a dict of them.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+            RestoreError: there is nothing at ``path``, or no object of pandas can be made of it.
+        """
+        from persist._objects.frames import pandas_object
+
+        return pandas_object(self, path)
+
     def _tree_of(self, data: bytes, name: str) -> Any:
         return read(self._source.nested(data, name), Options(), ())[1].tree
 
@@ -167,17 +187,21 @@ class File:
 
     @functools.cached_property
     def structure(self) -> dict[str, Any]:
-        """JSON-able description of what is no array, such as a config, graph nodes, the globals named."""
+        """JSON-able description of what is no array: a config, graph nodes, the globals named.
+
+        ``shared`` has the further paths of containers that are listed at their shortest path.
+        """
         structure = self._content.structure
         if callable(structure):
             with collector_paused():
                 structure = structure()
         keys: dict[str, str] = {}
         seen = described(self._written, self.looker, self._source.limits.paths, keys)
-        beside = {"objects": seen, "key_classes": keys}
+        shared = shared_references(self._written, self.looker, self._source.limits.paths)
+        optional = {"objects": seen, "key_classes": keys, "shared": shared}
         return {
             **structure,
-            **{name: described_part for name, described_part in beside.items() if described_part},
+            **{name: described_part for name, described_part in optional.items() if described_part},
         }
 
     def close(self) -> None:
@@ -217,7 +241,7 @@ def has_steps(file: File) -> bool:
 
 
 def _moved_schemas(content: Content, registry: Registry) -> Registry:
-    """The registry with what a container's manifest tells of classes that moved since.
+    """The registry with what a container's manifest states about classes that moved since.
 
     A file that names a class by its dotted name, and not by its schema's, still says in its
     manifest which schema that was.
@@ -329,7 +353,7 @@ def _view(knowledge: Registry, record: Record, looker: PackView) -> Any:
 def plain_value(looker: PackView, trusted: Trust, record: Record) -> Any:
     """What a pack knows a record to be, where that is a plain value and all of it; else ABSENT.
 
-    A name beside the value (of a shared variable) is no part of it; scales and the like are.
+    A name next to the value (of a shared variable) is no part of it; scales and the like are.
     Where objects of a library are trusted, no plain value takes the place of one of their parts.
     """
     if trusted.has_exactly(record.qualname) or trusted.wants_objects_of(record.qualname):

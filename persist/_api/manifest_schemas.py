@@ -86,7 +86,7 @@ def _annotations(cls: type) -> dict[str, str]:
     return found
 
 
-def _text(annotation: Any) -> str:
+def _text(annotation: object) -> str:
     if annotation is None:
         return ""
     if isinstance(annotation, str):

@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
 from persist._api.file import File, nothing_at, warn_about_damage
+from persist._api.keywords import complete, shares
 from persist._api.open import check_arrays, open
 from persist.tree import ABSENT, Global, Record
 
 if TYPE_CHECKING:
     from persist._restore.match import Report
-    from persist.registry import Registry
+    from persist.typing import NaturalPath, Openable, OpenOptions
 
 __all__ = ["restore"]
 
 
+@shares
 def restore(
-    source: Any,
+    source: Openable,
     into: Any,
     *,
     match: Any = "name",
     only: Iterable[str] | None = None,
     strict: bool = True,
-    at: str = "",
-    registry: Registry | None = None,
-    **options: Any,
+    at: NaturalPath = "",
+    **options: Unpack[OpenOptions],
 ) -> Report:
     """Fill what exists with the arrays of a file.
 
@@ -44,8 +45,8 @@ def restore(
             alone.
         strict: nothing is touched unless everything fits, in its precision, too.
         at: the part of the file that is wanted, by its natural path (``model/state_dict``).
-        registry: as for `open`.
-        options: those of `open`.
+        mmap, verify, py2_str, salvage, step, storage_options, limits, registry: as for `open`.
+        arrays: "numpy", or "torch" to make a declared class with tensors.
 
     Returns:
         A `Report` of what was filled, missing, unexpected, and of another shape or dtype.
@@ -58,12 +59,14 @@ def restore(
     from persist._restore.torch_runs import is_run, restore_run
     from persist._restore.torch_targets import Written, has_state, restore_state
 
-    wants_torch = options.pop("arrays", "numpy")
-    check_arrays(wants_torch)
-    with open(source, registry=registry, **options) as file:
+    said = complete(restore, options)
+    as_torch = said["arrays"] == "torch"
+    check_arrays(said["arrays"])
+    said["arrays"] = "numpy"  # targets are filled from NumPy's, tensors of torch too
+    with open(source, **said) as file:
         warn_about_damage(file)
         if isinstance(into, type):
-            return _restored_class(file, into, match, only, strict, at, wants_torch == "torch")
+            return _restored_class(file, into, match, only, strict, at, as_torch)
         written = Written(lambda: file._written, file.looker, at, file.format)
         if at and written.part("") is ABSENT:
             raise nothing_at(at, file)
@@ -99,7 +102,7 @@ def _joined(at: str, path: str) -> str:
     return "/".join(step for step in (at, path) if step)
 
 
-def _below(file: File, at: str) -> Mapping[str, Any]:
+def _below(file: File, at: str) -> Mapping[str, object]:
     """The arrays of a part of a file, by their names below it."""
     arrays = file._arrays_at_every_path
     if not at:

@@ -7,7 +7,7 @@ import functools
 import io
 import os
 from collections.abc import Iterator, Mapping
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from persist.readers.base import Reader
 if TYPE_CHECKING:
     from persist._objects.snapshot import Memory
     from persist.registry import Registry
+    from persist.typing import Compression, DigestName, Format, Writable
 
 __all__ = ["refuse_suffix", "save", "save_tree", "tree_of", "writer_of"]
 
@@ -35,14 +36,14 @@ _MOST_LOSSES = 20  # that a message lists
 
 
 def save(
-    obj: Any,
-    target: Any,
+    obj: object,
+    target: str | os.PathLike[str] | Writable,
     *,
-    format: str = "persist",
+    format: Format | str = "persist",
     durable: bool = True,
-    metadata: Mapping[str, Any] | None = None,
-    compress: str | None = None,
-    digest: str | None = None,
+    metadata: Mapping[str, object] | None = None,
+    compress: Compression | None = None,
+    digest: DigestName | Literal[False] | None = None,
     columns: bool = True,
     pack: bool = True,
     versions: Mapping[str, int] | None = None,
@@ -52,17 +53,19 @@ def save(
 ) -> None:
     """Save an object so that it stays loadable.
 
-    The file is written beside its target and renamed when it is whole.
+    The file is written next to its target and renamed when it is whole.
 
     Args:
         obj: plain values, arrays, records, instances of declared classes, in any structure.
         target: a path, or an open binary file.
         format: "persist", the container that NumPy alone can open (`docs/container.md`);
-            "pickle", "npz", "safetensors", "torch", "theano-zip".
+            "pickle", "npy", "npz", "safetensors", "torch", "theano-zip", "mxnet", "hdf5", "keras-h5"
+            (weights as Keras 1 and 2 save them); "keras" for a model of Keras 3.
         durable: wait until the disk has it (fsync of file and folder).
-        metadata: JSON-able, kept beside the object.
+        metadata: JSON-able, stored with the object.
         compress: "zstd" or "deflate", for each array; none by default.
-        digest: "xxh3-128", "sha256", "blake3": a digest of each array beside its CRC-32.
+        digest: "xxh3-128", "sha256", "blake3": a digest of each array in addition to its CRC-32;
+            None is "xxh3-128" where the extra ``fast`` is installed, False is none.
         columns: store 1,000 or more records of one class and version as columns.
         pack: store 1,000 or more small arrays of one dtype and shape as a block.
         versions: schema name -> version: write those records as that older version had them, in
@@ -102,13 +105,13 @@ def save(
 
 
 def _save(
-    obj: Any,
-    target: Any,
+    obj: object,
+    target: object,
     format: str,
     durable: bool,
-    metadata: Mapping[str, Any] | None,
+    metadata: Mapping[str, object] | None,
     compress: str | None,
-    digest: str | None,
+    digest: str | bool | None,
     columns: bool,
     pack: bool,
     versions: Mapping[str, int] | None,
@@ -133,6 +136,10 @@ def _save(
     writer = writer_of(format)
     wanted: dict[str, Any] = {"metadata": metadata, "compress": compress, "protocol": protocol}
     options = {name: value for name, value in wanted.items() if value is not None}
+    if writer.is_model:
+        with _writing(target, durable) as file:
+            writer.write(obj, file, **options)
+        return
     if writer.is_pickle and not versions:
         from persist._objects.flatten import flatten, reduced
 
@@ -140,7 +147,9 @@ def _save(
         tree = obj  # objects pickle themselves, their envelopes with them
         options["reducer"] = functools.partial(reduced, registry)
     else:
-        tree = _older(tree_of(obj, registry), versions, registry, lossy, is_bare=writer.is_pickle)
+        tree = _older(
+            tree_of(obj, registry), versions, registry, lossy, is_unversioned=writer.is_pickle
+        )
     if writer.is_flat:
         tree = _flat(tree, format)
     with _writing(target, durable) as file:
@@ -148,12 +157,12 @@ def _save(
 
 
 def tree_of(
-    obj: Any,
+    obj: object,
     registry: Registry | None = None,
     *,
     snapshot: bool | Memory = False,
     columns: bool = False,
-) -> Any:
+) -> object:
     """Return the tree of an object, as `save` writes it; with columns, only a container can hold it."""
     from persist._objects.flatten import flatten
 
@@ -162,7 +171,9 @@ def tree_of(
         return flatten(obj, registry, snapshot=snapshot, columns=columns)
 
 
-def save_tree(tree: Any, target: Any, *, registry: Registry | None = None, **options: Any) -> None:
+def save_tree(
+    tree: Any, target: object, *, registry: Registry | None = None, **options: Any
+) -> None:
     """Write a tree into a container."""
     from persist import _container
     from persist._api.manifest_schemas import schemas_in_file
@@ -176,7 +187,7 @@ def save_tree(tree: Any, target: Any, *, registry: Registry | None = None, **opt
             _container.write(tree, target, **options)
 
 
-def _is_url(target: Any) -> bool:
+def _is_url(target: object) -> bool:
     return isinstance(target, str) and ("://" in target or target.startswith("memory:"))
 
 
@@ -199,7 +210,7 @@ def _writing(target: Any, durable: bool) -> Iterator[IO[bytes]]:
         file.detach()
 
 
-def _flat(tree: Any, format: str) -> dict[str, Any]:
+def _flat(tree: Any, format: str) -> dict[str, object]:
     """A tree as names and arrays, for formats that hold nothing else; numbers and text as 0-d arrays.
 
     Raises:
@@ -243,9 +254,9 @@ def _older(
     versions: Mapping[str, int] | None,
     registry: Registry,
     lossy: bool,
-    is_bare: bool = False,
+    is_unversioned: bool = False,
 ) -> Any:
-    """The records of these schemas as an older version had them; bare, without a version."""
+    """The records of these schemas as an older version had them; with `is_unversioned`, without a version."""
     if not versions:
         return tree
     from persist._objects.inert import Inert
@@ -258,9 +269,11 @@ def _older(
                 remedy="Schemas go by the name that schema= gave them, else by their dotted path.",
                 schema=name,
             )
-    live = Inert(registry, is_pickle=is_bare)
+    live = Inert(registry, is_pickle=is_unversioned)
     losses: list[str] | None = None if lossy else []
-    older = downgrade_tree(tree, versions, registry, is_bare=is_bare, live=live, losses=losses)
+    older = downgrade_tree(
+        tree, versions, registry, is_unversioned=is_unversioned, live=live, losses=losses
+    )
     if losses:
         listed = "; ".join(losses[:_MOST_LOSSES])
         more = f"; and {len(losses) - _MOST_LOSSES:,} more" if len(losses) > _MOST_LOSSES else ""
@@ -279,8 +292,10 @@ def writer_of(format: str) -> Reader:
     if format in able:
         return able[format]
     near = [reader for name, reader in able.items() if name.startswith(f"{format}-")]
-    if len(near) == 1:
-        return near[0]
+    # Of several, the archive: "torch" and "keras" mean what these write today.
+    archives = [reader for reader in near if reader.name == f"{format}-zip"]
+    if len(near) == 1 or archives:
+        return (archives or near)[0]
     raise FormatError(
         f"there is no format {format!r} to write.",
         remedy=f"One of these: {', '.join(sorted(able))}.",
@@ -288,7 +303,7 @@ def writer_of(format: str) -> Reader:
     )
 
 
-def refuse_suffix(target: Any, format: str) -> None:
+def refuse_suffix(target: object, format: str) -> None:
     """A file whose suffix promises another format misleads everybody who opens it later."""
     if not isinstance(target, str | os.PathLike):
         return

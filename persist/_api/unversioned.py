@@ -25,7 +25,7 @@ __all__ = ["assume", "check_is", "placed", "state_of"]
 _METADATA = "__metadata__"  # of safetensors: text next to the arrays
 
 
-def state_of(value: Any, cls: type, registry: Registry) -> Any:
+def state_of(value: Any, cls: type, registry: Registry) -> object:
     """Return a value as the record of a class, where it is not a record already.
 
     Raises:
@@ -107,7 +107,7 @@ def placed(
     )
 
 
-def assume(tree: Any, version: int, registry: Registry) -> None:
+def assume(tree: object, version: int, registry: Registry) -> None:
     """Give a version to each record of a declared class whose state contains none.
 
     A record says its version in its envelope or by a stamp; where neither does, it gets this one.

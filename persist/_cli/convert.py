@@ -1,6 +1,8 @@
 """Write a file in another format without upgrading it or building objects.
 
 npz and safetensors hold arrays only; other values are left out, and their number is reported.
+A network of any release of Keras becomes the archive of Keras 3 with --to keras, for which Keras
+must be installed; --weights names the file of its weights, if the first one has the architecture alone.
 A folder of files is walked through, and its tree of folders is kept under --out; files that have
 the format already are skipped.
 """
@@ -40,6 +42,14 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--force", action="store_true", help="overwrite a file that exists")
     parser.add_argument(
+        "--weights", metavar="FILE", help="the weights of a network whose architecture is converted"
+    )
+    parser.add_argument(
+        "--allow-partial",
+        action="store_true",
+        help="write what can be made of a network, and its weights beside it as npz",
+    )
+    parser.add_argument(
         "--protocol",
         type=int,
         choices=range(6),
@@ -75,8 +85,7 @@ def run(args: argparse.Namespace) -> int:
                 return
             if inside is not None:
                 target.parent.mkdir(parents=True, exist_ok=True)
-            value, left_out = _value(file, args.to)
-            lost = [f"{left_out:,} values that are not arrays are left out"] if left_out else []
+            value, lost = _value(file, args, target)
             options = {} if args.protocol is None else {"protocol": args.protocol}
             if _written.save(value, target, file, format=args.to, **options):
                 lost.append("its metadata is left out")
@@ -100,16 +109,44 @@ def run(args: argparse.Namespace) -> int:
     return each(every, lambda name: one(name, places.get(name)), known_only=places.keys())
 
 
-def _value(file: File, format: str) -> tuple[Any, int]:
-    """Return the tree or the arrays to write, and the number of values that are left out."""
+def _value(file: File, args: argparse.Namespace, target: Path) -> tuple[Any, list[str]]:
+    """Return the tree, the arrays or the model to write, and what is left out, in words."""
+    from persist._cli._formats import writer
+
+    to = writer(args.to)
+    if to.is_model:
+        return _model(file, args, target)
+    if not to.is_flat:
+        return file.tree, []
+    arrays, left_out = _arrays(file, args.to)
+    return arrays, [f"{left_out:,} values that are not arrays are left out"] if left_out else []
+
+
+def _model(file: File, args: argparse.Namespace, target: Path) -> tuple[Any, list[str]]:
+    """Return the living model of a network, and what is left out of it."""
+    import contextlib
+
+    import persist
+    from persist._api import networks
+
+    with contextlib.ExitStack() as stack:
+        weights = None if args.weights is None else stack.enter_context(persist.open(args.weights))
+        model, lost = networks.converted(file, weights, args.allow_partial)
+        if args.allow_partial and lost:
+            beside = target.with_suffix(".npz")
+            arrays, _ = _arrays(file if weights is None else weights, "npz")
+            persist.save(arrays, beside, format="npz")
+            lost.append(f"all weights are in {beside}")
+        return model, lost
+
+
+def _arrays(file: File, format: str) -> tuple[dict[str, Any], int]:
+    """Return the arrays of a file by path, and the number of values that are none."""
     import numpy as np
 
-    from persist._cli._formats import writer
     from persist._wire.torch.quantized import expanded
     from persist.tree import LazyArray
 
-    if not writer(format).is_flat:
-        return file.tree, 0
     arrays: dict[str, Any] = dict(file._arrays_at_every_path)
     arrays = expanded(arrays)
     # safetensors has element types that NumPy lacks; its writer copies their bytes unconverted.

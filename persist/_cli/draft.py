@@ -245,7 +245,7 @@ def _states(args: argparse.Namespace, project: Project) -> tuple[dict[str, Any],
     registry = project.load()
     names = [schema.name for schema in project.schemas()]
     lock = project.lock()
-    before: dict[str, Any] = {}
+    before: dict[str, object] = {}
     for name in names:
         locked = lock.schemas.get(name)
         files = list(args.before)

@@ -26,6 +26,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--jsonl", action="store_true", help="JSON Lines: the totals, then a line for each row"
     )
+    parser.add_argument(
+        "--save", metavar="OUT", type=Path, help="write that JSON into a file, and print the table"
+    )
     parser.add_argument("--html", metavar="OUT", type=Path, help="write a page of HTML, too")
     parser.add_argument(
         "--all", action="store_true", help="list classes of known libraries and plain values, too"
@@ -57,6 +60,10 @@ def run(args: argparse.Namespace) -> int:
         from persist.survey._page import page
 
         args.html.write_text(page(found), encoding="utf-8")
+    if args.save is not None:
+        import json
+
+        args.save.write_text(json.dumps(found.as_json(), indent=1) + "\n", encoding="utf-8")
     if args.json or args.jsonl:
         _print_json(found, lines=args.jsonl)
     else:

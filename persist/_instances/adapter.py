@@ -180,25 +180,16 @@ class ClassAdapter:
             BaseException,
             Exception,
         )
+        self.private_owners = self.layout.private_owners
         self.getters = [_getter(cls, part) for part in self.layout.parts]
-        self.headers: dict[Any, tuple[Any, ...]] = {}
+        self._remember_nothing()
         self.header = seal(self._layers([_names(part) for part in self.layout.parts]))
-        self.ways: dict[Any, tuple[Any, Any, int]] = {}  # header of a file -> its compiled loader
-        self.bare_ways: dict[
-            int, tuple[Any, int]
-        ] = {}  # version -> steps, for states without a version
         self.names = frozenset(self.schema.names)
-        # A state may begin with None (pickle's pair of a class with slots), so "none yet" is an
-        # object of our own, which no file can hold.
-        self.older: tuple[Any, Any, int] = (object(), None, -1)  # the one that was gone last
-        self.known: Any = object()  # the header of the file that was read last, equal to ours
-        self.last: Any = None  # the header that was written last, and its names
         self.target: TargetLayout = target_layout(schema, home)
         # A current state is recognised by its header alone.
         self.is_simple = not self.layout.leaf.open and (
             self.layout.codec or not any(part.kind == INSIDE for part in self.layout.parts)
         )
-        self.arities: dict[int | None, tuple[Any, ...]] = {}  # of a codec's tuple -> header
         self.converters = converters_of(cls)
         self.validators = validators_of(cls)
         self.caches_hash = hasattr(cls, "_attrs_cached_hash")
@@ -227,6 +218,20 @@ class ClassAdapter:
             self.completes or self.layout.resources or self.loaded is not None
         )
         compiled_current.install(self, _busy, NEWOBJ)
+
+    def _remember_nothing(self) -> None:
+        """Make the memory of headers and compiled loaders."""
+        self.headers: dict[Any, tuple[Any, ...]] = {}
+        self.ways: dict[Any, tuple[Any, Any, int]] = {}  # header of a file -> its compiled loader
+        self.bare_ways: dict[
+            int, tuple[Any, int]
+        ] = {}  # version -> steps, for states without a version
+        # A state may begin with None (pickle's pair of a class with slots), so "none yet" is an
+        # object of our own, which no file can hold.
+        self.older: tuple[Any, Any, int] = (object(), None, -1)  # the one that was gone last
+        self.known: Any = object()  # the header of the file that was read last, equal to ours
+        self.last: Any = None  # the header that was written last, and its names
+        self.arities: dict[int | None, tuple[Any, ...]] = {}  # of a codec's tuple -> header
 
     def __reduce__(self) -> Any:
         """A class that is sent by value gets a new adapter in the receiving process."""
@@ -323,6 +328,9 @@ class ClassAdapter:
             elif part.kind == CODEC:
                 value = self._coded(part, obj)
                 own = len(value) if type(value) is tuple else None
+            elif part in self.private_owners:
+                own, value = _private_values(part.cls, obj)
+                value = value if own else None
             else:
                 own, value = tuple(field.name for field in part.fields), None
             names.append(own)
@@ -360,7 +368,13 @@ class ClassAdapter:
 
     def _layers(self, names: list[Any]) -> list[Layer]:
         return [
-            Layer(part.schema.name, part.schema.version, part.schema.fingerprint, part.kind, own)
+            Layer(
+                part.schema.name,
+                part.schema.version,
+                part.schema.fingerprint,
+                FIELDS if own and part in self.private_owners else part.kind,
+                own,
+            )
             for part, own in zip(self.layout.parts, names, strict=True)
         ]
 
@@ -368,7 +382,7 @@ class ClassAdapter:
         """Put constants for the functions and classes among the fields, or refuse them."""
         result = []
         for part, own, value in zip(self.layout.parts, names, values, strict=True):
-            if part.kind == FIELDS:
+            if part.kind == FIELDS or (part.kind == INSIDE and value is not None):
                 value = tuple(self._constant(*pair) for pair in zip(own, value, strict=True))
             result.append(value)
         return names, result
@@ -425,9 +439,9 @@ class ClassAdapter:
         case = InstanceUpgrade(self.target)
         states: list[Any] = []
         for target, own, value in zip(self.target.parts, names, values, strict=True):
-            if target.kind == FIELDS:
+            if target.kind == FIELDS or (target.kind == INSIDE and value is not None):
                 value = dict(zip(own, value, strict=True))
-            if target.kind != INSIDE:
+            if target.kind != INSIDE or value is not None:
                 case.states.append((target, value))
             states.append(value)
         layers = self._layers(names)
@@ -937,17 +951,29 @@ def _slow_values(obj: Any, names: Any, attributes: Any) -> tuple[Any, Any]:
     return tuple(there), tuple(values)
 
 
+def _private_values(owner: type, obj: Any) -> tuple[Any, Any]:
+    """The private attributes of a base that states no fields."""
+    prefix = _schema.private_prefix(owner)
+    found = {
+        name: value
+        for name, value in getattr(obj, "__dict__", {}).items()
+        if type(name) is str and name.startswith(prefix) and len(name) > len(prefix)
+    }
+    return tuple(_schema.plain_name(name, owner) for name in found), tuple(found.values())
+
+
 def _open_values(owner: type, cls: type, obj: Any) -> tuple[Any, Any]:
     """Every attribute of an instance that no class declares, and the slots of its own."""
-    layout = adapter_of(cls).layout
-    part = layout.leaf
+    adapter = adapter_of(cls)
+    layout, part = adapter.layout, adapter.layout.leaf
+    privates = tuple(_schema.private_prefix(base.cls) for base in adapter.private_owners)
     there, values = _slow_values(
         obj, [field.name for field in part.fields], [field.attribute for field in part.fields]
     )
     found = {
         name: value
         for name, value in getattr(obj, "__dict__", {}).items()
-        if name not in layout.known and type(name) is str
+        if name not in layout.known and type(name) is str and not name.startswith(privates)
     }
     names = tuple(_schema.plain_name(name, owner) for name in found)
     return (*there, *names), (*values, *found.values())

@@ -207,7 +207,7 @@ def _setstate(adapter: ClassAdapter, space: dict[str, Any]) -> str:
     names = _names(adapter)
     if names is None:
         return ""
-    setter: Any = adapter.cls.__setattr__
+    setter: object = adapter.cls.__setattr__
     if setter is object.__setattr__:
         targets = ", ".join(_tuple([f"self.{name}" for name in own]) for own in names)
         return _SET.format(body=f"_, {targets} = state", idle="")

@@ -167,7 +167,7 @@ def _counts_itself(cls: type) -> bool:
     """Whether ``_version`` of a class has no meaning for torch, as that of batch norm has."""
     for base in cls.__mro__[1:]:
         if MODULE not in vars(base) and "_version" in vars(base):
-            return vars(base)["_version"] == 1
+            return bool(vars(base)["_version"] == 1)
     return True
 
 
@@ -427,7 +427,8 @@ def _replace(state_dict: Any, names: Iterable[str], prefix: str, state: Mapping[
 
 
 def _deepcopied(self: Any, memo: dict[int, Any]) -> Any:
-    made = type(self).__new__(type(self))
+    cls: Any = type(self)
+    made = cls.__new__(cls)
     memo[id(self)] = made
     shared = _by_reference(self)
     for name, value in self.__dict__.items():
@@ -436,7 +437,8 @@ def _deepcopied(self: Any, memo: dict[int, Any]) -> Any:
 
 
 def _copied(self: Any) -> Any:
-    made = type(self).__new__(type(self))
+    cls: Any = type(self)
+    made = cls.__new__(cls)
     made.__dict__.update(self.__dict__)
     for name in ("_parameters", "_buffers", "_modules"):
         made.__dict__[name] = self.__dict__[name].copy()
@@ -452,4 +454,4 @@ def _by_reference(module: Any) -> set[str]:
 
 
 for _method in (_deepcopied, _copied):
-    _method._persist_own = True  # type: ignore[attr-defined]
+    _method._persist_own = True  # type: ignore[union-attr]

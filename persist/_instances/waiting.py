@@ -38,7 +38,7 @@ class _Entry(NamedTuple):
 
     obj: Any
     state: Any
-    awaited: dict[int, Any]  # id -> instance whose old state is to come
+    awaited: dict[int, object]  # id -> instance whose old state is to come
     after: set[int]  # ids of instances that must be upgraded again first
     upgrade: Callable[[Any, Any, Any], None]  # instance, state, `Views`: sets it
 
@@ -53,8 +53,8 @@ class _Session(threading.local):
         self.pairs: dict[
             int, tuple[Any, Record]
         ] = {}  # id -> instance, the record of its old state
-        self.back: dict[int, Any] = {}  # id of such a record -> the instance
-        self.caller: Any = None
+        self.back: dict[int, object] = {}  # id of such a record -> the instance
+        self.caller: object = None
 
 
 # Compiled loaders leave an instance to the general route while entries are open in this thread.
@@ -204,7 +204,7 @@ def _end() -> None:
     _session.back.clear()
 
 
-def _view(obj: Any, state: Any) -> Record:
+def _view(obj: Any, state: object) -> Record:
     cls = type(obj)
     return Record(Global(cls.__module__, cls.__qualname__), state)
 
@@ -221,19 +221,19 @@ class Views:
 
     def __init__(
         self,
-        pairs: dict[int, tuple[Any, Record]],
+        pairs: dict[int, tuple[object, Record]],
         is_copy: bool,
-        back: dict[int, Any] | None = None,
+        back: dict[int, object] | None = None,
     ) -> None:
         self.pairs = pairs
         self._is_copy = is_copy
-        self._copies: dict[int, tuple[Any, Any]] = {}  # id of an original -> it, and its copy
-        self._originals: dict[int, tuple[Any, Any]] = {}  # the same by the id of the copy
+        self._copies: dict[int, tuple[object, object]] = {}  # id of an original -> it, and its copy
+        self._originals: dict[int, tuple[object, object]] = {}  # the same by the id of the copy
         if back is None:
             back = {id(record): obj for obj, record in pairs.values()}
         self._back = back  # id of a record -> the instance
         self._met: set[int] = set()  # ids of the instances in the state
-        self._live: dict[int, tuple[Any, Any]] = {}
+        self._live: dict[int, tuple[object, object]] = {}
 
     def seen(self, value: Any) -> Any:
         """Return a state with instances replaced by records."""
@@ -258,7 +258,7 @@ class Views:
             self._note(value, value)
         return self._copies[id(value)][1]
 
-    def _note(self, value: Any, copy: Any) -> Any:
+    def _note(self, value: object, copy: object) -> Any:
         self._copies[id(value)] = (value, copy)
         self._originals[id(copy)] = (copy, value)
         return copy
@@ -298,7 +298,7 @@ class Views:
                     own[name] = made
         return value
 
-    def _original(self, value: Any) -> Any:
+    def _original(self, value: object) -> Any:
         known = self._originals.get(id(value))
         return value if known is None or self._is_copy else known[1]
 
@@ -341,7 +341,7 @@ def _caller() -> tuple[int, Any]:
     return (id(frame), None if frame is None else frame.f_code)
 
 
-def _is_on_stack(caller: Any) -> bool:
+def _is_on_stack(caller: object) -> bool:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if (id(frame), frame.f_code) == caller:

@@ -177,7 +177,7 @@ class _Builder(Driver):
         self._migrated = {  # a record bears the name of its class, or of its schema
             name
             for entry in plan or ()
-            if any(course.steps for course in entry.courses)
+            if any(path.steps for path in entry.version_paths)
             for name in (entry.today, entry.schema)
         }
 
@@ -283,7 +283,7 @@ class _Builder(Driver):
             return False
         return member_of(value, self._registry) is ABSENT
 
-    def tighten(self, rows: Iterable[Any], attribute: str, values: Iterable[Any]) -> None:
+    def tighten(self, rows: Iterable[object], attribute: str, values: Iterable[object]) -> None:
         """Build values and set them on instances that exist already."""
         for obj, value in zip(rows, values, strict=True):
             if type(value) not in self._plain:
@@ -291,7 +291,7 @@ class _Builder(Driver):
                 if made is not value:
                     _set(obj, attribute, made)
 
-    def leave(self, value: Any) -> None:
+    def leave(self, value: object) -> None:
         self._entered[id(value)] -= 1
 
     def _attempted(self, record: Record, parts: Parts) -> Parts:
@@ -345,7 +345,7 @@ class _Builder(Driver):
         same = all(new is old for new, old in zip(made, items, strict=True))
         return self._keep(items, items if same else tuple(made))
 
-    def _frozenset(self, items: frozenset[Any]) -> Parts:
+    def _frozenset(self, items: frozenset[object]) -> Parts:
         made = yield "", tuple(items)
         if id(items) in self._done:  # a part led back here, and made it
             return self._done[id(items)][1]
@@ -357,7 +357,7 @@ class _Builder(Driver):
             whole = frozenset(made)
         return self._keep(items, whole)
 
-    def _set(self, items: set[Any]) -> Parts:
+    def _set(self, items: set[object]) -> Parts:
         self._keep(items, items)
         if not self._plain.issuperset(map(type, items)):
             made = yield "", tuple(items)
@@ -368,7 +368,7 @@ class _Builder(Driver):
     # before it has a state. What can be set is set first, and dicts and sets are filled again
     # when everything is built.
 
-    def _refill(self, holder: Any, items: list[Any], keys: Iterable[Any]) -> None:
+    def _refill(self, holder: Any, items: list[Any], keys: Iterable[object]) -> None:
         """Fill a dict with pairs, or a set with members, some of which were made just now."""
         if not self._has_unset(keys):
             holder.clear()

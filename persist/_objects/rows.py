@@ -115,7 +115,7 @@ class SeenRows:
         """Add the row of one instance; the caller keeps it alive, so that its id is not reused."""
         self._known[id(obj)] = row
 
-    def note_all(self, objects: list[Any], columns: Columns, first: int) -> None:
+    def note_all(self, objects: list[object], columns: Columns, first: int) -> None:
         """Add the rows of many instances, which are consecutive."""
         self._waiting.append((objects, columns, first))
 
@@ -180,7 +180,7 @@ class ColumnExtractor:
             self._add([list(values) for values in zip(*self._waiting, strict=True)])
             self._waiting.clear()
 
-    def _add(self, values: list[list[Any]]) -> None:
+    def _add(self, values: list[list[object]]) -> None:
         """Add values to the columns; their types are collected now, while they are in the CPU cache."""
         columns = self.columns
         for kinds, own in zip(self._kinds, values, strict=True):
@@ -203,7 +203,7 @@ class ColumnExtractor:
                 yield at, part, new[at], start
 
 
-def _distinct(objects: list[Any]) -> bool:
+def _distinct(objects: list[object]) -> bool:
     """True if no object occurs in a list twice."""
     if len(objects) < MANY:
         return len(set(map(id, objects))) == len(objects)

@@ -119,7 +119,7 @@ def named_state(
         modules: key in the file -> module.
 
     Raises:
-        RestoreError: which parameter a state belongs to is not known.
+        RestoreError: the parameter to which a state belongs is not known.
     """
     state = written.part(path)
     if not is_optimizer_state(state):
@@ -319,7 +319,7 @@ class _Moved:
         slots: dict[str, Any] = {}
         numbers = self.targets[name].reshape(-1).astype(np.int64)
         for what, first in kept[0].items():  # type: ignore[union-attr]
-            values = [slots_of[what] for slots_of in kept if what in slots_of]  # type: ignore[index, union-attr, operator]
+            values = [slots_of[what] for slots_of in kept if what in slots_of]  # type: ignore[index, operator]
             is_shaped = isinstance(first, torch.Tensor) and tuple(first.shape) == tuple(
                 self.older[old[0]].shape
             )

@@ -122,7 +122,7 @@ class _Building:
         """For messages."""
         return f"class {dotted(self.cls)}"
 
-    def _divided(self, state: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _divided(self, state: dict[Any, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """The arguments and declared attributes, and the rest."""
         config: dict[str, Any] = {}
         rest: dict[str, Any] = {}

@@ -99,7 +99,7 @@ def plain_names(state: Mapping[Any, Any]) -> dict[Any, Any]:
     return made if len(made) == len(state) else dict(state)
 
 
-def _of_whole(state: Mapping[str, Any]) -> dict[str, Any]:
+def _of_whole(state: Mapping[Any, Any]) -> dict[str, Any]:
     """The flat state of a module's ``__dict__``; submodules are records in a tree, and modules in a pickle."""
     made: dict[str, Any] = {
         name: value

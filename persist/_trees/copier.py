@@ -51,7 +51,7 @@ def is_holder(value: Any) -> bool:
     return type(value) in _HOLDERS or _is_object_array(value)
 
 
-def _is_object_array(value: Any) -> bool:
+def _is_object_array(value: object) -> bool:
     return (
         isinstance(value, np.ndarray)
         and value.dtype.hasobject
@@ -181,7 +181,7 @@ class Copier:
         found = self._swap.get(id(old))
         return None if found is None else found[1]
 
-    def fresh(self, value: Any) -> list[Record]:
+    def fresh(self, value: object) -> list[Record]:
         """Return the records below a value that a migration created, inner ones first."""
         return [record for record in records_in(value, self._ours) if id(record) not in self._ours]
 
@@ -265,7 +265,7 @@ class Copier:
         found = self._done.get(id(old)) or self._early_tuples[id(old)]
         return found[1]
 
-    def _take_back(self, node: Any, shell: Any) -> None:
+    def _take_back(self, node: object, shell: Any) -> None:
         """Empty a shell that `show_old` has filled.
 
         Raises:
@@ -285,7 +285,7 @@ class Copier:
             return  # every part of it is set again
         shell.clear()
 
-    def _close(self, node: Any) -> None:
+    def _close(self, node: object) -> None:
         key = id(node)
         shell = self._shells.get(key)
         if key in self._shown:
@@ -389,7 +389,7 @@ def _contents(value: Any) -> list[Any]:
     return [value.state, value.args, *value.kwargs.values(), *value.listitems, *items]
 
 
-def _has_hash(value: Any) -> bool:
+def _has_hash(value: object) -> bool:
     try:
         hash(value)
     except TypeError:
@@ -422,7 +422,7 @@ def _object_views(array: Any) -> list[Any]:
     ]
 
 
-def _children(node: Any) -> Iterator[tuple[str, Any]]:
+def _children(node: object) -> Iterator[tuple[str, Any]]:
     """Yield the step and the value of every part that is itself a container."""
     for step, child in _steps(node):
         kind = type(child)
@@ -456,7 +456,7 @@ def _steps(node: Any) -> Iterator[tuple[str, Any]]:
                 yield "/".join(map(str, index)), view[index]
 
 
-def parts_of(node: Any) -> Iterator[tuple[str, Any]]:
+def parts_of(node: object) -> Iterator[tuple[str, Any]]:
     """Yield the step and the value of every part of a container that may be more than a scalar."""
     return _steps(node)
 
@@ -513,7 +513,7 @@ def has_no_arrays(values: Any) -> bool:
     return True
 
 
-def arrays_in(value: Any) -> Iterator[tuple[Any, Any, Any]]:
+def arrays_in(value: object) -> Iterator[tuple[Any, Any, Any]]:
     """Yield (container, key, array) of every array below a value, not entering records."""
     todo, seen = [value], set()
     while todo:
@@ -537,13 +537,13 @@ def arrays_in(value: Any) -> Iterator[tuple[Any, Any, Any]]:
 class _ReferencePatcher:
     """Changes all references to replaced values, in place."""
 
-    def __init__(self, swap: dict[int, tuple[Any, Any]]) -> None:
+    def __init__(self, swap: dict[int, tuple[object, object]]) -> None:
         self._swap = swap
         self._fixed: dict[int, tuple[Any, Any]] = {}  # id -> (old, rebuilt) tuples and frozensets
         self._seen: set[int] = set()
-        self._todo: list[Any] = []
+        self._todo: list[object] = []
 
-    def mend(self, root: Any) -> Any:
+    def mend(self, root: object) -> Any:
         """Return the root with all references below it changed."""
         root = self._of(root)
         while self._todo:
@@ -558,7 +558,7 @@ class _ReferencePatcher:
             value = found[1]
         return value
 
-    def _of(self, value: Any) -> Any:
+    def _of(self, value: object) -> Any:
         value = self._final(value)
         if type(value) in (tuple, frozenset):
             return self._immutable(value)
@@ -597,10 +597,10 @@ class _ReferencePatcher:
             self._fixed[id(top)] = (top, top if same else type(top)(items))
         return self._fixed[id(value)][1]
 
-    def _of_flat(self, item: Any) -> Any:
+    def _of_flat(self, item: object) -> Any:
         return item if type(item) in (tuple, frozenset) else self._of(item)
 
-    def _key(self, old: Any) -> Any:
+    def _key(self, old: object) -> Any:
         new = self._of(old)
         return new if _has_hash(new) else old
 

@@ -38,7 +38,16 @@ from persist.tree import (
     step_of,
 )
 
-__all__ = ["PackView", "PathMapping", "described", "is_array", "spending", "step_of"]
+__all__ = [
+    "PackView",
+    "PathMapping",
+    "described",
+    "is_array",
+    "is_series",
+    "shared_references",
+    "spending",
+    "step_of",
+]
 
 Steps = list[tuple[str, Any]]
 
@@ -86,7 +95,7 @@ def is_masked(value: Any) -> TypeGuard[np.ma.MaskedArray[Any, Any]]:
     return "numpy.ma" in sys.modules and isinstance(value, np.ma.MaskedArray)
 
 
-def is_array(value: Any) -> bool:
+def is_array(value: object) -> bool:
     """Whether a leaf is an array (a 0-d array is an array, a scalar is not)."""
     return isinstance(value, np.ndarray | LazyArray | array_module.array)
 
@@ -251,7 +260,7 @@ class PackView:
         """Return the leaf and the steps of a record as stored in the file, without the packs."""
         return self._record(record)
 
-    def key_seen(self, key: Any) -> Any:
+    def key_seen(self, key: object) -> Any:
         """Return a dict's key as the packs present it; an instance of a plain value as that value."""
         if isinstance(key, Record):
             seen = self.through(key)
@@ -262,7 +271,7 @@ class PackView:
             return key if is_deep(key) else tuple(map(self.key_seen, key))
         return key
 
-    def _dict(self, value: dict[Any, Any]) -> tuple[Any, Steps]:
+    def _dict(self, value: dict[object, object]) -> tuple[Any, Steps]:
         if all(type(key) in _PLAIN for key in value):
             return _dict(value)
         steps: Steps = []
@@ -386,7 +395,7 @@ def is_flat(value: dict[Any, Any]) -> bool:
     return {*map(type, value)} <= _PLAIN_KINDS
 
 
-def _dict(value: dict[Any, Any]) -> tuple[Any, Steps]:
+def _dict(value: dict[object, object]) -> tuple[Any, Steps]:
     steps = [(step_of(key), item) for key, item in value.items()]
     if isinstance(value, OrderedDict) and vars(value):
         # The versions of modules in a state dict (`_metadata`) are part of the structure.
@@ -902,7 +911,7 @@ class PathMapping(Mapping[str, Any]):
         return self._hoisted
 
 
-def _as_root(tree: Any, looker: PackView) -> Any:
+def _as_root(tree: object, looker: PackView) -> Any:
     """The root for naming: if its view has a value and parts, the value may get a name (`alone`)."""
     seen = looker.through(tree)
     if not isinstance(seen, View) or not seen.alone or seen.value is ABSENT:
@@ -956,6 +965,58 @@ def described(
     return structures
 
 
+def shared_references(tree: Any, looker: PackView, most: int) -> dict[str, str]:
+    """Return further paths to containers that are listed at their shortest path only.
+
+    Args:
+        tree: the tree.
+        looker: returns the leaf and the children of a value.
+        most: the largest number of references that are followed.
+
+    Returns:
+        Path of a reference -> the shortest path of what it refers to; of at most 1,000.
+    """
+    found: dict[str, str] = {}
+    top = _as_root(tree, looker)
+    level = [looker.through(top)]
+    above: dict[int, tuple[int, str]] = {}
+    entered, edges = {id(level[0])}, 0
+    empty: set[int] = set()  # sequences of plain values and the like, which are leaves
+    while level and edges < most and len(found) < _REFERENCES:
+        following = []
+        for holder in level:
+            for step, value in looker.look(holder)[1]:
+                edges += 1
+                if type(value) in _PLAIN_KINDS or id(value) in empty or _ends(value):
+                    continue
+                value = looker.through(value)
+                if isinstance(value, _SCALARS) or id(value) in empty:
+                    continue
+                if id(value) not in entered:
+                    if looker.look(value)[0] is not ABSENT:  # listed at every reference
+                        empty.add(id(value))
+                    entered.add(id(value))
+                    above[id(value)] = (id(holder), step)
+                    following.append(value)
+                elif len(found) < _REFERENCES:
+                    base = _spelled(above, id(holder))
+                    found[f"{base}/{step}" if base else step] = _spelled(above, id(value))
+        level = following
+    return found
+
+
+_REFERENCES = 1000
+
+
+def _spelled(above: dict[int, tuple[int, str]], key: int) -> str:
+    """The path of a container by the last steps to it and to those above it."""
+    steps: list[str] = []
+    while key in above:
+        key, step = above[key]
+        steps.append(step)
+    return "/".join(reversed(steps))
+
+
 def _path_of(parents: tuple[Any, str] | None) -> str:
     """The path of a linked list of parents; built on demand only, since paths may be long."""
     path: str | None = None
@@ -968,7 +1029,7 @@ def _path_of(parents: tuple[Any, str] | None) -> str:
     return path or ""
 
 
-def _free(taken: Mapping[str, Any], path: str) -> str:
+def _free(taken: Mapping[str, object], path: str) -> str:
     if path not in taken:
         return path
     number = 2

@@ -84,7 +84,7 @@ def _writers(file: File) -> str:
     return ", ".join(printable(f"{key} {value}") for key, value in file.writer.items())
 
 
-def tree_lines(tree: Any, looker: PackView, most: int = _LINES) -> list[str]:
+def tree_lines(tree: object, looker: PackView, most: int = _LINES) -> list[str]:
     """Return the tree as at most ``most`` indented lines, plus one that counts the rest.
 
     The lines are one budget: containers are cut only if the page would overflow, and then the
@@ -113,7 +113,7 @@ class _Node:
         self.size = 1
 
 
-def _nodes(tree: Any, looker: PackView, most: int) -> _Node:
+def _nodes(tree: object, looker: PackView, most: int) -> _Node:
     """Build the nodes of a tree level by level, from a bounded number of values."""
     root, below = _node("", tree, "", looker, {})
     made = [root]
@@ -223,7 +223,7 @@ def _shared(
     return list(zip(parts, shares, strict=True)), hidden
 
 
-def _compact(value: Any) -> str | None:
+def _compact(value: object) -> str | None:
     """One line for a list of plain values or of lists of them of one length; else None."""
     if isinstance(value, list | tuple):
         if value and all(_is_scalar(item) or isinstance(item, str | bytes) for item in value):
@@ -254,7 +254,7 @@ def _rows_text(value: Any) -> str | None:
     )
 
 
-def _first(items: list[Any]) -> str:
+def _first(items: list[object]) -> str:
     """The first values, as many as fit into a line."""
     shown: list[str] = []
     for item in items:
@@ -265,7 +265,7 @@ def _first(items: list[Any]) -> str:
     return ", ".join(shown)
 
 
-def _is_scalar(value: Any) -> bool:
+def _is_scalar(value: object) -> bool:
     return value is None or isinstance(value, bool | int | float | complex | np.number)
 
 
@@ -296,7 +296,7 @@ def _short_items(value: Any) -> str:
     return f"{left}{shown}{more}{right}"
 
 
-def _brief(item: Any) -> str:
+def _brief(item: object) -> str:
     """The text of a value in a list; floats have at most six digits."""
     if isinstance(item, float | np.floating) and len(repr(float(item))) > 8:
         return f"{float(item):.6g}"
@@ -414,7 +414,7 @@ def _values(array: Any) -> np.ndarray[Any, Any] | None:
     return np.asarray(array)
 
 
-def _number_text(item: Any) -> str:
+def _number_text(item: object) -> str:
     """The text of an element; floats have at most six digits."""
     if isinstance(item, np.floating):
         return (
@@ -464,7 +464,7 @@ def size_text(count: int) -> str:
     raise AssertionError("unreachable")
 
 
-def classes_of(tree: Any, looker: PackView, most: int = 100_000) -> Mapping[str, int]:
+def classes_of(tree: object, looker: PackView, most: int = 100_000) -> Mapping[str, int]:
     """Count the records of each class that no pack presents, among at most ``most`` values."""
     counts: Counter[str] = Counter()
     seen: set[int] = set()

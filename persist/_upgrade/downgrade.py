@@ -71,7 +71,7 @@ def downgrade_tree(
     versions: Mapping[str, int],
     registry: Registry,
     *,
-    is_bare: bool = False,
+    is_unversioned: bool = False,
     live: Callable[[Any, Callable[[Any], bool]], Any] | None = None,
     losses: list[str] | None = None,
 ) -> Any:
@@ -85,7 +85,7 @@ def downgrade_tree(
         tree: in the current layout; it is not changed.
         versions: schema name -> version; applies to subclasses too.
         registry: the registry to use.
-        is_bare: write no versions, and name classes by their import path, for a pickle that older
+        is_unversioned: write no versions, and name classes by their import path, for a pickle that older
             code without persist reads.
         live: replaces instances that steps made by records (`persist._objects.inert.Inert`).
         losses: the list to which what is lost is added, with the paths; None to leave that out.
@@ -101,7 +101,7 @@ def downgrade_tree(
         for path, text in lost_by(tree, older, registry, live=live):
             if not any(path == place or path.startswith(f"{place}/") for place in known):
                 losses.append(f"{path or 'the root'}: {text}")
-    return _downgraded(tree, versions, registry, is_bare, live, None)
+    return _downgraded(tree, versions, registry, is_unversioned, live, None)
 
 
 def _place(path: str, text: str) -> str:
@@ -114,7 +114,7 @@ def _downgraded(
     tree: Any,
     versions: Mapping[str, int],
     registry: Registry,
-    is_bare: bool,
+    is_unversioned: bool,
     live: Callable[[Any, Callable[[Any], bool]], Any] | None,
     reported: list[tuple[str, str]] | None,
 ) -> Any:
@@ -152,12 +152,12 @@ def _downgraded(
             if made is not record:
                 copier.replace(record, made)
                 copier.adopt(made)
-            if is_bare:
+            if is_unversioned:
                 made.version = None
             for fresh in copier.fresh(made.state):
                 copier.adopt(fresh)
                 todo.append((fresh, path))
-        if is_bare and schema is not None and schema.cls is not None:
+        if is_unversioned and schema is not None and schema.cls is not None:
             record.cls = Global(schema.cls.__module__, schema.cls.__qualname__)
     return copier.mended(result)
 
@@ -341,7 +341,7 @@ def _older_state(states: list[tuple[Any, int, Any]], case: InstanceUpgrade) -> A
         if id(part) not in versions:
             names = tuple(field.name for field in part.fields)
             layers.append(Layer(part.schema.name, version, "", INSIDE, names))
-        elif part.kind == FIELDS and isinstance(state, dict):
+        elif part.kind in (FIELDS, INSIDE) and isinstance(state, dict):
             layers.append(Layer(part.schema.name, version, "", FIELDS, tuple(state)))
             state = tuple(state.values())
         else:

@@ -183,7 +183,7 @@ class _TreeUpgrade:
     def _only_looks(self) -> bool:
         return self.dry and not self.is_rehearsal
 
-    def upgrade(self, tree: Any) -> Any:
+    def upgrade(self, tree: object) -> Any:
         try:
             result = self._copier.copy(tree)
         except PersistError as error:
@@ -330,7 +330,7 @@ class _TreeUpgrade:
             version=record.version,
             owners=lambda: self._owners(named, known),
         )
-        entry.courses = tuple(case.courses)
+        entry.version_paths = tuple(case.version_paths)
         self._refuse_guess(case)
         note = self._layout_note(record, known.schema, case)
         entry.note = entry.note or note
@@ -441,7 +441,7 @@ class _TreeUpgrade:
         if written is None:
             return ABSENT
         before, is_stamped = record.state, record.version is None and how != "envelope"
-        entry.courses = paths
+        entry.version_paths = paths
         self._note(entry, record, path)
         is_plain = has_no_arrays(state.values())
         if not is_plain:
@@ -526,7 +526,7 @@ class _TreeUpgrade:
     def _refuse_guess(self, case: InstanceUpgrade) -> None:
         if not self.strict:
             return
-        for path in case.courses:
+        for path in case.version_paths:
             if path.how.startswith("unstamped") and path.to > 1:
                 raise SchemaError(
                     f"the version of its state of {path.schema!r} is not known.",
@@ -578,11 +578,11 @@ class _TreeUpgrade:
                     self._take_in(getattr(record, name), path)
         return record
 
-    def _inert(self, value: Any) -> Any:
+    def _inert(self, value: object) -> Any:
         """The result of a step, with live instances replaced by records."""
         return value if self._live is None else self._live(value, self._copier.is_own)
 
-    def _instead(self, record: Record, value: Any, path: Callable[[], str]) -> Any:
+    def _instead(self, record: Record, value: object, path: Callable[[], str]) -> Any:
         """The value by which a migration replaced a record, itself upgraded."""
         value = self._inert(value)
         if isinstance(value, Record) and value is not record:
@@ -592,7 +592,7 @@ class _TreeUpgrade:
             self._take_in(value, path)
         return value
 
-    def _swapped(self, value: Any) -> Any:
+    def _swapped(self, value: object) -> Any:
         found = self._copier.replaced(value)
         return value if found is None else found
 
@@ -781,7 +781,7 @@ def plan(
 
 
 def rehearse(
-    tree: Any,
+    tree: object,
     registry: Registry | None = None,
     *,
     file: str | None = None,

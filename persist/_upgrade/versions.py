@@ -99,6 +99,7 @@ class TargetPart:
     kind: str
     fields: tuple[Field, ...] = ()
     transients: tuple[Field, ...] = ()
+    owns_private: bool = False  # see `Layout.private_owners`
 
     @property
     def names(self) -> set[str]:
@@ -144,8 +145,10 @@ def target_layout(schema: Schema, registry: Registry) -> TargetLayout:
         dropped = frozenset(field.name for field in part.transients)
         return TargetLayout([part], None, schema.fields is None, dropped)
     layout = registry.layout(schema.cls)
+    owners = layout.private_owners
     parts = [
-        TargetPart(part.schema, part.kind, part.fields, part.transients) for part in layout.parts
+        TargetPart(part.schema, part.kind, part.fields, part.transients, part in owners)
+        for part in layout.parts
     ]
     dropped = frozenset(
         {field.name for part in layout.parts for field in part.transients} | layout.resources.keys()
@@ -166,7 +169,7 @@ class _StatePart:
     schema: Schema | None = None
     part: TargetPart | None = None
     note: str = ""
-    course: VersionPath | None = None
+    version_path: VersionPath | None = None
     fingerprint: str = ""
     done: int = 0  # steps that compiled code has done already
     private: dict[str, Any] = attrs.field(factory=dict)  # of a base, out of an unversioned state
@@ -180,7 +183,7 @@ class _StatePart:
         return (
             bool(fingerprint)
             and fingerprint == self.fingerprint
-            and not (self.course is not None and self.course.steps)
+            and not (self.version_path is not None and self.version_path.steps)
         )
 
 
@@ -190,7 +193,7 @@ class InstanceUpgrade:
 
     Attributes:
         target: the layout to which it is upgraded.
-        courses: the version paths of its classes, base first.
+        version_paths: the version paths of its classes, base first.
         states: (part, state) of each part that has a state: a dict of fields, or a codec's state.
         extra: undeclared fields that are kept on request.
         unknown: names of undeclared fields.
@@ -201,7 +204,7 @@ class InstanceUpgrade:
     """
 
     target: TargetLayout
-    courses: list[VersionPath] = attrs.field(factory=list)
+    version_paths: list[VersionPath] = attrs.field(factory=list)
     states: list[tuple[TargetPart, Any]] = attrs.field(factory=list)
     extra: dict[Any, Any] = attrs.field(factory=dict)
     unknown: list[str] = attrs.field(factory=list)
@@ -223,11 +226,11 @@ class InstanceUpgrade:
     @property
     def is_migrated(self) -> bool:
         """True if there are steps."""
-        return any(course.steps for course in self.courses)
+        return any(path.steps for path in self.version_paths)
 
     def migrated(self, schema: str) -> bool:
         """True if there are steps of this schema."""
-        return any(course.steps for course in self.courses if course.schema == schema)
+        return any(path.steps for path in self.version_paths if path.schema == schema)
 
 
 def plan_instance(
@@ -270,8 +273,8 @@ def plan_instance(
         case.added = _added(case, registry)
     for piece in (*case.pieces, *case.added):
         if piece.schema is not None:
-            piece.course = _course(piece, registry)
-            case.courses.append(piece.course)
+            piece.version_path = _version_path(piece, registry)
+            case.version_paths.append(piece.version_path)
     return case
 
 
@@ -324,7 +327,7 @@ def stamped_entries(state: Any, target: TargetLayout, registry: Registry) -> dic
     return {key: state[key] for key in keys if key in state}
 
 
-def _course(piece: _StatePart, registry: Registry) -> VersionPath:
+def _version_path(piece: _StatePart, registry: Registry) -> VersionPath:
     schema = piece.schema
     assert schema is not None
     if piece.version > schema.version:
@@ -382,9 +385,31 @@ def _enveloped(envelope: Envelope, target: TargetLayout, registry: Registry) -> 
     for piece in own:
         piece.part = parts.get(piece.name)
         piece.schema = piece.part.schema if piece.part else registry.schema_for(piece.name)
+        if piece.part is not None and piece.part.owns_private and piece.kind == FIELDS:
+            piece.kind, piece.value, piece.private = INSIDE, None, piece.value
         if piece.kind == INSIDE and not _heir_has_dict(own, piece):
             piece.note = "inside the state of a subclass"
+    _give_private(own, target, registry)
     return pieces
+
+
+def _give_private(pieces: list[_StatePart], target: TargetLayout, registry: Registry) -> None:
+    """Give private fields of bases, which the state of the instance's own class has, to the bases."""
+    leaf = pieces[-1] if pieces else None
+    bases = {
+        piece.name: piece for piece in pieces if piece.part is not None and piece.part.owns_private
+    }
+    if (
+        leaf is None
+        or not bases
+        or type(leaf.value) is not dict
+        or not has_private_names(leaf.value)
+    ):
+        return
+    owners = [one for one in _private_owners(target, registry, tuple) if one[0] in bases]
+    leaf.value, private = split_private(leaf.value, owners)
+    for name, fields in private.items():
+        bases[name].private = {**fields, **bases[name].private}
 
 
 def _refuse_other(
@@ -452,7 +477,8 @@ def _bare(
         set()
     )  # private fields of the instance's own class: no base's stamp sees them
     if isinstance(value, dict) and has_private_names(value):
-        if version is None and all(part.kind == FIELDS for part in target.parts):
+        has_fields = all(part.kind == FIELDS or part.owns_private for part in target.parts)
+        if version is None and has_fields:
             value, private = split_private(value, _private_owners(target, registry, owners))
             leaf = private.pop(target.leaf.schema.name, {})
             value.update(leaf)
@@ -536,7 +562,7 @@ def run_steps(
     case: InstanceUpgrade,
     *,
     record: Record | None = None,
-    memo: dict[Any, Any] | None = None,
+    memo: dict[object, object] | None = None,
     unknown: str = "warn",
 ) -> InstanceUpgrade:
     """Do the steps of a case that was surveyed, and sort the fields to their classes.
@@ -557,7 +583,7 @@ def run_steps(
     for piece in pieces:
         if piece.kind == INSIDE:
             subclass = _heir_of(pieces, piece)
-            if subclass is not None and piece.course is not None and piece.course.steps:
+            if subclass is not None and piece.version_path is not None and piece.version_path.steps:
                 subclass.value = _run_shared(piece, subclass.value, pieces, memo)
             continue
         if piece.part is None and piece is not pieces[-1]:
@@ -568,8 +594,8 @@ def run_steps(
         if (
             inside
             and isinstance(piece.value, dict)
-            and piece.course is not None
-            and piece.course.steps
+            and piece.version_path is not None
+            and piece.version_path.steps
         ):
             result = _run_shared(piece, piece.value, pieces, memo, record, case)
         else:
@@ -590,7 +616,7 @@ def _run(
     piece: _StatePart, record: Record | None, memo: dict[Any, Any], case: InstanceUpgrade
 ) -> Any:
     state = piece.value
-    steps = () if piece.course is None else piece.course.steps
+    steps = () if piece.version_path is None else piece.version_path.steps
     if not steps:
         return state
     if not piece.done and type(state) is dict:
@@ -637,7 +663,7 @@ def _looked_at(step: Migration, result: Any, record: Record | None) -> Any:
     return result
 
 
-def failed(step: Migration, state: Any, error: Exception) -> MigrationFailedError:
+def failed(step: Migration, state: object, error: Exception) -> MigrationFailedError:
     """Return the error for a step that raised."""
     return MigrationFailedError(
         f"the step {step} failed: {_said(error)}.",
@@ -721,7 +747,7 @@ class _Watched(dict[Any, Any]):
         self.seen.add(key)
         return self._moved[key] if self._is_moved(key) else super().get(key, default)
 
-    def pop(self, key: Any, *default: Any) -> Any:
+    def pop(self, key: object, *default: object) -> Any:
         self.seen.add(key)
         if self._is_moved(key):
             return self._moved.pop(key)
@@ -763,8 +789,8 @@ def _run_shared(
     moved = {name: rest[name] for name in _reached(piece, pieces) if name in rest}
     reach = frozenset(moved)
     is_leaf = piece is pieces[-1]
-    assert piece.course is not None
-    for step in piece.course.steps:
+    assert piece.version_path is not None
+    for step in piece.version_path.steps:
         if not isinstance(mine, dict):
             mine = _step(step, mine, record, memo)
             continue
@@ -830,7 +856,7 @@ def _shares(
 def _reached(piece: _StatePart, pieces: list[_StatePart]) -> Iterator[str]:
     """The fields of other classes that the steps of one find by name: of classes without steps."""
     for other in pieces:
-        is_done = other.course is None or not other.course.steps
+        is_done = other.version_path is None or not other.version_path.steps
         if other is not piece and other.part is not None and is_done:
             yield from (name for name in other.part.names if name not in pieces[-1].hides)
 
@@ -838,13 +864,13 @@ def _reached(piece: _StatePart, pieces: list[_StatePart]) -> Iterator[str]:
 def _hidden_text(names: list[Any], piece: _StatePart, pieces: list[_StatePart]) -> str:
     """What to do about fields that the steps of a class do not find, since another has them now."""
     for other in pieces:
-        if other is not piece and other.part is not None and other.course is not None:
+        if other is not piece and other.part is not None and other.version_path is not None:
             own = [str(name) for name in names if name in other.part.names]
-            if own and other.course.steps:
+            if own and other.version_path.steps:
                 return (
                     f" {', '.join(own)} belong to {other.name!r} today, whose steps get them first, as the "
                     f"file has them: convert them there, with persist.migration({other.name!r}, "
-                    f"{other.course.found}, ...), and not in the steps of {piece.name!r}."
+                    f"{other.version_path.found}, ...), and not in the steps of {piece.name!r}."
                 )
     return ""
 
@@ -870,6 +896,8 @@ def _sort(case: InstanceUpgrade, unknown: str) -> None:
     found: list[tuple[TargetPart, dict[Any, Any]]] = []
     for part in target.parts:
         if part.kind == INSIDE:
+            if part.owns_private and private.get(part.schema.name):
+                case.states.append((part, private[part.schema.name]))
             continue
         piece = own.get(part.schema.name)
         if part.kind == CODEC:
@@ -941,7 +969,7 @@ def _of_codec(piece: _StatePart, case: InstanceUpgrade) -> Any:
     return {k: item for k, item in piece.value.items() if not _is_for_stamp(k, item, case)}
 
 
-def _named(value: Any, part: TargetPart, case: InstanceUpgrade) -> dict[Any, Any]:
+def _named(value: object, part: TargetPart, case: InstanceUpgrade) -> dict[Any, Any]:
     """A state as a dict; a tuple is accepted if attrs or a dataclass wrote it by position."""
     if isinstance(value, dict):
         return value
@@ -956,7 +984,7 @@ def _named(value: Any, part: TargetPart, case: InstanceUpgrade) -> dict[Any, Any
         return dict(zip(positions, value, strict=True))
     count = f" of {len(value)}" if isinstance(value, tuple | list) else ""
     version = next(
-        (course.found for course in case.courses if course.schema == part.schema.name), 1
+        (path.found for path in case.version_paths if path.schema == part.schema.name), 1
     )
     listed = ", ".join(names) or "not declared"
     raise SchemaError(
@@ -978,7 +1006,9 @@ def _positions(cls: type | None) -> list[str] | None:
 
 
 def _refuse_missing(
-    case: InstanceUpgrade, found: list[tuple[TargetPart, dict[Any, Any]]], undeclared: list[str]
+    case: InstanceUpgrade,
+    found: list[tuple[TargetPart, dict[object, object]]],
+    undeclared: list[str],
 ) -> None:
     gaps = {piece.name for piece in case.pieces if piece.knows_its_gaps}
     for part, fields in found:

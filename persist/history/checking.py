@@ -57,7 +57,7 @@ class Finding:
             lines.append(f"  {self.remedy}")
         return "\n".join(lines)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return it as plain values."""
         return {**attrs.asdict(self), "differences": list(self.differences)}
 
@@ -103,7 +103,7 @@ class Result:
         )  # fmt: skip
         return "\n".join([*lines, f"{count}{files}: {said}"])
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return it as plain values."""
         return {
             "ok": self.is_ok,
@@ -165,7 +165,7 @@ def check(
     return result
 
 
-def _rank(finding: Finding) -> tuple[Any, ...]:
+def _rank(finding: Finding) -> tuple[object, ...]:
     """Errors first, and causes before what follows from them."""
     kinds = ("changed", "unlocked", "back", "gone", "gap", "golden", "uncovered")
     place = kinds.index(finding.kind) if finding.kind in kinds else 0

@@ -63,7 +63,7 @@ def mermaid_of_plan(plan: Plan) -> str:
     for entry in plan:
         states = " → ".join(
             f"{route.schema} {route.found}" + "".join(f" → {step.to}" for step in route.steps)
-            for route in entry.courses
+            for route in entry.version_paths
         )
         problem = f"cannot: {entry.problem.what}" if entry.problem is not None else ""
         what = problem or states or ("stays a record" if entry.is_opaque else "a plain value")

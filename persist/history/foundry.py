@@ -85,7 +85,7 @@ def _recipe(project: Project, name: str) -> dict[str, Any]:
     return recipe
 
 
-def _environment(folder: Path, recipe: dict[str, Any], name: str) -> str:
+def _environment(folder: Path, recipe: dict[str, object], name: str) -> str:
     wanted = recipe.get("python")
     if wanted is None:
         venv.EnvBuilder(with_pip=bool(recipe.get("install"))).create(folder)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import hashlib
 import os
-from typing import Any
 
 import attrs
 
@@ -129,7 +128,7 @@ def source_hash(step: Migration) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
-def _function_text(function: Any) -> str:
+def _function_text(function: object) -> str:
     tree = source_of(function)
     if tree is not None and hasattr(tree, "args") and hasattr(tree, "body"):
         return normalised(tree)  # type: ignore[arg-type]

@@ -50,6 +50,7 @@ class Project:
         release: of the package, where it is known.
         laws: whether the pytest plugin runs the laws.
         recipes: of the foundry, by name.
+        is_imported: whether the modules have been imported.
     """
 
     folder: Path
@@ -61,7 +62,7 @@ class Project:
     reuse: frozenset[str] = frozenset()
     release: str = ""
     laws: bool = False
-    recipes: dict[str, Any] = attrs.field(factory=dict)
+    recipes: dict[str, object] = attrs.field(factory=dict)
     is_imported: bool = False
 
     def load(self) -> Registry:

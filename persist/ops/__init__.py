@@ -203,7 +203,7 @@ class unpack(Op):  # noqa: N801 - a verb, as it is used
     def __init__(self, *names: str) -> None:
         self.names = distinct(names)
 
-    def apply(self, state: Any, memo: Memo | None = None) -> Any:
+    def apply(self, state: object, memo: Memo | None = None) -> Any:
         if not isinstance(state, tuple | list):
             raise UnfitStateError(f"the state is a {type(state).__name__}, not a bare tuple")
         if len(state) != len(self.names):
@@ -216,7 +216,7 @@ class unpack(Op):  # noqa: N801 - a verb, as it is used
     def inverse(self) -> Op:
         return pack(*self.names)
 
-    def losses(self, state: Any) -> list[str]:
+    def losses(self, state: object) -> list[str]:
         return extra(state, self.names)
 
     def columns(self, columns: Columns, count: int) -> Columns:
@@ -269,7 +269,7 @@ class rename(Op):  # noqa: N801
                 raise TypeError("rename() takes an old name and a new one, or a dict of them.")
             old = {old: new}
         self.given = dict(old)
-        self.names = {one: _beside(one, other) for one, other in old.items()}
+        self.names = {one: _sibling_name(one, other) for one, other in old.items()}
         self.optional = optional
         for one, other in self.names.items():
             if split_last(one)[1].count("*") != split_last(other)[1].count("*"):
@@ -321,7 +321,7 @@ class rename(Op):  # noqa: N801
                 get(holder, last, old)
 
     def _deep_moves(
-        self, holders: list[Any], old: str, new: str, memo: Memo | None
+        self, holders: list[object], old: str, new: str, memo: Memo | None
     ) -> Iterator[tuple[Any, Any, Any]]:
         """The same at every depth, where most of what there is has no such field."""
         last, target = split_last(old)[1], split_last(new)[1]
@@ -358,7 +358,7 @@ class rename(Op):  # noqa: N801
         return f"rename({pairs}{', optional' if self.optional else ''})"
 
 
-def _beside(old: str, new: str) -> str:
+def _sibling_name(old: str, new: str) -> str:
     """A new name that is one step lies where the old one does."""
     way = split_last(old)[0]
     there = split_last(new)[0]
@@ -380,7 +380,7 @@ class add(Op):  # noqa: N801
     def __init__(
         self,
         name: str,
-        value: Any = ABSENT,
+        value: object = ABSENT,
         *,
         factory: Callable[[], Any] | None = None,
         computed: Callable[[Any], Any] | None = None,
@@ -468,7 +468,7 @@ class drop(Op):  # noqa: N801
     def __init__(
         self,
         *names: str,
-        default: Any = ABSENT,
+        default: object = ABSENT,
         factory: Callable[[], Any] | None = None,
         computed: Callable[[Any], Any] | None = None,
         optional: bool = False,
@@ -494,7 +494,7 @@ class drop(Op):  # noqa: N801
                     get(holder, key, name)
         return state
 
-    def _done(self, holder: Any, name: str, memo: Memo | None) -> bool:
+    def _done(self, holder: object, name: str, memo: Memo | None) -> bool:
         return memo is not None and (id(self), name, id(holder)) in memo
 
     def inverse(self) -> Op:
@@ -602,10 +602,10 @@ class convert(_Value):  # noqa: N801
         self.back = inverse
         self.column = column
 
-    def turn(self, value: Any) -> Any:
+    def turn(self, value: object) -> Any:
         return self.function(value)
 
-    def turn_column(self, column: Any) -> Any:
+    def turn_column(self, column: object) -> Any:
         return self.column(column) if self.column is not None else super().turn_column(column)
 
     def inverse(self) -> Op:
@@ -803,7 +803,7 @@ class split(Op):  # noqa: N801
                 holder[name] = part
         return state
 
-    def _parts(self, array: Any, value: Any, memo: Memo | None) -> list[Any]:
+    def _parts(self, array: Any, value: object, memo: Memo | None) -> list[Any]:
         key = (id(self), "value", id(value))
         if memo is not None and key in memo:
             parts: list[Any] = memo[key][1]
@@ -1071,9 +1071,9 @@ class replace(_Value):  # noqa: N801
     def __init__(
         self,
         name: str,
-        pairs: Mapping[Any, Any] | Iterable[tuple[Any, Any]],
+        pairs: Mapping[Any, Any] | Iterable[tuple[object, object]],
         *,
-        otherwise: Any = ABSENT,
+        otherwise: object = ABSENT,
         optional: bool = False,
     ) -> None:
         super().__init__(name, optional=optional)

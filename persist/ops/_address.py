@@ -89,7 +89,7 @@ def unreachable(holder: Any, name: str) -> UnfitStateError:
     )
 
 
-def holders_at(state: Any, way: list[str]) -> list[Any]:
+def holders_at(state: object, way: list[str]) -> list[object]:
     """Return everything that steps lead to.
 
     Raises:
@@ -110,19 +110,19 @@ def holders_at(state: Any, way: list[str]) -> list[Any]:
     return holders
 
 
-def _items_below(holder: Any, step: str) -> list[Any]:
+def _items_below(holder: Any, step: str) -> list[object]:
     keys = keys_of(holder) if step == "*" else [key_of(holder, step)]
     items = [holder[key] for key in keys]
     return [item for item in items if isinstance(item, list | dict | Record | tuple)]
 
 
-def _has_step(holder: Any, step: str) -> bool:
+def _has_step(holder: object, step: str) -> bool:
     if isinstance(_fields(holder), list | tuple):
         return step.lstrip("-").isdigit() and has(holder, int(step))
     return step in _fields(holder)
 
 
-def _all_below(holders: list[Any]) -> list[Any]:
+def _all_below(holders: list[object]) -> list[object]:
     """These and everything in them that holds something, each once."""
     found: dict[int, Any] = {}
     stack = list(reversed(holders))
@@ -135,11 +135,11 @@ def _all_below(holders: list[Any]) -> list[Any]:
     return list(found.values())
 
 
-def _fields(holder: Any) -> Any:
+def _fields(holder: object) -> Any:
     return holder.fields() if isinstance(holder, Record) else holder
 
 
-def keys_of(holder: Any) -> list[Any]:
+def keys_of(holder: object) -> list[Any]:
     """Return the keys of everything that a holder holds."""
     fields = _fields(holder)
     if isinstance(fields, Mapping):
@@ -147,7 +147,7 @@ def keys_of(holder: Any) -> list[Any]:
     return list(range(len(fields))) if isinstance(fields, list | tuple) else []
 
 
-def key_of(holder: Any, step: str) -> Any:
+def key_of(holder: object, step: str) -> Any:
     """Return the key that a step of a name means: an index in a list."""
     if isinstance(_fields(holder), list | tuple):
         if not step.lstrip("-").isdigit():
@@ -156,7 +156,7 @@ def key_of(holder: Any, step: str) -> Any:
     return step
 
 
-def _items(holder: Any, step: str, inside: str) -> Iterator[Any]:
+def _items(holder: object, step: str, inside: str) -> Iterator[object]:
     keys = keys_of(holder) if step == "*" else [key_of(holder, step)]
     for key in keys:
         item = get(holder, key, inside)
@@ -189,13 +189,13 @@ def get(holder: Any, key: Any, name: str) -> Any:
     return holder[key]
 
 
-def listing(holder: Any) -> str:
+def listing(holder: object) -> str:
     """Return the keys of a holder, for a message."""
     keys = [str(key) for key in keys_of(holder)]
     return ", ".join(keys[:20]) + (" ..." if len(keys) > 20 else "") if keys else "none"
 
 
-def put(holder: Any, key: Any, value: Any, name: str) -> None:
+def put(holder: object, key: Any, value: Any, name: str) -> None:
     """Set what a holder has under a key."""
     if isinstance(holder, tuple):
         raise UnfitStateError(
@@ -208,12 +208,12 @@ def put(holder: Any, key: Any, value: Any, name: str) -> None:
     holder[key] = value
 
 
-def whole(value: Any) -> Any:
+def whole(value: object) -> Any:
     """Return a value, read if it is a promise of an array."""
     return value.read() if isinstance(value, LazyArray) else value
 
 
-def is_new(op: Any, holder: Any, name: Any, memo: dict[Any, Any]) -> bool:
+def is_new(op: object, holder: object, name: Any, memo: dict[object, object]) -> bool:
     """Whether a step has not been at a place yet, in this run; it is noted."""
     key = (id(op), name, id(holder))
     if key in memo:
@@ -266,7 +266,7 @@ def distinct(names: Iterable[str]) -> tuple[str, ...]:
     return listed
 
 
-def extra(state: Any, names: Iterable[str]) -> list[str]:
+def extra(state: object, names: Iterable[str]) -> list[str]:
     """Return what a state has in addition to these fields."""
     if not isinstance(state, Mapping):
         return []
@@ -278,12 +278,12 @@ def quoted(names: Iterable[str]) -> str:
     return ", ".join(repr(name) for name in names)
 
 
-def name_of(function: Any) -> str:
+def name_of(function: object) -> str:
     """Return a function's name, for a plan."""
     return str(getattr(function, "__qualname__", repr(function)))
 
 
-def short(value: Any) -> str:
+def short(value: object) -> str:
     """Return a value in a few words."""
     if isinstance(value, np.ndarray | LazyArray) and value.size > 4:
         return f"{value.dtype} array {value.shape}"

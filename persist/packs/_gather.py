@@ -20,7 +20,7 @@ from persist.errors import PackWarning, SchemaError
 from persist.packs import _renames
 from persist.registry import Registry
 
-__all__ = ["gather", "written_by"]
+__all__ = ["gather", "module_of", "written_by"]
 
 _ALWAYS = ("python2",)  # any file may hold names of Python 2's standard library
 
@@ -89,6 +89,11 @@ def _tops(names: Iterable[str]) -> set[str]:
     return {name.partition(".")[0] for name in names}
 
 
+def module_of(library: str) -> Any:
+    """Return the module of an installed pack, or None."""
+    return _module(library)
+
+
 @functools.cache
 def _module(library: str) -> Any:
     """Return the module of an installed pack, or None."""
@@ -135,7 +140,9 @@ def _installed() -> dict[str, tuple[str, Callable[[], Any]]]:
         shipped = importlib.import_module("persist.migrations")
     except ModuleNotFoundError:
         shipped = None
-    for library in modules_in(getattr(shipped, "__path__", ())):
+    # A large pack is a package: its modules are listed as `library.module`.
+    modules = modules_in(getattr(shipped, "__path__", ()))
+    for library in dict.fromkeys(name.partition(".")[0] for name in modules):
         if not library.startswith("_"):
             name = f"persist.migrations.{library}"
             result[library] = (name, functools.partial(importlib.import_module, name))

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import IO, Any, ClassVar, NamedTuple
 
-from persist._wire.base.source import Limits, Source
+from persist._wire.base.source import Cursor, Limits, Source, open_source
 
-__all__ = ["Content", "Limits", "Options", "Reader", "Source"]
+__all__ = ["Content", "Cursor", "Limits", "Options", "Reader", "Source", "open_source"]
 
 
 class Options(NamedTuple):
@@ -130,6 +130,7 @@ class Reader:
         writes: whether `write` is implemented.
         is_flat: whether `write` accepts only arrays by name.
         is_pickle: whether `write` accepts live objects, which pickle themselves.
+        is_model: whether `write` accepts only a living model of Keras.
         is_many: whether the source is a folder of files that can each be opened on
             its own as well.
     """
@@ -142,6 +143,7 @@ class Reader:
     writes: ClassVar[bool] = False
     is_flat: ClassVar[bool] = False
     is_pickle: ClassVar[bool] = False
+    is_model: ClassVar[bool] = False
     is_many: ClassVar[bool] = False
 
     def claims(self, source: Source) -> str | None:

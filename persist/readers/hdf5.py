@@ -19,7 +19,7 @@ Gives       Groups as dicts, datasets as arrays. Attributes are keys too:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from persist._wire.base.source import Source
 from persist._wire.hdf5.signature import begins_at
@@ -36,6 +36,8 @@ class Hdf5Reader(Reader):
 
     name = "hdf5"
     suffixes = (".h5", ".hdf5", ".hdf", ".he5", ".h5ad", ".nc4")
+    writes = True
+    is_flat = True
 
     def claims(self, source: Source) -> str | None:
         begin = begins_at(source)
@@ -57,6 +59,22 @@ class Hdf5Reader(Reader):
         for path, name, value in values:
             _add_attribute(walk, path, name, value)
         return content
+
+    def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
+        """Write each array as a dataset under its path, with h5py.
+
+        The arrays of a ``.keras`` archive become a ``.weights.h5`` of Keras 3, since their paths are
+        those of such a file.
+
+        Raises:
+            FormatError: HDF5 cannot hold an array.
+            MissingExtraError: h5py is not installed.
+        """
+        if options:
+            raise TypeError(f"hdf5 knows no option {sorted(options)[0]!r}")
+        from persist._wire.hdf5.writing import write_arrays
+
+        write_arrays(tree, target)
 
 
 _TABLES = ("", "PYTABLES_FORMAT_VERSION")

@@ -17,7 +17,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 import attrs
 import numpy as np
@@ -57,6 +57,9 @@ from persist.registry._releases import (
 from persist.schema import DECLARED, Declared, Layout, Schema, dotted, read_layout, said_fields
 from persist.tree import ABSENT
 
+if TYPE_CHECKING:
+    from persist.typing import LayoutPolicy, UnknownFields
+
 __all__ = [
     "Alias",
     "Migration",
@@ -76,6 +79,10 @@ __all__ = [
 Plain = Callable[[Any, Any], Any]
 _T = TypeVar("_T")
 _F = TypeVar("_F", bound=Callable[..., Any])
+_C = TypeVar("_C", bound=type | str)
+_P = ParamSpec("_P")
+_PlainFunction = TypeVar("_PlainFunction", bound=Plain)
+_StampFunction = TypeVar("_StampFunction", bound=Callable[[Any], int | str | bytes | None])
 
 _latest: weakref.WeakValueDictionary[str, Registry] = weakref.WeakValueDictionary()
 
@@ -101,7 +108,7 @@ class Registry:
         self._prefixes: dict[str, Alias] = {}
         self._migrations: dict[str, dict[tuple[int, int], Migration]] = {}
         self._stamps: dict[str, tuple[Stamp, ...]] = {}
-        self._constants: dict[str, Any] = {}
+        self._constants: dict[str, object] = {}
         self._pure: dict[str, Schema] = {}  # schemas without a class
         self._enums: dict[str, weakref.ref[Any]] = {}  # dotted name or schema's name -> enum
         self._enum_names: weakref.WeakKeyDictionary[type, str] = weakref.WeakKeyDictionary()
@@ -117,7 +124,7 @@ class Registry:
         # Two classes of one schema's name: the error, the class that has it, the one that wants it.
         self._disputes: list[tuple[SchemaError, weakref.ref[type], weakref.ref[type]]] = []
         self._ways: dict[tuple[str, int, int], tuple[tuple[Any, ...], list[Migration]]] = {}
-        self._adapters: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
+        self._adapters: weakref.WeakKeyDictionary[type, object] = weakref.WeakKeyDictionary()
         self._supported: dict[str, Supported] = {}
         self._alias_places: dict[str, tuple[tuple[str, Origin], ...]] = {}
         self._releases: dict[str, dict[int, Released]] = {}  # schema -> version -> its releases
@@ -125,7 +132,7 @@ class Registry:
         self._recorded: dict[str, str] = {}  # package -> release that a file was written with
         # The treatment of a file whose layout differs from the current one at the same version: "error", "warn"
         # or "ignore"; None leaves it to the parents, and to "error" in the end.
-        self.layout_policy: str | None = None
+        self.layout_policy: LayoutPolicy | None = None
 
         _latest[name] = self
 
@@ -151,18 +158,18 @@ class Registry:
     def __copy__(self) -> Registry:
         return self
 
-    def __deepcopy__(self, memo: Any) -> Registry:
+    def __deepcopy__(self, memo: object) -> Registry:
         return self
 
     # How foreign classes look.
 
-    def plain(self, *qualnames: str) -> Callable[[Plain], Plain]:
+    def plain(self, *qualnames: str) -> Callable[[_PlainFunction], _PlainFunction]:
         """Declare how records of these classes look: ``f(record, looker)``.
 
         A name that ends in ``.*`` matches all names with that prefix that have no exact entry.
         """
 
-        def register(function: Plain) -> Plain:
+        def register(function: _PlainFunction) -> _PlainFunction:
             with self._changing():
                 for qualname in qualnames:
                     self._plain[qualname] = function
@@ -170,7 +177,7 @@ class Registry:
 
         return register
 
-    def plain_like(self, function: Plain) -> Plain:
+    def plain_like(self, function: _PlainFunction) -> _PlainFunction:
         """Register a function that recognises records of unknown classes; it returns None for others."""
         with self._changing():
             self._plain_like = [*self._plain_like, function]
@@ -210,7 +217,8 @@ class Registry:
         the file names.
 
         Args:
-            qualnames: current dotted names of classes, or of functions that pickles call.
+            qualnames: current dotted names of classes, or of functions that pickles call; ``lab.*`` for
+                all with that prefix that have no entry of their own.
             library: the import name of the package that must be installed.
             takes_names: names of classes inside may stay names; the function knows what they mean.
         """
@@ -235,10 +243,14 @@ class Registry:
 
     def rebuild_for(self, qualname: str) -> Rebuild | None:
         """Return how objects of a class are made, if its library is installed; else None."""
+        names = [qualname]
+        while "." in names[-1].removesuffix(".*"):
+            names.append(f"{names[-1].removesuffix('.*').rpartition('.')[0]}.*")
         for registry in self._line():
-            found = registry._rebuilds.get(qualname)
-            if found is not None:
-                return found if is_installed(found.library) else None
+            for name in names:
+                found = registry._rebuilds.get(name)
+                if found is not None:
+                    return found if is_installed(found.library) else None
         return None
 
     def importable_for(self, qualname: str) -> Importable | None:
@@ -284,13 +296,13 @@ class Registry:
 
     def register(
         self,
-        cls: type | str,
+        cls: _C,
         *,
         version: int = 1,
         fields: Iterable[Any] | None = None,
         schema: str | None = None,
         release: str = "",
-    ) -> Any:
+    ) -> _C:
         """Declare the state of a class that cannot, or must not, inherit `Versioned`.
 
         An enum has no state: its members are saved by name, under the name of the schema. A member
@@ -312,7 +324,8 @@ class Registry:
         """
         _check_version(version, cls if isinstance(cls, str) else dotted(cls))
         if isinstance(cls, enum.EnumMeta):
-            return self._register_enum(cls, version, fields, schema)
+            self._register_enum(cls, version, fields, schema)
+            return cls
         if release:
             name = schema or (cls if isinstance(cls, str) else dotted(cls))
             self._add_released(name, version, release, call_site("<releases>", __file__))
@@ -332,7 +345,7 @@ class Registry:
 
     def _register_enum(
         self, cls: enum.EnumMeta, version: int, fields: Iterable[Any] | None, schema: str | None
-    ) -> Any:
+    ) -> None:
         if version != 1 or fields is not None:
             raise SchemaError(
                 f"the class {dotted(cls)} is an enum: its members are saved by name, and have no "
@@ -347,7 +360,6 @@ class Registry:
             names = {schema or dotted(cls), dotted(cls)}
             self._enums = {**self._enums, **dict.fromkeys(names, reference)}
             self._enum_names[cls] = schema or dotted(cls)
-        return cls
 
     def _enum_for(self, name: str) -> Any:
         """Return the registered enum of a schema's name or a current dotted name, or None."""
@@ -597,6 +609,12 @@ class Registry:
 
     # Migrations.
 
+    @overload
+    def migration(
+        self, schema: type | str, version: int, *, to: int | None = None, release: str = ""
+    ) -> Callable[[Callable[_P, _T]], Migration[_P, _T]]: ...
+
+    @overload
     def migration(
         self,
         schema: type | str,
@@ -604,7 +622,16 @@ class Registry:
         *ops: _ops.Op,
         to: int | None = None,
         release: str = "",
-    ) -> Any:
+    ) -> Migration: ...
+
+    def migration(
+        self,
+        schema: type | str,
+        version: int,
+        *ops: _ops.Op,
+        to: int | None = None,
+        release: str = "",
+    ) -> Migration | Callable[[Callable[_P, _T]], Migration[_P, _T]]:
         """Register one step of a schema: a decorated function, or ready-made steps.
 
         The function takes the older state (a dict of fields, or whatever the
@@ -648,7 +675,7 @@ class Registry:
             origin = call_site(f"<steps of {name} {version}→{to}>", __file__)
             return self._add(Migration(name, version, to, None, ops, origin))
 
-        def decorate(function: Callable[..., Any]) -> Migration:
+        def decorate(function: Callable[_P, _T]) -> Migration[_P, _T]:
             written = function.function if isinstance(function, Migration) else function
             if written is None or not callable(written):
                 raise TypeError(f"{function!r} is no function.")
@@ -656,7 +683,7 @@ class Registry:
 
         return decorate
 
-    def _add(self, step: Migration) -> Migration:
+    def _add(self, step: Migration[_P, _T]) -> Migration[_P, _T]:
         with self._changing():
             known = self._migrations.get(step.schema, {})
             other = known.get((step.start, step.to))
@@ -745,6 +772,17 @@ class Registry:
 
     # Stamps.
 
+    @overload
+    def stamp(
+        self, schema: type | str, key: None = None
+    ) -> Callable[[_StampFunction], _StampFunction]: ...
+
+    @overload
+    def stamp(self, schema: type | str, key: str) -> None: ...
+
+    @overload
+    def stamp(self, schema: type | str, *, version: int, release: str) -> None: ...
+
     def stamp(
         self,
         schema: type | str,
@@ -752,7 +790,7 @@ class Registry:
         *,
         version: int | None = None,
         release: str = "",
-    ) -> Any:
+    ) -> Callable[[_StampFunction], _StampFunction] | None:
         """Register how the version of a state that bears none is known.
 
         The function takes the state and returns a version, or None: "not mine". Where the releases of
@@ -781,7 +819,7 @@ class Registry:
             self._add_stamp(Stamp(name, lambda state: _keyed(state, key), origin, key))
             return None
 
-        def decorate(function: Callable[[Any], int | None]) -> Callable[[Any], int | None]:
+        def decorate(function: _StampFunction) -> _StampFunction:
             self._add_stamp(Stamp(name, function, origin_of(function)))
             return function
 
@@ -967,7 +1005,13 @@ class Registry:
         return found[0]
 
     def upgrade(
-        self, state: Any, cls: type[_T], *, assume_version: int | None = None, **options: Any
+        self,
+        state: Any,
+        cls: type[_T],
+        *,
+        assume_version: int | None = None,
+        unknown: UnknownFields = "warn",
+        strict: bool = False,
     ) -> _T:
         """Make an instance of a declared class of a value that bears no class.
 
@@ -978,19 +1022,21 @@ class Registry:
             state: a dict, tuple, list, array: whatever an older version had as its state.
             cls: a declared class.
             assume_version: the version of a state of which no stamp knows it.
-            options: ``unknown`` and ``strict``, as for `persist.load`.
+            unknown, strict: as for `persist.load`.
 
         Raises:
             SchemaError: the state cannot be upgraded, or is not valid.
         """
         # Building is far above a registry, which is data: it is found when it is wanted.
         loading = importlib.import_module("persist._api.load")
-        made: _T = loading.upgraded_state(state, cls, self, assume_version, **options)
+        made: _T = loading.upgraded_state(
+            state, cls, self, assume_version, unknown=unknown, strict=strict
+        )
         return made
 
     # Aliases.
 
-    def alias(self, old: str, new: Any, *, since: str = "", evidence: str = "") -> None:
+    def alias(self, old: str, new: object, *, since: str = "", evidence: str = "") -> None:
         """Map an old dotted name to the current class, function or member of an enum.
 
         Args:
@@ -1113,7 +1159,7 @@ class Registry:
 
     # Constants.
 
-    def constant(self, name: str, value: Any) -> Any:
+    def constant(self, name: str, value: _T) -> _T:
         """Name a function, class or sentinel, so that it can be saved as a value and found again.
 
         Returns:
@@ -1181,7 +1227,7 @@ def _is_twin(cls: type, other: type) -> bool:
     return cls.__qualname__ == other.__qualname__ and files[0] == files[1] is not None
 
 
-def _same(one: Any, other: Any) -> bool:
+def _same(one: Any, other: object) -> bool:
     if one is other:
         return True
     place = [
@@ -1268,40 +1314,65 @@ _name_builtins(default_registry)
 # The functions that act on the default registry.
 
 
+@overload
+def migration(
+    schema: type | str, version: int, *, to: int | None = None, release: str = ""
+) -> Callable[[Callable[_P, _T]], Migration[_P, _T]]: ...
+
+
+@overload
 def migration(
     schema: type | str, version: int, *ops: _ops.Op, to: int | None = None, release: str = ""
-) -> Any:
+) -> Migration: ...
+
+
+def migration(
+    schema: type | str, version: int, *ops: _ops.Op, to: int | None = None, release: str = ""
+) -> Migration | Callable[[Callable[_P, _T]], Migration[_P, _T]]:
     """Register one step of a schema in the default registry (see `Registry.migration`)."""
     return default_registry.migration(schema, version, *ops, to=to, release=release)
 
 
+@overload
+def stamp(schema: type | str, key: None = None) -> Callable[[_StampFunction], _StampFunction]: ...
+
+
+@overload
+def stamp(schema: type | str, key: str) -> None: ...
+
+
+@overload
+def stamp(schema: type | str, *, version: int, release: str) -> None: ...
+
+
 def stamp(
     schema: type | str, key: str | None = None, *, version: int | None = None, release: str = ""
-) -> Any:
+) -> Callable[[_StampFunction], _StampFunction] | None:
     """Register how the version of an unversioned state is known (see `Registry.stamp`)."""
-    return default_registry.stamp(schema, key, version=version, release=release)
+    register_stamp: Callable[..., Any] = default_registry.stamp  # all forms have one implementation
+    return register_stamp(schema, key, version=version, release=release)  # type: ignore[no-any-return]
 
 
-def alias(old: str, new: Any, *, since: str = "", evidence: str = "") -> None:
+def alias(old: str, new: object, *, since: str = "", evidence: str = "") -> None:
     """Map an old dotted name to the current one (see `Registry.alias`)."""
     default_registry.alias(old, new, since=since, evidence=evidence)
 
 
 def register(
-    cls: type | str,
+    cls: _C,
     *,
     version: int = 1,
-    fields: Iterable[Any] | None = None,
+    fields: Iterable[object] | None = None,
     schema: str | None = None,
     release: str = "",
-) -> Any:
+) -> _C:
     """Declare the state of a class that does not inherit `Versioned` (see `Registry.register`)."""
     return default_registry.register(
         cls, version=version, fields=fields, schema=schema, release=release
     )
 
 
-def constant(name: str, value: Any) -> Any:
+def constant(name: str, value: _T) -> _T:
     """Name a function, class or sentinel that is saved as a value (see `Registry.constant`)."""
     return default_registry.constant(name, value)
 

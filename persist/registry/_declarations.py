@@ -6,12 +6,23 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic
 
 import attrs
 
 from persist import ops as _ops
 from persist.errors import IrreversibleError, MissingMigrationError, UnsupportedVersionError
+
+if TYPE_CHECKING:
+    from typing_extensions import ParamSpec, TypeVar  # those with defaults (PEP 696)
+
+    _P = ParamSpec("_P", default=...)
+    _R = TypeVar("_R", default=Any)
+    _F = TypeVar("_F", bound=Callable[..., Any])
+else:
+    from typing import ParamSpec, TypeVar
+
+    _P, _R = ParamSpec("_P"), TypeVar("_R")
 
 __all__ = [
     "EPOCH",
@@ -36,7 +47,7 @@ __all__ = [
 EPOCH = [0]
 
 
-class Migration:
+class Migration(Generic[_P, _R]):
     """One declared step of one schema from a version to a later one.
 
     Calling it calls the function that it decorates.
@@ -57,7 +68,7 @@ class Migration:
         schema: str,
         start: int,
         to: int,
-        function: Callable[..., Any] | None,
+        function: Callable[_P, _R] | None,
         ops: tuple[_ops.Op, ...],
         origin: Origin,
     ) -> None:
@@ -103,31 +114,30 @@ class Migration:
             return self.function is other.function and self.ops == other.ops
         return _is_same_code(self.function, other.function)
 
-    def downgrade(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def downgrade(self, function: _F) -> _F:
         """Declare the function that takes the newer state and gives the older one."""
         self.backward = function
         return function
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         if self.function is None:
             raise TypeError(f"{self} is made of ready-made steps; it is no function.")
-        return self.function(*args)
+        return self.function(*args, **kwargs)
 
-    def up(self, state: Any, record: Any = None, memo: dict[Any, Any] | None = None) -> Any:
+    def up(
+        self, state: Any, record: object = None, memo: dict[object, object] | None = None
+    ) -> Any:
         """Return the newer state; the older one is the caller's own copy, and may be changed."""
-        if self.function is not None:
-            return (
-                self.function(state, record)
-                if takes_record(self.function)
-                else self.function(state)
-            )
+        function: Callable[..., Any] | None = self.function
+        if function is not None:
+            return function(state, record) if takes_record(function) else function(state)
         memo = {} if memo is None else memo
         for op in self.ops:
             state = op.apply(state, memo)
         return state
 
     def down(
-        self, state: Any, record: Any = None, memo: dict[Any, Any] | None = None
+        self, state: Any, record: object = None, memo: dict[object, object] | None = None
     ) -> tuple[Any, list[str]]:
         """Return the older state and what it cannot hold.
 
@@ -232,7 +242,7 @@ def origin_of(function: Callable[..., Any]) -> Origin:
     )
 
 
-def _is_same_code(one: Any, other: Any) -> bool:
+def _is_same_code(one: Any, other: object) -> bool:
     code = getattr(one, "__code__", None)
     return one is other or (code is not None and code is getattr(other, "__code__", None))
 
@@ -283,7 +293,7 @@ class Stamp:
     """A function that finds the version of a state that does not state it."""
 
     schema: str
-    function: Callable[[Any], int | None]
+    function: Callable[[Any], int | str | bytes | None]
     origin: Origin
     key: str | None = None
 

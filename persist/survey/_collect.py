@@ -32,6 +32,7 @@ from persist.survey._forms import (
     ARGUMENTS,
     FIELDS,
     NOTHING,
+    TUPLE,
     VALUE,
     FieldSummary,
     Form,
@@ -47,10 +48,11 @@ FORM = 1  # of the JSON
 _MOST_ROWS = 5_000
 _MOST_LAYOUTS = 40  # of one class; a class with more is one whose attributes are data
 _MOST_EXAMPLES = 5
-_RUN_UP_TO = (
-    64 << 20
-)  # bytes of a file whose steps are tried; of a larger one they are only planned
+# Bytes of a file whose steps are tried; of a larger one they are only planned.
+_RUN_UP_TO = 64 << 20
 
+_FORMS = (FIELDS, TUPLE, VALUE, NOTHING)
+_BASES = ("", "list", "dict", ARGUMENTS)
 # What a load does with a record, the most urgent first.
 OUTCOMES = ("fails", "no step", "newer", "no class", "upgraded", "as today", "shown", "plain")
 _WORDS = {
@@ -76,7 +78,7 @@ class Row:
         fields: what they hold.
         base: the built-in type that the class extends, where its records hold items; "arguments" where
             their values are those of a constructor.
-        version: of the state, or None where nothing tells it.
+        version: of the state, or None where nothing states it.
         how: how the version is known.
         format: of the files.
         writer: what is proved of the program that wrote them.
@@ -135,7 +137,21 @@ class Row:
     def from_json(cls, said: dict[str, Any]) -> Row:
         """Return the row that `as_json` described."""
         fields = [FieldSummary(**one) for one in said["fields"]]
-        return cls(**{**said, "fields": fields})
+        row = cls(**{**said, "fields": fields})
+        # A survey may come from somebody else, and what is drafted from it is source: nothing in it
+        # but text, numbers and known words.
+        is_version = row.version is None or type(row.version) is int
+        texts = [row.name, row.schema, row.how, row.format, row.writer, row.oldest, row.newest]
+        texts += [text for field in fields for text in (field.name, *field.kinds, *field.dtypes)]
+        if not is_version or not all(type(text) is str for text in texts):
+            raise ValueError("a row holds something else than text and a version")
+        if row.form not in _FORMS or row.base not in _BASES or row.outcome not in OUTCOMES:
+            raise ValueError(f"{row.form!r}, {row.base!r}, {row.outcome!r}")
+        if type(row.count) is not int or any(
+            type(f.shape) not in (list, type(None)) for f in fields
+        ):
+            raise ValueError("a count or a shape is none")
+        return row
 
 
 @attrs.define
@@ -231,7 +247,7 @@ class Survey:
         if form != FORM:
             raise PersistError(
                 "this is no survey." if form is None else f"the survey is of form {form!r}.",
-                remedy="Make one with `persist survey FOLDER --json > survey.json`.",
+                remedy="Make one with `persist survey FOLDER --save survey.json`.",
             )
         try:
             return cls(
@@ -245,7 +261,7 @@ class Survey:
         except (KeyError, TypeError, ValueError) as error:
             raise PersistError(
                 f"the survey is damaged ({type(error).__name__}: {error}).",
-                remedy="Make it again with `persist survey FOLDER --json > survey.json`.",
+                remedy="Make it again with `persist survey FOLDER --save survey.json`.",
             ) from error
 
 
@@ -312,8 +328,8 @@ class Collector:
     def _share_knowledge(self, file: File) -> None:
         """Let files that name the same classes share what is known about them: to gather it takes as long as to read.
 
-        A container tells more of its classes than their names, and a release that a file records may
-        tell a version: these files have their own.
+        A container states more of its classes than their names, and a release that a file records may
+        state a version: these files have their own.
         """
         if file.format == "persist" or (
             file.writer and any(r._releases for r in self.registry._line())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ __all__ = ["Pair", "pairs"]
 
 _LIKELY = 0.5
 _MOST_CLASSES = 300
+_MOST_NAMES = 30
 
 
 @attrs.frozen
@@ -162,16 +164,22 @@ def _of_fields(one: _Class, other: _Class, spread: Mapping[str, int]) -> list[tu
         share = both / sum(weights.values()) * min(1.0, both / 1.5)
         listed = ", ".join(sorted(common)[:4]) + (", ..." if len(common) > 4 else "")
         reasons.append((0.5 * share, f"{len(common)} of {len(every)} fields in common: {listed}"))
-        kinds, others = one.kinds, other.kinds
-        same = sum(kinds[name] == others[name] for name in common)
+        kinds, theirs = one.kinds, other.kinds
+        same = sum(kinds[name] == theirs[name] for name in common)
         reasons.append(
             (0.15 * min(1.0, both) * same / len(common), f"the same kinds in {same} of them")
         )
+    rest, others = (
+        sorted(one.names - common)[:_MOST_NAMES],
+        sorted(other.names - common)[:_MOST_NAMES],
+    )
     alike = [
         (name, near)
-        for name in sorted(one.names - common)
-        for near in sorted(other.names - common)
-        if name_likeness(name, near)[0] >= 0.7
+        for name in rest
+        for near in others
+        # Like names begin alike, and to compare all pairs of many classes would take minutes.
+        if name.lstrip("_")[:1].lower() == near.lstrip("_")[:1].lower()
+        and _likeness(name, near) >= 0.7
     ]
     if alike:
         listed = ", ".join(f"{a} and {b}" for a, b in alike[:3])
@@ -183,6 +191,11 @@ def _of_fields(one: _Class, other: _Class, spread: Mapping[str, int]) -> list[tu
     if arities and not common:
         reasons.append((0.15, f"a tuple of {min(arities)}, and as many values"))
     return reasons
+
+
+@functools.lru_cache(100_000)
+def _likeness(one: str, other: str) -> float:
+    return name_likeness(one, other)[0]
 
 
 def _by_age(one: _Class, other: _Class) -> tuple[_Class, _Class]:

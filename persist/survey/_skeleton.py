@@ -1,15 +1,17 @@
 """A module for a folder whose source is lost: classes, stamps, aliases and steps, from a survey.
 
 Each class without a declaration becomes one of attrs with the fields of its newest layout, and of the
-older ones what no newer one has, so that nothing in a file is left out. Its layouts are versions, told
-apart by a stamp; steps lead from each to the next. Whatever is not known for certain is a guess, and
+older ones what no newer one has, so that nothing in a file is left out. Its layouts are versions, distinguished
+by a stamp; steps lead from each to the next. Whatever is not known for certain is a guess, and
 a comment names it with what speaks for it.
 """
 
 from __future__ import annotations
 
+import builtins
 import keyword
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -113,13 +115,13 @@ def skeleton(found: Survey, *, joins: bool = True) -> Skeleton:
     """
     made = Skeleton("")
     drafted = []
-    taken: set[str] = {"Any", "attrs", "np", "persist"}
+    taken: set[str] = {"Any", "attrs", "np", "persist", *dir(builtins)}
     for name, rows, joined in _groups(found, joins):
         reason = _refusal(rows)
         one = None if reason else _drafted(name, rows, joined, found)
         if one is None:
             made.left_out[name] = reason or (
-                "the versions that its files state do not tell its layouts apart"
+                "the versions that its files state do not state its layouts apart"
             )
             continue
         one.cls = _class_name(name, taken)
@@ -197,7 +199,7 @@ def _plain(name: str, owners: set[str]) -> str:
 
 
 def _merged(versions: list[_Version], found: Survey, name: str) -> list[_Version]:
-    """Join layouts that are one version: the same, in one file, or not to be told apart by their fields."""
+    """Join layouts that are one version: the same, in one file, or indistinguishable by their fields."""
     together = {tuple(both) for both in found.together.get(name, ())}
     merged: list[_Version] = []
     for version in sorted(versions, key=lambda one: one.age):
@@ -232,7 +234,7 @@ def _is_variant(one: _Version, other: _Version, together: set[tuple[int, ...]]) 
     if not one.form == other.form == FIELDS or one.stated is not None or other.stated is not None:
         return False
     in_one_file = any((min(a, b), max(a, b)) in together for a in one.places for b in other.places)
-    # A stamp that goes by the fields could not tell these apart.
+    # A stamp that goes by the fields could not state these apart.
     is_hidden = other.required <= one.names <= other.names
     return in_one_file or is_hidden or not one.names or not other.names
 
@@ -280,7 +282,7 @@ def _head(found: Survey, drafted: list[_Drafted], left_out: dict[str, str]) -> s
     if left_out:
         lines += ["", "Not drafted:", ""]
         lines += [f"- {_text(name)}: {reason}" for name, reason in sorted(left_out.items())]
-    lines += ['"""', "", "from typing import Any", ""]
+    lines += ['"""', "", "from __future__ import annotations", "", "from typing import Any", ""]
     has_arrays = any(
         "array" in field.kinds for one in drafted for field in _fields_of(one)[0].values()
     )
@@ -305,7 +307,8 @@ def _literal(text: str) -> str:
 
 
 def _class_name(name: str, taken: set[str]) -> str:
-    parts = [re.sub(r"\W", "_", part) for part in name.split(".")]
+    plain = unicodedata.normalize("NFKC", name)
+    parts = [re.sub(r"\W", "_", part) for part in plain.split(".")]
     made = parts[-1] if re.match(r"[^\W\d]", parts[-1]) else f"C_{parts[-1]}"
     for part in reversed(parts[:-1]):
         if made not in taken and not keyword.iskeyword(made):
@@ -316,6 +319,12 @@ def _class_name(name: str, taken: set[str]) -> str:
         made, number = f"{stem}_{number}", number + 1
     taken.add(made)
     return made
+
+
+def _stem(cls: str) -> str:
+    """The name of a class as part of the name of a function."""
+    stem = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls).lower().strip("_")
+    return stem if stem.isidentifier() else f"c_{stem}"
 
 
 def _renames(old: _Version, new: _Version) -> list[Guess]:
@@ -392,10 +401,22 @@ def _step(old: _Version, new: _Version) -> _Step:
         step.names = {name: pairs.get(name, name) for name in old.fields}
     present = set(step.names.values())
     if new.form == FIELDS:
-        said += [f"{name} is new" for name in new.fields if name not in present]
-        said += [f"{name} is gone from the files, and kept" for name in sorted(present - new.names)]
+        came = [name for name in new.fields if name not in present]
+        gone = sorted(present - new.names)
+        said += [f"{_listed(came)} new"] if came else []
+        said += [f"{_listed(gone)} no longer in the files, and kept"] if gone else []
     step.summary = ", ".join(said) or "the same fields"
     return step
+
+
+def _listed(names: list[str]) -> str:
+    """Names for a sentence, and the verb."""
+    more = len(names) - 4
+    ends = [f"{more} more"] if more > 1 else names[4:5]
+    shown = [*names[:4], *ends]
+    if len(shown) == 1:
+        return f"{shown[0]} is"
+    return f"{', '.join(shown[:-1])} and {shown[-1]} are"
 
 
 def _names_of_items(old: _Version, new: _Version) -> tuple[list[str], list[str]]:
@@ -481,10 +502,14 @@ def _code(one: _Drafted) -> str:
     bases = f"persist.Versioned{f', {one.base}' if one.base else ''}"
     head = f"class {one.cls}({bases}, version={one.latest}, schema={_literal(one.schema)}):"
     doc = f'    """{_history(one)}"""'
-    odd = [name for name in fields if not name.isidentifier() or keyword.iskeyword(name)]
+    # In the body of a class, Python would take `__x` for a private attribute, which this one is not.
+    literal = {
+        f.name for v in one.versions for row in v.rows for f in row.fields if f.name[:2] == "__"
+    }
+    odd = [name for name in fields if name in literal or not _can_be_declared(name)]
     lines = []
     if odd or one.base:
-        why = f"{_text(odd[0])!r} is no name in Python" if odd else f"the class is a {one.base}"
+        why = f"{_text(odd[0])!r} cannot be one" if odd else f"the class is a {one.base}"
         lines += [
             "",
             head,
@@ -532,6 +557,17 @@ def _code(one: _Drafted) -> str:
     return "\n".join(lines)
 
 
+def _can_be_declared(name: str) -> bool:
+    """True if a field can have this name in the body of a class, and means nothing else there."""
+    return (
+        name.isidentifier()
+        and not keyword.iskeyword(name)
+        and unicodedata.normalize("NFKC", name) == name  # as Python reads it
+        and not (name.startswith("__") and name.endswith("__"))
+        and name not in ("attrs", "persistent", "transient")
+    )
+
+
 def _aliased(fields: Iterable[str]) -> set[str]:
     """The fields that attrs would give an argument of a name that is taken, or is none: ``_x`` and ``x``."""
     arguments = Counter(name.lstrip("_") for name in fields)
@@ -565,11 +601,11 @@ def _annotation(field: FieldSummary) -> str:
 
 
 def _stamp(one: _Drafted) -> list[str]:
-    """The function that tells the versions of states apart; none where each states its own."""
+    """The function that states the versions of states apart; none where each states its own."""
     open_ones = [v for v in one.versions if any(row.version is None for row in v.rows)]
     if not open_ones or (len(open_ones) == 1 and open_ones[0].number == 1):
         return []
-    name = f"version_of_{re.sub(r'(?<=[a-z0-9])(?=[A-Z])', '_', one.cls).lower().strip('_')}"
+    name = f"version_of_{_stem(one.cls)}"
     lines = ["", "", f"@persist.stamp({one.cls})", f"def {name}(state):"]
     lines.append(
         '    """Return the version of a state that states none, by its form; newer ones first."""'
@@ -580,10 +616,9 @@ def _stamp(one: _Drafted) -> list[str]:
                 f"    if isinstance(state, tuple) and len(state) == {len(version.fields)}:"
             )
         elif version.form == FIELDS:
-            low = _set(version.required)
-            high = _set(version.names)
-            test = f"set(state) == {high}" if low == high else f"{low} <= set(state) <= {high}"
-            lines.append(f"    if isinstance(state, dict) and {test}:")
+            lines.append(
+                f"    if isinstance(state, dict) and {_test(version.required, version.names)}:"
+            )
         else:
             kinds = [k for k in version.fields["value"].kinds if k in _ANNOTATED]
             others = "dict | tuple" if not kinds else " | ".join(kinds)
@@ -592,15 +627,35 @@ def _stamp(one: _Drafted) -> list[str]:
     return [*lines, "    return None"]
 
 
+def _test(required: set[str], names: set[str]) -> str:
+    """The condition that a state with these fields fulfils, as source."""
+    if required == names:
+        return f"set(state) == {_set(names)}"
+    if not required:
+        return f"set(state) <= {_set(names)}"
+    return f"{_set(required)} <= set(state) <= {_set(names)}"
+
+
 def _set(names: set[str]) -> str:
-    return "{" + ", ".join(map(_literal, sorted(names))) + "}" if names else "set()"
+    """A set as source; a long one has lines of its own."""
+    if not names:
+        return "set()"
+    literals = [_literal(name) for name in sorted(names)]
+    if sum(map(len, literals)) < 60:
+        return "{" + ", ".join(literals) + "}"
+    rows = [""]
+    for literal in literals:
+        if len(rows[-1]) + len(literal) > 88:
+            rows.append("")
+        rows[-1] += f"{literal}, "
+    return "{\n" + "\n".join(f"        {row.rstrip()}" for row in rows) + "\n    }"
 
 
 def _step_code(one: _Drafted, step: _Step) -> list[str]:
     to = f", to={step.to}" if step.to != step.start + 1 else ""
     lines = ["", "", f"# Version {step.to}: {_text(step.summary)}."]
     lines += [f"# guess: {_text(guess)}" for guess in step.guesses]
-    stem = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", one.cls).lower().strip("_")
+    stem = _stem(one.cls)
     function = [
         f"@persist.migration({one.cls}, {step.start}{to})",
         f"def {stem}_{step.start}_to_{step.to}(state):",

@@ -170,7 +170,7 @@ def test_what_no_upgrade_wrote_is_not_overwritten(lab: Path, run: Run) -> None:
     assert run("upgrade", "in", "--to", "out", "--force")[0] == 0
 
 
-def test_pickles_of_an_older_version_are_told(lab: Path, run: Run) -> None:
+def test_pickles_of_an_older_version_are_reported(lab: Path, run: Run) -> None:
     (lab / "ours.py").write_text(declared(2, RENAME))
     command = ("upgrade", "in", "--to", "out", "--import", "ours", "--format", "pickle")
     assert run(*command)[0] == 0
@@ -314,7 +314,7 @@ def test_import_of_a_path_that_is_not_there(lab: Path, run: Run) -> None:
 
 
 def test_in_this_process(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Warnings that differ in the file alone are told once, and counted."""
+    """Warnings that differ in the file alone are reported once, and counted."""
     for number in range(16):
         (lab / "in" / f"{number}.pkl").write_bytes(OLD)
     (lab / "summed_lab.py").write_text(

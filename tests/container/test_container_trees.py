@@ -306,7 +306,7 @@ def test_a_long_path_is_cut_and_still_found() -> None:
     assert store.find(f"{path}2") == 1
 
 
-# What NumPy has beside plain numbers.
+# What NumPy has in addition to plain numbers.
 
 
 def test_types_of_ml_dtypes_are_void_for_numpy_alone() -> None:

@@ -292,7 +292,7 @@ def test_instances_that_are_keys_are_whole_before_they_are_hashed() -> None:
     assert made[Keyed(77)] == 77
 
 
-def test_the_place_of_what_cannot_be_saved_is_told() -> None:
+def test_the_place_of_what_cannot_be_saved_is_reported() -> None:
     leaves = [leaf(n) for n in range(1000)]
     leaves[700].name = object()
     with pytest.raises(persist.PersistError, match="all/700/name"):
@@ -396,7 +396,7 @@ def test_steps_on_columns_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     assert moved(old_file(), registry)[9][1:] == (9, "net")
 
 
-def test_a_failing_step_is_told_with_the_record() -> None:
+def test_a_failing_step_is_reported_with_the_record() -> None:
     def fails(size: int) -> int:
         if size == 77:
             raise ValueError("no such size")
@@ -407,7 +407,7 @@ def test_a_failing_step_is_told_with_the_record() -> None:
         persist.load(old_file(), registry=registry_of(Moved, *steps))
 
 
-def test_fields_that_nobody_declares_are_told() -> None:
+def test_fields_that_nobody_declares_are_reported() -> None:
     registry = registry_of(Moved, *STEPS["rename and add"])
     with pytest.warns(persist.errors.UnknownFieldWarning, match="extra"):
         moved(old_file(extra=lambda n: n), registry)

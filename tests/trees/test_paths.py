@@ -117,6 +117,17 @@ def test_what_is_below_a_shared_container_is_listed_once_at_its_shortest_path() 
     assert {*every} == {f"{at}/{one}" for at in ("deep/er/s", "near", "again") for one in "xy"}
 
 
+def test_further_paths_to_a_shared_container_are_in_the_structure() -> None:
+    shared = {"x": 1, "y": [1, None]}
+    tree: dict[str, Any] = {"deep": {"s": shared}, "near": shared, "list": [1, 2]}
+    tree["me"], tree["same list"] = tree, tree["list"]
+    file = persist.open(pickle.dumps(tree))
+    assert file.structure["shared"] == {"me": "", "deep/s": "near"}
+    assert "shared" not in persist.open(pickle.dumps({"a": {"b": 1}})).structure
+    every = file.structure["shared"]
+    assert all(file.scalars[f"{path}/x"] == 1 for path in every if path != "me")
+
+
 def test_an_array_that_is_referred_to_twice_has_two_names() -> None:
     weight = np.zeros(3)
     tree = {"encoder": {"weight": weight}, "decoder": {"weight": weight}, "b": weight}

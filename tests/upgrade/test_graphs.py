@@ -606,7 +606,7 @@ def rings(draw: Any) -> Any:
 @settings(max_examples=60)
 @given(graph=rings())
 def test_a_step_sees_the_same_by_load_and_by_plain_pickle(protocol: int, graph: Any) -> None:
-    """But for lists that are still being filled, which plain pickle cannot tell from empty ones."""
+    """But for lists that are still being filled, which plain pickle cannot distinguish from empty ones."""
     graph, is_shared = graph
     for node in graph:
         if type(node) is Ring:

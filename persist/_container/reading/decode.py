@@ -27,6 +27,7 @@ from persist._wire.base.hashing import KeyCosts
 from persist._wire.base.source import MIB, Limits
 from persist.errors import DamagedFileError, LimitError, PersistError
 from persist.tree import Global, LazyArray, Record
+from persist.typing import DType, StoredArray
 
 __all__ = ["Arrays", "Rows", "Shape", "decode"]
 
@@ -48,13 +49,13 @@ class Arrays(Protocol):
 
     def __len__(self) -> int: ...
 
-    def wholes(self) -> list[Any] | None:
+    def wholes(self) -> Sequence[StoredArray] | None:
         """Return the arrays of all members, or None where they are better made one by one."""
 
-    def whole(self, number: int) -> Any:
+    def whole(self, number: int) -> StoredArray:
         """Return the array of a member."""
 
-    def rows(self, number: int, count: int) -> list[Any]:
+    def rows(self, number: int, count: int) -> list[StoredArray]:
         """Return the arrays along the first axis of a member.
 
         Raises:
@@ -64,7 +65,7 @@ class Arrays(Protocol):
     def view(
         self,
         number: int,
-        dtype: np.dtype[Any] | None,
+        dtype: DType | None,
         shape: tuple[int, ...] | None,
         strides: tuple[int, ...] | None,
         offset: int,
@@ -81,18 +82,18 @@ class Rows(Protocol):
     def shells(self, shape: Shape, count: int) -> list[Any]:
         """Return instances, to be filled when all that they refer to is there."""
 
-    def fill(self, shape: Shape, rows: list[Any], columns: list[list[Any]]) -> None:
+    def fill(self, shape: Shape, rows: list[object], columns: list[list[object]]) -> None:
         """Give instances what is in their fields: the values of one field in all of them, each."""
 
     def refuse(self) -> None:
         """Raise what lets the caller do with records: something is asked that only they have."""
 
-    def end(self, values: Sequence[Any]) -> None:
+    def end(self, values: Sequence[object]) -> None:
         """Look at all values of the tree, when it is whole."""
 
 
 def decode(
-    graph: Any,
+    graph: object,
     arrays: Arrays,
     limits: Limits | None = None,
     file: str | None = None,
@@ -111,7 +112,7 @@ def decode(
         DamagedFileError: it is no graph.
         LimitError: a key is nested too deep.
     """
-    return _Decoder(arrays, limits or Limits(), file).decode(graph, rows)
+    return Decoder(arrays, limits or Limits(), file).decode(graph, rows)
 
 
 class _Shell:
@@ -119,11 +120,13 @@ class _Shell:
 
     __slots__ = ("value",)
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: object) -> None:
         self.value = value
 
 
-class _Decoder:
+class Decoder:
+    """Makes the values of a graph, node by node; each is kept under its number."""
+
     def __init__(self, arrays: Arrays, limits: Limits, file: str | None) -> None:
         self.arrays = arrays
         self.limits = limits
@@ -131,7 +134,7 @@ class _Decoder:
         self.built: list[Any] = []
         self.layouts: list[list[str]] = []
         self.shapes: list[Shape] = []
-        self.dtypes: dict[int, np.dtype[Any]] = {}
+        self.dtypes: dict[int, DType] = {}
         self.slices: dict[int, int] = {}  # id -> how deep they hold each other
         self.keys = KeyCosts()
         self.hashing = 0  # the cost of long keys so far
@@ -260,7 +263,7 @@ class _Decoder:
             assert self.rows is not None
             self.rows.fill(shapes[number], [shell.value for shell in shells], columns)
 
-    def instances(self, nodes: list[Any], rows: Rows) -> list[Any]:
+    def instances(self, nodes: list[Any], rows: Rows) -> list[object]:
         """The nodes, those of records as instances that are yet to be filled."""
         groups: dict[int, list[int]] = {}
         for number, node in enumerate(nodes):
@@ -286,7 +289,7 @@ class _Decoder:
             self.singly[shape] = (shells, cells)
         return nodes
 
-    def values_of(self, cells: list[Any]) -> list[Any]:
+    def values_of(self, cells: list[object]) -> list[object]:
         built = self.built
         return [built[cell[0]] if cell.__class__ is list else cell for cell in cells]
 
@@ -313,14 +316,14 @@ class _Decoder:
         if done < len(waiting):
             raise self.damaged("values that cannot change are parts of themselves.")
 
-    def cell(self, cell: Any) -> Any:
+    def cell(self, cell: object) -> Any:
         return self.built[cell[0]] if type(cell) is list else cell
 
     def cells(self, node: list[Any], start: int) -> list[Any]:
         built = self.built
         return [built[cell[0]] if type(cell) is list else cell for cell in node[start:]]
 
-    def dtype(self, what: Any) -> np.dtype[Any]:
+    def dtype(self, what: object) -> DType:
         if type(what) is list:
             dtype = self.built[what[0]]
             if not isinstance(dtype, np.dtype):
@@ -363,7 +366,7 @@ class _Decoder:
         remedy = f'If the file is honest, raise limits={{"{limit}": ...}}.'
         return LimitError(what, file=self.file, where="graph.json", remedy=remedy)
 
-    def hashable(self, items: Sequence[Any]) -> Sequence[Any]:
+    def hashable(self, items: Sequence[Any]) -> Sequence[object]:
         if any(
             type(item) is np.ndarray for item in items
         ):  # tensors were keys; no array has a hash
@@ -378,7 +381,7 @@ class _Decoder:
         return items
 
 
-def _keyed(item: Any) -> Any:
+def _keyed(item: object) -> object:
     return LazyArray(item.dtype, item.shape, lambda: item) if type(item) is np.ndarray else item
 
 
@@ -419,5 +422,5 @@ class Shape:
             () if fields is None else layouts[number_of(fields, len(layouts))]
         )
 
-    def record(self, state: Any) -> Record:
+    def record(self, state: object) -> Record:
         return Record(self.cls, state, maker=self.maker, kind=self.kind, version=self.version)

@@ -26,6 +26,7 @@ import numpy as np
 
 from persist.errors import DamagedFileError, LimitError, MissingExtraError, PersistError
 from persist.tree import LazyArray
+from persist.typing import Array, DType
 
 __all__ = [
     "Cursor",
@@ -274,10 +275,10 @@ class Source:
     def array(
         self,
         offset: int,
-        dtype: np.dtype[Any],
+        dtype: DType,
         shape: tuple[int, ...],
         order: str = "C",
-    ) -> np.ndarray[Any, Any] | LazyArray:
+    ) -> Array | LazyArray:
         """Return the array at ``offset``, without reading it.
 
         A view of the map (read-only, or private and writable when
@@ -301,14 +302,14 @@ class Source:
         if offset < 0 or offset + length > self.size:
             self.view(offset, length)  # raises with the place
 
-        def fetch() -> np.ndarray[Any, Any]:
+        def fetch() -> Array:
             return _shape(self.view(offset, length), dtype, shape, order, self, offset)
 
         rows = None
         if order == "C" and len(shape) > 0 and shape[0]:
             step = length // shape[0]
 
-            def rows(start: int, stop: int) -> np.ndarray[Any, Any]:
+            def rows(start: int, stop: int) -> Array:
                 part = self.view(offset + start * step, (stop - start) * step)
                 return _shape(part, dtype, (stop - start, *shape[1:]), "C", self, offset)
 
@@ -447,12 +448,12 @@ class Source:
 
 def _shape(
     data: memoryview,
-    dtype: np.dtype[Any],
+    dtype: DType,
     shape: tuple[int, ...],
     order: Any,
     source: Source,
     offset: int,
-) -> np.ndarray[Any, Any]:
+) -> Array:
     try:
         if dtype.itemsize == 0:  # arrays of any shape take no memory
             return np.ndarray(shape, dtype, b"")
@@ -475,7 +476,7 @@ def _shape(
     return array
 
 
-def is_text_valid(array: np.ndarray[Any, Any]) -> bool:
+def is_text_valid(array: Array) -> bool:
     """Return whether all text in an array has valid code points; true for other dtypes.
 
     NumPy takes any four bytes for a character and makes broken strings of them, over which
@@ -568,9 +569,7 @@ class Cursor:
         """Return the next little-endian signed 64-bit number."""
         return int(self.number("<q"))
 
-    def array(
-        self, dtype: np.dtype[Any], shape: tuple[int, ...], order: str = "C"
-    ) -> np.ndarray[Any, Any] | LazyArray:
+    def array(self, dtype: DType, shape: tuple[int, ...], order: str = "C") -> Array | LazyArray:
         """Return the next array, as `Source.array` does, and advance."""
         array = self.source.array(self.offset, dtype, shape, order)
         self.offset += math.prod(shape) * dtype.itemsize
@@ -730,7 +729,7 @@ def open_source(
     map: bool = True,
     limits: Mapping[str, int] | Limits | None = None,
     writable: bool = False,
-    storage_options: Mapping[str, Any] | None = None,
+    storage_options: Mapping[str, object] | None = None,
 ) -> Source:
     """Return the `Source` of a path, URL, buffer or file that a user gave.
 
@@ -772,7 +771,7 @@ def open_source(
     )
 
 
-def create(url: str, storage_options: Mapping[str, Any] | None = None) -> Any:
+def create(url: str, storage_options: Mapping[str, object] | None = None) -> Any:
     """Open an fsspec URL for writing.
 
     Raises:
@@ -793,7 +792,7 @@ def exists(url: str, storage_options: Mapping[str, Any] | None = None) -> bool:
     return bool(files.exists(path))
 
 
-def filesystem(url: str, storage_options: Mapping[str, Any] | None = None) -> tuple[Any, str]:
+def filesystem(url: str, storage_options: Mapping[str, object] | None = None) -> tuple[Any, str]:
     """Return the file system of an fsspec URL, and the path in it.
 
     Raises:
@@ -802,7 +801,7 @@ def filesystem(url: str, storage_options: Mapping[str, Any] | None = None) -> tu
     return _url(url, storage_options)
 
 
-def _url(text: str, options: Mapping[str, Any] | None) -> tuple[Any, str]:
+def _url(text: str, options: Mapping[str, object] | None) -> tuple[Any, str]:
     try:
         import fsspec  # type: ignore[import-untyped]
     except ImportError as error:
@@ -874,7 +873,7 @@ def _mode_of(path: Path) -> int | None:
         return None
 
 
-def _whole(file: IO[bytes], size: int, writable: bool) -> Any:
+def _whole(file: IO[bytes], size: int, writable: bool) -> object:
     """Read all bytes of a file directly into their final buffer."""
     if not size:  # such as a pipe, whose size is unknown
         data: Any = file.read()

@@ -23,16 +23,19 @@ was never filled: nothing follows it.
 from __future__ import annotations
 
 import math
-from typing import Any
+import struct
+from collections.abc import Mapping
+from typing import IO, Any
 
 import numpy as np
 
-from persist._wire.base.ml_dtypes import decodable, extended
+from persist._wire.base.ml_dtypes import decodable, dtype_name, encoded, extended
 from persist._wire.base.source import Cursor, Source
-from persist.errors import DamagedFileError
+from persist.errors import DamagedFileError, FormatError
 from persist.tree import LazyArray, Record
+from persist.typing import Array, DType
 
-__all__ = ["LIST_MAGIC", "read_array", "read_list"]
+__all__ = ["LIST_MAGIC", "read_array", "read_list", "write_list"]
 
 LIST_MAGIC = b"\x12\x01" + bytes(14)
 
@@ -48,7 +51,7 @@ _CLASSES = {
 }
 
 
-def read_list(cursor: Cursor) -> tuple[list[Any], list[str]]:
+def read_list(cursor: Cursor) -> tuple[list[object], list[str]]:
     """Return the arrays of a file, and their names (none of a plain list).
 
     Raises:
@@ -72,11 +75,11 @@ def read_list(cursor: Cursor) -> tuple[list[Any], list[str]]:
 _CURE = "The file is truncated or damaged."
 
 
-def read_array(cursor: Cursor, what: str = "the array") -> Any:
+def read_array(cursor: Cursor, what: str = "the array") -> object:
     """Return the array that comes next: None if it was never filled, a `Record` if it is sparse.
 
     The record is of MXNet's class, and holds ``dense`` (made when it is asked
-    for) beside ``data`` and the indices as stored.
+    for) in addition to ``data`` and the indices as stored.
 
     Raises:
         DamagedFileError: it is truncated, or its shape or type cannot be.
@@ -137,7 +140,7 @@ def _checked(cursor: Cursor, extents: tuple[int, ...], what: str) -> tuple[int, 
     return extents
 
 
-def _dtype(cursor: Cursor, what: str) -> np.dtype[Any]:
+def _dtype(cursor: Cursor, what: str) -> DType:
     flag = cursor.i32()
     if flag == _BFLOAT16:
         return extended("bfloat16")
@@ -162,7 +165,7 @@ def _sparse(
     else:
         parts = {"data": data, "indptr": indices[0], "indices": indices[1]}
 
-    def fetch() -> np.ndarray[Any, Any]:
+    def fetch() -> Array:
         source.spend(math.prod(shape) * data.dtype.itemsize)
         arrays = {name: np.asarray(part) for name, part in parts.items()}
         try:
@@ -180,10 +183,10 @@ def _sparse(
 
 def _scatter(
     shape: tuple[int, ...],
-    data: np.ndarray[Any, Any],
-    indices: np.ndarray[Any, Any],
-    indptr: np.ndarray[Any, Any] | None = None,
-) -> np.ndarray[Any, Any]:
+    data: Array,
+    indices: Array,
+    indptr: Array | None = None,
+) -> Array:
     """The dense array; every index is held against the shape first."""
     dense = np.zeros(shape, data.dtype)
     if not data.size:
@@ -196,7 +199,8 @@ def _scatter(
         return dense
     if len(shape) != 2 or indptr.shape != (shape[0] + 1,) or indptr.dtype.kind not in "iu":
         raise ValueError(f"{indptr.shape} pointers for the rows")
-    counts = np.diff(indptr.astype(np.int64))
+    pointers = indptr.astype(np.int64)
+    counts = pointers[1:] - pointers[:-1]
     if indptr[0] != 0 or (counts < 0).any() or int(indptr[-1]) > min(len(indices), len(data)):
         raise ValueError("the pointers do not rise from 0 to the number of values")
     held = int(indptr[-1])
@@ -206,6 +210,45 @@ def _scatter(
     return dense
 
 
-def _within(indices: np.ndarray[Any, Any], size: int, what: str) -> None:
+def _within(indices: Array, size: int, what: str) -> None:
     if len(indices) and (indices.min() < 0 or indices.max() >= size):
         raise ValueError(f"a {what} index lies outside of 0 to {size:,}")
+
+
+def write_list(arrays: Mapping[str, Any], target: IO[bytes]) -> None:
+    """Write arrays and their names, as `mx.nd.save` does.
+
+    Each is written as V2, which MXNet reads from 0.12 on. V2 has no arrays without dimensions or of
+    size 0: those are written as V3, which MXNet reads from 1.6 on, after ``mx.npx.set_np()``.
+
+    Raises:
+        FormatError: an array has a type that MXNet lacks.
+    """
+    target.write(LIST_MAGIC + struct.pack("<Q", len(arrays)))
+    for name, array in arrays.items():
+        data, flag = _encoded(array, name)
+        is_odd = not data.shape or 0 in data.shape
+        target.write(struct.pack("<I", _V3 if is_odd else _V2))
+        target.write(struct.pack(f"<ii{data.ndim}q", _DENSE, data.ndim, *data.shape))
+        target.write(struct.pack("<iii", 1, 0, flag))  # on the processor, the first one
+        target.write(data.tobytes())
+    target.write(struct.pack("<Q", len(arrays)))
+    for name in arrays:
+        text = name.encode("utf-8", "surrogateescape")
+        target.write(struct.pack("<Q", len(text)) + text)
+
+
+def _encoded(array: Any, name: str) -> tuple[np.ndarray[Any, Any], int]:
+    """The array in little-endian order, and the flag of its type."""
+    if dtype_name(array.dtype) == "bfloat16":
+        return encoded(array), _BFLOAT16
+    data = np.asarray(array)
+    kind = data.dtype.newbyteorder("<")
+    for flag, known in enumerate(_DTYPES):
+        if kind == np.dtype(known).newbyteorder("<"):
+            return np.ascontiguousarray(data, dtype=kind).reshape(data.shape), flag
+    raise FormatError(
+        f"MXNet has no arrays of {data.dtype}.",
+        where=f"at {name!r}",
+        remedy="Convert the array to a type of MXNet, or save it in another format.",
+    )

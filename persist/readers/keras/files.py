@@ -20,9 +20,15 @@ Gives       The weights under the path of their dataset, without ``model_weights
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
+from typing import IO, Any
+
 from persist._wire.archives.zip import ZipDirectory
 from persist._wire.base.source import Source
 from persist._wire.hdf5.signature import begins_at
+from persist.errors import FormatError
 from persist.readers.base import Content, Options, Reader
 
 __all__ = ["KerasArchiveReader", "KerasHdf5Reader"]
@@ -37,6 +43,8 @@ class KerasHdf5Reader(Reader):
     name = "keras-h5"
     suffixes = (".h5", ".hdf5", ".keras")
     refines = ("hdf5",)
+    writes = True
+    is_flat = True
 
     def claims(self, source: Source) -> str | None:
         if begins_at(source) is None:
@@ -51,6 +59,30 @@ class KerasHdf5Reader(Reader):
 
         return read_hdf5(source, options)
 
+    def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
+        """Write arrays as ``save_weights("x.h5")`` of Keras 1 and 2 does, with h5py.
+
+        The first step of a path is the layer, the rest the weight's name.
+
+        Raises:
+            FormatError: an array is of no layer, or HDF5 cannot hold it.
+            MissingExtraError: h5py is not installed.
+        """
+        if options:
+            raise TypeError(f"keras-h5 knows no option {sorted(options)[0]!r}")
+        from persist._wire.hdf5.writing import write_layers
+
+        layers: dict[str, dict[str, Any]] = {}
+        for path, array in tree.items():
+            layer, _, name = path.partition("/")
+            if not name:
+                raise FormatError(
+                    f"the path {path!r} names no layer.",
+                    remedy='Weights are <layer>/<weight>; format="hdf5" takes any path.',
+                )
+            layers.setdefault(layer, {})[name] = array
+        write_layers(layers, target)
+
 
 class KerasArchiveReader(Reader):
     """The archive ``.keras``."""
@@ -58,6 +90,8 @@ class KerasArchiveReader(Reader):
     name = "keras-zip"
     suffixes = (".keras",)
     refines = ("hdf5",)
+    writes = True
+    is_model = True
 
     def claims(self, source: Source) -> str | None:
         directory = ZipDirectory.of(source)
@@ -73,3 +107,25 @@ class KerasArchiveReader(Reader):
         from persist.readers.keras._weights import read_archive
 
         return read_archive(source, options)
+
+    def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
+        """Write a living model of Keras 3, with Keras itself.
+
+        Raises:
+            FormatError: it is none, or Keras cannot save it.
+        """
+        if not hasattr(tree, "layers") or not hasattr(tree, "save"):
+            raise FormatError(
+                f"a {type(tree).__name__} is no model of Keras, and {self.name} holds nothing else.",
+                remedy='Save arrays alone with format="npz", or everything with format="persist".',
+            )
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "model.keras")
+            try:
+                tree.save(path)
+            except Exception as error:  # whatever Keras, or a class of the user's, raises
+                raise FormatError(
+                    f"Keras cannot save the model: {type(error).__name__}: {str(error)[:300]}"
+                ) from error
+            with open(path, "rb") as made:
+                shutil.copyfileobj(made, target, 1 << 20)

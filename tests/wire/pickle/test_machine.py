@@ -391,7 +391,7 @@ def test_escapes_are_those_of_python_2s_repr(text: bytes, value: bytes) -> None:
         (b"\x80\x02\x8b\xff\xff\xff\xff.", "a length of -1"),
     ],
 )
-def test_damage_is_told_with_its_place(data: bytes, words: str) -> None:
+def test_damage_is_reported_with_its_place(data: bytes, words: str) -> None:
     with pytest.raises(DamagedFileError, match="offset") as caught:
         loaded(data)
     assert words in str(caught.value)

@@ -1,0 +1,304 @@
+"""Networks of Keras: their configuration as records, upgraded by the pack, made into a living model."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from persist._runtime.lazy_regex import regex
+from persist._wire.keras import network as wire
+from persist.errors import FormatError, MissingExtraError, PersistError, RestoreError
+from persist.tree import Record
+
+if TYPE_CHECKING:
+    from persist._api.file import File
+    from persist._upgrade.plan import Plan
+
+__all__ = ["Found", "found_in", "load_network", "plan_of"]
+
+_FORMATS = ("keras-h5", "keras-zip", "keras-json", "keras-yaml")
+_NAMES = {"keras.layers.Layer"}  # select the pack
+
+
+@attrs.frozen
+class Found:
+    """The network of a file.
+
+    Attributes:
+        record: as written.
+        config: the configuration, as written.
+        version: of the records.
+        has_weights: whether the file, or the one beside it, has them.
+        training: what ``compile`` was given, as a record, or None.
+    """
+
+    record: Record
+    config: Any
+    version: int
+    has_weights: bool
+    training: Record | None = None
+
+
+def may_have_one(file: File) -> bool:
+    """Whether a file's format is one of those that hold networks of Keras."""
+    return file.format in _FORMATS
+
+
+def why_not(found: Found) -> str:
+    """Return why no living model can be made here, or an empty text."""
+    from persist._restore.keras_models import keras_or_reason
+
+    return keras_or_reason()[1]
+
+
+def found_in(file: File, weights: File | None = None) -> Found | None:
+    """Return the network of a file, or None where it has no configuration of one.
+
+    Args:
+        file: of Keras.
+        weights: the file of its weights, where they are not in it.
+
+    Raises:
+        FormatError: the configuration is damaged.
+    """
+    if file.format not in _FORMATS:
+        return None
+    from persist._wire.keras.config import is_architecture
+
+    structure = file.structure
+    config = structure.get("model")
+    if not is_architecture(config):
+        return None
+    source = weights if weights is not None else file
+    own = source.structure if weights is not None else structure
+    release = file.writer.get("keras") or own.get("keras_version")
+    version = wire.version_of(release, config)
+    names = own.get("weight_names")
+    if isinstance(names, dict) and not names and weights is None and file.format != "keras-h5":
+        names = None
+    backend = _backend(file, own, version)
+    arrays = source.arrays if names else {}
+    network = wire.Network(config, names, arrays, version, backend, release)
+    record = wire.network_record(network, _count)
+    has_weights = names is not None or file.format == "keras-zip"
+    training = _training(structure.get("training_config"), config, version)
+    return Found(record, config, version, has_weights, training)
+
+
+def _backend(file: File, structure: Mapping[str, Any], version: int) -> str | None:
+    known = file.writer.get("backend") or (structure.get("kernel_order") or {}).get("backend")
+    if known is None and version == 10 and structure.get("weight_names"):
+        names = [one for own in structure["weight_names"].values() for one in own]
+        known = "tensorflow" if any(":" in one for one in names) else "theano"
+    if known is None and version == 3:
+        known = "theano"  # 0.x had TensorFlow for its last three months, and says nothing
+    return known
+
+
+def _count(record: Record) -> int | None:
+    from persist.packs import _gather
+
+    pack = _gather.module_of("keras")
+    if pack is None:
+        return None
+    found: int | None = pack.count_of(record.cls.name, record.version, record.fields())
+    return found
+
+
+def _training(training: Any, config: Any, version: int) -> Record | None:
+    if not isinstance(training, dict):
+        if version != 3 or not isinstance(config, dict) or "loss" not in config:
+            return None
+        training = {"loss": config["loss"], "optimizer_config": config.get("optimizer")}
+    state = dict(training)
+    optimizer = state.pop("optimizer_config", None) or state.pop("optimizer", None)
+    if isinstance(optimizer, dict):
+        kind = optimizer.get("class_name") or optimizer.get("name")
+        options = optimizer.get("config")
+        if not isinstance(options, dict):
+            options = {key: value for key, value in optimizer.items() if key != "name"}
+        kind = _SPELLED.get(str(kind).lower(), str(kind))
+        state["optimizer"] = Record(f"keras.compile.{kind}", dict(options), version=version)
+    if isinstance(state.get("loss"), dict) and len(state["loss"]) == 1 and version == 3:
+        state["loss"] = next(iter(state["loss"].values()))
+    return Record("keras.compile.Arguments", state, version=version)
+
+
+_SPELLED = {
+    name.lower(): name
+    for name in ("SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "Adamax", "Nadam", "Ftrl")
+}
+
+
+def plan_of(file: File, found: Found) -> tuple[Record, Plan]:
+    """Upgrade a network without effect: its record of today, and what was done to each layer."""
+    from persist._upgrade import records
+    from persist.packs import _gather
+
+    knowledge = _gather.gather(_NAMES, file.knowledge)
+    tree, rehearsal = records.rehearse(found.record, knowledge, file=file.name, read=True)
+    return tree, rehearsal.plan
+
+
+def explained(file: File, trust: Iterable[str]) -> Plan | None:
+    """Return what is done to each layer of the network of a file; None where it has none."""
+    found = found_in(file) if may_have_one(file) else None
+    if found is None:
+        return None
+    record, plan = plan_of(file, found)
+    if found.version < 30:
+        own = {id(entry.problem) for entry in plan}
+        problems = problems_of(record, plan, custom_objects(trust))
+        plan._general += [one for one in problems if id(one) not in own]
+    return plan
+
+
+def custom_objects(trust: Iterable[str]) -> dict[str, Any]:
+    """The user's own classes and functions by name: what is registered, and what is trusted.
+
+    Raises:
+        UntrustedError: a name leads to no class.
+    """
+    from persist._restore.keras_models import keras_or_reason
+
+    keras, _ = keras_or_reason()
+    found: dict[str, Any] = {} if keras is None else dict(keras.saving.get_custom_objects())
+    for name in trust:
+        module, _, last = name.rpartition(".")
+        if not module or "*" in name or module.partition(".")[0] == "keras":
+            continue
+        try:
+            value = getattr(importlib.import_module(module), last)
+        except (ImportError, AttributeError):
+            continue
+        if isinstance(value, type):
+            found.setdefault(last, value)
+    return found
+
+
+def problems_of(record: Any, plan: Plan, custom: Mapping[str, Any]) -> list[PersistError]:
+    """All that cannot be brought over: the layers' own problems, else those of the models around."""
+    from persist._restore import keras_models
+
+    entries = [entry for entry in plan if entry.problem is not None]
+    own = [entry for entry in entries if not entry.qualname.startswith(_MODELS)]
+    found: list[PersistError] = []
+    for entry in own or entries:
+        assert entry.problem is not None
+        entry.problem.where = f"layer {entry.path!r} ({entry.qualname.rpartition('.')[2]})"
+        found.append(entry.problem)
+    if isinstance(record, Record):
+        found += keras_models.faults(record, custom, plan.opaque)
+    return found
+
+
+_MODELS = ("keras.Sequential", "keras.Model", "keras.Graph")
+
+
+def load_network(file: File, found: Found, trust: Iterable[str]) -> tuple[Any, list[str]]:
+    """Make the living model of a file, and return it with what was left out, in words.
+
+    Raises:
+        RestoreError: parts of it cannot be brought over; all of them are listed.
+    """
+    from persist._restore import keras_models, match
+    from persist._restore.targets import target_of
+
+    custom = custom_objects(trust)
+    notes: list[str] = []
+    if found.version == 30:
+        model = keras_models.build_current(found.config, custom)
+        if found.has_weights:
+            target = target_of(model, file.format, lambda: file.structure)
+            match.fill(file.arrays, target, match="name", only=None, strict=True, file=file.name)
+        return model, notes
+    record, plan = plan_of(file, found)
+    problems = problems_of(record, plan, custom)
+    if problems:
+        raise keras_models.refuse(problems, file.name)
+    try:
+        model = keras_models.build(record, custom)
+    except RestoreError as error:
+        raise error.at(file=file.name) from error.__cause__
+    note = _compile(file, found, model)
+    if note:
+        notes.append(note)
+    return model, notes
+
+
+def converted(file: File, weights: File | None, allow_partial: bool) -> tuple[Any, list[str]]:
+    """Return the living model of a file, and what was left out, in words.
+
+    Args:
+        file: of Keras.
+        weights: the file of its weights, where they are not in it.
+        allow_partial: make what can be made, if not everything can be.
+
+    Raises:
+        FormatError: the file has no network.
+        MissingExtraError: Keras 3 is not installed.
+        RestoreError: parts of it cannot be brought over; all of them are listed.
+    """
+    found = found_in(file, weights)
+    if found is None:
+        raise FormatError(
+            "it holds no network of Keras whose architecture is stated.",
+            file=file.name,
+            remedy="Weights alone are converted to npz or safetensors; with the architecture (JSON "
+            "or YAML) as the file, --weights names them.",
+        )
+    if not found.has_weights:
+        raise FormatError(
+            "it holds an architecture without weights.",
+            file=file.name,
+            remedy="Name the file of the weights: --weights FILE.",
+        )
+    reason = why_not(found)
+    if reason:
+        raise MissingExtraError(f"{reason}.", file=file.name, remedy="pip install keras jax")
+    lost: list[str] = []
+    if allow_partial and found.version < 30:
+        found, lost = _part_that_can_be(file, found)
+    model, notes = load_network(file, found, ())
+    return model, [*lost, *notes]
+
+
+def _part_that_can_be(file: File, found: Found) -> tuple[Found, list[str]]:
+    """The network without layers that cannot be brought over and all that depend on them."""
+    record, plan = plan_of(file, found)
+    problems = problems_of(record, plan, custom_objects(()))
+    if not problems:
+        return found, []
+    named = {found_name[1] for one in problems if (found_name := _OUTER.search(one.where or ""))}
+    kept = wire.without(found.record, named)
+    if kept is None:
+        raise RestoreError(
+            "no part of the network can be brought over.",
+            file=file.name,
+            remedy="The weights alone: persist convert --to npz.",
+        )
+    lost = [str(one.__cause__ or one) for one in problems]
+    return attrs.evolve(found, record=kept, training=None), lost
+
+
+_OUTER = regex(r"layer '(?:layers/)?([^/']+)")
+
+
+def _compile(file: File, found: Found, model: Any) -> str:
+    """Compile a model as the file says; return what could not be done, in words."""
+    from persist._restore import keras_models
+    from persist._upgrade import records
+    from persist.packs import _gather
+
+    if found.training is None:
+        return ""
+    knowledge = _gather.gather(_NAMES, file.knowledge)
+    training, rehearsal = records.rehearse(found.training, knowledge, file=file.name)
+    for problem in rehearsal.plan.problems:
+        cause = problem.__cause__
+        text = cause.what if isinstance(cause, RestoreError) else problem.what
+        return f"the model is not compiled: {text}"
+    return keras_models.compiled(model, training, training.fields().get("optimizer"))
