@@ -200,7 +200,6 @@ class ClassAdapter:
         )
         self.own_reduce = _own_reduce(cls)
         self.undeclared = undeclared_by(self.layout)
-        # Of modules of torch, which their constructor makes: see `persist._instances.modules`.
         self.is_module = MODULE in vars(cls) and vars(cls).get(_schema.OWN_GETSTATE) is not None
         self.completes = bool(
             self.checked
