@@ -1,10 +1,13 @@
 # Everything a newcomer needs, on a machine with nothing but Python 3.11 or newer:
 #
 #   make demo           four generations of one class, and a handful of genuine old files
-#   make test           all tests, with every extra installed
+#   make test           the tests, with every extra installed
+#   make test-slow      the slow ones, and all laws on all of their examples
 #   make test-interop   the tests that need a genuine framework, in an environment of their own
+#   make fuzz           random histories of classes, many more than make test tries
 #   make bench          how fast it is, beside pickle and numpy
 #   make lint           ruff, mypy and the word list, as CI runs them
+#   make docs           the site of the docs in site/: search, API reference, links checked
 #   make measure        sizes of files and functions, density of comments, words to avoid
 #   make clean          remove what the others made
 #
@@ -14,7 +17,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-interop bench lint measure format clean
+.PHONY: help demo test test-slow test-interop fuzz bench lint docs measure format clean
 
 # The first interpreter on the path that is new enough.
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
@@ -30,6 +33,8 @@ ARGS ?=
 # Where the words of .codespell-words are kept out.
 PROSE := persist migrations docs README.md CONTRIBUTING.md SECURITY.md
 WORKERS ?= auto
+# How many histories make fuzz tries.
+EXAMPLES ?= 5000
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -38,10 +43,18 @@ demo: $(VENV)/.core
 	@$(BIN)/python demo/demo.py
 
 test: $(VENV)/.test
-	@$(BIN)/python -m pytest -m "not interop" -n $(WORKERS) --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -m "not interop and not slow" -n $(WORKERS) --dist worksteal $(ARGS)
+
+# The hypothesis plugin marks every law; with this variable each is tried on all of its examples.
+test-slow: $(VENV)/.test
+	@PERSIST_THOROUGH=1 $(BIN)/python -m pytest -m "(slow or hypothesis) and not interop" \
+	  -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-interop: .venv-interop/.made
 	@.venv-interop/bin/python -m pytest -m interop $(ARGS)
+
+fuzz: $(VENV)/.test
+	@PERSIST_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -q tests/upgrade/test_class_histories.py $(ARGS)
 
 bench: $(VENV)/.test
 	@$(BIN)/python benchmarks/container.py --page docs/performance.md $(ARGS)
@@ -60,11 +73,15 @@ format: $(VENV)/.dev
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
+docs: $(VENV)/.docs
+	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --fresh-env docs site $(ARGS)
+	@echo "site/index.html"
+
 measure:
 	@$(PYTHON) tests/house/measure.py $(ARGS)
 
 clean:
-	@rm -rf $(VENV) .venv-* build dist *.egg-info demo-out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) .venv-* build dist *.egg-info demo-out site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Environments: a stamp says that one is made. pip 25.1 knows dependency groups.
@@ -86,6 +103,10 @@ $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	@$(BIN)/python $(PIP) install --editable ".[$(EXTRAS)]" --group dev "setuptools>=77"
 	@touch $@ $(VENV)/.core $(VENV)/.test
+
+$(VENV)/.docs: pyproject.toml | $(VENV)/bin/python
+	@$(BIN)/python $(PIP) install --editable ".[$(EXTRAS)]" --group docs "setuptools>=77"
+	@touch $@ $(VENV)/.core
 
 .venv-interop/.made: pyproject.toml
 	@test -x .venv-interop/bin/python || $(PYTHON) -m venv .venv-interop

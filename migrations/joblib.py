@@ -11,8 +11,6 @@ Evidence: ``joblib/numpy_pickle.py`` of 0.3 to 0.9, ``numpy_pickle_compat.py`` s
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from persist._wire.joblib.wrappers import SATELLITE
@@ -27,13 +25,13 @@ renames = _renames.teach(pack, __name__)
 
 
 @pack.plain(*sorted(SATELLITE))
-def missing(record: Record, looker: Any) -> Any:
+def missing(record: Record, looker: object) -> object:
     """Show a wrapper whose satellite is missing or broken as the name of that file."""
     fields = record.fields()
     name = fields.get("filename")
     if not isinstance(name, str):
         return None
-    facts: dict[str, Any] = {"missing": name}
+    facts: dict[str, object] = {"missing": name}
     state = fields.get("state")  # of a compressed one: (version, shape, dtype, is Fortran)
     if isinstance(state, tuple) and len(state) == 4 and isinstance(state[2], np.dtype):
         facts["dtype"], facts["shape"] = str(state[2]), [int(extent) for extent in state[1]]

@@ -28,7 +28,7 @@ def layer(record: Record, looker: Any) -> Any:
     pairs = _pairs(params)
     if pairs is None:
         return None
-    tags: dict[str, Any] = {}
+    tags: dict[str, object] = {}
     for variable, marks in pairs:
         name = _name_of(variable)
         tags[name if name not in tags else f"{name}~{len(tags)}"] = marks
@@ -37,7 +37,7 @@ def layer(record: Record, looker: Any) -> Any:
     return View(parts=parts, structure={"class": record.qualname, "name": fields.get("name")})
 
 
-def _pairs(params: Any) -> list[tuple[Any, Any]] | None:
+def _pairs(params: object) -> list[tuple[Any, object]] | None:
     """The items of an OrderedDict with variables as keys, or None."""
     if isinstance(params, dict):
         pairs = list(params.items())

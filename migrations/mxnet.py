@@ -56,7 +56,7 @@ def _sparse(record: Record) -> View:
 @pack.plain(
     "mxnet.symbol.Symbol", "mxnet.symbol.symbol.Symbol", "mxnet.symbol.numpy._symbol._Symbol"
 )
-def symbol(record: Record, looker: Any) -> Any:
+def symbol(record: Record, looker: object) -> object:
     """Show a symbol as its graph, in ``structure``."""
     handle = record.fields().get("handle")
     if not isinstance(handle, str | bytes):

@@ -26,7 +26,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from persist.migrations._pandas import rebuilding
 
+from persist._trees.paths import spending
 from persist._wire.pickle.numpy_rebuild import array_of_parts
 from persist._wire.pickle.timezones import zone_of
 from persist.packs import teach
@@ -39,13 +41,22 @@ __all__ = ["pack", "renames"]
 
 pack = Registry("pandas")
 renames = teach(pack, __name__)
+rebuilding.declare(pack)
 
 Look = Callable[[Record, str], Any]
 _LOOKS: dict[str, Look] = {}
 
+_LABEL = 64  # bytes of a label, at least
+_ITEM = 32  # bytes of a number in a list
+
+
+def _spend(count: int) -> None:
+    """Charge what a view is about to make: a record can state more than its file holds."""
+    spending()(count)
+
 
 @pack.plain("pandas.*")
-def look(record: Record, looker: Any) -> Any:
+def look(record: Record, looker: object) -> object:
     """Any record of pandas, by the last step of its class's name; None where it is not data."""
     name = _class_of(record)
     known = _LOOKS.get(name)
@@ -57,7 +68,7 @@ look.may_fall_back = True  # type: ignore[attr-defined]
 
 
 @pack.plain_like
-def look_like(record: Record, looker: Any) -> Any:
+def look_like(record: Record, looker: object) -> object:
     """A subclass of a frame or series that another library (GeoPandas) or a user defined.
 
     Its state holds a block manager of pandas, whose number of axes distinguishes the two.
@@ -78,7 +89,7 @@ class _Unplaced(Exception):
     """A view would leave out or misplace a part of the record."""
 
 
-def _looked(record: Record, name: str, known: Look, looker: Any) -> Any:
+def _looked(record: Record, name: str, known: Look, looker: Any) -> object:
     """Return what a record looks like; fall back to the record, and report it, where parts are left over."""
     try:
         seen = known(record, name)
@@ -127,7 +138,7 @@ def _get(record: Record, *names: str) -> Any:
 
 
 @_of("Series", "TimeSeries", "SparseSeries", "SparseTimeSeries")
-def _series(record: Record, name: str) -> Any:
+def _series(record: Record, name: str) -> object:
     subclass = _array_and_state(record)
     if subclass is not None:  # 0.12 and before
         array, own = subclass
@@ -149,7 +160,7 @@ def _series(record: Record, name: str) -> Any:
     return _with_rest(record, {"values": values, "index": index, "name": _label(label)})
 
 
-def _sparse_series(values: Any, own: tuple[Any, ...]) -> Any:
+def _sparse_series(values: Any, own: tuple[object, ...]) -> object:
     """A SparseSeries of 0.12 and before: (index, fill value, places of the values, name).
 
     Source: ``pandas/sparse/series.py`` of 0.8 to 0.12, ``SparseSeries.__reduce__``.
@@ -164,7 +175,7 @@ def _sparse_series(values: Any, own: tuple[Any, ...]) -> Any:
 
 
 @_of("DataFrame", "SparseDataFrame")
-def _frame(record: Record, name: str) -> Any:
+def _frame(record: Record, name: str) -> object:
     if isinstance(record.state, tuple) and len(record.state) == 5:
         return _sparse_frame(record.state)
     manager = _manager_of(record)
@@ -217,13 +228,13 @@ def _expect(holds: Any, why: str) -> None:
         raise _Unplaced(why)
 
 
-def _expect_length(values: Any, index: Any) -> None:
+def _expect_length(values: Any, index: object) -> None:
     """Values and their index are equally long wherever both lengths are known."""
     lengths = {count for part in (values, index) if (count := _length(part)) is not None}
     _expect(len(lengths) < 2, f"values and index have {' and '.join(map(str, lengths))} items")
 
 
-def _length(part: Any) -> int | None:
+def _length(part: object) -> int | None:
     while isinstance(part, View):
         inner = (part.parts.get(step) for step in ("codes", "ordinals", "mask", "left"))
         part = next((item for item in inner if item is not None), part.value)
@@ -241,7 +252,7 @@ def _rows_of(values: Any) -> int | None:
 
 
 @_of("Panel", "WidePanel", "Panel4D")
-def _panel(record: Record, name: str) -> Any:
+def _panel(record: Record, name: str) -> object:
     manager = _manager_of(record)
     if manager is None or len(manager[0]) < 3:
         return None
@@ -285,7 +296,7 @@ def _with_rest(record: Record, parts: dict[str, Any]) -> View:
     return View(parts=parts)
 
 
-def _add(parts: dict[str, Any], step: str, value: Any) -> None:
+def _add(parts: dict[str, Any], step: str, value: object) -> None:
     """Put a part under its step, or under ``step~2`` where there is one already."""
     names = itertools.chain((step,), (f"{step}~{count}" for count in itertools.count(2)))
     parts[next(name for name in names if name not in parts)] = value
@@ -296,11 +307,11 @@ def _add(parts: dict[str, Any], step: str, value: Any) -> None:
 Blocks = list[tuple[Any, list[int]]]
 
 
-def _manager_of(record: Record) -> tuple[list[Any], Blocks] | None:
+def _manager_of(record: Record) -> tuple[list[object], Blocks] | None:
     """(axes, blocks with the places of their rows in the first axis) of a frame or series."""
     state = record.state
     if isinstance(state, Record):
-        manager: Any = state
+        manager: object = state
     else:
         manager = _get(record, "_mgr", "_data")
     if not isinstance(manager, Record):
@@ -320,7 +331,7 @@ def _manager_of(record: Record) -> tuple[list[Any], Blocks] | None:
     return _labelled_manager(*state[:3])
 
 
-def _made_manager(blocks: Any, axes: Any) -> tuple[list[Any], Blocks] | None:
+def _made_manager(blocks: Any, axes: Any) -> tuple[list[object], Blocks] | None:
     axes = list(axes)
     if isinstance(blocks, Record):  # a single block
         blocks = (blocks,)
@@ -338,7 +349,7 @@ def _made_manager(blocks: Any, axes: Any) -> tuple[list[Any], Blocks] | None:
     return axes, result
 
 
-def _labelled_manager(axes: Any, values: Any, items: Any) -> tuple[list[Any], Blocks]:
+def _labelled_manager(axes: Any, values: Any, items: Any) -> tuple[list[object], Blocks]:
     """Read 0.13 and before: each block lists the labels of its rows, in the order of its rows."""
     axes = list(axes)
     waiting: dict[str, list[int]] = {}
@@ -358,7 +369,9 @@ def _places(placement: Any, count: int) -> list[int]:
     if isinstance(placement, Record) and placement.args:  # BlockPlacement(...)
         placement = placement.args[0]
     if isinstance(placement, slice):
-        return list(range(*placement.indices(count)))
+        placement = range(*placement.indices(count))
+    if isinstance(placement, np.ndarray | LazyArray | range | list | tuple):
+        _spend(_ITEM * len(placement))
     if isinstance(placement, np.ndarray | LazyArray):
         return [int(place) for place in np.asarray(placement)]
     if isinstance(placement, range | list | tuple):
@@ -392,13 +405,13 @@ def _column(values: Any, row: int, ndim: int) -> Any:
 # Metadata of values: the time zone and the frequency of an index or array.
 
 
-def _meant(values: Any, *holders: Any) -> Any:
+def _meant(values: Any, *holders: object) -> Any:
     """Return values with the zone and the frequency that their record or its dtype states."""
     parts = _meaning(*holders)
     return View(values, parts=parts) if parts else values
 
 
-def _meaning(*holders: Any) -> dict[str, Any]:
+def _meaning(*holders: object) -> dict[str, object]:
     """Return ``freq`` and ``tz`` where a description, an array or a dtype among holders has them."""
     parts: dict[str, Any] = {}
     todo = list(holders)
@@ -428,7 +441,7 @@ def _meaning(*holders: Any) -> dict[str, Any]:
     return {step: part for step, part in parts.items() if part is not None}
 
 
-def _frequency(freq: Any = None) -> Any:
+def _frequency(freq: object = None) -> object:
     """Show a frequency as its text; an offset as class and count, with its other settings as parts."""
     if isinstance(freq, str):
         return freq.removeprefix("period[").removesuffix("]")
@@ -439,7 +452,7 @@ def _frequency(freq: Any = None) -> Any:
     made = {**dict(zip(names, freq.args, strict=False)), **fields}
     count = made.get("n", 1)
     text = freq.cls.name if count == 1 else f"{count} * {freq.cls.name}"
-    extra: dict[str, Any] = {}
+    extra: dict[str, object] = {}
     for name, value in made.items():
         is_usual = name in names and value in (1, False)
         if not is_usual and value not in (None, False) and value != {} and value != ():
@@ -452,7 +465,7 @@ def _frequency(freq: Any = None) -> Any:
     return View(text, parts=extra)
 
 
-def _zone(zone: Any) -> Any:
+def _zone(zone: object) -> object:
     """Show a time zone as its name, with its other data as parts; or return the record itself."""
     if isinstance(zone, datetime.tzinfo):
         return getattr(zone, "key", None) or str(zone)
@@ -476,7 +489,7 @@ def _index(value: Any) -> Any:
     return seen if seen is not None else value
 
 
-def _index_parts(value: Any) -> Any:
+def _index_parts(value: Any) -> object:
     if not isinstance(value, Record):
         return value
     kind = _class_of(value)
@@ -517,7 +530,7 @@ def _index_parts(value: Any) -> Any:
     return None
 
 
-def _description(record: Record) -> dict[Any, Any] | None:
+def _description(record: Record) -> dict[object, object] | None:
     """What an index was made from: ``_new_Index(cls, {...})``, or keywords."""
     for item in record.args:
         if isinstance(item, dict):
@@ -532,7 +545,7 @@ def _is_index(record: Record) -> bool:
     return _class_of(record).endswith("Index")
 
 
-def _named_values(values: Any, name: Any, parts: dict[str, Any] | None = None) -> Any:
+def _named_values(values: Any, name: Any, parts: dict[str, Any] | None = None) -> object:
     label = _label(name)
     extra = {**(parts or {}), **({} if label is None else {"name": label})}
     if isinstance(values, View) and not extra.keys() - values.parts.keys():
@@ -549,29 +562,46 @@ def _named(parts: dict[str, Any], name: Any) -> View:
     return View(parts=parts if label is None else {**parts, "name": label})
 
 
-def _label(name: Any) -> Any:
+def _label(name: Any) -> object:
     if isinstance(name, list | tuple) and len(name) == 1:
         name = name[0]
     return View(name, whole=True) if isinstance(name, tuple) else name
 
 
-_MOST_NUMBERS = 1 << 27  # a range of more numbers than this is a lie, or stays as it is
-
-
-def _range(known: dict[Any, Any]) -> np.ndarray[Any, Any] | None:
-    start, stop, step = (known.get(key) for key in ("start", "stop", "step"))
-    if (
-        not isinstance(start, int)
-        or not isinstance(stop, int)
-        or not isinstance(step, int)
-        or not step
-    ):
+def _range(known: dict[Any, Any]) -> LazyArray | None:
+    """The numbers of a RangeIndex, made and charged when they are read: three numbers state them."""
+    bounds = [known.get(key) for key in ("start", "stop", "step")]
+    if not all(type(bound) is int and -(1 << 63) <= bound < 1 << 63 for bound in bounds):
         return None
-    numbers = range(start, stop, step)
-    return None if len(numbers) > _MOST_NUMBERS else np.arange(start, stop, step, dtype=np.int64)
+    if not bounds[2]:
+        return None
+    numbers = range(*bounds)  # type: ignore[arg-type]
+    spend = spending()
+
+    def rows(first: int, last: int) -> np.ndarray[Any, Any]:
+        part = numbers[first:last]
+        if 8 * len(part) > _PART:
+            spend(8 * len(part))
+        return np.arange(part.start, part.stop, part.step, dtype=np.int64)
+
+    def fetch() -> np.ndarray[Any, Any]:
+        spend(8 * count)
+        return np.arange(numbers.start, numbers.stop, numbers.step, dtype=np.int64)
+
+    count = _count(numbers)
+    return None if count >= 1 << 60 else LazyArray(np.dtype(np.int64), (count,), fetch, rows)
 
 
-def _multi(record: Record) -> Any:
+_PART = 1 << 20  # bytes of rows that are made without a charge, since they are given back soon
+
+
+def _count(numbers: range) -> int:
+    """The length of a range; `len` refuses those beyond 2**63."""
+    span = numbers.stop - numbers.start
+    return max(0, -(-span // numbers.step))
+
+
+def _multi(record: Record) -> object:
     """A MultiIndex: levels, codes (``labels`` before 0.24) and names."""
     levels, codes, names = _multi_parts(record)
     if levels is None:
@@ -596,7 +626,7 @@ def _multi_parts(record: Record) -> tuple[Any, Any, Any]:
     return _items(levels), _items(codes), _items(names)
 
 
-def _items(value: Any) -> Any:
+def _items(value: Any) -> object:
     """The items of a FrozenList, which is a list subclass."""
     if isinstance(value, Record):
         if value.listitems:
@@ -620,6 +650,7 @@ def _labels(index: Any) -> list[str]:
         if not levels or codes is None:
             return []
         texts = [_labels(level) for level in levels]
+        _spend(sum(_LABEL * _size(_integers(code)) for code in codes))
         rows = zip(*(np.asarray(_integers(code)).tolist() for code in codes), strict=False)
         return [
             ".".join(
@@ -632,6 +663,7 @@ def _labels(index: Any) -> list[str]:
     while isinstance(seen, View):
         if "codes" in seen.parts and "categories" in seen.parts:
             names = _labels_of(seen.parts["categories"])
+            _spend(_ITEM * _size(seen.parts["codes"]))
             return [
                 names[code] if 0 <= code < len(names) else "nan"
                 for code in np.asarray(seen.parts["codes"]).tolist()
@@ -646,6 +678,7 @@ def _labels(index: Any) -> list[str]:
 def _labels_of(values: Any) -> list[str]:
     if isinstance(values, View):
         values = values.value
+    _spend(_LABEL * _size(values))
     if isinstance(values, np.ndarray | LazyArray):
         values = np.asarray(values)
         if values.dtype.kind in "Mm":
@@ -656,6 +689,13 @@ def _labels_of(values: Any) -> list[str]:
     return [_step(item) for item in values]
 
 
+def _size(values: Any) -> int:
+    """How many items values have; 1 of a single one."""
+    if isinstance(values, np.ndarray | LazyArray):
+        return values.size
+    return len(values) if isinstance(values, list | tuple) else 1
+
+
 def _moment_text(moment: Any) -> str:
     """As ``str`` of a Timestamp spells it: no T, and no zeros behind the seconds."""
     text, mark, fraction = str(moment).replace("T", " ").partition(".")
@@ -663,7 +703,7 @@ def _moment_text(moment: Any) -> str:
     return text + mark + digits.ljust(6 if len(digits) < 6 else 9, "0") if digits else text
 
 
-def _step(label: Any) -> str:
+def _step(label: object) -> str:
     if isinstance(label, bytes):
         try:
             return label.decode("utf-8")
@@ -682,7 +722,7 @@ def _step(label: Any) -> str:
     "TimedeltaIndex", "PeriodIndex", "CategoricalIndex", "MultiIndex", "IntervalIndex",
     "NumericIndex", "DateRange",
 )  # fmt: skip
-def _lone_index(record: Record, name: str) -> Any:
+def _lone_index(record: Record, name: str) -> object:
     seen = _index_parts(record)
     if seen is None:
         return None
@@ -715,7 +755,7 @@ def _seen(values: Any) -> Any:
     return values
 
 
-def _backed(record: Record) -> tuple[Any, Any, dict[str, Any]]:
+def _backed(record: Record) -> tuple[object, object, dict[str, object]]:
     """(dtype, array, attributes) of an array of 1.4 or later; of older ones from their fields."""
     state = record.state
     if isinstance(state, tuple):
@@ -727,7 +767,7 @@ def _backed(record: Record) -> tuple[Any, Any, dict[str, Any]]:
     return _get(record, "_dtype", "dtype"), array, record.fields()
 
 
-def _array_and_state(record: Record) -> tuple[Any, tuple[Any, ...]] | None:
+def _array_and_state(record: Record) -> tuple[object, tuple[object, ...]] | None:
     """(array, the class's own state) of an ndarray subclass; None of anything else."""
     maker = record.maker.name if record.maker else ""
     if maker != "_reconstruct" or not isinstance(record.state, tuple):
@@ -766,14 +806,14 @@ def _plain_array(value: Any) -> Any:
     return None
 
 
-def _moment(array: Any) -> Any:
+def _moment(array: Any) -> object:
     """0.12 and before may hold nanoseconds as plain integers."""
     return (
         array.view("M8[ns]") if isinstance(array, np.ndarray) and array.dtype.kind == "i" else array
     )
 
 
-def _categorical(record: Record) -> Any:
+def _categorical(record: Record) -> object:
     dtype, codes, fields = _backed(record)
     categories = fields.get("_categories", fields.get("_levels", fields.get("categories")))
     if categories is None and isinstance(dtype, Record):
@@ -790,30 +830,32 @@ def _categorical(record: Record) -> Any:
     return View(parts=parts if name is None else {**parts, "name": _label(name)})
 
 
-def _nullable(record: Record) -> Any:
+def _nullable(record: Record) -> object:
     data, mask = _get(record, "_data"), _get(record, "_mask")
     if not isinstance(data, np.ndarray | LazyArray) or not isinstance(mask, np.ndarray | LazyArray):
         return None
+    _spend(_ITEM * _size(data))
     gone = np.asarray(mask).ravel().tolist()
     items = np.asarray(data).ravel().tolist()
     listed = [None if missing else item for item, missing in zip(items, gone, strict=False)]
     return View(parts={"mask": mask, "list": View(listed, whole=True)})
 
 
-def _texts(record: Record) -> Any:
+def _texts(record: Record) -> object:
     array = _get(record, "_pa_array", "_data") if record.fields() else None
     if isinstance(array, Record):
         return _arrow_seen(_arrow.values_of(array))
     array = _backed(record)[1]
     if not isinstance(array, np.ndarray) or not array.dtype.hasobject:
         return array
+    _spend(8 * array.size)
     items = np.empty(array.size, dtype=object)
     for index, item in enumerate(array.ravel()):
         items[index] = None if _is_missing(item) else item
     return items.reshape(array.shape)
 
 
-def _is_missing(item: Any) -> bool:
+def _is_missing(item: object) -> bool:
     if isinstance(item, Global):
         return item.name in ("NA", "NaT")
     if isinstance(item, Record):
@@ -821,8 +863,9 @@ def _is_missing(item: Any) -> bool:
     return isinstance(item, float) and item != item
 
 
-def _arrow_seen(values: Any) -> Any:
+def _arrow_seen(values: Any) -> object:
     if isinstance(values, np.ma.MaskedArray):
+        _spend((8 if values.dtype == bool else _ITEM) * values.size)
         missing = np.ma.getmaskarray(values)
         pairs = zip(values.data.tolist(), missing.tolist(), strict=True)
         listed = [None if gone else item for item, gone in pairs]
@@ -830,12 +873,12 @@ def _arrow_seen(values: Any) -> Any:
     return values
 
 
-def _arrow_array(record: Record) -> Any:
+def _arrow_array(record: Record) -> object:
     array = _get(record, "_pa_array", "_data")
     return _arrow_seen(_arrow.values_of(array))
 
 
-def _period(record: Record) -> Any:
+def _period(record: Record) -> object:
     if record.cls.name == "__pyx_unpickle_PeriodMixin" and isinstance(record.state, tuple):
         known = next((part for part in record.state if isinstance(part, dict)), {})
         ordinals = known.get("_data")
@@ -851,7 +894,7 @@ def _period(record: Record) -> Any:
     return View(parts={"ordinals": ordinals, **_meaning(record, *holders)})
 
 
-def _interval(record: Record) -> Any:
+def _interval(record: Record) -> object:
     known = record.fields()
     if not known and isinstance(record.state, tuple):
         known = next((part for part in record.state if isinstance(part, dict)), {})
@@ -866,7 +909,7 @@ def _interval(record: Record) -> Any:
     return View(parts=parts if closed is None else {**parts, "closed": closed})
 
 
-def _sparse(record: Record) -> Any:
+def _sparse(record: Record) -> object:
     subclass = _array_and_state(record)
     if subclass is not None:  # before 0.24: (fill value, index)
         values, own = subclass
@@ -882,7 +925,7 @@ def _sparse(record: Record) -> Any:
     return View(parts={"sp_values": values, "sp_index": places, "fill_value": fill})
 
 
-def _sparse_places(index: Any) -> Any:
+def _sparse_places(index: object) -> Any:
     """The places of the values: listed (IntIndex), or as blocks of neighbours (BlockIndex)."""
     if not isinstance(index, Record) or len(index.args) < 2:
         return None
@@ -891,8 +934,11 @@ def _sparse_places(index: Any) -> Any:
     if index.cls.name != "BlockIndex" or len(index.args) < 3:
         return None
     starts, lengths = np.asarray(index.args[1]), np.asarray(index.args[2])
-    if starts.shape != lengths.shape or int(lengths.sum()) > max(int(index.args[0]), 0):
+    if starts.shape != lengths.shape or (lengths < 0).any():
         return None
+    if int(lengths.sum(dtype=object)) > max(int(index.args[0]), 0):
+        return None
+    _spend(20 * int(lengths.sum()) + 128 * len(lengths))  # the runs, joined, and as 32 bits
     runs = [np.arange(start, start + length) for start, length in zip(starts, lengths, strict=True)]
     return np.concatenate(runs).astype(np.int32) if runs else np.zeros(0, np.int32)
 
@@ -914,14 +960,14 @@ _ARRAYS: dict[str, Callable[[Record], Any]] = {
 
 
 @_of(*_ARRAYS, "DatetimeArray", "TimedeltaArray", "PandasArray", "NumpyExtensionArray")
-def _lone_array(record: Record, name: str) -> Any:
+def _lone_array(record: Record, name: str) -> object:
     """Show an array outside of a frame or index: its data is at ``values``, as in those."""
     seen = _seen(record)
     return None if seen is record else View(parts={"values": seen})
 
 
 @_of("FrozenNDArray", "FrozenList")
-def _frozen(record: Record, name: str) -> Any:
+def _frozen(record: Record, name: str) -> object:
     subclass = _array_and_state(record)
     return _items(record) if subclass is None else subclass[0]
 
@@ -933,7 +979,7 @@ _UNITS = {7: 1_000_000_000, 8: 1_000_000, 9: 1_000, 10: 1}  # NPY_FR_s to NPY_FR
 
 
 @_of("Timestamp", "_unpickle_timestamp")
-def _timestamp(record: Record, name: str) -> Any:
+def _timestamp(record: Record, name: str) -> object:
     """``Timestamp(value, freq, tz[, reso])``, the value since 1970 in UTC.
 
     A datetime; of a moment with nanoseconds, which a datetime cannot hold, a ``datetime64[ns]``.
@@ -942,7 +988,7 @@ def _timestamp(record: Record, name: str) -> Any:
         return None
     unit = record.args[3] if len(record.args) > 3 else 10
     tz = record.args[2] if len(record.args) > 2 else None
-    extra: dict[str, Any] = {}
+    extra: dict[str, object] = {}
     if len(record.args) > 1 and record.args[1] is not None:
         extra["freq"] = _frequency(record.args[1])
     try:
@@ -963,7 +1009,7 @@ def _timestamp(record: Record, name: str) -> Any:
 
 
 @_of("Timedelta", "_timedelta_unpickle")
-def _timedelta(record: Record, name: str) -> Any:
+def _timedelta(record: Record, name: str) -> object:
     """A timedelta; of a duration with nanoseconds a ``timedelta64[ns]``."""
     if not record.args or not isinstance(record.args[0], int):
         return None
@@ -977,10 +1023,10 @@ def _timedelta(record: Record, name: str) -> Any:
         return None
 
 
-def _with_parts(value: Any, parts: dict[str, Any]) -> Any:
+def _with_parts(value: Any, parts: dict[str, object]) -> object:
     return View(value, parts=parts) if parts else value
 
 
 @_of("__nat_unpickle", "_nat_unpickle")
-def _not_a_time(record: Record, name: str) -> Any:
+def _not_a_time(record: Record, name: str) -> object:
     return np.datetime64("NaT", "ns")

@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from persist._trees.paths import spending
 from persist.registry import Registry
 from persist.tree import Global, Record, View
+from persist.typing import Array
 
 __all__ = ["pack"]
 
@@ -51,7 +53,7 @@ def array(record: Record, looker: Any) -> Any:
 
 
 @pack.plain("pyarrow.lib.chunked_array")
-def chunked(record: Record, looker: Any) -> Any:
+def chunked(record: Record, looker: object) -> object:
     """Chunks one after the other."""
     values = values_of(record)
     return None if values is None else _seen(values)
@@ -75,7 +77,7 @@ def _seen(values: Any) -> Any:
     )
 
 
-def values_of(value: Any) -> Any:
+def values_of(value: Any) -> object:
     """Return an arrow array as NumPy's, masked where values are missing; None if it cannot be said.
 
     Numbers, booleans and times: an array, or a masked array. Text and bytes: an object array with
@@ -87,10 +89,15 @@ def values_of(value: Any) -> Any:
         return _array(value)
     if value.cls.name != "chunked_array" or not value.args or not isinstance(value.args[0], list):
         return None
-    chunks = [values_of(chunk) for chunk in value.args[0]]
+    chunks: list[Any] = [values_of(chunk) for chunk in value.args[0]]
     if not chunks or any(chunk is None for chunk in chunks):
         return None
+    spending()(sum(chunk.nbytes for chunk in chunks))
     return chunks[0] if len(chunks) == 1 else np.ma.concatenate(chunks)  # type: ignore[no-untyped-call]
+
+
+_DEEP = 16  # lists in lists
+_TEXT = 64  # bytes of a text, at least
 
 
 def _array(record: Record) -> Any:
@@ -101,19 +108,28 @@ def _array(record: Record) -> Any:
         return None  # of a kind that is not known here: it stays the record that it is
 
 
-def _restored(parts: Any) -> Any:
+def _restored(parts: Any, depth: int = 0) -> Any:
     """(type, length, missing, offset, buffers, children, the dictionary's array)."""
     kind, length, _, offset, buffers = parts[:5]
+    if depth > _DEEP or length < 0 or offset < 0:
+        raise ValueError("lists in lists in lists, or a negative length")
+    # A file can state the same buffers again and again, so each use of them is charged.
+    spending()(sum(map(_size, buffers)))
     known = [_bytes(buffer) for buffer in buffers]
     name = kind.cls.name if isinstance(kind, Record) else ""
     if name == "dictionary":  # codes, whose missing ones are those of the values
-        codes, values = _decoded(_type(kind.args[0]), length, offset, known), _restored(parts[6])
+        codes, values = (
+            _decoded(_type(kind.args[0]), length, offset, known),
+            _restored(parts[6], depth + 1),
+        )
         return _listed(values, np.ma.getdata(codes), ~np.ma.getmaskarray(codes))
     if name in ("list_", "large_list"):
         width = np.dtype("<i8") if name == "large_list" else np.dtype("<i4")
         ends = np.frombuffer(known[1] or bytes(8), width, length + 1, offset * width.itemsize)
+        _ascending(ends)
+        spending()(_TEXT * length)
         valid = np.ones(length, bool) if known[0] is None else _bits(known[0], length, offset)
-        items = _plain(_restored(parts[5][0]))
+        items = _plain(_restored(parts[5][0], depth + 1))
         slices = [items[start:stop] for start, stop in itertools.pairwise(ends)]
         return _listed(slices, np.arange(length), valid)
     return _decoded(_type(kind), length, offset, known)
@@ -121,13 +137,14 @@ def _restored(parts: Any) -> Any:
 
 def _plain(values: Any) -> list[Any]:
     """Values as Python's, None where one is missing."""
-    listed: list[Any] = values.tolist()
+    listed: list[object] = values.tolist()
     return listed
 
 
-def _listed(values: Any, places: Any, valid: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _listed(values: Any, places: Any, valid: Array) -> Array:
     """The values at some places as objects, None where one is missing."""
     values = values if isinstance(values, list) else _plain(values)
+    spending()(8 * len(places))
     result = np.empty(len(places), dtype=object)
     for index, (place, is_there) in enumerate(zip(places, valid, strict=True)):
         result[index] = values[place] if is_there else None
@@ -141,6 +158,18 @@ def _type(kind: Any) -> str:
     if isinstance(kind, Global):
         return kind.name
     raise ValueError("a nested type")
+
+
+def _ascending(ends: np.ndarray[Any, Any]) -> None:
+    """Refuse ends of items that overlap: together they would be longer than the buffer."""
+    if (ends[:1] < 0).any() or (ends[1:] < ends[:-1]).any():
+        raise ValueError("items overlap")
+
+
+def _size(buffer: Any) -> int:
+    if isinstance(buffer, Record) and buffer.args:
+        buffer = buffer.args[0]
+    return len(buffer) if isinstance(buffer, bytes | bytearray) else 0
 
 
 def _bytes(buffer: Any) -> bytes | None:
@@ -165,6 +194,8 @@ def _decoded(kind: str, length: int, offset: int, buffers: list[bytes | None]) -
     ends = np.frombuffer(
         buffers[1] or bytes(dtype.itemsize), dtype, length + 1, offset * dtype.itemsize
     )
+    _ascending(ends)
+    spending()(_TEXT * length)
     data = buffers[2] or b""
     result = np.empty(length, dtype=object)
     for index in range(length):
@@ -174,12 +205,12 @@ def _decoded(kind: str, length: int, offset: int, buffers: list[bytes | None]) -
     return result
 
 
-def _bits(data: bytes, length: int, offset: int) -> np.ndarray[Any, Any]:
+def _bits(data: bytes, length: int, offset: int) -> Array:
     bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
     if len(bits) < offset + length:
         raise ValueError("fewer bits than values")
     return bits[offset : offset + length].astype(bool)
 
 
-def _masked(values: np.ndarray[Any, Any], valid: np.ndarray[Any, Any] | None) -> Any:
+def _masked(values: Array, valid: Array | None) -> object:
     return values if valid is None or valid.all() else np.ma.masked_array(values, mask=~valid)

@@ -10,8 +10,6 @@ Evidence: ``pymc3/backends/base.py`` (``MultiTrace``), ``backends/ndarray.py`` o
 
 from __future__ import annotations
 
-from typing import Any
-
 from persist.registry import Registry
 from persist.tree import Record, View
 
@@ -21,7 +19,7 @@ pack = Registry("pymc3")
 
 
 @pack.plain("pymc3.backends.base.MultiTrace")
-def traces(record: Record, looker: Any) -> Any:
+def traces(record: Record, looker: object) -> object:
     """Show the attributes unchanged, and ``<chain>/<variable>`` as in a trace folder."""
     fields = record.fields()
     chains = fields.get("_straces")

@@ -9,8 +9,6 @@ This pack handles the types that only Python 2 had, and shows their content.
 
 from __future__ import annotations
 
-from typing import Any
-
 from persist.packs import _renames
 from persist.registry import Registry
 from persist.tree import Record, View
@@ -20,7 +18,7 @@ renames = _renames.teach(pack, __name__)
 
 
 @pack.plain("sets.Set", "sets.ImmutableSet")
-def old_set(record: Record, looker: Any) -> View | None:
+def old_set(record: Record, looker: object) -> View | None:
     """Show a set of the module ``sets`` (Python 2.3 to 2.7) as a set.
 
     Its state is a tuple of one dict whose keys are the items (``Lib/sets.py``,

@@ -9,6 +9,8 @@ Evidence: ``scipy/sparse`` of 0.11 to 1.17, wheels of 0.19 to 1.17 compared.
 
 from __future__ import annotations
 
+from persist.migrations import _scipy_sparse
+
 from persist.packs import teach
 from persist.registry import Registry
 
@@ -16,3 +18,4 @@ __all__ = ["pack", "renames"]
 
 pack = Registry("scipy")
 renames = teach(pack, __name__)
+_scipy_sparse.declare(pack)

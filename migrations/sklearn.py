@@ -11,6 +11,8 @@ Evidence: ``sklearn/_build_utils/deprecated_modules.py`` of 0.22, wheels of 0.19
 
 from __future__ import annotations
 
+from persist.migrations._sklearn import rebuilding
+
 from persist.packs import teach
 from persist.registry import Registry
 
@@ -18,3 +20,4 @@ __all__ = ["pack", "renames"]
 
 pack = Registry("sklearn")
 renames = teach(pack, __name__)
+rebuilding.declare(pack)

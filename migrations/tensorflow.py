@@ -92,6 +92,6 @@ def shape(record: Record, looker: Any) -> Any:
     "tensorflow.python.framework.tensor_shape.Dimension",
     "tensorflow_core.python.framework.tensor_shape.Dimension",
 )
-def dimension(record: Record, looker: Any) -> Any:
+def dimension(record: Record, looker: object) -> object:
     """An extent: its number, or None."""
     return View(record.args[0]) if record.args else None

@@ -49,7 +49,7 @@ def teach(library: str) -> Registry:
     return taught
 
 
-def look(record: Record, looker: Any) -> Any:
+def look(record: Record, looker: object) -> object:
     """Show a record of one of the library's classes; None if it is an ordinary instance."""
     name = record.cls.name
     if name in _FROM_GPU:
@@ -66,7 +66,7 @@ def look(record: Record, looker: Any) -> Any:
     return None
 
 
-def look_like(record: Record, looker: Any) -> Any:
+def look_like(record: Record, looker: object) -> object:
     """Show a variable of a user's class (such as PyMC3's random variables)."""
     fields = record.fields()
     if "owner" not in fields and "_owner" not in fields:
@@ -76,7 +76,7 @@ def look_like(record: Record, looker: Any) -> Any:
     return _variable(record, looker)
 
 
-def _variable(record: Record, looker: Any) -> View:
+def _variable(record: Record, looker: object) -> View:
     """Show a shared variable as its value, and other variables as graphs."""
     fields = record.fields()
     container = fields.get("container")
@@ -90,7 +90,7 @@ def _variable(record: Record, looker: Any) -> View:
 # Variables with a value.
 
 
-def _storage(container: dict[Any, Any]) -> list[Any] | None:
+def _storage(container: dict[Any, object]) -> list[object] | None:
     storage = container.get("storage")
     return storage if isinstance(storage, list) and len(storage) == 1 else None
 
@@ -109,13 +109,13 @@ def _value(container: dict[Any, Any], fields: dict[Any, Any], looker: Any) -> Vi
     return known[1]
 
 
-def _view(stored: Any, fields: dict[Any, Any], looker: Any) -> View:
+def _view(stored: object, fields: dict[Any, Any], looker: Any) -> View:
     value = _unwrapped(stored, looker)
     facts = {"name": _text(fields.get("name")), **_type(fields.get("type"))}
     return View(value, {"name": fields.get("name")}, structure={"shared": facts}, alone="value")
 
 
-def _unwrapped(value: Any, looker: Any) -> Any:
+def _unwrapped(value: Any, looker: Any) -> object:
     """Return a value as packs show it; an array of the GPU becomes the array itself."""
     seen = looker.through(value)
     if isinstance(seen, View) and seen.value is not ABSENT and not seen.parts:
@@ -123,7 +123,7 @@ def _unwrapped(value: Any, looker: Any) -> Any:
     return value
 
 
-def _from_gpu(record: Record, looker: Any) -> Any:
+def _from_gpu(record: Record, looker: object) -> object:
     """Show an array of the GPU: args are (array), or since 0.8 (array, name of its context)."""
     if not record.args or len(record.args) > 2:
         return None
@@ -153,10 +153,10 @@ class _Passed:
     nodes: int = _DESCRIBED
 
 
-_PASSED: weakref.WeakKeyDictionary[Any, _Passed] = weakref.WeakKeyDictionary()
+_PASSED: weakref.WeakKeyDictionary[object, _Passed] = weakref.WeakKeyDictionary()
 
 
-def _graph(record: Record, looker: Any, describe: Callable[[int], dict[str, Any]]) -> View:
+def _graph(record: Record, looker: object, describe: Callable[[int], dict[str, Any]]) -> View:
     """Show a symbolic object: no value, but the shared variables in it by their own names."""
     passed = _PASSED.setdefault(looker, _Passed())
 
@@ -180,7 +180,7 @@ def _graph(record: Record, looker: Any, describe: Callable[[int], dict[str, Any]
     return View(hoisted=hoisted, structure=structure)
 
 
-def _shared_in(root: Record, passed: dict[int, Any]) -> Iterator[Record]:
+def _shared_in(root: Record, passed: dict[int, object]) -> Iterator[Record]:
     """Yield the shared variables in a graph, in the order of the file, none of them twice."""
     todo: list[Any] = [root]
     while todo:
@@ -213,10 +213,10 @@ def _text(name: Any) -> Any:
     return str(name) if isinstance(name, str) else None
 
 
-def _type(kind: Any) -> dict[str, Any]:
+def _type(kind: Any) -> dict[str, object]:
     """Return the dtype of a tensor's type, and which axes have length 1."""
     fields = kind.fields() if isinstance(kind, Record) else {}
-    facts: dict[str, Any] = {}
+    facts: dict[str, object] = {}
     dtype = fields.get("dtype")
     if isinstance(dtype, str):
         facts["dtype"] = str(dtype)
@@ -229,7 +229,7 @@ def _type(kind: Any) -> dict[str, Any]:
     return facts
 
 
-def _facts(record: Record) -> dict[str, Any]:
+def _facts(record: Record) -> dict[str, object]:
     fields = record.fields()
     facts = {"class": record.qualname, "name": _text(fields.get("name"))}
     facts.update(_type(fields.get("type")))
@@ -245,7 +245,7 @@ def _owner(record: Record) -> Record | None:
     return owner if isinstance(owner, Record) else None
 
 
-def _op(op: Any) -> dict[str, Any]:
+def _op(op: object) -> dict[str, object]:
     """Describe an op by its class, and by its inner op if it has one (``Elemwise{add}``)."""
     if isinstance(op, Global):
         return {"op": op.name, "op_class": op.qualname}
@@ -260,7 +260,7 @@ def _op(op: Any) -> dict[str, Any]:
     return {"op": name or op.cls.name, "op_class": op.qualname}
 
 
-def _function(record: Record, most: int) -> dict[str, Any]:
+def _function(record: Record, most: int) -> dict[str, object]:
     """A compiled function: the names of its inputs and shared variables, its graph."""
     inputs, outputs = _ends(record)
     named = [_name_of(item) for item in inputs]
@@ -306,7 +306,7 @@ def _whole(record: Record, most: int) -> dict[str, Any]:
     return _nodes([record], most)
 
 
-def _nodes(ends: list[Any], most: int) -> dict[str, Any]:
+def _nodes(ends: list[object], most: int) -> dict[str, object]:
     """The nodes above some variables: each op with its inputs and outputs, inputs first.
 
     Variables without a name are numbered.
@@ -336,11 +336,11 @@ def _nodes(ends: list[Any], most: int) -> dict[str, Any]:
     return {"nodes": nodes} if nodes else {}
 
 
-def _items(value: Any) -> list[Any]:
+def _items(value: Any) -> list[object]:
     return list(value) if isinstance(value, list | tuple) else []
 
 
-def _in_order(ends: list[Any]) -> Iterator[Record]:
+def _in_order(ends: list[object]) -> Iterator[Record]:
     """Yield the nodes above some variables, each after those that its inputs come from."""
     seen: set[int] = set()
     todo: list[tuple[Any, bool]] = [(end, False) for end in reversed(ends)]

@@ -19,6 +19,7 @@ import math
 from typing import Any
 
 import numpy as np
+from persist.migrations import _torch_modules  # type: ignore[attr-defined, unused-ignore]
 
 from persist._wire.base.ml_dtypes import missing_name
 from persist._wire.pickle.machine import INERT
@@ -32,6 +33,7 @@ from persist.tree import ABSENT, Global, LazyArray, Record, View, is_slots_pair
 __all__ = ["pack"]
 
 pack = Registry("torch")
+_torch_modules.teach(pack)
 
 _UTILS = "torch._utils"
 _TENSOR_MODULES = ("torch._tensor", "torch.tensor")  # until 1.8 the second
@@ -42,7 +44,7 @@ _TENSOR_MODULES = ("torch._tensor", "torch.tensor")  # until 1.8 the second
 
 @pack.plain_like
 @pack.plain("torch.*")
-def module(record: Record, looker: Any) -> Any:
+def module(record: Record, looker: object) -> Any:
     """A module by what it holds; its class may be gone."""
     parts = module_parts(fields_of(record))
     if parts is None:
@@ -77,7 +79,7 @@ def tensor(record: Record, looker: Any) -> Any:
 
 
 @pack.plain(f"{_UTILS}._rebuild_parameter", f"{_UTILS}._rebuild_parameter_with_state")
-def parameter(record: Record, looker: Any) -> Any:
+def parameter(record: Record, looker: Any) -> object:
     """(tensor, requires_grad, hooks), and the attributes that the user gave it, since 1.13."""
     if len(record.args) < 2:
         return None
@@ -92,7 +94,7 @@ def parameter(record: Record, looker: Any) -> Any:
     *(f"{module}._rebuild_from_type_v2" for module in _TENSOR_MODULES),
     *(f"{module}._rebuild_from_type" for module in _TENSOR_MODULES),
 )
-def subclass(record: Record, looker: Any) -> Any:
+def subclass(record: Record, looker: Any) -> object:
     """(function, class, its arguments, state): a class of one's own, or a tensor with attributes."""
     if len(record.args) != 4:
         return None
@@ -137,7 +139,7 @@ def variable(record: Record, looker: Any) -> Any:
 _JAGGED = "torch.nested._internal.nested_tensor"
 
 
-def _jagged(args: tuple[Any, ...], state: Any) -> Any:
+def _jagged(args: tuple[object, ...], state: Any) -> object:
     """A tensor of rows of unlike lengths, cut by offsets: arguments by name, before 2.5 in order."""
     if len(args) == 1 and isinstance(args[0], dict):
         given = args[0]
@@ -150,7 +152,7 @@ def _jagged(args: tuple[Any, ...], state: Any) -> Any:
     return View(parts=parts) if "values" in parts else None
 
 
-def _with_attributes(value: Any, state: Any) -> Any:
+def _with_attributes(value: Any, state: Any) -> object:
     """Show a tensor together with the content of its ``__dict__`` and slots."""
     if is_slots_pair(state):
         state = {**(state[0] or {}), **(state[1] or {})}
@@ -163,7 +165,7 @@ def _with_attributes(value: Any, state: Any) -> Any:
 
 
 @pack.plain(f"{_UTILS}._rebuild_qtensor")
-def quantized(record: Record, looker: Any) -> Any:
+def quantized(record: Record, looker: object) -> object:
     """(storage, offset, shape, strides, quantizer, requires_grad, hooks): the stored integers.
 
     The quantizer is (scheme, scale, zero point), or (scheme, scales, zero points, axis), whose
@@ -188,12 +190,12 @@ def quantized(record: Record, looker: Any) -> Any:
     return View(QuantizedTensor(value, storage.kind, shape, known, record), parts)
 
 
-def _numbers(item: Any, looker: Any) -> Any:
+def _numbers(item: object, looker: object) -> object:
     found = _tensor(item, looker)
     return item if found is INERT else found
 
 
-def _in_bytes(storage: Storage, place: tuple[Any, ...]) -> tuple[Any, ...]:
+def _in_bytes(storage: Storage, place: tuple[Any, ...]) -> tuple[object, ...]:
     """Where several elements take a byte: the bytes in a row, as ``int_repr`` gives them."""
     bits = {"quint4x2": 4, "quint2x4": 2}.get(storage.kind)
     if bits is None or not all(type(extent) is int for extent in place[1]):
@@ -202,7 +204,7 @@ def _in_bytes(storage: Storage, place: tuple[Any, ...]) -> tuple[Any, ...]:
     return (storage, place[0], (count,), (1,))
 
 
-def _quantizer(quantizer: tuple[Any, ...], looker: Any) -> dict[str, Any]:
+def _quantizer(quantizer: tuple[object, ...], looker: object) -> dict[str, object]:
     scheme = str(quantizer[0]) if quantizer else ""
     parts: dict[str, Any] = {"qscheme": scheme}
     if "per_channel" in scheme and len(quantizer) == 4:
@@ -218,7 +220,7 @@ def _quantizer(quantizer: tuple[Any, ...], looker: Any) -> dict[str, Any]:
     return parts
 
 
-def _is_float(value: Any, looker: Any) -> bool:
+def _is_float(value: Any, looker: object) -> bool:
     array = _tensor(value, looker)
     return array is not INERT and array.dtype.kind == "f"
 
@@ -234,7 +236,7 @@ _COMPRESSED = {
 
 
 @pack.plain(f"{_UTILS}._rebuild_sparse_tensor", f"{_UTILS}._rebuild_sparse_csr_tensor")
-def sparse(record: Record, looker: Any) -> Any:
+def sparse(record: Record, looker: Any) -> object:
     """(layout, (indices, values, shape)), compressed ones (layout, (compressed, plain, values, shape));
     since 2.0 coordinates may say whether they are coalesced."""
     if len(record.args) != 2 or not isinstance(record.args[1], tuple):
@@ -256,7 +258,7 @@ def sparse(record: Record, looker: Any) -> Any:
 
 
 @pack.plain(f"{_UTILS}._rebuild_nested_tensor")
-def nested(record: Record, looker: Any) -> Any:
+def nested(record: Record, looker: object) -> Any:
     """(buffer, sizes, strides, offsets) of a tensor of rows of unlike lengths."""
     names = ("values", "sizes", "strides", "storage_offsets")
     return View(parts=dict(zip(names, record.args, strict=False))) if record.args else None
@@ -274,7 +276,7 @@ def nested(record: Record, looker: Any) -> Any:
         )
     )
 )  # fmt: skip
-def elsewhere(record: Record, looker: Any) -> Any:
+def elsewhere(record: Record, looker: object) -> object:
     """(NumPy's array or a tensor, dtype, device, requires_grad): the array, in its dtype.
 
     An array of bfloat16 is written as one of float32, since NumPy has none.
@@ -293,7 +295,7 @@ def elsewhere(record: Record, looker: Any) -> Any:
 
 
 @pack.plain(f"{_UTILS}._rebuild_meta_tensor_no_storage")
-def meta(record: Record, looker: Any) -> Any:
+def meta(record: Record, looker: object) -> object:
     """(dtype, shape, strides, requires_grad): a tensor without data."""
     if len(record.args) < 3:
         return None
@@ -314,13 +316,13 @@ def size(record: Record, looker: Any) -> Any:
 
 
 @pack.plain("torch.device")
-def device(record: Record, looker: Any) -> Any:
+def device(record: Record, looker: object) -> object:
     """(type), or (type, index): ``cuda:0``."""
     return ":".join(map(str, record.args)) if record.args else None
 
 
 @pack.plain("torch.serialization._get_layout")
-def layout(record: Record, looker: Any) -> Any:
+def layout(record: Record, looker: object) -> Any:
     """A layout by its text."""
     return str(record.args[0]) if len(record.args) == 1 else None
 
@@ -329,7 +331,7 @@ def layout(record: Record, looker: Any) -> Any:
 
 
 @pack.plain("torch.storage._load_from_bytes")
-def inner_file(record: Record, looker: Any) -> Any:
+def inner_file(record: Record, looker: Any) -> object:
     """A storage in a plain pickle: the bytes of a whole file that ``torch.save`` wrote of it."""
     data = record.args[0] if len(record.args) == 1 else None
     if not isinstance(data, bytes):
@@ -351,7 +353,7 @@ def storage(record: Record, looker: Any) -> Any:
 @pack.plain(
     *(f"{module}.{name}Tensor" for name in STORAGES for module in ("torch", "torch.cuda")),
 )
-def old_tensor(record: Record, looker: Any) -> Any:
+def old_tensor(record: Record, looker: object) -> object:
     """In 0.1: (storage, offset, shape, strides)."""
     if len(record.args) != 4:
         return None

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from persist._api.open import open
     from persist._api.restore import restore
     from persist._api.save import save
+    from persist._instances.modules import torch_state
     from persist._restore.match import Report
     from persist._upgrade.plan import Plan
     from persist._version import __version__
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from persist.errors import PersistError
     from persist.registry import (
         Registry,
+        accept_releases,
         alias,
         constant,
         migration,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
         stamp,
         supported,
     )
+    from persist.security import scan
     from persist.tree import Record
     from persist.versioned import Versioned, downgrade, resource
 
@@ -44,6 +47,7 @@ _HOMES = {
     "Registry": "persist.registry",
     "Report": "persist._restore.match",
     "Versioned": "persist.versioned",
+    "accept_releases": "persist.registry",
     "alias": "persist.registry",
     "constant": "persist.registry",
     "downgrade": "persist.versioned",
@@ -58,8 +62,10 @@ _HOMES = {
     "resource": "persist.versioned",
     "restore": "persist._api.restore",
     "save": "persist._api.save",
+    "scan": "persist.security",
     "stamp": "persist.registry",
     "supported": "persist.registry",
+    "torch_state": "persist._instances.modules",
 }
 
 __all__ = [
@@ -72,6 +78,7 @@ __all__ = [
     "Report",
     "Versioned",
     "__version__",
+    "accept_releases",
     "alias",
     "constant",
     "downgrade",
@@ -86,8 +93,10 @@ __all__ = [
     "resource",
     "restore",
     "save",
+    "scan",
     "stamp",
     "supported",
+    "torch_state",
 ]
 
 

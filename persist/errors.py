@@ -29,6 +29,7 @@ __all__ = [
     "OpaqueWarning",
     "PackWarning",
     "PersistError",
+    "ReleaseError",
     "RestoreError",
     "SchemaError",
     "UnfitStateError",
@@ -36,6 +37,7 @@ __all__ = [
     "UnknownFormatError",
     "UnknownPathError",
     "UnknownSchemaError",
+    "UnsavedAttributeWarning",
     "UnsupportedVersionError",
     "UntrustedError",
 ]
@@ -142,8 +144,12 @@ class LayoutError(SchemaError):
     """A class changed but its version did not, so one version has two layouts."""
 
 
+class ReleaseError(SchemaError):
+    """A file was written by a release of a package that is not accepted (`accept_releases`)."""
+
+
 class IrreversibleError(SchemaError):
-    """A step has no inverse, so the older state cannot be written."""
+    """A step has no inverse, or the older state cannot hold everything, so it cannot be written."""
 
 
 class MigrationFailedError(SchemaError):
@@ -194,6 +200,10 @@ class OpaqueWarning(UserWarning):
 
 class UnknownFieldWarning(UserWarning):
     """An old state has fields that the current class does not declare; they were dropped."""
+
+
+class UnsavedAttributeWarning(UserWarning):
+    """Instances have attributes that are not fields of their class; they were not saved."""
 
 
 class LayoutWarning(UserWarning):

@@ -28,6 +28,7 @@ __all__ = ["Declared", "Field", "Layout", "Part", "Schema", "dotted", "read_layo
 
 DECLARED = "_persist_declared"  # in the __dict__ of a class: its own declaration
 OWN_SETSTATE = "_persist_setstate"  # in the __dict__ of a class: the __setstate__ that it wrote
+OWN_GETSTATE = "_persist_getstate"  # likewise: what takes its state, where that is not __getstate__
 
 
 @attrs.frozen(eq=False)
@@ -47,7 +48,7 @@ class Field:
     """
 
     name: str = ""
-    default: Any = attrs.field(default=ABSENT, kw_only=True, repr=False)
+    default: object = attrs.field(default=ABSENT, kw_only=True, repr=False)
     factory: Callable[[], Any] | None = attrs.field(default=None, kw_only=True, repr=False)
     computed: Callable[[dict[str, Any]], Any] | None = attrs.field(
         default=None, kw_only=True, repr=False
@@ -72,7 +73,7 @@ class Field:
             or self._from_self is not None
         )
 
-    def fresh(self, fields: dict[str, Any], instance: Any = None) -> Any:
+    def fresh(self, fields: dict[str, object], instance: object = None) -> Any:
         """Return the default for an instance whose other fields are these."""
         if self.computed is not None:
             return self.computed(fields)
@@ -110,7 +111,7 @@ class Field:
         return "|".join(parts) if any(parts) else ""
 
 
-def _own_copy(value: Any) -> Any:
+def _own_copy(value: Any) -> object:
     """Return a copy of a default, so that two instances never share a container.
 
     Only what is mutable is copied: a sentinel or a function inside it keeps its identity.
@@ -134,7 +135,7 @@ def _own_copy(value: Any) -> Any:
     return copy.deepcopy(value) if DECLARED in vars(kind) else value
 
 
-def _type_text(kind: Any) -> str:
+def _type_text(kind: object) -> str:
     if isinstance(kind, tuple):
         return " or ".join(_type_text(one) for one in kind)
     return str(getattr(kind, "__qualname__", kind))
@@ -211,6 +212,7 @@ class Part:
         fields: its own fields that are saved; for "inside", those it would save.
         transients: its own fields that are not.
         open: whether it owns every undeclared attribute.
+        infers: whether attrs or the dataclass says which fields there are, not the class itself.
         getstate: its codec's half for saving, a plain function, or None.
         setstate: its codec's half for loading, or None.
     """
@@ -221,6 +223,7 @@ class Part:
     fields: tuple[Field, ...] = ()
     transients: tuple[Field, ...] = ()
     open: bool = False
+    infers: bool = False
     getstate: Callable[[Any], Any] | None = None
     setstate: Callable[[Any, Any], Any] | None = None
 
@@ -250,6 +253,21 @@ class Layout:
         """The part of the class itself."""
         return self.parts[-1]
 
+    @property
+    def private_owners(self) -> tuple[Part, ...]:
+        """Bases that state no fields, under a class that states none: their private attributes are theirs.
+
+        The class itself first among those of one name, to which Python gives the same mangled names.
+        """
+        if self.codec or not self.leaf.open:
+            return ()
+        names, found = {"", _owner_name(self.cls)}, []
+        for part in reversed(self.parts[:-1]):
+            if part.kind == "inside" and _owner_name(part.cls) not in names:
+                names.add(_owner_name(part.cls))
+                found.append(part)
+        return tuple(found)
+
     def saved(self) -> Iterator[Field]:
         """Yield every declared field that is saved outside a codec."""
         for part in self.parts:
@@ -278,7 +296,7 @@ def read_layout(
     classes = [base for base in reversed(cls.__mro__) if declared_of(base) is not None]
     said = {base: said_fields(base, declared_of(base)) for base in classes}
     owners = _owners(cls, classes, said)
-    parts = _parts(cls, classes, said, owners, schema_of)
+    parts = _parts(cls, classes, said, owners, schema_of, declared_of)
     _let_codecs_cover(parts)
     for part in parts:
         part.open = part.open and part.kind != "codec"
@@ -336,6 +354,7 @@ def _parts(
     said: dict[type, tuple[dict[str, Field], bool]],
     owners: dict[str, type],
     schema_of: Callable[[type], Schema],
+    declared_of: Callable[[type], Declared | None],
 ) -> list[Part]:
     latest: dict[str, Field] = {}  # a subclass that declares a field again may change its default
     for base in classes:
@@ -362,6 +381,7 @@ def _parts(
                 tuple(field for field in own if not field.transient),
                 tuple(field for field in own if field.transient),
                 said[base][1],
+                _infers(base, declared_of(base)),
                 getstate,
                 setstate,
             )
@@ -411,6 +431,15 @@ def said_fields(cls: type, declared: Declared | None) -> tuple[dict[str, Field],
         )
     is_open = said is None and (inherent is None or (_by_slots(cls) and _has_dict(cls)))
     return {field.attribute: field for field in names.values()}, is_open
+
+
+def _infers(cls: type, declared: Declared | None) -> bool:
+    """True if attrs or the dataclass says which fields there are."""
+    if declared is not None and declared.fields is not None:
+        return False
+    inherent = _inherent(cls)
+    is_listed = _declaration(cls, "persistent", inherent) is not None
+    return inherent is not None and not _by_slots(cls) and not is_listed
 
 
 def _declaration(cls: type, word: str, inherent: dict[str, Field] | None) -> Any:
@@ -514,7 +543,7 @@ def _dataclass_fields(cls: type) -> Iterator[Field]:
 
 
 def _with_metadata(
-    cls: type, field: Any, default: Any, factory: Any, from_self: Any, is_inherited: bool
+    cls: type, field: Any, default: object, factory: Any, from_self: Any, is_inherited: bool
 ) -> Field:
     """A field of attrs or a dataclass; ``metadata={"persist": Field(...)}`` adds details."""
     more = field.metadata.get("persist")
@@ -558,8 +587,18 @@ def mangled(name: str, cls: type) -> str:
     """Return a private name as Python mangles it in the body of a class."""
     if not name.startswith("__") or name.endswith("__"):
         return name
-    owner = cls.__name__.lstrip("_")
+    owner = _owner_name(cls)
     return f"_{owner}{name}" if owner else name
+
+
+def private_prefix(cls: type) -> str:
+    """Return what the private names of a class begin with, as Python mangles them."""
+    return mangled("__x", cls)[:-1]
+
+
+def _owner_name(cls: type) -> str:
+    """The name of a class as Python puts it into private names."""
+    return cls.__name__.lstrip("_")
 
 
 def plain_name(attribute: str, cls: type) -> str:
@@ -567,7 +606,7 @@ def plain_name(attribute: str, cls: type) -> str:
     return str(demangled(attribute, (cls.__name__,)))
 
 
-def demangled(attribute: Any, owners: Iterable[str]) -> Any:
+def demangled(attribute: object, owners: Iterable[str]) -> Any:
     """Return the name without the mangling by a class of one of these names."""
     if type(attribute) is str and attribute.startswith("_") and not attribute.startswith("__"):
         for owner in owners:
@@ -589,13 +628,13 @@ def _codec(cls: type, layers: set[type]) -> tuple[Any, Any]:
             continue
         own = vars(base)
         if getstate is None:
-            getstate = _written(own.get("__getstate__"))
+            getstate = own.get(OWN_GETSTATE) or _written(own.get("__getstate__"))
         if setstate is None:
             setstate = own.get(OWN_SETSTATE) or _written(own.get("__setstate__"))
     return getstate, setstate
 
 
-def _written(function: Any) -> Any:
+def _written(function: object) -> object:
     """A function that somebody wrote: not a builtin, not one that attrs or dataclasses made."""
     if not isinstance(function, types.FunctionType) or hasattr(function, "_persist_own"):
         return None
@@ -609,6 +648,6 @@ _GENERATED = frozenset(
 )
 
 
-def is_written(function: Any) -> bool:
+def is_written(function: object) -> bool:
     """True if a ``__getstate__`` or ``__setstate__`` is the class's own, not a generated one."""
     return _written(function) is not None

@@ -27,6 +27,7 @@ import numpy as np
 from persist._envelope import unwrap
 from persist._runtime.printing import is_deep, repr_of, text_of
 from persist.errors import PersistError
+from persist.typing import Array, DType
 
 __all__ = [
     "ABSENT",
@@ -197,7 +198,7 @@ class Record:
 
     @property
     def is_bare(self) -> bool:
-        """Whether the record has at most a state: no arguments, no items."""
+        """Whether the record has at most a state, without arguments and items."""
         try:
             _touched(self)
         except AttributeError:  # created without these parts, and none was accessed since
@@ -485,16 +486,16 @@ class LazyArray:
 
     def __init__(
         self,
-        dtype: np.dtype[Any],
+        dtype: DType,
         shape: tuple[int, ...],
-        fetch: Callable[[], np.ndarray[Any, Any]],
-        rows: Callable[[int, int], np.ndarray[Any, Any]] | None = None,
+        fetch: Callable[[], Array],
+        rows: Callable[[int, int], Array] | None = None,
     ) -> None:
         self.dtype = dtype
         self.shape = shape
         self._fetch = fetch
         self._rows = rows
-        self._whole: np.ndarray[Any, Any] | None = None
+        self._whole: Array | None = None
 
     @property
     def ndim(self) -> int:
@@ -514,7 +515,7 @@ class LazyArray:
         """Bytes of the array in memory."""
         return self.size * self.dtype.itemsize
 
-    def read(self) -> np.ndarray[Any, Any]:
+    def read(self) -> Array:
         """Return the whole array; the same object at every call.
 
         Raises:
@@ -529,9 +530,7 @@ class LazyArray:
             self._whole = whole
         return self._whole
 
-    def __array__(
-        self, dtype: np.dtype[Any] | None = None, copy: bool | None = None
-    ) -> np.ndarray[Any, Any]:
+    def __array__(self, dtype: DType | None = None, copy: bool | None = None) -> Array:
         whole = self.read()
         if dtype is not None and dtype != whole.dtype:
             return whole.astype(dtype)

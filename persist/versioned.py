@@ -40,9 +40,11 @@ from persist._instances.builtin_bases import make_array as _array
 from persist._instances.constants import constant_of, refusal
 from persist._instances.constants import make_constant as _constant
 from persist._instances.resources import Resource, loading_from, resource
+from persist._torch_modules.classes import is_module_class
 from persist._upgrade.downgrade import Downgraded, downgrade_record
 from persist.errors import SchemaError
 from persist.registry import Registry, default_registry
+from persist.registry._declarations import Origin, call_site
 from persist.registry._enums import make_member as _member
 from persist.schema import Declared
 from persist.tree import Global, Record
@@ -89,8 +91,9 @@ class Versioned:
         version: of the class's own state.
         schema: the name of its schema.
         registry: where it belongs; None is the default registry.
-        layout: the fingerprint of its layout (`persist lock --write-layouts`); where the layout is
+        layout: the fingerprint of its layout (``persist lock --write-layouts``); where the layout is
             another, the class statement fails.
+        release: the releases of the package that write this version (PEP 440: ``>=1.2,<2``).
     """
 
     __slots__ = ()
@@ -104,10 +107,13 @@ class Versioned:
         schema: str | None = None,
         registry: Registry | None = None,
         layout: str | None = None,
+        release: str = "",
         **keywords: Any,
     ) -> None:
         super().__init_subclass__(**keywords)
         _declare(cls, version, schema, registry, layout)
+        if release:
+            _declare_release(cls, release, call_site("<releases>", __file__))
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return adapter_of(type(self)).reduce(self)
@@ -169,6 +175,10 @@ def _declare(
     if version is None and schema is None and registry is None and isinstance(before, Declared):
         declared = before
     else:
+        if is_module_class(cls):
+            from persist._instances.modules import version_of
+
+            version = version_of(cls, version)
         version = 1 if version is None else version
         if type(version) is not int or version < 1:
             raise SchemaError(
@@ -187,11 +197,28 @@ def _declare(
         setattr(cls, _schema.DECLARED, declared)
     cls._persist_adapter = None  # type: ignore[attr-defined]
     _take_setstate(cls)
+    if is_module_class(cls):
+        from persist._instances import modules
+
+        modules.declare(cls, declared)
     declared.registry.declare(cls)
     if declared.layout is not None:
         from persist._layouts.checks import check_head
 
         check_head(cls, declared.layout, declared.version, declared.registry)
+
+
+def _declare_release(cls: type, release: str, place: Origin) -> None:
+    """Note the releases that write the version in the head of a class."""
+    declared = vars(cls).get(_schema.DECLARED)
+    if not isinstance(declared, Declared):
+        raise SchemaError(
+            f"it has release={release!r}, and the members of an enum have no versions.",
+            where=f"class {cls.__module__}.{cls.__qualname__}",
+            remedy="Leave release= out.",
+        )
+    name = declared.schema or _schema.dotted(cls)
+    declared.registry._add_released(name, declared.version, release, place)
 
 
 def _take_setstate(cls: type) -> None:

@@ -7,6 +7,7 @@ needs an extra which is truly absent is skipped, and so is one that is marked ``
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import settings
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))  # `warm` is imported by its own name
 
 # Machines differ in speed, and a slow one is no failure; CI repeats what it found.
 settings.register_profile("persist", deadline=None, print_blob=True)

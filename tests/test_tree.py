@@ -79,7 +79,9 @@ def test_slots_and_attributes_are_one() -> None:
         ({"a": 1}, False),
     ],
 )
-def test_a_pair_of_slots_is_told_from_a_tuple_of_the_classs_own(state: Any, is_pair: bool) -> None:
+def test_a_pair_of_slots_is_distinguished_from_a_tuple_of_the_classs_own(
+    state: Any, is_pair: bool
+) -> None:
     assert is_slots_pair(state) is is_pair
 
 

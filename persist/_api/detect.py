@@ -105,12 +105,12 @@ def choose(
 def _refuse_database(source: Source) -> None:
     """Say that files of a database are there whose name it is, of which no reader can make one."""
     name = source.basename
-    beside = {child[len(name) :] for child in source.children() if child.startswith(f"{name}.")}
-    files = beside & {".db"} or beside & {".dir", ".dat", ".pag", ".bak"}
+    siblings = {child[len(name) :] for child in source.children() if child.startswith(f"{name}.")}
+    files = siblings & {".db"} or siblings & {".dir", ".dat", ".pag", ".bak"}
     if files == {".db"} or (".dir" in files and len(files) > 1):
         shown = ", ".join(f"{name}{suffix}" for suffix in sorted(files))
         raise DamagedFileError(
-            f"no file has this name, and {shown} beside it is no database that can be read.",
+            f"no file has this name, and {shown} next to it is no database that can be read.",
             file=source.name,
             remedy="If it is a shelf, it is damaged: copy all of its files again from where they "
             "came from.",

@@ -126,7 +126,7 @@ def diagnose(source: Source) -> tuple[str, str]:
     if source.kind == "prefix":
         names = [name for name in source.children() if name.startswith(source.basename)]
         return (
-            f"there is no such file, and no checkpoint of this prefix beside {', '.join(names[:4])}.",
+            f"there is no such file, and no checkpoint of this prefix next to {', '.join(names[:4])}.",
             "Name a file or a checkpoint prefix.",
         )
     if not source.size:
@@ -201,7 +201,7 @@ def _by_form(head: bytes, size: int) -> tuple[str, str] | None:
                 return (
                     f"these look like weights of Darknet (version {version[0]}.{version[1]}."
                     f"{version[2]}, {seen:,} images seen).",
-                    "They are raw float32 in the order of the layers of the .cfg beside it: read "
+                    "They are raw float32 in the order of the layers of the .cfg next to it: read "
                     "them with darknet, or opencv's cv2.dnn.readNetFromDarknet.",
                 )
         lod, levels, again, length = struct.unpack_from("<IQIi", head)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from persist._api.file import File, plain_value, written_layouts
+from persist._api.keywords import complete, shares
 from persist._api.load import wanted_part
 from persist._api.open import open_writable
 from persist._runtime.gc_pause import collector_paused
@@ -17,24 +18,23 @@ from persist.tree import ABSENT
 
 if TYPE_CHECKING:
     from persist._upgrade.plan import Plan
-    from persist.registry import Registry
+    from persist.typing import NaturalPath, Openable, OpenOptions, UnknownFields
 
 __all__ = ["explain", "explain_file"]
 
 
+@shares
 def explain(
-    source: Any,
+    source: Openable,
     cls: type | None = None,
     *,
-    at: str = "",
+    at: NaturalPath = "",
     assume_version: int | None = None,
     trust: Iterable[str] = (),
     strict: bool = False,
-    unknown: str = "warn",
+    unknown: UnknownFields = "warn",
     validate: bool = True,
-    registry: Registry | None = None,
-    step: int | None = None,
-    **options: Any,
+    **options: Unpack[OpenOptions],
 ) -> Plan:
     """Tell what `load` would do to each record of a file, and why; the file stays as it is.
 
@@ -45,9 +45,8 @@ def explain(
     Args:
         source: as for `open`.
         cls, at, assume_version, trust, strict, unknown, validate: as for `load`.
+        mmap, verify, py2_str, salvage, step, storage_options, limits, arrays: as for `open`.
         registry: schemas, aliases, stamps and migrations; None is the default one.
-        step: of a series of checkpoints, the one wanted.
-        options: those of `open`.
 
     Returns:
         A `Plan`: for each record its path and class, how its version is known (envelope, stamp,
@@ -59,7 +58,7 @@ def explain(
         UntrustedError: ``trust`` holds what may not be trusted.
     """
     # Arrays that may be written into, as a load has them: what runs in it may do so.
-    with open_writable(source, registry, step=step, **options) as file, collector_paused():
+    with open_writable(source, complete(explain, options)) as file, collector_paused():
         network = None
         if cls is None and not at and assume_version is None:
             from persist._api import networks
@@ -80,12 +79,12 @@ def explain(
 
 def explain_file(
     file: File,
-    tree: Any = ABSENT,
+    tree: object = ABSENT,
     *,
     cls: type | None = None,
     trust: Iterable[str] = (),
     strict: bool = False,
-    unknown: str = "warn",
+    unknown: UnknownFields = "warn",
     validate: bool = True,
 ) -> Plan:
     """Return what `load` would do to each record of an open file, or of a part of its tree."""

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from persist._api.detect import read
 from persist._runtime.gc_pause import collector_paused
-from persist._trees.paths import PackView, PathMapping, described, is_array
+from persist._trees.paths import (
+    PackView,
+    PathMapping,
+    described,
+    is_array,
+    shared_references,
+)
 from persist._wire.base.source import Source
 from persist.errors import (
     ChoiceWarning,
@@ -21,6 +27,7 @@ from persist.readers.base import Content, Options, Reader
 from persist.tree import ABSENT, Record, View
 
 if TYPE_CHECKING:
+    from persist._layouts.checks import Written
     from persist._objects.trust import Trust
     from persist.registry import Registry
 
@@ -43,7 +50,7 @@ class File:
         name: the file as it was named.
         format: the name of the reader that took it.
         claim: why it took it.
-        writer: what the file itself tells of its writer; never guessed.
+        writer: what the file itself states about its writer; never guessed.
         arrays: natural path -> array, lazy where the format allows.
         scalars: natural path -> every other leaf.
         notes: what was chosen of several, and what was left out, in words; empty as a rule.
@@ -110,26 +117,40 @@ class File:
         """The registry, and behind it the packs of the libraries that the file names."""
         from persist.packs import _gather
 
-        return _moved_schemas(
-            self._content,
-            _gather.gather(self._content.globals, registry_or_default(self._registry)),
-        )
+        known = _gather.gather(self._content.globals, registry_or_default(self._registry))
+        return _with_releases(self, _moved_schemas(self._content, known))
 
     @functools.cached_property
     def looker(self) -> PackView:
         """How the tree looks through those packs."""
-        return PackView(lambda *asked: _view(self.knowledge, *asked), self._tree_of)
+        return PackView(
+            lambda *asked: _view(self.knowledge, *asked), self._tree_of, self._source.spend_views
+        )
 
     def is_known(self, record: Record) -> bool:
         """Whether a pack knows how to look into a record."""
         return self.looker.through(record) is not record
+
+    def to_pandas(self, path: str = "") -> Any:
+        """Return the frame, series, index or other object of pandas at a natural path.
+
+        Args:
+            path: where it is; as a rule a file is one frame, or a dict of them.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+            RestoreError: there is nothing at ``path``, or no object of pandas can be made of it.
+        """
+        from persist._objects.frames import pandas_object
+
+        return pandas_object(self, path)
 
     def _tree_of(self, data: bytes, name: str) -> Any:
         return read(self._source.nested(data, name), Options(), ())[1].tree
 
     @functools.cached_property
     def arrays(self) -> Mapping[str, Any]:
-        """Natural path -> array-like: ``shape``, ``dtype``, ``nbytes``, ``numpy.asarray()``, ``[i:j]``."""
+        """Natural path -> array-like with ``shape``, ``dtype``, ``nbytes``, ``numpy.asarray()``, ``[i:j]``."""
         names = self._names(is_array, self._content.find)
         if not self._as_torch:
             return names
@@ -142,25 +163,45 @@ class File:
         """Natural path -> every leaf that is no array."""
         return self._names(lambda leaf: not is_array(leaf))
 
+    @functools.cached_property
+    def _arrays_at_every_path(self) -> Mapping[str, Any]:
+        """The arrays under every path that leads to them, to fill or write what has no sharing."""
+        names = self._names(is_array, self._content.find, each_once=False)
+        if not self._as_torch:
+            return names
+        from persist._wire.torch.storage import Tensors
+
+        return Tensors(names)
+
     def _names(
-        self, wanted: Callable[[Any], bool], find: Callable[[str], Any] | None = None
+        self,
+        wanted: Callable[[Any], bool],
+        find: Callable[[str], Any] | None = None,
+        *,
+        each_once: bool = True,
     ) -> PathMapping:
         most = self._source.limits.paths
-        return PathMapping(lambda: self._written, self.looker, wanted, most, self.name, find)
+        return PathMapping(
+            lambda: self._written, self.looker, wanted, most, self.name, find, each_once=each_once
+        )
 
     @functools.cached_property
     def structure(self) -> dict[str, Any]:
-        """JSON-able description of what is no array: a config, graph nodes, the globals named."""
+        """JSON-able description of what is no array: a config, graph nodes, the globals named.
+
+        ``shared`` has the further paths of containers that are listed at their shortest path.
+        """
         structure = self._content.structure
         if callable(structure):
             with collector_paused():
                 structure = structure()
         keys: dict[str, str] = {}
         seen = described(self._written, self.looker, self._source.limits.paths, keys)
-        beside = {"objects": seen, "key_classes": keys}
+        shared = shared_references(self._written, self.looker, self._source.limits.paths)
+        optional = {"objects": seen, "key_classes": keys, "shared": shared}
         return {
             **structure,
-            **{name: described_part for name, described_part in beside.items() if described_part},
+            **{name: described_part for name, described_part in optional.items() if described_part},
         }
 
     def close(self) -> None:
@@ -200,7 +241,7 @@ def has_steps(file: File) -> bool:
 
 
 def _moved_schemas(content: Content, registry: Registry) -> Registry:
-    """The registry with what a container's manifest tells of classes that moved since.
+    """The registry with what a container's manifest states about classes that moved since.
 
     A file that names a class by its dotted name, and not by its schema's, still says in its
     manifest which schema that was.
@@ -227,20 +268,48 @@ def _moved_schemas(content: Content, registry: Registry) -> Registry:
     return healed
 
 
-def written_layouts(file: File) -> dict[str, Any]:
-    """The schemas whose layout in a container is another than today's, at the same version."""
+def written_layouts(file: File) -> Written:
+    """What a container says of layouts and releases that are not those of the program."""
+    from persist._layouts.checks import Written, mismatched
+    from persist._layouts.releases import written_releases
+
     structure = file._content.structure
     if file.format != "persist" or not isinstance(structure, dict):
-        return {}
-    from persist._layouts.checks import mismatched
-
+        return Written()
     named = frozenset(file._content.globals)  # a file may list schemas that nothing in it is of
-    said = [
-        one
-        for one in structure.get("schemas") or ()
-        if not named.isdisjoint((one.get("class"), one.get("name")))
-    ]
-    return mismatched(said, file.knowledge)
+    entries = [one for one in structure.get("schemas") or () if isinstance(one, dict)]
+    said = [one for one in entries if not named.isdisjoint((one.get("class"), one.get("name")))]
+    knowledge = file.knowledge
+    return Written(mismatched(said, knowledge), written_releases(entries, knowledge))
+
+
+def _with_releases(file: File, registry: Registry) -> Registry:
+    """The registry with the releases that the file records, where a version is known by a release."""
+    if not any(one._releases for one in registry._line()):
+        return registry
+    recorded, entries = dict(file.writer), file._content.structure
+    if file.format == "persist" and isinstance(entries, dict):
+        listed = {one.get("name") for one in entries.get("schemas") or () if isinstance(one, dict)}
+        schemas = (registry.schema_for(registry.resolve(n)) for n in file._content.globals)
+        if all(one is None or one.name in listed for one in schemas):  # each has its version
+            return registry
+    from persist.registry._releases import package_of
+
+    names = {
+        package_of(s) for s in map(registry.schema_for, _released_names(registry)) if s is not None
+    }
+    recorded = {package: str(release) for package, release in recorded.items() if package in names}
+    if not recorded:
+        return registry
+    from persist.registry import Registry
+
+    child = Registry(f"{registry.name} with releases of the file", parents=(registry,))
+    child._recorded = recorded
+    return child
+
+
+def _released_names(registry: Registry) -> set[str]:
+    return {name for one in registry._line() for name in one._releases}
 
 
 def nothing_at(at: str, file: File) -> PersistError:
@@ -284,7 +353,7 @@ def _view(knowledge: Registry, record: Record, looker: PackView) -> Any:
 def plain_value(looker: PackView, trusted: Trust, record: Record) -> Any:
     """What a pack knows a record to be, where that is a plain value and all of it; else ABSENT.
 
-    A name beside the value (of a shared variable) is no part of it; scales and the like are.
+    A name next to the value (of a shared variable) is no part of it; scales and the like are.
     Where objects of a library are trusted, no plain value takes the place of one of their parts.
     """
     if trusted.has_exactly(record.qualname) or trusted.wants_objects_of(record.qualname):

@@ -215,7 +215,7 @@ def _single_member(source: Source) -> tuple[Source, str] | None:
         if source.head(4) == b"PK\3\4":
             ZipDirectory.read(source)  # raises with what is wrong
         return None
-    files = [member for member in directory.members if not _is_beside(member)]
+    files = [member for member in directory.members if not _is_side_file(member)]
     if len(files) != 1:
         raise _not_one(source, files)
     (member,) = files
@@ -228,7 +228,7 @@ def _single_member(source: Source) -> tuple[Source, str] | None:
     return source.nested(data, "", here=True), f"ZIP of {member.name!r}"
 
 
-def _is_beside(member: Member) -> bool:
+def _is_side_file(member: Member) -> bool:
     """Folders, and what macOS adds to every archive."""
     return member.is_folder or member.name.startswith("__MACOSX/") or _last(member) == ".DS_Store"
 

@@ -7,20 +7,23 @@ import functools
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from persist._api.file import (
     File,
+    has_steps,
     names_declared,
     nothing_at,
     plain_value,
     warn_about_damage,
     written_layouts,
 )
+from persist._api.keywords import complete, shares
 from persist._api.open import check_arrays, open, open_writable
 from persist._runtime.gc_pause import collector_paused
 from persist._trees.paths import PackView
+from persist._wire.torch.storage import placed_on
 from persist.errors import (
     ChoiceWarning,
     MissingExtraError,
@@ -30,7 +33,9 @@ from persist.errors import (
 from persist.tree import ABSENT, Record
 
 if TYPE_CHECKING:
+    from persist._objects.trust import Trust
     from persist.registry import Registry
+    from persist.typing import LayoutPolicy, LoadOptions, Openable, OpenOptions, UnknownFields
 
 __all__ = ["check_loads", "check_tree", "load", "load_file", "upgraded_state", "wanted_part"]
 
@@ -39,35 +44,31 @@ _T = TypeVar("_T")
 
 
 @overload
-def load(source: Any, cls: type[_T], **options: Any) -> _T: ...
+def load(source: Openable, cls: type[_T], **options: Unpack[LoadOptions]) -> _T: ...
 
 
 @overload
-def load(source: Any, cls: None = None, **options: Any) -> Any: ...
+def load(source: Openable, cls: None = None, **options: Unpack[LoadOptions]) -> Any: ...
 
 
-def load(  # type: ignore[misc]  # the overloads' options are these
-    source: Any,
+@shares
+def load(
+    source: Openable,
     cls: type | None = None,
     *,
     at: str = "",
     assume_version: int | None = None,
     trust: Iterable[str] = (),
     strict: bool = False,
-    unknown: str = "warn",
+    unknown: UnknownFields = "warn",
     validate: bool = True,
     migrate: bool = True,
-    layout: str | None = None,
-    mmap: bool = True,
-    verify: str | None = None,
-    py2_str: str | Callable[[bytes], Any] | None = None,
-    salvage: bool = False,
-    step: int | None = None,
-    storage_options: Mapping[str, Any] | None = None,
-    limits: Mapping[str, int] | None = None,
-    registry: Registry | None = None,
-    arrays: str = "numpy",
+    layout: LayoutPolicy | None = None,
+    device: Any = None,
+    dtype: Any = None,
+    live: bool = True,
     weights: Any = None,
+    **options: Unpack[OpenOptions],
 ) -> Any:
     """Load what was saved, however long ago, as what it is today.
 
@@ -81,11 +82,11 @@ def load(  # type: ignore[misc]  # the overloads' options are these
             npz, a state dict) is taken as an unversioned state of it: stamped, migrated,
             validated, built.
         at: the part of the file that is wanted, by its natural path (``model/state_dict``).
-        assume_version: the version of a state of a declared class that tells none by itself.
+        assume_version: the version of a state of a declared class that states none by itself.
         trust: other classes that may be made: an exact dotted name may import its module, a
             pattern (``lab.*``) matches only what is imported already; functions never.
         strict: a class that would stay a record is an error, and so is a state whose version
-            nothing tells.
+            nothing states.
         unknown: what becomes of a field that no class declares: "warn" (left out, and reported once a
             class), "drop", "keep", "error".
         validate: run attrs' validators on what was upgraded.
@@ -96,6 +97,11 @@ def load(  # type: ignore[misc]  # the overloads' options are these
         mmap, verify, py2_str, salvage, step, storage_options, limits: as for `open`.
         registry: schemas, aliases, stamps and migrations; None is the default one.
         arrays: "numpy", or "torch" to make tensors of all arrays (with torch installed).
+        device: the device of torch on which tensors and modules are made, straight from the file
+            ("cuda:0"); it makes tensors of all arrays.
+        dtype: the dtype of torch in which those of floating point are made; likewise.
+        live: make objects of installed libraries (pandas, scikit-learn, ...) where a pack knows how
+            their states of every release become those of today; False leaves them records.
         weights: the file of the weights of a Keras network, if ``source`` has its architecture alone.
 
     Returns:
@@ -116,41 +122,50 @@ def load(  # type: ignore[misc]  # the overloads' options are these
     """
     from persist._api.unversioned import check_is
     from persist._layouts import checks
-    from persist._objects.build import build
 
+    is_placed = device is not None or dtype is not None
+    said = complete(load, options)
+    arrays = "torch" if is_placed else said["arrays"]
     check_arrays(arrays)
     checks.check_policy(layout)
-    reading: dict[str, Any] = {"py2_str": py2_str, "verify": verify, "salvage": salvage}
-    opening: dict[str, Any] = {"mmap": mmap, "limits": limits, "storage_options": storage_options}
     with (
-        _once(source, (id(registry), migrate, step)),
-        open_writable(source, registry, step=step, **opening, **reading) as file,
+        _once(source, (id(said["registry"]), migrate, said["step"])),
+        open_writable(source, {**said, "arrays": "numpy"}) as file,
         collector_paused(),
+        placed_on(device, dtype) if is_placed else contextlib.nullcontext(),
     ):
         warn_about_damage(file)
         looker = file.looker if arrays == "torch" else None
         is_all = cls is None and not at and assume_version is None
         tree = ABSENT if is_all else wanted_part(file, cls, at, assume_version)
-        model = _network(file, weights, trust) if is_all and migrate else ABSENT
+        model = _network(file, weights, trust) if is_all and migrate and live else ABSENT
         if model is not ABSENT:
             value = model
         elif migrate:
             value = load_file(
-                file, trust, strict, unknown, validate, tree=tree, looker=looker, layout=layout
+                file,
+                trust,
+                strict,
+                unknown,
+                validate,
+                tree=tree,
+                looker=looker,
+                layout=layout,
+                live=live,
             )
         else:
-            value = build(
-                file._written if is_all else tree,
-                file.knowledge,
-                trust=trust,
-                strict=strict,
-                file=file.path,
-                is_known=file.is_known,
-                looker=looker,
-            )
+            written = file._written if is_all else tree
+            value = _as_written(file, written, live=live, trust=trust, strict=strict, looker=looker)
         if cls is not None:
             check_is(value, cls, file.name)
         return value
+
+
+def _as_written(file: File, tree: Any, **options: Any) -> Any:
+    """Make the objects of a tree that was not upgraded."""
+    from persist._objects.build import build
+
+    return build(tree, file.knowledge, file=file.path, is_known=file.is_known, **options)
 
 
 def _network(file: File, weights: Any, trust: Iterable[str]) -> Any:
@@ -189,13 +204,14 @@ def load_file(
     file: File,
     trust: Iterable[str],
     strict: bool,
-    unknown: str,
+    unknown: UnknownFields,
     validate: bool,
     *,
     tree: Any = ABSENT,
     looker: PackView | None = None,
     finish: bool = True,
     layout: str | None = None,
+    live: bool = False,
 ) -> Any:
     """Upgrade the tree of a file, or a part of it, and make its objects.
 
@@ -205,17 +221,24 @@ def load_file(
         tree: a part of the file's tree; ABSENT is all of it.
         looker: sees arrays in records; with it, arrays become tensors of torch.
         finish: open resources and call ``__loaded__``.
-        layout: as for `load`.
+        layout, live: as for `load`.
     """
     from persist._objects.build import build
     from persist._objects.inert import Inert
     from persist._objects.trust import Trust
+    from persist._torch_modules.reviving import tensors_of
     from persist._upgrade import records
 
     knowledge = file.knowledge
     trusted = Trust(trust, knowledge)
     made = functools.partial(
-        build, trust=trusted.names, strict=strict, validate=validate, finish=finish
+        build,
+        trust=trusted.names,
+        strict=strict,
+        validate=validate,
+        finish=finish,
+        tensors=lambda: tensors_of(file._written),
+        live=live,
     )
     written = written_layouts(file)
     if tree is ABSENT and looker is None:
@@ -230,13 +253,31 @@ def load_file(
             file=file.name,
             unknown=unknown,
             strict=strict,
-            see=functools.partial(plain_value, file.looker, trusted),
+            see=_plain_values(file, trusted, live),
             live=Inert(knowledge),
             read=True,
             layout=layout,
             written=written,
         )
     return made(tree, knowledge, plan=plan, file=file.path, is_known=file.is_known, looker=looker)
+
+
+def _plain_values(file: File, trusted: Trust, live: bool) -> Callable[[Record], Any]:
+    """What takes the place of a library's record in an upgraded tree: a plain value, where a pack knows one.
+
+    Of a file without steps, a record of which an object is made stays a record until then. Steps see
+    plain values, whether the library is installed or not.
+    """
+    see = functools.partial(plain_value, file.looker, trusted)
+    if not live or has_steps(file):
+        return see
+    knowledge = file.knowledge
+
+    def unless_rebuilt(record: Record) -> Any:
+        rebuilt = knowledge.rebuild_for(knowledge.resolve(record.qualname))
+        return see(record) if rebuilt is None else ABSENT
+
+    return unless_rebuilt
 
 
 def wanted_part(file: File, cls: type | None, at: str, assume_version: int | None) -> Any:
@@ -262,22 +303,21 @@ class _Loading(threading.local):
     """What is being loaded, in this thread."""
 
     def __init__(self) -> None:
-        self.sources: list[Any] = []
+        self.sources: list[tuple[object, ...]] = []
 
 
 _loading = _Loading()
 
 
 @contextlib.contextmanager
-def _once(source: Any, options: Any) -> Iterator[None]:
+def _once(source: Openable, options: tuple[object, ...]) -> Iterator[None]:
     """Refuse to load a file while it is loaded: a step or a class that does so would never end."""
-    is_path = isinstance(source, str | os.PathLike)
-    name = os.path.abspath(os.fsdecode(os.fspath(source))) if is_path else id(source)
-    key = (name, options)
+    path = os.fsdecode(source) if isinstance(source, str | os.PathLike) else None
+    key = (id(source) if path is None else os.path.abspath(path), options)
     if key in _loading.sources:
         raise SchemaError(
             "the file is loaded while it is being loaded: a step, a class or a resource asks for it.",
-            file=os.fsdecode(os.fspath(source)) if is_path else None,
+            file=path,
             remedy="A step gets the whole state that it needs; what else is in the file, "
             "persist.open(...) gives without upgrading it.",
         )
@@ -288,7 +328,7 @@ def _once(source: Any, options: Any) -> Iterator[None]:
         _loading.sources.remove(key)
 
 
-def check_loads(source: Any, *, registry: Registry | None = None) -> None:
+def check_loads(source: Openable, *, registry: Registry | None = None) -> None:
     """Make the objects of a file as `load` does, to see that it can be done, and let them go.
 
     Only classes that are declared are made; no resource is opened and no ``__loaded__`` called. A
@@ -345,7 +385,13 @@ def _by_columns(file: File, build: Callable[..., Any]) -> Any:
 
 
 def upgraded_state(
-    state: Any, cls: type, registry: Registry, assume_version: int | None = None, **options: Any
+    state: Any,
+    cls: type,
+    registry: Registry,
+    assume_version: int | None = None,
+    *,
+    unknown: UnknownFields = "warn",
+    strict: bool = False,
 ) -> Any:
     """Make an instance of a declared class of a plain value: see `Registry.upgrade`."""
     from persist._api.unversioned import assume, check_is, state_of
@@ -356,7 +402,7 @@ def upgraded_state(
     tree = state_of(flatten(state, registry), cls, registry)
     if assume_version is not None:
         assume(tree, assume_version, registry)
-    tree, plan = records.upgrade(tree, registry, **options)
+    tree, plan = records.upgrade(tree, registry, unknown=unknown, strict=strict)
     value = build(tree, registry, plan=plan)
     check_is(value, cls, None)
     return value

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from persist._layouts.releases import release_entry
 from persist.errors import SchemaError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def _entry(schema: Schema) -> dict[str, Any]:
         "fingerprint": schema.fingerprint,
     }
     types = _types(schema)
-    return {**entry, "types": types} if types else entry
+    return {**entry, **release_entry(schema), **({"types": types} if types else {})}
 
 
 def _types(schema: Schema) -> dict[str, str]:
@@ -85,7 +86,7 @@ def _annotations(cls: type) -> dict[str, str]:
     return found
 
 
-def _text(annotation: Any) -> str:
+def _text(annotation: object) -> str:
     if annotation is None:
         return ""
     if isinstance(annotation, str):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from persist._api.detect import read
 from persist._api.file import File
+from persist._api.keywords import complete, shares
 from persist._wire.base.source import Source, open_source
 from persist.errors import (
     PersistError,
@@ -15,23 +15,13 @@ from persist.readers.base import Options
 
 if TYPE_CHECKING:
     from persist.registry import Registry
+    from persist.typing import Openable, OpenOptions
 
 __all__ = ["check_arrays", "open", "open_file", "open_writable"]
 
 
-def open(
-    source: Any,
-    *,
-    mmap: bool = True,
-    verify: str | None = None,
-    py2_str: str | Callable[[bytes], Any] | None = None,
-    salvage: bool = False,
-    step: int | None = None,
-    storage_options: Mapping[str, Any] | None = None,
-    limits: Mapping[str, int] | None = None,
-    registry: Registry | None = None,
-    arrays: str = "numpy",
-) -> File:
+@shares
+def open(source: Openable, **options: Unpack[OpenOptions]) -> File:
     """Look into an experiment file without the framework that wrote it.
 
     Nothing that the file names is imported or called, whatever it holds.
@@ -44,7 +34,7 @@ def open(
             leaves it to the format.
         py2_str: what Python 2's ``str`` becomes: None (text where it is UTF-8,
             bytes otherwise), "text", "bytes", an encoding, or a callable.
-        salvage: give what is whole of a damaged file; ``damage`` tells the rest.
+        salvage: give what is whole of a damaged file; ``damage`` lists the rest.
         step: of a series of checkpoints, the one wanted; None is the latest.
         storage_options: for fsspec.
         limits: what reading may cost, by name (see `docs/reference.md`).
@@ -58,17 +48,11 @@ def open(
         FormatError: the file cannot be read, with the place and the reason.
         FileNotFoundError: there is no such file.
     """
-    check_arrays(arrays)
-    opened = open_source(
-        source,
-        map=mmap,
-        limits=limits,
-        storage_options=storage_options,
-        writable=arrays == "torch",  # torch knows no memory that is read only: its own, then
-    )
-    options = Options(py2_str=py2_str, verify=verify, salvage=salvage, step=step, arrays=arrays)
-    file = open_file(opened, options, registry)
-    file._as_torch = arrays == "torch"
+    said = complete(open, options)
+    check_arrays(said["arrays"])
+    # torch knows no memory that is read only: its tensors get memory of their own, then.
+    file = _opened(source, said, writable=said["arrays"] == "torch")
+    file._as_torch = said["arrays"] == "torch"
     return file
 
 
@@ -78,21 +62,32 @@ def check_arrays(arrays: str) -> None:
         raise PersistError(f"arrays={arrays!r} is no kind of array.", remedy='"numpy" or "torch".')
 
 
-def open_writable(
-    source: Any,
-    registry: Registry | None,
-    *,
-    mmap: bool = True,
-    storage_options: Mapping[str, Any] | None = None,
-    limits: Mapping[str, int] | None = None,
-    arrays: str = "numpy",
-    **options: Any,
-) -> File:
-    """Open a source as `load` does: maps of arrays are private, and may be written into."""
+def open_writable(source: Openable, options: OpenOptions) -> File:
+    """Open a source as `load` does: maps of arrays are private, and may be written into.
+
+    Args:
+        source: as for `open`.
+        options: all keywords of `open`, each with a value (`complete`).
+    """
+    return _opened(source, options, writable=True)
+
+
+def _opened(source: Openable, options: OpenOptions, *, writable: bool) -> File:
     opened = open_source(
-        source, map=mmap, limits=limits, writable=True, storage_options=storage_options
+        source,
+        map=options["mmap"],
+        limits=options["limits"],
+        storage_options=options["storage_options"],
+        writable=writable,
     )
-    return open_file(opened, Options(arrays=arrays, **options), registry)
+    reading = Options(
+        py2_str=options["py2_str"],
+        verify=options["verify"],
+        salvage=options["salvage"],
+        step=options["step"],
+        arrays=options["arrays"],
+    )
+    return open_file(opened, reading, options["registry"])
 
 
 def open_file(source: Source, options: Options, registry: Registry | None) -> File:

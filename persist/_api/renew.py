@@ -58,11 +58,11 @@ def renew(
             raise FormatError(
                 f"a {file.format} file cannot be upgraded in its place.",
                 file=file.name,
-                remedy="Leave --in-place out: the upgraded file is written beside it.",
+                remedy="Leave --in-place out: the upgraded file is written next to it.",
             )
         knowledge, plans = file.knowledge, []
 
-        def renewed(tree: Any, store: _container.Store) -> Any:
+        def renewed(tree: object, store: _container.Store) -> object:
             made, plan = records.upgrade(
                 tree,
                 knowledge,

@@ -4,39 +4,40 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
 from persist._api.file import File, nothing_at, warn_about_damage
+from persist._api.keywords import complete, shares
 from persist._api.open import check_arrays, open
 from persist.tree import ABSENT, Global, Record
 
 if TYPE_CHECKING:
     from persist._restore.match import Report
-    from persist.registry import Registry
+    from persist.typing import NaturalPath, Openable, OpenOptions
 
 __all__ = ["restore"]
 
 
+@shares
 def restore(
-    source: Any,
+    source: Openable,
     into: Any,
     *,
     match: Any = "name",
     only: Iterable[str] | None = None,
     strict: bool = True,
-    at: str = "",
-    registry: Registry | None = None,
-    **options: Any,
+    at: NaturalPath = "",
+    **options: Unpack[OpenOptions],
 ) -> Report:
     """Fill what exists with the arrays of a file.
 
     Args:
         source: as for `open`.
         into: a mapping of arrays, an instance whose attributes hold arrays, a torch module, a
-            Keras model; an optimizer, scheduler or scaler of torch; or a declared class, of which an
-            instance is made from the fields.
+            Keras model; an optimizer, scheduler, scaler or loader of torch; a dict of several of these by
+            their keys in the file; or a declared class, of which an instance is made from the fields.
         match: "name", "shape", "order", or rules from names in the file to names in ``into``: a
             function, or regular expressions with their replacement; None instead of a name leaves
             an array out.
@@ -44,8 +45,8 @@ def restore(
             alone.
         strict: nothing is touched unless everything fits, in its precision, too.
         at: the part of the file that is wanted, by its natural path (``model/state_dict``).
-        registry: as for `open`.
-        options: those of `open`.
+        mmap, verify, py2_str, salvage, step, storage_options, limits, registry: as for `open`.
+        arrays: "numpy", or "torch" to make a declared class with tensors.
 
     Returns:
         A `Report` of what was filled, missing, unexpected, and of another shape or dtype.
@@ -55,38 +56,60 @@ def restore(
     """
     from persist._restore import match as restore_match
     from persist._restore.targets import target_of
+    from persist._restore.torch_runs import is_run, restore_run
     from persist._restore.torch_targets import Written, has_state, restore_state
 
-    wants_torch = options.pop("arrays", "numpy")
-    check_arrays(wants_torch)
-    with open(source, registry=registry, **options) as file:
+    said = complete(restore, options)
+    as_torch = said["arrays"] == "torch"
+    check_arrays(said["arrays"])
+    said["arrays"] = "numpy"  # targets are filled from NumPy's, tensors of torch too
+    with open(source, **said) as file:
         warn_about_damage(file)
         if isinstance(into, type):
-            return _restored_class(file, into, match, only, strict, at, wants_torch == "torch")
+            return _restored_class(file, into, match, only, strict, at, as_torch)
         written = Written(lambda: file._written, file.looker, at, file.format)
         if at and written.part("") is ABSENT:
             raise nothing_at(at, file)
-        if has_state(into):
-            return restore_state(into, written, file.name, strict)
-        report = restore_match.fill(
-            _below(file, at),
-            target_of(into, file.format, lambda: file.structure, written),
-            match=match,
-            only=only,
-            strict=strict,
-            file=file.name,
-        )
-        report.value = into
-        return report
+
+        def restored(value: Any, path: str, state: Any) -> Report:
+            """Fill one object from what is at a path; a state that is given takes the place of that."""
+            part = Written(lambda: file._written, file.looker, path, file.format)
+            if has_state(value):
+                return restore_state(value, part, file.name, strict, state)
+            report = restore_match.fill(
+                _below(file, path),
+                target_of(value, file.format, lambda: file.structure, part),
+                match=match,
+                only=only,
+                strict=strict,
+                file=file.name,
+            )
+            report.value = value
+            return report
+
+        if is_run(into):
+            below = functools.partial(_joined, at)
+            return restore_run(
+                into,
+                written,
+                file.name,
+                lambda value, path, state: restored(value, below(path), state),
+            )
+        return restored(into, at, ABSENT)
 
 
-def _below(file: File, at: str) -> Mapping[str, Any]:
+def _joined(at: str, path: str) -> str:
+    return "/".join(step for step in (at, path) if step)
+
+
+def _below(file: File, at: str) -> Mapping[str, object]:
     """The arrays of a part of a file, by their names below it."""
+    arrays = file._arrays_at_every_path
     if not at:
-        return file.arrays
+        return arrays
     return {
-        name[len(at) + 1 :]: file.arrays[name]
-        for name in file.arrays
+        name[len(at) + 1 :]: arrays[name]
+        for name in arrays
         if name == at or name.startswith(f"{at}/")
     }
 

@@ -7,17 +7,18 @@ import functools
 import io
 import os
 from collections.abc import Iterator, Mapping
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from persist._api.detect import readers
 from persist._api.file import registry_or_default
 from persist._runtime.gc_pause import collector_paused
-from persist._trees.paths import PackView, PathMapping, is_array
+from persist._trees.paths import PackView, PathMapping, is_array, is_series
 from persist._wire.base.source import Limits, create
 from persist.errors import (
     FormatError,
+    IrreversibleError,
     PersistError,
     UnknownSchemaError,
 )
@@ -26,28 +27,33 @@ from persist.readers.base import Reader
 if TYPE_CHECKING:
     from persist._objects.snapshot import Memory
     from persist.registry import Registry
+    from persist.typing import Compression, DigestName, Format, Writable
 
 __all__ = ["refuse_suffix", "save", "save_tree", "tree_of", "writer_of"]
 
 
+_MOST_LOSSES = 20  # that a message lists
+
+
 def save(
-    obj: Any,
-    target: Any,
+    obj: object,
+    target: str | os.PathLike[str] | Writable,
     *,
-    format: str = "persist",
+    format: Format | str = "persist",
     durable: bool = True,
-    metadata: Mapping[str, Any] | None = None,
-    compress: str | None = None,
-    digest: str | None = None,
+    metadata: Mapping[str, object] | None = None,
+    compress: Compression | None = None,
+    digest: DigestName | Literal[False] | None = None,
     columns: bool = True,
     pack: bool = True,
     versions: Mapping[str, int] | None = None,
+    lossy: bool = False,
     protocol: int | None = None,
     registry: Registry | None = None,
 ) -> None:
     """Save an object so that it stays loadable.
 
-    The file is written beside its target and renamed when it is whole.
+    The file is written next to its target and renamed when it is whole.
 
     Args:
         obj: plain values, arrays, records, instances of declared classes, in any structure.
@@ -57,19 +63,23 @@ def save(
             (weights as Keras 1 and 2 save them), "tensorflow" (a prefix of two files); "keras" for
             a model of Keras 3.
         durable: wait until the disk has it (fsync of file and folder).
-        metadata: JSON-able, kept beside the object.
+        metadata: JSON-able, stored with the object.
         compress: "zstd" or "deflate", for each array; none by default.
-        digest: "xxh3-128", "sha256", "blake3": a digest of each array beside its CRC-32.
+        digest: "xxh3-128", "sha256", "blake3": a digest of each array in addition to its CRC-32;
+            None is "xxh3-128" where the extra ``fast`` is installed, False is none.
         columns: store 1,000 or more records of one class and version as columns.
         pack: store 1,000 or more small arrays of one dtype and shape as a block.
         versions: schema name -> version: write those records as that older version had them, in
             their bare state, for yesterday's code.
+        lossy: with ``versions``, write them also if an older version cannot hold everything.
         protocol: of ``format="pickle"``; 4 by default, 2 for Python 2.
         registry: schemas; None is the default one.
 
     Raises:
         SchemaError: something in it cannot be saved, with its path and the way out.
         FormatError: the format cannot hold it, or the suffix belongs to another format.
+        IrreversibleError: a step to an older version has no inverse; or values would be lost, which
+            the message lists, and ``lossy`` is False.
     """
     refuse_suffix(target, format)
     registry = registry_or_default(registry)
@@ -87,6 +97,7 @@ def save(
                 columns,
                 pack,
                 versions,
+                lossy,
                 protocol,
                 registry,
             )
@@ -95,23 +106,24 @@ def save(
 
 
 def _save(
-    obj: Any,
-    target: Any,
+    obj: object,
+    target: object,
     format: str,
     durable: bool,
-    metadata: Mapping[str, Any] | None,
+    metadata: Mapping[str, object] | None,
     compress: str | None,
-    digest: str | None,
+    digest: str | bool | None,
     columns: bool,
     pack: bool,
     versions: Mapping[str, int] | None,
+    lossy: bool,
     protocol: int | None,
     registry: Registry,
 ) -> None:
     if format == "persist":
         tree = tree_of(obj, registry, columns=columns and not versions)
         save_tree(
-            _older(tree, versions, registry),
+            _older(tree, versions, registry, lossy),
             target,
             metadata=metadata,
             compress=compress,
@@ -136,7 +148,9 @@ def _save(
         tree = obj  # objects pickle themselves, their envelopes with them
         options["reducer"] = functools.partial(reduced, registry)
     else:
-        tree = _older(tree_of(obj, registry), versions, registry, is_bare=writer.is_pickle)
+        tree = _older(
+            tree_of(obj, registry), versions, registry, lossy, is_unversioned=writer.is_pickle
+        )
     if writer.is_flat:
         tree = _flat(tree, format)
     if writer.is_prefix:
@@ -152,12 +166,12 @@ def _save(
 
 
 def tree_of(
-    obj: Any,
+    obj: object,
     registry: Registry | None = None,
     *,
     snapshot: bool | Memory = False,
     columns: bool = False,
-) -> Any:
+) -> object:
     """Return the tree of an object, as `save` writes it; with columns, only a container can hold it."""
     from persist._objects.flatten import flatten
 
@@ -166,7 +180,9 @@ def tree_of(
         return flatten(obj, registry, snapshot=snapshot, columns=columns)
 
 
-def save_tree(tree: Any, target: Any, *, registry: Registry | None = None, **options: Any) -> None:
+def save_tree(
+    tree: Any, target: object, *, registry: Registry | None = None, **options: Any
+) -> None:
     """Write a tree into a container."""
     from persist import _container
     from persist._api.manifest_schemas import schemas_in_file
@@ -180,7 +196,7 @@ def save_tree(tree: Any, target: Any, *, registry: Registry | None = None, **opt
             _container.write(tree, target, **options)
 
 
-def _is_url(target: Any) -> bool:
+def _is_url(target: object) -> bool:
     return isinstance(target, str) and ("://" in target or target.startswith("memory:"))
 
 
@@ -203,7 +219,7 @@ def _writing(target: Any, durable: bool) -> Iterator[IO[bytes]]:
         file.detach()
 
 
-def _flat(tree: Any, format: str) -> dict[str, Any]:
+def _flat(tree: Any, format: str) -> dict[str, object]:
     """A tree as names and arrays, for formats that hold nothing else; numbers and text as 0-d arrays.
 
     Raises:
@@ -212,10 +228,14 @@ def _flat(tree: Any, format: str) -> dict[str, Any]:
     from persist._wire.torch.quantized import expanded
 
     most = Limits().paths
-    names = expanded(PathMapping(lambda: tree, PackView(), is_array, most, format))
-    for path, value in PathMapping(
-        lambda: tree, PackView(), lambda leaf: not is_array(leaf), most, format
-    ).items():
+    names = expanded(PathMapping(lambda: tree, PackView(), is_array, most, format, each_once=False))
+    others = PathMapping(
+        lambda: tree, PackView(), lambda leaf: not is_array(leaf), most, format, each_once=False
+    )
+    for path, value in others.items():
+        if format == "npz" and is_series(value) and (array := _as_array(value)) is not None:
+            names[path] = array
+            continue
         if format != "npz" or not isinstance(
             value, bool | int | float | complex | str | np.generic
         ):
@@ -228,10 +248,24 @@ def _flat(tree: Any, format: str) -> dict[str, Any]:
     return names
 
 
+def _as_array(series: Any) -> np.ndarray[Any, Any] | None:
+    """A sequence of plain values of one type as an array; None if an array would change them."""
+    if isinstance(series[0], bytes | type(None)):
+        return None
+    if isinstance(series[0], str) and any(text.endswith("\0") for text in series):
+        return None  # NumPy drops zeros at the end of text, as it does of bytes
+    array = np.asarray(series)
+    return None if array.dtype.hasobject or array.ndim != 1 else array
+
+
 def _older(
-    tree: Any, versions: Mapping[str, int] | None, registry: Registry, is_bare: bool = False
+    tree: Any,
+    versions: Mapping[str, int] | None,
+    registry: Registry,
+    lossy: bool,
+    is_unversioned: bool = False,
 ) -> Any:
-    """The records of these schemas as an older version had them; bare, without a version."""
+    """The records of these schemas as an older version had them; with `is_unversioned`, without a version."""
     if not versions:
         return tree
     from persist._objects.inert import Inert
@@ -244,8 +278,21 @@ def _older(
                 remedy="Schemas go by the name that schema= gave them, else by their dotted path.",
                 schema=name,
             )
-    live = Inert(registry, is_pickle=is_bare)
-    return downgrade_tree(tree, versions, registry, is_bare=is_bare, live=live)
+    live = Inert(registry, is_pickle=is_unversioned)
+    losses: list[str] | None = None if lossy else []
+    older = downgrade_tree(
+        tree, versions, registry, is_unversioned=is_unversioned, live=live, losses=losses
+    )
+    if losses:
+        listed = "; ".join(losses[:_MOST_LOSSES])
+        more = f"; and {len(losses) - _MOST_LOSSES:,} more" if len(losses) > _MOST_LOSSES else ""
+        raise IrreversibleError(
+            f"what versions= asks for cannot hold everything; this would be lost: {listed}{more}.",
+            remedy="Write it without these: lossy=True; or give the steps a way back that keeps them "
+            "(@step.downgrade).",
+            losses=losses,
+        )
+    return older
 
 
 def writer_of(format: str) -> Reader:
@@ -265,7 +312,7 @@ def writer_of(format: str) -> Reader:
     )
 
 
-def refuse_suffix(target: Any, format: str) -> None:
+def refuse_suffix(target: object, format: str) -> None:
     """A file whose suffix promises another format misleads everybody who opens it later."""
     if not isinstance(target, str | os.PathLike):
         return

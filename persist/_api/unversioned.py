@@ -6,12 +6,16 @@ built like every other.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from persist._envelope import unwrap
 from persist._objects.torch_values import part_at
+from persist._torch_modules.classes import MODULE
+from persist._torch_modules.states import normal_state
 from persist._trees.copier import records_in
 from persist._trees.paths import PackView
+from persist._upgrade.versions import plain_state
 from persist.errors import PersistError, UnknownSchemaError
 from persist.registry import Registry
 from persist.tree import ABSENT, Global, Record, step_of
@@ -21,7 +25,7 @@ __all__ = ["assume", "check_is", "placed", "state_of"]
 _METADATA = "__metadata__"  # of safetensors: text next to the arrays
 
 
-def state_of(value: Any, cls: type, registry: Registry) -> Any:
+def state_of(value: Any, cls: type, registry: Registry) -> object:
     """Return a value as the record of a class, where it is not a record already.
 
     Raises:
@@ -36,9 +40,29 @@ def state_of(value: Any, cls: type, registry: Registry) -> Any:
     if isinstance(value, Record):
         return value
     state = value
-    if isinstance(value, dict):
-        state = {name: item for name, item in value.items() if name != _METADATA}
-    return Record(Global(cls.__module__, cls.__qualname__), state)
+    if MODULE in vars(cls):
+        state = normal_state(value)
+    if isinstance(state, dict):
+        state = {name: item for name, item in state.items() if name != _METADATA}
+    made = Record(Global(cls.__module__, cls.__qualname__), state)
+    made.version = _version_in_metadata(value, cls, registry)
+    return made
+
+
+def _version_in_metadata(value: Any, cls: type, registry: Registry) -> int | None:
+    """The version that a state dict of torch states of a module itself, else None."""
+    metadata = getattr(value, "_metadata", None)
+    if MODULE not in vars(cls) or not isinstance(metadata, Mapping):
+        return None
+    from persist._instances.adapter import adapter_of
+    from persist._instances.modules import known_versions
+
+    adapter = adapter_of(cls, registry)
+    root = next((metadata[path] for path in ("", "module", "_orig_mod") if path in metadata), None)
+    found = known_versions(adapter, root)
+    if len(adapter.layout.parts) > 1 and found:
+        return None if set(found) != {adapter.schema.name} else found[adapter.schema.name]
+    return found.get(adapter.schema.name)
 
 
 def placed(
@@ -83,7 +107,7 @@ def placed(
     )
 
 
-def assume(tree: Any, version: int, registry: Registry) -> None:
+def assume(tree: object, version: int, registry: Registry) -> None:
     """Give a version to each record of a declared class whose state contains none.
 
     A record says its version in its envelope or by a stamp; where neither does, it gets this one.
@@ -104,7 +128,7 @@ def assume(tree: Any, version: int, registry: Registry) -> None:
         schema = registry.schema_for(registry.resolve(record.qualname))
         if schema is None or record.version is not None or unwrap(record.state) is not None:
             continue
-        if not registry.stamp_of(schema.name, record.state)[1].startswith("stamp"):
+        if not registry.stamp_of(schema.name, plain_state(record.state))[1].startswith("stamp"):
             record.version = version
 
 

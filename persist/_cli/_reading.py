@@ -41,7 +41,7 @@ def opening(args: argparse.Namespace) -> dict[str, Any]:
     return {"py2_str": args.py2_str, "salvage": args.salvage}
 
 
-def loading(args: argparse.Namespace) -> dict[str, Any]:
+def loading(args: argparse.Namespace) -> dict[str, object]:
     """Return all options that differ from their defaults, to be stored as the origin of a container."""
     names = ("py2_str", "salvage", "unknown", "strict", "trust")
     said = {name: getattr(args, name, None) for name in names}

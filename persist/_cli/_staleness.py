@@ -29,7 +29,7 @@ class Verdict(NamedTuple):
     is_ours: bool
 
 
-def look(source: Path, target: Path, registry: Registry, options: dict[str, Any]) -> Verdict:
+def look(source: Path, target: Path, registry: Registry, options: dict[str, object]) -> Verdict:
     """Compare a target with its source and the current declarations.
 
     Args:
@@ -79,7 +79,7 @@ def _time(path: Path) -> int:
         return 0
 
 
-def _of_options(said: dict[str, Any], options: dict[str, Any]) -> str:
+def _of_options(said: dict[str, Any], options: dict[str, object]) -> str:
     then = said.get("options", {})
     if then == options:
         return ""
@@ -90,7 +90,7 @@ def _of_options(said: dict[str, Any], options: dict[str, Any]) -> str:
 def _of_plan(plan: Plan) -> str:
     for entry in plan:
         if entry.problem is not None or entry.steps:
-            path = next((one for one in entry.courses if one.steps), None)
+            path = next((one for one in entry.version_paths if one.steps), None)
             schema = "" if path is None else f" of {path.schema}"
             return f"it is of an older version{schema}"
         if entry.aliases:
@@ -126,7 +126,7 @@ def steps_of(plan: Plan, registry: Registry) -> list[list[Any]]:
     """
     found: dict[tuple[Any, ...], list[Any]] = {}
     for entry in plan:
-        for path in entry.courses:
+        for path in entry.version_paths:
             for step in path.steps:
                 key = (step.schema, step.start, step.to)
                 if key not in found:
@@ -154,7 +154,7 @@ def _digest_of_step(step: Any) -> str:
 
 
 def _digest_of_stamps(registry: Registry, schema: str) -> str:
-    texts = []
+    texts = [f"{number} {said}" for number, said in registry.releases(schema).items()]
     for stamp in registry.stamps(schema):
         texts.append(str(stamp.key))
         if stamp.function is not None:
@@ -162,7 +162,7 @@ def _digest_of_stamps(registry: Registry, schema: str) -> str:
     return _digest(texts)
 
 
-def _values(op: Any) -> list[Any]:
+def _values(op: object) -> list[Any]:
     slots = [name for cls in type(op).__mro__ for name in getattr(cls, "__slots__", ())]
     held = [getattr(op, name, None) for name in slots if not name.startswith("__")]
     return [*held, *getattr(op, "__dict__", {}).values()]

@@ -23,7 +23,7 @@ UPGRADED = "upgraded_from"  # the key in a container's metadata
 _CHUNK = 1 << 20
 
 
-def metadata_of(file: File) -> Any:
+def metadata_of(file: File) -> object:
     """Return the user's metadata of a file, or None."""
     found = file.structure.get("metadata") if file.format in ("persist", "safetensors") else None
     return found or None
@@ -36,7 +36,7 @@ def save(
     *,
     format: str,
     registry: Registry | None = None,
-    upgraded: dict[str, Any] | None = None,
+    upgraded: dict[str, object] | None = None,
     **options: Any,
 ) -> bool:
     """Save a tree that was read from a file, with that file's metadata.
@@ -76,7 +76,7 @@ def save(
     return metadata is not None
 
 
-def _with(metadata: Any, upgraded: dict[str, Any]) -> dict[str, Any]:
+def _with(metadata: object, upgraded: dict[str, object]) -> dict[str, object]:
     """Add the origin to metadata; an origin that is there already is nested in the new one."""
     if metadata is None:
         return {UPGRADED: upgraded}
@@ -87,7 +87,7 @@ def _with(metadata: Any, upgraded: dict[str, Any]) -> dict[str, Any]:
     return {**metadata, UPGRADED: upgraded}
 
 
-def _as_text(metadata: Any) -> dict[str, str]:
+def _as_text(metadata: object) -> dict[str, str]:
     """Convert metadata to what safetensors holds: a mapping of text to text."""
     named = metadata if isinstance(metadata, dict) else {"metadata": metadata}
     return {
@@ -148,8 +148,12 @@ def removing(written: Path, target: Path) -> Iterator[None]:
 
 
 def upgraded_from(
-    file: File, source: Path, steps: list[list[Any]], opaque: list[str], options: dict[str, Any]
-) -> dict[str, Any]:
+    file: File,
+    source: Path,
+    steps: list[list[object]],
+    opaque: list[str],
+    options: dict[str, object],
+) -> dict[str, object]:
     """Return the origin that is stored in a container: the file that it was made from.
 
     Args:

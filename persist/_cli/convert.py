@@ -147,7 +147,7 @@ def _arrays(file: File, format: str) -> tuple[dict[str, Any], int]:
     from persist._wire.torch.quantized import expanded
     from persist.tree import LazyArray
 
-    arrays: dict[str, Any] = dict(file.arrays)
+    arrays: dict[str, Any] = dict(file._arrays_at_every_path)
     arrays = expanded(arrays)
     # safetensors has element types that NumPy lacks; its writer copies their bytes unconverted.
     arrays = {

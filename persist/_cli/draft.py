@@ -3,6 +3,9 @@
 Compares the lock file with the classes. Asks whether a field was renamed, best guess first, with the
 evidence: names, types, values in files (--from, --to), and the code of __setstate__. The change is
 shown before it is written.
+
+persist draft --from survey.json writes a module instead, for files whose source is lost: the classes
+that `persist survey --json` found, their versions, and steps; then it loads every file with it.
 """
 
 from __future__ import annotations
@@ -39,7 +42,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         type=Path,
         action="append",
         default=[],
-        help="a file of the released version; may be repeated",
+        help="a file of the released version; may be repeated; or the output of `persist survey --json`",
     )
     parser.add_argument(
         "--to",
@@ -49,6 +52,19 @@ def add(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="the same objects, saved by the current version; in the same order",
+    )
+    parser.add_argument(
+        "--module",
+        metavar="FILE",
+        type=Path,
+        default=Path("recovered.py"),
+        help="the module that is written from a survey (default recovered.py)",
+    )
+    parser.add_argument("--force", action="store_true", help="replace a module that is there")
+    parser.add_argument(
+        "--separate",
+        action="store_true",
+        help="from a survey: keep two classes apart that are probably one, before and after it was renamed",
     )
     parser.add_argument("--dry-run", action="store_true", help="show the change and write nothing")
     parser.add_argument("--no-test", action="store_true", help="do not write tests")
@@ -61,6 +77,8 @@ def run(args: argparse.Namespace) -> int:
     from persist._cli._out import show
     from persist.history import drafting, writing
 
+    if len(args.before) == 1 and (said := _survey_in(args.before[0])) is not None:
+        return _recover(args, said)
     project = _project.project_of(args)
     answers = {} if args.answers is None else _answers(args.answers)
     found = drafting.drafts(project, *_states(args, project))
@@ -100,6 +118,58 @@ def run(args: argparse.Namespace) -> int:
         edit.write()
     show("written; review the change, run your tests, then run `persist lock`")
     return 0
+
+
+def _survey_in(path: Path) -> object:
+    """The JSON of a survey; None for any other file."""
+    import json
+
+    if path.suffix != ".json" or not path.is_file():
+        return None
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+    return said if isinstance(said, dict) and "survey" in said else None
+
+
+def _recover(args: argparse.Namespace, said: object) -> int:
+    """Write a module for the classes of a survey, and load its files with it; 1 if one does not load."""
+    from persist._cli._out import show
+    from persist._cli.survey import expanded
+    from persist.errors import PersistError
+    from persist.survey import Survey
+    from persist.survey._proof import prove
+    from persist.survey._skeleton import skeleton
+
+    try:
+        found = Survey.from_json(said)
+    except PersistError as error:
+        raise error.at(file=str(args.before[0])) from error.__cause__
+    made = skeleton(found, joins=not args.separate)
+    if not made.classes:
+        show("the survey has no class that is not declared; there is nothing to draft")
+        return 0
+    if args.dry_run:
+        show(made.text.rstrip("\n"))
+        return 0
+    if args.module.exists() and not args.force:
+        raise PersistError(
+            "there is such a file already.", file=str(args.module),
+            remedy="Name another one with --module, or replace it with --force.",
+        )  # fmt: skip
+    args.module.write_text(made.text, encoding="utf-8")
+    count = len(made.classes)
+    show(
+        f"{args.module}: {count:,} class{'es' * (count != 1)}, {made.guesses:,} guesses, each with a comment"
+    )
+    for pair in made.joined:
+        show(f"taken as one class: {pair}")
+    for name, why in sorted(made.left_out.items()):
+        show(f"not drafted: {name}: {why}")
+    proof = prove(args.module, expanded(found.roots))
+    show(str(proof))
+    return 1 if proof.failed else 0
 
 
 def _tests(project: Project, found: list[Draft], writes: bool) -> list[Any]:
@@ -175,7 +245,7 @@ def _states(args: argparse.Namespace, project: Project) -> tuple[dict[str, Any],
     registry = project.load()
     names = [schema.name for schema in project.schemas()]
     lock = project.lock()
-    before: dict[str, Any] = {}
+    before: dict[str, object] = {}
     for name in names:
         locked = lock.schemas.get(name)
         files = list(args.before)

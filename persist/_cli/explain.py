@@ -7,7 +7,7 @@ which steps are taken, and what stays opaque. A folder of files is walked throug
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from persist._upgrade.plan import Plan
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     return each(args.files, one, one)
 
 
-def _as_json(plan: Plan) -> dict[str, Any]:
+def _as_json(plan: Plan) -> dict[str, object]:
     return {
         "file": plan.file,
         "opaque": plan.opaque,

@@ -86,8 +86,22 @@ def run(args: argparse.Namespace) -> int:
 
 def _paths(file: File, args: argparse.Namespace) -> list[str]:
     """Return the paths that ``--path`` matches: arrays and, without ``--arrays``, scalars."""
-    every = [*file.arrays] if args.arrays and not args.json else [*file.arrays, *file.scalars]
-    return [path for path in every if _wanted(path, args.path)]
+    arrays = [path for path in file.arrays if _wanted(path, args.path)]
+    return arrays if args.arrays and not args.json else [*arrays, *_scalars(file, args.path)]
+
+
+def _scalars(file: File, glob: str | None) -> list[str]:
+    """Return the paths of scalars that ``--path`` matches, items of sequences among them."""
+    from persist._trees.paths import is_series
+
+    found: list[str] = []
+    for path, leaf in file.scalars.items():
+        if _wanted(path, glob):
+            found.append(path)
+        elif glob is not None and is_series(leaf) and len(leaf) <= _MOST:
+            items = (f"{path}/{index}" if path else str(index) for index in range(len(leaf)))
+            found += [item for item in items if _wanted(item, glob)]
+    return found
 
 
 def _no_match(file: File, args: argparse.Namespace) -> PersistError:
@@ -112,10 +126,12 @@ def _table(file: File, args: argparse.Namespace) -> list[str]:
     """Return one line for each array and, without ``--arrays``, each scalar."""
     from persist._trees.show import escaped, leaf_text
 
-    rows = [(path, leaf_text(file.arrays[path])) for path in file.arrays]
+    rows = [
+        (path, leaf_text(file.arrays[path])) for path in file.arrays if _wanted(path, args.path)
+    ]
     if not args.arrays:
-        rows += [(path, leaf_text(file.scalars[path])) for path in file.scalars]
-    rows = [(escaped(path or "(root)"), text) for path, text in rows if _wanted(path, args.path)]
+        rows += [(path, leaf_text(file.scalars[path])) for path in _scalars(file, args.path)]
+    rows = [(escaped(path or "(root)"), text) for path, text in rows]
     width = min(max((len(path) for path, _ in rows), default=0), 48)
     return [file.name, *(f"  {path:<{width}}  {text}" for path, text in rows)]
 
@@ -218,7 +234,7 @@ def _made_of(file: File) -> dict[str, str]:
 
 
 _MOST = 100_000  # limit of visited values, so that huge files stay fast
-_MADE: weakref.WeakKeyDictionary[Any, dict[str, str]] = weakref.WeakKeyDictionary()
+_MADE: weakref.WeakKeyDictionary[object, dict[str, str]] = weakref.WeakKeyDictionary()
 
 
 # The functions with which pickle itself builds instances.
@@ -229,7 +245,7 @@ _SPELLING = frozenset(
 ) | {"__builtin__.object", "builtins.object"}
 
 
-def _as_json(file: File, glob: str | None) -> dict[str, Any]:
+def _as_json(file: File, glob: str | None) -> dict[str, object]:
     from persist._trees.show import classes_of
 
     return {
@@ -240,16 +256,14 @@ def _as_json(file: File, glob: str | None) -> dict[str, Any]:
         "damage": file.damage,
         "notes": file.notes,
         "arrays": {path: _array(file, path) for path in file.arrays if _wanted(path, glob)},
-        "scalars": {
-            path: _value(file.scalars[path]) for path in file.scalars if _wanted(path, glob)
-        },
+        "scalars": {path: _value(file.scalars[path]) for path in _scalars(file, glob)},
         "classes": dict(classes_of(file.tree, file.looker)),
         "names": {name: _verdict(file, name) for name in _names(file)},
         "structure": _value(file.structure),
     }
 
 
-def _array(file: File, path: str) -> dict[str, Any]:
+def _array(file: File, path: str) -> dict[str, object]:
     array = file.arrays[path]
     if hasattr(array, "typecode"):  # array.array
         return {"dtype": array.typecode, "shape": [len(array)]}

@@ -316,7 +316,7 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copyfileobj(old, new, 1 << 20)
 
 
-def _as_class(file: File, name: str, at: str) -> Any:
+def _as_class(file: File, name: str, at: str) -> object:
     """Return the tree of a file in which the value at a path is the state of a class."""
     from persist._api.unversioned import placed
     from persist.errors import UnknownSchemaError
@@ -397,7 +397,7 @@ def _in_place(
 def _note(plan: Any, damage: list[str]) -> str:
     moved: dict[str, int] = {}
     for entry in plan.entries:
-        for path in entry.courses:
+        for path in entry.version_paths:
             if path.steps:
                 key = f"{path.schema} {path.found} to {path.to}"
                 moved[key] = moved.get(key, 0) + 1

@@ -43,8 +43,8 @@ __all__ = [
 
 
 def read(
-    source: Any, *, verify: str | None = None, writable: bool = False
-) -> tuple[Any, dict[str, Any]]:
+    source: object, *, verify: str | None = None, writable: bool = False
+) -> tuple[Any, dict[str, object]]:
     """Return the tree and the manifest of a container.
 
     Args:

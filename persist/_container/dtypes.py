@@ -16,6 +16,7 @@ from persist._wire.base import dtype_text
 from persist._wire.base.ml_dtypes import find_extended, missing_name
 from persist._wire.npy.npy import dtype_of
 from persist.errors import FormatError, MissingExtraError
+from persist.typing import DType
 
 __all__ = [
     "SAID_BY_NPY",
@@ -31,12 +32,12 @@ _DEPTH = 60
 _StringDType: Any = getattr(getattr(np, "dtypes", None), "StringDType", None)
 
 
-def is_strings(dtype: np.dtype[Any]) -> bool:
+def is_strings(dtype: DType) -> bool:
     """Whether a dtype is NumPy 2's StringDType."""
     return _StringDType is not None and isinstance(dtype, _StringDType)
 
 
-def describe(dtype: np.dtype[Any]) -> Any:
+def describe(dtype: DType) -> object:
     """Return the text or JSON object that describes a dtype completely.
 
     Raises:
@@ -70,14 +71,14 @@ def describe(dtype: np.dtype[Any]) -> Any:
     return dtype.str
 
 
-def _is_said_by_text(dtype: np.dtype[Any]) -> bool:
+def _is_said_by_text(dtype: DType) -> bool:
     try:
         return dtype_text.from_text(dtype.str) == dtype
     except ValueError:
         return False
 
 
-def _describe_strings(dtype: Any) -> dict[str, Any]:
+def _describe_strings(dtype: Any) -> dict[str, object]:
     result: dict[str, Any] = {"string": bool(dtype.coerce)}
     missing = getattr(dtype, "na_object", result)
     if missing is result:
@@ -91,7 +92,7 @@ def _describe_strings(dtype: Any) -> dict[str, Any]:
     return result
 
 
-def from_description(what: Any, depth: int = 0) -> np.dtype[Any]:
+def from_description(what: Any, depth: int = 0) -> DType:
     """Return the dtype that `describe` described.
 
     Raises:
@@ -112,7 +113,7 @@ def from_description(what: Any, depth: int = 0) -> np.dtype[Any]:
     return _fields(what, depth)
 
 
-def _named(name: str) -> np.dtype[Any]:
+def _named(name: str) -> DType:
     module, _, last = name.partition(".")
     if module != "ml_dtypes" or not last.replace("_", "").isalnum():
         raise ValueError(f"the dtype {name!r} is not known")
@@ -122,7 +123,7 @@ def _named(name: str) -> np.dtype[Any]:
         pass
     try:
         library = importlib.import_module("ml_dtypes")
-        dtype: np.dtype[Any] = np.dtype(getattr(library, last))
+        dtype: DType = np.dtype(getattr(library, last))
     except (ImportError, AttributeError) as error:
         raise MissingExtraError(
             f"an array is of the dtype {name}, which is not installed.",
@@ -134,7 +135,7 @@ def _named(name: str) -> np.dtype[Any]:
     return dtype
 
 
-def _strings(what: dict[str, Any]) -> np.dtype[Any]:
+def _strings(what: dict[str, object]) -> DType:
     if _StringDType is None:
         raise MissingExtraError(
             "an array is of NumPy 2's StringDType.",
@@ -148,7 +149,7 @@ def _strings(what: dict[str, Any]) -> np.dtype[Any]:
     return _StringDType(coerce=coerce, na_object=na_object)  # type: ignore[no-any-return]
 
 
-def _fields(what: dict[str, Any], depth: int) -> np.dtype[Any]:
+def _fields(what: dict[str, Any], depth: int) -> DType:
     fields = what["fields"]
     return dtype_text.structured(
         [str(field[0]) for field in fields],
@@ -161,7 +162,7 @@ def _fields(what: dict[str, Any], depth: int) -> np.dtype[Any]:
     )
 
 
-def member_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+def member_dtype(dtype: DType) -> DType:
     """Return the dtype of an array's NPY member: its own if NPY can express it, else void."""
     if dtype.isbuiltin == 1:
         return dtype
@@ -177,7 +178,7 @@ def member_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
         return void
 
 
-def is_long_double(dtype: np.dtype[Any]) -> bool:
+def is_long_double(dtype: DType) -> bool:
     """Whether a dtype contains ``long double``, whose layout depends on the platform."""
     if dtype.fields is not None:
         return any(is_long_double(field[0]) for field in dtype.fields.values())

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from persist.typing import Array
+
 __all__ = [
     "ALIGNMENT",
     "DIGESTS",
@@ -168,7 +170,7 @@ _CENTRAL_CONSTANTS = {
 }  # fmt: skip
 _PADS = [struct.pack("<2H", MARK, pad) + bytes(pad) for pad in range(ALIGNMENT)]
 
-Columns = tuple[list[int], "np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]
+Columns = tuple[list[int], "Array", "Array"]
 
 
 def local_members(
@@ -217,15 +219,15 @@ def local_members(
     return b"".join(parts), (crcs, sizes, offsets), int(ends[-1])
 
 
-def constant_columns(table: np.ndarray[Any, Any]) -> bool:
+def constant_columns(table: Array) -> bool:
     """Whether headers in columns have in all rows what is the same for all small stored members."""
     constants = _LOCAL_CONSTANTS if table.dtype == LOCALS else _CENTRAL_CONSTANTS
     return all(bool((table[field] == value).all()) for field, value in constants.items())
 
 
 def central_entries(
-    names: list[bytes], crcs: list[int], sizes: np.ndarray[Any, Any], offsets: np.ndarray[Any, Any]
-) -> tuple[bytes, np.ndarray[Any, Any]]:
+    names: list[bytes], crcs: list[int], sizes: Array, offsets: Array
+) -> tuple[bytes, Array]:
     """Return the entries of many stored members, and the bytes of each.
 
     The same bytes as `central_entry` of each, made in columns.

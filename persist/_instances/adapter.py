@@ -41,7 +41,10 @@ from persist._instances.builtin_bases import (
 from persist._instances.constants import NAMED, ConstantRef, constant_of, refusal, unknown_constant
 from persist._instances.machinery import is_machinery, refuse_changed, refuse_machinery
 from persist._instances.resources import stored
+from persist._instances.undeclared import keep, kept_by, undeclared_by
+from persist._instances.unfinished import refuse
 from persist._layouts.checks import check_case
+from persist._torch_modules.classes import MODULE
 from persist._upgrade.compiled import COMPILE_AFTER
 from persist._upgrade.records import unknown_text
 from persist._upgrade.state import freeze, roots_of, take_array, thaw, today_state
@@ -148,6 +151,7 @@ def adapter_of(cls: type, registry: Registry | None = None) -> ClassAdapter:
     adapter = vars(cls).get("_persist_adapter")
     if adapter is not None and adapter.cls is cls:
         return cast(ClassAdapter, adapter)
+    refuse(cls)
     declared = vars(cls).get(_schema.DECLARED)
     if isinstance(declared, Declared):
         adapter = ClassAdapter(cls, declared.registry)
@@ -176,6 +180,7 @@ class ClassAdapter:
             BaseException,
             Exception,
         )
+        self.private_owners = self.layout.private_owners
         self.getters = [_getter(cls, part) for part in self.layout.parts]
         self.headers: dict[Any, tuple[Any, ...]] = {}
         self.header = seal(self._layers([_names(part) for part in self.layout.parts]))
@@ -204,6 +209,9 @@ class ClassAdapter:
             for field in self.layout.saved()
         )
         self.own_reduce = _own_reduce(cls)
+        self.undeclared = undeclared_by(self.layout)
+        # Of modules of torch, which their constructor makes: see `persist._instances.modules`.
+        self.is_module = MODULE in vars(cls) and vars(cls).get(_schema.OWN_GETSTATE) is not None
         self.completes = bool(
             self.checked
             or self.validators
@@ -317,10 +325,17 @@ class ClassAdapter:
             elif part.kind == CODEC:
                 value = self._coded(part, obj)
                 own = len(value) if type(value) is tuple else None
+            elif part in self.private_owners:
+                own, value = _private_values(part.cls, obj)
+                value = value if own else None
             else:
                 own, value = tuple(field.name for field in part.fields), None
             names.append(own)
             values.append(value)
+        more = self.undeclared.saved(obj) if self.undeclared is not None else None
+        if more:
+            names[-1] = (*names[-1], *more)
+            values[-1] = (*values[-1], *more.values())
         return names, values
 
     def _coded(self, part: Part, obj: Any) -> Any:
@@ -350,7 +365,13 @@ class ClassAdapter:
 
     def _layers(self, names: list[Any]) -> list[Layer]:
         return [
-            Layer(part.schema.name, part.schema.version, part.schema.fingerprint, part.kind, own)
+            Layer(
+                part.schema.name,
+                part.schema.version,
+                part.schema.fingerprint,
+                FIELDS if own and part in self.private_owners else part.kind,
+                own,
+            )
             for part, own in zip(self.layout.parts, names, strict=True)
         ]
 
@@ -358,7 +379,7 @@ class ClassAdapter:
         """Put constants for the functions and classes among the fields, or refuse them."""
         result = []
         for part, own, value in zip(self.layout.parts, names, values, strict=True):
-            if part.kind == FIELDS:
+            if part.kind == FIELDS or (part.kind == INSIDE and value is not None):
                 value = tuple(self._constant(*pair) for pair in zip(own, value, strict=True))
             result.append(value)
         return names, result
@@ -415,9 +436,9 @@ class ClassAdapter:
         case = InstanceUpgrade(self.target)
         states: list[Any] = []
         for target, own, value in zip(self.target.parts, names, values, strict=True):
-            if target.kind == FIELDS:
+            if target.kind == FIELDS or (target.kind == INSIDE and value is not None):
                 value = dict(zip(own, value, strict=True))
-            if target.kind != INSIDE:
+            if target.kind != INSIDE or value is not None:
                 case.states.append((target, value))
             states.append(value)
         layers = self._layers(names)
@@ -469,6 +490,7 @@ class ClassAdapter:
     def _is_older(self, state: Any) -> bool:
         """Whether steps are to be done to a state."""
         try:
+            state = self._normal(state)
             case = plan_instance(self.target, state, self.registry, owners=self._owners)
         except PersistError:  # reported when it is set
             return False
@@ -577,8 +599,12 @@ class ClassAdapter:
         try:
             if views is not None:
                 state = views.seen(state)
+            state = self._normal(state)
             case = plan_instance(self.target, state, self.registry, owners=self._owners)
             check_case(case, self.registry)
+            if self.is_module and case.is_migrated:
+                for piece in case.pieces:
+                    piece.value = self._arrays(piece.value)
             if frozen is None:
                 frozen = {}
                 if case.is_migrated and not done:
@@ -617,6 +643,20 @@ class ClassAdapter:
                 stacklevel=user_stacklevel(),
             )
         return case
+
+    def _normal(self, state: Any) -> Any:
+        """The state of a module of torch as one flat dict, whatever wrote it; any other as it is."""
+        if not self.is_module:
+            return state
+        from persist._torch_modules.states import normal_state
+
+        return normal_state(state)
+
+    def _arrays(self, state: Any) -> Any:
+        """Tensors as arrays: steps get the same whatever is loaded."""
+        from persist._torch_modules.states import to_arrays
+
+        return to_arrays(state, {})
 
     def _record(self, obj: Any, state: Any) -> Record:
         record = Record(Global(self.cls.__module__, self.cls.__qualname__), state)
@@ -658,18 +698,24 @@ class ClassAdapter:
         for target, state in states:
             part = parts[target.schema.name]
             if part.kind == CODEC:
-                self._decode(obj, part, state)
+                self._decode(obj, part, state, any(migrated(one) for one in parts))
                 continue
             convert = validate and migrated(part.schema.name)
             self._set_fields(obj, part, state, convert)
             given.update(state)
         for name, value in extra.items():
             self._put_undeclared(obj, name, self._resolved(value), self.cls)
+        if extra and self.undeclared is not None:
+            if not self.undeclared.has_kept:
+                compiled_current.uninstall(self)
+            self.undeclared.keep(obj, extra)
         self._complete(obj, given, validate)
 
-    def _decode(self, obj: Any, part: Part, state: Any) -> None:
+    def _decode(self, obj: Any, part: Part, state: Any, migrated: bool = False) -> None:
         with _occupied(obj):
-            if part.setstate is not None:
+            if self.is_module and part.setstate is not None:
+                vars(self.cls)[MODULE].set_state(obj, state, migrated)
+            elif part.setstate is not None:
                 part.setstate(obj, state)
                 refuse_changed(obj, self.cls, state, f"class {dotted(self.cls)}")
             elif state is not None:
@@ -742,7 +788,8 @@ class ClassAdapter:
             for field in (*part.fields, *part.transients):
                 if not field.has_default or (part.kind != FIELDS and not field.transient):
                     continue
-                if field.transient or not has(obj, field.attribute):
+                is_set = self.is_module and has(obj, field.attribute)  # by its constructor
+                if (field.transient and not is_set) or not has(obj, field.attribute):
                     self._put(obj, field.attribute, field.fresh(given, obj))
         if self.caches_hash:
             object.__setattr__(obj, "_attrs_cached_hash", None)
@@ -804,6 +851,9 @@ class ClassAdapter:
                 object.__setattr__(new, name, value)
             elif codec_owned is None or name in codec_owned:
                 object.__setattr__(new, name, again(value))
+        kept = kept_by(obj)
+        if kept:
+            keep(new, kept)
         if issubclass(self.builtin, defaultdict):
             new.default_factory = obj.default_factory
         if not hasattr(obj, "__dict__"):
@@ -898,17 +948,29 @@ def _slow_values(obj: Any, names: Any, attributes: Any) -> tuple[Any, Any]:
     return tuple(there), tuple(values)
 
 
+def _private_values(owner: type, obj: Any) -> tuple[Any, Any]:
+    """The private attributes of a base that states no fields."""
+    prefix = _schema.private_prefix(owner)
+    found = {
+        name: value
+        for name, value in getattr(obj, "__dict__", {}).items()
+        if type(name) is str and name.startswith(prefix) and len(name) > len(prefix)
+    }
+    return tuple(_schema.plain_name(name, owner) for name in found), tuple(found.values())
+
+
 def _open_values(owner: type, cls: type, obj: Any) -> tuple[Any, Any]:
     """Every attribute of an instance that no class declares, and the slots of its own."""
-    layout = adapter_of(cls).layout
-    part = layout.leaf
+    adapter = adapter_of(cls)
+    layout, part = adapter.layout, adapter.layout.leaf
+    privates = tuple(_schema.private_prefix(base.cls) for base in adapter.private_owners)
     there, values = _slow_values(
         obj, [field.name for field in part.fields], [field.attribute for field in part.fields]
     )
     found = {
         name: value
         for name, value in getattr(obj, "__dict__", {}).items()
-        if name not in layout.known and type(name) is str
+        if name not in layout.known and type(name) is str and not name.startswith(privates)
     }
     names = tuple(_schema.plain_name(name, owner) for name in found)
     return (*there, *names), (*values, *found.values())

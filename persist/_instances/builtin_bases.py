@@ -95,11 +95,11 @@ def converters_of(cls: type) -> dict[str, Callable[[Any, Any], Any]]:
     return found
 
 
-def _call_converter(converter: Any, attribute: Any, obj: Any, value: Any) -> Any:
+def _call_converter(converter: Any, attribute: Any, obj: Any, value: Any) -> object:
     return converter(value, obj, attribute)
 
 
-def _call_plain(converter: Any, obj: Any, value: Any) -> Any:
+def _call_plain(converter: Any, obj: Any, value: Any) -> object:
     return converter(value)
 
 
@@ -171,7 +171,7 @@ def unpacked(cls: type, record: Record) -> Contents:
 def make(
     cls: type,
     args: tuple[Any, ...] = (),
-    kwargs: Mapping[str, Any] | None = None,
+    kwargs: Mapping[str, object] | None = None,
     array: Any = None,
     by_base: bool = False,
 ) -> Any:
@@ -208,7 +208,7 @@ def make(
 
 
 def can_make(
-    cls: type, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    cls: type, args: tuple[object, ...] = (), kwargs: Mapping[str, object] | None = None
 ) -> bool:
     """Whether the ``__new__`` of a class can be called with these arguments.
 
@@ -237,7 +237,7 @@ def base_in_c(cls: type) -> type:
     return next(base for base in cls.__mro__ if not base.__flags__ & (1 << 9))
 
 
-def reconstructed(cls: Any, value: Any) -> Any:
+def reconstructed(cls: Any, value: Any) -> object:
     """Make an instance as `copyreg._reconstructor` does, by the base of the class that is here.
 
     Args:
@@ -254,7 +254,7 @@ def reconstructed(cls: Any, value: Any) -> Any:
 
 
 def fill(
-    obj: Any, listitems: Iterable[Any] = (), dictitems: Iterable[tuple[Any, Any]] = ()
+    obj: Any, listitems: Iterable[Any] = (), dictitems: Iterable[tuple[object, object]] = ()
 ) -> None:
     """Add items to an instance of a list, set or dict subclass with the methods of the built-in type."""
     base = builtin_of(type(obj))

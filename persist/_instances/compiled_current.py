@@ -30,7 +30,7 @@ from persist.tree import is_slots_pair
 if TYPE_CHECKING:
     from persist._instances.adapter import ClassAdapter
 
-__all__ = ["INSTALLED", "SENT", "install"]
+__all__ = ["INSTALLED", "SENT", "install", "uninstall"]
 
 # Exact types of values that may be functions or classes; the general path examines them.
 _DOUBTFUL = frozenset(
@@ -49,7 +49,7 @@ def __reduce_ex__(self, protocol):
             {names} = {reads}
         except AttributeError:
             return GENERAL(self, protocol)
-        if {plain}:
+{declared}        if {plain}:
             return NEWOBJ, ARGS, (HEADER, {values})
     return GENERAL(self, protocol)
 """
@@ -136,6 +136,14 @@ def _install(adapter: ClassAdapter, name: str, source: str, space: dict[str, Any
     type.__setattr__(adapter.cls, name, function)
 
 
+def uninstall(adapter: ClassAdapter) -> None:
+    """Let the general path take the instances of a class apart from now on."""
+    reduce = vars(adapter.cls).get("__reduce_ex__")
+    general = getattr(reduce, "_persist_general", None)
+    if general is not None:
+        type.__setattr__(adapter.cls, "__reduce_ex__", general)
+
+
 def _names(adapter: ClassAdapter) -> list[tuple[str, ...]] | None:
     """The attributes of each part; None unless all parts are fields with ordinary names."""
     names = [tuple(field.attribute for field in part.fields) for part in adapter.layout.parts]
@@ -168,10 +176,24 @@ def _reduce(adapter: ClassAdapter, space: dict[str, Any]) -> str:
     reads = [f"self.{name}" for own in names for name in own]
     plain = " and ".join(f"type({value}) in PLAIN" for value in flat) or "True"
     return _REDUCE_FIELDS.format(
+        declared=_all_declared(adapter, space),
         names=_tuple(flat) if flat else "_",
         reads=_tuple(reads),
         plain=f"({plain}) or DOUBTFUL.isdisjoint(map(type, {_tuple(flat)}))",
         values=", ".join(map(_tuple, values)),
+    )
+
+
+def _all_declared(adapter: ClassAdapter, space: dict[str, Any]) -> str:
+    """The lines that leave an instance with attributes to report to the general path."""
+    undeclared = adapter.undeclared
+    if undeclared is None or not undeclared.reports:
+        return ""
+    space["KNOWN"] = undeclared.known
+    return (
+        "        own = self.__dict__\n"
+        f"        if len(own) != {undeclared.count} and not own.keys() <= KNOWN:\n"
+        "            return GENERAL(self, protocol)\n"
     )
 
 
@@ -185,7 +207,7 @@ def _setstate(adapter: ClassAdapter, space: dict[str, Any]) -> str:
     names = _names(adapter)
     if names is None:
         return ""
-    setter: Any = adapter.cls.__setattr__
+    setter: object = adapter.cls.__setattr__
     if setter is object.__setattr__:
         targets = ", ".join(_tuple([f"self.{name}" for name in own]) for own in names)
         return _SET.format(body=f"_, {targets} = state", idle="")

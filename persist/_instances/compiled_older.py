@@ -74,7 +74,7 @@ _APPLY = """
 class Left(Exception):
     """The result of a step is not covered by the compiled lines."""
 
-    def __init__(self, done: list[tuple[Any, int]]) -> None:
+    def __init__(self, done: list[tuple[object, int]]) -> None:
         self.done = done
 
 
@@ -86,7 +86,7 @@ class CompiledSteps(NamedTuple):
 
 
 def compiled(
-    adapter: ClassAdapter, case: InstanceUpgrade, state: Any
+    adapter: ClassAdapter, case: InstanceUpgrade, state: object
 ) -> Callable[[Any, Any], None] | None:
     """Return the function ``(instance, state)`` that loads states with this header, or None.
 
@@ -120,7 +120,7 @@ def compiled(
     return function
 
 
-def load_plain_dict(adapter: ClassAdapter, obj: Any, state: dict[Any, Any]) -> bool:
+def load_plain_dict(adapter: ClassAdapter, obj: Any, state: dict[object, object]) -> bool:
     """Load a state without an envelope, a dict as plain pickle writes it, if its steps are compiled.
 
     Returns:
@@ -182,11 +182,11 @@ def _steps_of(
         return None
     if sum(len(layer[4]) for layer in state[0][2]) > 1000:
         return None
-    if len(case.pieces) != len(parts) or len(case.courses) != len(parts):
+    if len(case.pieces) != len(parts) or len(case.version_paths) != len(parts):
         return None
     routes = []
     for part, piece, layer, version_path in zip(
-        parts, case.pieces, state[0][2], case.courses, strict=True
+        parts, case.pieces, state[0][2], case.version_paths, strict=True
     ):
         if part.kind != FIELDS or piece.kind != FIELDS or piece.part is None:
             return None
@@ -199,7 +199,7 @@ def _steps_of(
 
 
 def _source(
-    adapter: ClassAdapter, routes: Sequence[CompiledSteps], state: Any, space: dict[str, Any]
+    adapter: ClassAdapter, routes: Sequence[CompiledSteps], state: Any, space: dict[str, object]
 ) -> str:
     numbers = range(len(routes))
     fitting = " and ".join(f"type(w{n}) is tuple" for n in numbers)
@@ -247,7 +247,7 @@ def _finish(adapter: ClassAdapter, routes: Sequence[CompiledSteps], done: str) -
     whole = " and ".join(f"len(s{n}) == {len(own)}" for n, own in enumerate(owned))
     values = ", ".join(f"s{n}[{field.name!r}]" for n, field in fields) + ","
     attributes = [field.attribute for _, field in fields]
-    setter: Any = adapter.cls.__setattr__
+    setter: object = adapter.cls.__setattr__
     if setter is object.__setattr__ and all(map(upgrade_compiled.is_ordinary, attributes)):
         put = [f"{', '.join(f'self.{name}' for name in attributes)}, = {values}"]
     else:
@@ -257,7 +257,7 @@ def _finish(adapter: ClassAdapter, routes: Sequence[CompiledSteps], done: str) -
     return _APPLY.format(whole=whole, put="\n            ".join(put), done=done)
 
 
-def _is_plain(name: str, sample: Any) -> str:
+def _is_plain(name: str, sample: object) -> str:
     """The condition for a value without arrays, with a fast test for values like the first one."""
     if type(sample) is tuple and len(sample) <= 8 and has_no_arrays((sample,)):
         each = "".join(f" and type({name}[{n}]) in SCALAR" for n in range(len(sample)))
@@ -288,7 +288,7 @@ def _thawed(frozen: dict[int, Any], *states: Any) -> None:
 
 
 def _failing(adapter: ClassAdapter) -> Callable[..., Exception]:
-    def failing(step: Migration, before: Any, error: Exception) -> Exception:
+    def failing(step: Migration, before: object, error: Exception) -> Exception:
         return failed(step, before, error).at(where=f"record {dotted(adapter.cls)!r}")
 
     return failing

@@ -14,7 +14,7 @@ from persist.tree import ABSENT, Record
 __all__ = ["NAMED", "ConstantRef", "constant_of", "make_constant", "refusal", "unknown_constant"]
 
 
-def make_constant(name: str) -> Any:
+def make_constant(name: str) -> object:
     """Return what `persist.constant` named; plain pickle calls it while it loads.
 
     Raises:
@@ -54,7 +54,7 @@ class ConstantRef:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return make_constant, (self.name,)
 
     def __repr__(self) -> str:
@@ -70,7 +70,7 @@ def constant_of(record: Record) -> Any:
 NAMED = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, type, np.ufunc)
 
 
-def refusal(value: Any, registry: Registry | None = None) -> str:
+def refusal(value: object, registry: Registry | None = None) -> str:
     """Say why a function or class cannot be saved as a value; nothing where it can.
 
     One that `persist.constant` names can be.

@@ -45,7 +45,7 @@ MACHINERY = frozenset(
 )
 
 
-def is_machinery(name: Any, value: Any = None) -> bool:
+def is_machinery(name: Any, value: object = None) -> bool:
     """Whether a file may not set an attribute of this name to this value on an instance."""
     if type(name) is not str:
         return isinstance(name, str) and is_machinery(str.__str__(name), value)
@@ -56,7 +56,7 @@ def is_machinery(name: Any, value: Any = None) -> bool:
     return name.startswith(_PREFIXES)
 
 
-def machinery_in(state: Any) -> list[str]:
+def machinery_in(state: object) -> list[str]:
     """Return the names in a state, a dict or pickle's pair of dicts, that no file may set."""
     parts = state if type(state) is tuple else (state,)
     return [
@@ -68,7 +68,7 @@ def machinery_in(state: Any) -> list[str]:
     ]
 
 
-def refuse_machinery(names: Iterable[Any], where: str | None = None, schema: str = "") -> None:
+def refuse_machinery(names: Iterable[object], where: str | None = None, schema: str = "") -> None:
     """Refuse a state with these names, if there are any.
 
     Raises:
@@ -87,7 +87,7 @@ def refuse_machinery(names: Iterable[Any], where: str | None = None, schema: str
         )
 
 
-def refuse_changed(obj: Any, cls: type, state: Any, where: str | None = None) -> None:
+def refuse_changed(obj: Any, cls: type, state: object, where: str | None = None) -> None:
     """Refuse what a class's own ``__setstate__`` took over from a file, name by name.
 
     A codec may have such a key in its state and mean something else by it; only

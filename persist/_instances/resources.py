@@ -8,21 +8,29 @@ import functools
 import os
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from persist.errors import SchemaError
 from persist.schema import dotted
 from persist.tree import ABSENT
 
+if TYPE_CHECKING:
+    from persist.typing import MissingResource
+
 __all__ = ["Resource", "loading_from", "resource", "stored"]
 
 
-class Resource:
+_T = TypeVar("_T")
+
+
+class Resource(Generic[_T]):
     """What is not saved with an instance but opened again: see `resource`."""
 
     _persist_resource = True
 
-    def __init__(self, field: str, open: Callable[[Any], Any], missing: str | None) -> None:
+    def __init__(
+        self, field: str, open: Callable[[Any], _T], missing: MissingResource | None
+    ) -> None:
         self.field = field
         self.open = open
         self.missing = missing
@@ -30,6 +38,12 @@ class Resource:
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
+
+    @overload
+    def __get__(self, obj: None, owner: type | None = None) -> Resource[_T]: ...
+
+    @overload
+    def __get__(self, obj: object, owner: type | None = None) -> _T: ...
 
     def __get__(self, obj: Any, owner: type | None = None) -> Any:
         if obj is None:
@@ -71,7 +85,7 @@ class Resource:
         if path is None:
             return None
         try:
-            return self.open(_beside(path))
+            return self.open(_in_folder(path))
         except OSError as error:
             if self.missing is None:
                 return None
@@ -104,7 +118,7 @@ class _Later:
 _aside: dict[int, tuple[Any, dict[str, Any]]] = {}
 
 
-def _forget(key: int, reference: Any) -> None:
+def _forget(key: int, reference: object) -> None:
     _aside.pop(key, None)
 
 
@@ -115,7 +129,19 @@ def stored(obj: Any, name: str) -> Any:
     return _aside.get(id(obj), (None, {}))[1].get(name, ABSENT)
 
 
-def resource(field: str, *, open: Callable[[Any], Any], missing: str | None = "error") -> Any:
+@overload
+def resource(
+    field: str, *, open: Callable[[Any], _T], missing: MissingResource = "error"
+) -> Resource[_T]: ...
+
+
+@overload
+def resource(field: str, *, open: Callable[[Any], _T], missing: None) -> Resource[_T | None]: ...
+
+
+def resource(
+    field: str, *, open: Callable[[Any], object], missing: MissingResource | None = "error"
+) -> Resource[Any]:
     """Declare an attribute that is not saved with an instance, but opened again when it is loaded.
 
         class Trainer(persist.Versioned):
@@ -169,7 +195,7 @@ def _looking_in(folder: str | None) -> Iterator[None]:
         _folder.reset(token)
 
 
-def _beside(path: Any) -> Any:
+def _in_folder(path: Any) -> Any:
     folder = _folder.get()
     if folder is None or not isinstance(path, str | os.PathLike):
         return path

@@ -20,7 +20,7 @@ __all__: list[str] = []
 _arrived: dict[str, Callable[..., Any]] = {}
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     known = INSTALLED.get(name) or _arrived.get(name)
     if known is not None:
         return known
@@ -37,14 +37,14 @@ def __getattr__(name: str) -> Any:
 
 
 def _reducing() -> Callable[..., Any]:
-    def __reduce_ex__(self: Any, protocol: Any) -> Any:  # noqa: N807
+    def __reduce_ex__(self: Any, protocol: object) -> object:  # noqa: N807
         return adapter_of(type(self)).reduce(self)
 
     return __reduce_ex__
 
 
 def _setting() -> Callable[..., Any]:
-    def __setstate__(self: Any, state: Any) -> None:  # noqa: N807
+    def __setstate__(self: Any, state: object) -> None:  # noqa: N807
         if not is_busy(self):
             adapter_of(type(self)).load(self, state)
             return

@@ -5,14 +5,15 @@ one gets its state while the outer one has none yet; a step of the inner one tha
 would see a live, empty object. So the inner one is upgraded twice: at once, with an empty
 `Record` in the place of the outer one, since ``pickle`` never says whether a state is still to
 come; and again when that state comes, with a `Record` of the old state in its place. What a
-step gives is put on the instance with the live objects in it.
+step gives is put on the instance with the live objects in it. Where the first upgrade fails, the
+instance raises that error at every access until the second one succeeds
+(`persist._instances.unfinished`).
 
 The state of an instance here is what ``pickle`` hands over, an envelope or a bare state.
 """
 
 from __future__ import annotations
 
-import contextlib
 import operator
 import sys
 import threading
@@ -21,6 +22,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, NamedTuple
 
+from persist._instances.unfinished import Unfinished, finished, unfinished
 from persist._trees.copier import has_no_arrays
 from persist.errors import PersistError
 from persist.tree import ABSENT, Global, Record
@@ -36,7 +38,7 @@ class _Entry(NamedTuple):
 
     obj: Any
     state: Any
-    awaited: dict[int, Any]  # id -> instance whose old state is to come
+    awaited: dict[int, object]  # id -> instance whose old state is to come
     after: set[int]  # ids of instances that must be upgraded again first
     upgrade: Callable[[Any, Any, Any], None]  # instance, state, `Views`: sets it
 
@@ -51,8 +53,8 @@ class _Session(threading.local):
         self.pairs: dict[
             int, tuple[Any, Record]
         ] = {}  # id -> instance, the record of its old state
-        self.back: dict[int, Any] = {}  # id of such a record -> the instance
-        self.caller: Any = None
+        self.back: dict[int, object] = {}  # id of such a record -> the instance
+        self.caller: object = None
 
 
 # Compiled loaders leave an instance to the general route while entries are open in this thread.
@@ -93,6 +95,8 @@ def unset_in(state: Any, is_declared: Callable[[type], bool]) -> dict[int, Any]:
 
 def _is_empty(value: Any) -> bool:
     """True if an instance of a Python class has no attribute set."""
+    if isinstance(value, Unfinished):
+        return False
     own = getattr(value, "__dict__", None)
     if own is None and not hasattr(type(value), "__slots__"):
         return False
@@ -148,8 +152,10 @@ def load(
             session.wanted.setdefault(key, []).append(id(obj))
         if missing:
             views = {key: (value, _view(value, ABSENT)) for key, value in unset.items()}
-            with contextlib.suppress(PersistError):  # reported when the states have arrived
+            try:
                 upgrade(obj, state, Views(views, True))
+            except PersistError as error:
+                unfinished(obj, error)
         else:
             _upgrade_again(id(obj))
     if not session.entries:
@@ -183,6 +189,7 @@ def _upgrade_again(key: int) -> None:
     for awaited in new:
         pairs[awaited][1].state = Views(pairs, True, back).seen(session.known[awaited][1])
     del session.entries[key]
+    finished(entry.obj)
     entry.upgrade(entry.obj, entry.state, Views(pairs, False, back))
     pairs.pop(key, None)  # current from now on
     if not session.entries:
@@ -197,7 +204,7 @@ def _end() -> None:
     _session.back.clear()
 
 
-def _view(obj: Any, state: Any) -> Record:
+def _view(obj: Any, state: object) -> Record:
     cls = type(obj)
     return Record(Global(cls.__module__, cls.__qualname__), state)
 
@@ -214,19 +221,19 @@ class Views:
 
     def __init__(
         self,
-        pairs: dict[int, tuple[Any, Record]],
+        pairs: dict[int, tuple[object, Record]],
         is_copy: bool,
-        back: dict[int, Any] | None = None,
+        back: dict[int, object] | None = None,
     ) -> None:
         self.pairs = pairs
         self._is_copy = is_copy
-        self._copies: dict[int, tuple[Any, Any]] = {}  # id of an original -> it, and its copy
-        self._originals: dict[int, tuple[Any, Any]] = {}  # the same by the id of the copy
+        self._copies: dict[int, tuple[object, object]] = {}  # id of an original -> it, and its copy
+        self._originals: dict[int, tuple[object, object]] = {}  # the same by the id of the copy
         if back is None:
             back = {id(record): obj for obj, record in pairs.values()}
         self._back = back  # id of a record -> the instance
         self._met: set[int] = set()  # ids of the instances in the state
-        self._live: dict[int, tuple[Any, Any]] = {}
+        self._live: dict[int, tuple[object, object]] = {}
 
     def seen(self, value: Any) -> Any:
         """Return a state with instances replaced by records."""
@@ -251,7 +258,7 @@ class Views:
             self._note(value, value)
         return self._copies[id(value)][1]
 
-    def _note(self, value: Any, copy: Any) -> Any:
+    def _note(self, value: object, copy: object) -> Any:
         self._copies[id(value)] = (value, copy)
         self._originals[id(copy)] = (copy, value)
         return copy
@@ -281,15 +288,17 @@ class Views:
                 _refill(original, value)
             return original
         self._live[id(value)] = (value, value)
+        if id(value) in self._met or isinstance(value, type | Unfinished):
+            return value
         own = getattr(value, "__dict__", None)
-        if type(own) is dict and id(value) not in self._met and not isinstance(value, type):
+        if type(own) is dict:
             for name, item in list(own.items()):  # an instance that the step made
                 made = self.live(item)
                 if made is not item:
                     own[name] = made
         return value
 
-    def _original(self, value: Any) -> Any:
+    def _original(self, value: object) -> Any:
         known = self._originals.get(id(value))
         return value if known is None or self._is_copy else known[1]
 
@@ -332,7 +341,7 @@ def _caller() -> tuple[int, Any]:
     return (id(frame), None if frame is None else frame.f_code)
 
 
-def _is_on_stack(caller: Any) -> bool:
+def _is_on_stack(caller: object) -> bool:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if (id(frame), frame.f_code) == caller:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from persist._envelope import INSIDE
+from persist._layouts.releases import WrittenRelease
 from persist.errors import LayoutError, LayoutWarning, PersistError, SchemaError
 from persist.registry import Registry
 from persist.registry._declarations import user_stacklevel
@@ -26,7 +27,7 @@ if TYPE_CHECKING:  # imported where a layout has changed: no load waits for it
     from persist._layouts.description import ClassLayout
 
 __all__ = [
-    "POLICIES", "WrittenLayout", "check_case", "check_head", "check_policy", "check_written", "has_moved_fields",
+    "POLICIES", "Written", "WrittenLayout", "check_case", "check_head", "check_policy", "check_written", "has_moved_fields",
     "mismatched", "policy_of", "unchecked_heads",
 ]  # fmt: skip
 
@@ -46,6 +47,24 @@ class WrittenLayout:
     version: int
     fingerprint: str
     names: tuple[str, ...]
+
+
+@attrs.frozen
+class Written:
+    """What a container says of its classes at once, where it is not what the program has.
+
+    It is true if a load has to look at it.
+
+    Attributes:
+        layouts: schema -> its layout in the file, at the current version.
+        releases: schema -> the release of its package that wrote the file.
+    """
+
+    layouts: Mapping[str, WrittenLayout] = attrs.field(factory=dict)
+    releases: Mapping[str, WrittenRelease] = attrs.field(factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.layouts) or any(not one.is_accepted for one in self.releases.values())
 
 
 def check_policy(policy: str | None) -> None:

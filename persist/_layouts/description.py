@@ -141,7 +141,7 @@ def _hashed(kind: str, said: Any) -> str:
 # Annotations.
 
 
-def annotations_of(cls: type) -> dict[str, Any]:
+def annotations_of(cls: type) -> dict[str, object]:
     """Return the annotations of a class's own body; as text where they cannot be evaluated."""
     if sys.version_info >= (3, 14):
         import annotationlib
@@ -150,7 +150,7 @@ def annotations_of(cls: type) -> dict[str, Any]:
     return dict(inspect.get_annotations(cls))
 
 
-def type_text(annotation: Any) -> str:
+def type_text(annotation: object) -> str:
     """Return a type as text that does not depend on how the module imported its parts."""
     if annotation is None or annotation is inspect.Parameter.empty:
         return ""
@@ -325,7 +325,7 @@ def _codec_layout(cls: type, part: Part) -> ClassLayout:
     return ClassLayout(CODEC, rows, arities, _hashed(CODEC, said))
 
 
-def codec_shapes(getstate: Any, setstate: Any = None) -> list[CodecShape]:
+def codec_shapes(getstate: object, setstate: object = None) -> list[CodecShape]:
     """Return what a class's ``__getstate__`` gives, as far as its source says it.
 
     Where there is only a ``__setstate__``, or the other builds its value in ways that cannot be
@@ -409,7 +409,7 @@ def _unpacked(item: ast.AST, own: str, stored: dict[str, str]) -> str:
     return stored.get(item.id, item.id) if isinstance(item, ast.Name) else ""
 
 
-def _code_text(function: Any) -> str:
+def _code_text(function: object) -> str:
     """The source of a function in one form, or its names where there is none."""
     if function is None:
         return ""

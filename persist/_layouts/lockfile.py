@@ -38,11 +38,13 @@ class LockedVersion:
         layout: its fields and fingerprint.
         release: of the package that released it; "" if not stated.
         date: when it was locked, ``2024-05-31``.
+        releases: that write it, as declared, ``>=1.2,<2``; "" if not declared.
     """
 
     layout: ClassLayout
     release: str = ""
     date: str = ""
+    releases: str = ""
 
 
 @attrs.define
@@ -148,6 +150,8 @@ def _version_lines(head: str, number: int, version: LockedVersion) -> Iterator[s
         yield f"release = {_text(version.release)}"
     if version.date:
         yield f"date = {_text(version.date)}"
+    if version.releases:
+        yield f"releases = {_text(version.releases)}"
     if layout.fields:
         yield f"[{head}.versions.{number}.fields]"
     for index, field in enumerate(layout.fields):
@@ -265,7 +269,9 @@ def _version(said: dict[str, Any]) -> LockedVersion:
     layout = ClassLayout(
         said["kind"], tuple(fields), tuple(said.get("arity", ())), said["fingerprint"]
     )
-    return LockedVersion(layout, said.get("release", ""), said.get("date", ""))
+    return LockedVersion(
+        layout, said.get("release", ""), said.get("date", ""), said.get("releases", "")
+    )
 
 
 def find_lock(start: str | os.PathLike[str] | None) -> Lock:

@@ -34,6 +34,8 @@ from persist._objects.trust import (
     missing_below,
     refused,
 )
+from persist._torch_modules.classes import is_module_class
+from persist._torch_modules.reviving import function_named, prepare, revived
 from persist._trees import numpy_random
 from persist._trees.driver import ATOMS, Driver, Parts, object_fields
 from persist._trees.paths import PackView, step_of
@@ -50,6 +52,7 @@ from persist.errors import (
 from persist.registry import Registry
 from persist.registry._declarations import user_stacklevel
 from persist.registry._enums import attribute_of, class_here, lost_member, member_named, member_of
+from persist.registry._rebuilds import Rebuild
 from persist.tree import ABSENT, Global, LazyArray, Record, at_path, is_slots_pair
 
 __all__ = ["build"]
@@ -77,6 +80,8 @@ def build(
     looker: PackView | None = None,
     rehearsal: Rehearsal | None = None,
     finish: bool = True,
+    tensors: Callable[[], dict[int, Any]] = dict,
+    live: bool = False,
 ) -> Any:
     """Build the objects of an upgraded tree; its containers are used, not copied.
 
@@ -95,6 +100,8 @@ def build(
         looker: sees arrays in records; with it, arrays become tensors of torch.
         rehearsal: notes what cannot be made, instead of raising or warning.
         finish: open resources and call ``__loaded__`` when everything is built.
+        tensors: returns the tensors of the file, by the ids of their arrays, for modules of torch.
+        live: make objects of installed libraries where a pack declares how.
 
     Raises:
         UntrustedError: ``trust`` names a function, or classes of every module.
@@ -102,7 +109,9 @@ def build(
         SchemaError, RestoreError: an object cannot be made, with its path.
     """
     trusted = Trust(trust, registry)
-    builder = _Builder(registry, trusted, validate, plan, file, is_known, done, looker)
+    builder = _Builder(
+        registry, trusted, validate, plan, file, is_known, done, looker, tensors=tensors, live=live
+    )
     if rehearsal is not None:
         return builder.rehearse(tree, rehearsal, strict)
     builder.hold_back(tree)
@@ -125,9 +134,18 @@ class _Builder(Driver):
         is_known: Callable[[Record], bool],
         done: frozenset[type],
         looker: PackView | None,
+        *,
+        tensors: Callable[[], dict[int, Any]],
+        live: bool,
     ) -> None:
         super().__init__()
         self._plain = done
+        self._tensors = functools.cache(tensors)
+        self._revived: dict[int, tuple[Any, Any]] = {}  # id of an array -> it, and its tensor
+        self._live = live
+        self._rebuilding: set[int] = set()
+        self._rebuilds: dict[str, Rebuild | None] = {}
+        self._reasons: dict[str, str] = {}  # class that no object could be made of -> why
         self._looker = looker
         self._registry = registry
         self._is_known = is_known
@@ -158,7 +176,7 @@ class _Builder(Driver):
         self._migrated = {  # a record bears the name of its class, or of its schema
             name
             for entry in plan or ()
-            if any(course.steps for course in entry.courses)
+            if any(path.steps for path in entry.version_paths)
             for name in (entry.today, entry.schema)
         }
 
@@ -172,6 +190,8 @@ class _Builder(Driver):
         if self._looker is not None and not (self._inside or self._numpy_only):
             tensor = tensor_of(value, self._looker)
             if tensor is not ABSENT:
+                if self._trust and id(value) in self._tensors():
+                    self._tensors()[id(tensor)] = self._tensors()[id(value)]
                 return self._keep(value, tensor), None
         if kind is Record:
             made = self._build_fields(value)
@@ -231,6 +251,7 @@ class _Builder(Driver):
         """Find the trusted records that cannot be made whole, before anything is made."""
         if not self._trust:
             return
+        prepare(tree, self._trusted_class, self._registry)
 
         def is_trusted(record: Record) -> bool:
             return self._class_of(record)[1] == "trusted"
@@ -238,6 +259,10 @@ class _Builder(Driver):
         found = refused(tree, is_trusted, self._is_inert)
         self._held_back = {id(record): record for record in found}
         self._missing = missing_below(found, self._is_inert)
+
+    def _trusted_class(self, record: Record) -> Any:
+        cls, how = self._class_of(record)
+        return cls if how == "trusted" else None
 
     def _is_inert(self, value: Any) -> bool:
         """True if a record or a name is left as it is."""
@@ -248,9 +273,11 @@ class _Builder(Driver):
             return type(name) is not str or self._registry.constant_named(name) is ABSENT
         if self._class_of(value)[0] is not None or numpy_random.is_random(value):
             return False
+        if self._rebuild_of(value) is not None:
+            return False
         return member_of(value, self._registry) is ABSENT
 
-    def tighten(self, rows: Iterable[Any], attribute: str, values: Iterable[Any]) -> None:
+    def tighten(self, rows: Iterable[object], attribute: str, values: Iterable[object]) -> None:
         """Build values and set them on instances that exist already."""
         for obj, value in zip(rows, values, strict=True):
             if type(value) not in self._plain:
@@ -258,7 +285,7 @@ class _Builder(Driver):
                 if made is not value:
                     _set(obj, attribute, made)
 
-    def leave(self, value: Any) -> None:
+    def leave(self, value: object) -> None:
         self._entered[id(value)] -= 1
 
     def _attempted(self, record: Record, parts: Parts) -> Parts:
@@ -312,7 +339,7 @@ class _Builder(Driver):
         same = all(new is old for new, old in zip(made, items, strict=True))
         return self._keep(items, items if same else tuple(made))
 
-    def _frozenset(self, items: frozenset[Any]) -> Parts:
+    def _frozenset(self, items: frozenset[object]) -> Parts:
         made = yield "", tuple(items)
         if id(items) in self._done:  # a part led back here, and made it
             return self._done[id(items)][1]
@@ -324,7 +351,7 @@ class _Builder(Driver):
             whole = frozenset(made)
         return self._keep(items, whole)
 
-    def _set(self, items: set[Any]) -> Parts:
+    def _set(self, items: set[object]) -> Parts:
         self._keep(items, items)
         if not self._plain.issuperset(map(type, items)):
             made = yield "", tuple(items)
@@ -335,7 +362,7 @@ class _Builder(Driver):
     # before it has a state. What can be set is set first, and dicts and sets are filled again
     # when everything is built.
 
-    def _refill(self, holder: Any, items: list[Any], keys: Iterable[Any]) -> None:
+    def _refill(self, holder: Any, items: list[Any], keys: Iterable[object]) -> None:
         """Fill a dict with pairs, or a set with members, some of which were made just now."""
         if not self._has_unset(keys):
             holder.clear()
@@ -423,6 +450,9 @@ class _Builder(Driver):
         cls, how = self._class_of(record)
         if how == "declared":
             return (yield from self._attempted(record, self._declared(record, cls)))
+        rebuild = self._rebuild_of(record)
+        if rebuild is not None:
+            return (yield from self._rebuilt(record, rebuild))
         if how == "trusted" and id(record) not in self._held_back:
             if self._rehearsed is not None:
                 self._rehearsed.remark(record, "trusted: made as its pickle says", True)
@@ -449,6 +479,80 @@ class _Builder(Driver):
         self._inside -= known
         self._is_in_record -= 1
         return record
+
+    # Objects of libraries whose states a pack knows.
+
+    def _rebuild_of(self, record: Record) -> Rebuild | None:
+        if not self._live:
+            return None
+        name = record.qualname
+        if name not in self._rebuilds:
+            self._rebuilds[name] = self._registry.rebuild_for(self._registry.resolve(name))
+        return self._rebuilds[name]
+
+    def _rebuilt(self, record: Record, rebuild: Rebuild) -> Parts:
+        """An object made by a pack; the record itself, with the reason noted, where it cannot be."""
+        if id(record) in self._rebuilding:  # it is part of its own state
+            return self._keep(record, record)
+        path = self.path
+        self._rebuilding.add(id(record))
+        self._is_in_record += 1
+        self._inside += 1  # what stays inside is reported with the reason for the whole
+        made = Record(
+            record.cls,
+            maker=record.maker,
+            kind=record.kind,
+            version=record.version,
+            args=(yield "args", record.args),
+            kwargs=(yield "kwargs", record.kwargs),
+            listitems=(yield "", record.listitems),
+            dictitems=(yield from self._pairs(record)),
+            state=ABSENT if record.state is ABSENT else (yield "", record.state),
+        )
+        self._inside -= 1
+        self._is_in_record -= 1
+        self._rebuilding.discard(id(record))
+        if id(record) in self._done:
+            self._reasons.setdefault(record.qualname, "it is part of its own state")
+        else:
+            try:
+                return self._keep(record, self._call_rebuild(made, rebuild))
+            except RestoreError as error:
+                self._reasons.setdefault(record.qualname, error.what)
+        self._keep(record, record)
+        record.args, record.kwargs, record.state = made.args, made.kwargs, made.state
+        record.listitems, record.dictitems = made.listitems, made.dictitems
+        noted = self._opaque.get(record.qualname) or (record, path, 0, False)
+        if not self._inside:
+            self._opaque[record.qualname] = (noted[0], noted[1], noted[2] + 1, False)
+        return record
+
+    def _pairs(self, record: Record) -> Parts:
+        pairs = []
+        for key, item in record.dictitems:
+            pairs.append(((yield "key", key), (yield step_of(key), item)))
+        return pairs
+
+    def _call_rebuild(self, record: Record, rebuild: Rebuild) -> Any:
+        """Call the function of a pack; whatever an installed library raises is a reason."""
+        missing = missing_below(
+            [record.args, record.kwargs, record.listitems, record.dictitems, record.state],
+            lambda value: True,
+        )
+        if missing:
+            names = [*missing.classes, *missing.calls]
+            names += [] if rebuild.takes_names else missing.names
+        if missing and names:
+            reasons = [f" ({self._reasons[name]})" for name in names[:1] if name in self._reasons]
+            raise RestoreError(f"it holds {', '.join(names)}, which stayed inert{''.join(reasons)}")
+        try:
+            return rebuild.function(record)
+        except RestoreError:
+            raise
+        except Exception as error:
+            raise RestoreError(
+                f"{rebuild.library} raised {type(error).__name__}: {error}"
+            ) from error
 
     def _random_state(self, record: Record) -> Parts:
         """A random state of NumPy; None for a class that is not part of NumPy."""
@@ -644,6 +748,8 @@ class _Builder(Driver):
             self._guarded(record, path, functools.partial(operator.setitem, obj, key, item))
         if record.state is not ABSENT:
             state = yield "", record.state
+            if is_module_class(cls):
+                state = revived(state, self._tensors(), self._revived)
             self._guarded(record, path, lambda: _set_state(obj, state))
         self._unset.pop(id(obj), None)
         return obj
@@ -695,11 +801,31 @@ class _Builder(Driver):
         cls = self._registry.class_for(named.qualname) or self._registry._enum_for(named.qualname)
         if cls is not None:
             return cls
+        if self._live and (value := self._declared_importable(named)) is not ABSENT:
+            return value
         if self._trust.has_exactly(named.qualname):
             return self._imported(named)
+        if self._trust:
+            function = function_named(named.module, named.name)
+            if function is not None:
+                return function
         if self._trust.has_exactly(named.qualname.rpartition(".")[0]):  # of a member, its enum
             self._import(named)
         return member_named(named.qualname, self._registry)
+
+    def _declared_importable(self, named: Global) -> Any:
+        """The value of a name that a pack lists as importable; ABSENT for any other name."""
+        name = self._registry.resolve(named.qualname)
+        listed = self._registry.importable_for(name)
+        if listed is None:
+            return ABSENT
+        if listed.substitute is not ABSENT:
+            return listed.substitute
+        module, _, last = name.rpartition(".")
+        try:
+            return getattr(importlib.import_module(module), last, ABSENT)
+        except ImportError:  # the installed release has no such module
+            return ABSENT
 
     def _note_opaque(self, record: Record) -> bool:
         """Note a class that stays a record; return whether a pack looks into it."""
@@ -737,6 +863,15 @@ class _Builder(Driver):
         self._report_held_back()
         self._report_names()
         for name, (record, path, count, known) in self._opaque.items():
+            if name in self._reasons:
+                warnings.warn(
+                    f"{self._file or 'the file'}{f', at {path!r}' if path else ''}: {name} stayed a "
+                    f"record, since no object of it can be made: {self._reasons[name]}. "
+                    "persist.open(...).arrays and .scalars give what is inside.",
+                    OpaqueWarning,
+                    stacklevel=user_stacklevel(),
+                )
+                continue
             many = f"{count} instances" if count > 1 else "an instance"
             place = f" (the first at {path!r})" if path else ""
             warnings.warn(

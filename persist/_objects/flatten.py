@@ -20,8 +20,10 @@ import numpy as np
 from persist import versioned
 from persist._instances.adapter import adapter_of, refuse_class
 from persist._instances.builtin_bases import builtin_of
+from persist._instances.unfinished import refuse
 from persist._objects.rows import ColumnExtractor, SeenRows, Short, field_access
 from persist._objects.snapshot import Copies, Memory
+from persist._torch_modules.classes import unwrapped
 from persist._trees import numpy_random
 from persist._trees.columns import MANY, Row, RowDict, RowList
 from persist._trees.driver import ATOMS, Driver, Parts, object_fields
@@ -41,7 +43,7 @@ _MANY_LISTS = 16  # lists in the same field from which on they are looked at tog
 
 
 def flatten(
-    root: Any,
+    root: object,
     registry: Registry,
     *,
     snapshot: bool | Memory = False,
@@ -122,6 +124,9 @@ class _Flattener(Driver):
             if self._takers is not None:
                 row = self._met.known().get(id(value)) or self._taker(kind).take(value)
                 return self._other(value) if row is None else (row, None)
+            undeclared = short[2].undeclared
+            if undeclared is not None and undeclared.is_odd(value):
+                return self._other(value)
             return self._plain_record(value, *short)
         return self._other(value)
 
@@ -135,7 +140,7 @@ class _Flattener(Driver):
             taker = self._takers[kind] = ColumnExtractor(cls, version, short, self._met)
         return taker
 
-    def _taken(self, items: list[Any]) -> tuple[ColumnExtractor, int] | None:
+    def _taken(self, items: list[object]) -> tuple[ColumnExtractor, int] | None:
         """Convert many instances of one class at once; None if one was seen before."""
         if self._takers is None:
             return None
@@ -153,7 +158,7 @@ class _Flattener(Driver):
             self._shorts[kind] = self._short_of(kind)
         return bool(self._shorts[kind])
 
-    def _mixed(self, items: list[Any]) -> list[Any] | None:
+    def _mixed(self, items: list[object]) -> list[Any] | None:
         """Flatten a long list of plain values and instances of several classes, else None."""
         if self._takers is None:
             return None
@@ -198,7 +203,7 @@ class _Flattener(Driver):
                 return lists
         return self._found(part)
 
-    def _found(self, values: list[Any]) -> list[Any]:
+    def _found(self, values: list[object]) -> list[Any]:
         """Put rows in the place of the instances that were met, and flatten what is neither met
         nor plain.
         """
@@ -207,7 +212,7 @@ class _Flattener(Driver):
             made = [value if type(value) in self._flat else self._one(value) for value in made]
         return made
 
-    def _lists(self, part: list[list[Any]]) -> list[Any] | None:
+    def _lists(self, part: list[list[object]]) -> list[Any] | None:
         """Flatten lists of plain values only, or of instances of one class that occur nowhere else."""
         ids = list(map(id, part))
         if len(set(ids)) < len(ids) or not self._done.keys().isdisjoint(ids):
@@ -226,7 +231,7 @@ class _Flattener(Driver):
         self._done.update(zip(ids, zip(part, made, strict=True), strict=True))
         return made
 
-    def _one(self, value: Any) -> Any:
+    def _one(self, value: object) -> Any:
         made, parts = self.enter(value)
         return made if parts is None else self.drive(value, parts)
 
@@ -261,13 +266,13 @@ class _Flattener(Driver):
             return record, None
         return None, self._fields(record, state)
 
-    def _fields(self, record: Record, state: dict[str, Any]) -> Parts:
+    def _fields(self, record: Record, state: dict[str, object]) -> Parts:
         for name, value in state.items():
             if type(value) not in self._atoms:
                 state[name] = yield name, value
         return record
 
-    def _keep(self, old: Any, new: Any) -> Any:
+    def _keep(self, old: object, new: object) -> Any:
         self._done[id(old)] = (old, new)
         return new
 
@@ -299,6 +304,9 @@ class _Flattener(Driver):
             except PersistError as error:
                 raise error.at(where=self.path or None) from error.__cause__
         if kind.__module__.partition(".")[0] == "torch":
+            inner = unwrapped(value)
+            if inner is not value:  # of torch.compile, or for data parallelism
+                return None, self._inner(value, inner)
             if getattr(value, "is_quantized", False) and hasattr(value, "qscheme"):
                 return None, self._as_record(value, record_of_torch(value))
             tensor = of_torch(value, self._storages)
@@ -309,6 +317,7 @@ class _Flattener(Driver):
         record = numpy_random.record_of(value)
         if record is not None:
             return None, self._as_record(value, record)
+        refuse(kind)
         refused = versioned.refusal(value, self._registry)
         if refused:
             raise SchemaError(refused[:1].upper() + refused[1:], where=self.path or None)
@@ -319,7 +328,7 @@ class _Flattener(Driver):
             names=[f"{kind.__module__}.{kind.__qualname__}"],
         )
 
-    def _now(self, array: Any) -> Any:
+    def _now(self, array: object) -> Any:
         """An array, or in a snapshot a copy of it."""
         return array if self._copies is None else self._copies.array(array)
 
@@ -348,7 +357,7 @@ class _Flattener(Driver):
             made.append(item if type(item) in self._atoms else (yield str(index), item))
         return made
 
-    def _tuple(self, items: tuple[Any, ...]) -> Parts:
+    def _tuple(self, items: tuple[object, ...]) -> Parts:
         if self._atoms.issuperset(map(type, items)):
             return items
         made = []
@@ -401,6 +410,10 @@ class _Flattener(Driver):
         if record.state is not ABSENT:
             made.state = yield "", record.state
         return made
+
+    def _inner(self, value: Any, inner: Any) -> Parts:
+        made = yield "", inner
+        return self._keep(value, made)
 
     def _as_record(self, value: Any, record: Record) -> Parts:
         made = yield from self._record(record)

@@ -42,7 +42,7 @@ class Inert:
         self._is_pickle = is_pickle
         self._made: dict[int, tuple[Any, Any]] = {}
 
-    def __call__(self, value: Any, is_done: Callable[[Any], bool]) -> Any:
+    def __call__(self, value: object, is_done: Callable[[Any], bool]) -> object:
         """Return the value with records in it.
 
         Args:
@@ -61,7 +61,7 @@ class _Walk(Driver):
     def __init__(
         self,
         registry: Registry,
-        made: dict[int, tuple[Any, Any]],
+        made: dict[int, tuple[object, object]],
         is_done: Callable[[Any], bool],
         is_pickle: bool,
     ) -> None:
@@ -70,9 +70,9 @@ class _Walk(Driver):
         self._registry = registry
         self._made = made
         self._is_done = is_done
-        self._seen: dict[int, tuple[Any, Any]] = {}
+        self._seen: dict[int, tuple[object, object]] = {}
 
-    def enter(self, value: Any) -> tuple[Any, Parts | None]:
+    def enter(self, value: Any) -> tuple[object, Parts | None]:
         kind = type(value)
         if kind in _LEAVES:
             return value, None
@@ -97,7 +97,7 @@ class _Walk(Driver):
         self._made[id(value)] = (value, made)
         return made, None
 
-    def _note(self, old: Any, new: Any) -> Any:
+    def _note(self, old: object, new: object) -> Any:
         self._seen[id(old)] = (old, new)
         return new
 
@@ -110,7 +110,7 @@ class _Walk(Driver):
                     items[index] = made
         return items
 
-    def _tuple(self, items: tuple[Any, ...]) -> Parts:
+    def _tuple(self, items: tuple[object, ...]) -> Parts:
         if _LEAVES.issuperset(map(type, items)):
             return items
         made = []

@@ -17,6 +17,7 @@ import numpy as np
 
 from persist import ops
 from persist._instances.adapter import ClassAdapter, adapter_of
+from persist._instances.undeclared import Undeclared
 from persist._trees.columns import MANY, Columns, Row
 from persist._trees.driver import ATOMS
 from persist._upgrade.compiled import compiled
@@ -52,12 +53,14 @@ class Short(NamedTuple):
         attributes: the attributes that hold them.
         fetch: instance -> the values (the value itself if there is one field).
         sets: True if setting the attributes is all that loading a current state takes.
+        undeclared: finds the instances that have attributes to report; None if none ever has.
     """
 
     names: tuple[str, ...]
     attributes: tuple[str, ...]
     fetch: Callable[[Any], Any]
     sets: bool
+    undeclared: Undeclared | None = None
 
 
 def field_access(adapter: ClassAdapter) -> Short | None:
@@ -69,12 +72,16 @@ def field_access(adapter: ClassAdapter) -> Short | None:
     fields = layout.leaf.fields
     if not fields or adapter.own_reduce is not None or hasattr(adapter.cls, "__getattr__"):
         return None
+    undeclared = adapter.undeclared
+    if undeclared is not None and undeclared.has_kept:
+        return None
     attributes = tuple(field.attribute for field in fields)
     return Short(
         tuple(field.name for field in fields),
         attributes,
         operator.attrgetter(*attributes),
         not adapter.completes and not layout.resources and adapter.loaded is None,
+        undeclared if undeclared is not None and undeclared.reports else None,
     )
 
 
@@ -108,7 +115,7 @@ class SeenRows:
         """Add the row of one instance; the caller keeps it alive, so that its id is not reused."""
         self._known[id(obj)] = row
 
-    def note_all(self, objects: list[Any], columns: Columns, first: int) -> None:
+    def note_all(self, objects: list[object], columns: Columns, first: int) -> None:
         """Add the rows of many instances, which are consecutive."""
         self._waiting.append((objects, columns, first))
 
@@ -133,8 +140,10 @@ class ColumnExtractor:
         self._done = 0
 
     def take(self, obj: Any) -> Row | None:
-        """Return the row of an instance that has none yet; None if it lacks a field."""
+        """Return the row of an instance that has none yet; None if it is odd or lacks a field."""
         columns = self.columns
+        if self._short.undeclared is not None and self._short.undeclared.is_odd(obj):
+            return None
         try:
             values = self._short.fetch(obj)
         except AttributeError:
@@ -147,9 +156,11 @@ class ColumnExtractor:
         return row
 
     def take_all(self, objects: list[Any]) -> int | None:
-        """Return the first of their consecutive rows; None if an instance has a row or lacks a field."""
+        """Return the first of their consecutive rows; None if an instance has one, is odd or lacks a field."""
         columns, first, own = self.columns, self.columns.count, list(objects)
         if not _distinct(own):
+            return None
+        if self._short.undeclared is not None and self._short.undeclared.any_odd(own):
             return None
         if first and not self._met.known().keys().isdisjoint(map(id, own)):
             return None
@@ -169,7 +180,7 @@ class ColumnExtractor:
             self._add([list(values) for values in zip(*self._waiting, strict=True)])
             self._waiting.clear()
 
-    def _add(self, values: list[list[Any]]) -> None:
+    def _add(self, values: list[list[object]]) -> None:
         """Add values to the columns; their types are collected now, while they are in the CPU cache."""
         columns = self.columns
         for kinds, own in zip(self._kinds, values, strict=True):
@@ -192,7 +203,7 @@ class ColumnExtractor:
                 yield at, part, new[at], start
 
 
-def _distinct(objects: list[Any]) -> bool:
+def _distinct(objects: list[object]) -> bool:
     """True if no object occurs in a list twice."""
     if len(objects) < MANY:
         return len(set(map(id, objects))) == len(objects)

@@ -88,7 +88,7 @@ class Copies:
         self._memory = memory
         self._regions: list[_Region] = []  # by address
         self._lows: list[int] = []
-        self._blobs: dict[int, Any] = {}
+        self._blobs: dict[int, object] = {}
 
     def array(self, array: Any) -> Any:
         """Return a copy, in the same order of its axes."""

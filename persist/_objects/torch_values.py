@@ -15,7 +15,7 @@ from persist.tree import ABSENT, Global, LazyArray, Record, View
 __all__ = ["part_at", "tensor_of", "with_tensors"]
 
 
-def tensor_of(value: Any, looker: PackView) -> Any:
+def tensor_of(value: object, looker: PackView) -> object:
     """Return the tensor that a value is, or ABSENT: it is no array, or torch has no dtype for it.
 
     A record counts where a pack sees an array in it (a quantized tensor, a parameter); the name of
@@ -32,7 +32,7 @@ def tensor_of(value: Any, looker: PackView) -> Any:
     return ABSENT if made is value else made
 
 
-def _dtype(name: Global) -> Any:
+def _dtype(name: Global) -> object:
     """The dtype of a name of torch, else ABSENT."""
     torch: Any = sys.modules.get("torch")
     if torch is None or name.module != "torch" or kind_of(name.name) is None:
@@ -49,7 +49,7 @@ class _TensorCopier(Copier):
         self._looker = looker
         self._made: dict[int, tuple[Any, Any]] = {}
 
-    def _new(self, old: Any) -> Any:
+    def _new(self, old: object) -> object:
         if not isinstance(old, LazyArray | np.ndarray | Record | Global):
             return super()._new(old)
         known = self._made.get(id(old))
@@ -63,7 +63,7 @@ class _TensorCopier(Copier):
         self._made[id(old)] = (old, made)
         return made
 
-    def _plain_value(self, record: Record) -> Any:
+    def _plain_value(self, record: Record) -> object:
         """What a pack knows to be a plain value (a ``torch.Size``), else ABSENT."""
         seen = self._looker.through(record)
         if isinstance(seen, View):
@@ -71,7 +71,7 @@ class _TensorCopier(Copier):
         return ABSENT if isinstance(seen, View | Record) else seen
 
 
-def with_tensors(tree: Any, looker: PackView) -> Any:
+def with_tensors(tree: object, looker: PackView) -> Any:
     """Return a copy of a tree in which arrays are tensors of torch.
 
     Raises:
@@ -80,7 +80,7 @@ def with_tensors(tree: Any, looker: PackView) -> Any:
     return _TensorCopier(looker).copy(tree)
 
 
-def part_at(tree: Any, looker: PackView, path: str) -> Any:
+def part_at(tree: object, looker: PackView, path: str) -> Any:
     """Return the value at a path of a tree, or ABSENT."""
     todo = [(tree, path)]
     while todo:

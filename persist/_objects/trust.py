@@ -31,6 +31,11 @@ __all__ = [
 ]
 
 _WILD = "*?["
+# Names that begin so are those of tensors, shapes and devices, in all releases of torch.
+_TENSORS = (
+    "torch._utils.", "torch._tensor.", "torch.tensor.", "torch.autograd.", "torch.nn.parameter.", "torch.nn.Parameter",
+    "torch.storage.", "torch.Size", "torch.device", "torch.serialization.",
+)  # fmt: skip
 
 
 class Trust:
@@ -74,8 +79,11 @@ class Trust:
     def wants_objects_of(self, qualname: str) -> bool:
         """Whether any class of the same package is trusted: its objects hold each other.
 
-        A plain array in the place of one (what a pack makes of it) is then no substitute.
+        A plain array in the place of one (what a pack makes of it) is then no substitute; of torch it is, since
+        tensors are arrays here, whichever function makes them.
         """
+        if qualname.startswith(_TENSORS):
+            return False
         return qualname.partition(".")[0] in self._packages
 
 
@@ -166,7 +174,7 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names)
 
 
-def missing_below(value: Any, is_inert: Callable[[Any], bool]) -> Missing:
+def missing_below(value: object, is_inert: Callable[[Any], bool]) -> Missing:
     """Return what stays inert below a value (and the value itself, where it does)."""
     found = Missing()
     todo, seen = [value], set()
@@ -185,28 +193,28 @@ def missing_below(value: Any, is_inert: Callable[[Any], bool]) -> Missing:
     return found
 
 
-def _below(node: Any) -> Iterable[Any]:
+def _below(node: object) -> Iterable[object]:
     if type(node) is Record and node.kind == "reconstructor":
         yield from node.args[1:]  # the first names the builtin base
         yield from (part for step, part in parts_of(node) if part is not node.args)
         return
     yield from (part for _, part in parts_of(node))
     if type(node) is defaultdict:
-        factory: Any = node.default_factory
+        factory: object = node.default_factory
         if type(factory) is Global:
             yield factory
 
 
 def refused(
-    tree: Any, is_trusted: Callable[[Record], bool], is_inert: Callable[[Any], bool]
+    tree: object, is_trusted: Callable[[Record], bool], is_inert: Callable[[Any], bool]
 ) -> list[Record]:
     """Return the trusted records of a tree that cannot be made whole, in the order of the tree.
 
     One walk over the tree, however many trusted records hold each other.
     """
-    holders: dict[int, list[Any]] = defaultdict(list)  # id of a value -> what holds it
+    holders: dict[int, list[object]] = defaultdict(list)  # id of a value -> what holds it
     trusted: list[Record] = []
-    front: list[Any] = []
+    front: list[object] = []
     todo, seen = [tree], {}
     while todo:
         node = todo.pop()

@@ -18,6 +18,8 @@ from typing import Any
 import attrs
 import numpy as np
 
+from persist.typing import Array
+
 __all__ = ["FIRST", "Joined", "Kernel", "Layout", "kind_of", "layouts"]
 
 _CONVOLUTIONS = {
@@ -49,7 +51,7 @@ class Joined:
         self.dtype = arrays[0].dtype
         self.shape = (*arrays[0].shape[:-1], sum(array.shape[-1] for array in arrays))
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         joined = np.concatenate([np.asarray(array) for array in self._arrays], axis=-1)
         return joined if dtype is None else joined.astype(dtype)
 
@@ -84,7 +86,7 @@ class Kernel:
         self.dtype = array.dtype
         self.shape = layout.shape
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         kernel = np.asarray(self._array)
         if self._turned:
             kernel = np.flip(kernel, self._layout.spatial)

@@ -33,6 +33,7 @@ from persist._restore.keras_kernels import Joined, Kernel, Layout, kind_of, layo
 from persist._restore.match import Slot, Target
 from persist._runtime.lazy_regex import regex
 from persist._wire.base.ml_dtypes import extended
+from persist.typing import Array, DType
 
 __all__ = ["NetworkTarget", "is_network"]
 
@@ -99,7 +100,7 @@ class NetworkTarget(Target):
     """
 
     def __init__(
-        self, model: Any, format: str = "", structure: Callable[[], Any] | None = None
+        self, model: object, format: str = "", structure: Callable[[], Any] | None = None
     ) -> None:
         self._model = model
         self._is_keras = format.startswith("keras")
@@ -145,7 +146,7 @@ class NetworkTarget(Target):
         ranks = {name: rank for rank, name in enumerate(self._file_structure.get("weights") or ())}
         return sorted(names, key=lambda name: ranks.get(name, len(ranks)))
 
-    def extended(self, arrays: Mapping[str, Any]) -> Mapping[str, Any]:
+    def extended(self, arrays: Mapping[str, Any]) -> Mapping[str, object]:
         """The arrays, and the gates of 1.x joined."""
         self._arrays = arrays
         if not self._is_keras:
@@ -277,7 +278,7 @@ class NetworkTarget(Target):
 
     # Kernels.
 
-    def fitted(self, slot: Slot, name: str, array: Any) -> tuple[Any, str]:
+    def fitted(self, slot: Slot, name: str, array: Any) -> tuple[object, str]:
         """The array with the kernel of a convolution as this model has it."""
         weight = self._weights[slot.name]
         if not weight.kind or len(array.shape) < 3:
@@ -447,7 +448,7 @@ def _weights_of(model: Any) -> Iterator[_Weight]:
             )
 
 
-def _in_order(holder: Any) -> Iterable[Any]:
+def _in_order(holder: object) -> Iterable[object]:
     """The weights of a layer as files have them (``_legacy_weights``)."""
     trained = getattr(holder, "trainable_weights", None)
     others = getattr(holder, "non_trainable_weights", None)
@@ -459,7 +460,7 @@ def _in_order(holder: Any) -> Iterable[Any]:
     return every
 
 
-def _holders(model: Any) -> dict[int, tuple[Any, list[str]]]:
+def _holders(model: object) -> dict[int, tuple[object, list[str]]]:
     """id of a weight -> (the layer that holds it, its names by place).
 
     Two kinds of those: by class and number (Keras), and by attribute and index (TensorFlow's
@@ -488,7 +489,7 @@ def _raw(variable: Any) -> str:
     return str(getattr(variable, "path", None) or variable.name)
 
 
-def _own(holder: Any, children: list[Any]) -> list[Any]:
+def _own(holder: object, children: list[object]) -> list[object]:
     """The weights that a layer holds itself, in the order in which they are saved."""
     for names in _OWN:
         lists = [getattr(holder, name, None) for name in names]
@@ -499,7 +500,7 @@ def _own(holder: Any, children: list[Any]) -> list[Any]:
     return [one for one in getattr(holder, "weights", ()) if id(one) not in below]
 
 
-def _of_quantized(holder: Any, found: list[Any]) -> list[Any]:
+def _of_quantized(holder: object, found: list[Any]) -> list[object]:
     """A layer that was quantized saves its weights in an order that it lists, not as it made them."""
     mode = getattr(holder, "quantization_mode", None)
     if mode is None:
@@ -516,7 +517,7 @@ def _of_quantized(holder: Any, found: list[Any]) -> list[Any]:
     return first + [one for one in found if not any(one is other for other in first)]
 
 
-def _children(holder: Any) -> Iterator[tuple[str, str, Any]]:
+def _children(holder: object) -> Iterator[tuple[str, str, object]]:
     """The layers in a layer's attributes: (by class and number, by index, layer)."""
     layers = getattr(holder, "layers", None)
     if isinstance(layers, list | tuple):
@@ -535,7 +536,7 @@ def _children(holder: Any) -> Iterator[tuple[str, str, Any]]:
             yield bare, bare, value
 
 
-def _listed(name: str, values: Iterable[Any]) -> Iterator[tuple[str, str, Any]]:
+def _listed(name: str, values: Iterable[Any]) -> Iterator[tuple[str, str, object]]:
     counts: Counter[str] = Counter()
     heavy = 0
     for index, value in enumerate(values):
@@ -566,14 +567,14 @@ def _slot(weight: _Weight) -> Slot:
     )
 
 
-def _give(take: Callable[[Any], Any], array: np.ndarray[Any, Any]) -> None:
+def _give(take: Callable[[Any], Any], array: Array) -> None:
     take(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")).reshape(array.shape))
 
 
-def _dtype_of(variable: Any) -> np.dtype[Any] | None:
+def _dtype_of(variable: Any) -> DType | None:
     dtype = getattr(variable.dtype, "as_numpy_dtype", variable.dtype)
     try:
-        found: np.dtype[Any] = np.dtype(dtype)
+        found: DType = np.dtype(dtype)
         return found
     except TypeError:
         pass
@@ -583,5 +584,5 @@ def _dtype_of(variable: Any) -> np.dtype[Any] | None:
         return None
 
 
-def _is_of_theano(variable: Any) -> bool:
+def _is_of_theano(variable: object) -> bool:
     return any(cls.__module__.partition(".")[0] == "theano" for cls in type(variable).__mro__)

@@ -26,6 +26,7 @@ from persist._wire.base.ml_dtypes import (
 )
 from persist._wire.torch.quantized import QuantizedTensor, WithQuantized
 from persist.errors import RestoreError
+from persist.typing import Array, DType
 
 __all__ = ["Report", "Slot", "Target", "fill", "slashed"]
 
@@ -55,10 +56,10 @@ class Slot:
 
     name: str
     shape: tuple[int, ...] | None
-    dtype: np.dtype[Any] | None
-    assign: Callable[[np.ndarray[Any, Any]], None]
+    dtype: DType | None
+    assign: Callable[[Array], None]
     known_as: tuple[str, ...] = ()
-    twin: Any = None
+    twin: object = None
     optional: str = ""
     is_quantized: bool = False
 
@@ -84,7 +85,7 @@ class Target:
         """Whether an array of the file is nothing that such an object ever wants."""
         return False
 
-    def extended(self, arrays: Mapping[str, Any]) -> Mapping[str, Any]:
+    def extended(self, arrays: Mapping[str, object]) -> Mapping[str, object]:
         """The arrays, and what can be put together from them."""
         return arrays
 
@@ -112,7 +113,7 @@ class Target:
         """Match the n-th with the n-th: name of a slot -> name in the file."""
         return {slot.name: name for slot, name in zip(slots, names, strict=False)}
 
-    def fitted(self, slot: Slot, name: str, array: Any) -> tuple[Any, str]:
+    def fitted(self, slot: Slot, name: str, array: Any) -> tuple[object, str]:
         """The array as the slot wants it, and what was done to it."""
         return array, ""
 
@@ -126,12 +127,12 @@ class Target:
         """Match the object's state other than arrays, and report it."""
 
     def translated(
-        self, names: Mapping[str, str], arrays: Mapping[str, Any]
-    ) -> dict[str, tuple[str, Any]] | None:
+        self, names: Mapping[str, str], arrays: Mapping[str, object]
+    ) -> dict[str, tuple[str, object]] | None:
         """What the object itself makes of a file whose names do not fit; None: it cannot."""
         return None
 
-    def apply(self, arrays: list[tuple[Slot, np.ndarray[Any, Any]]]) -> None:
+    def apply(self, arrays: list[tuple[Slot, Array]]) -> None:
         """Put the arrays in."""
         for slot, array in arrays:
             slot.assign(array)
@@ -185,7 +186,7 @@ class Report:
 
 
 def fill(
-    arrays: Mapping[str, Any],
+    arrays: Mapping[str, object],
     target: Target,
     *,
     match: Rules = "name",
@@ -234,12 +235,12 @@ def fill(
 
 
 def _planned(
-    arrays: Mapping[str, Any],
+    arrays: Mapping[str, object],
     target: Target,
     match: Rules,
     patterns: list[str] | None,
     strict: bool,
-) -> tuple[Report, list[Slot], dict[str, Any]]:
+) -> tuple[Report, list[Slot], dict[str, object]]:
     """What would become of each array: the report, the slots wanted, slot -> its array."""
     ours, theirs = _sorted(patterns, arrays, target)
     wanted = [slot for slot in target.slots if _is_slot_wanted(slot, ours)]
@@ -248,7 +249,7 @@ def _planned(
     pairs, left = _matched(arrays, target, wanted, match)
     _add_twins(pairs, wanted)
     report = Report()
-    fitted: dict[str, Any] = {}
+    fitted: dict[str, object] = {}
     for slot in wanted:
         name = pairs.get(slot.name)
         if name is None:
@@ -276,7 +277,7 @@ def _planned(
 
 
 def _sorted(
-    patterns: list[str] | None, arrays: Mapping[str, Any], target: Target
+    patterns: list[str] | None, arrays: Mapping[str, object], target: Target
 ) -> tuple[list[str] | None, list[str] | None]:
     """Which of the patterns are of names in the object, and which of names in the file alone."""
     if patterns is None:
@@ -304,9 +305,9 @@ def _is_placed(report: Report) -> bool:
 
 
 def _reported(
-    own: Mapping[str, tuple[str, Any]],
+    own: Mapping[str, tuple[str, object]],
     target: Target,
-    arrays: Mapping[str, Any],
+    arrays: Mapping[str, object],
     before: Report,
     strict: bool,
 ) -> Report:
@@ -328,7 +329,7 @@ def _reported(
     return report
 
 
-def _values_of(slot: Slot, array: Any) -> np.ndarray[Any, Any]:
+def _values_of(slot: Slot, array: Any) -> Array:
     """The values; or, where the slot holds the very type that NumPy lacks, the stored elements."""
     if isinstance(array, QuantizedTensor):  # of a place that takes one
         return array  # type: ignore[return-value]
@@ -350,7 +351,7 @@ def _is_wanted(name: str, patterns: list[str] | None) -> bool:
 
 
 def _matched(
-    arrays: Mapping[str, Any], target: Target, slots: list[Slot], match: Rules
+    arrays: Mapping[str, object], target: Target, slots: list[Slot], match: Rules
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Return slot -> name in the file; and what is left: name in the file -> after the rules."""
     names = target.ordered(_as_numbered(list(arrays)))
@@ -379,7 +380,7 @@ def _as_numbered(names: list[str]) -> list[str]:
     return [next(in_order) if name in given.values() else name for name in names]
 
 
-def _by_shape(arrays: Mapping[str, Any], names: list[str], slots: list[Slot]) -> dict[str, str]:
+def _by_shape(arrays: Mapping[str, object], names: list[str], slots: list[Slot]) -> dict[str, str]:
     queues: dict[tuple[int, ...], list[str]] = {}
     for name in names:
         queues.setdefault(_shape(arrays[name]), []).append(name)
@@ -449,7 +450,7 @@ def _shape(array: Any) -> tuple[int, ...]:
     return (len(array),) if shape is None else tuple(shape)
 
 
-def _dtype(array: Any) -> np.dtype[Any]:
+def _dtype(array: Any) -> DType:
     dtype = getattr(array, "dtype", None)
     return np.asarray(array).dtype if dtype is None else stored_dtype(array)
 
@@ -466,7 +467,7 @@ def _misfit(slot: Slot, array: Any) -> str:
     return ""
 
 
-def _is_same(one: np.dtype[Any], other: np.dtype[Any]) -> bool:
+def _is_same(one: DType, other: DType) -> bool:
     # NumPy compares opaque dtypes of one width as equal, so their names are compared, too.
     is_equal: bool = one.newbyteorder("=") == other.newbyteorder("=")
     return is_equal and dtype_name(one) == dtype_name(other)
@@ -493,7 +494,7 @@ def _nearest(name: str, names: list[str]) -> list[str]:
 
 def _remedy(
     report: Report,
-    arrays: Mapping[str, Any],
+    arrays: Mapping[str, object],
     target: Target,
     match: Rules,
     patterns: list[str] | None,
@@ -519,7 +520,7 @@ def _remedy(
     return remedy + "Choose with only=[...] or match=, or fill what fits with strict=False."
 
 
-def _tried(arrays: Mapping[str, Any], target: Target, match: Rules) -> str:
+def _tried(arrays: Mapping[str, object], target: Target, match: Rules) -> str:
     """The arguments with which everything fits; "" where even they do not help."""
     said = f"match={match!r}"
     if _planned(arrays, target, match, None, True)[0].is_complete:
@@ -530,7 +531,7 @@ def _tried(arrays: Mapping[str, Any], target: Target, match: Rules) -> str:
 
 
 def _rules_that_may_fit(
-    report: Report, arrays: Mapping[str, Any], target: Target
+    report: Report, arrays: Mapping[str, object], target: Target
 ) -> Iterator[dict[str, str | None]]:
     """Rules by which what is missing gets its array: a prefix less or more, the rest left out."""
     names = {slashed(name): name for name in arrays}

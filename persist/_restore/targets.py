@@ -18,6 +18,7 @@ from persist._restore.match import Slot, Target
 from persist._restore.torch_targets import ModuleTarget, Written, given, tensor_slot
 from persist._trees.paths import step_of
 from persist.errors import RestoreError
+from persist.typing import Array
 
 __all__ = ["target_of"]
 
@@ -46,10 +47,10 @@ def target_of(
 # Mappings, lists, objects.
 
 
-def _array_slots(root: Any) -> Iterator[Slot]:
+def _array_slots(root: object) -> Iterator[Slot]:
     """Walk items and attributes, each object once; iterative, since objects may be deep."""
     seen: set[int] = set()
-    stack: list[tuple[str, Any, Any, Any]] = [("", root, None, None)]
+    stack: list[tuple[str, object, object, object]] = [("", root, None, None)]
     while stack:
         path, value, holder, key = stack.pop()
         if isinstance(value, np.ndarray) and not value.dtype.hasobject:
@@ -69,7 +70,7 @@ def _array_slots(root: Any) -> Iterator[Slot]:
         stack.extend(reversed(below))
 
 
-def _below(value: Any) -> list[tuple[str, Any, Any]]:
+def _below(value: Any) -> list[tuple[str, object, object]]:
     if isinstance(value, Mapping):
         items = [(step_of(key), item, key) for key, item in value.items()]
     elif isinstance(value, list | tuple):
@@ -87,8 +88,8 @@ def _below(value: Any) -> list[tuple[str, Any, Any]]:
     ]
 
 
-def _array_slot(path: str, array: np.ndarray[Any, Any], holder: Any, key: Any) -> Slot:
-    def assign(new: np.ndarray[Any, Any]) -> None:
+def _array_slot(path: str, array: Array, holder: object, key: Any) -> Slot:
+    def assign(new: Array) -> None:
         if array.flags.writeable:
             np.copyto(array, new, casting="same_kind")
         elif isinstance(holder, dict | list):

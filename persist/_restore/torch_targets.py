@@ -19,14 +19,24 @@ import numpy as np
 from persist._objects.torch_values import part_at, with_tensors
 from persist._restore.match import Report, Slot, Target
 from persist._runtime.lazy_regex import regex
+from persist._torch_modules.states import as_state_dict
 from persist._trees.paths import PackView
 from persist._wire.base.ml_dtypes import extended
 from persist._wire.torch.quantized import QuantizedTensor
 from persist._wire.torch.storage import as_torch
-from persist.errors import RestoreError
-from persist.tree import LazyArray
+from persist.errors import PersistError, RestoreError
+from persist.tree import ABSENT, LazyArray, Record
+from persist.typing import Array, DType
 
-__all__ = ["ModuleTarget", "Written", "given", "has_state", "restore_state", "tensor_slot"]
+__all__ = [
+    "ModuleTarget",
+    "Written",
+    "given",
+    "has_state",
+    "is_optimizer",
+    "restore_state",
+    "tensor_slot",
+]
 
 _COUNTER = "num_batches_tracked"
 _EXTRA = "_extra_state"
@@ -76,9 +86,9 @@ class ModuleTarget(Target):
         self._written = written
         self._state = module.state_dict()
         self._origins: dict[str, str] = {}  # name of a slot -> name in the file
-        self._hooked: dict[str, Any] | None = None
-        self._extras: dict[str, Any] = {}
-        self._left: dict[str, Any] = {}
+        self._hooked: dict[str, object] | None = None
+        self._extras: dict[str, object] = {}
+        self._left: dict[str, object] = {}
         self._other_state: dict[str, str] = {}  # name in the module -> name in the file
         self._inside: list[str] = []
         slots = [
@@ -159,7 +169,7 @@ class ModuleTarget(Target):
                 report.unexpected.append(original)
                 self._left[original] = value
 
-    def _dicts(self, pairs: Mapping[str, str]) -> Iterator[tuple[str, Mapping[Any, Any]]]:
+    def _dicts(self, pairs: Mapping[str, str]) -> Iterator[tuple[str, Mapping[object, object]]]:
         """The dicts of the file that hold what fills the module, with their paths."""
         if self._written is None:
             return
@@ -167,10 +177,12 @@ class ModuleTarget(Target):
             if path == "" and pairs and any("/" in name for name in pairs.values()):
                 continue
             part = self._written.part(path)
+            if isinstance(part, Record):  # of a module of a declared class
+                part = as_state_dict(part)
             if isinstance(part, Mapping):
                 yield path, part
 
-    def _metadata(self, pairs: Mapping[str, str]) -> dict[str, Any] | None:
+    def _metadata(self, pairs: Mapping[str, str]) -> dict[str, object] | None:
         """The versions of modules recorded in the file, by the names of the modules of the target."""
         found: dict[str, Any] | None = None
         for path, part in self._dicts(pairs):
@@ -195,8 +207,8 @@ class ModuleTarget(Target):
     # The module's own hooks.
 
     def translated(
-        self, names: Mapping[str, str], arrays: Mapping[str, Any]
-    ) -> dict[str, tuple[str, Any]] | None:
+        self, names: Mapping[str, str], arrays: Mapping[str, object]
+    ) -> dict[str, tuple[str, object]] | None:
         """Return what the module's own hooks make of a file, or None: they do not take all of it.
 
         Args:
@@ -224,8 +236,8 @@ class ModuleTarget(Target):
         return texts.pop() if len(texts) == 1 else ""
 
     def _tried(
-        self, names: Mapping[str, str], arrays: Mapping[str, Any]
-    ) -> dict[str, tuple[str, Any]] | None:
+        self, names: Mapping[str, str], arrays: Mapping[str, object]
+    ) -> dict[str, tuple[str, object]] | None:
         """Let a copy of the module load what has these names."""
         try:
             there = copy.deepcopy(self._module)
@@ -239,10 +251,14 @@ class ModuleTarget(Target):
         state.update(self._left)
         try:
             there.load_state_dict(state, strict=True, assign=True)
+        except PersistError:  # of a migration of a declared class
+            raise
         except Exception:  # as load_state_dict and the hooks of a class refuse
             return None
         pointers = {_pointer(state[name]): original for name, original in names.items()}
         made = there.state_dict()
+        for entry in state._metadata.values():  # where torch notes it, and would do so again
+            entry.pop("assign_to_params_buffers", None)
         self._hooked = state
         return {
             slot.name: (pointers.get(_pointer(made[slot.name]), ""), made[slot.name])
@@ -254,7 +270,7 @@ class ModuleTarget(Target):
         """Whether the file is of a kind that keeps versions of modules, where they have any."""
         return self._written is not None and self._written.format.startswith("torch")
 
-    def _converted(self) -> dict[str, Any]:
+    def _converted(self) -> dict[str, object]:
         if not self._extras or self._written is None:
             return {}
         looker = self._written.looker
@@ -262,7 +278,7 @@ class ModuleTarget(Target):
 
     # Filling.
 
-    def apply(self, arrays: list[tuple[Slot, np.ndarray[Any, Any]]]) -> None:
+    def apply(self, arrays: list[tuple[Slot, Array]]) -> None:
         """Put the arrays in, all at once."""
         if self._hooked is not None:
             self._load(self._hooked, strict=True)
@@ -305,7 +321,7 @@ def _unwrapped(name: str) -> str:
     return re.sub(r"^(module\.)+", "", re.sub(r"(^|\.)(_orig_mod\.)+", r"\1", name))
 
 
-def _pointer(tensor: Any) -> Any:
+def _pointer(tensor: Any) -> object:
     try:
         pointer = tensor.data_ptr()
     except (RuntimeError, AttributeError):
@@ -336,7 +352,7 @@ def tensor_slot(name: str, tensor: Any) -> Slot:
     )
 
 
-def _dtype_of(value: Any) -> np.dtype[Any] | None:
+def _dtype_of(value: Any) -> DType | None:
     name = str(value.dtype).rpartition(".")[2]
     try:
         return np.dtype(name)
@@ -348,7 +364,7 @@ def _dtype_of(value: Any) -> np.dtype[Any] | None:
         return None
 
 
-def given(tensor: Any, array: Any) -> Any:
+def given(tensor: object, array: Any) -> Any:
     """Return an array as what the module holds: a tensor, or an array in what is none of torch's."""
     if isinstance(tensor, np.ndarray):
         return np.array(array, dtype=tensor.dtype)
@@ -382,7 +398,14 @@ def has_state(value: Any) -> bool:
     return isinstance(state, Mapping) and not any(map(_is_tensor, state.values()))
 
 
-def restore_state(value: Any, written: Written, file: str, strict: bool) -> Report:
+def is_optimizer(value: Any) -> bool:
+    """Whether something is an optimizer of torch, or looks like one."""
+    return has_state(value) and isinstance(getattr(value, "param_groups", None), list)
+
+
+def restore_state(
+    value: Any, written: Written, file: str, strict: bool, state: Any = ABSENT
+) -> Report:
     """Give an optimizer, a scheduler or a scaler its own part of a file.
 
     Args:
@@ -390,6 +413,7 @@ def restore_state(value: Any, written: Written, file: str, strict: bool) -> Repo
         written: the file.
         file: its name, for the report.
         strict: nothing is changed where the state is of another kind.
+        state: tensors that take the place of what the file has; ABSENT: what it has.
 
     Raises:
         RestoreError: there is no such state in the file, more than one, or one that does not fit.
@@ -397,7 +421,8 @@ def restore_state(value: Any, written: Written, file: str, strict: bool) -> Repo
     own = value.state_dict()
     name = type(value).__name__
     shown = ", ".join(map(repr, list(own)[:5]))
-    found = _candidates(written, own)
+    is_given = state is not ABSENT
+    found = [(written.at, state)] if is_given else _candidates(written, own)
     if len(found) > 1:
         fitting = [item for item in found if not _faults(value, own, item[1])]
         found = fitting if len(fitting) == 1 else found
@@ -428,13 +453,15 @@ def restore_state(value: Any, written: Written, file: str, strict: bool) -> Repo
             report=report,
         )
     if not report.misfits:
-        value.load_state_dict(with_tensors(state, written.looker))
+        value.load_state_dict(state if is_given else with_tensors(state, written.looker))
         for leaf in _leaves(state):
             report.filled[leaf] = f"{path}/{leaf}" if path else leaf
     return report
 
 
-def _candidates(written: Written, own: Mapping[Any, Any]) -> list[tuple[str, Mapping[Any, Any]]]:
+def _candidates(
+    written: Written, own: Mapping[object, object]
+) -> list[tuple[str, Mapping[object, object]]]:
     """The outermost dicts of the file that could be such a state, with their paths."""
     root = written.part("")
     found: list[tuple[str, Mapping[Any, Any]]] = []
@@ -456,14 +483,14 @@ def _candidates(written: Written, own: Mapping[Any, Any]) -> list[tuple[str, Map
     return exact or found
 
 
-def _is_alike(state: Mapping[Any, Any], own: Mapping[Any, Any]) -> bool:
+def _is_alike(state: Mapping[Any, object], own: Mapping[object, object]) -> bool:
     if own.keys() >= _OPTIMIZER:
         return state.keys() >= _OPTIMIZER
     same = state.keys() & own.keys()
     return bool(same) and 3 * len(same) >= 2 * max(len(state), len(own))
 
 
-def _faults(value: Any, own: Mapping[Any, Any], state: Mapping[Any, Any]) -> dict[str, str]:
+def _faults(value: Any, own: Mapping[object, Any], state: Mapping[Any, Any]) -> dict[str, str]:
     """What of an optimizer's state is of another optimizer, or of other parameters."""
     if not own.keys() >= _OPTIMIZER:
         return {}

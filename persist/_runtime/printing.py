@@ -52,7 +52,7 @@ def is_deep(value: Any) -> bool:
     """Return whether a tuple, frozenset or slice has too many levels or values to be printed."""
     level, visited = [value], 0
     for _ in range(_DEPTH):
-        below: list[Any] = []
+        below: list[object] = []
         for item in level:
             if isinstance(item, slice):
                 below += (item.start, item.stop, item.step)

@@ -20,7 +20,7 @@ _PARTS = ("cls", "maker", "kind", "args", "kwargs", "state", "listitems", "dicti
 _SHARED = (list, dict, deque, Record)  # mutable, so it matters whether two places share one object
 
 
-def difference(left: Any, right: Any, *, arrays: bool = True) -> str | None:
+def difference(left: object, right: object, *, arrays: bool = True) -> str | None:
     """Return the place and kind of the first difference of two trees, or None if they are equal.
 
     Arrays are equal if dtype, shape and every byte are; floats are equal if their ``repr`` is
@@ -52,7 +52,7 @@ def difference(left: Any, right: Any, *, arrays: bool = True) -> str | None:
     return None
 
 
-def _stranger(partner: dict[int, int], one: Any, two: Any) -> str:
+def _stranger(partner: dict[int, int], one: object, two: object) -> str:
     same = partner.setdefault(id(one), id(two)) == id(two)
     back = partner.setdefault(-id(two), id(one)) == id(one)
     return "" if same and back else "it is shared with another place on one side only"
@@ -87,11 +87,11 @@ def _fault(one: Any, two: Any, arrays: bool = True) -> str:
     return "" if repr(one) == repr(two) else "another value"
 
 
-def _texts(items: Iterable[Any]) -> Counter[tuple[str, str]]:
+def _texts(items: Iterable[object]) -> Counter[tuple[str, str]]:
     return Counter((type(item).__name__, step_of(item)) for item in items)
 
 
-def _is_array(value: Any) -> bool:
+def _is_array(value: object) -> bool:
     return isinstance(value, np.ndarray | LazyArray)
 
 
@@ -119,7 +119,7 @@ def _array_fault(one: Any, two: Any, arrays: bool) -> str:
     return ""
 
 
-def _below(one: Any, two: Any) -> Iterator[tuple[str, Any, Any]] | None:
+def _below(one: Any, two: Any) -> Iterator[tuple[str, object, object]] | None:
     """The pairs of parts of two values of the same type; None for a type without parts."""
     if isinstance(one, Record):
         return ((name, _part(one, name), _part(two, name)) for name in _PARTS)
@@ -136,14 +136,14 @@ def _below(one: Any, two: Any) -> Iterator[tuple[str, Any, Any]] | None:
     return None
 
 
-def _part(record: Record, name: str) -> Any:
+def _part(record: Record, name: str) -> object:
     """A part of a record; Python 2's module name ``copy_reg`` is mapped to ``copyreg``."""
     part = getattr(record, name)
     is_old = name == "maker" and isinstance(part, Global) and part.module == "copy_reg"
     return Global("copyreg", part.name) if is_old else part
 
 
-def _items(one: Any, two: Any) -> Iterator[tuple[str, Any, Any]]:
+def _items(one: Any, two: Any) -> Iterator[tuple[str, object, object]]:
     for (key, value), (other, second) in zip(one.items(), two.items(), strict=True):
         yield f"key {step_of(key)}", key, other
         yield step_of(key), value, second

@@ -42,7 +42,7 @@ _PLAIN = frozenset(
 )
 
 SCALAR = _PLAIN - {LazyArray}
-_FULL_PATH_STEPS = 2_000_000  # total steps of paths returned in full, before they are shortened
+_FULL_PATH_STEPS = 200_000  # total steps of paths returned in full, before they are shortened
 _SHORT_PATH_STEPS = 16  # last steps of a shortened path
 
 
@@ -51,7 +51,7 @@ def is_holder(value: Any) -> bool:
     return type(value) in _HOLDERS or _is_object_array(value)
 
 
-def _is_object_array(value: Any) -> bool:
+def _is_object_array(value: object) -> bool:
     return (
         isinstance(value, np.ndarray)
         and value.dtype.hasobject
@@ -84,6 +84,8 @@ class Copier:
         self._handed: set[int] = set()
         self._swap: dict[int, tuple[Any, Any]] = {}  # id of a value -> (value, its replacement)
         self._ours: set[int] = set()  # ids of the objects that this copier made or adopted
+        self._roots: list[Any] = []
+        self._walked = 0  # roots of which `_parents` holds the paths
         self._parents: dict[int, tuple[int, str]] = {}
         self._names: dict[int, Any] = {}  # an envelope's tuples of values -> their names
         self._states: set[int] = set()  # ids of envelopes and their tuples of values
@@ -97,23 +99,20 @@ class Copier:
         """Return the finished copy of a root."""
         if not is_holder(root):
             return self._new(root)
-        todo: list[tuple[Any, int | None, str]] = [(root, 0, "")]
+        self._roots.append(root)
+        todo: list[tuple[Any, bool]] = [(root, False)]
         entered: set[int] = set()
         while todo:
-            node, parent, step = todo.pop()
-            key = id(node)
-            if parent is None:
+            node, is_done = todo.pop()
+            if is_done:
                 self._close(node)
                 continue
-            if key in entered:
+            if id(node) in entered:
                 continue
-            entered.add(key)
-            if node is not root:
-                self._parents[key] = (parent, step)
+            entered.add(id(node))
             self._shell_of(node)
-            todo.append((node, None, ""))
-            children = self._children(node)
-            todo.extend((child, key, step) for step, child in reversed(children))
+            todo.append((node, True))
+            todo.extend((child, False) for _, child in reversed(self._children(node)))
         return self.mended(self._new(root))
 
     def mended(self, copy: Any) -> Any:
@@ -136,11 +135,12 @@ class Copier:
         return children
 
     def path(self, old: Any) -> str:
-        """Return the natural path on which the walk first reached a value.
+        """Return the shortest natural path to a value; of several the first in the file.
 
-        After a total of 2,000,000 steps only the last 16 steps of a path are returned: full paths
+        After a total of 200,000 steps only the last 16 steps of a path are returned: full paths
         of many deeply nested values would take quadratic time.
         """
+        self._find_parents()
         steps: list[str] = []
         key = id(old)
         seen: set[int] = set()
@@ -156,6 +156,21 @@ class Copier:
         self._path_steps += len(steps)
         return "/".join(reversed(steps))
 
+    def _find_parents(self) -> None:
+        """Find the shortest path to every value, level by level; most copies need no path at all."""
+        for root in self._roots[self._walked :]:
+            level, entered = [root], {id(root)}
+            while level:
+                following = []
+                for node in level:
+                    for step, child in self._children(node):
+                        if id(child) not in entered:
+                            entered.add(id(child))
+                            self._parents[id(child)] = (id(node), step)
+                            following.append(child)
+                level = following
+        self._walked = len(self._roots)
+
     def replace(self, old: Any, new: Any) -> None:
         """Note that all references to ``old`` are to be changed to ``new`` after the walk."""
         if new is not old:
@@ -166,7 +181,7 @@ class Copier:
         found = self._swap.get(id(old))
         return None if found is None else found[1]
 
-    def fresh(self, value: Any) -> list[Record]:
+    def fresh(self, value: object) -> list[Record]:
         """Return the records below a value that a migration created, inner ones first."""
         return [record for record in records_in(value, self._ours) if id(record) not in self._ours]
 
@@ -250,7 +265,7 @@ class Copier:
         found = self._done.get(id(old)) or self._early_tuples[id(old)]
         return found[1]
 
-    def _take_back(self, node: Any, shell: Any) -> None:
+    def _take_back(self, node: object, shell: Any) -> None:
         """Empty a shell that `show_old` has filled.
 
         Raises:
@@ -270,7 +285,7 @@ class Copier:
             return  # every part of it is set again
         shell.clear()
 
-    def _close(self, node: Any) -> None:
+    def _close(self, node: object) -> None:
         key = id(node)
         shell = self._shells.get(key)
         if key in self._shown:
@@ -374,7 +389,7 @@ def _contents(value: Any) -> list[Any]:
     return [value.state, value.args, *value.kwargs.values(), *value.listitems, *items]
 
 
-def _has_hash(value: Any) -> bool:
+def _has_hash(value: object) -> bool:
     try:
         hash(value)
     except TypeError:
@@ -407,7 +422,7 @@ def _object_views(array: Any) -> list[Any]:
     ]
 
 
-def _children(node: Any) -> Iterator[tuple[str, Any]]:
+def _children(node: object) -> Iterator[tuple[str, Any]]:
     """Yield the step and the value of every part that is itself a container."""
     for step, child in _steps(node):
         kind = type(child)
@@ -441,7 +456,7 @@ def _steps(node: Any) -> Iterator[tuple[str, Any]]:
                 yield "/".join(map(str, index)), view[index]
 
 
-def parts_of(node: Any) -> Iterator[tuple[str, Any]]:
+def parts_of(node: object) -> Iterator[tuple[str, Any]]:
     """Yield the step and the value of every part of a container that may be more than a scalar."""
     return _steps(node)
 
@@ -498,7 +513,7 @@ def has_no_arrays(values: Any) -> bool:
     return True
 
 
-def arrays_in(value: Any) -> Iterator[tuple[Any, Any, Any]]:
+def arrays_in(value: object) -> Iterator[tuple[Any, Any, Any]]:
     """Yield (container, key, array) of every array below a value, not entering records."""
     todo, seen = [value], set()
     while todo:
@@ -522,13 +537,13 @@ def arrays_in(value: Any) -> Iterator[tuple[Any, Any, Any]]:
 class _ReferencePatcher:
     """Changes all references to replaced values, in place."""
 
-    def __init__(self, swap: dict[int, tuple[Any, Any]]) -> None:
+    def __init__(self, swap: dict[int, tuple[object, object]]) -> None:
         self._swap = swap
         self._fixed: dict[int, tuple[Any, Any]] = {}  # id -> (old, rebuilt) tuples and frozensets
         self._seen: set[int] = set()
-        self._todo: list[Any] = []
+        self._todo: list[object] = []
 
-    def mend(self, root: Any) -> Any:
+    def mend(self, root: object) -> Any:
         """Return the root with all references below it changed."""
         root = self._of(root)
         while self._todo:
@@ -543,7 +558,7 @@ class _ReferencePatcher:
             value = found[1]
         return value
 
-    def _of(self, value: Any) -> Any:
+    def _of(self, value: object) -> Any:
         value = self._final(value)
         if type(value) in (tuple, frozenset):
             return self._immutable(value)
@@ -582,10 +597,10 @@ class _ReferencePatcher:
             self._fixed[id(top)] = (top, top if same else type(top)(items))
         return self._fixed[id(value)][1]
 
-    def _of_flat(self, item: Any) -> Any:
+    def _of_flat(self, item: object) -> Any:
         return item if type(item) in (tuple, frozenset) else self._of(item)
 
-    def _key(self, old: Any) -> Any:
+    def _key(self, old: object) -> Any:
         new = self._of(old)
         return new if _has_hash(new) else old
 

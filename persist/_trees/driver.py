@@ -39,12 +39,12 @@ class Driver:
     def __init__(self) -> None:
         self.trail: list[str] = []
 
-    def run(self, root: Any) -> Any:
+    def run(self, root: object) -> object:
         """Return the result for a value."""
         result, parts = self.enter(root)
         return result if parts is None else self.drive(root, parts)
 
-    def drive(self, root: Any, parts: Parts) -> Any:
+    def drive(self, root: object, parts: Parts) -> object:
         """Return the result for a value for which `enter` has returned the generator ``parts``."""
         stack: list[tuple[Parts, Any]] = [(parts, root)]
         self.trail = []
@@ -67,10 +67,10 @@ class Driver:
                 value = None
         return value
 
-    def leave(self, value: Any) -> None:
+    def leave(self, value: object) -> None:
         """Called when the generator of a value has finished; does nothing here."""
 
-    def enter(self, value: Any) -> tuple[Any, Parts | None]:
+    def enter(self, value: object) -> tuple[object, Parts | None]:
         """Return (result, None) for a value, or (None, generator) if its parts come first."""
         raise NotImplementedError
 

@@ -53,7 +53,7 @@ def _invalid(place: str, found: str, expected: str) -> RestoreError:
     )
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     """A short text of a value for a message; never runs the ``repr`` of an unknown class."""
     if isinstance(value, np.ndarray):
         return f"an array of {value.dtype} and shape {value.shape}"
@@ -69,7 +69,7 @@ def _shown(value: Any) -> str:
 def _whole(most: int) -> Check:
     """Check for a whole number from 0 to ``most``."""
 
-    def check(value: Any, place: str) -> int:
+    def check(value: object, place: str) -> int:
         if isinstance(value, bool) or not isinstance(value, int | np.integer):
             raise _invalid(place, _shown(value), "A whole number")
         if not 0 <= value <= most:
@@ -94,18 +94,18 @@ def _words(count: int, bits: int) -> Check:
     return check
 
 
-def _number(value: Any, place: str) -> float:
+def _number(value: object, place: str) -> float:
     if not isinstance(value, float | np.floating) or not math.isfinite(value):
         raise _invalid(place, _shown(value), "A finite float")
     return float(value)
 
 
-_HALF: dict[str, Any] = {"has_uint32": _whole(1), "uinteger": _whole(2**32 - 1)}
-_PCG: dict[str, Any] = {
+_HALF: dict[str, object] = {"has_uint32": _whole(1), "uinteger": _whole(2**32 - 1)}
+_PCG: dict[str, object] = {
     "state": {"state": _whole(2**128 - 1), "inc": _whole(2**128 - 1)},
     **_HALF,
 }
-_FIELDS: dict[str, dict[str, Any]] = {
+_FIELDS: dict[str, dict[str, object]] = {
     "MT19937": {"state": {"key": _words(624, 32), "pos": _whole(624)}},
     "PCG64": _PCG,
     "PCG64DXSM": _PCG,
@@ -117,11 +117,11 @@ _FIELDS: dict[str, dict[str, Any]] = {
     },
     "SFC64": {"state": {"state": _words(4, 64)}, **_HALF},
 }
-_GAUSS: dict[str, Any] = {"has_gauss": _whole(1), "gauss": _number}
+_GAUSS: dict[str, object] = {"has_gauss": _whole(1), "gauss": _number}
 _MODULES = {"PCG64DXSM": "pcg64"}  # bit generators whose module has another name
 
 
-def _checked(value: Any, fields: dict[str, Any], place: str = "state") -> dict[str, Any]:
+def _checked(value: Any, fields: dict[str, Any], place: str = "state") -> dict[str, object]:
     """Check a dict that must have exactly these fields, and each of its values."""
     if not isinstance(value, dict) or value.keys() != fields.keys():
         found = _shown(value)
@@ -136,7 +136,7 @@ def _checked(value: Any, fields: dict[str, Any], place: str = "state") -> dict[s
     }
 
 
-def _named(name: str, more: dict[str, Any] | None = None) -> dict[str, Any]:
+def _named(name: str, more: dict[str, object] | None = None) -> dict[str, object]:
     """The checks for a bit generator's state, its name included."""
 
     def same(value: Any, place: str) -> str:
@@ -159,7 +159,7 @@ def is_random(record: Record) -> bool:
     )
 
 
-def build(record: Record, args: tuple[Any, ...], state: Any) -> Any:
+def build(record: Record, args: tuple[object, ...], state: object) -> object:
     """Return the random state described by a record, or None if NumPy does not write this form.
 
     Args:
@@ -181,7 +181,7 @@ def _generator(args: tuple[Any, ...], state: Any) -> Any:
     return None if bits is None else np.random.Generator(bits)
 
 
-def _bits(args: tuple[Any, ...], state: Any) -> Any:
+def _bits(args: tuple[object, ...], state: object) -> object:
     if not args or not isinstance(args[0], Global):
         return _of_name(args, state)
     name = args[0].name
@@ -194,7 +194,7 @@ def _bits(args: tuple[Any, ...], state: Any) -> Any:
     return _restored(name, _checked(state[0], _named(name)), state[1])
 
 
-def _of_name(args: tuple[Any, ...], state: Any) -> Any:
+def _of_name(args: tuple[object, ...], state: object) -> Any:
     """A bit generator as NumPy 1.17 to 1.26 wrote it: its name, optionally a function, and a dict."""
     name = args[0] if args else None
     if not isinstance(name, str) or name not in _FIELDS or args[1:] not in ((), (_BITS,)):
@@ -202,7 +202,7 @@ def _of_name(args: tuple[Any, ...], state: Any) -> Any:
     return _restored(name, _checked(state, _named(name)), None)
 
 
-def _restored(name: str, state: dict[str, Any], seeds: Any) -> Any:
+def _restored(name: str, state: dict[str, object], seeds: object) -> object:
     bits = getattr(np.random, name)(seeds)
     if seeds is None and name == "MT19937":
         bits._legacy_seeding(0)  # the MT19937 of a RandomState has no seed sequence
@@ -210,7 +210,7 @@ def _restored(name: str, state: dict[str, Any], seeds: Any) -> Any:
     return bits
 
 
-def _random_state(args: tuple[Any, ...], state: Any) -> Any:
+def _random_state(args: tuple[object, ...], state: object) -> object:
     if isinstance(state, tuple):
         return _legacy(state) if not args else None
     bits = args[0] if args else None
@@ -227,7 +227,7 @@ def _random_state(args: tuple[Any, ...], state: Any) -> Any:
     return _with_gauss(bits, found)
 
 
-def _legacy(state: tuple[Any, ...]) -> Any:
+def _legacy(state: tuple[object, ...]) -> object:
     """A RandomState as NumPy wrote it until 1.16: ``get_state()``; before 1.0 without gauss."""
     if len(state) not in (3, 5):
         raise _invalid("state", f"a tuple of {len(state)}", "A tuple of 5 (or 3)")
@@ -239,7 +239,7 @@ def _legacy(state: tuple[Any, ...]) -> Any:
     return _with_gauss(_restored("MT19937", own, None), found)
 
 
-def _with_gauss(bits: Any, state: dict[str, Any]) -> Any:
+def _with_gauss(bits: Any, state: dict[str, object]) -> object:
     made = np.random.RandomState(bits)
     made.set_state(state)
     return made
@@ -334,5 +334,5 @@ def record_of(value: Any) -> Record | None:
     return _record(_BITS, (Global(_modules_of(name)[0], name),), (value.state, value.seed_seq))
 
 
-def _record(maker: Global, args: tuple[Any, ...], state: Any = ABSENT) -> Record:
+def _record(maker: Global, args: tuple[object, ...], state: object = ABSENT) -> Record:
     return Record(maker, state, maker=maker, kind="reduce", args=args)

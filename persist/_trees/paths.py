@@ -13,6 +13,7 @@ that they contain.
 from __future__ import annotations
 
 import array as array_module
+import contextvars
 import datetime
 import functools
 import sys
@@ -37,7 +38,16 @@ from persist.tree import (
     step_of,
 )
 
-__all__ = ["PackView", "PathMapping", "described", "is_array", "step_of"]
+__all__ = [
+    "PackView",
+    "PathMapping",
+    "described",
+    "is_array",
+    "is_series",
+    "shared_references",
+    "spending",
+    "step_of",
+]
 
 Steps = list[tuple[str, Any]]
 
@@ -76,6 +86,7 @@ _FILES = (
     b"\x1f\x8b",
 )
 _PLAIN_KINDS = frozenset(_PLAIN)
+_ITEMS = (*_PLAIN, complex, np.number, np.bool_)  # of a sequence that is one leaf
 _SCALARS = (str, bytes, bytearray, int, float, complex, bool, type(None), np.generic)
 
 
@@ -84,7 +95,7 @@ def is_masked(value: Any) -> TypeGuard[np.ma.MaskedArray[Any, Any]]:
     return "numpy.ma" in sys.modules and isinstance(value, np.ma.MaskedArray)
 
 
-def is_array(value: Any) -> bool:
+def is_array(value: object) -> bool:
     """Whether a leaf is an array (a 0-d array is an array, a scalar is not)."""
     return isinstance(value, np.ndarray | LazyArray | array_module.array)
 
@@ -96,6 +107,25 @@ def _ends(value: Any) -> bool:
     return isinstance(value, LazyArray)
 
 
+def _uncounted(count: int) -> None:
+    """Count nothing: there is no file whose limits apply."""
+
+
+_SPENDING: contextvars.ContextVar[Callable[[int], None]] = contextvars.ContextVar(
+    "spending", default=_uncounted
+)
+
+
+def spending() -> Callable[[int], None]:
+    """Return what counts the bytes that a pack makes, for the file whose record it is asked about.
+
+    A record of a hundred bytes can state a range of any length, so a pack calls it before it
+    makes more than the record itself holds. It raises `LimitError` when all records of the file
+    together make more than the limits of the file allow. A value that is made later keeps it.
+    """
+    return _SPENDING.get()
+
+
 class PackView:
     """Returns the leaf and the children of a value, as the packs present it.
 
@@ -103,15 +133,19 @@ class PackView:
         views: returns the `View` (or tree value) of a record, or None if no
             pack handles it.
         opener: reads bytes that contain an embedded file, and returns its tree.
+        spend: counts bytes that a pack makes against the limits of the file, and raises
+            `LimitError` beyond them; None counts nothing.
     """
 
     def __init__(
         self,
         views: Callable[[Record, PackView], Any] | None = None,
         opener: Callable[[bytes, str], Any] | None = None,
+        spend: Callable[[int], None] | None = None,
     ) -> None:
         self._views = views
         self._opener = opener
+        self._spend = spend or _uncounted
         self.tables: dict[int, tuple[Any, dict[str, Any]]] = {}
         self.notes: list[str] = []
         self._inside: dict[int, tuple[bytes, Any]] = {}
@@ -176,6 +210,7 @@ class PackView:
     def _ask(self, record: Record) -> Any:
         """The packs' view of a record; None, with a note, if its parts do not fit together."""
         assert self._views is not None
+        mark = _SPENDING.set(self._spend)
         try:
             return self._views(record, self)
         except PersistError:
@@ -186,6 +221,8 @@ class PackView:
                 f"its parts do not fit together ({type(error).__name__})"
             )
             return None
+        finally:
+            _SPENDING.reset(mark)
 
     def look(self, value: Any) -> tuple[Any, Steps]:
         """Return (the leaf at the value's own path or ABSENT, the steps to its children)."""
@@ -212,6 +249,8 @@ class PackView:
         if isinstance(value, list | tuple | deque):
             if not len(value):
                 return [] if isinstance(value, deque) else value, []
+            if is_series(value):
+                return value, []
             return ABSENT, [(str(index), item) for index, item in enumerate(value)]
         if isinstance(value, PersistentRef):
             return ABSENT, []
@@ -221,7 +260,7 @@ class PackView:
         """Return the leaf and the steps of a record as stored in the file, without the packs."""
         return self._record(record)
 
-    def key_seen(self, key: Any) -> Any:
+    def key_seen(self, key: object) -> Any:
         """Return a dict's key as the packs present it; an instance of a plain value as that value."""
         if isinstance(key, Record):
             seen = self.through(key)
@@ -232,7 +271,7 @@ class PackView:
             return key if is_deep(key) else tuple(map(self.key_seen, key))
         return key
 
-    def _dict(self, value: dict[Any, Any]) -> tuple[Any, Steps]:
+    def _dict(self, value: dict[object, object]) -> tuple[Any, Steps]:
         if all(type(key) in _PLAIN for key in value):
             return _dict(value)
         steps: Steps = []
@@ -321,6 +360,28 @@ def is_lost(key: Any) -> bool:
     return is_deep(key) or any(map(is_lost, key))
 
 
+_SEQUENCES = frozenset((list, tuple, dict))
+
+
+def is_series(value: Any) -> bool:
+    """Whether a sequence is one leaf: its items are plain values of one type.
+
+    A history of losses or a shape is one value for whoever looks at a file. Its items can still
+    be asked for by their paths.
+    """
+    if not isinstance(value, list | tuple | deque) or not value:
+        return False
+    kinds = {*map(type, value)}
+    return len(kinds) == 1 and issubclass(kinds.pop(), _ITEMS)
+
+
+def _item_of(series: Any, step: str) -> Any:
+    """The item of a series by its index as text; ABSENT if there is none."""
+    if not step.isascii() or not step.isdigit() or len(step) > 10 or str(int(step)) != step:
+        return ABSENT
+    return series[int(step)] if int(step) < len(series) else ABSENT
+
+
 def _holds_none(value: Any) -> bool:
     """Whether a container holds plain values only, so that there are no arrays or views below it."""
     kind = type(value)
@@ -334,7 +395,7 @@ def is_flat(value: dict[Any, Any]) -> bool:
     return {*map(type, value)} <= _PLAIN_KINDS
 
 
-def _dict(value: dict[Any, Any]) -> tuple[Any, Steps]:
+def _dict(value: dict[object, object]) -> tuple[Any, Steps]:
     steps = [(step_of(key), item) for key, item in value.items()]
     if isinstance(value, OrderedDict) and vars(value):
         # The versions of modules in a state dict (`_metadata`) are part of the structure.
@@ -481,6 +542,9 @@ class PathMapping(Mapping[str, Any]):
         limit: the largest number of paths that are listed; more raise `LimitError`.
         file: the file's name, for errors.
         find: returns the value at a path without building the tree, or None if the tree is needed.
+        each_once: list what is below a shared container only at its shortest path, in a time
+            linear in the references of the file. False lists it at every path that leads to it,
+            for formats that hold nothing but names and arrays.
     """
 
     def __init__(
@@ -491,8 +555,11 @@ class PathMapping(Mapping[str, Any]):
         limit: int = 1_000_000,
         file: str | None = None,
         find: Callable[[str], Any] | None = None,
+        *,
+        each_once: bool = True,
     ) -> None:
         self._make = tree
+        self._each_once = each_once
         self._find_without_tree = find
         self._looker = looker
         self._wanted = wanted
@@ -631,6 +698,11 @@ class PathMapping(Mapping[str, Any]):
                     leaf, steps = self._looker.look(value)
             if not rest and leaf is not ABSENT:
                 yield leaf
+            if rest and is_series(leaf):
+                step, _, below = rest.partition("/")
+                item = _item_of(leaf, step)
+                if item is not ABSENT:
+                    todo.append((item, below, passed))
             if not steps:
                 continue
             table = self._table(value, steps)
@@ -676,15 +748,19 @@ class PathMapping(Mapping[str, Any]):
 
     def walk(self) -> Iterator[tuple[str, Any]]:
         """Yield every (path, leaf) of either kind, in the order of the file."""
-        yield from self._walk("", self._tree)
+        done: set[int] = set()
+        yield from self._walk("", self._tree, done)
         for own, value in self._all_hoisted().items():
-            yield from self._walk(own, value)
+            yield from self._walk(own, value, done)
 
-    def _walk(self, start: str, root: Any) -> Iterator[tuple[str, Any]]:
+    def _walk(self, start: str, root: Any, done: set[int]) -> Iterator[tuple[str, Any]]:
+        """The same below a root; ``done`` are the containers that other roots have listed."""
         visited = spelled = 0
         most, look, through = 4 * self._limit, self._looker.look, self._looker.through
         above: set[int] = set()  # ids of the containers on the current path
         is_for_arrays = self._wanted is is_array
+        held: dict[int, bool] = {}  # ids of containers: whether anything may hold arrays there
+        shortest = self._shortest(root) if self._each_once else None
         parents: list[tuple[str, Any, Iterator[tuple[str, Any]]]] = [
             ("", None, iter([(start, root)]))
         ]
@@ -694,7 +770,9 @@ class PathMapping(Mapping[str, Any]):
                 path = prefix + step
                 visited += 1
                 spelled += len(path)
-                endless = visited == _CHECK_AFTER and self._has_too_many_paths(root)
+                endless = (
+                    shortest is None and visited == _CHECK_AFTER and self._has_too_many_paths(root)
+                )
                 if visited > most or spelled > _SPELLED or endless:
                     raise LimitError(
                         f"more than {most if endless else visited - 1:,} values would be "
@@ -705,15 +783,22 @@ class PathMapping(Mapping[str, Any]):
                 if _ends(value):
                     yield path, value
                     continue
-                if is_for_arrays and _holds_none(value):
-                    continue
+                if is_for_arrays and type(value) in _SEQUENCES:
+                    if id(value) not in held:  # wide and shared: looked through once
+                        held[id(value)] = not _holds_none(value)
+                    if not held[id(value)]:
+                        continue
                 value = through(value)
                 if id(value) in above:
                     continue
                 leaf, below = look(value)
                 if leaf is not ABSENT:
                     yield path, leaf
+                if below and shortest is not None:
+                    is_first = holder is None or shortest.get(id(value)) == (id(holder), step)
+                    below = below if is_first and id(value) not in done else []
                 if below:
+                    done.add(id(value))
                     above.add(id(value))
                     if not length_hint(steps):  # last child: free the prefix, to save memory
                         parents[-1] = ("", holder, steps)
@@ -722,6 +807,40 @@ class PathMapping(Mapping[str, Any]):
             else:  # all children of the container are done
                 parents.pop()
                 above.discard(id(holder))
+
+    def _shortest(self, root: Any) -> dict[int, tuple[int, str]]:
+        """The last step of the shortest path to each container: (id of the one above, step).
+
+        Found level by level, each container once; of several paths of one length, it is the
+        first in the order of the file.
+        """
+        look, through = self._looker.look, self._looker.through
+        is_for_arrays = self._wanted is is_array
+        found: dict[int, tuple[int, str]] = {}
+        top = through(root)
+        level, edges = [top], 0
+        entered = {id(top)}
+        while level:
+            following = []
+            for holder in level:
+                steps = look(holder)[1]
+                edges += len(steps)
+                if edges > 4 * self._limit:
+                    return found  # the walk itself reports that it is too much
+                for step, value in steps:
+                    if type(value) in _PLAIN_KINDS or id(value) in entered or _ends(value):
+                        continue
+                    if is_for_arrays and _holds_none(value):
+                        entered.add(id(value))  # wide and shared: looked through once
+                        continue
+                    value = through(value)
+                    if id(value) in entered or isinstance(value, _SCALARS):
+                        continue
+                    entered.add(id(value))
+                    found[id(value)] = (id(holder), step)
+                    following.append(value)
+            level = following
+        return found
 
     def _has_too_many_paths(self, root: Any) -> bool:
         """Whether shared references multiply the paths beyond the limit; found without walking them.
@@ -771,7 +890,10 @@ class PathMapping(Mapping[str, Any]):
                 if _ends(value):
                     seen.add(id(value))
                     continue
+                if type(value) in _PLAIN_KINDS or id(value) in seen:
+                    continue
                 if _holds_none(value):
+                    seen.add(id(value))
                     continue
                 value = self._looker.through(value)
                 if isinstance(value, _SCALARS) or id(value) in seen:
@@ -789,7 +911,7 @@ class PathMapping(Mapping[str, Any]):
         return self._hoisted
 
 
-def _as_root(tree: Any, looker: PackView) -> Any:
+def _as_root(tree: object, looker: PackView) -> Any:
     """The root for naming: if its view has a value and parts, the value may get a name (`alone`)."""
     seen = looker.through(tree)
     if not isinstance(seen, View) or not seen.alone or seen.value is ABSENT:
@@ -843,6 +965,58 @@ def described(
     return structures
 
 
+def shared_references(tree: Any, looker: PackView, most: int) -> dict[str, str]:
+    """Return further paths to containers that are listed at their shortest path only.
+
+    Args:
+        tree: the tree.
+        looker: returns the leaf and the children of a value.
+        most: the largest number of references that are followed.
+
+    Returns:
+        Path of a reference -> the shortest path of what it refers to; of at most 1,000.
+    """
+    found: dict[str, str] = {}
+    top = _as_root(tree, looker)
+    level = [looker.through(top)]
+    above: dict[int, tuple[int, str]] = {}
+    entered, edges = {id(level[0])}, 0
+    empty: set[int] = set()  # sequences of plain values and the like, which are leaves
+    while level and edges < most and len(found) < _REFERENCES:
+        following = []
+        for holder in level:
+            for step, value in looker.look(holder)[1]:
+                edges += 1
+                if type(value) in _PLAIN_KINDS or id(value) in empty or _ends(value):
+                    continue
+                value = looker.through(value)
+                if isinstance(value, _SCALARS) or id(value) in empty:
+                    continue
+                if id(value) not in entered:
+                    if looker.look(value)[0] is not ABSENT:  # listed at every reference
+                        empty.add(id(value))
+                    entered.add(id(value))
+                    above[id(value)] = (id(holder), step)
+                    following.append(value)
+                elif len(found) < _REFERENCES:
+                    base = _spelled(above, id(holder))
+                    found[f"{base}/{step}" if base else step] = _spelled(above, id(value))
+        level = following
+    return found
+
+
+_REFERENCES = 1000
+
+
+def _spelled(above: dict[int, tuple[int, str]], key: int) -> str:
+    """The path of a container by the last steps to it and to those above it."""
+    steps: list[str] = []
+    while key in above:
+        key, step = above[key]
+        steps.append(step)
+    return "/".join(reversed(steps))
+
+
 def _path_of(parents: tuple[Any, str] | None) -> str:
     """The path of a linked list of parents; built on demand only, since paths may be long."""
     path: str | None = None
@@ -855,7 +1029,7 @@ def _path_of(parents: tuple[Any, str] | None) -> str:
     return path or ""
 
 
-def _free(taken: Mapping[str, Any], path: str) -> str:
+def _free(taken: Mapping[str, object], path: str) -> str:
     if path not in taken:
         return path
     number = 2

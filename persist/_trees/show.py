@@ -7,14 +7,14 @@ shown as a reference to its first path; long text and numbers are shortened.
 from __future__ import annotations
 
 import array as array_module
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from persist._runtime.printing import repr_of
-from persist._trees.paths import PackView, is_array
+from persist._trees.paths import PackView, is_array, is_series
 from persist._wire.base.ml_dtypes import dtype_name, stored_dtype
 from persist.errors import PersistError
 from persist.tree import ABSENT, Global, LazyArray, Record, View
@@ -84,7 +84,7 @@ def _writers(file: File) -> str:
     return ", ".join(printable(f"{key} {value}") for key, value in file.writer.items())
 
 
-def tree_lines(tree: Any, looker: PackView, most: int = _LINES) -> list[str]:
+def tree_lines(tree: object, looker: PackView, most: int = _LINES) -> list[str]:
     """Return the tree as at most ``most`` indented lines, plus one that counts the rest.
 
     The lines are one budget: containers are cut only if the page would overflow, and then the
@@ -113,7 +113,7 @@ class _Node:
         self.size = 1
 
 
-def _nodes(tree: Any, looker: PackView, most: int) -> _Node:
+def _nodes(tree: object, looker: PackView, most: int) -> _Node:
     """Build the nodes of a tree level by level, from a bounded number of values."""
     root, below = _node("", tree, "", looker, {})
     made = [root]
@@ -145,7 +145,7 @@ def _node(
 ) -> tuple[_Node, list[tuple[str, Any]]]:
     seen_as = looker.through(value)
     leaf, steps = looker.look(seen_as)
-    is_held = bool(steps) or is_array(leaf)
+    is_held = bool(steps) or is_array(leaf) or is_series(leaf)
     known = seen.get(id(seen_as)) if is_held and path else None
     rank = 0 if is_array(leaf) or (label.endswith("_") and not label.startswith("_")) else 1
     if known is not None:
@@ -223,7 +223,7 @@ def _shared(
     return list(zip(parts, shares, strict=True)), hidden
 
 
-def _compact(value: Any) -> str | None:
+def _compact(value: object) -> str | None:
     """One line for a list of plain values or of lists of them of one length; else None."""
     if isinstance(value, list | tuple):
         if value and all(_is_scalar(item) or isinstance(item, str | bytes) for item in value):
@@ -254,7 +254,7 @@ def _rows_text(value: Any) -> str | None:
     )
 
 
-def _first(items: list[Any]) -> str:
+def _first(items: list[object]) -> str:
     """The first values, as many as fit into a line."""
     shown: list[str] = []
     for item in items:
@@ -265,7 +265,7 @@ def _first(items: list[Any]) -> str:
     return ", ".join(shown)
 
 
-def _is_scalar(value: Any) -> bool:
+def _is_scalar(value: object) -> bool:
     return value is None or isinstance(value, bool | int | float | complex | np.number)
 
 
@@ -277,7 +277,7 @@ def _headline(value: Any, seen_as: Any, leaf: Any, steps: list[tuple[str, Any]])
         if isinstance(seen_as, Record) and leaf is ABSENT:
             return f"{kind}  (record)" if steps else f"{kind}  (record, empty)"
     if leaf is not ABSENT:
-        text = leaf_text(leaf)
+        text = (_compact(leaf) if is_series(leaf) else None) or leaf_text(leaf)
         return f"{text}  ({kind})" if kind else text
     if kind:
         return kind
@@ -296,7 +296,7 @@ def _short_items(value: Any) -> str:
     return f"{left}{shown}{more}{right}"
 
 
-def _brief(item: Any) -> str:
+def _brief(item: object) -> str:
     """The text of a value in a list; floats have at most six digits."""
     if isinstance(item, float | np.floating) and len(repr(float(item))) > 8:
         return f"{float(item):.6g}"
@@ -317,7 +317,7 @@ def leaf_text(leaf: Any) -> str:
         return f"{type(leaf).__name__} of {len(leaf):,}: {bytes(leaf[:16])!r}...{inner}"
     if isinstance(leaf, str) and len(leaf) > _WIDTH:
         return f"{leaf[:_WIDTH]!r}... ({len(leaf):,} characters)"
-    if isinstance(leaf, list | tuple | dict | set | frozenset):
+    if isinstance(leaf, list | tuple | deque | dict | set | frozenset):
         return _container_text(leaf)
     if isinstance(leaf, slice):  # its parts can be any value, also a very long one
         return f"slice({', '.join(map(leaf_text, (leaf.start, leaf.stop, leaf.step)))})"
@@ -367,6 +367,8 @@ def _container_text(leaf: Any) -> str:
     """The text of a set or an empty container; items that are not scalars are only counted."""
     if not leaf:
         return repr(leaf)
+    if is_series(leaf):
+        return _short_items(leaf)
     kind = type(leaf).__name__
     shown = [
         leaf_text(item) for item in list(leaf)[:6] if isinstance(item, str | int | float | bytes)
@@ -412,7 +414,7 @@ def _values(array: Any) -> np.ndarray[Any, Any] | None:
     return np.asarray(array)
 
 
-def _number_text(item: Any) -> str:
+def _number_text(item: object) -> str:
     """The text of an element; floats have at most six digits."""
     if isinstance(item, np.floating):
         return (
@@ -462,7 +464,7 @@ def size_text(count: int) -> str:
     raise AssertionError("unreachable")
 
 
-def classes_of(tree: Any, looker: PackView, most: int = 100_000) -> Mapping[str, int]:
+def classes_of(tree: object, looker: PackView, most: int = 100_000) -> Mapping[str, int]:
     """Count the records of each class that no pack presents, among at most ``most`` values."""
     counts: Counter[str] = Counter()
     seen: set[int] = set()

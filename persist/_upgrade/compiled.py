@@ -42,7 +42,7 @@ class Odd:
 
     __slots__ = ("done", "value")
 
-    def __init__(self, done: int, value: Any) -> None:
+    def __init__(self, done: int, value: object) -> None:
         self.done = done
         self.value = value
 
@@ -124,7 +124,7 @@ def advance(
     return function
 
 
-def _keep(key: tuple[int, ...], steps: tuple[Migration, ...], function: Any) -> None:
+def _keep(key: tuple[int, ...], steps: tuple[Migration, ...], function: object) -> None:
     if len(_COMPILED) > 10_000:
         _COMPILED.clear()
     _COMPILED[key] = (steps, function)

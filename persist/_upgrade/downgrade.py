@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from persist._envelope import CODEC, FIELDS, INSIDE, Layer, seal, wrap
 from persist._trees.copier import Copier
+from persist._upgrade.losses import lost_by
 from persist._upgrade.state import freeze, state_of
 from persist._upgrade.versions import InstanceUpgrade, plan_instance, run_steps, target_layout
 from persist.errors import MigrationFailedError, PersistError, SchemaError, UnknownSchemaError
@@ -70,8 +71,9 @@ def downgrade_tree(
     versions: Mapping[str, int],
     registry: Registry,
     *,
-    is_bare: bool = False,
+    is_unversioned: bool = False,
     live: Callable[[Any, Callable[[Any], bool]], Any] | None = None,
+    losses: list[str] | None = None,
 ) -> Any:
     """Return a copy of a tree with the records of these schemas as an older version wrote them.
 
@@ -83,13 +85,40 @@ def downgrade_tree(
         tree: in the current layout; it is not changed.
         versions: schema name -> version; applies to subclasses too.
         registry: the registry to use.
-        is_bare: write no versions, and name classes by their import path, for a pickle that older
+        is_unversioned: write no versions, and name classes by their import path, for a pickle that older
             code without persist reads.
         live: replaces instances that steps made by records (`persist._objects.inert.Inert`).
+        losses: the list to which what is lost is added, with the paths; None to leave that out.
 
     Raises:
         SchemaError: as `downgrade_record`, with the path.
     """
+    if losses is not None:
+        reported: list[tuple[str, str]] = []
+        older = _downgraded(tree, versions, registry, False, live, reported)
+        losses += [f"{path or 'the root'}: {text}" for path, text in reported]
+        known = {_place(path, text.partition(": ")[2]) for path, text in reported}
+        for path, text in lost_by(tree, older, registry, live=live):
+            if not any(path == place or path.startswith(f"{place}/") for place in known):
+                losses.append(f"{path or 'the root'}: {text}")
+    return _downgraded(tree, versions, registry, is_unversioned, live, None)
+
+
+def _place(path: str, text: str) -> str:
+    """The path of the field that the loss of a record names."""
+    name = _name_in(text)
+    return f"{path}/{name}" if path else name
+
+
+def _downgraded(
+    tree: Any,
+    versions: Mapping[str, int],
+    registry: Registry,
+    is_unversioned: bool,
+    live: Callable[[Any, Callable[[Any], bool]], Any] | None,
+    reported: list[tuple[str, str]] | None,
+) -> Any:
+    """A downgraded copy; the losses that its steps report themselves are added with their paths."""
     noted: list[tuple[Record, Callable[[], str]]] = []
 
     def note(made: Record, path: Callable[[], str]) -> Record:
@@ -98,7 +127,8 @@ def downgrade_tree(
 
     copier = Copier(note)
     result = copier.copy(tree)
-    downgrade = _Downgrade(registry, None)
+    losses: list[str] = []
+    downgrade = _Downgrade(registry, None if reported is None else losses, is_alone=False)
     todo = noted  # the last is the outermost
     known: dict[str, tuple[Schema | None, dict[str, int]]] = {}
     while todo:
@@ -116,15 +146,18 @@ def downgrade_tree(
             except PersistError as error:
                 where = f"record {record.qualname!r} {at_path(path())}"
                 raise error.at(where=where) from error.__cause__
+            if reported is not None:
+                reported += [(path(), text) for text in losses]
+                losses.clear()
             if made is not record:
                 copier.replace(record, made)
                 copier.adopt(made)
-            if is_bare:
+            if is_unversioned:
                 made.version = None
             for fresh in copier.fresh(made.state):
                 copier.adopt(fresh)
                 todo.append((fresh, path))
-        if is_bare and schema is not None and schema.cls is not None:
+        if is_unversioned and schema is not None and schema.cls is not None:
             record.cls = Global(schema.cls.__module__, schema.cls.__qualname__)
     return copier.mended(result)
 
@@ -148,10 +181,14 @@ class _Downgrade:
     Args:
         registry: the registry to use.
         losses: the list to which losses are added; None to leave them out.
+        is_alone: each step is done and undone, to find what its downgrade does not report itself.
     """
 
-    def __init__(self, registry: Registry, losses: list[str] | None) -> None:
+    def __init__(
+        self, registry: Registry, losses: list[str] | None, *, is_alone: bool = True
+    ) -> None:
         self._registry = registry
+        self._is_alone = is_alone
         self._losses = losses
         self._memo: dict[Any, Any] = {}
         self.path: Callable[[], str] | None = None  # of the record that is downgraded
@@ -161,7 +198,8 @@ class _Downgrade:
         target = target_layout(schema, self._registry)
         version = record.version or schema.version
         case = run_steps(
-            plan_instance(target, state_of(record, schema), self._registry, version=version)
+            plan_instance(target, state_of(record, schema), self._registry, version=version),
+            unknown="keep",
         )
         states: list[tuple[Any, int, Any]] = []
         for part, state in case.states:
@@ -175,10 +213,20 @@ class _Downgrade:
                     state = state.value
                 if isinstance(state, Record) and state is not record:
                     return state
+            if part is target.leaf and case.extra and isinstance(state, dict):
+                state = self._with_extra(state, case.extra, name)
             states.append((part, to, state))
         record.version = wanted.get(schema.name, schema.version)
         record.state = _older_state(states, case)
         return record
+
+    def _with_extra(self, state: dict[Any, Any], extra: dict[Any, Any], name: str) -> Any:
+        """Add the fields that no class declares to an older state that has none of these names."""
+        if self._losses is not None:
+            self._losses += [
+                f"{name}: {one} = {short(value)}" for one, value in extra.items() if one in state
+            ]
+        return {**extra, **state}
 
     def _where(self, record: Record) -> str:
         place = "" if self.path is None else f" {at_path(self.path())}"
@@ -186,7 +234,8 @@ class _Downgrade:
 
     def _step(self, step: Any, state: Any, record: Record) -> tuple[Any, list[str]]:
         """Apply the inverse of a step; return the older state and its losses."""
-        newer = ABSENT if self._losses is None else _copied(state)
+        is_compared = self._losses is not None and self._is_alone
+        newer = _copied(state) if is_compared else ABSENT
         shown = state.copy() if isinstance(state, dict) else state
         try:
             record.state = state
@@ -268,12 +317,17 @@ def _lost_by(
     if not isinstance(newer, dict) or not isinstance(again, dict):
         is_reported = bool(known) or is_alike(newer, again)
         return [] if is_reported else ["what it is beyond the older state"]
-    names = {re.split(r"/| = |: ", text)[0] for text in known}
+    names = {*map(_name_in, known)}
     return [
         f"{name} = {short(shown[name] if isinstance(shown, dict) else value)}"
         for name, value in newer.items()
         if str(name) not in names and (name not in again or not is_alike(value, again[name]))
     ]
+
+
+def _name_in(text: str) -> str:
+    """The name of the field with which the text of a loss begins."""
+    return re.split(r"/| = |: ", text)[0]
 
 
 def _older_state(states: list[tuple[Any, int, Any]], case: InstanceUpgrade) -> Any:
@@ -287,7 +341,7 @@ def _older_state(states: list[tuple[Any, int, Any]], case: InstanceUpgrade) -> A
         if id(part) not in versions:
             names = tuple(field.name for field in part.fields)
             layers.append(Layer(part.schema.name, version, "", INSIDE, names))
-        elif part.kind == FIELDS and isinstance(state, dict):
+        elif part.kind in (FIELDS, INSIDE) and isinstance(state, dict):
             layers.append(Layer(part.schema.name, version, "", FIELDS, tuple(state)))
             state = tuple(state.values())
         else:

@@ -10,6 +10,7 @@ import attrs
 from persist._trees.paths import unknown_path
 from persist._upgrade.versions import VersionPath
 from persist.errors import PersistError
+from persist.registry._declarations import of_releases
 from persist.tree import Record, at_path
 
 __all__ = ["Entry", "Plan", "Rehearsal", "located"]
@@ -30,7 +31,7 @@ class Entry:
         today: the current dotted name of its class, whether the file names the class or its
             schema; for a schema without a class, the name of the schema.
         schema: the name of its schema; None if the class is not known.
-        courses: the version path of each of its classes, base first, its own last.
+        version_paths: the version path of each of its classes, base first, its own last.
         aliases: the aliases that led to the current name, in order.
         problem: why it cannot be upgraded, or None.
         note: a remark for the report.
@@ -41,7 +42,7 @@ class Entry:
     qualname: str
     today: str
     schema: str | None = None
-    courses: tuple[VersionPath, ...] = ()
+    version_paths: tuple[VersionPath, ...] = ()
     aliases: tuple[str, ...] = ()
     problem: PersistError | None = None
     note: str = ""
@@ -56,22 +57,22 @@ class Entry:
     @property
     def found(self) -> int | None:
         """The version of its own class in the file."""
-        return self.courses[-1].found if self.courses else None
+        return self.version_paths[-1].found if self.version_paths else None
 
     @property
     def how(self) -> str:
         """How that version is known."""
-        return self.courses[-1].how if self.courses else ""
+        return self.version_paths[-1].how if self.version_paths else ""
 
     @property
     def to(self) -> int | None:
         """The current version of its own class."""
-        return self.courses[-1].to if self.courses else None
+        return self.version_paths[-1].to if self.version_paths else None
 
     @property
     def steps(self) -> list[str]:
-        """The steps, base classes first: a function with file and line, or the ready-made steps."""
-        return [str(step) for path in self.courses for step in path.steps]
+        """The steps, base classes first, each a function with file and line or the ready-made steps."""
+        return [str(step) for path in self.version_paths for step in path.steps]
 
     def __str__(self) -> str:
         return "\n".join(_lines(self, 1))
@@ -85,12 +86,12 @@ def _lines(entry: Entry, count: int) -> Iterator[str]:
         yield f"    is {entry.today} today ({'; '.join(entry.aliases)})"
     if entry.is_opaque:
         yield f"    opaque: {entry.note or 'the class is not known; it stays a record'}"
-    for path in entry.courses:
-        known = f"version {path.found} ({path.how})"
+    for path in entry.version_paths:
+        known = f"version {path.found} ({path.how}){of_releases(path.found, path.releases)}"
         if not path.steps:
             yield f"    {path.schema}: {known}, as today{_noted(path.note)}"
             continue
-        yield f"    {path.schema}: {known} to {path.to}{_noted(path.note)}"
+        yield f"    {path.schema}: {known} to {path.to}{of_releases(path.to, path.releases)}{_noted(path.note)}"
         for step in path.steps:
             yield f"        {step.start} → {step.to}  {step.text}"
     if entry.note and not entry.is_opaque:
@@ -152,7 +153,7 @@ class Plan:
 
     def __str__(self) -> str:
         head = self.file or "plan"
-        moved = sum(any(path.steps for path in entry.courses) for entry in self.entries)
+        moved = sum(any(path.steps for path in entry.version_paths) for entry in self.entries)
         count = len(self.entries)
         lines = [
             f"{head}: {count} record{'s' * (count != 1)}, {moved} to be upgraded, "
@@ -207,7 +208,7 @@ def _groups(entries: Iterable[Entry]) -> list[tuple[Entry, int]]:
     groups: dict[Any, list[Any]] = {}
     for entry in entries:
         problem = None if entry.problem is None else str(entry.problem.what)
-        courses = tuple((c.schema, c.found, c.how, c.steps) for c in entry.courses)
-        key = (entry.qualname, entry.aliases, courses, problem, entry.note)
+        taken = tuple((c.schema, c.found, c.how, c.steps) for c in entry.version_paths)
+        key = (entry.qualname, entry.aliases, taken, problem, entry.note)
         groups.setdefault(key, [entry, 0])[1] += 1
     return [(entry, count) for entry, count in groups.values()]

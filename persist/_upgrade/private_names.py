@@ -8,7 +8,6 @@ each have a ``__rate``. Here each name is given to the declared class that it sa
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from persist._runtime.lazy_regex import regex
 from persist.schema import demangled
@@ -18,7 +17,7 @@ __all__ = ["has_private_names", "split_private"]
 _MANGLED = regex(r"_[^_].*?__.")
 
 
-def has_private_names(state: dict[Any, Any]) -> bool:
+def has_private_names(state: dict[object, object]) -> bool:
     """Whether any key of a state looks like a private name as Python mangles it."""
     return any(
         type(name) is str and name[:1] == "_" and _MANGLED.match(name) is not None for name in state
@@ -26,8 +25,8 @@ def has_private_names(state: dict[Any, Any]) -> bool:
 
 
 def split_private(
-    state: dict[Any, Any], owners: Iterable[tuple[str, set[str], set[str]]]
-) -> tuple[dict[Any, Any], dict[str, dict[str, Any]]]:
+    state: dict[object, object], owners: Iterable[tuple[str, set[str], set[str]]]
+) -> tuple[dict[object, object], dict[str, dict[str, object]]]:
     """Take the private names of the declared classes out of a state.
 
     Args:
@@ -39,8 +38,8 @@ def split_private(
         What is left, and for each schema its private fields, named as in the class's body.
     """
     listed = [(schema, {name.lstrip("_") for name in names}, own) for schema, names, own in owners]
-    rest: dict[Any, Any] = {}
-    private: dict[str, dict[str, Any]] = {}
+    rest: dict[object, object] = {}
+    private: dict[str, dict[str, object]] = {}
     for name, item in state.items():
         best = None
         if type(name) is str and name[:1] == "_" and name[:2] != "__":

@@ -23,14 +23,14 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from persist._envelope import FIELDS, ITEMS, Layer, unwrap
 from persist._layouts import checks
-from persist._layouts.checks import WrittenLayout
+from persist._layouts.checks import Written
 from persist._trees import numpy_random
 from persist._trees.copier import Copier, has_no_arrays, is_holder
 from persist._upgrade import compiled
@@ -41,13 +41,14 @@ from persist._upgrade.versions import (
     TargetLayout,
     VersionPath,
     failed,
-    keys_that_tell,
     plan_instance,
     read_lazy,
     run_steps,
+    stamped_entries,
     target_layout,
 )  # fmt: skip
 from persist.errors import (
+    FutureVersionError,
     MigrationFailedError,
     PersistError,
     SchemaError,
@@ -77,7 +78,7 @@ def upgrade(
     names: str = "",
     read: bool = False,
     layout: str | None = None,
-    written: Mapping[str, WrittenLayout] | None = None,
+    written: Written | None = None,
 ) -> tuple[Any, Plan]:
     """Return a copy of an inert tree with the current names and versions.
 
@@ -101,7 +102,8 @@ def upgrade(
         read: read every `LazyArray` first, so that steps see arrays, wherever they look.
         layout: the treatment of a state with the current version and another layout: "error",
             "warn" or "ignore"; None leaves it to the registry.
-        written: the layouts that the file states for all its records at once, if not the current.
+        written: the layouts and releases that the file states for all its records at once, if not the
+            current.
 
     Returns:
         The upgraded tree, and what was done to each record.
@@ -146,10 +148,11 @@ class _TreeUpgrade:
         names: str = "",
         read: bool = False,
         layout: str | None = None,
-        written: Mapping[str, WrittenLayout] | None = None,
+        written: Written | None = None,
     ) -> None:
         self.layout = layout
-        self._written = dict(written or {})
+        self._written = dict(written.layouts) if written is not None else {}
+        self._releases = dict(written.releases) if written is not None else {}
         self.registry = registry
         self._see = see
         self._live = live
@@ -180,7 +183,7 @@ class _TreeUpgrade:
     def _only_looks(self) -> bool:
         return self.dry and not self.is_rehearsal
 
-    def upgrade(self, tree: Any) -> Any:
+    def upgrade(self, tree: object) -> Any:
         try:
             result = self._copier.copy(tree)
         except PersistError as error:
@@ -273,6 +276,11 @@ class _TreeUpgrade:
             return self._upgraded(record, named, entry, path)
         except PersistError as error:
             error.at(file=self._file, where=located(named.qualname, path()))
+            release = self._releases.get(entry.schema or "")
+            if isinstance(error, FutureVersionError) and release is not None:
+                error.what = (
+                    f"{error.what.rstrip('.')}; {release.package} {release.release} wrote it."
+                )
             if not self.dry:
                 entry.problem = error
                 raise
@@ -305,6 +313,7 @@ class _TreeUpgrade:
         if known.schema is None or known.target is None:
             return self._without_schema(record, named, known, entry, path)
         entry.schema = known.schema.name
+        entry.note = entry.note or self._release_note(known.schema)
         if record.version is None or record.version < known.schema.version:
             self._copier.show_old()  # stamps and steps may look at the records that it refers to
         upgraded = self._upgrade_compiled(record, named, known, entry, path)
@@ -321,7 +330,7 @@ class _TreeUpgrade:
             version=record.version,
             owners=lambda: self._owners(named, known),
         )
-        entry.courses = tuple(case.courses)
+        entry.version_paths = tuple(case.version_paths)
         self._refuse_guess(case)
         note = self._layout_note(record, known.schema, case)
         entry.note = entry.note or note
@@ -368,6 +377,19 @@ class _TreeUpgrade:
             record.maker = self._moved(record.maker)
         self._note(entry, record, path)
         return record
+
+    def _release_note(self, schema: Schema) -> str:
+        """A note about the release that wrote the file, if it is newer or of another major release.
+
+        Raises:
+            ReleaseError: it is not accepted.
+        """
+        release = self._releases.get(schema.name)
+        if release is None:
+            return ""
+        if not release.is_accepted:
+            raise release.error()
+        return release.note
 
     def _layout_note(self, record: Record, schema: Schema, case: InstanceUpgrade) -> str:
         """A note about a layout that is not the current one, if that is not an error."""
@@ -419,7 +441,7 @@ class _TreeUpgrade:
         if written is None:
             return ABSENT
         before, is_stamped = record.state, record.version is None and how != "envelope"
-        entry.courses = paths
+        entry.version_paths = paths
         self._note(entry, record, path)
         is_plain = has_no_arrays(state.values())
         if not is_plain:
@@ -436,7 +458,7 @@ class _TreeUpgrade:
         assert known.target is not None
         case = plan_instance(known.target, before, self.registry, version=version)
         if is_stamped:
-            case.stamp_keys = keys_that_tell(known.target, self.registry)
+            case.stamps = stamped_entries(before, known.target, self.registry)
         piece = case.pieces[0]
         piece.value, piece.done = given, len(steps)
         if isinstance(given, compiled.Odd):
@@ -492,7 +514,10 @@ class _TreeUpgrade:
             steps = self.registry.path(schema.name, version, schema.version)
         except SchemaError:  # the general path reports it, with the place
             return ()
-        return (VersionPath(schema.name, version, how, schema.version, tuple(steps)),)
+        releases = self.registry.releases(schema.name)
+        return (
+            VersionPath(schema.name, version, how, schema.version, tuple(steps), releases=releases),
+        )
 
     def _owners(self, named: Global, known: _ClassInfo) -> set[str]:
         names = {named.qualname, *self.registry.old_names(known.today.qualname)}
@@ -501,7 +526,7 @@ class _TreeUpgrade:
     def _refuse_guess(self, case: InstanceUpgrade) -> None:
         if not self.strict:
             return
-        for path in case.courses:
+        for path in case.version_paths:
             if path.how.startswith("unstamped") and path.to > 1:
                 raise SchemaError(
                     f"the version of its state of {path.schema!r} is not known.",
@@ -553,11 +578,11 @@ class _TreeUpgrade:
                     self._take_in(getattr(record, name), path)
         return record
 
-    def _inert(self, value: Any) -> Any:
+    def _inert(self, value: object) -> Any:
         """The result of a step, with live instances replaced by records."""
         return value if self._live is None else self._live(value, self._copier.is_own)
 
-    def _instead(self, record: Record, value: Any, path: Callable[[], str]) -> Any:
+    def _instead(self, record: Record, value: object, path: Callable[[], str]) -> Any:
         """The value by which a migration replaced a record, itself upgraded."""
         value = self._inert(value)
         if isinstance(value, Record) and value is not record:
@@ -567,7 +592,7 @@ class _TreeUpgrade:
             self._take_in(value, path)
         return value
 
-    def _swapped(self, value: Any) -> Any:
+    def _swapped(self, value: object) -> Any:
         found = self._copier.replaced(value)
         return value if found is None else found
 
@@ -739,7 +764,7 @@ def plan(
     file: str | None = None,
     see: Callable[[Record], Any] | None = None,
     layout: str | None = None,
-    written: Mapping[str, WrittenLayout] | None = None,
+    written: Written | None = None,
 ) -> Plan:
     """Return what `upgrade` would do to each record, and why, without doing anything.
 
@@ -756,7 +781,7 @@ def plan(
 
 
 def rehearse(
-    tree: Any,
+    tree: object,
     registry: Registry | None = None,
     *,
     file: str | None = None,
@@ -766,7 +791,7 @@ def rehearse(
     live: Callable[[Any, Callable[[Any], bool]], Any] | None = None,
     read: bool = False,
     layout: str | None = None,
-    written: Mapping[str, WrittenLayout] | None = None,
+    written: Written | None = None,
 ) -> tuple[Any, Rehearsal]:
     """Upgrade a copy of a tree as `upgrade` does, and continue after errors.
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from persist._envelope import CODEC, FIELDS, INSIDE, Layer, seal, wrap
+from persist._torch_modules.classes import MODULE
 from persist._trees.copier import arrays_in, has_no_arrays
 from persist._upgrade.versions import InstanceUpgrade, TargetLayout
 from persist.schema import Schema
@@ -21,6 +22,10 @@ def state_of(record: Record, schema: Schema | None = None) -> Any:
     A class whose pickles pass everything to a function (``__reduce__``, ``__getinitargs__``) has no
     separate state; then the tuple of arguments is its state. ABSENT if there is neither.
     """
+    if schema is not None and schema.cls is not None and MODULE in vars(schema.cls):
+        from persist._torch_modules.states import normal_state
+
+        record.state = normal_state(record.state)
     if record.state is not ABSENT or not record.args:
         return record.state
     if record.kind not in ("reduce", "inst", "obj"):
@@ -69,7 +74,7 @@ def today_state(case: InstanceUpgrade) -> Any:
     names: list[Any] = []
     for part in target.parts:
         found = next((state for own, state in case.states if own is part), ABSENT)
-        if part.kind == FIELDS and found is not ABSENT:
+        if part.kind in (FIELDS, INSIDE) and found is not ABSENT:
             fields = {**found, **(case.extra if part is target.leaf else {})}
             names.append(tuple(fields))
             values.append(tuple(fields.values()))
@@ -87,9 +92,12 @@ def _header(target: TargetLayout, names: tuple[Any, ...]) -> tuple[Any, ...]:
         layers = []
         for part, own in zip(target.parts, names, strict=True):
             schema = part.schema
-            if part.kind == INSIDE:
+            kind = part.kind
+            if kind == INSIDE and own is not None:
+                kind = FIELDS  # the private fields of a base
+            elif kind == INSIDE:
                 own = tuple(field.name for field in part.fields)
-            layers.append(Layer(schema.name, schema.version, schema.fingerprint, part.kind, own))
+            layers.append(Layer(schema.name, schema.version, schema.fingerprint, kind, own))
         header = target.headers[names] = seal(layers)
     return header
 
@@ -118,7 +126,7 @@ def roots_of(frozen: dict[int, Any]) -> set[int]:
     return {id(one) for array in frozen.values() for one in (array, array.base)}
 
 
-def thaw(value: Any, roots: set[int]) -> None:
+def thaw(value: object, roots: set[int]) -> None:
     """Make the views writable that steps took of frozen arrays.
 
     A view inherits the read-only flag of its base, and keeps it when the base is released.

@@ -4,13 +4,18 @@ The states of the classes of an MRO are upgraded base first. If a file states wh
 field (an envelope), the steps of a class get its own fields only. Otherwise (an unversioned state, a
 base under the codec of a subclass) all fields are in one dict: the steps of a class get those that no
 other class owns now. A field that they read and do not return is removed; one that they never read is
-kept (`_Watched` records the reads).
+kept (`_Watched` records the reads). A field of a class without steps is found by its name, but not listed:
+it may have moved there since the step was written.
+
+A class of the MRO without a state in a file that states versions came later than the file: all fields
+belonged to the instance's own class, whose steps come first; then those of the new class, from the
+version that its stamps find, else from 1.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -31,11 +36,13 @@ from persist._upgrade.private_names import has_private_names, split_private
 from persist.errors import (
     FutureVersionError,
     MigrationFailedError,
+    MissingMigrationError,
     PersistError,
     SchemaError,
 )
 from persist.ops import Instead
 from persist.registry import Migration, Registry
+from persist.registry._declarations import of_releases
 from persist.schema import Field, Layout, Schema, demangled, mangled
 from persist.tree import ABSENT, LazyArray, Record, is_slots_pair
 
@@ -44,10 +51,11 @@ __all__ = [
     "TargetLayout",
     "VersionPath",
     "failed",
-    "keys_that_tell",
+    "plain_state",
     "plan_instance",
     "read_lazy",
     "run_steps",
+    "stamped_entries",
     "target_layout",
 ]  # fmt: skip
 
@@ -65,6 +73,7 @@ class VersionPath:
         to: the current version.
         steps: the migrations, in order.
         note: a remark for the report.
+        releases: version -> the releases that write it, where they are declared.
     """
 
     schema: str
@@ -73,6 +82,7 @@ class VersionPath:
     to: int
     steps: tuple[Migration, ...] = ()
     note: str = ""
+    releases: Mapping[int, str] = attrs.field(factory=dict, repr=False)
 
     def __str__(self) -> str:
         text = " → ".join(map(str, (self.found, *(step.to for step in self.steps))))
@@ -89,6 +99,7 @@ class TargetPart:
     kind: str
     fields: tuple[Field, ...] = ()
     transients: tuple[Field, ...] = ()
+    owns_private: bool = False  # see `Layout.private_owners`
 
     @property
     def names(self) -> set[str]:
@@ -134,8 +145,10 @@ def target_layout(schema: Schema, registry: Registry) -> TargetLayout:
         dropped = frozenset(field.name for field in part.transients)
         return TargetLayout([part], None, schema.fields is None, dropped)
     layout = registry.layout(schema.cls)
+    owners = layout.private_owners
     parts = [
-        TargetPart(part.schema, part.kind, part.fields, part.transients) for part in layout.parts
+        TargetPart(part.schema, part.kind, part.fields, part.transients, part in owners)
+        for part in layout.parts
     ]
     dropped = frozenset(
         {field.name for part in layout.parts for field in part.transients} | layout.resources.keys()
@@ -156,10 +169,11 @@ class _StatePart:
     schema: Schema | None = None
     part: TargetPart | None = None
     note: str = ""
-    course: VersionPath | None = None
+    version_path: VersionPath | None = None
     fingerprint: str = ""
     done: int = 0  # steps that compiled code has done already
     private: dict[str, Any] = attrs.field(factory=dict)  # of a base, out of an unversioned state
+    raw: Any = ABSENT  # for a codec: the state as it is in the file, if steps see it otherwise
     hides: frozenset[str] = frozenset()  # private fields that no base's stamps and steps see
 
     @property
@@ -169,7 +183,7 @@ class _StatePart:
         return (
             bool(fingerprint)
             and fingerprint == self.fingerprint
-            and not (self.course is not None and self.course.steps)
+            and not (self.version_path is not None and self.version_path.steps)
         )
 
 
@@ -179,24 +193,26 @@ class InstanceUpgrade:
 
     Attributes:
         target: the layout to which it is upgraded.
-        courses: the version paths of its classes, base first.
+        version_paths: the version paths of its classes, base first.
         states: (part, state) of each part that has a state: a dict of fields, or a codec's state.
         extra: undeclared fields that are kept on request.
         unknown: names of undeclared fields.
         items: the members of a set subclass.
         instead: the value by which a migration replaced the instance, or ABSENT.
-        stamp_keys: names of the entries that stamps read, which may be left out without a warning.
+        added: classes that the file has no state of; their fields are in that of the leaf.
+        stamps: the entries that stamps read: they are no fields, and are left out without a warning.
     """
 
     target: TargetLayout
-    courses: list[VersionPath] = attrs.field(factory=list)
+    version_paths: list[VersionPath] = attrs.field(factory=list)
     states: list[tuple[TargetPart, Any]] = attrs.field(factory=list)
     extra: dict[Any, Any] = attrs.field(factory=dict)
     unknown: list[str] = attrs.field(factory=list)
     items: list[Any] | None = None
     instead: Any = ABSENT
     pieces: list[_StatePart] = attrs.field(factory=list)
-    stamp_keys: frozenset[str] = frozenset()
+    added: list[_StatePart] = attrs.field(factory=list)
+    stamps: dict[Any, Any] = attrs.field(factory=dict)
     registry: Registry | None = attrs.field(default=None, repr=False)
 
     def replaces(self, result: Any) -> bool:
@@ -210,11 +226,11 @@ class InstanceUpgrade:
     @property
     def is_migrated(self) -> bool:
         """True if there are steps."""
-        return any(course.steps for course in self.courses)
+        return any(path.steps for path in self.version_paths)
 
     def migrated(self, schema: str) -> bool:
         """True if there are steps of this schema."""
-        return any(course.steps for course in self.courses if course.schema == schema)
+        return any(path.steps for path in self.version_paths if path.schema == schema)
 
 
 def plan_instance(
@@ -252,28 +268,73 @@ def plan_instance(
     else:
         case.pieces = _bare(target, state, registry, version, owners)
         if version is None:
-            case.stamp_keys = keys_that_tell(target, registry)
-    for piece in case.pieces:
+            case.stamps = stamped_entries(case.pieces[-1].value, target, registry)
+    if envelope is not None or version is not None:
+        case.added = _added(case, registry)
+    for piece in (*case.pieces, *case.added):
         if piece.schema is not None:
-            piece.course = _course(piece, registry)
-            case.courses.append(piece.course)
+            piece.version_path = _version_path(piece, registry)
+            case.version_paths.append(piece.version_path)
     return case
 
 
-def keys_that_tell(target: TargetLayout, registry: Registry) -> frozenset[str]:
+def _added(case: InstanceUpgrade, registry: Registry) -> list[_StatePart]:
+    """The classes with steps, and with fields, of which a file that states versions has no state.
+
+    Such a class was a base of none when the file was written, or not declared. A record that is made
+    by hand cannot state the versions of bases: one of the current version has the current fields.
+    """
+    known = {piece.name for piece in case.pieces}
+    added = []
+    for part in case.target.parts:
+        schema = part.schema
+        if schema.name in known or part.kind != FIELDS or schema.version == 1:
+            continue
+        piece = _StatePart(schema.name, 1, "", INSIDE, None, (), schema, part)
+        owner = _owner_of(piece, case.pieces)
+        if owner is None or not isinstance(owner.value, dict):
+            continue
+        piece.version, piece.how = registry.stamp_of(schema.name, owner.value)
+        if piece.how.startswith("unstamped"):
+            piece.how = "new since the file = 1"
+            is_by_hand = owner.how == "record" and owner.version == case.target.leaf.schema.version
+            if is_by_hand and all(field.name in owner.value for field in part.fields):
+                continue
+            try:
+                registry.path(schema.name, 1, schema.version)
+            except MissingMigrationError:
+                continue
+        added.append(piece)
+    return added
+
+
+def _owner_of(added: _StatePart, pieces: list[_StatePart]) -> _StatePart | None:
+    """The piece that had the fields of a class that came later: of its nearest subclass in the file."""
+    base = None if added.schema is None else added.schema.cls
+    for piece in pieces:
+        cls = None if piece.schema is None else piece.schema.cls
+        if piece.kind == FIELDS and cls is not None and base is not None and issubclass(cls, base):
+            return piece
+    return None
+
+
+def stamped_entries(state: Any, target: TargetLayout, registry: Registry) -> dict[Any, Any]:
     """Return the entries of a state from which stamps find its version."""
+    if not isinstance(state, dict):
+        return {}
     stamps = [stamp for part in target.parts for stamp in registry.stamps(part.schema.name)]
-    return frozenset(stamp.key for stamp in stamps if stamp.key is not None)
+    keys = {stamp.key for stamp in stamps if stamp.key is not None}
+    return {key: state[key] for key in keys if key in state}
 
 
-def _course(piece: _StatePart, registry: Registry) -> VersionPath:
+def _version_path(piece: _StatePart, registry: Registry) -> VersionPath:
     schema = piece.schema
     assert schema is not None
     if piece.version > schema.version:
         where = f", which {schema.qualname} is" if schema.qualname != schema.name else ""
         raise FutureVersionError(
             f"its state has version {piece.version} of {schema.name!r}, and this program knows "
-            f"version {schema.version}.",
+            f"version {schema.version}{of_releases(schema.version, registry.releases(schema.name))}.",
             remedy=f"A newer program wrote it ({piece.how}): install the release that declares "
             f"version {piece.version} of {schema.name!r}{where}, or write the file there with "
             f"versions={{{schema.name!r}: {schema.version}}}.",
@@ -291,7 +352,8 @@ def _course(piece: _StatePart, registry: Registry) -> VersionPath:
     if not note and has_both and piece.version == schema.version:
         is_other = piece.fingerprint != schema.fingerprint
         note = "other fields than the class declares today under the same version" * is_other
-    return VersionPath(schema.name, piece.version, piece.how, schema.version, steps, note)
+    releases = registry.releases(schema.name)
+    return VersionPath(schema.name, piece.version, piece.how, schema.version, steps, note, releases)
 
 
 # What a file says.
@@ -323,9 +385,31 @@ def _enveloped(envelope: Envelope, target: TargetLayout, registry: Registry) -> 
     for piece in own:
         piece.part = parts.get(piece.name)
         piece.schema = piece.part.schema if piece.part else registry.schema_for(piece.name)
+        if piece.part is not None and piece.part.owns_private and piece.kind == FIELDS:
+            piece.kind, piece.value, piece.private = INSIDE, None, piece.value
         if piece.kind == INSIDE and not _heir_has_dict(own, piece):
             piece.note = "inside the state of a subclass"
+    _give_private(own, target, registry)
     return pieces
+
+
+def _give_private(pieces: list[_StatePart], target: TargetLayout, registry: Registry) -> None:
+    """Give private fields of bases, which the state of the instance's own class has, to the bases."""
+    leaf = pieces[-1] if pieces else None
+    bases = {
+        piece.name: piece for piece in pieces if piece.part is not None and piece.part.owns_private
+    }
+    if (
+        leaf is None
+        or not bases
+        or type(leaf.value) is not dict
+        or not has_private_names(leaf.value)
+    ):
+        return
+    owners = [one for one in _private_owners(target, registry, tuple) if one[0] in bases]
+    leaf.value, private = split_private(leaf.value, owners)
+    for name, fields in private.items():
+        bases[name].private = {**fields, **bases[name].private}
 
 
 def _refuse_other(
@@ -382,15 +466,19 @@ def _bare(
     version: int | None,
     owners: Callable[[], Iterable[str]],
 ) -> list[_StatePart]:
-    """The pieces of a state that does not state the owners of fields: all are in that of the leaf."""
+    """The pieces of a state that does not state the owners of fields: all are in that of the leaf.
+
+    Of a state with a version it is the only piece (see `_added`), but for bases under a codec.
+    """
     has_codec = any(part.kind == CODEC for part in target.parts)
-    value = _plain_state(state, has_codec)
+    value = plain_state(state, has_codec)
     private: dict[str, dict[str, Any]] = {}
     hidden: set[str] = (
         set()
     )  # private fields of the instance's own class: no base's stamp sees them
     if isinstance(value, dict) and has_private_names(value):
-        if version is None and all(part.kind == FIELDS for part in target.parts):
+        has_fields = all(part.kind == FIELDS or part.owns_private for part in target.parts)
+        if version is None and has_fields:
             value, private = split_private(value, _private_owners(target, registry, owners))
             leaf = private.pop(target.leaf.schema.name, {})
             value.update(leaf)
@@ -401,6 +489,8 @@ def _bare(
     pieces = []
     for part in target.parts:
         is_leaf = part is target.leaf
+        if version is not None and not is_leaf and part.kind == FIELDS:
+            continue
         if version is not None:
             found, how = (version if is_leaf else part.schema.version), "record"
         else:
@@ -423,6 +513,7 @@ def _bare(
                 part,
                 note,
                 private=private.get(part.schema.name, {}),
+                raw=state if has_codec and value is not state else ABSENT,
                 hides=frozenset(hidden if is_leaf else ()),
             )
         )
@@ -444,14 +535,24 @@ def _private_owners(
     return listed
 
 
-def _plain_state(state: Any, has_codec: bool) -> Any:
-    if has_codec:
-        return None if state is ABSENT else state
-    if state is ABSENT or state is None:
-        return {}
-    if is_slots_pair(state):
+def plain_state(state: Any, has_codec: bool = False) -> Any:
+    """Return an unversioned state as stamps and steps see it: pickle's pair of dict and slots as one dict.
+
+    Args:
+        state: as it is in the file; ABSENT for none.
+        has_codec: whether a class of today has a codec. For it no state is not an empty one; and a pair of
+            two dicts may be what its ``__getstate__`` gave, so that only a pair with None is merged.
+    """
+    if is_slots_pair(state) and not (has_codec and not _is_of_slots(state)):
         return {**(state[0] or {}), **(state[1] or {})}
+    if state is ABSENT or state is None:
+        return None if has_codec else {}
     return state
+
+
+def _is_of_slots(state: tuple[Any, Any]) -> bool:
+    first, second = state
+    return first is None and all(type(name) is str and name.isidentifier() for name in second)
 
 
 # Doing it.
@@ -461,7 +562,7 @@ def run_steps(
     case: InstanceUpgrade,
     *,
     record: Record | None = None,
-    memo: dict[Any, Any] | None = None,
+    memo: dict[object, object] | None = None,
     unknown: str = "warn",
 ) -> InstanceUpgrade:
     """Do the steps of a case that was surveyed, and sort the fields to their classes.
@@ -482,7 +583,7 @@ def run_steps(
     for piece in pieces:
         if piece.kind == INSIDE:
             subclass = _heir_of(pieces, piece)
-            if subclass is not None and piece.course is not None and piece.course.steps:
+            if subclass is not None and piece.version_path is not None and piece.version_path.steps:
                 subclass.value = _run_shared(piece, subclass.value, pieces, memo)
             continue
         if piece.part is None and piece is not pieces[-1]:
@@ -493,8 +594,8 @@ def run_steps(
         if (
             inside
             and isinstance(piece.value, dict)
-            and piece.course is not None
-            and piece.course.steps
+            and piece.version_path is not None
+            and piece.version_path.steps
         ):
             result = _run_shared(piece, piece.value, pieces, memo, record, case)
         else:
@@ -503,6 +604,10 @@ def run_steps(
             case.instead = result.value if isinstance(result, Instead) else result
             return case
         piece.value = result
+    for piece in case.added:
+        owner = _owner_of(piece, pieces)
+        assert owner is not None
+        owner.value = _run_shared(piece, owner.value, [*case.added, *pieces], memo)
     _sort(case, unknown)
     return case
 
@@ -511,7 +616,7 @@ def _run(
     piece: _StatePart, record: Record | None, memo: dict[Any, Any], case: InstanceUpgrade
 ) -> Any:
     state = piece.value
-    steps = () if piece.course is None else piece.course.steps
+    steps = () if piece.version_path is None else piece.version_path.steps
     if not steps:
         return state
     if not piece.done and type(state) is dict:
@@ -558,7 +663,7 @@ def _looked_at(step: Migration, result: Any, record: Record | None) -> Any:
     return result
 
 
-def failed(step: Migration, state: Any, error: Exception) -> MigrationFailedError:
+def failed(step: Migration, state: object, error: Exception) -> MigrationFailedError:
     """Return the error for a step that raised."""
     return MigrationFailedError(
         f"the step {step} failed: {_said(error)}.",
@@ -603,11 +708,23 @@ def read_lazy(state: Any) -> Any:
 
 
 class _Watched(dict[Any, Any]):
-    """A dict that records which of its items were read, for a state that several classes share."""
+    """A dict that records which of its items were read, for a state that several classes share.
 
-    def __init__(self, items: dict[Any, Any]) -> None:
+    Args:
+        items: the fields that are listed.
+        moved: fields that are found by their names, but not listed; those that a step takes out go.
+    """
+
+    def __init__(self, items: dict[Any, Any], moved: dict[Any, Any]) -> None:
         super().__init__(items)
         self.seen: set[Any] = set()
+        self._moved = moved
+
+    def __contains__(self, key: Any) -> bool:
+        return super().__contains__(key) or key in self._moved
+
+    def __missing__(self, key: Any) -> Any:
+        return self._moved[key]
 
     def _all(self) -> None:
         self.seen.update(super().keys())
@@ -618,14 +735,22 @@ class _Watched(dict[Any, Any]):
 
     def __delitem__(self, key: Any) -> None:
         self.seen.add(key)
-        super().__delitem__(key)
+        if self._is_moved(key):
+            del self._moved[key]
+        else:
+            super().__delitem__(key)
+
+    def _is_moved(self, key: Any) -> bool:
+        return key in self._moved and not super().__contains__(key)
 
     def get(self, key: Any, default: Any = None) -> Any:
         self.seen.add(key)
-        return super().get(key, default)
+        return self._moved[key] if self._is_moved(key) else super().get(key, default)
 
-    def pop(self, key: Any, *default: Any) -> Any:
+    def pop(self, key: object, *default: object) -> Any:
         self.seen.add(key)
+        if self._is_moved(key):
+            return self._moved.pop(key)
         return super().pop(key, *default)
 
     def __iter__(self) -> Iterator[Any]:
@@ -660,6 +785,56 @@ def _run_shared(
     """Run the steps of one class on its share of a dict that several classes share."""
     if not isinstance(whole, dict):
         return whole
+    mine, rest = _shares(piece, whole, pieces)
+    moved = {name: rest[name] for name in _reached(piece, pieces) if name in rest}
+    reach = frozenset(moved)
+    is_leaf = piece is pieces[-1]
+    assert piece.version_path is not None
+    for step in piece.version_path.steps:
+        if not isinstance(mine, dict):
+            mine = _step(step, mine, record, memo)
+            continue
+        watched = _Watched(mine, moved)
+        try:
+            result = _step(step, watched, record, memo)
+        except MigrationFailedError as error:
+            out_of_sight = [name for name in rest if name not in reach]
+            error.remedy += _hidden_text(out_of_sight, piece, pieces)
+            raise
+        if case.replaces(result) if case is not None else isinstance(result, Instead | Record):
+            if is_leaf:
+                return result
+            raise SchemaError(
+                f"the step {step} of a base class replaces the whole instance.",
+                remedy="Only the steps of the instance's own class can.",
+                schema=step.schema,
+            )
+        if isinstance(result, dict):
+            kept = {name: item for name, item in mine.items() if name not in watched.seen}
+            given = dict(dict.items(result))
+            mine = {**{name: kept[name] for name in kept if name not in given}, **given}
+        elif is_leaf and not rest:
+            mine = result
+        else:
+            raise MigrationFailedError(
+                f"the step {step} returns a {type(result).__name__}.",
+                remedy="The state is shared with its base classes: return a dict of fields.",
+                schema=step.schema,
+                step=(step.start, step.to),
+            )
+    for name in reach - moved.keys():
+        rest.pop(name, None)  # a step took it out
+    if piece.private and isinstance(mine, dict):
+        piece.private = {
+            name: mine.pop(name) for name in list(mine) if name in piece.private or name in rest
+        }
+    return {**rest, **mine} if isinstance(mine, dict) else mine
+
+
+def _shares(
+    piece: _StatePart, whole: dict[Any, Any], pieces: list[_StatePart]
+) -> tuple[Any, dict[Any, Any]]:
+    """The fields that the steps of one class see of a shared dict, and the rest."""
     hidden = {
         name
         for other in pieces
@@ -671,43 +846,33 @@ def _run_shared(
     if piece is not pieces[-1]:
         hidden |= pieces[-1].hides
     rest = {name: item for name, item in whole.items() if name in hidden}
-    mine: Any = {name: item for name, item in whole.items() if name not in hidden}
+    mine = {name: item for name, item in whole.items() if name not in hidden}
     for name in piece.private.keys() & mine.keys():
         rest[name] = mine.pop(name)  # a private field of the same name, of the instance's own class
     mine.update(piece.private)
-    assert piece.course is not None
-    for step in piece.course.steps:
-        if not isinstance(mine, dict):
-            mine = _step(step, mine, record, memo)
-            continue
-        watched = _Watched(mine)
-        result = _step(step, watched, record, memo)
-        if case.replaces(result) if case is not None else isinstance(result, Instead | Record):
-            if piece is not pieces[-1]:
-                raise SchemaError(
-                    f"the step {step} of a base class replaces the whole instance.",
-                    remedy="Only the steps of the instance's own class can.",
-                    schema=step.schema,
+    return mine, rest
+
+
+def _reached(piece: _StatePart, pieces: list[_StatePart]) -> Iterator[str]:
+    """The fields of other classes that the steps of one find by name: of classes without steps."""
+    for other in pieces:
+        is_done = other.version_path is None or not other.version_path.steps
+        if other is not piece and other.part is not None and is_done:
+            yield from (name for name in other.part.names if name not in pieces[-1].hides)
+
+
+def _hidden_text(names: list[Any], piece: _StatePart, pieces: list[_StatePart]) -> str:
+    """What to do about fields that the steps of a class do not find, since another has them now."""
+    for other in pieces:
+        if other is not piece and other.part is not None and other.version_path is not None:
+            own = [str(name) for name in names if name in other.part.names]
+            if own and other.version_path.steps:
+                return (
+                    f" {', '.join(own)} belong to {other.name!r} today, whose steps get them first, as the "
+                    f"file has them: convert them there, with persist.migration({other.name!r}, "
+                    f"{other.version_path.found}, ...), and not in the steps of {piece.name!r}."
                 )
-            return result
-        if not isinstance(result, dict):
-            if piece is pieces[-1] and not rest:
-                mine = result
-                continue
-            raise MigrationFailedError(
-                f"the step {step} returns a {type(result).__name__}.",
-                remedy="The state is shared with its base classes: return a dict of fields.",
-                schema=step.schema,
-                step=(step.start, step.to),
-            )
-        kept = {name: item for name, item in mine.items() if name not in watched.seen}
-        given = dict(dict.items(result))
-        mine = {**{name: kept[name] for name in kept if name not in given}, **given}
-    if piece.private and isinstance(mine, dict):
-        piece.private = {
-            name: mine.pop(name) for name in list(mine) if name in piece.private or name in rest
-        }
-    return {**rest, **mine} if isinstance(mine, dict) else mine
+    return ""
 
 
 def _join(piece: _StatePart, leaf: _StatePart) -> None:
@@ -731,10 +896,12 @@ def _sort(case: InstanceUpgrade, unknown: str) -> None:
     found: list[tuple[TargetPart, dict[Any, Any]]] = []
     for part in target.parts:
         if part.kind == INSIDE:
+            if part.owns_private and private.get(part.schema.name):
+                case.states.append((part, private[part.schema.name]))
             continue
         piece = own.get(part.schema.name)
         if part.kind == CODEC:
-            case.states.append((part, None if piece is None else piece.value))
+            case.states.append((part, None if piece is None else _of_codec(piece, case)))
             continue
         value = {} if piece is None else _named(piece.value, part, case)
         names = part.names
@@ -758,7 +925,7 @@ def _sort(case: InstanceUpgrade, unknown: str) -> None:
         for field in part.transients:
             fields.pop(field.name, None)
         if part is target.leaf and target.is_open:
-            fields.update({name: item for name, item in left.items() if name not in target.dropped})
+            fields.update(_beyond(left, case))
             left = {}
         if part.schema.cls is None:  # no instance is built later, so set defaults now
             for field in part.fields:
@@ -766,9 +933,7 @@ def _sort(case: InstanceUpgrade, unknown: str) -> None:
                     fields[field.name] = field.fresh(fields)
         case.states.append((part, fields))
     _refuse_missing(case, found, [str(name) for name in left if name not in target.dropped])
-    case.unknown = [
-        str(name) for name in left if name not in target.dropped and name not in case.stamp_keys
-    ]
+    case.unknown = list(map(str, _beyond(left, case)))
     if case.unknown and unknown == "error":
         raise SchemaError(
             f"its state has fields that {target.leaf.schema.name!r} does not declare: "
@@ -778,10 +943,33 @@ def _sort(case: InstanceUpgrade, unknown: str) -> None:
             fields=case.unknown,
         )
     if unknown == "keep":
-        case.extra = {name: item for name, item in left.items() if name not in target.dropped}
+        case.extra = _beyond(left, case)
 
 
-def _named(value: Any, part: TargetPart, case: InstanceUpgrade) -> dict[Any, Any]:
+def _beyond(left: dict[Any, Any], case: InstanceUpgrade) -> dict[Any, Any]:
+    """Undeclared fields: without attributes that are not saved, and without entries for stamps."""
+    return {
+        name: item
+        for name, item in left.items()
+        if name not in case.target.dropped and not _is_for_stamp(name, item, case)
+    }
+
+
+def _is_for_stamp(name: Any, item: Any, case: InstanceUpgrade) -> bool:
+    """True if an entry is what a stamp read; not if a step put another value there."""
+    return name in case.stamps and case.stamps[name] is item
+
+
+def _of_codec(piece: _StatePart, case: InstanceUpgrade) -> Any:
+    """The state for a codec: as it is in the file, unless there were steps."""
+    if not case.is_migrated:
+        return piece.value if piece.raw is ABSENT else piece.raw
+    if not case.stamps or not isinstance(piece.value, dict):
+        return piece.value
+    return {k: item for k, item in piece.value.items() if not _is_for_stamp(k, item, case)}
+
+
+def _named(value: object, part: TargetPart, case: InstanceUpgrade) -> dict[Any, Any]:
     """A state as a dict; a tuple is accepted if attrs or a dataclass wrote it by position."""
     if isinstance(value, dict):
         return value
@@ -796,7 +984,7 @@ def _named(value: Any, part: TargetPart, case: InstanceUpgrade) -> dict[Any, Any
         return dict(zip(positions, value, strict=True))
     count = f" of {len(value)}" if isinstance(value, tuple | list) else ""
     version = next(
-        (course.found for course in case.courses if course.schema == part.schema.name), 1
+        (path.found for path in case.version_paths if path.schema == part.schema.name), 1
     )
     listed = ", ".join(names) or "not declared"
     raise SchemaError(
@@ -818,7 +1006,9 @@ def _positions(cls: type | None) -> list[str] | None:
 
 
 def _refuse_missing(
-    case: InstanceUpgrade, found: list[tuple[TargetPart, dict[Any, Any]]], undeclared: list[str]
+    case: InstanceUpgrade,
+    found: list[tuple[TargetPart, dict[object, object]]],
+    undeclared: list[str],
 ) -> None:
     gaps = {piece.name for piece in case.pieces if piece.knows_its_gaps}
     for part, fields in found:

@@ -17,10 +17,11 @@ import warnings
 import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from persist._api.load import load
 from persist._api.open import open as open_file
+from persist._api.restore import restore
 from persist._api.save import save_tree, tree_of
 from persist._objects.snapshot import Memory
 from persist._runtime.lazy_regex import regex
@@ -36,7 +37,14 @@ from persist.errors import (
     UnknownFormatError,
 )
 
+if TYPE_CHECKING:
+    from persist._restore.match import Report
+    from persist.registry import Registry
+    from persist.typing import CheckpointMode, FillOptions, StepOptions
+
 __all__ = ["Checkpoints"]
+
+_T = TypeVar("_T")
 
 _NAME = regex(r"step-(\d{10,})\.persist")
 _METRICS = "checkpoint"  # the key of the metrics in the container's metadata
@@ -84,13 +92,13 @@ class Checkpoints:
         folder: str | os.PathLike[str],
         *,
         keep_last: int | None = 3,
-        keep_best: tuple[str, str] | None = None,
+        keep_best: tuple[str, CheckpointMode] | None = None,
         every: int | None = None,
         asynchronous: bool = False,
         durable: bool = True,
         share: bool = True,
-        storage_options: Mapping[str, Any] | None = None,
-        registry: Any = None,
+        storage_options: Mapping[str, object] | None = None,
+        registry: Registry | None = None,
     ) -> None:
         best: tuple[str, ...] | None = keep_best
         if best is not None and (len(best) != 2 or best[1] not in _PICKS):
@@ -119,7 +127,7 @@ class Checkpoints:
         self._registry = registry
         self._lock: Lock | RemoteLock | None = None
         self._job = Background()
-        self._seen: dict[int, tuple[Any, dict[str, Any] | PersistError]] = {}
+        self._seen: dict[int, tuple[object, dict[str, Any] | PersistError]] = {}
         self._unreported: list[str] = []
         weakref.finalize(self, self._job.warn_late)
 
@@ -161,7 +169,7 @@ class Checkpoints:
             raise found
         return dict(found)
 
-    def best(self, metric: str | None = None, mode: str | None = None) -> int | None:
+    def best(self, metric: str | None = None, mode: CheckpointMode | None = None) -> int | None:
         """Return the step with the best value of a metric, or None if no step has that metric.
 
         Of equal steps the latest is returned; NaN counts as no value.
@@ -186,12 +194,29 @@ class Checkpoints:
         self._report_skipped()
         return found
 
-    def restore(self, step: int | None = None, **options: Any) -> Any:
+    @overload
+    def restore(
+        self, step: int | None = None, *, cls: type[_T], **options: Unpack[StepOptions]
+    ) -> _T: ...
+
+    @overload
+    def restore(
+        self, step: int | None = None, *, into: object, **options: Unpack[FillOptions]
+    ) -> Report: ...
+
+    @overload
+    def restore(
+        self, step: int | None = None, *, cls: None = None, **options: Unpack[StepOptions]
+    ) -> Any: ...
+
+    def restore(self, step: int | None = None, *, into: Any = None, **options: Any) -> Any:
         """Load the state of a step, the latest by default.
 
         Args:
             step: the step to load; None for the latest.
-            options: passed on to `persist.load`.
+            into: objects that are filled, as for `persist.restore` (``{"model": net, "optimizer": optimizer}``);
+                then the report is returned.
+            options: passed on to `persist.load` (``cls`` among them), or to `persist.restore`.
 
         Raises:
             FileNotFoundError: there is no such step, or none at all.
@@ -207,6 +232,8 @@ class Checkpoints:
                 )
             options.setdefault("storage_options", self._storage_options)
             try:
+                if into is not None:
+                    return restore(self._place(wanted), into, **options)
                 return load(self._place(wanted), **options)
             except FileNotFoundError:
                 if step is not None or self._folder.exists(_name(wanted)):
@@ -228,8 +255,8 @@ class Checkpoints:
             return known[1]
         found: dict[str, Any] | PersistError
         try:
-            options = {"registry": self._registry, "storage_options": self._storage_options}
-            with open_file(self._place(step), **options) as file:
+            place, registry = self._place(step), self._registry
+            with open_file(place, registry=registry, storage_options=self._storage_options) as file:
                 metrics_of = (
                     (file.structure.get("metadata") or {}).get(_METRICS, {}).get("metrics", {})
                 )
@@ -274,7 +301,9 @@ class Checkpoints:
 
     # Writing.
 
-    def save(self, step: int, obj: Any, metrics: Mapping[str, Any] | None = None) -> Path | str:
+    def save(
+        self, step: int, obj: object, metrics: Mapping[str, object] | None = None
+    ) -> Path | str:
         """Save the state of a step, then remove the steps that need not be kept.
 
         Args:
@@ -300,19 +329,21 @@ class Checkpoints:
         place = self._place(step)
         # JSON has no NaN and no infinity: they are stored as text.
         texts = {name: x if math.isfinite(x) else str(x) for name, x in metrics_of.items()}
-        options = {
-            "metadata": {_METRICS: {"step": step, "metrics": texts}},
-            "durable": self._durable,
-            "registry": self._registry,
-            "like": self._before(step),
-        }
+        metadata, like = {_METRICS: {"step": step, "metrics": texts}}, self._before(step)
         memory = self._memory
         snapshot: Any = False if memory is None else memory
         tree = tree_of(obj, self._registry, snapshot=snapshot, columns=True)
 
         def write() -> None:
             with self._folder.writing(_name(step)) as target:
-                save_tree(tree, target, **options)
+                save_tree(
+                    tree,
+                    target,
+                    metadata=metadata,
+                    durable=self._durable,
+                    registry=self._registry,
+                    like=like,
+                )
             self._seen[step] = self._folder.identity(_name(step)), metrics_of
             self._tidy(step)
 

@@ -148,7 +148,7 @@ class RemoteFolder:
         """Return whether a file exists."""
         return bool(self._files.exists(self._at(name)))
 
-    def identity(self, name: str) -> tuple[Any, ...]:
+    def identity(self, name: str) -> tuple[object, ...]:
         """Return a value that changes when the file is replaced.
 
         Raises:

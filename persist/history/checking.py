@@ -13,11 +13,12 @@ import attrs
 
 from persist._layouts.description import ClassLayout, differences
 from persist._layouts.lockfile import Lock, LockedSchema
-from persist.errors import MissingMigrationError, SchemaError
+from persist.errors import MissingMigrationError, PersistError, SchemaError
 from persist.history.locking import layout_of_schema, locked_step
 from persist.history.project import Project
 from persist.registry import Registry
 from persist.registry._check import faults
+from persist.registry._releases import parsed, specifier
 from persist.schema import Schema
 
 __all__ = ["ERROR", "WARNING", "Finding", "Result", "check"]
@@ -56,7 +57,7 @@ class Finding:
             lines.append(f"  {self.remedy}")
         return "\n".join(lines)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return it as plain values."""
         return {**attrs.asdict(self), "differences": list(self.differences)}
 
@@ -70,12 +71,14 @@ class Result:
         schemas: how many schemas were compared.
         golden: how many golden files were loaded.
         coverage: (schema, from, to) of each step -> the golden files that go through it.
+        is_complete: False if a module cannot be imported, so that only this was checked.
     """
 
     findings: list[Finding] = attrs.field(factory=list)
     schemas: int = 0
     golden: int = 0
     coverage: dict[tuple[str, int, int], list[str]] = attrs.field(factory=dict)
+    is_complete: bool = True
 
     @property
     def errors(self) -> list[Finding]:
@@ -92,16 +95,19 @@ class Result:
         warnings = len(self.findings) - len(self.errors)
         count = f"{self.schemas} schema{'s' * (self.schemas != 1)}"
         files = f", {self.golden} golden file{'s' * (self.golden != 1)}" if self.golden else ""
+        if not self.is_complete:
+            return "\n".join([*lines, "nothing else was checked: the modules cannot be imported"])
         said = "as released" if not self.findings else (
             f"{len(self.errors)} error{'s' * (len(self.errors) != 1)}, "
             f"{warnings} warning{'s' * (warnings != 1)}"
         )  # fmt: skip
         return "\n".join([*lines, f"{count}{files}: {said}"])
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return it as plain values."""
         return {
             "ok": self.is_ok,
+            "complete": self.is_complete,
             "schemas": self.schemas,
             "golden": self.golden,
             "findings": [finding.as_json() for finding in self.findings],
@@ -131,8 +137,12 @@ def check(
     """
     from persist.history import golden as _golden
 
-    registry, lock = project.load(), project.lock()
     result = Result()
+    result.findings = [_of_import(error) for error in project.import_errors()]
+    if result.findings:  # classes after the place are not known, so the rest cannot be compared
+        result.is_complete = False
+        return result
+    registry, lock = project.load(), project.lock()
     schemas = project.schemas()
     result.schemas = len(schemas)
     for schema in schemas:
@@ -155,7 +165,7 @@ def check(
     return result
 
 
-def _rank(finding: Finding) -> tuple[Any, ...]:
+def _rank(finding: Finding) -> tuple[object, ...]:
     """Errors first, and causes before what follows from them."""
     kinds = ("changed", "unlocked", "back", "gone", "gap", "golden", "uncovered")
     place = kinds.index(finding.kind) if finding.kind in kinds else 0
@@ -203,9 +213,35 @@ def _of_schema(
             "Run `persist lock`, and commit the file.", name, version,
             tuple(differences(locked.versions[locked.latest].layout, layout)),
         )  # fmt: skip
+    yield from _releases(schema, locked, registry)
     yield from _paths(schema, locked, registry)
     yield from _steps(schema, locked, registry)
     yield from _returned(schema, locked, layout, project)
+
+
+def _releases(schema: Schema, locked: LockedSchema, registry: Registry) -> Iterator[Finding]:
+    """Declared releases that are not those of the lock file."""
+    for number, releases in registry.releases(schema.name).items():
+        version = locked.versions.get(number)
+        if version is None:
+            continue
+        release = parsed(version.release) if version.release else None
+        if release is not None and not specifier(releases, schema.name).contains(
+            release, prereleases=True
+        ):
+            yield Finding(
+                "release", ERROR,
+                f"version {number} of {schema.name!r} was locked in release {version.release}, which is not "
+                f"in the declared releases {releases!r}.",
+                "Declare releases that contain it. If the lock file was written before the release was counted, "
+                "correct its line `release`.", schema.name, number,
+            )  # fmt: skip
+        elif version.releases and version.releases != releases:
+            yield Finding(
+                "release", WARNING,
+                f"the releases of version {number} of {schema.name!r} were {version.releases!r}, and are {releases!r}.",
+                "If that is right, run `persist lock`.", schema.name, number,
+            )  # fmt: skip
 
 
 def _paths(schema: Schema, locked: LockedSchema, registry: Registry) -> Iterator[Finding]:
@@ -319,6 +355,21 @@ def _of_registry(registry: Registry, project: Project) -> Iterator[Finding]:
         if cls is not None and not project.owns(cls.__module__):
             continue
         yield _of_error(error)
+
+
+def _of_import(error: PersistError) -> Finding:
+    """The finding for a declaration that was refused when its module was imported.
+
+    Raises:
+        PersistError: the module cannot be imported for another reason.
+    """
+    if "declaration" not in error.facts:
+        raise error
+    kind = "alias" if "alias" in error.facts else "declaration"
+    place = str(error.where)
+    return Finding(
+        kind, ERROR, f"{place}: {error.what}", error.remedy, str(error.facts.get("schema") or ""), where=place
+    )  # fmt: skip
 
 
 def _of_error(error: SchemaError) -> Finding:

@@ -63,7 +63,7 @@ def mermaid_of_plan(plan: Plan) -> str:
     for entry in plan:
         states = " → ".join(
             f"{route.schema} {route.found}" + "".join(f" → {step.to}" for step in route.steps)
-            for route in entry.courses
+            for route in entry.version_paths
         )
         problem = f"cannot: {entry.problem.what}" if entry.problem is not None else ""
         what = problem or states or ("stays a record" if entry.is_opaque else "a plain value")
@@ -134,6 +134,10 @@ def changelog(schemas: Iterable[Schema], registry: Registry, lock: Lock) -> str:
         for version in versions:
             known = locked.versions.get(version)
             said = "" if known is None else ", ".join(p for p in (known.release, known.date) if p)
+            releases = registry.releases(schema.name).get(version, "")
+            said = ", ".join(
+                part for part in (said, f"releases {releases}" * bool(releases)) if part
+            )
             parts.append(f"### Version {version}{f' ({said})' if said else ''}\n")
             steps = [
                 step

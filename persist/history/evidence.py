@@ -124,7 +124,7 @@ def _of_types(
         )  # fmt: skip
 
 
-def _array_kind(name: str, states: list[State]) -> tuple[str, Any] | None:
+def _array_kind(name: str, states: list[State]) -> tuple[str, object] | None:
     for state in states:
         value = state.get(name)
         if isinstance(value, np.ndarray | LazyArray):
@@ -143,7 +143,7 @@ def _equal_values(old: str, new: str, before: list[State], after: list[State]) -
     return count or None
 
 
-def _read(value: Any) -> Any:
+def _read(value: Any) -> object:
     return value.read() if isinstance(value, LazyArray) else value
 
 
@@ -339,7 +339,7 @@ def states_in(paths: Iterable[Path], schema: str, registry: Registry) -> list[St
     return found
 
 
-def _records(tree: Any) -> Iterator[Record]:
+def _records(tree: object) -> Iterator[Record]:
     stack, seen = [tree], set()
     while stack:
         value = stack.pop()

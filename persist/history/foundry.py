@@ -85,12 +85,14 @@ def _recipe(project: Project, name: str) -> dict[str, Any]:
     return recipe
 
 
-def _environment(folder: Path, recipe: dict[str, Any], name: str) -> str:
+def _environment(folder: Path, recipe: dict[str, object], name: str) -> str:
     wanted = recipe.get("python")
     if wanted is None:
         venv.EnvBuilder(with_pip=bool(recipe.get("install"))).create(folder)
     else:
-        _call([str(wanted), "-m", "venv", str(folder)], None, name)
+        # pip takes seconds to install, and only a recipe that installs something runs it.
+        bare = [] if recipe.get("install") else ["--without-pip"]
+        _call([str(wanted), "-m", "venv", *bare, str(folder)], None, name)
     return str(
         folder
         / ("Scripts" if os.name == "nt" else "bin")

@@ -1,6 +1,6 @@
 """Golden files: old files, kept with what they hold, that must load to it for ever.
 
-Beside each file ``NAME`` lies ``NAME.golden.json``: the schemas and versions in the file, the steps
+Next to each file ``NAME`` is ``NAME.golden.json``: the schemas and versions in the file, the steps
 that a load takes, and the value under each natural path of what a load gave, numbers and text as
 they are and arrays as a digest. Where a class's version is counted up the content changes: it is
 recorded anew for that version (`persist golden update`), and the old one stays.
@@ -69,7 +69,7 @@ class Golden:
     sha256: str = ""
     schemas: dict[str, int] = attrs.field(factory=dict)
     steps: list[tuple[str, int, int]] = attrs.field(factory=list)
-    contents: dict[str, dict[str, Any]] = attrs.field(factory=dict)
+    contents: dict[str, dict[str, object]] = attrs.field(factory=dict)
     note: str = ""
 
     @property
@@ -200,7 +200,7 @@ def update(project: Project, golden: Golden) -> list[str]:
     return _difference(before, content)
 
 
-def _loaded(path: Path, registry: Registry) -> tuple[Any, Plan, dict[str, int]]:
+def _loaded(path: Path, registry: Registry) -> tuple[object, Plan, dict[str, int]]:
     """Load a file; what it gave, the steps that were taken, and the schemas in it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a part that stays a record is content like any other
@@ -209,11 +209,11 @@ def _loaded(path: Path, registry: Registry) -> tuple[Any, Plan, dict[str, int]]:
             schemas = {
                 entry.schema: route.found
                 for entry in plan
-                for route in entry.courses[-1:]
+                for route in entry.version_paths[-1:]
                 if entry.schema is not None
             }
             for entry in plan:
-                for route in entry.courses:
+                for route in entry.version_paths:
                     schemas.setdefault(route.schema, route.found)
         return load(path, registry=registry), plan, schemas
 
@@ -223,7 +223,7 @@ def _steps_of(plan: Plan) -> list[tuple[str, int, int]]:
         {
             (step.schema, step.start, step.to)
             for entry in plan
-            for route in entry.courses
+            for route in entry.version_paths
             for step in route.steps
         }
     )
@@ -249,7 +249,7 @@ def content_of(value: Any, registry: Registry) -> dict[str, Any]:
     return found
 
 
-def _text_of(leaf: Any) -> str:
+def _text_of(leaf: object) -> str:
     if is_array(leaf):
         array = np.asarray(leaf)
         if array.dtype.hasobject:
@@ -352,7 +352,7 @@ def _unsupported(golden: Golden, registry: Registry) -> str:
     return ""
 
 
-def _difference(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+def _difference(before: dict[str, object], now: dict[str, object]) -> list[str]:
     lines = []
     for path in [*before, *(path for path in now if path not in before)]:
         place = path or "the root"

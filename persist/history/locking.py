@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import hashlib
 import os
-from typing import Any
 
 import attrs
 
@@ -94,6 +93,11 @@ def _updated(
         else:
             new.versions[schema.version] = attrs.evolve(known, layout=layout)
             found.news += [f"{schema.name} {schema.version}: {line}" for line in lines]
+    for number, releases in registry.releases(schema.name).items():
+        version = new.versions.get(number)
+        if version is not None and version.releases != releases:
+            new.versions[number] = attrs.evolve(version, releases=releases)
+            found.news.append(f"{schema.name} {number}: releases {releases}")
     for key, step in sorted(registry.migrations(schema.name).items()):
         if new.steps.get(key) != (locked := locked_step(step)):
             word = "changed" if key in new.steps else "new"
@@ -124,7 +128,7 @@ def source_hash(step: Migration) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
-def _function_text(function: Any) -> str:
+def _function_text(function: object) -> str:
     tree = source_of(function)
     if tree is not None and hasattr(tree, "args") and hasattr(tree, "body"):
         return normalised(tree)  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ import importlib
 import os
 import sys
 import tomllib
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from persist.schema import Schema
 
 __all__ = ["Project", "find_project"]
 
+_PACKAGE = Path(__file__).parents[1]  # the folder of persist itself
 _KEYS = {
     *("import", "lock", "golden", "path", "reuse", "release", "laws", "foundry"),
 }  # fmt: skip
@@ -48,6 +50,7 @@ class Project:
         release: of the package, where it is known.
         laws: whether the pytest plugin runs the laws.
         recipes: of the foundry, by name.
+        is_imported: whether the modules have been imported.
     """
 
     folder: Path
@@ -59,7 +62,7 @@ class Project:
     reuse: frozenset[str] = frozenset()
     release: str = ""
     laws: bool = False
-    recipes: dict[str, Any] = attrs.field(factory=dict)
+    recipes: dict[str, object] = attrs.field(factory=dict)
     is_imported: bool = False
 
     def load(self) -> Registry:
@@ -70,6 +73,21 @@ class Project:
         """
         if self.is_imported:
             return default_registry
+        for error in self.import_errors():
+            raise error from error.__cause__
+        return default_registry
+
+    def import_errors(self) -> list[PersistError]:
+        """Import the modules, and return what is wrong in them, one error for each module that fails.
+
+        The place of an error is the line of the user's module. An error that a declaration raised (an
+        alias with two targets, a step that is registered twice) has the fact ``declaration``.
+
+        Raises:
+            PersistError: no modules are named.
+        """
+        if self.is_imported:
+            return []
         if not self.modules:
             raise PersistError(
                 "no modules are named that declare your classes.",
@@ -80,21 +98,47 @@ class Project:
         for path in reversed(self.paths):
             if path not in sys.path:
                 sys.path.insert(0, path)
+        errors: dict[str, PersistError] = {}
         for name in self.modules:
             try:
                 with unchecked_heads():  # reported by the check, and mended by a draft
                     importlib.import_module(name)
-            except PersistError:
-                raise
             except Exception as error:  # whatever a user's module raises
-                raise PersistError(
-                    f"the module {name!r} cannot be imported: {type(error).__name__}: {error}.",
-                    file=str(self.folder / "pyproject.toml"),
-                    remedy=f"It is looked for in {', '.join(self.paths)} and where Python looks; "
-                    'path = ["..."] in [tool.persist] adds folders.',
-                ) from error
-        self.is_imported = True
-        return default_registry
+                made = self._import_error(name, error)
+                errors.setdefault(str(made), made)
+        self.is_imported = not errors
+        return list(errors.values())
+
+    def _import_error(self, name: str, error: Exception) -> PersistError:
+        place, is_ours = _place_of(error)
+        where = "" if place is None else f"{self.shown(place[0])}:{place[1]}"
+        if is_ours and where:
+            what = error.what if isinstance(error, PersistError) else f"{error}".rstrip(".") + "."
+            inner = error.where if isinstance(error, PersistError) else None
+            # An alias names its own line, which is the one of the traceback.
+            is_place = bool(inner) and place is not None and str(inner).startswith(place[0])
+            facts: dict[str, Any] = dict(error.facts) if isinstance(error, PersistError) else {}
+            made = type(error) if isinstance(error, SchemaError) else SchemaError
+            return made(
+                f"{inner}: {what}" if inner and not is_place else what,
+                where=where,
+                remedy=(error.remedy if isinstance(error, PersistError) else "")
+                or f"The declaration in {where} is refused: correct it there.",
+                **{**facts, "declaration": True},
+            ).with_traceback(error.__traceback__)
+        is_missing = isinstance(error, ModuleNotFoundError) and name.startswith(error.name or "?")
+        said = f"{type(error).__name__}: {error}".rstrip(".")
+        made_here = PersistError(
+            f"the module {name!r} cannot be imported: {said}.",
+            file=str(self.folder / "pyproject.toml"),
+            where=where or None,
+            remedy=f"It is looked for in {', '.join(self.paths) or 'no folder of the project'} and where "
+            'Python looks; path = ["..."] in [tool.persist] adds folders.'
+            if is_missing
+            else f"Correct {where or 'the module'}; `python -c 'import {name}'` must end without an error.",
+        )
+        made_here.__cause__ = error
+        return made_here
 
     def schemas(self) -> list[Schema]:
         """Return the schemas that the project declares, by name; not those of its dependencies."""
@@ -124,6 +168,24 @@ class Project:
             return Path(path).absolute().relative_to(self.folder.absolute()).as_posix()
         except ValueError:
             return str(path)
+
+
+def _place_of(error: Exception) -> tuple[tuple[str, int] | None, bool]:
+    """Return the file and line of the user's code that raised an error, and whether it called us.
+
+    Of a syntax error, the file and line that it names.
+    """
+    if isinstance(error, SyntaxError) and error.filename:
+        return (error.filename, error.lineno or 1), False
+    place, is_ours = None, False
+    for frame in traceback.extract_tb(error.__traceback__):
+        if frame.filename.startswith("<"):  # importlib's own frames
+            continue
+        if Path(frame.filename).is_relative_to(_PACKAGE):
+            is_ours = True
+            continue
+        place, is_ours = (frame.filename, frame.lineno or 1), False
+    return place, is_ours
 
 
 def find_project(start: Path | None = None, imports: Iterable[str] = ()) -> Project:

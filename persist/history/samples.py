@@ -22,7 +22,7 @@ from persist.tree import Global, Record
 
 __all__ = ["is_known", "make_current", "make_released", "sample", "state_of_layout"]
 
-_PLAIN: dict[str, Any] = {
+_PLAIN: dict[str, object] = {
     "int": 3, "float": 0.5, "str": "text", "bool": True, "bytes": b"bytes", "complex": 1 + 2j,
     "None": None, "list": [], "dict": {}, "set": set(), "tuple": (), "frozenset": frozenset(),
     "object": None, "Any": None, "Sequence": [], "Mapping": {}, "Path": Path("a/file"),
@@ -30,7 +30,7 @@ _PLAIN: dict[str, Any] = {
 _ARRAYS = ("ndarray", "NDArray", "ArrayLike", "Array")
 
 
-def sample(field: FieldLayout) -> Any:
+def sample(field: FieldLayout) -> object:
     """Return a value of a field's declared type.
 
     Raises:
@@ -55,7 +55,7 @@ def is_known(field: FieldLayout) -> bool:
     return True
 
 
-def state_of_layout(layout: ClassLayout) -> Any:
+def state_of_layout(layout: ClassLayout) -> object:
     """Return a state of a layout: a dict of fields, or a codec's tuple.
 
     Raises:
@@ -132,7 +132,7 @@ def make_current(project: Project, schema: Schema, name: str = "") -> golden.Gol
         raise
 
 
-def _state_of_all(schema: Schema, layout: ClassLayout, registry: Any) -> Any:
+def _state_of_all(schema: Schema, layout: ClassLayout, registry: Any) -> object:
     if layout.kind == CODEC:
         return state_of_layout(layout)
     from persist._layouts.description import layout_of

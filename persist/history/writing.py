@@ -317,7 +317,7 @@ def test_of(project: Project, draft: Draft) -> Edit:
     head = before or '"""Old files load as today\'s classes."""\n\nimport persist.testing\n'
     code = (
         f"\n\ndef {name}():\n"
-        f'    """{draft.summary[:1].upper()}{draft.summary[1:]}."""\n'
+        f'    """Version {draft.to}: {draft.summary}."""\n'
         f"    persist.testing.check_golden({draft.schema.name!r}, version={draft.start})\n"
     ).replace("'", '"')
     return Edit(path, before, head.rstrip("\n") + "\n" + code)

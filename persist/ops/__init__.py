@@ -40,6 +40,8 @@ from persist.ops._address import (
     quoted,
     short,
     split_last,
+    star_of,
+    starred,
     steps_of,
     unreachable,
     whole,
@@ -199,7 +201,7 @@ class unpack(Op):  # noqa: N801 - a verb, as it is used
     def __init__(self, *names: str) -> None:
         self.names = distinct(names)
 
-    def apply(self, state: Any, memo: Memo | None = None) -> Any:
+    def apply(self, state: object, memo: Memo | None = None) -> Any:
         if not isinstance(state, tuple | list):
             raise UnfitStateError(f"the state is a {type(state).__name__}, not a bare tuple")
         if len(state) != len(self.names):
@@ -212,7 +214,7 @@ class unpack(Op):  # noqa: N801 - a verb, as it is used
     def inverse(self) -> Op:
         return pack(*self.names)
 
-    def losses(self, state: Any) -> list[str]:
+    def losses(self, state: object) -> list[str]:
         return extra(state, self.names)
 
     def columns(self, columns: Columns, count: int) -> Columns:
@@ -265,7 +267,7 @@ class rename(Op):  # noqa: N801
                 raise TypeError("rename() takes an old name and a new one, or a dict of them.")
             old = {old: new}
         self.given = dict(old)
-        self.names = {one: _beside(one, other) for one, other in old.items()}
+        self.names = {one: _sibling_name(one, other) for one, other in old.items()}
         self.optional = optional
         for one, other in self.names.items():
             if split_last(one)[1].count("*") != split_last(other)[1].count("*"):
@@ -308,7 +310,7 @@ class rename(Op):  # noqa: N801
                 continue
             if pattern:
                 for key in keys_of(holder):
-                    star = _star(str(key), last)
+                    star = star_of(key, last)
                     if star is not None:
                         yield holder, key, target.replace("*", star)
             elif last in holder:
@@ -317,7 +319,7 @@ class rename(Op):  # noqa: N801
                 get(holder, last, old)
 
     def _deep_moves(
-        self, holders: list[Any], old: str, new: str, memo: Memo | None
+        self, holders: list[object], old: str, new: str, memo: Memo | None
     ) -> Iterator[tuple[Any, Any, Any]]:
         """The same at every depth, where most of what there is has no such field."""
         last, target = split_last(old)[1], split_last(new)[1]
@@ -326,7 +328,7 @@ class rename(Op):  # noqa: N801
             if isinstance(holder, list | tuple):
                 continue
             for key in keys_of(holder):
-                star = _star(str(key), last) if "*" in last else "" if key == last else None
+                star = star_of(key, last) if "*" in last else "" if key == last else None
                 if star is None:
                     continue
                 count += 1
@@ -354,23 +356,13 @@ class rename(Op):  # noqa: N801
         return f"rename({pairs}{', optional' if self.optional else ''})"
 
 
-def _beside(old: str, new: str) -> str:
+def _sibling_name(old: str, new: str) -> str:
     """A new name that is one step lies where the old one does."""
     way = split_last(old)[0]
     there = split_last(new)[0]
     if there and there != way:
         raise ValueError(f"rename({old!r}, {new!r}): it stays in its place; move moves.")
     return f"{way}/{new[len(there) + 1 :] if there else new}" if way else new
-
-
-def _star(text: str, pattern: str) -> str | None:
-    """What the ``*`` of a pattern stands for in a text that fits it."""
-    before, _, after = pattern.partition("*")
-    if len(text) < len(before) + len(after):
-        return None
-    if not text.startswith(before) or not text.endswith(after):
-        return None
-    return text[len(before) : len(text) - len(after)]
 
 
 class add(Op):  # noqa: N801
@@ -386,7 +378,7 @@ class add(Op):  # noqa: N801
     def __init__(
         self,
         name: str,
-        value: Any = ABSENT,
+        value: object = ABSENT,
         *,
         factory: Callable[[], Any] | None = None,
         computed: Callable[[Any], Any] | None = None,
@@ -464,7 +456,7 @@ class drop(Op):  # noqa: N801
     """Fields go: ``drop("cache")``; what a downgrade puts in their place may be said.
 
     Args:
-        names: of the fields.
+        names: of the fields; ``"*.num_batches_tracked"`` is each that ends so, however many there are.
         default: what a downgrade gives them.
         factory: makes that, without arguments.
         computed: makes that from the newer state.
@@ -474,7 +466,7 @@ class drop(Op):  # noqa: N801
     def __init__(
         self,
         *names: str,
-        default: Any = ABSENT,
+        default: object = ABSENT,
         factory: Callable[[], Any] | None = None,
         computed: Callable[[Any], Any] | None = None,
         optional: bool = False,
@@ -500,14 +492,14 @@ class drop(Op):  # noqa: N801
                     get(holder, key, name)
         return state
 
-    def _done(self, holder: Any, name: str, memo: Memo | None) -> bool:
+    def _done(self, holder: object, name: str, memo: Memo | None) -> bool:
         return memo is not None and (id(self), name, id(holder)) in memo
 
     def inverse(self) -> Op:
         given = (
             (self.default is not ABSENT) + (self.factory is not None) + (self.computed is not None)
         )
-        if not given or len(self.names) != 1:
+        if not given or len(self.names) != 1 or "*" in split_last(self.names[0])[1]:
             return super().inverse()
         return add(self.names[0], self.default, factory=self.factory, computed=self.computed)
 
@@ -575,7 +567,7 @@ class _Value(Op):
             ) from error
 
     def columns(self, columns: Columns, count: int) -> Columns:
-        if "/" in self.name:
+        if "/" in self.name or "*" in self.name:
             return super().columns(columns, count)
         if self.name not in columns and self.optional:
             return columns
@@ -608,10 +600,10 @@ class convert(_Value):  # noqa: N801
         self.back = inverse
         self.column = column
 
-    def turn(self, value: Any) -> Any:
+    def turn(self, value: object) -> Any:
         return self.function(value)
 
-    def turn_column(self, column: Any) -> Any:
+    def turn_column(self, column: object) -> Any:
         return self.column(column) if self.column is not None else super().turn_column(column)
 
     def inverse(self) -> Op:
@@ -775,6 +767,8 @@ class reshape(_Value):  # noqa: N801
 class split(Op):  # noqa: N801
     """One array becomes several, along an axis: ``split("gates", ("i", "f", "o"), axis=1)``.
 
+    ``split("*.qkv.weight", ("*.q.weight", "*.k.weight", "*.v.weight"))`` does so for each field that fits.
+
     Args:
         name: of the field.
         into: the new fields, in the same mapping.
@@ -791,6 +785,7 @@ class split(Op):  # noqa: N801
         self.sizes = None if sizes is None else tuple(sizes)
         if self.sizes is not None and len(self.sizes) != len(self.into):
             raise ValueError(f"{len(self.into)} parts, but {len(self.sizes)} sizes.")
+        _refuse_stars(split_last(name)[1], self.into)
 
     def apply(self, state: Any, memo: Memo | None = None) -> Any:
         for holder, key in list(places(state, self.name)):
@@ -799,13 +794,14 @@ class split(Op):  # noqa: N801
             value = get(holder, key, self.name)
             parts = self._parts(np.asarray(whole(value)), value, memo)
             del holder[key]
-            for name, part in zip(self.into, parts, strict=True):
+            names = [starred(split_last(self.name)[1], key, name) for name in self.into]
+            for name, part in zip(names, parts, strict=True):
                 if name in holder:
                     raise UnfitStateError(f"there is a {name!r} already")
                 holder[name] = part
         return state
 
-    def _parts(self, array: Any, value: Any, memo: Memo | None) -> list[Any]:
+    def _parts(self, array: Any, value: object, memo: Memo | None) -> list[Any]:
         key = (id(self), "value", id(value))
         if memo is not None and key in memo:
             parts: list[Any] = memo[key][1]
@@ -850,8 +846,23 @@ def _cut(array: Any, axis: int, count: int, sizes: tuple[int, ...] | None, name:
     return list(np.split(array, np.cumsum(sizes)[:-1], axis=axis))
 
 
+def _refuse_stars(one: str, several: tuple[str, ...]) -> None:
+    """Refuse a pattern whose counterparts are none: ``*`` stands for the same text in all of them.
+
+    Raises:
+        ValueError: some of the names have one ``*``, and others have none or several.
+    """
+    counts = {name.count("*") for name in (one, *several)}
+    if one != "*" and (len(counts) > 1 or max(counts) > 1):
+        raise ValueError(
+            f"{one!r} and {quoted(several)}: all of them need one '*', or none has any."
+        )
+
+
 class merge(Op):  # noqa: N801
     """Several arrays become one, along an axis: ``merge(("i", "f", "o"), "gates", axis=1)``.
+
+    With a ``*`` in all names, as for `split`, each set of fields that fits is put together.
 
     Args:
         names: of the fields, all in one place.
@@ -872,6 +883,7 @@ class merge(Op):  # noqa: N801
         self.into = into.rpartition("/")[2]
         self.axis = axis
         self.sizes = None if sizes is None else tuple(sizes)
+        _refuse_stars(self.into, self.names)
 
     def apply(self, state: Any, memo: Memo | None = None) -> Any:
         found = places(state, self.way) if self.way else iter(())
@@ -879,14 +891,26 @@ class merge(Op):  # noqa: N801
         for holder in holders:
             if self.way and memo is not None and not is_new(self, holder, self.into, memo):
                 continue
-            parts = [get(holder, name, name) for name in self.names]
-            joined = self._whole_of(parts, memo)
-            for name in self.names:
-                del holder[name]
-            if self.into in holder:
-                raise UnfitStateError(f"there is a {self.into!r} already")
-            holder[self.into] = joined
+            for names, into in self._sets(holder):
+                parts = [get(holder, name, name) for name in names]
+                joined = self._whole_of(parts, memo)
+                for name in names:
+                    del holder[name]
+                if into in holder:
+                    raise UnfitStateError(f"there is a {into!r} already")
+                holder[into] = joined
         return state
+
+    def _sets(self, holder: Any) -> list[tuple[list[str], str]]:
+        """The names of the fields that become one, and its name; several sets with a ``*``."""
+        first = self.names[0]
+        if "*" not in first:
+            return [([*self.names], self.into)]
+        return [
+            ([starred(first, key, name) for name in self.names], starred(first, key, self.into))
+            for key in keys_of(holder)
+            if star_of(key, first) is not None
+        ]
 
     def _whole_of(self, parts: list[Any], memo: Memo | None) -> Any:
         key = (id(self), "value", *map(id, parts))
@@ -1075,9 +1099,9 @@ class replace(_Value):  # noqa: N801
     def __init__(
         self,
         name: str,
-        pairs: Mapping[Any, Any] | Iterable[tuple[Any, Any]],
+        pairs: Mapping[object, object] | Iterable[tuple[object, object]],
         *,
-        otherwise: Any = ABSENT,
+        otherwise: object = ABSENT,
         optional: bool = False,
     ) -> None:
         super().__init__(name, optional=optional)

@@ -1,7 +1,7 @@
 """Resolve the names of ready-made steps in a state, and describe the values there.
 
 ``layers/*/W`` is the ``W`` of each of the ``layers``, through dicts, lists, tuples'
-items, and records' fields; ``*`` is every item, and ``**`` the state itself and everything in it, at
+items, and records' fields; ``*`` is every item, ``*.weight`` at the end every key that ends so, and ``**`` the state itself and everything in it, at
 any depth. A slash that belongs to a key is written ``\\/``.
 """
 
@@ -17,7 +17,7 @@ from persist.tree import LazyArray, Record
 
 __all__ = [
     "distinct", "extra", "get", "has", "holders_at", "is_alike", "is_equal", "is_new", "key_of", "keys_of", "listing",
-    "name_of", "places", "put", "quoted", "short", "split_last", "steps_of", "unreachable", "whole",
+    "name_of", "places", "put", "quoted", "short", "split_last", "star_of", "starred", "steps_of", "unreachable", "whole",
 ]  # fmt: skip
 
 
@@ -47,13 +47,32 @@ def places(state: Any, name: str) -> Iterator[tuple[Any, Any]]:
     deep = "**" in way
     holders = holders_at(state, way)
     for holder in holders:
-        if last == "*":
+        if "*" in last and not (isinstance(holder, Mapping) and last in holder):
             for key in keys_of(holder):
-                yield holder, key
+                if star_of(key, last) is not None:
+                    yield holder, key
         elif not deep or _has_step(holder, last):
             if not isinstance(holder, list | tuple | Mapping | Record):
                 raise unreachable(holder, name)
             yield holder, key_of(holder, last)
+
+
+def star_of(key: Any, pattern: str) -> str | None:
+    """Return what the ``*`` of a pattern stands for in a key that fits it, else None."""
+    text = str(key)
+    before, _, after = pattern.partition("*")
+    if len(text) < len(before) + len(after):
+        return None
+    if not text.startswith(before) or not text.endswith(after):
+        return None
+    return text[len(before) : len(text) - len(after)]
+
+
+def starred(pattern: str, key: Any, name: str) -> str:
+    """Return a name with its ``*`` replaced by what that of a pattern stands for in a key."""
+    if "*" not in pattern or "*" not in name:
+        return name
+    return name.replace("*", star_of(key, pattern) or "")
 
 
 def unreachable(holder: Any, name: str) -> UnfitStateError:
@@ -70,7 +89,7 @@ def unreachable(holder: Any, name: str) -> UnfitStateError:
     )
 
 
-def holders_at(state: Any, way: list[str]) -> list[Any]:
+def holders_at(state: object, way: list[str]) -> list[object]:
     """Return everything that steps lead to.
 
     Raises:
@@ -91,19 +110,19 @@ def holders_at(state: Any, way: list[str]) -> list[Any]:
     return holders
 
 
-def _items_below(holder: Any, step: str) -> list[Any]:
+def _items_below(holder: Any, step: str) -> list[object]:
     keys = keys_of(holder) if step == "*" else [key_of(holder, step)]
     items = [holder[key] for key in keys]
     return [item for item in items if isinstance(item, list | dict | Record | tuple)]
 
 
-def _has_step(holder: Any, step: str) -> bool:
+def _has_step(holder: object, step: str) -> bool:
     if isinstance(_fields(holder), list | tuple):
         return step.lstrip("-").isdigit() and has(holder, int(step))
     return step in _fields(holder)
 
 
-def _all_below(holders: list[Any]) -> list[Any]:
+def _all_below(holders: list[object]) -> list[object]:
     """These and everything in them that holds something, each once."""
     found: dict[int, Any] = {}
     stack = list(reversed(holders))
@@ -116,11 +135,11 @@ def _all_below(holders: list[Any]) -> list[Any]:
     return list(found.values())
 
 
-def _fields(holder: Any) -> Any:
+def _fields(holder: object) -> Any:
     return holder.fields() if isinstance(holder, Record) else holder
 
 
-def keys_of(holder: Any) -> list[Any]:
+def keys_of(holder: object) -> list[Any]:
     """Return the keys of everything that a holder holds."""
     fields = _fields(holder)
     if isinstance(fields, Mapping):
@@ -128,7 +147,7 @@ def keys_of(holder: Any) -> list[Any]:
     return list(range(len(fields))) if isinstance(fields, list | tuple) else []
 
 
-def key_of(holder: Any, step: str) -> Any:
+def key_of(holder: object, step: str) -> Any:
     """Return the key that a step of a name means: an index in a list."""
     if isinstance(_fields(holder), list | tuple):
         if not step.lstrip("-").isdigit():
@@ -137,7 +156,7 @@ def key_of(holder: Any, step: str) -> Any:
     return step
 
 
-def _items(holder: Any, step: str, inside: str) -> Iterator[Any]:
+def _items(holder: object, step: str, inside: str) -> Iterator[object]:
     keys = keys_of(holder) if step == "*" else [key_of(holder, step)]
     for key in keys:
         item = get(holder, key, inside)
@@ -170,13 +189,13 @@ def get(holder: Any, key: Any, name: str) -> Any:
     return holder[key]
 
 
-def listing(holder: Any) -> str:
+def listing(holder: object) -> str:
     """Return the keys of a holder, for a message."""
     keys = [str(key) for key in keys_of(holder)]
     return ", ".join(keys[:20]) + (" ..." if len(keys) > 20 else "") if keys else "none"
 
 
-def put(holder: Any, key: Any, value: Any, name: str) -> None:
+def put(holder: object, key: Any, value: Any, name: str) -> None:
     """Set what a holder has under a key."""
     if isinstance(holder, tuple):
         raise UnfitStateError(
@@ -189,12 +208,12 @@ def put(holder: Any, key: Any, value: Any, name: str) -> None:
     holder[key] = value
 
 
-def whole(value: Any) -> Any:
+def whole(value: object) -> Any:
     """Return a value, read if it is a promise of an array."""
     return value.read() if isinstance(value, LazyArray) else value
 
 
-def is_new(op: Any, holder: Any, name: Any, memo: dict[Any, Any]) -> bool:
+def is_new(op: object, holder: object, name: Any, memo: dict[object, object]) -> bool:
     """Whether a step has not been at a place yet, in this run; it is noted."""
     key = (id(op), name, id(holder))
     if key in memo:
@@ -216,7 +235,7 @@ def distinct(names: Iterable[str]) -> tuple[str, ...]:
     return listed
 
 
-def extra(state: Any, names: Iterable[str]) -> list[str]:
+def extra(state: object, names: Iterable[str]) -> list[str]:
     """Return what a state has in addition to these fields."""
     if not isinstance(state, Mapping):
         return []
@@ -228,12 +247,12 @@ def quoted(names: Iterable[str]) -> str:
     return ", ".join(repr(name) for name in names)
 
 
-def name_of(function: Any) -> str:
+def name_of(function: object) -> str:
     """Return a function's name, for a plan."""
     return str(getattr(function, "__qualname__", repr(function)))
 
 
-def short(value: Any) -> str:
+def short(value: object) -> str:
     """Return a value in a few words."""
     if isinstance(value, np.ndarray | LazyArray) and value.size > 4:
         return f"{value.dtype} array {value.shape}"

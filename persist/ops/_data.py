@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from persist.tree import ABSENT
+from persist.typing import Array
 
 __all__ = ["from_data", "from_text", "to_data", "to_text"]
 
@@ -37,7 +38,7 @@ def to_text(step: Any, kinds: Kinds) -> str:
     return json.dumps(to_data(step, kinds), ensure_ascii=False, allow_nan=False)
 
 
-def from_text(text: str, kinds: Kinds) -> Any:
+def from_text(text: str, kinds: Kinds) -> object:
     """Return the step, or the tuple of steps, that a JSON text holds."""
     try:
         said = json.loads(text)
@@ -48,7 +49,7 @@ def from_text(text: str, kinds: Kinds) -> Any:
     return from_data(said, kinds)
 
 
-def to_data(step: Any, kinds: Kinds) -> Any:
+def to_data(step: Any, kinds: Kinds) -> object:
     """Return one step as a dict, or several as a list of them.
 
     Raises:
@@ -70,7 +71,7 @@ def to_data(step: Any, kinds: Kinds) -> Any:
     return said
 
 
-def from_data(said: Any, kinds: Kinds) -> Any:
+def from_data(said: Any, kinds: Kinds) -> object:
     """Return the step that a dict describes.
 
     Raises:
@@ -119,7 +120,7 @@ _LEFT_OUT = frozenset(
 )
 
 
-def _argument(step: Any, key: str) -> Any:
+def _argument(step: Any, key: str) -> object:
     if key == "inverse":
         return step.back
     if type(step).__name__ == "rename" and key == "names":
@@ -132,7 +133,7 @@ def _argument(step: Any, key: str) -> Any:
     return getattr(step, key)
 
 
-def _made(name: str, kind: Any, given: dict[str, Any]) -> Any:
+def _made(name: str, kind: Any, given: dict[str, Any]) -> object:
     if name in ("unpack", "pack", "drop"):
         return kind(*given.pop("names"), **given)
     if name == "nest":
@@ -145,19 +146,19 @@ def _made(name: str, kind: Any, given: dict[str, Any]) -> Any:
 # Values.
 
 
-def _names(value: Any) -> Any:
+def _names(value: Any) -> object:
     return dict(value) if isinstance(value, dict) else None if value is None else list(value)
 
 
-def _dtype(value: Any) -> Any:
+def _dtype(value: Any) -> object:
     return None if value is None else np.lib.format.dtype_to_descr(np.dtype(value))
 
 
-def _dtype_or_shape(value: Any) -> Any:
+def _dtype_or_shape(value: Any) -> object:
     return _dtype(value) if isinstance(value, np.dtype) else list(value)
 
 
-def _pairs(value: Any) -> Any:
+def _pairs(value: Any) -> object:
     return [[_plain(old), _plain(new)] for old, new in value]
 
 
@@ -175,7 +176,7 @@ def _dtype_back(value: Any) -> Any:
     return np.lib.format.descr_to_dtype(value)
 
 
-def _was_back(value: Any) -> Any:
+def _was_back(value: Any) -> object:
     is_shape = isinstance(value, list) and all(isinstance(one, int) for one in value)
     return tuple(value) if is_shape else _dtype_back(value)
 
@@ -223,7 +224,7 @@ def _plain(value: Any) -> Any:
     )
 
 
-def _array(array: np.ndarray[Any, Any]) -> dict[str, Any]:
+def _array(array: Array) -> dict[str, object]:
     if array.dtype.hasobject:
         raise TypeError("an array of objects is no data.")
     return {
@@ -247,7 +248,7 @@ def _value(said: Any) -> Any:
     return {key: _value(one) for key, one in said.items()}
 
 
-def _array_back(said: dict[str, Any]) -> np.ndarray[Any, Any]:
+def _array_back(said: dict[str, Any]) -> Array:
     dtype = _dtype_back(said["dtype"])
     if dtype.hasobject:
         raise ValueError("an array of objects is no data.")

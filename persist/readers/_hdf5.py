@@ -22,7 +22,7 @@ def unpickled(
     walk: Walk,
     values: list[tuple[str, str, Any]],
     content: Content,
-) -> list[tuple[str, str, Any]]:
+) -> list[tuple[str, str, object]]:
     """Read the pickled values in a file of PyTables.
 
     Args:

@@ -57,9 +57,9 @@ def machine_for(
     source: Source, options: Options, finish: Mapping[str, Finisher] = FINISH
 ) -> Machine:
     """Return a machine that rebuilds plain values and resolves neighbours of the file."""
-    neighbours: dict[str, Any] = {}
+    neighbours: dict[str, object] = {}
 
-    def neighbour(pid: Any) -> Any:
+    def neighbour(pid: object) -> object:
         """Resolve a persistent id that names a file in the same folder to the file's content."""
         if not isinstance(pid, str) or options.open_nested is None:
             return ABSENT
@@ -125,11 +125,11 @@ def _read_all(source: Source, options: Options) -> Content:
     )
 
 
-def described_classes(classes: Mapping[str, Record]) -> dict[str, Any]:
+def described_classes(classes: Mapping[str, Record]) -> dict[str, object]:
     """Describe the classes that a file holds by value, without their code."""
     from persist._wire.torch.outline import simple
 
-    described: dict[str, Any] = {}
+    described: dict[str, object] = {}
     for name, record in classes.items():
         held = [part for part in (*record.args, record.state) if isinstance(part, dict | tuple)]
         fields = [part for item in held for part in (item if isinstance(item, tuple) else (item,))]

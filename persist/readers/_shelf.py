@@ -77,7 +77,7 @@ def _bytes(value: Any) -> bytes:
 def _content(
     source: Source,
     found: Found,
-    pairs: dict[Any, bytes],
+    pairs: dict[object, bytes],
     damage: list[str],
     options: Options,
 ) -> Content:
@@ -107,7 +107,7 @@ def _content(
 class _Values:
     """The values of a database, joined so that one machine can read all of them."""
 
-    def __init__(self, source: Source, pairs: dict[Any, bytes], options: Options) -> None:
+    def __init__(self, source: Source, pairs: dict[object, bytes], options: Options) -> None:
         joined = bytearray().join(pairs.values())
         source.spend(len(joined))
         self.source = source.nested(joined, "")
@@ -121,7 +121,7 @@ class _Values:
         self.raw: list[Any] = []
         self.damage: list[str] = []
 
-    def take(self, key: Any) -> Any:
+    def take(self, key: Any) -> object:
         """Return the unpickled value of a key, or its bytes if it is not a pickle."""
         start, end = self.ends[key]
         head = self.source.read(start, min(2, end - start))

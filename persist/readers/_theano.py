@@ -20,6 +20,7 @@ from persist._wire.pickle.writer import PickleWriter
 from persist.errors import DamagedFileError, FormatError, LimitError
 from persist.readers.base import Content, Options
 from persist.tree import ABSENT, LazyArray, PersistentRef, Record
+from persist.typing import Array, DType
 
 __all__ = ["read_zip", "write_zip"]
 
@@ -111,11 +112,11 @@ class _Arrays:
         self.directory = directory
         self.options = options
         self.known: dict[str, Any] = {}
-        self.contexts: dict[str, Any] = {}
+        self.contexts: dict[str, object] = {}
         self.damage: list[str] = []
         self._by_bytes = {member.raw: member for member in directory.members}
 
-    def resolve(self, pid: Any) -> Any:
+    def resolve(self, pid: object) -> Any:
         """Return the array of a persistent id, or ABSENT where there is none."""
         if isinstance(pid, bytes):
             pid = pid.decode("utf-8", "surrogateescape")
@@ -125,7 +126,7 @@ class _Arrays:
             self.known[pid] = self._read(pid)
         return self.known[pid]
 
-    def _read(self, pid: str) -> Any:
+    def _read(self, pid: str) -> object:
         kind, _, name = pid.partition(".")
         read = _KINDS.get(kind)
         if read is None:
@@ -184,7 +185,7 @@ class _Arrays:
         if header.length + header.nbytes > member.size:
             return None
 
-        def fetch() -> np.ndarray[Any, Any]:
+        def fetch() -> Array:
             part = self.directory.open(member)
             return np.asarray(part.array(header.length, header.dtype, header.shape, header.order))
 
@@ -210,7 +211,7 @@ class _Arrays:
         for name, ref in machine.globals.items():
             self.machine.globals.setdefault(name, ref)
 
-    def gpu_array(self, member: Member) -> Any:
+    def gpu_array(self, member: Member) -> object:
         """A pickle of the context's name, then the NPY."""
         part = self.directory.open(member, self.options.verify == "always")
         cursor = part.cursor()
@@ -249,11 +250,11 @@ class _Writer(PickleWriter):
         paths: dict[int, str],
     ) -> None:
         super().__init__(write, protocol, reducer)
-        self.members: dict[str, np.ndarray[Any, Any]] = {}
+        self.members: dict[str, Array] = {}
         self._paths = paths
-        self._given: dict[int, tuple[Any, PersistentRef]] = {}
+        self._given: dict[int, tuple[object, PersistentRef]] = {}
 
-    def _save(self, value: Any) -> Iterator[Any] | None:
+    def _save(self, value: Any) -> Iterator[object] | None:
         if type(value) in (np.ndarray, np.memmap, LazyArray) and _fits(value.dtype):
             return super()._save(self._reference_to(value))
         self._note(value)
@@ -299,7 +300,7 @@ class _Writer(PickleWriter):
 _UNFIT = regex(r"[.\\:\x00-\x1f\x7f]|[\ud800-\udfff]")
 
 
-def _fits(dtype: np.dtype[Any]) -> bool:
+def _fits(dtype: DType) -> bool:
     """Return whether an NPY header can express exactly this dtype."""
     if dtype.hasobject:
         return False
@@ -309,7 +310,7 @@ def _fits(dtype: np.dtype[Any]) -> bool:
         return False
 
 
-def _shared(value: Any) -> tuple[Any, list[Any] | None]:
+def _shared(value: Any) -> tuple[object, list[object] | None]:
     """The name and the storage of a shared variable, whether a record or alive; else no storage."""
     if isinstance(value, Record):
         fields = value.fields()
@@ -357,15 +358,15 @@ def _paths(tree: Any) -> dict[int, str]:
     return paths
 
 
-def _header(array: np.ndarray[Any, Any]) -> bytes:
+def _header(array: Array) -> bytes:
     return header_bytes(array.dtype, array.shape, _is_fortran(array))
 
 
-def _is_fortran(array: np.ndarray[Any, Any]) -> bool:
+def _is_fortran(array: Array) -> bool:
     return array.flags.f_contiguous and not array.flags.c_contiguous
 
 
-def _chunks(head: bytes, array: np.ndarray[Any, Any]) -> Iterator[bytes]:
+def _chunks(head: bytes, array: Array) -> Iterator[bytes]:
     """The NPY of an array, in parts that take little memory."""
     yield head
     flat = (array.T if _is_fortran(array) else np.ascontiguousarray(array)).reshape(-1)
@@ -374,7 +375,7 @@ def _chunks(head: bytes, array: np.ndarray[Any, Any]) -> Iterator[bytes]:
         yield flat[start : start + rows].tobytes()
 
 
-def _deflated(target: IO[bytes], members: dict[str, np.ndarray[Any, Any]], data: bytes) -> None:
+def _deflated(target: IO[bytes], members: dict[str, Array], data: bytes) -> None:
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, allowZip64=True) as archive:
         for name, array in members.items():
             with archive.open(name, "w", force_zip64=True) as member:

@@ -67,7 +67,7 @@ class ArchiveReader(Reader):
             )
         folders = _folders(files)
         tree: dict[str, Any] = {}
-        structures: dict[str, Any] = {}
+        structures: dict[str, object] = {}
         others: list[str] = []
         content = Content(tree, damage=damage)
         for name, take in files.items():
@@ -130,7 +130,7 @@ def _folders(files: Files) -> dict[str, Files]:
     return folders
 
 
-def _as_text(name: str, files: Files, tree: dict[str, Any], source: Source) -> bool:
+def _as_text(name: str, files: Files, tree: dict[str, object], source: Source) -> bool:
     """Add a member to the tree if it is JSON or short text; return whether it was."""
     try:
         found = files[name]()
@@ -160,7 +160,7 @@ def _as_text(name: str, files: Files, tree: dict[str, Any], source: Source) -> b
 
 
 def _add_links(
-    tree: dict[str, Any], links: dict[str, str], others: list[str], damage: list[str]
+    tree: dict[str, object], links: dict[str, str], others: list[str], damage: list[str]
 ) -> None:
     """Add the target of each link under the link's name; report links without a target."""
     for name, target in links.items():

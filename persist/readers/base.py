@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import IO, Any, ClassVar, NamedTuple
 
-from persist._wire.base.source import Source
+from persist._wire.base.source import Cursor, Limits, Source, open_source
 
-__all__ = ["Content", "Options", "Reader"]
+__all__ = ["Content", "Cursor", "Limits", "Options", "Reader", "Source", "open_source"]
 
 
 class Options(NamedTuple):

@@ -18,12 +18,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from persist._wire.base.source import Source
 from persist._wire.messages.protobuf import Message, Schemas
 from persist.errors import DamagedFileError, FormatError
 from persist.readers.base import Content, Options, Reader
+from persist.typing import Array
 
 __all__ = ["CaffeReader"]
 
@@ -142,7 +141,7 @@ def _net(message: Message) -> Content:
     return Content(tree, structure=structure, format="caffe")
 
 
-def _array(blob: Message) -> np.ndarray[Any, Any]:
+def _array(blob: Message) -> Array:
     """The array of a blob: a view of the file where its numbers are packed, as Caffe packs them."""
     data = blob.floats("data")
     if not len(data):

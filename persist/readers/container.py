@@ -44,7 +44,7 @@ class ContainerReader(Reader):
         return Content(
             make_tree=make,
             structure={key: manifest[key] for key in ("metadata", "schemas", "globals", "version")},
-            writer={str(name): str(release) for name, release in manifest["writer"].items()},
+            writer=_writer(manifest),
             globals=set(manifest["globals"]),
             find=None if manifest["globals"] else store.array,  # packs may see records otherwise
             with_rows=make,
@@ -52,3 +52,12 @@ class ContainerReader(Reader):
 
     def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
         _container.write(tree, target, **options)
+
+
+def _writer(manifest: dict[str, Any]) -> dict[str, str]:
+    """Releases: of persist, Python and NumPy, and of the packages of the classes in the file."""
+    said = {str(name): str(release) for name, release in manifest["writer"].items()}
+    for entry in manifest["schemas"] if isinstance(manifest["schemas"], list) else ():
+        if isinstance(entry, dict) and entry.get("package") and entry.get("release"):
+            said.setdefault(str(entry["package"]), str(entry["release"]))
+    return said

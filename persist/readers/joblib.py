@@ -190,7 +190,7 @@ def _read_folder(source: Source, options: Options) -> Content:
     return result
 
 
-def _placed(tree: Any, path: tuple[str, ...], value: Any) -> Any:
+def _placed(tree: Any, path: tuple[str, ...], value: object) -> Any:
     """Put a value into nested dicts by folder, or at the root if the path is empty."""
     if not path:
         return value
@@ -201,9 +201,9 @@ def _placed(tree: Any, path: tuple[str, ...], value: Any) -> Any:
     return tree
 
 
-def _notes(folder: Source) -> Any:
+def _notes(folder: Source) -> object:
     """Return joblib's metadata of the call: its arguments as text, and its duration."""
-    notes: dict[str, Any] = {}
+    notes: dict[str, object] = {}
     for name in _NOTES:
         note = folder.child(name)
         if note is None or note.kind != "file" or note.size > _NOTE_SIZE:

@@ -124,7 +124,7 @@ def _params(source: Source) -> Content:
     return Content(tree, damage=damage, globals={_SPARSE} if is_sparse else set())
 
 
-def _free(taken: dict[str, Any], name: str) -> str:
+def _free(taken: dict[str, object], name: str) -> str:
     free, number = name, 2
     while free in taken:
         free = f"{name}~{number}"
@@ -173,7 +173,7 @@ def _with_symbol(
     return content
 
 
-def _graph(source: Source) -> dict[str, Any]:
+def _graph(source: Source) -> dict[str, object]:
     source.spend(8 * source.size)
     try:
         graph: Any = json.loads(source.read(0, source.size))
@@ -190,7 +190,7 @@ def _graph(source: Source) -> dict[str, Any]:
     return found
 
 
-def _described(graph: dict[str, Any], tree: Any) -> dict[str, Any]:
+def _described(graph: dict[str, Any], tree: object) -> dict[str, object]:
     nodes = graph["nodes"]
     names = [str(node.get("name")) for node in nodes]
     leaves = [name for name, node in zip(names, nodes, strict=True) if node.get("op") == "null"]
@@ -213,7 +213,7 @@ def _described(graph: dict[str, Any], tree: Any) -> dict[str, Any]:
     }
 
 
-def _attributes(node: dict[str, Any]) -> dict[str, Any]:
+def _attributes(node: dict[str, object]) -> dict[str, Any]:
     """Return the attributes of a node: ``param`` and ``attr`` until 0.12, ``attrs`` since."""
     values: dict[str, Any] = {}
     for key in ("param", "attr", "attrs"):
@@ -223,7 +223,7 @@ def _attributes(node: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _auxiliary(nodes: list[dict[str, Any]], names: list[str], tree: Any) -> set[str]:
+def _auxiliary(nodes: list[dict[str, object]], names: list[str], tree: object) -> set[str]:
     """The states that are no arguments: by their prefix in the file, else by what normalizes."""
     if isinstance(tree, dict) and any(str(key).startswith(("arg:", "aux:")) for key in tree):
         return {str(key)[4:] for key in tree if str(key).startswith("aux:")}
@@ -239,7 +239,7 @@ def _auxiliary(nodes: list[dict[str, Any]], names: list[str], tree: Any) -> set[
     return found
 
 
-def _version(graph: dict[str, Any]) -> str | None:
+def _version(graph: dict[str, object]) -> str | None:
     """The release that wrote it, 10905 for 1.9.5."""
     attrs = graph.get("attrs")
     values = attrs.get("mxnet_version") if isinstance(attrs, dict) else None
@@ -314,9 +314,9 @@ def _is_pair(value: Any) -> bool:
     )
 
 
-def _optimizer(record: Record) -> dict[str, Any]:
+def _optimizer(record: Record) -> dict[str, object]:
     """Its class, and what is a plain number or text of it."""
-    facts: dict[str, Any] = {"class": record.qualname}
+    facts: dict[str, object] = {"class": record.qualname}
     for name, value in record.fields().items():
         if isinstance(name, str) and isinstance(value, str | int | float | bool | type(None)):
             facts[name] = value

@@ -28,6 +28,7 @@ from persist._wire.npy.npy import MAGIC, Header, plain_machine, read_array, read
 from persist.errors import DamagedFileError, FormatError
 from persist.readers.base import Content, Options, Reader
 from persist.tree import LazyArray
+from persist.typing import Array
 
 if TYPE_CHECKING:
     from persist._wire.pickle.machine import Machine
@@ -156,7 +157,7 @@ class NpyReader(Reader):
         np.save(target, np.asarray(array), allow_pickle=False)
 
 
-def _in_a_row(source: Source, reading: _Reading) -> list[Any]:
+def _in_a_row(source: Source, reading: _Reading) -> list[object]:
     """Return all values of the file in order: arrays, and pickles between them."""
     cursor = source.cursor()
     values: list[Any] = []
@@ -289,7 +290,7 @@ class NpzReader(Reader):
                     np.lib.format.write_array(member, array, allow_pickle=False)
 
 
-def _free(tree: dict[str, Any], name: str) -> str:
+def _free(tree: dict[str, object], name: str) -> str:
     """Return the name, or with ``~2`` if it is taken, so that no member of a repeated name is lost."""
     if name not in tree:
         return name
@@ -306,7 +307,7 @@ def _is_array(directory: ZipDirectory, member: Member) -> bool:
         return False
 
 
-def _member(directory: ZipDirectory, member: Member, reading: _Reading) -> Any:
+def _member(directory: ZipDirectory, member: Member, reading: _Reading) -> object:
     """Return a member: an array (mapped or lazy) if it starts with the NPY magic, else its bytes."""
     if member.method != STORED and reading.options.verify != "always":
         head = _head(directory, member)
@@ -337,7 +338,7 @@ def _head(directory: ZipDirectory, member: Member) -> Source | None:
 
 def _lazy(
     directory: ZipDirectory, member: Member, header: Header, reading: _Reading
-) -> LazyArray | np.ndarray[Any, Any]:
+) -> LazyArray | Array:
     """Return a compressed array that is decompressed on access."""
     reading.headers.append(header)
     left = member.size - header.length
@@ -351,7 +352,7 @@ def _lazy(
         )
     _report_rest(member, left - header.nbytes, reading)
 
-    def fetch() -> np.ndarray[Any, Any]:
+    def fetch() -> Array:
         part = directory.open(member)
         return np.asarray(part.array(header.length, header.dtype, header.shape, header.order))
 

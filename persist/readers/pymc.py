@@ -33,6 +33,7 @@ from persist._wire.base.source import Source
 from persist._wire.databases.signatures import is_sqlite
 from persist.errors import DamagedFileError, FormatError
 from persist.readers.base import Content, Options, Reader
+from persist.typing import Array
 
 if TYPE_CHECKING:
     from persist._wire.databases.sqlite import Table
@@ -76,7 +77,7 @@ class PymcTraceReader(Reader):
 
     def read(self, source: Source, options: Options) -> Content:
         content = Content({}, globals={"pymc3.backends.base.MultiTrace"})
-        metadata_of: dict[str, Any] = {}
+        metadata_of: dict[str, object] = {}
         names = source.children() if source.kind == "folder" else []
         if source.kind == "file":
             _of_database(source, content)
@@ -113,7 +114,7 @@ def _chains(source: Source, names: list[str]) -> Iterator[tuple[str, Source]]:
             yield name, folder
 
 
-def _inside(samples: Source, options: Options, content: Content) -> Any:
+def _inside(samples: Source, options: Options, content: Content) -> object:
     if options.open_nested is None:
         raise FormatError("what is inside cannot be opened here.", file=samples.name)
     inner = options.open_nested(samples)
@@ -122,7 +123,7 @@ def _inside(samples: Source, options: Options, content: Content) -> Any:
     return inner.tree
 
 
-def _metadata(folder: Source) -> Any:
+def _metadata(folder: Source) -> object:
     found = folder.child(_METADATA)
     if found is None or found.kind != "file" or found.size > _METADATA_SIZE:
         return None
@@ -132,7 +133,7 @@ def _metadata(folder: Source) -> Any:
         return None
 
 
-def _free(taken: dict[str, Any], name: str) -> str:
+def _free(taken: dict[str, object], name: str) -> str:
     number, free = 1, name
     while free in taken:
         number += 1
@@ -143,7 +144,7 @@ def _free(taken: dict[str, Any], name: str) -> str:
 # Text.
 
 
-def _table(source: Source) -> dict[str, np.ndarray[Any, Any]]:
+def _table(source: Source) -> dict[str, Array]:
     """The columns of a chain, those of one variable put together."""
     import csv
 
@@ -164,9 +165,7 @@ def _table(source: Source) -> dict[str, np.ndarray[Any, Any]]:
     return _put_together(dict(zip(heads, columns, strict=True)))
 
 
-def _columns(
-    source: Source, heads: list[str], rows: Iterator[list[str]]
-) -> list[np.ndarray[Any, Any]]:
+def _columns(source: Source, heads: list[str], rows: Iterator[list[str]]) -> list[Array]:
     if not heads or len(set(heads)) != len(heads):
         raise ValueError("its first line names no columns, or one twice")
     lines: list[list[str]] = []
@@ -180,7 +179,7 @@ def _columns(
     return [_numbers([line[index] for line in lines]) for index in range(len(heads))]
 
 
-def _numbers(column: list[str]) -> np.ndarray[Any, Any]:
+def _numbers(column: list[str]) -> Array:
     """As ``pandas.read_csv`` would have it: integers, truth values, or else floats."""
     if column and all(item in ("True", "False") for item in column):
         return np.array([item == "True" for item in column])
@@ -192,7 +191,7 @@ def _numbers(column: list[str]) -> np.ndarray[Any, Any]:
     return np.array([float(item) if item else float("nan") for item in column], np.float64)
 
 
-def _put_together(columns: dict[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
+def _put_together(columns: dict[str, Array]) -> dict[str, Array]:
     """Make one array of the columns ``<name>__<i>_<j>`` that fill a whole grid; leave the rest."""
     groups: dict[str, dict[tuple[int, ...], str]] = {}
     for head in columns:
@@ -201,7 +200,7 @@ def _put_together(columns: dict[str, np.ndarray[Any, Any]]) -> dict[str, np.ndar
             index = tuple(int(part) for part in match[2].split("_"))
             groups.setdefault(match[1], {})[index] = head
     shapes = {name: _grid(group) for name, group in groups.items() if name not in columns}
-    result: dict[str, np.ndarray[Any, Any]] = {}
+    result: dict[str, Array] = {}
     for head, column in columns.items():
         match = _ELEMENT.match(head)
         name = match[1] if match is not None else head
@@ -243,7 +242,7 @@ def _old_chains(source: Source, names: list[str]) -> Iterator[tuple[str, Source,
             yield match[1], folder, files
 
 
-def _old_values(source: Source | None) -> np.ndarray[Any, Any] | None:
+def _old_values(source: Source | None) -> Array | None:
     """The samples of one variable: three lines of comments, then a line a draw."""
     if source is None or source.kind != "file":
         return None
@@ -335,7 +334,7 @@ def _of_database(source: Source, content: Content) -> None:
             own.update(_variable(table, {name: column[order] for name, column in values.items()}))
 
 
-def _samples(source: Source, table: Table, name: str, values: list[Any]) -> np.ndarray[Any, Any]:
+def _samples(source: Source, table: Table, name: str, values: list[Any]) -> Array:
     """A column of numbers: NULL is NaN; what Python 3's sqlite3 made of NumPy's integers is bytes."""
     made: list[Any] = []
     for value in values:
@@ -358,9 +357,7 @@ def _no_samples(source: Source, table: Table, name: str) -> DamagedFileError:
     )
 
 
-def _variable(
-    table: Table, columns: dict[str, np.ndarray[Any, Any]]
-) -> dict[str, np.ndarray[Any, Any]]:
+def _variable(table: Table, columns: dict[str, Array]) -> dict[str, Array]:
     """The array of a variable; its columns by name where they do not fill a grid."""
     if len(columns) == 1:
         name, column = next(iter(columns.items()))

@@ -37,6 +37,7 @@ from persist._wire.torch.safetensors_header import Rows, Tensor, rows_of
 from persist.errors import DamagedFileError, FormatError
 from persist.readers.base import Content, Options, Reader
 from persist.tree import LazyArray
+from persist.typing import DType
 
 __all__ = ["SafetensorsReader"]
 
@@ -191,7 +192,7 @@ def _rows(source: Source, data: bytes, size: int) -> tuple[Rows, dict[str, str] 
     return None if rows is None or _METADATA in rows else (rows, metadata)
 
 
-def _once(items: list[tuple[str, Any]]) -> dict[str, Any]:
+def _once(items: list[tuple[str, Any]]) -> dict[str, object]:
     found = dict(items)
     if len(found) != len(items):
         raise ValueError("a name occurs twice")
@@ -235,7 +236,7 @@ def _parsed(source: Source, text: str) -> tuple[dict[str, Any], list[str]]:
     return header, damage
 
 
-def _is_each_kept(text: str, header: Any) -> bool:
+def _is_each_kept(text: str, header: object) -> bool:
     """Return whether the text has as many colons as there are pairs, so that no name was repeated."""
     if not isinstance(header, dict):
         return False
@@ -251,7 +252,7 @@ def _brief(error: BaseException) -> str:
     return str(error)[:200]
 
 
-def _metadata(source: Source, header: dict[str, Any]) -> dict[str, str] | None:
+def _metadata(source: Source, header: dict[str, object]) -> dict[str, str] | None:
     metadata = header.pop(_METADATA, None)
     if metadata is None:
         return None
@@ -273,7 +274,7 @@ def _shown(value: Any) -> str:
 
 
 def _tensors(
-    source: Source, header: dict[str, Any], size: int, lost: list[str] | None = None
+    source: Source, header: dict[str, object], size: int, lost: list[str] | None = None
 ) -> dict[str, Tensor]:
     """Validate every tensor; return (type, shape, begin, end) by name, in the header's order.
 
@@ -405,7 +406,7 @@ def _is_sizes(value: Any) -> bool:
 
 
 @functools.cache
-def _dtype_of(kind: str) -> np.dtype[Any]:
+def _dtype_of(kind: str) -> DType:
     bits, name = _TYPES[kind]
     if bits < 8:
         return np.dtype("u1")
@@ -466,7 +467,7 @@ def _array(
     shape: tuple[int, ...],
     begin: int,
     end: int,
-) -> Any:
+) -> object:
     bits = _TYPES[kind][0]
     if bits < 8:
         shape = _packed(shape, bits)
@@ -484,7 +485,7 @@ def _packed(shape: tuple[int, ...], bits: int) -> tuple[int, ...]:
 # Writing.
 
 
-def _write(tree: Any, target: IO[bytes], metadata: Mapping[str, str] | None) -> None:
+def _write(tree: object, target: IO[bytes], metadata: Mapping[str, str] | None) -> None:
     if not isinstance(tree, Mapping):
         raise FormatError(
             f"safetensors holds arrays by name, not a {type(tree).__name__}.",
@@ -498,7 +499,7 @@ def _write(tree: Any, target: IO[bytes], metadata: Mapping[str, str] | None) -> 
         if not isinstance(name, str):
             raise FormatError(f"a tensor's name must be text; this is {_shown(name)}.")
         arrays[name] = (_kind_of(name, value), value)
-    header: dict[str, Any] = {}
+    header: dict[str, object] = {}
     if metadata:
         header[_METADATA] = _checked_metadata(metadata)
     order = sorted(arrays, key=lambda name: (-_RANKS[arrays[name][0]], name))
@@ -542,7 +543,7 @@ def _kind_of(name: str, value: Any) -> str:
     )
 
 
-def _checked_metadata(metadata: Any) -> dict[str, str]:
+def _checked_metadata(metadata: object) -> dict[str, str]:
     if not isinstance(metadata, Mapping) or not all(
         isinstance(part, str) for pair in metadata.items() for part in pair
     ):

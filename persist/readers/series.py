@@ -118,7 +118,7 @@ def _notes(
 
 
 def _together(
-    contents: dict[str, Content], patterns: list[str], described: dict[str, Any]
+    contents: dict[str, Content], patterns: list[str], described: dict[str, object]
 ) -> Content:
     """Combine several kinds of file of one step, each under its name without the number."""
     names = {pattern: _without_number(pattern) for pattern in patterns}

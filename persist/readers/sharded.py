@@ -95,7 +95,7 @@ def _index(source: Source) -> tuple[Source, dict[str, Any]] | None:
     return found
 
 
-def _found(source: Source) -> tuple[Source, dict[str, Any]] | None:
+def _found(source: Source) -> tuple[Source, dict[str, object]] | None:
     if source.kind == "folder":
         for name in source.children():
             if name.endswith(_END) and (child := source.child(name)) is not None:

@@ -111,9 +111,9 @@ class _Nodes:
         self._inside = inside
         self._raw = raw
         self._content = content
-        self._known: dict[Any, Any] = {}
+        self._known: dict[object, object] = {}
 
-    def take(self, node: Any, depth: int) -> Any:
+    def take(self, node: object, depth: int) -> Any:
         """Return the value of a node."""
         if depth > _DEPTH:
             raise LimitError(
@@ -137,7 +137,7 @@ class _Nodes:
             self._known[number] = value
         return value
 
-    def _made(self, node: dict[str, Any], depth: int) -> Any:
+    def _made(self, node: dict[str, object], depth: int) -> object:
         kind, content = node["__loader__"], node.get("content")
         if kind == "JsonNode" and isinstance(content, str):
             try:
@@ -169,7 +169,7 @@ class _Nodes:
             return self._named(content.get("module_path"), content.get("function"))
         return self._record(node, content, depth)
 
-    def _dict(self, node: dict[str, Any], content: dict[str, Any], depth: int) -> Any:
+    def _dict(self, node: dict[str, object], content: dict[str, object], depth: int) -> object:
         """Return a dict. JSON keys are text; ``key_types`` lists their original types."""
         values = {key: self.take(item, depth) for key, item in content.items()}
         kinds = self.take(node.get("key_types"), depth)
@@ -183,7 +183,7 @@ class _Nodes:
             return values
         return Record(self._name(node), kind="newobj", dictitems=list(values.items()))
 
-    def _objects(self, node: dict[str, Any], content: list[Any], depth: int) -> Any:
+    def _objects(self, node: dict[str, object], content: list[object], depth: int) -> object:
         items = [self.take(item, depth) for item in content]
         shape = self.take(node.get("shape"), depth)
         array = np.empty(len(items), object)
@@ -196,7 +196,7 @@ class _Nodes:
                 return array
         return array
 
-    def _record(self, node: dict[str, Any], content: Any, depth: int) -> Record:
+    def _record(self, node: dict[str, object], content: object, depth: int) -> Record:
         """Return an instance: an ``ObjectNode`` with its attributes, other nodes with all their items."""
         record = Record(self._name(node), kind="newobj")
         if isinstance(node.get("__id__"), int):
@@ -218,10 +218,10 @@ class _Nodes:
             return [self._plain(item, depth + 1) for item in value]
         return self.take(value, depth)
 
-    def _name(self, node: dict[str, Any]) -> Global:
+    def _name(self, node: dict[str, object]) -> Global:
         return self._named(node.get("__module__"), node.get("__class__"))
 
-    def _named(self, module: Any, name: Any) -> Global:
+    def _named(self, module: object, name: Any) -> Global:
         found = Global(str(module or "builtins")[:4096], str(name)[:4096])
         self._content.globals.add(found.qualname)
         return found

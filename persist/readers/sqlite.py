@@ -41,7 +41,7 @@ class SqliteReader(Reader):
 
         database = Sqlite(source)
         content = Content({}, damage=journal_of(source))
-        types: dict[str, Any] = {}
+        types: dict[str, object] = {}
         for table in database.tables:
             if not table.is_plain:
                 content.damage.append(f"the table {table.name!r} is not read: {table.fault}")
@@ -64,7 +64,7 @@ class SqliteReader(Reader):
         return content
 
 
-def _column(values: list[Any]) -> Any:
+def _column(values: list[Any]) -> object:
     """Return numbers as an array, and other values as the list unchanged."""
     kinds = {type(value) for value in values}
     if kinds == {int}:

@@ -29,6 +29,7 @@ from persist._wire.base.source import Cursor, Source
 from persist.errors import DamagedFileError, FormatError, LimitError
 from persist.readers.base import Content, Options, Reader
 from persist.tree import ABSENT, LazyArray, Record
+from persist.typing import Array, DType
 
 __all__ = ["Torch7Reader"]
 
@@ -81,7 +82,7 @@ class Torch7Reader(Reader):
         return _content(reading, tree, "binary")
 
 
-def _content(reading: _Reading, tree: Any, form: str) -> Content:
+def _content(reading: _Reading, tree: object, form: str) -> Content:
     damage = []
     if reading.tokens.left:
         damage.append(f"{reading.tokens.left:,} bytes follow the object and were not read")
@@ -177,7 +178,7 @@ class _Binary:
     def chars(self, count: int) -> bytes:
         return self.cursor.read(count)
 
-    def elements(self, dtype: np.dtype[Any], count: int) -> np.ndarray[Any, Any] | LazyArray:
+    def elements(self, dtype: DType, count: int) -> Array | LazyArray:
         if dtype.kind == "i" and dtype.itemsize == 8:
             dtype = from_text(f"<i{self.wide}")
         offset = self.cursor.offset
@@ -255,7 +256,7 @@ class _Text:
                 where=self.where(),
             )
 
-    def elements(self, dtype: np.dtype[Any], count: int) -> np.ndarray[Any, Any] | LazyArray:
+    def elements(self, dtype: DType, count: int) -> Array | LazyArray:
         self._room(count, 1)
         if dtype.itemsize == 1:
             return np.frombuffer(bytearray(self.chars(count)), dtype)
@@ -314,7 +315,7 @@ class _Reading:
             if value is not _OPENED:
                 return _plain(value)
 
-    def _closed(self) -> Any:
+    def _closed(self) -> object:
         """Finish what waits for nothing more; the value of the outermost when that is done."""
         while self.frames and not self.frames[-1].wanted:
             value = self.frames.pop().finish()
@@ -332,7 +333,7 @@ class _Reading:
             remedy="The file is damaged, or no file of Torch7.",
         )
 
-    def _one(self) -> Any:
+    def _one(self) -> object:
         kind = self.tokens.whole()
         if kind == NIL:
             return None
@@ -371,7 +372,7 @@ class _Reading:
         self.frames.append(_Frame(wanted, take, finish))
         return _OPENED
 
-    def _table(self, index: int) -> Any:
+    def _table(self, index: int) -> object:
         count = self.tokens.whole()
         if not 0 <= count <= self.tokens.left:
             raise self._damaged(f"a table of {count:,} items is claimed")
@@ -379,7 +380,7 @@ class _Reading:
         self.known[index] = table
         return self._pairs(table, count)
 
-    def _pairs(self, table: dict[Any, Any], count: int) -> Any:
+    def _pairs(self, table: dict[Any, object], count: int) -> Any:
         keys: list[Any] = []
 
         def take(value: Any) -> None:
@@ -391,7 +392,7 @@ class _Reading:
 
         return self._open(2 * count, take, lambda: table)
 
-    def _function(self, index: int | None) -> Any:
+    def _function(self, index: int | None) -> object:
         record = Record("lua.function", {"bytecode": self._chars()})
         if index is not None:
             self.known[index] = record
@@ -401,7 +402,7 @@ class _Reading:
 
         return self._open(1, take, lambda: record)
 
-    def _object(self, index: int) -> Any:
+    def _object(self, index: int) -> object:
         name = self._chars()
         version = None
         if name.startswith(b"V ") and name[2:].isdigit() and len(name) < 8:
@@ -429,7 +430,7 @@ class _Reading:
 
         return self._open(1, take, lambda: record)
 
-    def _container(self, index: int, is_hash: bool) -> Any:
+    def _container(self, index: int, is_hash: bool) -> object:
         count = self.tokens.long()
         if not 0 <= count <= self.tokens.left:
             raise self._damaged(f"{count:,} items are claimed")
@@ -441,14 +442,14 @@ class _Reading:
         self.known[index] = items
         return self._open(count, lambda value: items.append(_plain(value)), lambda: items)
 
-    def _storage(self, index: int, dtype: np.dtype[Any]) -> Any:
+    def _storage(self, index: int, dtype: DType) -> object:
         count = self.tokens.long()
         if count < 0:
             raise self._damaged(f"a storage of {count:,} elements cannot be")
         storage = self.known[index] = _Storage(self.tokens.elements(dtype, count))
         return storage
 
-    def _tensor(self, index: int, dtype: np.dtype[Any]) -> Any:
+    def _tensor(self, index: int, dtype: DType) -> object:
         rank = self.tokens.whole()
         if not 0 <= rank <= 64:
             raise self._damaged(f"a tensor of {rank} axes cannot be")
@@ -457,7 +458,7 @@ class _Reading:
         self.known[index] = ABSENT
         found: list[Any] = []
 
-        def finish() -> Any:
+        def finish() -> object:
             array = self._strided(found[0], dtype, shape, steps, offset)
             self.known[index] = array
             return array
@@ -465,8 +466,8 @@ class _Reading:
         return self._open(1, found.append, finish)
 
     def _strided(
-        self, storage: Any, dtype: np.dtype[Any], shape: list[int], steps: list[int], offset: int
-    ) -> Any:
+        self, storage: Any, dtype: DType, shape: list[int], steps: list[int], offset: int
+    ) -> object:
         if storage is None or not shape:
             return np.empty((0,), dtype)
         if not isinstance(storage, _Storage):
@@ -493,7 +494,7 @@ class _Reading:
                 remedy='If the file is honest, raise limits={"total": ...}.',
             )
 
-        def view(whole: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        def view(whole: Array) -> Array:
             return np.lib.stride_tricks.as_strided(
                 whole[offset:],
                 shape,
@@ -506,7 +507,7 @@ class _Reading:
         return view(flat)
 
 
-_OPENED: Any = object()
+_OPENED: object = object()
 
 
 def _plain(value: Any) -> Any:
@@ -520,7 +521,7 @@ def _text(data: bytes) -> str | bytes:
         return data
 
 
-def _key(key: Any, table: dict[Any, Any]) -> Any:
+def _key(key: Any, table: dict[object, Any]) -> Any:
     """A table's key as a dict's: whole numbers as int; what cannot be hashed in a record."""
     key = _plain(key)
     if isinstance(key, float) and key.is_integer() and abs(key) < 1 << 53:

@@ -17,7 +17,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 import attrs
 import numpy as np
@@ -43,14 +43,29 @@ from persist.registry._declarations import (
     shortest,
     unsupported,
 )
+from persist.registry._rebuilds import Importable, Rebuild, is_installed
+from persist.registry._releases import (
+    Released,
+    checked_policy,
+    listed,
+    merged,
+    package_of,
+    parsed,
+    specifier,
+    version_of_release,
+)
 from persist.schema import DECLARED, Declared, Layout, Schema, dotted, read_layout, said_fields
 from persist.tree import ABSENT
+
+if TYPE_CHECKING:
+    from persist.typing import LayoutPolicy, UnknownFields
 
 __all__ = [
     "Alias",
     "Migration",
     "Registry",
     "Stamp",
+    "accept_releases",
     "alias",
     "constant",
     "default",
@@ -63,6 +78,11 @@ __all__ = [
 
 Plain = Callable[[Any, Any], Any]
 _T = TypeVar("_T")
+_F = TypeVar("_F", bound=Callable[..., Any])
+_C = TypeVar("_C", bound=type | str)
+_P = ParamSpec("_P")
+_PlainFunction = TypeVar("_PlainFunction", bound=Plain)
+_StampFunction = TypeVar("_StampFunction", bound=Callable[[Any], int | str | bytes | None])
 
 _latest: weakref.WeakValueDictionary[str, Registry] = weakref.WeakValueDictionary()
 
@@ -82,11 +102,13 @@ class Registry:
         self._frozen = False
         self._plain: dict[str, Plain] = {}
         self._plain_like: list[Plain] = []
+        self._rebuilds: dict[str, Rebuild] = {}
+        self._importable: dict[str, Importable] = {}
         self._aliases: dict[str, Alias] = {}
         self._prefixes: dict[str, Alias] = {}
         self._migrations: dict[str, dict[tuple[int, int], Migration]] = {}
         self._stamps: dict[str, tuple[Stamp, ...]] = {}
-        self._constants: dict[str, Any] = {}
+        self._constants: dict[str, object] = {}
         self._pure: dict[str, Schema] = {}  # schemas without a class
         self._enums: dict[str, weakref.ref[Any]] = {}  # dotted name or schema's name -> enum
         self._enum_names: weakref.WeakKeyDictionary[type, str] = weakref.WeakKeyDictionary()
@@ -102,12 +124,15 @@ class Registry:
         # Two classes of one schema's name: the error, the class that has it, the one that wants it.
         self._disputes: list[tuple[SchemaError, weakref.ref[type], weakref.ref[type]]] = []
         self._ways: dict[tuple[str, int, int], tuple[tuple[Any, ...], list[Migration]]] = {}
-        self._adapters: weakref.WeakKeyDictionary[type, Any] = weakref.WeakKeyDictionary()
+        self._adapters: weakref.WeakKeyDictionary[type, object] = weakref.WeakKeyDictionary()
         self._supported: dict[str, Supported] = {}
         self._alias_places: dict[str, tuple[tuple[str, Origin], ...]] = {}
+        self._releases: dict[str, dict[int, Released]] = {}  # schema -> version -> its releases
+        self._release_policies: dict[str, str] = {}  # schema -> policy; "" is that of the registry
+        self._recorded: dict[str, str] = {}  # package -> release that a file was written with
         # The treatment of a file whose layout differs from the current one at the same version: "error", "warn"
         # or "ignore"; None leaves it to the parents, and to "error" in the end.
-        self.layout_policy: str | None = None
+        self.layout_policy: LayoutPolicy | None = None
 
         _latest[name] = self
 
@@ -133,18 +158,18 @@ class Registry:
     def __copy__(self) -> Registry:
         return self
 
-    def __deepcopy__(self, memo: Any) -> Registry:
+    def __deepcopy__(self, memo: object) -> Registry:
         return self
 
     # How foreign classes look.
 
-    def plain(self, *qualnames: str) -> Callable[[Plain], Plain]:
+    def plain(self, *qualnames: str) -> Callable[[_PlainFunction], _PlainFunction]:
         """Declare how records of these classes look: ``f(record, looker)``.
 
         A name that ends in ``.*`` matches all names with that prefix that have no exact entry.
         """
 
-        def register(function: Plain) -> Plain:
+        def register(function: _PlainFunction) -> _PlainFunction:
             with self._changing():
                 for qualname in qualnames:
                     self._plain[qualname] = function
@@ -152,7 +177,7 @@ class Registry:
 
         return register
 
-    def plain_like(self, function: Plain) -> Plain:
+    def plain_like(self, function: _PlainFunction) -> _PlainFunction:
         """Register a function that recognises records of unknown classes; it returns None for others."""
         with self._changing():
             self._plain_like = [*self._plain_like, function]
@@ -177,6 +202,64 @@ class Registry:
     def plains_like(self) -> list[Plain]:
         """Return the functions that are asked about records of unknown names."""
         return [*self._plain_like, *(f for parent in self.parents for f in parent.plains_like())]
+
+    # How objects of foreign classes are made.
+
+    def rebuild(
+        self, *qualnames: str, library: str, takes_names: bool = False
+    ) -> Callable[[_F], _F]:
+        """Declare how an object of a library's class is made of its record: ``f(record)``.
+
+        The function gets a copy of the `Record` whose parts are objects already, and returns the
+        object. It raises `persist.errors.RestoreError` with the reason where the state cannot be
+        brought to the layout of the installed release; then the record stays, and the reason is
+        part of the warning. `persist.load` calls it without ``trust=``, so it must not call what
+        the file names.
+
+        Args:
+            qualnames: current dotted names of classes, or of functions that pickles call; ``lab.*`` for
+                all with that prefix that have no entry of their own.
+            library: the import name of the package that must be installed.
+            takes_names: names of classes inside may stay names; the function knows what they mean.
+        """
+
+        def decorate(function: _F) -> _F:
+            with self._changing():
+                made = Rebuild(function, library, takes_names)
+                self._rebuilds = {**self._rebuilds, **dict.fromkeys(qualnames, made)}
+            return function
+
+        return decorate
+
+    def importable(self, *qualnames: str, library: str, substitute: Any = ABSENT) -> None:
+        """Declare functions and classes of a library to which its states refer by name.
+
+        `persist.load` imports them where such a name is met and the library is installed; they are
+        not called. A ``substitute`` takes the place of what is gone from the library.
+        """
+        with self._changing():
+            made = Importable(library, substitute)
+            self._importable = {**self._importable, **dict.fromkeys(qualnames, made)}
+
+    def rebuild_for(self, qualname: str) -> Rebuild | None:
+        """Return how objects of a class are made, if its library is installed; else None."""
+        names = [qualname]
+        while "." in names[-1].removesuffix(".*"):
+            names.append(f"{names[-1].removesuffix('.*').rpartition('.')[0]}.*")
+        for registry in self._line():
+            for name in names:
+                found = registry._rebuilds.get(name)
+                if found is not None:
+                    return found if is_installed(found.library) else None
+        return None
+
+    def importable_for(self, qualname: str) -> Importable | None:
+        """Return that a name may be imported, if its library is installed; else None."""
+        for registry in self._line():
+            found = registry._importable.get(qualname)
+            if found is not None:
+                return found if is_installed(found.library) else None
+        return None
 
     # Changing it.
 
@@ -213,12 +296,13 @@ class Registry:
 
     def register(
         self,
-        cls: type | str,
+        cls: _C,
         *,
         version: int = 1,
         fields: Iterable[Any] | None = None,
         schema: str | None = None,
-    ) -> Any:
+        release: str = "",
+    ) -> _C:
         """Declare the state of a class that cannot, or must not, inherit `Versioned`.
 
         An enum has no state: its members are saved by name, under the name of the schema. A member
@@ -230,16 +314,21 @@ class Registry:
         Args:
             cls: the class, or the dotted name of one that is data alone here.
             version: of its state today.
-            fields: names, `persist.schema.Field`s, or a mapping to them or to
+            fields: names, `persist.schema.Field` objects, or a mapping to them or to
                 defaults; None: the fields of attrs, dataclasses or slots, else every attribute.
             schema: its name; the dotted path by default.
+            release: the releases of the package that write this version, such as ``>=1.2,<2``.
 
         Returns:
             The class, so that it also serves as a decorator's body.
         """
         _check_version(version, cls if isinstance(cls, str) else dotted(cls))
         if isinstance(cls, enum.EnumMeta):
-            return self._register_enum(cls, version, fields, schema)
+            self._register_enum(cls, version, fields, schema)
+            return cls
+        if release:
+            name = schema or (cls if isinstance(cls, str) else dotted(cls))
+            self._add_released(name, version, release, call_site("<releases>", __file__))
         with self._changing():
             if isinstance(cls, str):
                 name = schema or cls
@@ -256,7 +345,7 @@ class Registry:
 
     def _register_enum(
         self, cls: enum.EnumMeta, version: int, fields: Iterable[Any] | None, schema: str | None
-    ) -> Any:
+    ) -> None:
         if version != 1 or fields is not None:
             raise SchemaError(
                 f"the class {dotted(cls)} is an enum: its members are saved by name, and have no "
@@ -271,7 +360,6 @@ class Registry:
             names = {schema or dotted(cls), dotted(cls)}
             self._enums = {**self._enums, **dict.fromkeys(names, reference)}
             self._enum_names[cls] = schema or dotted(cls)
-        return cls
 
     def _enum_for(self, name: str) -> Any:
         """Return the registered enum of a schema's name or a current dotted name, or None."""
@@ -521,9 +609,29 @@ class Registry:
 
     # Migrations.
 
+    @overload
     def migration(
-        self, schema: type | str, version: int, *ops: _ops.Op, to: int | None = None
-    ) -> Any:
+        self, schema: type | str, version: int, *, to: int | None = None, release: str = ""
+    ) -> Callable[[Callable[_P, _T]], Migration[_P, _T]]: ...
+
+    @overload
+    def migration(
+        self,
+        schema: type | str,
+        version: int,
+        *ops: _ops.Op,
+        to: int | None = None,
+        release: str = "",
+    ) -> Migration: ...
+
+    def migration(
+        self,
+        schema: type | str,
+        version: int,
+        *ops: _ops.Op,
+        to: int | None = None,
+        release: str = "",
+    ) -> Migration | Callable[[Callable[_P, _T]], Migration[_P, _T]]:
         """Register one step of a schema: a decorated function, or ready-made steps.
 
         The function takes the older state (a dict of fields, or whatever the
@@ -538,6 +646,8 @@ class Registry:
             version: the version that the step takes.
             ops: of `persist.ops`, done one after the other.
             to: the version that it gives; the next one by default.
+            release: the releases of the package that wrote the version that the step takes, such as
+                ``>=1.2,<2`` (PEP 440).
 
         Returns:
             The `Migration`; without ``ops`` a decorator that returns it.
@@ -553,6 +663,8 @@ class Registry:
                 remedy="It leads to a later version; the way back is its .downgrade.",
             )
         name = self._name_of(schema)
+        if release:
+            self._add_released(name, version, release, call_site("<releases>", __file__))
         for op in ops:
             if not isinstance(op, _ops.Op):
                 raise TypeError(
@@ -563,7 +675,7 @@ class Registry:
             origin = call_site(f"<steps of {name} {version}→{to}>", __file__)
             return self._add(Migration(name, version, to, None, ops, origin))
 
-        def decorate(function: Callable[..., Any]) -> Migration:
+        def decorate(function: Callable[_P, _T]) -> Migration[_P, _T]:
             written = function.function if isinstance(function, Migration) else function
             if written is None or not callable(written):
                 raise TypeError(f"{function!r} is no function.")
@@ -571,7 +683,7 @@ class Registry:
 
         return decorate
 
-    def _add(self, step: Migration) -> Migration:
+    def _add(self, step: Migration[_P, _T]) -> Migration[_P, _T]:
         with self._changing():
             known = self._migrations.get(step.schema, {})
             other = known.get((step.start, step.to))
@@ -617,12 +729,12 @@ class Registry:
     def _way(self, name: str, start: int, to: int) -> list[Migration]:
         oldest = self.oldest_supported(name)
         if oldest is not None and start < min(oldest.since, to):
-            raise unsupported(oldest, start, to)
+            raise unsupported(oldest, start, to, self.releases(name))
         steps = self.migrations(name)
         low, high = min(start, to), max(start, to)
         found = shortest(steps.values(), low, high)
         if found is None:
-            raise gap(name, start, to, steps)
+            raise gap(name, start, to, steps, self.releases(name))
         if len(found) > 1:
             ways = " or ".join(arrows(way) for way in found)
             raise SchemaError(
@@ -660,30 +772,138 @@ class Registry:
 
     # Stamps.
 
-    def stamp(self, schema: type | str, key: str | None = None) -> Any:
+    @overload
+    def stamp(
+        self, schema: type | str, key: None = None
+    ) -> Callable[[_StampFunction], _StampFunction]: ...
+
+    @overload
+    def stamp(self, schema: type | str, key: str) -> None: ...
+
+    @overload
+    def stamp(self, schema: type | str, *, version: int, release: str) -> None: ...
+
+    def stamp(
+        self,
+        schema: type | str,
+        key: str | None = None,
+        *,
+        version: int | None = None,
+        release: str = "",
+    ) -> Callable[[_StampFunction], _StampFunction] | None:
         """Register how the version of a state that bears none is known.
 
-        The function takes the state and returns a version, or None: "not mine".
+        The function takes the state and returns a version, or None: "not mine". Where the releases of
+        the versions are declared, a release (``"1.4"``) is an answer, too, from the function or under
+        the key.
 
         Args:
             schema: the class, or the name of its schema.
             key: the entry of the state that holds its version; then nothing is
                 to be decorated.
+            version: a version that is known by the release that wrote it.
+            release: the releases of the package that wrote this version, such as ``>=1.2,<2``: a file
+                that records its release, and whose states state no version, has this one.
 
         Returns:
-            A decorator, or with ``key`` None.
+            A decorator; with ``key`` or ``release`` None.
         """
         name = self._name_of(schema)
+        if release or version is not None:
+            if not release or version is None or key is not None:
+                raise TypeError("a stamp by release has both version= and release=, and no key.")
+            self._add_released(name, version, release, call_site("<releases>", __file__))
+            return None
         if key is not None:
             origin = call_site(f"<key {key!r}>", __file__)
             self._add_stamp(Stamp(name, lambda state: _keyed(state, key), origin, key))
             return None
 
-        def decorate(function: Callable[[Any], int | None]) -> Callable[[Any], int | None]:
+        def decorate(function: _StampFunction) -> _StampFunction:
             self._add_stamp(Stamp(name, function, origin_of(function)))
             return function
 
         return decorate
+
+    # Releases.
+
+    def released(self, schema: type | str, version: int, release: str) -> None:
+        """Declare which releases of the package write a version of a schema.
+
+        They are named in errors, plans and the lock file, and the version of a state that states none
+        is known by them where the file records its release. ``release=`` of a class, a migration or a
+        stamp does the same.
+
+        Args:
+            schema: the class, or the name of its schema.
+            version: the version.
+            release: the releases as in a requirement (PEP 440): ``>=1.2,<2``.
+
+        Raises:
+            SchemaError: this is no set of releases, or another place declares others.
+        """
+        place = call_site("<releases>", __file__)
+        self._add_released(self._name_of(schema), version, release, place)
+
+    def _add_released(self, name: str, version: int, release: str, place: Origin) -> None:
+        _check_version(version, name)
+        specifier(release, name)
+        made = Released(name, version, release, place)
+        with self._changing():
+            known = self._releases.get(name, {})
+            other = known.get(version)
+            is_other = other is not None and other.releases != release
+            if other is not None and is_other and not place.replaces(other.origin):
+                raise SchemaError(
+                    f"version {version} of {name!r} has the releases {other.releases!r} "
+                    f"({other.origin.file}:{other.origin.line}) and {release!r}.",
+                    where=f"{place.file}:{place.line}",
+                    remedy="Declare them in one place.",
+                    schema=name,
+                )
+            self._releases = {**self._releases, name: {**known, version: made}}
+
+    def releases(self, schema: type | str) -> dict[int, str]:
+        """Return version -> the releases of the package that write it, where they are declared."""
+        return {number: one.releases for number, one in sorted(self._released(schema).items())}
+
+    def _released(self, schema: type | str) -> dict[int, Released]:
+        name = self._name_of(schema)
+        return merged(registry._releases.get(name, {}) for registry in self._line())
+
+    def accept_releases(self, policy: str, schema: type | str | None = None) -> None:
+        """Choose which files are loaded, by the release of the package that wrote them.
+
+        A container records the releases of the packages whose classes are in it. A file that is not
+        accepted raises `ReleaseError`; a file that records no release is accepted.
+
+        Args:
+            policy: "exact": of the release that is here only; "minor": of the same major release, and
+                not of a newer minor one; "major": of the same major release; "any": all of them,
+                which is the default.
+            schema: a class or the name of its schema; None is every one of this registry.
+
+        Raises:
+            ValueError: there is no such policy.
+        """
+        name = "" if schema is None else self._name_of(schema)
+        with self._changing():
+            self._release_policies = {**self._release_policies, name: checked_policy(policy)}
+
+    def _release_policy(self, schema: str) -> str:
+        """The policy for a schema: its own, then that of the registry, here before in the parents."""
+        for name in (schema, ""):
+            for registry in self._line():
+                if name in registry._release_policies:
+                    return registry._release_policies[name]
+        return "any"
+
+    def _recorded_release(self, name: str) -> tuple[str, str]:
+        """The package of a schema, and the release of it that the file at hand records; "" for none."""
+        recorded = next((one._recorded for one in self._line() if one._recorded), None)
+        schema = self.schema_for(name) if recorded else None
+        package = "" if schema is None else package_of(schema)
+        return package, (recorded or {}).get(package, "")
 
     def _add_stamp(self, stamp: Stamp) -> None:
         with self._changing():
@@ -711,7 +931,7 @@ class Registry:
         name = schema if isinstance(schema, str) else self._name_of(schema)
         stamps = self.stamps(name)
         if not stamps:
-            return 1, "unstamped = 1"
+            return self._stamp_by_release(name)
         answers: dict[int, list[Stamp]] = {}
         for stamp in stamps:
             try:
@@ -724,6 +944,8 @@ class Registry:
                 ) from error
             if version is None:
                 continue
+            if isinstance(version, str | bytes):
+                version = self._version_of_answer(name, stamp, version)
             if type(version) is not int or not 1 <= version <= LARGEST:
                 is_huge = type(version) is int and abs(version) > LARGEST
                 shown = "a number beyond every version" if is_huge else repr(version)
@@ -745,12 +967,51 @@ class Registry:
                 answers=sorted(answers),
             )
         if not answers:
-            return 1, "unstamped = 1"
+            return self._stamp_by_release(name)
         ((version, agreed),) = answers.items()
         return version, f"stamp by {', '.join(map(str, agreed))}"
 
+    def _stamp_by_release(self, name: str) -> tuple[int, str]:
+        """The version of a state that states none, by the release that the file records."""
+        declared = self._released(name)
+        package, release = self._recorded_release(name) if declared else ("", "")
+        if not release:
+            return 1, "unstamped = 1"
+        found = version_of_release(name, release, declared)
+        if found is None:
+            return 1, f"unstamped = 1; release {release} of {package} is of no declared version"
+        return found[0], f"stamp by release {release} of {package} ({found[1]})"
+
+    def _version_of_answer(self, name: str, stamp: Stamp, answer: str | bytes) -> Any:
+        """The version of a release with which a stamp answers; the answer itself if none are declared.
+
+        Raises:
+            SchemaError: the release is of no declared version, or of several.
+        """
+        declared = self._released(name)
+        if not declared:
+            return answer
+        text = answer.decode("ascii", "replace") if isinstance(answer, bytes) else answer
+        found = version_of_release(name, text, declared)
+        if found is None:
+            raise SchemaError(
+                f"the stamp {stamp} answers with release {text!r}, which is of no declared version of "
+                f"{name!r}: {listed(declared)}.",
+                remedy=f"Let the declared releases of its version contain {text}."
+                if parsed(text) is not None
+                else f"It is not written as PEP 440 has it: let a stamp, a function, return the version of {text!r}.",
+                schema=name,
+            )
+        return found[0]
+
     def upgrade(
-        self, state: Any, cls: type[_T], *, assume_version: int | None = None, **options: Any
+        self,
+        state: Any,
+        cls: type[_T],
+        *,
+        assume_version: int | None = None,
+        unknown: UnknownFields = "warn",
+        strict: bool = False,
     ) -> _T:
         """Make an instance of a declared class of a value that bears no class.
 
@@ -761,19 +1022,21 @@ class Registry:
             state: a dict, tuple, list, array: whatever an older version had as its state.
             cls: a declared class.
             assume_version: the version of a state of which no stamp knows it.
-            options: ``unknown`` and ``strict``, as for `persist.load`.
+            unknown, strict: as for `persist.load`.
 
         Raises:
             SchemaError: the state cannot be upgraded, or is not valid.
         """
         # Building is far above a registry, which is data: it is found when it is wanted.
         loading = importlib.import_module("persist._api.load")
-        made: _T = loading.upgraded_state(state, cls, self, assume_version, **options)
+        made: _T = loading.upgraded_state(
+            state, cls, self, assume_version, unknown=unknown, strict=strict
+        )
         return made
 
     # Aliases.
 
-    def alias(self, old: str, new: Any, *, since: str = "", evidence: str = "") -> None:
+    def alias(self, old: str, new: object, *, since: str = "", evidence: str = "") -> None:
         """Map an old dotted name to the current class, function or member of an enum.
 
         Args:
@@ -896,7 +1159,7 @@ class Registry:
 
     # Constants.
 
-    def constant(self, name: str, value: Any) -> Any:
+    def constant(self, name: str, value: _T) -> _T:
         """Name a function, class or sentinel, so that it can be saved as a value and found again.
 
         Returns:
@@ -964,7 +1227,7 @@ def _is_twin(cls: type, other: type) -> bool:
     return cls.__qualname__ == other.__qualname__ and files[0] == files[1] is not None
 
 
-def _same(one: Any, other: Any) -> bool:
+def _same(one: Any, other: object) -> bool:
     if one is other:
         return True
     place = [
@@ -1051,33 +1314,65 @@ _name_builtins(default_registry)
 # The functions that act on the default registry.
 
 
-def migration(schema: type | str, version: int, *ops: _ops.Op, to: int | None = None) -> Any:
+@overload
+def migration(
+    schema: type | str, version: int, *, to: int | None = None, release: str = ""
+) -> Callable[[Callable[_P, _T]], Migration[_P, _T]]: ...
+
+
+@overload
+def migration(
+    schema: type | str, version: int, *ops: _ops.Op, to: int | None = None, release: str = ""
+) -> Migration: ...
+
+
+def migration(
+    schema: type | str, version: int, *ops: _ops.Op, to: int | None = None, release: str = ""
+) -> Migration | Callable[[Callable[_P, _T]], Migration[_P, _T]]:
     """Register one step of a schema in the default registry (see `Registry.migration`)."""
-    return default_registry.migration(schema, version, *ops, to=to)
+    return default_registry.migration(schema, version, *ops, to=to, release=release)
 
 
-def stamp(schema: type | str, key: str | None = None) -> Any:
+@overload
+def stamp(schema: type | str, key: None = None) -> Callable[[_StampFunction], _StampFunction]: ...
+
+
+@overload
+def stamp(schema: type | str, key: str) -> None: ...
+
+
+@overload
+def stamp(schema: type | str, *, version: int, release: str) -> None: ...
+
+
+def stamp(
+    schema: type | str, key: str | None = None, *, version: int | None = None, release: str = ""
+) -> Callable[[_StampFunction], _StampFunction] | None:
     """Register how the version of an unversioned state is known (see `Registry.stamp`)."""
-    return default_registry.stamp(schema, key)
+    register_stamp: Callable[..., Any] = default_registry.stamp  # all forms have one implementation
+    return register_stamp(schema, key, version=version, release=release)  # type: ignore[no-any-return]
 
 
-def alias(old: str, new: Any, *, since: str = "", evidence: str = "") -> None:
+def alias(old: str, new: object, *, since: str = "", evidence: str = "") -> None:
     """Map an old dotted name to the current one (see `Registry.alias`)."""
     default_registry.alias(old, new, since=since, evidence=evidence)
 
 
 def register(
-    cls: type | str,
+    cls: _C,
     *,
     version: int = 1,
-    fields: Iterable[Any] | None = None,
+    fields: Iterable[object] | None = None,
     schema: str | None = None,
-) -> Any:
+    release: str = "",
+) -> _C:
     """Declare the state of a class that does not inherit `Versioned` (see `Registry.register`)."""
-    return default_registry.register(cls, version=version, fields=fields, schema=schema)
+    return default_registry.register(
+        cls, version=version, fields=fields, schema=schema, release=release
+    )
 
 
-def constant(name: str, value: Any) -> Any:
+def constant(name: str, value: _T) -> _T:
     """Name a function, class or sentinel that is saved as a value (see `Registry.constant`)."""
     return default_registry.constant(name, value)
 
@@ -1085,3 +1380,8 @@ def constant(name: str, value: Any) -> Any:
 def supported(schema: type | str, since: int, *, reader: str = "") -> None:
     """Declare the oldest version that is still read (see `Registry.supported`)."""
     default_registry.supported(schema, since, reader=reader)
+
+
+def accept_releases(policy: str, schema: type | str | None = None) -> None:
+    """Choose which files are loaded, by the release that wrote them (see `Registry.accept_releases`)."""
+    default_registry.accept_releases(policy, schema)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from persist.errors import MissingMigrationError, SchemaError
+from persist.registry._releases import listed as listed_releases
+from persist.registry._releases import overlaps
 
 if TYPE_CHECKING:
     from persist.registry import Registry
@@ -59,6 +61,15 @@ def _of_versions(registry: Registry, schema: Schema) -> list[SchemaError]:
     found: list[SchemaError] = []
     gaps = []
     oldest = registry.oldest_supported(schema.name)
+    if oldest is not None and oldest.since > schema.version:
+        found.append(
+            SchemaError(
+                f"the oldest supported version of {schema.name!r} is {oldest.since}, later than its version "
+                f"{schema.version}.",
+                remedy="Count the class's version= up, or give supported() an earlier since=.",
+                schema=schema.name,
+            )
+        )
     for version in range(1 if oldest is None else oldest.since, schema.version):
         try:
             registry.path(schema.name, version, schema.version)
@@ -66,6 +77,15 @@ def _of_versions(registry: Registry, schema: Schema) -> list[SchemaError]:
             gaps.append(version)
         except SchemaError as error:
             found.append(error)
+    for release, first, second in overlaps(registry._released(schema.name)):
+        found.append(
+            SchemaError(
+                f"release {release} is of version {first} and of version {second} of {schema.name!r}: "
+                f"{listed_releases(registry._released(schema.name))}.",
+                remedy="Let the releases of two versions not overlap.",
+                schema=schema.name,
+            )
+        )
     steps = registry.migrations(schema.name)
     known = ", ".join(f"{first}→{last}" for first, last in sorted(steps)) or "none"
     if gaps:

@@ -5,13 +5,24 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Generic
 
 import attrs
 
 from persist import ops as _ops
 from persist.errors import IrreversibleError, MissingMigrationError, UnsupportedVersionError
+
+if TYPE_CHECKING:
+    from typing_extensions import ParamSpec, TypeVar  # those with defaults (PEP 696)
+
+    _P = ParamSpec("_P", default=...)
+    _R = TypeVar("_R", default=Any)
+    _F = TypeVar("_F", bound=Callable[..., Any])
+else:
+    from typing import ParamSpec, TypeVar
+
+    _P, _R = ParamSpec("_P"), TypeVar("_R")
 
 __all__ = [
     "EPOCH",
@@ -23,6 +34,7 @@ __all__ = [
     "arrows",
     "call_site",
     "gap",
+    "of_releases",
     "origin_of",
     "shortest",
     "takes_record",
@@ -35,7 +47,7 @@ __all__ = [
 EPOCH = [0]
 
 
-class Migration:
+class Migration(Generic[_P, _R]):
     """One declared step of one schema from a version to a later one.
 
     Calling it calls the function that it decorates.
@@ -56,7 +68,7 @@ class Migration:
         schema: str,
         start: int,
         to: int,
-        function: Callable[..., Any] | None,
+        function: Callable[_P, _R] | None,
         ops: tuple[_ops.Op, ...],
         origin: Origin,
     ) -> None:
@@ -84,7 +96,7 @@ class Migration:
 
     @property
     def text(self) -> str:
-        """A description for a plan: the ready-made steps, or the function with file and line."""
+        """A description for a plan, of the ready-made steps or the function with file and line."""
         if self.ops:
             return "; ".join(map(str, self.ops))
         return f"{self.origin.qualname} ({self.where})"
@@ -102,31 +114,30 @@ class Migration:
             return self.function is other.function and self.ops == other.ops
         return _is_same_code(self.function, other.function)
 
-    def downgrade(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def downgrade(self, function: _F) -> _F:
         """Declare the function that takes the newer state and gives the older one."""
         self.backward = function
         return function
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         if self.function is None:
             raise TypeError(f"{self} is made of ready-made steps; it is no function.")
-        return self.function(*args)
+        return self.function(*args, **kwargs)
 
-    def up(self, state: Any, record: Any = None, memo: dict[Any, Any] | None = None) -> Any:
+    def up(
+        self, state: Any, record: object = None, memo: dict[object, object] | None = None
+    ) -> Any:
         """Return the newer state; the older one is the caller's own copy, and may be changed."""
-        if self.function is not None:
-            return (
-                self.function(state, record)
-                if takes_record(self.function)
-                else self.function(state)
-            )
+        function: Callable[..., Any] | None = self.function
+        if function is not None:
+            return function(state, record) if takes_record(function) else function(state)
         memo = {} if memo is None else memo
         for op in self.ops:
             state = op.apply(state, memo)
         return state
 
     def down(
-        self, state: Any, record: Any = None, memo: dict[Any, Any] | None = None
+        self, state: Any, record: object = None, memo: dict[object, object] | None = None
     ) -> tuple[Any, list[str]]:
         """Return the older state and what it cannot hold.
 
@@ -231,7 +242,7 @@ def origin_of(function: Callable[..., Any]) -> Origin:
     )
 
 
-def _is_same_code(one: Any, other: Any) -> bool:
+def _is_same_code(one: Any, other: object) -> bool:
     code = getattr(one, "__code__", None)
     return one is other or (code is not None and code is getattr(other, "__code__", None))
 
@@ -282,7 +293,7 @@ class Stamp:
     """A function that finds the version of a state that does not state it."""
 
     schema: str
-    function: Callable[[Any], int | None]
+    function: Callable[[Any], int | str | bytes | None]
     origin: Origin
     key: str | None = None
 
@@ -325,7 +336,11 @@ def arrows(way: list[Migration]) -> str:
 
 
 def gap(
-    name: str, start: int, to: int, steps: dict[tuple[int, int], Migration]
+    name: str,
+    start: int,
+    to: int,
+    steps: dict[tuple[int, int], Migration],
+    releases: Mapping[int, str] | None = None,
 ) -> MissingMigrationError:
     """Return the error that names the missing step and lists the registered ones."""
     low, high = min(start, to), max(start, to)
@@ -337,7 +352,8 @@ def gap(
     known = ", ".join(f"{first}→{last}" for first, last in sorted(steps)) or "none"
     return MissingMigrationError(
         f"no migration leads from version {stuck} to {stuck + 1}.",
-        remedy=f"The file holds version {start}, this program wants {to}; registered steps are {known}. "
+        remedy=f"The file holds version {start}{of_releases(start, releases)}, this program wants "
+        f"{to}{of_releases(to, releases)}; registered steps are {known}. "
         f'Register the missing one with @migration("{name}", {stuck}), or look at the raw state '
         "with `persist inspect`.",
         schema=name,
@@ -345,6 +361,12 @@ def gap(
         wanted=to,
         steps=sorted(steps),
     )
+
+
+def of_releases(version: int, releases: Mapping[int, str] | None) -> str:
+    """Return the releases of a version in parentheses, for a message; "" where none are declared."""
+    said = (releases or {}).get(version)
+    return f" (releases {said})" if said else ""
 
 
 @attrs.frozen
@@ -356,7 +378,9 @@ class Supported:
     reader: str = ""
 
 
-def unsupported(oldest: Supported, start: int, to: int) -> UnsupportedVersionError:
+def unsupported(
+    oldest: Supported, start: int, to: int, releases: Mapping[int, str] | None = None
+) -> UnsupportedVersionError:
     """Return the error for a file that is older than the oldest supported version."""
     package = oldest.schema.partition(".")[0]
     if oldest.reader:
@@ -367,7 +391,8 @@ def unsupported(oldest: Supported, start: int, to: int) -> UnsupportedVersionErr
     else:
         cure = "Load and save it with an older release of the package, and load that here."
     return UnsupportedVersionError(
-        f"version {start} of {oldest.schema!r} is no longer supported; the oldest is {oldest.since}.",
+        f"version {start}{of_releases(start, releases)} of {oldest.schema!r} is no longer supported; the "
+        f"oldest is {oldest.since}.",
         remedy=cure,
         schema=oldest.schema,
         found=start,

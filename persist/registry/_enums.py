@@ -49,7 +49,7 @@ _MEMBER = "persist.versioned._member"
 # What is here.
 
 
-def attribute_of(module: Any, name: str) -> Any:
+def attribute_of(module: object, name: str) -> object:
     """Return a value of a module, or of a class in it; nothing else is walked through."""
     found: Any = module
     for part in name.split("."):
@@ -59,7 +59,7 @@ def attribute_of(module: Any, name: str) -> Any:
     return found
 
 
-def class_here(qualname: str) -> Any:
+def class_here(qualname: str) -> object:
     """Return what a dotted name means among the modules that are imported already, or None."""
     module, _, name = qualname.rpartition(".")
     while module:
@@ -193,7 +193,7 @@ def _class_name(value: Any) -> str:
     return ""
 
 
-def _combined(args: tuple[Any, ...], registry: Registry) -> Any:
+def _combined(args: tuple[object, ...], registry: Registry) -> Any:
     """The union of two flags, each a member, a record of one, or a number of bits."""
     parts = [_part(part, registry) for part in args]
     flags = [part for part in parts if isinstance(part, enum.Flag)]
@@ -242,7 +242,9 @@ def _by_name(registry: Registry, owner: str, name: str) -> Any:
     return _or_refused(registry, cls, found, f"{dotted(cls)}.{name}")
 
 
-def _flag_named(registry: Registry, cls: Any, names: dict[str, None], name: str) -> Any:
+def _flag_named(
+    registry: Registry, cls: type[enum.Enum], names: dict[str, None], name: str
+) -> object:
     value = 0
     for part in name.split("|"):
         moved = _moved(registry, names, f".{part}")
@@ -256,7 +258,7 @@ def _flag_named(registry: Registry, cls: Any, names: dict[str, None], name: str)
     return _flag(cls, value)
 
 
-def _by_value(registry: Registry, owner: str, value: Any) -> Any:
+def _by_value(registry: Registry, owner: str, value: Any) -> object:
     today = registry.resolve(owner)
     cls = _enum_here(registry, today)
     if cls is None:
@@ -277,14 +279,14 @@ def _by_value(registry: Registry, owner: str, value: Any) -> Any:
     return _or_refused(registry, cls, found, f"{dotted(cls)}({_short(value)})")
 
 
-def _is_equal(one: Any, other: Any) -> bool:
+def _is_equal(one: Any, other: object) -> bool:
     try:
         return bool(one == other)
     except Exception:  # arrays and whatever a stranger's class raises: not the same, then
         return False
 
 
-def _flag(cls: Any, value: int) -> Any:
+def _flag(cls: type[enum.Enum], value: int) -> Any:
     try:
         found = cls(value)
     except (ValueError, TypeError, OverflowError):  # bits that it does not know
@@ -292,7 +294,7 @@ def _flag(cls: Any, value: int) -> Any:
     return found if isinstance(found, cls) else ABSENT
 
 
-def _names_of(registry: Registry, cls: Any, *names: str) -> dict[str, None]:
+def _names_of(registry: Registry, cls: type[enum.Enum], *names: str) -> dict[str, None]:
     """Every name of an enum under which an alias of a member may have been given."""
     qualname = dotted(cls)
     own = registry._enum_name(cls) or qualname
@@ -314,13 +316,13 @@ def _short(value: Any) -> str:
     return repr(value)[:200]
 
 
-def _or_refused(registry: Registry, cls: Any, found: Any, spelled: str) -> Any:
+def _or_refused(registry: Registry, cls: type[enum.Enum], found: Any, spelled: str) -> Any:
     if found is ABSENT and registry._enum_name(cls) is not None:
         raise lost_member(cls, spelled)
     return found
 
 
-def lost_member(cls: Any, spelled: str) -> SchemaError:
+def lost_member(cls: enum.EnumMeta, spelled: str) -> SchemaError:
     """Return the error for a member that an enum no longer has."""
     there = ", ".join(list(cls._member_map_)[:20])
     first = next(iter(cls._member_map_), "MEMBER")
@@ -332,7 +334,7 @@ def lost_member(cls: Any, spelled: str) -> SchemaError:
     )
 
 
-def make_member(cls: Any, name: str) -> Any:
+def make_member(cls: type[enum.Enum], name: str) -> object:
     """Return a member by its name, or by what that became; plain pickle calls it while it loads."""
     from persist.registry import default_registry
 

@@ -26,6 +26,7 @@ from persist.registry import Registry
 from persist.registry._declarations import Migration, takes_record
 from persist.schema import Schema
 from persist.tree import Global, LazyArray, Record
+from persist.typing import Array
 
 __all__ = ["LAWS", "Broken", "cases", "check_law", "check_schema", "laws", "state_strategy"]
 
@@ -304,7 +305,7 @@ def _inside(schema: Schema, steps: list[Migration], state: Any) -> None:
             ) from error
 
 
-def _arrays_in(value: Any) -> Iterator[np.ndarray[Any, Any]]:
+def _arrays_in(value: Any) -> Iterator[Array]:
     if isinstance(value, np.ndarray):
         yield value
     elif isinstance(value, dict):
@@ -359,7 +360,7 @@ def _compiled(schema: Schema, steps: list[Migration], state: Any) -> None:
 _LAWS = {"up": _up, "same": _same, "inside": _inside, "back": _back, "compiled": _compiled}
 
 
-def _equal(one: Any, other: Any) -> bool:
+def _equal(one: Any, other: object) -> bool:
     if isinstance(one, ops.Instead) and isinstance(other, ops.Instead):
         return _equal(one.value, other.value)
     if isinstance(one, Record) and isinstance(other, Record):

@@ -72,7 +72,11 @@ def pytest_collection_modifyitems(
 
 
 class LawItem(pytest.Item):
-    """One law on the states of one released version."""
+    """One law on the states of one released version.
+
+    Attributes:
+        case: the arguments of the check: the schema and its version, and the law.
+    """
 
     case: Any = None
 

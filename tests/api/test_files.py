@@ -62,7 +62,7 @@ FORMS: tuple[tuple[Any, Any], ...] = (
 
 
 def agrees(want: Any, got: Any) -> bool:
-    """Whether a value is what the old release found, in whichever of its forms that was told."""
+    """Whether a value is what the old release found, in whichever of its forms that was reported."""
     if isinstance(want, dict) and len(want) == 1:
         ((tag, inner),) = want.items()
         if tag in ("global", "enum"):

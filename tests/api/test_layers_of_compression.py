@@ -209,7 +209,7 @@ def test_a_bomb_of_bombs_is_stopped() -> None:
 @pytest.mark.parametrize(
     ("name", "modules"), [("lz4", ["lz4.frame"]), ("zstd", ["zstandard", "compression.zstd"])]
 )
-def test_a_library_that_is_missing_is_told_with_its_cure(
+def test_a_library_that_is_missing_is_reported_with_its_cure(
     name: str, modules: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = LAYERS[name](TEXT)
@@ -229,7 +229,7 @@ def test_without_isal_zlib_does_the_same(monkeypatch: pytest.MonkeyPatch) -> Non
     assert unpacked(zipped(TEXT)) == (TEXT, "ZIP of 'inside.pkl'")
 
 
-def test_a_zip_of_one_member_beside_what_macos_adds() -> None:
+def test_a_zip_of_one_member_next_to_what_macos_adds() -> None:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         archive.writestr("runs/", b"")

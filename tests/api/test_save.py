@@ -14,6 +14,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -178,7 +179,7 @@ graphs = st.recursive(
 )
 
 
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 @given(graphs)
 def test_load_of_save_is_the_same(tmp_path_factory: pytest.TempPathFactory, graph: Any) -> None:
     path = tmp_path_factory.mktemp("save") / "x.persist"
@@ -455,7 +456,7 @@ def test_what_an_instance_lacked_it_lacks_again(tmp_path: Path) -> None:
         persist.load(tmp_path / "y.persist", registry=LAB)
 
 
-def test_what_cannot_be_saved_is_told_with_the_file(tmp_path: Path) -> None:
+def test_what_cannot_be_saved_is_reported_with_the_file(tmp_path: Path) -> None:
     with pytest.raises(SchemaError) as caught:
         persist.save({"f": [lambda: 1]}, tmp_path / "x.persist")
     assert str(caught.value).startswith(f"{tmp_path / 'x.persist'}, f/0: A lambda")
@@ -480,7 +481,7 @@ def test_the_heir_of_a_counter_keeps_its_fields(tmp_path: Path, format: str) -> 
         assert (type(again), again.name, dict(again)) == (Tally, "letters", {"a": 2, "b": 1})
 
 
-def test_a_lazy_resource_is_looked_for_beside_the_file_it_came_with(
+def test_a_lazy_resource_is_looked_for_next_to_the_file_it_came_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At first use, long after the load."""

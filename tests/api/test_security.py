@@ -1,7 +1,7 @@
 """Files that are made to harm: nothing they name is imported or called, and they end soon.
 
 Each runs in a child with little memory, little time and an audit hook that notes every import,
-file and process beyond this package; the child tells what came of each step. A crash, a hang, or
+file and process beyond this package; the child reports what came of each step. A crash, a hang, or
 any error that is not persist's own fails the test, with the rule as its name.
 """
 
@@ -39,7 +39,7 @@ def warm(data):  # what is imported on first use, by whatever file
     persist.load(data)
 
 persist._api.detect.readers()
-import importlib.resources, zoneinfo  # the second imports the first when it reads a zone
+import importlib.readers, zoneinfo  # the second imports the first when it reads a zone of tzdata
 try:
     import yaml
 except ImportError:  # an extra
@@ -76,37 +76,37 @@ def use(file):
 def attempt(name, act):
     try:
         act()
-        told.append(f"{name} ok")
+        reported.append(f"{name} ok")
     except errors.PersistError as error:
         str(error)
-        told.append(f"{name} {type(error).__name__}")
+        reported.append(f"{name} {type(error).__name__}")
     except BaseException as error:
-        told.append(f"{name} BAD {type(error).__name__}: {str(error)[:200]}")
+        reported.append(f"{name} BAD {type(error).__name__}: {str(error)[:200]}")
 
 import resource
 resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
 resource.setrlimit(resource.RLIMIT_CPU, (int(sys.argv[2]),) * 2)
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 for path in sys.argv[3:]:
-    told = []
+    reported = []
     source = open(path, "rb").read() if path.endswith(".bytes") else path
     is_watched = True
     for name, act in steps(source):
         attempt(name, act)
     gc.collect()
     is_watched = False
-    print(os.path.basename(path), "|", "; ".join(told), "|", seen, flush=True)
+    print(os.path.basename(path), "|", "; ".join(reported), "|", seen, flush=True)
 """
 
 
 def attacked(folder: Path, files: dict[str, bytes]) -> dict[str, str]:
-    """Let a child look at and load files; return what it told of each."""
+    """Let a child look at and load files; return what it reported of each."""
     for name, data in files.items():
         (folder / f"{name}.bytes").write_bytes(data)
-    return told_of(*(folder / f"{name}.bytes" for name in files))
+    return report_of(*(folder / f"{name}.bytes" for name in files))
 
 
-def told_of(*paths: Path) -> dict[str, str]:
+def report_of(*paths: Path) -> dict[str, str]:
     command = [sys.executable, "-c", CHILD, str(MEMORY), str(SECONDS), *map(str, paths)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     lines = dict(line.split(" | ", 1) for line in done.stdout.splitlines())
@@ -223,9 +223,9 @@ def test_what_is_freed_by_recursion_is_refused_and_freed(tmp_path: Path) -> None
         + b"NN" + b"etbN" * (levels - 1) + b"etb.",
         "dtypes": P + struct_of + b".",
     }  # fmt: skip
-    told = attacked(tmp_path, files)
+    reported = attacked(tmp_path, files)
     for name in ("deques", "defaultdicts", "arrays"):
-        assert "open LimitError" in told[name], told[name]
+        assert "open LimitError" in reported[name], reported[name]
 
 
 def test_honest_nesting_of_the_same_kinds_is_read() -> None:
@@ -253,9 +253,9 @@ def test_copies_of_what_is_in_memory_are_counted(tmp_path: Path) -> None:
         "scalar": repeated("numpy.core.multiarray.scalar", dtype("V8")[:-2]
                            .replace(b"NNNJ\xff\xff\xff\xff", b"NNNJ\xff\xff\xff\x7f") + b"tb"),
     }  # fmt: skip
-    told = attacked(tmp_path, files)
+    reported = attacked(tmp_path, files)
     for name in ("list", "deque", "bytearray", "encode"):
-        assert "open LimitError" in told[name], told[name]
+        assert "open LimitError" in reported[name], reported[name]
 
 
 def test_shapes_that_cost_the_file_nothing_are_bounded(tmp_path: Path) -> None:
@@ -290,7 +290,7 @@ def test_names_and_integers_cost_what_they_take(tmp_path: Path) -> None:
     attacked(tmp_path, files)
 
 
-def test_sharing_without_end_is_told_soon(tmp_path: Path) -> None:
+def test_sharing_without_end_is_refused_soon(tmp_path: Path) -> None:
     shared = b"".join(
         b"q" + bytes([k]) + b"0]h" + bytes([k]) + b"ah" + bytes([k]) + b"a" for k in range(28)
     )
@@ -327,11 +327,11 @@ def test_pipes_and_devices_are_no_neighbours(tmp_path: Path) -> None:
     wrapper += text("x.npy") + text("subclass") + named("numpy.ndarray") + b"ub."
     (tmp_path / "a.pkl").write_bytes(P + wrapper)
     os.mkfifo(tmp_path / "x.npy")
-    told_of(tmp_path / "a.pkl")
+    report_of(tmp_path / "a.pkl")
     model = tmp_path / "model"
     (model / "variables").mkdir(parents=True)
     os.mkfifo(model / "saved_model.pb")
-    told_of(model)
+    report_of(model)
     with pytest.raises(FormatError, match="device"):
         persist.open("/dev/zero")
 
@@ -467,8 +467,8 @@ def test_nothing_in_a_file_reaches_the_terminal_as_a_command(
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
         main([verb, str(tmp_path / name)])
-    told = capsys.readouterr()
-    for line in (told.out + told.err).splitlines():
+    reported = capsys.readouterr()
+    for line in (reported.out + reported.err).splitlines():
         assert line.isprintable(), ascii(line)
         assert "fault of persist" not in line
 

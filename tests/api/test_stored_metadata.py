@@ -1,4 +1,4 @@
-"""What a container says beside its object: writer, schemas of the classes in it, the user's metadata."""
+"""What a container says in addition to its object: writer, schemas of the classes in it, the user's metadata."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ def test_today_is_the_class_by_every_route(lab: Any, tmp_path: Path) -> None:
 
 @pytest.mark.extra("fsspec")
 @pytest.mark.parametrize("kind", ["path", "file", "memory"])
-def test_a_resource_beside_a_file_is_found_whatever_names_the_file(
+def test_a_resource_next_to_a_file_is_found_whatever_names_the_file(
     kind: str, tmp_path: Path
 ) -> None:
     import fsspec

@@ -58,7 +58,7 @@ def test_a_reader_needs_no_lock(tmp_path: Path) -> None:
         assert persist.Checkpoints(tmp_path).restore()["step"] == 1
 
 
-def test_a_second_writer_is_told_who_writes(tmp_path: Path) -> None:
+def test_a_second_writer_is_refused_with_who_writes(tmp_path: Path) -> None:
     with persist.Checkpoints(tmp_path) as runs:
         runs.save(1, state(1))
         other = persist.Checkpoints(tmp_path)
@@ -161,7 +161,7 @@ def test_a_kill_at_any_moment_leaves_only_whole_checkpoints(tmp_path: Path) -> N
 # What a program meets that is not as it should be.
 
 
-def test_a_file_that_is_not_whole_is_passed_over_and_told(tmp_path: Path) -> None:
+def test_a_file_that_is_not_whole_is_passed_over_and_reported(tmp_path: Path) -> None:
     with persist.Checkpoints(tmp_path, keep_last=2, keep_best=("loss", "min")) as runs:
         for step in (1, 2, 3):
             runs.save(step, state(step), metrics={"loss": 1.0})
@@ -171,7 +171,7 @@ def test_a_file_that_is_not_whole_is_passed_over_and_told(tmp_path: Path) -> Non
         again = persist.Checkpoints(tmp_path, keep_last=2, keep_best=("loss", "min"))
         with pytest.warns(DamageWarning, match=r"step-0000000003\.persist.*skipped"):
             assert again.latest() == 2
-        assert again.restore()["step"] == 2  # told once
+        assert again.restore()["step"] == 2  # reported once
         assert again.steps() == [2]
         assert again.best() == 2
         with pytest.raises(PersistError, match="0003"):
@@ -257,13 +257,13 @@ def test_whichever_call_comes_next_raises_the_error_of_the_thread(
     given = {"best": ("loss", "min"), "metrics": (1,)}.get(call, ())
     with pytest.raises(PersistError, match=r"0002\.persist: .*no space left"):
         getattr(runs, call)(*given)
-    assert runs.latest() == 1  # told once
+    assert runs.latest() == 1  # reported once
     runs.close()
     with persist.Checkpoints(tmp_path) as other:  # the lock was let go of
         other.save(3, state(3))
 
 
-def test_an_error_that_no_call_was_left_to_raise_is_told_at_the_end(tmp_path: Path) -> None:
+def test_an_error_that_no_call_was_left_to_raise_is_reported_at_the_end(tmp_path: Path) -> None:
     program = """
         import sys, persist
         import persist.checkpoints

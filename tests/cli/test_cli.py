@@ -53,7 +53,7 @@ def by_shape(state):
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of runs to work in, and a module of the user's own beside it."""
+    """A folder of runs to work in, and a module of the user's own next to it."""
     runs = tmp_path / "runs" / "2016"
     runs.mkdir(parents=True)
     for path in GENERATIONS:
@@ -97,7 +97,7 @@ def test_a_command_that_is_not_understood_ends_with_2(arguments: list[str]) -> N
     assert caught.value.code == 2
 
 
-def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--version"])
     assert capsys.readouterr().out == f"persist {persist.__version__}\n"
@@ -139,7 +139,7 @@ BAD: dict[str, bytes] = {
 
 @pytest.mark.parametrize("verb", ["inspect", "explain", "upgrade", "verify", "convert"])
 @pytest.mark.parametrize("bad", BAD)
-def test_a_bad_file_is_told_without_a_traceback(
+def test_a_bad_file_is_reported_without_a_traceback(
     verb: str, bad: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / bad).write_bytes(BAD[bad])
@@ -152,7 +152,7 @@ def test_a_bad_file_is_told_without_a_traceback(
     assert os.listdir(tmp_path) == [bad]
 
 
-def test_a_file_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_is_not_there_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", "no/such/file.pkl"]) == 1
     assert "no/such/file.pkl" in capsys.readouterr().err
 
@@ -321,7 +321,7 @@ def test_knowledge_that_cannot_be_had_ends_with_2(
 # upgrade
 
 
-def test_upgrade_writes_beside_loads_back_and_a_second_run_does_nothing(folder: Path) -> None:
+def test_upgrade_writes_next_to_loads_back_and_a_second_run_does_nothing(folder: Path) -> None:
     before = {path: path.read_bytes() for path in (folder / "runs").rglob("*") if path.is_file()}
     run = command("upgrade", "runs", "--import", "our_classes", cwd=folder)
     assert run.returncode == 0, run.stderr
@@ -609,7 +609,7 @@ DIFFERENT: list[tuple[Any, Any, str]] = [
 
 
 @pytest.mark.parametrize(("one", "two", "words"), DIFFERENT, ids=range(len(DIFFERENT)))
-def test_different_trees_are_told_apart(one: Any, two: Any, words: str) -> None:
+def test_different_trees_are_distinguished(one: Any, two: Any, words: str) -> None:
     assert words in str(difference(one, two))
     assert difference([one], [two]) is not None
 

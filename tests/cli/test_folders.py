@@ -1,4 +1,4 @@
-"""One meaning of a folder: the verbs walk through it; a slip of the pen is told with what is meant."""
+"""One meaning of a folder: the verbs walk through it; a slip of the pen is reported with what is meant."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Captured = pytest.CaptureFixture[str]
 
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Numbered experiments of two years, and what lies beside them."""
+    """Numbered experiments of two years, and what lies next to them."""
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "runs"
     (folder / "2017").mkdir(parents=True)
@@ -129,7 +129,7 @@ def test_a_path_that_nothing_matches(runs: Path, capsys: Captured) -> None:
     assert "z.persist" not in out + err
 
 
-def test_several_pickles_of_one_file_are_told(capsys: Captured) -> None:
+def test_several_pickles_of_one_file_are_reported(capsys: Captured) -> None:
     assert main(["inspect", str(CASES / "several_pickles" / "svm_means")]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].startswith("  format   pickle (7 pickles, one after another; ")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import pickle
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import warm
 
 import persist
 from persist import _cli
@@ -46,14 +45,9 @@ def run(lab: Path) -> Run:
     found = str(Path(persist.__file__).parents[1])
 
     def run(*arguments: str) -> tuple[int, str, str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "persist", *arguments],
-            cwd=lab,
-            capture_output=True,
-            text=True,
-            # A module is written twice within a second, which bytecode does not tell.
-            env={**os.environ, "PYTHONPATH": found, "PYTHONDONTWRITEBYTECODE": "1"},
-        )
+        # A module is written twice within a second, which bytecode does not show.
+        env = {**os.environ, "PYTHONPATH": found, "PYTHONDONTWRITEBYTECODE": "1"}
+        done = warm.run(["-m", "persist", *arguments], lab, env, joined=False)
         return done.returncode, done.stdout, done.stderr
 
     return run
@@ -70,7 +64,7 @@ def test_a_source_that_changed_is_upgraded_again(lab: Path, run: Run) -> None:
     assert run("upgrade", "in", "--to", "out")[0] == 0
     stamp = source.stat().st_mtime_ns
     source.write_bytes(pickle.dumps({"i": 2}, 2))
-    os.utime(source, ns=(stamp, stamp))  # neither its size nor its time tells
+    os.utime(source, ns=(stamp, stamp))  # neither its size nor its time shows it
     status, out, _ = run("upgrade", "in", "--to", "out")
     assert status == 0
     assert "in/b.pkl -> out/b.pkl.persist  (again: its source has changed)" in out
@@ -176,7 +170,7 @@ def test_what_no_upgrade_wrote_is_not_overwritten(lab: Path, run: Run) -> None:
     assert run("upgrade", "in", "--to", "out", "--force")[0] == 0
 
 
-def test_pickles_of_an_older_version_are_told(lab: Path, run: Run) -> None:
+def test_pickles_of_an_older_version_are_reported(lab: Path, run: Run) -> None:
     (lab / "ours.py").write_text(declared(2, RENAME))
     command = ("upgrade", "in", "--to", "out", "--import", "ours", "--format", "pickle")
     assert run(*command)[0] == 0
@@ -320,7 +314,7 @@ def test_import_of_a_path_that_is_not_there(lab: Path, run: Run) -> None:
 
 
 def test_in_this_process(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Warnings that differ in the file alone are told once, and counted."""
+    """Warnings that differ in the file alone are reported once, and counted."""
     for number in range(16):
         (lab / "in" / f"{number}.pkl").write_bytes(OLD)
     (lab / "summed_lab.py").write_text(

@@ -94,7 +94,7 @@ def test_bytes_behind_or_before_it_are_damage(more: bytes) -> None:
             _container.read(data)
 
 
-def test_a_truncated_file_is_still_told_to_be_ours() -> None:
+def test_a_truncated_file_is_still_reported_to_be_ours() -> None:
     data = saved()
     assert _container.claim(_container.open_source(data[: len(data) // 2]))
     with pytest.raises(DamagedFileError, match="truncated"):
@@ -386,7 +386,7 @@ def test_a_bomb_is_not_unpacked() -> None:
         np.asarray(_container.read(source)[0]["x"])
 
 
-def test_an_unknown_digest_or_compression_is_told() -> None:
+def test_an_unknown_digest_or_compression_is_reported() -> None:
     with pytest.raises(persist.PersistError, match="md5"):
         saved(digest="md5")
     with pytest.raises(persist.PersistError, match="lzma"):

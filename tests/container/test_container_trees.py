@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from alike import assert_alike, contents
+from effort import examples
 from hypothesis import HealthCheck, given, settings
 from trees import trees
 
@@ -19,7 +20,10 @@ from persist.errors import FormatError, MissingExtraError
 from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record
 
 RELAXED = settings(
-    max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=False
+    max_examples=examples(150),
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    derandomize=False,
 )
 
 
@@ -302,7 +306,7 @@ def test_a_long_path_is_cut_and_still_found() -> None:
     assert store.find(f"{path}2") == 1
 
 
-# What NumPy has beside plain numbers.
+# What NumPy has in addition to plain numbers.
 
 
 def test_types_of_ml_dtypes_are_void_for_numpy_alone() -> None:

@@ -79,7 +79,9 @@ def changed(tree: dict[str, Any], dice: random.Random) -> dict[str, Any]:
     return result
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(
+    "seed", [0, 1, *(pytest.param(n, marks=pytest.mark.slow) for n in range(2, 6))]
+)
 @pytest.mark.parametrize("compress", [None, "deflate"])
 def test_the_bytes_are_the_same_whatever_changed(
     seed: int, compress: str | None, tmp_path: Path, kept: Kept

@@ -16,6 +16,7 @@ import attrs
 import numpy as np
 import pytest
 from alike import assert_alike
+from effort import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_container_integrity import rewritten
@@ -32,7 +33,9 @@ from persist._upgrade import records as upgrade_records
 from persist.errors import DamagedFileError, LimitError, MigrationFailedError, OpaqueWarning
 from persist.tree import Record
 
-RELAXED = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+RELAXED = settings(
+    max_examples=examples(100), deadline=None, suppress_health_check=list(HealthCheck)
+)
 
 
 @pytest.fixture
@@ -289,7 +292,7 @@ def test_instances_that_are_keys_are_whole_before_they_are_hashed() -> None:
     assert made[Keyed(77)] == 77
 
 
-def test_the_place_of_what_cannot_be_saved_is_told() -> None:
+def test_the_place_of_what_cannot_be_saved_is_reported() -> None:
     leaves = [leaf(n) for n in range(1000)]
     leaves[700].name = object()
     with pytest.raises(persist.PersistError, match="all/700/name"):
@@ -393,7 +396,7 @@ def test_steps_on_columns_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     assert moved(old_file(), registry)[9][1:] == (9, "net")
 
 
-def test_a_failing_step_is_told_with_the_record() -> None:
+def test_a_failing_step_is_reported_with_the_record() -> None:
     def fails(size: int) -> int:
         if size == 77:
             raise ValueError("no such size")
@@ -404,7 +407,7 @@ def test_a_failing_step_is_told_with_the_record() -> None:
         persist.load(old_file(), registry=registry_of(Moved, *steps))
 
 
-def test_fields_that_nobody_declares_are_told() -> None:
+def test_fields_that_nobody_declares_are_reported() -> None:
     registry = registry_of(Moved, *STEPS["rename and add"])
     with pytest.warns(persist.errors.UnknownFieldWarning, match="extra"):
         moved(old_file(extra=lambda n: n), registry)

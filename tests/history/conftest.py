@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import pytest
+import warm
 
 TOP = Path(__file__).parents[2]
 
@@ -53,26 +52,23 @@ class Place:
 
     def python(self, code: str, status: int = 0) -> str:
         """Run code in the project; return what it printed."""
-        return self._run([sys.executable, "-c", textwrap.dedent(code)], status)
+        return self._run(["-c", textwrap.dedent(code)], status)
 
     def persist(self, line: str, status: int = 0) -> str:
         """Run the command in the project; return what it printed."""
         call = "import sys; from persist._cli import main; sys.exit(main())"
-        return self._run([sys.executable, "-c", call, *line.split()], status)
+        return self._run(["-c", call, *line.split()], status)
 
     def pytest(self, line: str = "", status: int = 0) -> str:
         plugin = ["-p", "persist.testing.plugin"] if not _is_installed() else []
         words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin, *line.split()]
-        return self._run([sys.executable, *words], status)
+        return self._run([*words], status)
 
     def _run(self, words: list[str], status: int) -> str:
         path = os.pathsep.join([str(self.folder), str(TOP)])
         env = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
         env["SOURCE_DATE_EPOCH"] = "1700000000"
-        done = subprocess.run(
-            words, cwd=self.folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL, text=True, timeout=300, check=False,
-        )  # fmt: skip
+        done = warm.run(words, self.folder, env)
         assert done.returncode == status, done.stdout
         return done.stdout
 

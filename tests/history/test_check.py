@@ -181,12 +181,56 @@ def test_aliases_that_lead_nowhere(place: Any, line: str, said: str) -> None:
     assert said in place.persist("check", 1)
 
 
-def test_an_alias_with_two_targets_is_refused_when_the_module_is_imported(place: Any) -> None:
-    lines = 'persist.alias("old.A", Config)\npersist.alias("old.A", "builtins.dict")'
-    place.models(CONFIG + "\n\n" + lines + "\n")
+DECLARATIONS = {
+    "alias": ('persist.alias("old.A", Config)\npersist.alias("old.A", "builtins.dict")', "would lead to 'builtins.dict'"),
+    "twice": ("persist.migration(Config, 1, persist.ops.drop('a'))\n"
+              "persist.migration(Config, 1, persist.ops.drop('b'))", "two migrations lead from version 1 to 2"),
+    "back": ("persist.migration(Config, 3, persist.ops.drop('a'), to=2)", "leads from version 3 to 2"),
+    "op": ("\npersist.migration(Config, 1, 'drop')", "is no step of persist.ops"),
+    "version": ("\n\n\nclass Other(persist.Versioned, version=0): pass", "its version is 0"),
+    "since": ("\npersist.supported(Config, since=0)", "is 0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DECLARATIONS)
+def test_a_declaration_that_is_refused_at_import_is_a_finding(place: Any, name: str) -> None:
+    lines, said = DECLARATIONS[name]
+    place.models(f"{CONFIG}\n\n{lines}\n")
+    (found,) = json.loads(place.persist("check --json", 1))["findings"]
+    last = len(place.read("ourlab/models.py").splitlines())
+    assert found["where"] == f"ourlab/models.py:{last}"
+    assert found["kind"] == ("alias" if name == "alias" else "declaration")
+    assert said in found["text"]
+    assert found["remedy"]
+    text = place.persist("check", 1)
+    assert f"error: ourlab/models.py:{last}: " in text
+    assert "nothing else was checked" in text
+    assert f"ourlab/models.py:{last}: " in place.persist("lock", 2)
+
+
+def test_declarations_of_all_modules_are_looked_at(place: Any) -> None:
+    settings = place.read("pyproject.toml").replace(
+        '["ourlab.models"]', '["ourlab.models", "ourlab.more"]'
+    )
+    place.write("pyproject.toml", settings)
+    place.models(f"{CONFIG}\npersist.supported(Config, since=0)\n")
+    place.write("ourlab/more.py", "import persist\npersist.supported('x', since=-1)\n")
+    assert kinds(place) == [("declaration", "error"), ("declaration", "error")]
+
+
+def test_a_module_that_cannot_be_imported_is_named_with_its_line(place: Any) -> None:
+    place.models(f"{CONFIG}\n\nimport not_there_at_all\n")
+    last = len(place.read("ourlab/models.py").splitlines())
     said = place.persist("check", 2)
-    assert "the alias 'old.A' leads to 'ourlab.models.Config'" in said
-    assert "would lead to 'builtins.dict'" in said
+    assert f"ourlab/models.py:{last}: " in said
+    assert "No module named 'not_there_at_all'" in said
+    place.models("def broken(:\n")
+    assert (
+        "ourlab/models.py:6: the module 'ourlab.models' cannot be imported: SyntaxError"
+        in place.persist("check", 2)
+    )
+    place.write("pyproject.toml", '[tool.persist]\nimport = ["notours.models"]\n')
+    assert "adds folders" in place.persist("check", 2)
 
 
 def test_an_alias_that_was_released_and_is_gone(place: Any) -> None:
@@ -243,3 +287,68 @@ def test_a_conflict_in_the_lock_says_what_to_do(place: Any) -> None:
         "schemas.lock", place.read("schemas.lock") + '\n[schemas."ourlab.Config".versions.1]\n'
     )
     assert "two branches released the same version" in place.persist("check", 2)
+
+
+def test_releases_are_in_the_lock_and_compared_with_it(place: Any) -> None:
+    place.models(CONFIG.replace("version=1", 'version=1, release=">=1.0"'))
+    place.persist("lock")
+    assert 'releases = ">=1.0"' in place.read("schemas.lock")
+    assert kinds(place, status=0) == []
+    place.change(">=1.0", ">=0.9")
+    assert kinds(place, status=0) == [("release", "warning")]
+    place.persist("lock")
+    assert kinds(place, status=0) == []
+    place.change(">=0.9", ">=1.1")  # the lock file says that release 1.0 released it
+    assert kinds(place) == [("release", "error")]
+    place.change(">=1.1", "about 1")
+    (found,) = json.loads(place.persist("check --json", 1))["findings"]
+    assert (found["kind"], found["where"]) == ("declaration", "ourlab/models.py:7")
+
+
+def test_steps_that_are_no_longer_supported_are_pruned(place: Any) -> None:
+    models = CONFIG.replace("version=1", "version=3").replace("lr:", "learning_rate:")
+    steps = (
+        '\npersist.migration(Config, 1, persist.ops.rename("rate", "lr"))'
+        '\npersist.migration(Config, 2, persist.ops.rename("lr", "learning_rate"))\n'
+    )
+    place.models(CONFIG.replace("lr:", "rate:"))
+    place.persist("lock")
+    place.python(
+        "import persist; from ourlab.models import *; persist.save(Config(0.5), 'old.persist')"
+    )
+    place.models(CONFIG.replace("version=1", "version=2") + steps.splitlines()[1] + "\n")
+    place.persist("lock")
+    place.models(models + steps)
+    place.persist("lock")
+    assert ("gap", "error") not in kinds(place, status=0)
+    # The steps from versions 1 and 2 are removed: the check asks for what is declared, and for no more.
+    place.models(models)
+    assert ("gap", "error") in kinds(place)
+    place.models(models + '\npersist.supported("ourlab.Config", since=3, reader="1.0")\n')
+    assert kinds(place, status=0) == []
+    assert kinds(place, "check --json --coverage", status=0) == []
+    place.persist("lock")
+    assert kinds(place, status=0) == []
+    said = place.python(
+        """
+        import persist, ourlab.models
+        for verb in (persist.load, persist.explain):
+            try:
+                print(verb("old.persist"))
+            except persist.errors.UnsupportedVersionError as error:
+                print(error)
+        """
+    )
+    assert said.count("version 1 of 'ourlab.Config' is no longer supported; the oldest is 3.") == 2
+    assert said.count('pip install "ourlab==1.0"') == 2
+    # Of version 2 the step is there still: only that one is asked for a golden file.
+    place.models(models + steps + '\npersist.supported("ourlab.Config", since=2, reader="1.0")\n')
+    said = place.persist("check")
+    assert "no golden file covers the step 2 → 3" in said
+    assert "1 → 2" not in said
+
+
+def test_an_oldest_version_that_was_never_reached(place: Any) -> None:
+    place.models(CONFIG + '\npersist.supported("ourlab.Config", since=2)\n')
+    place.persist("lock")
+    assert "later than its version 1" in place.persist("check", 1)

@@ -201,7 +201,7 @@ def npy(descr: str, shape: str = "(1,)", data: bytes = bytes(8)) -> bytes:
 
 
 def container(nodes: list[Any], **graph: Any) -> bytes:
-    """Return a container of two arrays whose graph says what it is told to."""
+    """Return a container of two arrays whose graph says what it is reported to."""
     import io
     import zipfile
     import zlib

@@ -51,7 +51,7 @@ def test_attributes_of_an_ordered_dict_hide_no_methods(tmp_path: Path) -> None:
     assert reports["in a container"].is_refused("load")
     for name in HIDING:
         tree = persist.open(files[name]).tree
-        assert tree.state == {name: None}  # what the file says is kept, beside the dict
+        assert tree.state == {name: None}  # what the file says is kept, next to the dict
         assert type(tree.args[0]) is OrderedDict
         assert not vars(tree.args[0])
 

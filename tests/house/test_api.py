@@ -7,12 +7,16 @@ docs/changelog.md.
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, is_typeddict
+
+import pytest
 
 import persist
 from persist import errors, ops
@@ -81,11 +85,50 @@ def test_the_surface_is_as_it_was_frozen() -> None:
     assert sorted(set(frozen) - set(now)) == [], "gone or changed"
 
 
-def test_every_public_name_has_a_docstring() -> None:
-    for name in persist.__all__:
-        value = getattr(persist, name)
-        if not isinstance(value, str):
-            assert (value.__doc__ or "").strip(), name
+def public_modules() -> list[Any]:
+    """The modules in whose path no name has an underscore, the packs apart, which are data."""
+    top = Path(persist.__file__).parent
+    names = (path.relative_to(top.parent).with_suffix("").parts for path in top.rglob("*.py"))
+    dotted = {
+        ".".join(parts).removesuffix(".__init__") for parts in names if "__main__" not in parts
+    }
+    shown = sorted(name for name in dotted if "._" not in name and ".migrations" not in name)
+    return [importlib.import_module(name) for name in shown]
+
+
+def undocumented(module: Any) -> Iterator[str]:
+    """The public classes and functions of a module, and members of the classes, without a docstring.
+
+    A method that a base class documents inherits that docstring, as `help` shows it. An annotated
+    attribute is named in the docstring of its class; the keys of a `TypedDict` are keywords, which
+    the functions explain.
+    """
+    for name, value in vars(module).items():
+        if name.startswith("_") or getattr(value, "__module__", None) != module.__name__:
+            continue
+        if inspect.isclass(value):
+            members = [key for key in vars(value) if not key.startswith("_")]
+            known = {member: inspect.getattr_static(value, member) for member in members}
+            fields = [] if is_typeddict(value) else inspect.get_annotations(value)
+            text = value.__doc__ or ""
+            yield from (
+                f"{module.__name__}.{name}.{field}"
+                for field in fields
+                if not field.startswith("_") and not re.search(rf"\b{field}\b", text)
+            )
+            yield from (
+                f"{module.__name__}.{name}.{member}"
+                for member, found in known.items()
+                if callable(getattr(found, "__func__", found)) or isinstance(found, property)
+                if not inspect.getdoc(getattr(value, member))
+            )
+        if (inspect.isclass(value) or inspect.isfunction(value)) and not value.__doc__:
+            yield f"{module.__name__}.{name}"
+
+
+@pytest.mark.parametrize("module", public_modules(), ids=lambda module: module.__name__)
+def test_every_public_class_function_method_and_property_has_a_docstring(module: Any) -> None:
+    assert list(undocumented(module)) == []
 
 
 def test_the_face_is_lazy() -> None:

@@ -89,7 +89,7 @@ class Runner:
             line, _, wanted = part.partition("\n")
             words = shlex.split(line, comments=True)
             if words[0] != "persist":
-                continue  # set-up that is told, not run
+                continue  # set-up that is reported, not run
             call = "import sys; from persist._cli import main; sys.exit(main())"
             run = subprocess.run(
                 [sys.executable, "-c", call, *words[1:]],
@@ -164,6 +164,17 @@ def test_the_page_of_formats_is_current() -> None:
 
 
 @pytest.mark.checkout
+def test_the_table_of_estimators_is_current() -> None:
+    sys.path.insert(0, str(TOP / "docs"))
+    try:
+        import make_sklearn
+    finally:
+        sys.path.remove(str(TOP / "docs"))
+    page = (TOP / "docs" / "howto" / "sklearn.md").read_text()
+    assert page == make_sklearn.page(), "run: python docs/make_sklearn.py"
+
+
+@pytest.mark.checkout
 def test_the_files_of_the_demo_are_current() -> None:
     sys.path.insert(0, str(TOP / "docs"))
     try:
@@ -218,6 +229,18 @@ def test_the_reference_names_every_public_name() -> None:
         assert re.search(rf"\b{re.escape(name)}\b", text), f"reference.md does not name {name}"
     for limit in re.findall(r'"(\w+)"', str(_limits())):
         assert f"`{limit}`" in text, f"reference.md does not name the limit {limit}"
+
+
+def test_the_api_reference_has_every_public_name() -> None:
+    """Modules are taken as a whole; of `persist` each name has its place on a page."""
+    import persist
+
+    pages = [page.read_text() for page in sorted((TOP / "docs" / "api").glob("*.md"))]
+    entries = re.findall(r"^\.\. auto\w+:: (?:persist\.)?(\S+)", "\n".join(pages), re.MULTILINE)
+    modules = {"errors", "ops", "registry"}  # `persist.registry` by its classes
+    for name in set(persist.__all__) - modules - {"PersistError", "__version__"}:
+        assert name in entries, f"docs/api/ has no directive for persist.{name}"
+    assert {"errors", "ops", "tree", "testing", "readers.base", "packs"} <= set(entries)
 
 
 def _limits() -> list[str]:

@@ -189,7 +189,7 @@ def test_nothing_is_tracked_that_is_made() -> None:
         assert not made & set(path.relative_to(TOP).parts), path
 
 
-def test_every_case_of_the_corpus_tells_where_it_comes_from() -> None:
+def test_every_case_of_the_corpus_states_where_it_comes_from() -> None:
     import json
 
     for spec in (TOP / "tests" / "corpus").glob("*/*/expected.json"):

@@ -175,10 +175,10 @@ def test_entry_points_are_found_where_there_are_any(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert discovery.entry_points("persist.nobody") == []
-    beside = tmp_path / "other-1.0.dist-info"
-    beside.mkdir()
-    (beside / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
-    (beside / "entry_points.txt").write_text("[persist.nobody]\nmine = other:Mine\n")
+    other = tmp_path / "other-1.0.dist-info"
+    other.mkdir()
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
+    (other / "entry_points.txt").write_text("[persist.nobody]\nmine = other:Mine\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     (point,) = discovery.entry_points("persist.nobody")
     assert (point.name, point.value) == ("mine", "other:Mine")

@@ -21,9 +21,9 @@ def expected() -> set[str]:
     for path in (TOP / "persist").rglob("*"):
         if path.is_file() and path.suffix in (".py", ".typed"):
             names.add(path.relative_to(TOP).as_posix())
-    for path in (TOP / "migrations").iterdir():
+    for path in (TOP / "migrations").rglob("*"):
         if path.suffix in (".py", ".tsv"):
-            names.add(f"persist/migrations/{path.name}")
+            names.add(f"persist/{path.relative_to(TOP).as_posix()}")
     names.add("persist/demo/files.zip")  # the files that README and docs use
     return names
 
@@ -70,9 +70,11 @@ def test_the_packages_in_pyproject_are_those_of_the_checkout() -> None:
     import tomllib
 
     settings = tomllib.loads((TOP / "pyproject.toml").read_text())
-    folders = {path.parent for path in (TOP / "persist").rglob("*.py")} | {TOP / "migrations"}
+    folders = {
+        path.parent for top in ("persist", "migrations") for path in (TOP / top).rglob("*.py")
+    }
     names = {".".join(folder.relative_to(TOP).parts) for folder in folders}
-    names = {"persist.migrations" if name == "migrations" else name for name in names}
+    names = {f"persist.{name}" if name.startswith("migrations") else name for name in names}
     assert set(settings["tool"]["setuptools"]["packages"]) == names
 
 

@@ -68,20 +68,20 @@ def objects():
     codec.q, heir.q, heir.r, own.z, sub.c = 4, 5, 6, 7, 8
     return [Plain(1, 2), sub, Attrs(4), Data(5), codec, heir, own]
 
-def told(found):
+def reported(found):
     names = ("a", "b", "c", "n", "q", "r", "z")
     return [(type(one).__name__, {n: getattr(one, n) for n in names if hasattr(one, n)}) for one in found]
 """
 
 WORKER = """
 import base64, io, pickle, sys
-found, told = pickle.loads(base64.b64decode(sys.stdin.read()))
+found, reported = pickle.loads(base64.b64decode(sys.stdin.read()))
 import persist
-print(told(found))
-print(told(pickle.loads(__import__("cloudpickle").dumps(found))))
+print(reported(found))
+print(reported(pickle.loads(__import__("cloudpickle").dumps(found))))
 out = io.BytesIO()
 persist.save(found[:-1], out)
-print(told(persist.load(out.getvalue())))
+print(reported(persist.load(out.getvalue())))
 print(type(found[-1])._persist_declared.registry, type(found[0])._persist_declared.registry)
 """
 
@@ -92,7 +92,7 @@ print(type(found[-1])._persist_declared.registry, type(found[0])._persist_declar
 def test_declared_classes_are_sent_by_value(is_used: bool, where: str, tmp_path: Path) -> None:
     """Before and after their first use, of a script and of a module that is sent by value."""
     using = "[pickle.loads(pickle.dumps(objects())) for _ in range(60)]" if is_used else ""
-    ending = "print(told(objects()))\nprint(base64.b64encode(cloudpickle.dumps((objects(), told))).decode())"
+    ending = "print(reported(objects()))\nprint(base64.b64encode(cloudpickle.dumps((objects(), reported))).decode())"
     if where == "script":
         source = f"{CLASSES}\n{using}\n{ending}"
     else:
@@ -101,10 +101,10 @@ def test_declared_classes_are_sent_by_value(is_used: bool, where: str, tmp_path:
             f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nimport by_value\nfrom by_value import *\n"
             f"cloudpickle.register_pickle_by_value(by_value)\n{using}\n{ending}"
         )
-    told, sent = run(source).splitlines()
+    reported, sent = run(source).splitlines()
     first, second, third, homes = run(WORKER, given=sent).splitlines()
-    assert first == second == told
-    assert third == repr(eval(told)[:-1])
+    assert first == second == reported
+    assert third == repr(eval(reported)[:-1])
     assert homes == "<registry notebook.lab> <registry default>"
 
 

@@ -602,7 +602,7 @@ def test_a_resource_is_opened_again(tmp_path):
         _ = again.training_set
 
 
-def test_a_resource_lies_beside_the_file(tmp_path):
+def test_a_resource_lies_next_to_the_file(tmp_path):
     """A relative path is meant relative to what is loaded."""
     from persist.versioned import loading_from
 

@@ -8,6 +8,7 @@ import pickle
 from typing import Any
 
 import attrs
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -173,7 +174,7 @@ def built(tree):
 
 
 @given(graphs(), st.integers(0, pickle.HIGHEST_PROTOCOL))
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 def test_any_graph_in_any_protocol(nodes, protocol):
     assert walk(pickle.loads(pickle.dumps(nodes, protocol))) == walk(nodes)
 
@@ -185,7 +186,7 @@ def test_any_graph_deep_copied(nodes):
 
 
 @given(graphs(), st.integers(0, pickle.HIGHEST_PROTOCOL))
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 def test_any_graph_by_way_of_the_tree(nodes, protocol):
     """Opened, upgraded, built: sharing and cycles as they were."""
     tree, done = upgrade(persist.open(pickle.dumps(nodes, protocol)).tree)
@@ -210,7 +211,7 @@ STEPS = st.sampled_from(
     st.dictionaries(st.sampled_from("abcde"), LEAVES, min_size=1),
     st.lists(STEPS, min_size=1, max_size=5),
 )
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 def test_up_then_down_is_the_identity(state, steps):
     """Where both exist, and nothing is lost."""
     registry = Registry("property")

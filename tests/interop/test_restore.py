@@ -87,7 +87,7 @@ def test_buffers_tied_weights_and_counters(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["bfloat16", "float16", "float64", "float8_e4m3fn"])
-def test_a_change_of_precision_is_told(kind: str, tmp_path: Path) -> None:
+def test_a_change_of_precision_is_reported(kind: str, tmp_path: Path) -> None:
     dtype = getattr(torch, kind)
     torch.save({"weight": torch.ones(2, 3).to(dtype)}, tmp_path / "w.pt")
     net = torch.nn.Linear(3, 2, bias=False)
@@ -125,7 +125,7 @@ def test_every_format_fills_a_module(tmp_path: Path) -> None:
         assert net.output.weight.sum() == 80
 
 
-def test_an_optimizer_is_told_what_takes_it() -> None:
+def test_an_optimizer_is_refused_with_what_takes_it() -> None:
     path = CORPUS / "torch" / "torch-1.0.0-py27-mlp-params" / "mlp.params"
     with pytest.raises(RestoreError, match="load_state_dict"):
         persist.restore(path, torch.optim.SGD(Mlp().parameters(), lr=0.1))

@@ -1,4 +1,4 @@
-"""What joblib's wrappers tell that have lost their file."""
+"""What joblib's wrappers state that have lost their file."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def test_genuine_cases(case: Path) -> None:
 
 
 def test_a_frame_is_still_the_record_that_it_was() -> None:
-    """The look is beside the tree, never in its place."""
+    """The look is next to the tree, never in its place."""
     file = persist.open(RELEASES[0])
     assert file.tree["frame"].qualname == "pandas.core.frame.DataFrame"
     assert file.tree["frame"]["_data"].qualname.endswith("BlockManager")

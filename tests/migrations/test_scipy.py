@@ -35,9 +35,9 @@ def test_parts_of_a_genuine_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "told"), [("dok", "scipy older than 1.8"), ("_dok", "scipy 1.8 or later")]
+    ("module", "reported"), [("dok", "scipy older than 1.8"), ("_dok", "scipy 1.8 or later")]
 )
-def test_names_prove_the_release(module: str, told: str) -> None:
+def test_names_prove_the_release(module: str, reported: str) -> None:
     items = [((0, 1), np.float64(2.0))]
     record = Record(
         f"scipy.sparse.{module}.dok_matrix", {"_shape": (2, 2)}, kind="newobj", dictitems=items
@@ -45,7 +45,7 @@ def test_names_prove_the_release(module: str, told: str) -> None:
     with opened({"X": record}) as file:
         assert file.scalars["X/(0, 1)"] == 2.0
         assert file.scalars["X/_shape/0"] == 2
-        assert any(text.startswith(told) for text in file.evidence)
+        assert any(text.startswith(reported) for text in file.evidence)
 
 
 def test_what_moved_is_found_where_it_is_today() -> None:

@@ -22,7 +22,7 @@ CORPUS = Path(__file__).parents[1] / "corpus"
 def test_a_table_is_whole_and_its_pack_teaches_it(library: str) -> None:
     rows = _renames.load(f"persist.migrations.{library}")
     assert rows
-    assert all(row.evidence for row in rows), "every row tells how it is known"
+    assert all(row.evidence for row in rows), "every row states how it is known"
     pack = importlib.import_module(f"persist.migrations.{library}").pack
     for row in rows:
         if row.kind == "move" and not row.is_prefix:

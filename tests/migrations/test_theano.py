@@ -1,4 +1,4 @@
-"""How the objects of Theano and its heirs look: values by name, graphs told and not descended into."""
+"""How the objects of Theano and its heirs look: values by name, graphs reported and not descended into."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_shared_variable_is_its_value_where_it_stands(cls: str) -> None:
         assert "author" not in str(sorted(file.scalars))
 
 
-def test_a_lone_one_has_a_value_beside_its_name() -> None:
+def test_a_lone_one_has_a_value_next_to_its_name() -> None:
     with persist.open(pickled(shared(np.ones(3), "W"))) as file:
         assert list(file.arrays) == ["value"]
         assert dict(file.scalars) == {"name": "W"}
@@ -132,11 +132,11 @@ def test_a_graph_is_not_descended_into_and_its_variables_go_by_their_name() -> N
         assert "W" in file.arrays
         assert file.arrays["b"].tolist() == [0, 0]
         assert file.scalars["epoch"] == 3
-        told = file.structure["objects"]["y"]
-        assert [item["op"] for item in told["nodes"]] == ["Dot", "Elemwise"]
-        assert told["nodes"][0]["inputs"] == ["x", "W"]
-        assert told["nodes"][1]["inputs"][1] == "b"
-        assert told["dtype"] == "float32"
+        reported = file.structure["objects"]["y"]
+        assert [item["op"] for item in reported["nodes"]] == ["Dot", "Elemwise"]
+        assert reported["nodes"][0]["inputs"] == ["x", "W"]
+        assert reported["nodes"][1]["inputs"][1] == "b"
+        assert reported["dtype"] == "float32"
         json.dumps(file.structure)
 
 
@@ -172,20 +172,20 @@ def test_a_copy_that_shares_the_storage_is_the_same_variable() -> None:
 def test_genuine_graphs(name: str) -> None:
     file = opened(name)
     expected = json.loads((CORPUS / name / "expected.json").read_text())["structure"]
-    told = file.structure["objects"]
+    reported = file.structure["objects"]
     for path, facts in expected["symbolic"].items():
         for key in ("class", "name", "dtype", "broadcastable", "op_class"):
             if facts.get(key) is not None:
-                assert told[path][key] == facts[key], (path, key)
+                assert reported[path][key] == facts[key], (path, key)
     for path, facts in expected["shared"].items():
-        assert told[path]["shared"]["name"] == facts["name"]
+        assert reported[path]["shared"]["name"] == facts["name"]
 
 
 def test_a_compiled_function_tells_its_inputs_and_nodes() -> None:
     file = opened("theano-0.8.2-py27-function")
-    told = file.structure["objects"][""]
-    assert told["inputs"] == ["x", "W", "b", "n_calls"]
-    assert "Dot" in [item["op"] for item in told["nodes"]]
+    reported = file.structure["objects"][""]
+    assert reported["inputs"] == ["x", "W", "b", "n_calls"]
+    assert "Dot" in [item["op"] for item in reported["nodes"]]
     assert set(file.arrays) == {"W", "b", "n_calls"}
     assert not file.scalars.keys() - {f"{name}/name" for name in file.arrays}
 
@@ -206,8 +206,8 @@ def test_a_graph_of_many_nodes_takes_time_in_proportion() -> None:
     started = time.process_time()
     with persist.open(data) as file:
         assert list(file.arrays) == ["W"]
-        told = file.structure["objects"]
-        assert sum(len(item.get("nodes", ())) for item in told.values()) <= 10_000
+        reported = file.structure["objects"]
+        assert sum(len(item.get("nodes", ())) for item in reported.values()) <= 10_000
     assert time.process_time() - started < 10
 
 

@@ -1,4 +1,4 @@
-"""Ready-made steps: each does, undoes, tells losses, and does the same to whole columns."""
+"""Ready-made steps: each does, undoes, reports losses, and does the same to whole columns."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_one_way_steps_say_what_would_make_a_way_back(op):
         (ops.astype("a", "f8", was="f4"), {"a": np.array([0.1])}, ["a: precision of float64 beyond float32"]),
     ],
 )  # fmt: skip
-def test_losses_are_told(op, state, lost):
+def test_losses_are_reported(op, state, lost):
     assert op.losses(state) == lost
 
 
@@ -226,7 +226,7 @@ def test_splitting_and_merging_are_each_others_inverse(sizes, axis):
     assert np.array_equal(op.inverse().apply(op.apply({"W": array}))["W"], array)
 
 
-def test_mistakes_in_writing_a_step_are_told_at_once():
+def test_mistakes_in_writing_a_step_are_reported_at_once():
     for make, error in (
         (lambda: ops.add("n"), TypeError),
         (lambda: ops.add("n", 1, factory=list), TypeError),

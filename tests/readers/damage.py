@@ -1,4 +1,4 @@
-"""Damage one genuine case in many ways, and tell what became of each: run by test_contract.py.
+"""Damage one genuine case in many ways, and report what became of each: run by test_contract.py.
 
     python damage.py CASE_FOLDER FILE SECONDS
 
@@ -31,7 +31,7 @@ from persist.errors import FormatError, MissingExtraError
 
 MEMORY = 1 << 30  # over what the process has when it begins
 LATE = 10  # seconds of the processor for one file
-KEPT = 5  # faults that are told
+KEPT = 5  # faults that are reported
 
 STARTS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.spawn")
 KNOWN = {

@@ -1,4 +1,4 @@
-"""Attributes in files beside a pickle, as gensim keeps large arrays."""
+"""Attributes in files next to a pickle, as gensim keeps large arrays."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_sparse_matrix_is_put_together(case: str) -> None:
         assert not file.damage
 
 
-def test_what_is_missing_is_told(tmp_path: Path) -> None:
+def test_what_is_missing_is_reported(tmp_path: Path) -> None:
     case = GENSIM / "gensim-3.8.3-py36-word2vec"
     shutil.copy(case / "words.model", tmp_path)
     with persist.open(tmp_path / "words.model") as file:

@@ -82,7 +82,7 @@ def test_a_blob_whose_shape_lies_is_refused() -> None:
 
 
 @pytest.mark.parametrize("length", range(0, MODEL.stat().st_size, 5))
-def test_every_truncation_is_told(length: int) -> None:
+def test_every_truncation_is_reported(length: int) -> None:
     try:
         with persist.open(MODEL.read_bytes()[:length]) as file:
             assert "conv1/1" not in file.arrays

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from effort import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -71,7 +72,7 @@ def module_of(reader: Reader) -> Any:
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_its_module_tells_where_the_facts_come_from(name: str) -> None:
+def test_its_module_states_where_the_facts_come_from(name: str) -> None:
     text = inspect.cleandoc(module_of(READERS[name]).__doc__ or "")
     found = re.findall(rf"^({'|'.join(HEADINGS)})\b", text, re.MULTILINE)
     assert tuple(found) == HEADINGS
@@ -127,7 +128,7 @@ def test_it_refuses_what_is_empty(name: str, tmp_path: Path) -> None:
 HEADS = [b"", *sorted({path.read_bytes()[:64] for case in cases() for path in parts_of(case)})]
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(head=st.sampled_from(HEADS), keep=st.integers(0, 64), rest=st.binary(max_size=300))
 @example(head=b"", keep=0, rest=b"PK\x03\x04")
 @example(head=b"", keep=0, rest=b"PK\x05\x06" + b"\xff" * 18)
@@ -212,13 +213,14 @@ def test_arrays_of_a_local_file_stay_valid_after_close(name: str) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits and sizes of a process as on Linux")
+@pytest.mark.parametrize("seconds", [1, pytest.param(5, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", READERS)
-def test_damage_gives_an_error_of_ours_or_a_tree_and_nothing_else(name: str) -> None:
+def test_damage_gives_an_error_of_ours_or_a_tree_and_nothing_else(name: str, seconds: int) -> None:
     case = smallest(name)
     path = cases()[case].relative_to(folder_of(case))
     script = Path(__file__).with_name("damage.py")
     run = subprocess.run(
-        [sys.executable, str(script), str(folder_of(case)), str(path), "5"],
+        [sys.executable, str(script), str(folder_of(case)), str(path), str(seconds)],
         capture_output=True,
         text=True,
     )
@@ -229,7 +231,7 @@ def test_damage_gives_an_error_of_ours_or_a_tree_and_nothing_else(name: str) -> 
     if "missing" in result:
         pytest.skip(result["missing"])
     assert result["faults"] == [], case
-    assert result["tried"] > 20  # in five seconds, on however slow a machine
+    assert result["tried"] > 4 * seconds  # of the processor, on however slow a machine
     assert result["refused"] > 0
 
 

@@ -18,16 +18,16 @@ CASES = sorted(path.parent.name for path in CORPUS.glob("*/net.h5"))
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_attributes_stand_beside_what_they_belong_to(case: str) -> None:
+def test_attributes_stand_next_to_what_they_belong_to(case: str) -> None:
     with persist.open(CORPUS / case / "net.h5") as file:
         assert file.format == "hdf5"
         assert file.scalars["@epoch"] == 12
         assert file.scalars["@comment"] == "second run, Säure"
         assert file.scalars["net/dense/W@units"] == "1"
         assert file.arrays["same"] is file.arrays["net/dense/W"]
-        told = json.loads(json.dumps(file.structure))
-        assert told["attributes"]["/"] == {"epoch": 12, "comment": "second run, Säure"}
-        assert told["datasets"]["net/dense/mask"]["filters"] == ["shuffle", "deflate"]
+        reported = json.loads(json.dumps(file.structure))
+        assert reported["attributes"]["/"] == {"epoch": 12, "comment": "second run, Säure"}
+        assert reported["datasets"]["net/dense/mask"]["filters"] == ["shuffle", "deflate"]
 
 
 def test_the_two_eras_hold_the_same() -> None:
@@ -95,11 +95,11 @@ FILTERS = CORPUS / "h5py-3.16-filters"
 
 
 def compare(wanted: Any) -> int:
-    told = json.loads((FILTERS / "expected.json").read_text())["arrays"]
+    reported = json.loads((FILTERS / "expected.json").read_text())["arrays"]
     count = 0
     with persist.open(FILTERS / "filters.h5") as file:
         assert not file.damage
-        for name, one in told.items():
+        for name, one in reported.items():
             if wanted(name):
                 array = np.asarray(file.arrays[name])
                 little = array.astype(array.dtype.newbyteorder("<"))
@@ -110,7 +110,7 @@ def compare(wanted: Any) -> int:
 
 
 def needs(name: str) -> str:
-    """The library that a dataset of the case needs; Blosc takes LZ4 where it is not told."""
+    """The library that a dataset of the case needs; Blosc takes LZ4 where it is not stated."""
     for codec in ("lz4", "zstd"):
         if codec in name or (codec == "lz4" and name in ("blosc/noise", "blosc/zeros")):
             return codec
@@ -147,7 +147,7 @@ def test_objects_of_pytables_are_what_they_were(path: Path) -> None:
         json.dumps(file.structure)
 
 
-def test_rows_that_are_no_pickle_are_told(tmp_path: Path) -> None:
+def test_rows_that_are_no_pickle_are_reported(tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.attrs["PYTABLES_FORMAT_VERSION"] = np.bytes_("2.1")

@@ -1,4 +1,4 @@
-"""joblib's dumps of all generations: what stands in, behind and beside the pickle."""
+"""joblib's dumps of all generations: what stands in, behind and next to the pickle."""
 
 from __future__ import annotations
 
@@ -328,7 +328,7 @@ def test_the_header_of_either_python(width: int) -> None:
 def test_a_length_that_is_not_what_is_inside_is_refused() -> None:
     data = packed(pickle.dumps([1, 2, 3], 2))
     wrong = b"ZF" + b"0x7".ljust(19) + data[21:]
-    with pytest.raises(DamagedFileError, match="its header tells 7 bytes, and more are inside"):
+    with pytest.raises(DamagedFileError, match="its header states 7 bytes, and more are inside"):
         persist.open(wrong)
     with pytest.raises(DamagedFileError):
         persist.open(data[:-6])
@@ -395,7 +395,7 @@ def test_a_folder_of_memory_is_named_by_its_folders(tmp_path: Path) -> None:
         assert list(file.arrays) == ["x"]
 
 
-def test_a_broken_output_is_told_and_the_others_are_readable(tmp_path: Path) -> None:
+def test_a_broken_output_is_reported_and_the_others_are_readable(tmp_path: Path) -> None:
     root = cache(tmp_path / "cache")
     (root / "joblib/lab/steps/f/0a1b/output.pkl").write_bytes(b"\x80\x04broken")
     with persist.open(root) as file:

@@ -85,7 +85,7 @@ def test_the_weights_of_0_3_stand_in_the_order_of_their_numbers() -> None:
         assert file.structure["layer_names"] == ["layer_0", "layer_1", "layer_2"]
 
 
-def test_the_backend_that_turned_the_kernels_is_told_with_its_evidence() -> None:
+def test_the_backend_that_turned_the_kernels_is_reported_with_its_evidence() -> None:
     with opened("keras-2.0.9-py36-cnn-bn") as file:
         order = file.structure["kernel_order"]
     assert order["backend"] == "tensorflow"

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -124,7 +125,7 @@ def test_two_arrays_of_one_name_are_both_kept() -> None:
         assert file.arrays["x~2"].shape == (2,)
 
 
-def test_bytes_behind_the_names_are_told() -> None:
+def test_bytes_behind_the_names_are_reported() -> None:
     with persist.open(listed(dense(np.ones(1, "f4"))) + b"abc") as file:
         assert file.damage == ["3 bytes follow the names, at offset 68"]
 
@@ -188,14 +189,14 @@ def test_a_sparse_array_of_a_giant_shape_costs_nothing_until_it_is_wanted() -> N
         (MAGIC + struct.pack("<QQQ", 0, 1, 1 << 50), "names are given|claimed"),
     ],
 )
-def test_lies_are_told_with_their_place(data: bytes, what: str) -> None:
+def test_lies_are_reported_with_their_place(data: bytes, what: str) -> None:
     with pytest.raises(DamagedFileError, match=what) as caught:
         persist.open(data)
     assert caught.value.where is not None
     assert "offset" in caught.value.where
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.data())
 def test_a_cut_or_changed_file_is_read_or_refused(data: st.DataObject) -> None:
     whole = (CORPUS / "mxnet-1.5.1-py36-nd-sparse" / "sparse.nd").read_bytes()
@@ -212,7 +213,7 @@ def test_a_cut_or_changed_file_is_read_or_refused(data: st.DataObject) -> None:
         assert error.what
 
 
-# The symbol beside the arrays.
+# The symbol next to the arrays.
 
 
 @pytest.mark.parametrize("name", ["mlp", "mlp-0001.params", "mlp-symbol.json"])
@@ -245,7 +246,7 @@ def test_a_prefix_opens_at_its_last_epoch_or_at_another() -> None:
     assert "1, 2, 3" in caught.value.remedy
 
 
-def test_the_writer_is_told_by_the_symbol() -> None:
+def test_the_writer_is_reported_by_the_symbol() -> None:
     with persist.open(SERIES / "run-symbol.json") as file:
         assert file.writer == {"mxnet": "1.9.1"}
 
@@ -257,7 +258,7 @@ def test_a_symbol_alone_is_a_structure(tmp_path: Path) -> None:
         assert file.structure["aux"] == ["bn1_moving_mean", "bn1_moving_var"]
 
 
-def test_a_broken_symbol_beside_the_arrays_is_told(tmp_path: Path) -> None:
+def test_a_broken_symbol_next_to_the_arrays_is_reported(tmp_path: Path) -> None:
     shutil.copy(MODULE / "mlp-0001.params", tmp_path)
     text = (MODULE / "mlp-symbol.json").read_text()
     (tmp_path / "mlp-symbol.json").write_text(text[:900])

@@ -204,7 +204,7 @@ def test_several_arrays_in_a_row_and_pickles_among_them() -> None:
         assert file.arrays["2"].shape == (1,)
 
 
-def test_what_follows_the_arrays_is_told() -> None:
+def test_what_follows_the_arrays_is_reported() -> None:
     with persist.open(saved(np.ones(2)) + b"\n") as file:
         assert file.arrays[""].tolist() == [1, 1]
         assert "1 byte follows the last array" in file.damage[0]

@@ -44,7 +44,7 @@ def test_a_program_before_an_archive_is_still_passed_over() -> None:
     assert persist.open(data).arrays["w"].tolist() == [0, 1, 2]
 
 
-def test_a_container_that_was_packed_anew_is_told() -> None:
+def test_a_container_that_was_packed_anew_is_reported() -> None:
     target, again = io.BytesIO(), io.BytesIO()
     persist.save({"s": "text", "n": [1, 2], "w": np.arange(3.0)}, target)
     with zipfile.ZipFile(target) as old, zipfile.ZipFile(again, "w") as new:

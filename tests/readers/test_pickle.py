@@ -122,7 +122,7 @@ def test_a_truncated_pickle_says_how_much_there_is_and_salvage_gives_it() -> Non
 # Damage with its cure.
 
 
-def test_line_ends_of_a_transfer_in_text_mode_are_repaired_and_told() -> None:
+def test_line_ends_of_a_transfer_in_text_mode_are_repaired_and_reported() -> None:
     data = case("pickle-py27-p0-oldstyle-mlp").read_bytes()
     file = persist.open(data.replace(b"\n", b"\r\n"))
     plain = persist.open(data)
@@ -135,7 +135,7 @@ def test_line_ends_of_a_transfer_in_text_mode_are_repaired_and_told() -> None:
 @pytest.mark.parametrize(
     "tail", [b"\n", b"\0", b"\r\n", b"\0" * 10, b"not a pickle, but some text"]
 )
-def test_what_trails_the_last_pickle_is_told(tail: bytes) -> None:
+def test_what_trails_the_last_pickle_is_reported(tail: bytes) -> None:
     file = persist.open(pickle.dumps({"a": 1}, 2) + tail)
     assert file.tree == {"a": 1}
     assert "last pickle" in file.damage[0]
@@ -166,7 +166,7 @@ def test_what_trails_the_last_pickle_is_told(tail: bytes) -> None:
         (b"\xde\xad\xbe\xef" * 8, "begins with de ad be ef"),
     ],
 )
-def test_what_is_no_experiment_file_is_told_what_it_is(data: bytes, words: str) -> None:
+def test_what_is_no_experiment_file_is_refused_with_what_it_is(data: bytes, words: str) -> None:
     with pytest.raises(UnknownFormatError, match=words):
         persist.open(data)
 
@@ -235,7 +235,7 @@ def test_files_that_name_many_neighbours_again_and_again_end(tmp_path: Path) -> 
         persist.open(tmp_path / "000a")
 
 
-# What the writer is told to have been.
+# What the writer is reported to have been.
 
 
 @pytest.mark.parametrize(

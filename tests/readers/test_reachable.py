@@ -193,7 +193,7 @@ PICKLES = sorted(
 ) + sorted(path for path in CASES.rglob("*") if path.suffix in (".pkl", ".dill", ".cloudpickle"))
 
 
-# pytz writes into each zone what it was at one moment; the name tells the zone, the moment its offset.
+# pytz writes into each zone what it was at one moment; the name states the zone, the moment its offset.
 OF_ZONES = frozenset(("CET", "CEST", "EST", "LMT", "JST", 3600, 32400, -18000))
 
 
@@ -216,7 +216,7 @@ def _in_code(file: persist.File, lost: list[Any]) -> bool:
 # The stream itself against the tree.
 
 
-def told_by_opcodes(data: bytes) -> set[Any]:
+def found_by_opcodes(data: bytes) -> set[Any]:
     """Return the texts and numbers that the opcodes of a pickle carry."""
     found: set[Any] = set()
     for opcode, argument, _ in pickletools.genops(data):
@@ -270,7 +270,7 @@ def lost_by_machine(file: persist.File, data: bytes) -> list[Any]:
     return sorted(
         (
             value
-            for value in told_by_opcodes(data)
+            for value in found_by_opcodes(data)
             if value not in held
             and not is_trifle(value)
             and str(value) not in texts
@@ -298,7 +298,7 @@ def test_the_tree_holds_what_the_opcodes_carry(path: Path) -> None:
     data = path.read_bytes()
     try:
         file = persist.open(data)
-        told_by_opcodes(data)
+        found_by_opcodes(data)
     except (persist.PersistError, UnicodeDecodeError):
         return  # a file with neighbours; Latin-1 in protocol 0, which pickletools cannot spell
     with file:
@@ -306,7 +306,7 @@ def test_the_tree_holds_what_the_opcodes_carry(path: Path) -> None:
         assert not lost or file.structure.get("classes")
 
 
-# What is told where a view does not fit.
+# What is reported where a view does not fit.
 
 
 def series(values: Any, index: Any, name: Any = None) -> Record:
@@ -334,7 +334,7 @@ def test_a_series_whose_index_is_longer_is_a_record_and_reported() -> None:
         assert "shown as its record" in str(file)
 
 
-def frame(blocks: list[Any], labels: list[str], rows: int, **beside: Any) -> Record:
+def frame(blocks: list[Any], labels: list[str], rows: int, **more: Any) -> Record:
     """As pandas 1.5 pickles a frame."""
     made = [
         record("pandas._libs.internals._unpickle_block", args=block, kind="reduce")
@@ -352,8 +352,8 @@ def frame(blocks: list[Any], labels: list[str], rows: int, **beside: Any) -> Rec
     manager = record(
         "pandas.core.internals.managers.BlockManager", args=(tuple(made), axes), kind="reduce"
     )
-    name = beside.pop("cls", "pandas.core.frame.DataFrame")
-    return record(name, {"_mgr": manager, "_typ": "dataframe", **beside})
+    name = more.pop("cls", "pandas.core.frame.DataFrame")
+    return record(name, {"_mgr": manager, "_typ": "dataframe", **more})
 
 
 BLOCK = (np.array([[1.5, 2.5]]), slice(0, 1, 1), 2)
@@ -439,7 +439,7 @@ def test_a_sparse_series_of_2012() -> None:
         assert file.scalars["series/name"] == "rain"
 
 
-def test_what_an_index_means_is_beside_its_numbers() -> None:
+def test_what_an_index_means_is_next_to_its_numbers() -> None:
     with persist.open(CASES / "pandas_meaning_lost" / "market.pkl") as file:
         assert file.arrays["months/values/ordinals"].tolist() == [516, 517, 518, 519]
         assert file.scalars["months/values/freq"] == "M"
@@ -519,7 +519,7 @@ def test_keys_that_are_instances_are_named_by_what_they_hold() -> None:
         }
 
 
-def test_a_key_that_its_step_cannot_spell_stands_beside_the_value() -> None:
+def test_a_key_that_its_step_cannot_spell_stands_next_to_the_value() -> None:
     key = record("lab.Key", {"part": "left", "size": 20.5})
     with persist.open(written({key: 0.25, (record("lab.Side", args=("up",)), 2): 0.5})) as file:
         assert file.scalars["<lab.Key>"] == 0.25
@@ -600,7 +600,7 @@ def test_containers_of_plain_values_are_not_walked_for_arrays() -> None:
     with persist.open(pickle.dumps([inner, {"w": np.ones(2)}, [[np.zeros(1)]]])) as file:
         assert list(file.arrays) == ["1/w", "2/0/0"]
         assert file.scalars["0/0/1"] == 1.5
-        assert len(file.scalars) == 5
+        assert list(file.scalars) == ["0/0", "0/1/0", "0/1/1", "0/2/x"]
 
 
 def test_a_pickle_in_bytes_is_reported_and_openable_by_path(tmp_path: Path) -> None:

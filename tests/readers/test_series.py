@@ -131,7 +131,7 @@ def test_versions_of_a_saved_model(tmp_path: Path) -> None:
         assert "hidden/weights" in file.arrays
 
 
-def test_a_broken_step_is_told_and_the_others_can_be_had(tmp_path: Path) -> None:
+def test_a_broken_step_is_reported_and_the_others_can_be_had(tmp_path: Path) -> None:
     folder = lay(tmp_path / "run", "epoch-1.pkl", "epoch-2.pkl")
     (folder / "epoch-2.pkl").write_bytes(b"\x80\x04")
     with pytest.raises(FormatError, match=r"epoch-2\.pkl"):
@@ -206,7 +206,7 @@ def test_doubtful_numbers_are_refused_with_the_choices(
         (["2016-05-epoch-1.pkl", "2016-05-epoch-2.pkl"], 2),
     ],
 )
-def test_steps_are_known_by_the_words_beside_them(
+def test_steps_are_known_by_the_words_next_to_them(
     tmp_path: Path, names: list[str], step: int
 ) -> None:
     with persist.open(lay(tmp_path / "run", *names)) as file:

@@ -23,7 +23,7 @@ DUMB = SHELVES / "python-3.8.18-dumb"
 
 
 def named(case: str) -> Path:
-    """The first file of a case that opens by itself, or with those beside it."""
+    """The first file of a case that opens by itself, or with those next to it."""
     folder = SHELVES / case
     return next(
         folder / name
@@ -157,7 +157,7 @@ def test_a_key_that_was_set_again_is_what_it_was_set_to(tmp_path: Path) -> None:
     assert persist.open(run).tree == {"a": 2, "b": 2}
 
 
-def test_a_broken_value_is_told_with_its_key(tmp_path: Path) -> None:
+def test_a_broken_value_is_reported_with_its_key(tmp_path: Path) -> None:
     run = dumb(tmp_path / "a", {"first": pickle.dumps(1), "it": pickle.dumps("x" * 50, 2)[:20]})
     with pytest.raises(DamagedFileError, match="'it'"):
         persist.open(run)
@@ -170,7 +170,7 @@ def test_a_broken_value_is_told_with_its_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("line", ["'a', (0, 99999)\n", "'a', (0\n", "__import__('os'), (0, 1)\n"])
-def test_a_broken_directory_is_told(tmp_path: Path, line: str) -> None:
+def test_a_broken_directory_is_reported(tmp_path: Path, line: str) -> None:
     run = dumb(tmp_path / "a", {"a": pickle.dumps(1)})
     with open(f"{run}.dir", "a") as file:
         file.write(line)
@@ -257,7 +257,7 @@ def test_tables_are_columns(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [b") x INT", b")))(((", b"'x INT,"])
-def test_a_table_whose_text_is_none_is_told(tmp_path: Path, text: bytes) -> None:
+def test_a_table_whose_text_is_none_is_reported(tmp_path: Path, text: bytes) -> None:
     path = database(tmp_path / "a", "CREATE TABLE t (x INT)", "INSERT INTO t VALUES (1)")
     data = path.read_bytes()
     assert data.count(b"(x INT)") == 1
@@ -275,7 +275,7 @@ def test_text_in_other_encodings(tmp_path: Path, encoding: str) -> None:
     assert persist.open(path).tree == {"t": {"x": ["Säure"]}}
 
 
-def test_a_log_beside_it_is_read_with_it(tmp_path: Path) -> None:
+def test_a_log_next_to_it_is_read_with_it(tmp_path: Path) -> None:
     file = sqlite3.connect(tmp_path / "a")
     file.execute("PRAGMA journal_mode=WAL")
     file.execute("CREATE TABLE t (x INT)")
@@ -441,7 +441,7 @@ def test_a_damaged_table_gives_the_rows_before_it_to_salvage(tmp_path: Path) -> 
         assert "'t'" in file.damage[0]
 
 
-def test_samples_of_another_kind_are_told(tmp_path: Path) -> None:
+def test_samples_of_another_kind_are_reported(tmp_path: Path) -> None:
     table = "CREATE TABLE mu (recid INTEGER PRIMARY KEY, draw INTEGER, chain INT(5), v__0 INT, v__1 INT)"
     path = database(
         tmp_path / "a", table, "INSERT INTO mu VALUES (1, 1, 0, x'0200000000000000', 5)",

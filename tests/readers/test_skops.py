@@ -1,4 +1,4 @@
-"""skops' files, and what else stands in an archive beside arrays."""
+"""skops' files, and what else is in an archive of arrays."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def made(schema: Any, **members: bytes) -> bytes:
     return out.getvalue()
 
 
-def node(loader: str, cls: str = "dict", module: str = "builtins", **beside: Any) -> dict[str, Any]:
-    return {"__class__": cls, "__module__": module, "__loader__": loader, **beside}
+def node(loader: str, cls: str = "dict", module: str = "builtins", **more: Any) -> dict[str, Any]:
+    return {"__class__": cls, "__module__": module, "__loader__": loader, **more}
 
 
 def plain(value: Any) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def test_a_damaged_schema_is_an_error() -> None:
         persist.open(made(deep))
 
 
-def test_members_in_json_are_read_beside_the_arrays() -> None:
+def test_members_in_json_are_read_next_to_the_arrays() -> None:
     with persist.open(CASES / "archive_other_members" / "agent.zip") as file:
         assert np.asarray(file.arrays["parameters/model/pi/w:0"]).tolist() == np.eye(2).tolist()
         assert file.scalars["data/gamma"] == 0.98

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -275,7 +276,7 @@ def test_a_wrong_checksum_of_v1_names_its_tensor() -> None:
         assert np.asarray(file.arrays["bad"]).shape == (2,)
 
 
-def test_a_listed_tensor_without_data_is_told() -> None:
+def test_a_listed_tensor_without_data_is_reported() -> None:
     data = lay_v1({"here": floats(1)})
     meta = field(
         1, field(1, b"gone") + field(2, shaped([1])) + field(3, 1) + field(4, field(1, b""))
@@ -381,7 +382,7 @@ def test_big_endian_bundles(tmp_path: Path) -> None:
         assert np.asarray(file.arrays["a"][1:]).tolist() == [2, 3]
 
 
-def test_without_ml_dtypes_only_bfloat16_is_read_and_the_type_is_told(
+def test_without_ml_dtypes_only_bfloat16_is_read_and_the_type_is_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "ml_dtypes", None)
@@ -483,7 +484,7 @@ def test_keys_of_parts_sort_as_their_numbers_do(numbers: list[int]) -> None:
 # Object graphs.
 
 
-def test_the_graph_of_objects_is_told_and_slots_are_bound() -> None:
+def test_the_graph_of_objects_is_reported_and_slots_are_bound() -> None:
     expected = json.loads((OBJECTS / "expected.json").read_text())["structure"]["object_graph"]
     with persist.open(OBJECTS / "ck-1") as file:
         reported = file.structure["object_graph"]
@@ -692,7 +693,7 @@ SMALL = [
 ]
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(st.data())
 @pytest.mark.parametrize(("case", "name", "part"), SMALL, ids=["v2", "v1", "slices"])
 def test_a_cut_or_changed_table_is_read_or_refused(
@@ -716,7 +717,7 @@ def test_a_cut_or_changed_table_is_read_or_refused(
         shutil.rmtree(folder)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.data())
 @pytest.mark.parametrize(
     "path",

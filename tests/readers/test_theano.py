@@ -114,7 +114,7 @@ def test_of_two_members_of_one_name_the_later_stands_for_both() -> None:
         assert [file.arrays["0"].tolist(), file.arrays["1"].tolist()] == [[2], [2]]
 
 
-def test_a_variable_called_pkl_is_found_beside_the_pickle() -> None:
+def test_a_variable_called_pkl_is_found_next_to_the_pickle() -> None:
     with persist.open(archive([reference("pkl")], [("pkl", npy([1, 2]))])) as file:
         assert file.arrays["0"].tolist() == [1, 2]
 
@@ -143,7 +143,7 @@ def test_a_missing_member_is_named_and_the_rest_is_readable() -> None:
         assert file.scalars["n"] == 1
 
 
-def test_a_broken_member_is_refused_or_told() -> None:
+def test_a_broken_member_is_refused_or_reported() -> None:
     data = archive({"W": reference("W"), "b": reference("b")}, [("W", b"none"), ("b", npy([1]))])
     with pytest.raises(DamagedFileError, match="member 'W'"):
         persist.open(data)

@@ -117,7 +117,7 @@ def test_deep_tables_end() -> None:
 
 
 @pytest.mark.parametrize("length", range(12, len(TABLE), 7))
-def test_every_truncation_is_told(length: int) -> None:
+def test_every_truncation_is_reported(length: int) -> None:
     with pytest.raises(FormatError):
         persist.open(TABLE[:length])
 

@@ -53,7 +53,7 @@ def test_a_part_that_is_missing_is_named_and_salvage_gives_the_rest(tmp_path: Pa
         assert all("__1_0.distcp" in note for note in file.damage)
 
 
-def test_a_part_that_is_cut_is_told_with_the_item(tmp_path: Path) -> None:
+def test_a_part_that_is_cut_is_reported_with_the_item(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(PARTS, tmp_path / "run"))
     data = (folder / "__1_0.distcp").read_bytes()
     (folder / "__1_0.distcp").write_bytes(data[:200])
@@ -92,7 +92,7 @@ def test_a_shard_that_is_missing_is_named_and_salvage_gives_the_rest(tmp_path: P
         assert 0 < len(file.arrays) < 4
 
 
-def test_a_name_that_its_shard_does_not_hold_is_told(tmp_path: Path) -> None:
+def test_a_name_that_its_shard_does_not_hold_is_reported(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(SHARDS, tmp_path / "model"))
     index = folder / "model.safetensors.index.json"
     reported = json.loads(index.read_text())
@@ -155,7 +155,7 @@ def test_files_in_an_archive_find_their_neighbours() -> None:
         np.testing.assert_array_equal(found, np.arange(5))
 
 
-def test_one_file_of_an_archive_that_is_damaged_is_told_and_the_others_are_read() -> None:
+def test_one_file_of_an_archive_that_is_damaged_is_reported_and_the_others_are_read() -> None:
     whole = (CORPUS / "torch-1.6.0-py38-mydict" / "mydict").read_bytes()
     with persist.open(packed({"a.npy": array([1]), "b.npy": array(range(99))[:-9]})) as file:
         assert list(file.arrays) == ["a.npy"]

@@ -209,7 +209,9 @@ class Old(persist.Versioned, enum.Flag, schema="labe.Old"):
         exec(source.replace('schema="labe.Kind"', 'version=2, schema="labe.Kind"'), {})
 
 
-def test_a_lost_member_is_told_and_the_remedy_works(lab: Any, registry: persist.Registry) -> None:
+def test_a_lost_member_is_reported_and_the_remedy_works(
+    lab: Any, registry: persist.Registry
+) -> None:
     lost = Record("lab_of_enums.Phase", args=("gone",), kind="reduce")
     registry.register(lab.Phase)
     with pytest.raises(SchemaError, match="has no member") as caught:
@@ -220,7 +222,7 @@ def test_a_lost_member_is_told_and_the_remedy_works(lab: Any, registry: persist.
     assert persist.load(written([lost]), registry=registry) == [lab.Phase.TRAIN]
 
 
-def test_a_member_whose_module_is_not_imported_is_told(registry: persist.Registry) -> None:
+def test_a_member_whose_module_is_not_imported_is_reported(registry: persist.Registry) -> None:
     tree = {"phase": Global("nowhere_of_enums", "Phase.TRAIN")}
     with pytest.warns(OpaqueWarning, match=r"nowhere_of_enums\.Phase\.TRAIN stayed a name"):
         loaded = persist.load(saved(tree, registry=registry), registry=registry)

@@ -96,7 +96,7 @@ def test_none_in_rules_leaves_arrays_out() -> None:
     assert np.array_equal(again.held["output.bias"], module.held["output.bias"])
 
 
-def test_what_is_unexpected_is_told_by_the_name_after_the_rules() -> None:
+def test_what_is_unexpected_is_reported_by_the_name_after_the_rules() -> None:
     module = Module(hidden__weight=(8, 20))
     with pytest.raises(RestoreError) as caught:
         persist.restore(CHECKPOINT, module, match={r"^model/": ""}, only=["hidden.*"])
@@ -111,7 +111,7 @@ def test_only_a_part_with_dots_or_slashes() -> None:
         assert not module.held["output.weight"].any()
 
 
-def test_a_change_of_precision_is_told_and_only_made_when_asked_for(tmp_path: Path) -> None:
+def test_a_change_of_precision_is_reported_and_only_made_when_asked_for(tmp_path: Path) -> None:
     persist.save({"w": np.full((2,), 1.5), "n": np.ones(2, "i8")}, tmp_path / "a.persist")
     module = Module(w=(2,), n=(2,))
     with pytest.raises(RestoreError, match="precision alone is made with strict=False"):
@@ -141,7 +141,7 @@ def test_values_that_are_no_tensors_stay(tmp_path: Path) -> None:
     assert module.held["_extra_state"] == {"calls": 3}
 
 
-def test_an_optimizer_is_told_what_takes_it() -> None:
+def test_an_optimizer_is_refused_with_what_takes_it() -> None:
     class Optimizer:
         def state_dict(self) -> dict[str, Any]:
             return {"state": {}, "param_groups": [{"lr": 0.1}]}
@@ -153,7 +153,7 @@ def test_an_optimizer_is_told_what_takes_it() -> None:
         persist.restore(MLP, Optimizer())
 
 
-def test_a_module_that_refuses_is_told(tmp_path: Path) -> None:
+def test_a_module_that_refuses_is_reported(tmp_path: Path) -> None:
     class Refuses(Module):
         def load_state_dict(self, state: dict[str, Any]) -> None:
             raise RuntimeError("not today")
@@ -478,7 +478,7 @@ def test_layers_whose_inner_names_changed_go_by_order(tmp_path: Path) -> None:
     assert model["both/backward_gru/gru_cell/kernel"][0, 0] == 2
 
 
-def test_weights_of_one_name_are_both_told() -> None:
+def test_weights_of_one_name_are_both_reported() -> None:
     model = Model(dense("d", 2, 2), dense("d", 2, 2))
     data = np.ones((2, 2), "f4")
     report = persist.restore(

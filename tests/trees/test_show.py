@@ -57,7 +57,7 @@ def test_sizes(count: int, text: str) -> None:
     assert size_text(count) == text
 
 
-def test_a_tree_is_indented_and_what_comes_again_is_told_by_its_path() -> None:
+def test_a_tree_is_indented_and_what_comes_again_is_reported_by_its_path() -> None:
     shared = {"x": 1}
     tree = {"a": shared, "b": shared, "n": [1, 2, 3], "r": Record("lab.C", {"f": 2}, version=3)}
     assert shown(tree) == (

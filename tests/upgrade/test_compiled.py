@@ -143,7 +143,7 @@ def old_pickle(cls: type, states: list[tuple[Any, Any]]) -> bytes:
 
 
 def bare_pickle(cls: type, states: list[tuple[Any, Any]]) -> bytes:
-    """What pickle wrote of them before the class was versioned: no envelope, and nothing tells."""
+    """What pickle wrote of them before the class was versioned: no envelope, and nothing states it."""
     named = Global(cls.__module__, cls.__qualname__)
     file = io.BytesIO()
     records = [Record(named, {"x": x, "y": y}, kind="newobj") for x, y in states]
@@ -152,7 +152,7 @@ def bare_pickle(cls: type, states: list[tuple[Any, Any]]) -> bytes:
 
 
 def seen(value: Any) -> Any:
-    """Everything that can be told of a value, as what can be compared."""
+    """Everything that is observable of a value, as what can be compared."""
     if isinstance(value, np.ndarray):
         return ("array", value.tolist(), value.flags.writeable)
     if isinstance(value, list | tuple):
@@ -169,14 +169,14 @@ def seen(value: Any) -> Any:
 
 def outcome(work: Any) -> Any:
     """What came of it: the value, or the error with its cause; and the warnings."""
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as reported:
         warnings.simplefilter("always")
         try:
             result = seen(work())
         except Exception as error:
             cause = error.__cause__
             result = (type(error).__name__, str(error), type(cause).__name__, str(cause))
-    return result, [(one.category.__name__, str(one.message)) for one in told]
+    return result, [(one.category.__name__, str(one.message)) for one in reported]
 
 
 @pytest.fixture

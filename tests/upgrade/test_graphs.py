@@ -196,7 +196,7 @@ def test_paths_in_cycles_are_those_from_the_root() -> None:
     assert "kid: qq.Kid" in text
     shared = persist.Record("qq.Leaf", {"n": 1})
     table = {"first": [shared], "second": shared}
-    assert [entry.path for entry in plan(table)] == ["first/0"]
+    assert [entry.path for entry in plan(table)] == ["second"]  # the shortest
 
 
 class Key(persist.Versioned, version=2, schema="graphs.Key"):
@@ -385,13 +385,13 @@ def families(draw: Any) -> Any:
 def test_down_and_up_again_is_the_identity(versions: Any, graph: Any) -> None:
     before = outline(graph)
     file = io.BytesIO()
-    persist.save(graph, file, versions=versions)
+    persist.save(graph, file, versions=versions, lossy=True)
     assert outline(persist.load(file.getvalue())) == before
     assert outline(graph) == before
     for record in persist.open(file.getvalue()).tree:
         assert record.version == versions.get(record.qualname, record.version)
     file = io.BytesIO()
-    persist.save(graph, file, versions=versions, format="pickle")
+    persist.save(graph, file, versions=versions, format="pickle", lossy=True)
     registry = persist.Registry("bare", parents=(persist.registry.default_registry,))
     registry.stamp("graphs.Parent")(
         lambda state: 1 if "title" in state else 2 if "seen" not in state else 3
@@ -432,11 +432,11 @@ def test_one_list_and_a_cycle_go_down_whole(tmp_path: Path) -> None:
     k.owner = p
     fields(p, name="p", kids=[k], w=np.ones(1), seen=[])
     fields(q, name="q", kids=p.kids, w=p.w, seen=[])
-    persist.save([p, q], tmp_path / "shared.persist", versions={"graphs.Parent": 1})
+    persist.save([p, q], tmp_path / "shared.persist", versions={"graphs.Parent": 1}, lossy=True)
     a, b = persist.load(tmp_path / "shared.persist")
     assert a.kids is b.kids
     assert a.w is b.w
-    persist.save([k, p], tmp_path / "cycle.persist", versions={"graphs.Parent": 1})
+    persist.save([k, p], tmp_path / "cycle.persist", versions={"graphs.Parent": 1}, lossy=True)
     loose, parent = persist.load(tmp_path / "cycle.persist")
     assert parent.kids[0] is loose
     assert loose.owner is parent
@@ -606,7 +606,7 @@ def rings(draw: Any) -> Any:
 @settings(max_examples=60)
 @given(graph=rings())
 def test_a_step_sees_the_same_by_load_and_by_plain_pickle(protocol: int, graph: Any) -> None:
-    """But for lists that are still being filled, which plain pickle cannot tell from empty ones."""
+    """But for lists that are still being filled, which plain pickle cannot distinguish from empty ones."""
     graph, is_shared = graph
     for node in graph:
         if type(node) is Ring:

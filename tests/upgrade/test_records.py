@@ -68,7 +68,7 @@ def test_upgrading_twice_is_upgrading_once(registry):
     once = up(Record("lab.Net", {"parts": [layer()]}), registry)
     twice, done = upgrade(once, registry)
     assert twice.state["layers"][0].state == once.state["layers"][0].state
-    assert all(not course.steps for entry in done for course in entry.courses)
+    assert all(not path.steps for entry in done for path in entry.version_paths)
     assert done[0].how == "record"
 
 
@@ -302,7 +302,7 @@ def test_records_that_a_migration_makes_inside_are_upgraded(registry):
 
 
 def test_a_made_record_says_its_version(registry):
-    """Where nothing else could tell it."""
+    """Where nothing else could state it."""
 
     @registry.migration("lab.Hidden", 1)
     def careless(state):
@@ -353,7 +353,7 @@ def test_a_step_may_change_the_record_and_return_it(registry):
 
 
 def test_arrays_are_read_only_while_steps_run(registry):
-    """A step that writes into one is told, and what it derived is writable afterwards."""
+    """A step that writes into one is reported, and what it derived is writable afterwards."""
     array = np.arange(6.0).reshape(2, 3)
 
     @registry.migration("lab.Turned", 1)
@@ -391,7 +391,7 @@ def test_function_steps_get_arrays_not_promises(registry):
     assert up(Record("lab.Turned", {"deep": [{"w": lazy}]}), registry).state["w"].shape == (3, 2)
 
 
-def test_a_failing_step_is_told_with_its_place_and_changes_nothing(registry):
+def test_a_failing_step_is_reported_with_its_place_and_changes_nothing(registry):
     @registry.migration("lab.Broken", 1)
     def careless(state):
         state["list"].append(1)
@@ -412,7 +412,7 @@ def test_a_failing_step_is_told_with_its_place_and_changes_nothing(registry):
     assert caught.value.facts["step"] == (1, 2)
 
 
-def test_a_step_that_forgets_to_return_is_told(registry):
+def test_a_step_that_forgets_to_return_is_reported(registry):
     registry.migration("lab.Silent", 1)(lambda state: None)
     with pytest.raises(MigrationFailedError, match="returns None"):
         up(Record("lab.Silent", {}), registry)
@@ -425,7 +425,7 @@ def test_a_newer_version_is_refused(registry):
         up({"net": Record("lab.Layer", {}, version=9)}, registry)
 
 
-def test_a_gap_is_told_with_its_place(registry):
+def test_a_gap_is_reported_with_its_place(registry):
     registry.register("lab.Gap", version=5)
     registry.migration("lab.Gap", 1, ops.drop("x"))
     with pytest.raises(MissingMigrationError) as caught:
@@ -490,10 +490,10 @@ def test_an_envelope_finds_a_moved_class_by_its_schema():
         persistent = ("w",)
 
     state = (("persist.envelope", 1, (("lab.Outlives", 1, "", "fields", ("w",)),)), (5,))
-    done, told = upgrade(Record("long.gone.Net", state), own)
+    done, reported = upgrade(Record("long.gone.Net", state), own)
     assert done.qualname == f"{Net.__module__}.{Net.__qualname__}"
     assert done.state == {"w": 5}
-    assert "found by its schema" in told[0].note
+    assert "found by its schema" in reported[0].note
 
 
 # Plans.
@@ -562,7 +562,7 @@ def test_a_downgrade_tells_what_is_lost(registry):
     assert older.state == {"weights": 1}
 
 
-def test_a_function_step_has_its_way_back_beside_it(registry):
+def test_a_function_step_has_its_way_back_next_to_it(registry):
     registry.register("lab.Pair", version=2)
 
     @registry.migration("lab.Pair", 1)
@@ -636,7 +636,7 @@ def back_by_hand(state):
     return {"W": state["w"]}
 
 
-def test_what_a_function_loses_on_the_way_back_is_told():
+def test_what_a_function_loses_on_the_way_back_is_reported():
     """What the step would not make again of what its way back gave."""
     obj = DownBy()
     obj.w, obj.n, obj.more = [1], 0, [np.zeros(2)]

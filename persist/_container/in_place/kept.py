@@ -9,7 +9,7 @@ is stored as that member.
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,11 @@ from persist._container.checksums import crc32
 from persist._container.layout import INDIRECT
 from persist._container.names import member_name
 from persist._container.reading.store import Entry, Store
+from persist._container.writing.blocks import Stack
 from persist._container.writing.members import Item, Members, Packed
 from persist._wire.npy.npy import header_bytes
 from persist.tree import LazyArray
+from persist.typing import Array, DType, StoredArray
 
 __all__ = ["Kept", "KeptMembers", "member_bytes"]
 
@@ -48,22 +50,22 @@ class Kept:
     def __len__(self) -> int:
         return len(self.store)
 
-    def wholes(self) -> list[Any] | None:
+    def wholes(self) -> Sequence[StoredArray] | None:
         """Return the arrays of all members, or None if they should be built one by one."""
         return self.store.wholes()
 
-    def whole(self, number: int) -> Any:
+    def whole(self, number: int) -> StoredArray:
         """Return the array of a member."""
         return self._noted(self.store.whole(number), (number, None, None, None, 0))
 
-    def rows(self, number: int, count: int) -> list[Any]:
+    def rows(self, number: int, count: int) -> list[StoredArray]:
         """Return the arrays along the first axis of a member."""
         return self.store.rows(number, count)
 
     def view(
         self,
         number: int,
-        dtype: np.dtype[Any] | None,
+        dtype: DType | None,
         shape: tuple[int, ...] | None,
         strides: tuple[int, ...] | None,
         offset: int,
@@ -72,12 +74,12 @@ class Kept:
         made = self.store.view(number, dtype, shape, strides, offset)
         return self._noted(made, (number, dtype, shape, strides, offset))
 
-    def _noted(self, array: Any, spec: Spec) -> Any:
+    def _noted(self, array: StoredArray, spec: Spec) -> StoredArray:
         if type(array) is LazyArray:  # of a compressed member
             self._lazy[id(array)] = (array, spec)
         return array
 
-    def spec_of(self, array: Any) -> Spec | None:
+    def spec_of(self, array: object) -> Spec | None:
         """The member that an array is, or is a view of; None for an array outside the file."""
         if type(array) is LazyArray:
             known = self._lazy.get(id(array))
@@ -95,7 +97,7 @@ class Kept:
             return None
         place = self.store.place(number)
         start = place.offset + place.header.length
-        whole = self.store.whole(number)
+        whole: Any = self.store.whole(number)  # it is mapped
         low, high = _extent(array)
         if at + low < start or at + high > start + place.header.nbytes:
             return None
@@ -148,7 +150,7 @@ class KeptMembers(Members):
         self._like: dict[tuple[int, int], list[int]] | None = None
 
     def take(
-        self, items: list[Item], nodes: list[Any], dtype_text: Callable[[Any], Any]
+        self, items: list[Item], nodes: list[object], dtype_text: Callable[[Any], Any]
     ) -> tuple[list[Item], list[Packed]]:
         """Fill in the nodes of arrays that are in the old file; return the others, and old blocks.
 
@@ -206,7 +208,7 @@ class KeptMembers(Members):
         self._say(self.names[number], path)
         return number
 
-    def add_plain(self, items: list[Any]) -> bool:
+    def add_plain(self, items: list[Item]) -> bool:
         """Always False, since new names may collide with old ones and are added one by one."""
         return False
 
@@ -236,7 +238,7 @@ class KeptMembers(Members):
         return None
 
 
-def member_bytes(header: bytes, array: Any) -> Iterator[Any]:
+def member_bytes(header: bytes, array: Array | Stack) -> Iterator[Any]:
     """The bytes of an array's member, in C order."""
     yield header
     if isinstance(array, np.ndarray):
@@ -258,7 +260,7 @@ def _equal(found: Any, array: Any) -> bool:
     return True
 
 
-def _extent(array: np.ndarray[Any, Any]) -> tuple[int, int]:
+def _extent(array: Array) -> tuple[int, int]:
     """The offsets of the first byte of an array and of its end, relative to its first element."""
     low = high = 0
     for count, stride in zip(array.shape, array.strides, strict=True):

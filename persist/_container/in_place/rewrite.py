@@ -203,7 +203,7 @@ def _opened(path: str) -> Store:
     return Store(source, "never")
 
 
-def _tree_in(file: IO[bytes]) -> Any:
+def _tree_in(file: IO[bytes]) -> object:
     file.seek(0)
     store = Store(open_source(file), "never")
     return decode(store.graph(), store, store.source.limits, store.source.name)

@@ -22,6 +22,7 @@ from persist._container.layout import (
     constant_columns,
 )
 from persist._wire.npy.npy import Header
+from persist.typing import Array, DType
 
 __all__ = ["whole_arrays"]
 
@@ -32,10 +33,10 @@ def whole_arrays(
     data: memoryview,
     directory: int,
     size: int,
-    entries: np.ndarray[Any, Any],
+    entries: Array,
     header_at: Callable[[int, int], Header],
     are_sound: Callable[[list[int], list[int], list[int]], bool] | None = None,
-) -> list[np.ndarray[Any, Any]] | None:
+) -> list[Array] | None:
     """Return the arrays of all members as views of the map, or None.
 
     Args:
@@ -102,21 +103,21 @@ class _Kind:
                 (ALIGNMENT, *strides),
             )
 
-    def one(self, start: int) -> np.ndarray[Any, Any]:
+    def one(self, start: int) -> Array:
         header = self.header
         if not header.nbytes:
             return np.zeros(header.shape, header.dtype)
         return _at(header, self.data, start + header.length)
 
 
-def _at(header: Header, data: memoryview, offset: int) -> np.ndarray[Any, Any]:
+def _at(header: Header, data: memoryview, offset: int) -> Array:
     order: Any = header.order
     return np.ndarray(header.shape, header.dtype, data, offset, None, order)
 
 
 def _starts(
-    flat: np.ndarray[Any, Any], directory: int, size: int, entries: np.ndarray[Any, Any]
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
+    flat: Array, directory: int, size: int, entries: Array
+) -> tuple[Array, Array, Array] | None:
     """The offsets, sizes and CRC-32 of the members' data; None if any header is not as expected."""
     if int(entries.min()) < 0 or int(entries.max()) + CENTRAL.size > size:
         return None
@@ -151,8 +152,6 @@ def _starts(
     return starts, sizes, central["f7"]
 
 
-def _rows(
-    flat: np.ndarray[Any, Any], at: np.ndarray[Any, Any], dtype: np.dtype[Any]
-) -> np.ndarray[Any, Any]:
+def _rows(flat: Array, at: Array, dtype: DType) -> Array:
     """Gather rows at scattered offsets into a table."""
     return flat[at[:, None] + np.arange(dtype.itemsize)].view(dtype)[:, 0]

@@ -23,9 +23,11 @@ from persist._container.reading.tables import (
     fill_lists,
 )
 from persist._wire.base.c_recursion import BARE, MOST, holds_bare, is_too_deep
+from persist._wire.base.hashing import KeyCosts
 from persist._wire.base.source import MIB, Limits
 from persist.errors import DamagedFileError, LimitError, PersistError
 from persist.tree import Global, LazyArray, Record
+from persist.typing import DType, StoredArray
 
 __all__ = ["Arrays", "Rows", "Shape", "decode"]
 
@@ -36,8 +38,9 @@ _FAULTS = (
 _CHEAP = frozenset({str, int, float, bool, bytes, type(None), complex, Global})
 _COLLIDING = 4096  # items from which on equal hashes are counted
 _COLLISIONS = 1000  # so many keys of one hash are no accident
-_LONG = 1 << 14  # bits of an integer that takes time to hash
-_HASHED = 1 << 33  # bits of all such that are hashed
+_LONG = 1 << 11  # bits of an integer that takes time to hash
+_WIDE = 1000  # values in a key that take time to hash
+_HASHED = 1 << 23  # such values, and KiBit of long numbers, that are hashed in all
 _ROW = 64  # bytes that a row is counted for
 
 
@@ -46,13 +49,13 @@ class Arrays(Protocol):
 
     def __len__(self) -> int: ...
 
-    def wholes(self) -> list[Any] | None:
+    def wholes(self) -> Sequence[StoredArray] | None:
         """Return the arrays of all members, or None where they are better made one by one."""
 
-    def whole(self, number: int) -> Any:
+    def whole(self, number: int) -> StoredArray:
         """Return the array of a member."""
 
-    def rows(self, number: int, count: int) -> list[Any]:
+    def rows(self, number: int, count: int) -> list[StoredArray]:
         """Return the arrays along the first axis of a member.
 
         Raises:
@@ -62,7 +65,7 @@ class Arrays(Protocol):
     def view(
         self,
         number: int,
-        dtype: np.dtype[Any] | None,
+        dtype: DType | None,
         shape: tuple[int, ...] | None,
         strides: tuple[int, ...] | None,
         offset: int,
@@ -79,18 +82,18 @@ class Rows(Protocol):
     def shells(self, shape: Shape, count: int) -> list[Any]:
         """Return instances, to be filled when all that they refer to is there."""
 
-    def fill(self, shape: Shape, rows: list[Any], columns: list[list[Any]]) -> None:
+    def fill(self, shape: Shape, rows: list[object], columns: list[list[object]]) -> None:
         """Give instances what is in their fields: the values of one field in all of them, each."""
 
     def refuse(self) -> None:
         """Raise what lets the caller do with records: something is asked that only they have."""
 
-    def end(self, values: Sequence[Any]) -> None:
+    def end(self, values: Sequence[object]) -> None:
         """Look at all values of the tree, when it is whole."""
 
 
 def decode(
-    graph: Any,
+    graph: object,
     arrays: Arrays,
     limits: Limits | None = None,
     file: str | None = None,
@@ -109,7 +112,7 @@ def decode(
         DamagedFileError: it is no graph.
         LimitError: a key is nested too deep.
     """
-    return _Decoder(arrays, limits or Limits(), file).decode(graph, rows)
+    return Decoder(arrays, limits or Limits(), file).decode(graph, rows)
 
 
 class _Shell:
@@ -117,11 +120,13 @@ class _Shell:
 
     __slots__ = ("value",)
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: object) -> None:
         self.value = value
 
 
-class _Decoder:
+class Decoder:
+    """Makes the values of a graph, node by node; each is kept under its number."""
+
     def __init__(self, arrays: Arrays, limits: Limits, file: str | None) -> None:
         self.arrays = arrays
         self.limits = limits
@@ -129,9 +134,10 @@ class _Decoder:
         self.built: list[Any] = []
         self.layouts: list[list[str]] = []
         self.shapes: list[Shape] = []
-        self.dtypes: dict[int, np.dtype[Any]] = {}
+        self.dtypes: dict[int, DType] = {}
         self.slices: dict[int, int] = {}  # id -> how deep they hold each other
-        self.bits = 0  # of long integers that were hashed
+        self.keys = KeyCosts()
+        self.hashing = 0  # the cost of long keys so far
         self.copied: set[int] = set()  # members of which the bytes were copied
         self.again = 0  # bytes that were copied more than once
         self.rows: Rows | None = None
@@ -257,7 +263,7 @@ class _Decoder:
             assert self.rows is not None
             self.rows.fill(shapes[number], [shell.value for shell in shells], columns)
 
-    def instances(self, nodes: list[Any], rows: Rows) -> list[Any]:
+    def instances(self, nodes: list[Any], rows: Rows) -> list[object]:
         """The nodes, those of records as instances that are yet to be filled."""
         groups: dict[int, list[int]] = {}
         for number, node in enumerate(nodes):
@@ -283,7 +289,7 @@ class _Decoder:
             self.singly[shape] = (shells, cells)
         return nodes
 
-    def values_of(self, cells: list[Any]) -> list[Any]:
+    def values_of(self, cells: list[object]) -> list[object]:
         built = self.built
         return [built[cell[0]] if cell.__class__ is list else cell for cell in cells]
 
@@ -310,14 +316,14 @@ class _Decoder:
         if done < len(waiting):
             raise self.damaged("values that cannot change are parts of themselves.")
 
-    def cell(self, cell: Any) -> Any:
+    def cell(self, cell: object) -> Any:
         return self.built[cell[0]] if type(cell) is list else cell
 
     def cells(self, node: list[Any], start: int) -> list[Any]:
         built = self.built
         return [built[cell[0]] if type(cell) is list else cell for cell in node[start:]]
 
-    def dtype(self, what: Any) -> np.dtype[Any]:
+    def dtype(self, what: object) -> DType:
         if type(what) is list:
             dtype = self.built[what[0]]
             if not isinstance(dtype, np.dtype):
@@ -343,49 +349,31 @@ class _Decoder:
     # What is hashed.
 
     def check_key(self, key: Any) -> None:
-        """Bound what hashing visits, before CPython hashes on the C stack."""
-        level, visited, depth = [key], 0, 0
-        while level:
-            visited, depth = visited + len(level), depth + 1
-            if visited > self.limits.hashed:
-                raise self.too_much(
-                    f"a key holds more than {self.limits.hashed:,} values.", "hashed"
-                )
-            if depth > self.limits.depth:
-                raise self.too_much(
-                    f"a key is nested more than {self.limits.depth:,} deep.", "depth"
-                )
-            below: list[Any] = []
-            for item in level:
-                if isinstance(item, tuple):
-                    if len(item) + len(below) + visited > self.limits.hashed:
-                        below = [None] * (self.limits.hashed + 1)
-                        break
-                    below.extend(item)
-                elif type(item) is int and item.bit_length() > _LONG:
-                    self.hash_long(item)
-            level = below
-
-    def hash_long(self, number: int) -> None:
-        """Count what hashing a long integer takes; unlike text, it does not keep its hash."""
-        self.bits += number.bit_length()
-        if self.bits > _HASHED:
-            raise self.damaged("long integers are keys again and again.")
+        """Bound what hashing and comparing visits, before CPython does both on the C stack."""
+        limits = self.limits
+        cost = self.keys.of(key, limits.hashed, limits.depth)
+        if cost.visited > limits.hashed:
+            raise self.too_much(f"a key holds more than {limits.hashed:,} values.", "hashed")
+        if cost.depth > limits.depth:
+            raise self.too_much(f"a key is nested more than {limits.depth:,} deep.", "depth")
+        if cost.is_slow:
+            raise self.damaged("decimals and long integers are keys of one file.")
+        self.hashing += cost.steps + (cost.visited if cost.visited > _WIDE else 0)
+        if self.hashing > _HASHED:
+            raise self.damaged("long keys are hashed again and again.")
 
     def too_much(self, what: str, limit: str) -> LimitError:
         remedy = f'If the file is honest, raise limits={{"{limit}": ...}}.'
         return LimitError(what, file=self.file, where="graph.json", remedy=remedy)
 
-    def hashable(self, items: Sequence[Any]) -> Sequence[Any]:
+    def hashable(self, items: Sequence[Any]) -> Sequence[object]:
         if any(
             type(item) is np.ndarray for item in items
         ):  # tensors were keys; no array has a hash
             items = [_keyed(item) for item in items]
         for item in items:
-            if type(item) not in _CHEAP:
+            if type(item) not in _CHEAP or (type(item) is int and item.bit_length() > _LONG):
                 self.check_key(item)
-            elif type(item) is int and item.bit_length() > _LONG:
-                self.hash_long(item)
         if len(items) >= _COLLIDING:
             ((_, most),) = Counter(map(hash, items)).most_common(1)
             if most > _COLLISIONS:
@@ -393,7 +381,7 @@ class _Decoder:
         return items
 
 
-def _keyed(item: Any) -> Any:
+def _keyed(item: object) -> object:
     return LazyArray(item.dtype, item.shape, lambda: item) if type(item) is np.ndarray else item
 
 
@@ -434,5 +422,5 @@ class Shape:
             () if fields is None else layouts[number_of(fields, len(layouts))]
         )
 
-    def record(self, state: Any) -> Record:
+    def record(self, state: object) -> Record:
         return Record(self.cls, state, maker=self.maker, kind=self.kind, version=self.version)

@@ -11,9 +11,9 @@ import math
 import re
 import struct
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import PosixPath, PurePath, PurePosixPath, PureWindowsPath, WindowsPath
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -32,21 +32,25 @@ from persist.tree import (
     are_attributes,
     typed_array,
 )
+from persist.typing import Array
 
-__all__ = ["FILLERS", "MAKERS", "SHELLS", "global_of", "number_of"]
+if TYPE_CHECKING:
+    from persist._container.reading.decode import Decoder
+
+__all__ = ["FILLERS", "MAKERS", "SHELLS", "Node", "global_of", "number_of"]
 
 _ZONE = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,3}")
 _NAMED = {name: kind for kind, name in FACTORIES.items()}
 
 
-def number_of(value: Any, count: int) -> int:
+def number_of(value: object, count: int) -> int:
     """Return a number that must be one of so many."""
     if type(value) is not int or not 0 <= value < count:
         raise ValueError(f"there is no member {value!r}")
     return value
 
 
-def global_of(pair: Any) -> Global:
+def global_of(pair: Iterable[object]) -> Global:
     """Return the `Global` of a pair of module and name."""
     module, name = pair
     if not (isinstance(module, str) and isinstance(name, str)):
@@ -54,10 +58,15 @@ def global_of(pair: Any) -> Global:
     return Global(module, name)
 
 
-Maker = Callable[[Any, list[Any]], Any]
+Node: TypeAlias = list[Any]
+"""A node as JSON has it, not yet checked: its kind, then numbers, texts and cells."""
+
+_T = TypeVar("_T")
+_Filler = TypeVar("_Filler", bound=Callable[..., None])
+Maker = Callable[["Decoder", Node], Any]
 MAKERS: dict[str, Maker] = {}
 SHELLS: dict[str, Maker] = {}
-FILLERS: dict[str, Callable[[Any, Any, list[Any]], None]] = {}
+FILLERS: dict[str, Callable[[Decoder, Any, Node], None]] = {}
 
 
 def _makes(*kinds: str) -> Callable[[Maker], Maker]:
@@ -68,11 +77,11 @@ def _makes(*kinds: str) -> Callable[[Maker], Maker]:
     return register
 
 
-def _fills(shell: Maker, *kinds: str) -> Callable[[Any], Any]:
+def _fills(shell: Maker, *kinds: str) -> Callable[[_Filler], _Filler]:
     """Register a container: how it is made empty, and how it is filled."""
 
-    def register(filler: Callable[[Any, Any, list[Any]], None]) -> Any:
-        def make(decoder: Any, node: list[Any]) -> Any:
+    def register(filler: _Filler) -> _Filler:
+        def make(decoder: Decoder, node: Node) -> object:
             value = shell(decoder, node)
             filler(decoder, value, node)
             return value
@@ -90,38 +99,38 @@ def _fills(shell: Maker, *kinds: str) -> Callable[[Any], Any]:
 
 
 @_fills(lambda decoder, node: [], "list")
-def _fill_list(decoder: Any, value: list[Any], node: list[Any]) -> None:
+def _fill_list(decoder: Decoder, value: list[object], node: Node) -> None:
     value.extend(decoder.cells(node, 1))
 
 
 @_makes("listrun")
-def _list_run(decoder: Any, node: list[Any]) -> Any:
+def _list_run(decoder: Decoder, node: Node) -> object:
     _, first, count = node
     return run_of(decoder, first, count)
 
 
 @_makes("dictrun")
-def _dict_run(decoder: Any, node: list[Any]) -> Any:
+def _dict_run(decoder: Decoder, node: Node) -> object:
     _, layout, first, count = node
     return dict(zip(decoder.layouts[layout], run_of(decoder, first, count), strict=True))
 
 
 @_makes("tuple")
-def _tuple(decoder: Any, node: list[Any]) -> Any:
+def _tuple(decoder: Decoder, node: Node) -> object:
     return tuple(decoder.cells(node, 1))
 
 
 @_fills(lambda decoder, node: {}, "dict")
-def _fill_dict(decoder: Any, value: dict[Any, Any], node: list[Any]) -> None:
+def _fill_dict(decoder: Decoder, value: dict[object, object], node: Node) -> None:
     value.update(zip(decoder.layouts[node[1]], decoder.cells(node, 2), strict=True))
 
 
 @_fills(lambda decoder, node: {}, "map")
-def _fill_map(decoder: Any, value: dict[Any, Any], node: list[Any]) -> None:
+def _fill_map(decoder: Decoder, value: dict[object, object], node: Node) -> None:
     _set_pairs(decoder, value, decoder.cells(node, 1))
 
 
-def _set_pairs(decoder: Any, value: dict[Any, Any], cells: list[Any]) -> None:
+def _set_pairs(decoder: Decoder, value: dict[object, Any], cells: list[object]) -> None:
     keys = decoder.hashable(cells[::2])
     dict.update(value, zip(keys, cells[1::2], strict=True))
     if len(value) != len(keys):
@@ -129,7 +138,7 @@ def _set_pairs(decoder: Any, value: dict[Any, Any], cells: list[Any]) -> None:
 
 
 @_fills(lambda decoder, node: OrderedDict(), "OrderedDict")
-def _fill_ordered(decoder: Any, value: Any, node: list[Any]) -> None:
+def _fill_ordered(decoder: Decoder, value: OrderedDict[object, object], node: Node) -> None:
     cells = decoder.cells(node, 1)
     for key, item in zip(decoder.hashable(cells[1::2]), cells[2::2], strict=True):
         value[key] = item
@@ -140,27 +149,27 @@ def _fill_ordered(decoder: Any, value: Any, node: list[Any]) -> None:
 
 
 @_fills(lambda decoder, node: Counter(), "Counter")
-def _fill_counter(decoder: Any, value: Any, node: list[Any]) -> None:
+def _fill_counter(decoder: Decoder, value: Counter[Any], node: Node) -> None:
     _set_pairs(decoder, value, decoder.cells(node, 1))
 
 
 @_fills(lambda decoder, node: defaultdict(node[1] and _NAMED[node[1]]), "defaultdict")
-def _fill_default(decoder: Any, value: Any, node: list[Any]) -> None:
+def _fill_default(decoder: Decoder, value: defaultdict[object, object], node: Node) -> None:
     _set_pairs(decoder, value, decoder.cells(node, 2))
 
 
 @_fills(lambda decoder, node: set(), "set")
-def _fill_set(decoder: Any, value: set[Any], node: list[Any]) -> None:
+def _fill_set(decoder: Decoder, value: set[object], node: Node) -> None:
     value.update(decoder.hashable(decoder.cells(node, 1)))
 
 
 @_makes("frozenset")
-def _frozenset(decoder: Any, node: list[Any]) -> Any:
+def _frozenset(decoder: Decoder, node: Node) -> object:
     return frozenset(decoder.hashable(decoder.cells(node, 1)))
 
 
 @_fills(lambda decoder, node: deque(maxlen=node[1]), "deque")
-def _fill_deque(decoder: Any, value: Any, node: list[Any]) -> None:
+def _fill_deque(decoder: Decoder, value: deque[object], node: Node) -> None:
     value.extend(decoder.cells(node, 2))
 
 
@@ -168,13 +177,13 @@ def _fill_deque(decoder: Any, value: Any, node: list[Any]) -> None:
 
 
 @_fills(lambda decoder, node: decoder.shapes[node[1]].record({}), "record")
-def _fill_record(decoder: Any, value: Record, node: list[Any]) -> None:
+def _fill_record(decoder: Decoder, value: Record, node: Node) -> None:
     fields = decoder.shapes[node[1]].fields
     value.state.update(zip(fields, decoder.cells(node, 2), strict=True))
 
 
 @_fills(lambda decoder, node: decoder.shapes[node[1]].record(ABSENT), "object")
-def _fill_object(decoder: Any, value: Record, node: list[Any]) -> None:
+def _fill_object(decoder: Decoder, value: Record, node: Node) -> None:
     args, kwargs, listitems, pairs, *state = decoder.cells(node, 2)
     value.args = _of(tuple, args, ())
     value.kwargs = _of(dict, kwargs, {})
@@ -185,7 +194,7 @@ def _fill_object(decoder: Any, value: Record, node: list[Any]) -> None:
         (value.state,) = state
 
 
-def _of(kind: type, value: Any, empty: Any) -> Any:
+def _of(kind: type[_T], value: object, empty: _T) -> _T:
     if value is None:
         return empty
     if type(value) is not kind:
@@ -194,7 +203,7 @@ def _of(kind: type, value: Any, empty: Any) -> Any:
 
 
 @_makes("stateof")
-def _state_of(decoder: Any, node: list[Any]) -> Any:
+def _state_of(decoder: Decoder, node: Node) -> object:
     record = decoder.cell(node[1])
     if type(record) is not Record:
         raise TypeError("the state of what is no record")
@@ -202,12 +211,12 @@ def _state_of(decoder: Any, node: list[Any]) -> Any:
 
 
 @_makes("global")
-def _named(decoder: Any, node: list[Any]) -> Any:
+def _named(decoder: Decoder, node: Node) -> object:
     return global_of(decoder.cells(node, 1))
 
 
 @_fills(lambda decoder, node: PersistentRef(None), "persistent")
-def _fill_persistent(decoder: Any, value: PersistentRef, node: list[Any]) -> None:
+def _fill_persistent(decoder: Decoder, value: PersistentRef, node: Node) -> None:
     value.pid = decoder.cell(node[1])
 
 
@@ -215,12 +224,12 @@ def _fill_persistent(decoder: Any, value: PersistentRef, node: list[Any]) -> Non
 
 
 @_makes("int")
-def _int(decoder: Any, node: list[Any]) -> Any:
+def _int(decoder: Decoder, node: Node) -> object:
     return int(node[1], 16)
 
 
 @_makes("float")
-def _float(decoder: Any, node: list[Any]) -> Any:
+def _float(decoder: Decoder, node: Node) -> object:
     return _from_bits(node[1])
 
 
@@ -229,17 +238,17 @@ def _from_bits(text: str) -> float:
 
 
 @_makes("complex")
-def _complex(decoder: Any, node: list[Any]) -> Any:
+def _complex(decoder: Decoder, node: Node) -> object:
     return complex(_from_bits(node[1]), _from_bits(node[2]))
 
 
 @_makes("str")
-def _str(decoder: Any, node: list[Any]) -> Any:
+def _str(decoder: Decoder, node: Node) -> object:
     return bytes.fromhex(node[1]).decode("utf-8", "surrogatepass")
 
 
 @_makes("bytes", "bytearray")
-def _bytes(decoder: Any, node: list[Any]) -> Any:
+def _bytes(decoder: Decoder, node: Node) -> object:
     kind = bytes if node[0] == "bytes" else bytearray
     if type(node[1]) is str:
         return kind.fromhex(node[1])
@@ -250,7 +259,7 @@ def _bytes(decoder: Any, node: list[Any]) -> Any:
 
 
 @_makes("array.array")
-def _array_array(decoder: Any, node: list[Any]) -> Any:
+def _array_array(decoder: Decoder, node: Node) -> object:
     code = node[1]
     if type(node[2]) is not int:
         return typed_array(code, decoder.cell(node[2]))
@@ -268,12 +277,12 @@ def _array_array(decoder: Any, node: list[Any]) -> Any:
 
 
 @_makes("range")
-def _range(decoder: Any, node: list[Any]) -> Any:
+def _range(decoder: Decoder, node: Node) -> object:
     return range(*decoder.cells(node, 1))
 
 
 @_makes("slice")
-def _slice(decoder: Any, node: list[Any]) -> Any:
+def _slice(decoder: Decoder, node: Node) -> object:
     start, stop, step = decoder.cells(node, 1)
     depth = 1 + max(decoder.slices.get(id(part), 0) for part in (start, stop, step))
     if depth > MOST:  # which CPython frees by recursion
@@ -287,12 +296,12 @@ def _slice(decoder: Any, node: list[Any]) -> Any:
 
 
 @_makes("date")
-def _date(decoder: Any, node: list[Any]) -> Any:
+def _date(decoder: Decoder, node: Node) -> object:
     return datetime.date(*node[1:])
 
 
 @_makes("time", "datetime")
-def _time(decoder: Any, node: list[Any]) -> Any:
+def _time(decoder: Decoder, node: Node) -> object:
     kind: Any = datetime.time if node[0] == "time" else datetime.datetime
     parts: list[Any]
     *parts, fold, zone = decoder.cells(node, 1)
@@ -302,12 +311,12 @@ def _time(decoder: Any, node: list[Any]) -> Any:
 
 
 @_makes("timedelta")
-def _timedelta(decoder: Any, node: list[Any]) -> Any:
+def _timedelta(decoder: Decoder, node: Node) -> object:
     return datetime.timedelta(*node[1:])
 
 
 @_makes("timezone")
-def _timezone(decoder: Any, node: list[Any]) -> Any:
+def _timezone(decoder: Decoder, node: Node) -> object:
     days, seconds, micros, name = decoder.cells(node, 1)
     delta = datetime.timedelta(days, seconds, micros)
     if name is None:
@@ -316,7 +325,7 @@ def _timezone(decoder: Any, node: list[Any]) -> Any:
 
 
 @_makes("ZoneInfo")
-def _zone_info(decoder: Any, node: list[Any]) -> Any:
+def _zone_info(decoder: Decoder, node: Node) -> object:
     if not isinstance(node[1], str) or not _ZONE.fullmatch(node[1]):
         raise ValueError(f"a zone named {node[1]!r}")
     import zoneinfo
@@ -328,21 +337,21 @@ def _zone_info(decoder: Any, node: list[Any]) -> Any:
 
 
 @_makes("Decimal")
-def _decimal(decoder: Any, node: list[Any]) -> Any:
+def _decimal(decoder: Decoder, node: Node) -> object:
     from decimal import Decimal
 
     return Decimal(node[1])
 
 
 @_makes("Fraction")
-def _fraction(decoder: Any, node: list[Any]) -> Any:
+def _fraction(decoder: Decoder, node: Node) -> object:
     import fractions
 
     return fractions.Fraction(*decoder.cells(node, 1))
 
 
 @_makes("UUID")
-def _uuid(decoder: Any, node: list[Any]) -> Any:
+def _uuid(decoder: Decoder, node: Node) -> object:
     import uuid
 
     return uuid.UUID(node[1])
@@ -354,7 +363,7 @@ _PATHS: dict[str, type[PurePath]] = {
 
 
 @_makes(*_PATHS)
-def _path(decoder: Any, node: list[Any]) -> Any:
+def _path(decoder: Decoder, node: Node) -> object:
     """A path of another kind of machine is a pure path here."""
     text = decoder.cell(node[1])
     try:
@@ -370,7 +379,7 @@ _CONSTANTS = {
 
 
 @_makes("constant")
-def _constant(decoder: Any, node: list[Any]) -> Any:
+def _constant(decoder: Decoder, node: Node) -> object:
     # NumPy imports its masked arrays when they are first asked for.
     return np.ma.masked if node[1] == "numpy.ma.masked" else _CONSTANTS[node[1]]
 
@@ -379,7 +388,7 @@ def _constant(decoder: Any, node: list[Any]) -> Any:
 
 
 @_makes("scalar")
-def _scalar(decoder: Any, node: list[Any]) -> Any:
+def _scalar(decoder: Decoder, node: Node) -> object:
     dtype, data = decoder.dtype(node[1]), bytes.fromhex(node[2])
     if dtype.hasobject or len(data) != dtype.itemsize:
         raise ValueError(f"{len(data)} bytes are given for a scalar of {dtype}")
@@ -391,7 +400,7 @@ def _scalar(decoder: Any, node: list[Any]) -> Any:
 
 
 @_makes("str_")
-def _str_(decoder: Any, node: list[Any]) -> Any:
+def _str_(decoder: Decoder, node: Node) -> object:
     text = decoder.cell(node[1])
     if not isinstance(text, str):
         raise TypeError(f"a {type(text).__name__} is given for text")
@@ -399,12 +408,12 @@ def _str_(decoder: Any, node: list[Any]) -> Any:
 
 
 @_makes("bytes_")
-def _bytes_(decoder: Any, node: list[Any]) -> Any:
+def _bytes_(decoder: Decoder, node: Node) -> object:
     return np.bytes_(bytes.fromhex(node[1]))
 
 
 @_makes("void")
-def _void(decoder: Any, node: list[Any]) -> Any:
+def _void(decoder: Decoder, node: Node) -> object:
     array = decoder.cell(node[1])
     if not isinstance(array, np.ndarray) or array.ndim:
         raise TypeError("a scalar is no array of no axes")
@@ -412,7 +421,7 @@ def _void(decoder: Any, node: list[Any]) -> Any:
 
 
 @_makes("dtype")
-def _dtype(decoder: Any, node: list[Any]) -> Any:
+def _dtype(decoder: Decoder, node: Node) -> object:
     return dtypes.from_description(node[1])
 
 
@@ -426,7 +435,7 @@ def _shape_of(shape: Any) -> tuple[int, ...]:
 
 
 @_makes("view")
-def _view(decoder: Any, node: list[Any]) -> Any:
+def _view(decoder: Decoder, node: Node) -> object:
     _, number, dtype, shape, strides, offset = node
     if type(offset) is not int or not all(type(stride) is int for stride in strides or ()):
         raise TypeError("an offset or a stride is no number")
@@ -441,7 +450,7 @@ def _view(decoder: Any, node: list[Any]) -> Any:
     return decodable(view)
 
 
-def _empty_objects(decoder: Any, node: list[Any]) -> Any:
+def _empty_objects(decoder: Decoder, node: Node) -> object:
     shape = _shape_of(node[1])
     if math.prod(shape) != len(node) - 3:
         raise ValueError(f"{len(node) - 3} cells are given for an array of shape {shape}")
@@ -449,7 +458,7 @@ def _empty_objects(decoder: Any, node: list[Any]) -> Any:
 
 
 @_fills(_empty_objects, "objects")
-def _fill_objects(decoder: Any, value: Any, node: list[Any]) -> None:
+def _fill_objects(decoder: Decoder, value: Array, node: Node) -> None:
     flat = np.empty(value.size, object)
     for index, item in enumerate(decoder.cells(node, 3)):
         flat[index] = item
@@ -457,7 +466,7 @@ def _fill_objects(decoder: Any, value: Any, node: list[Any]) -> None:
 
 
 @_makes("strings")
-def _strings(decoder: Any, node: list[Any]) -> Any:
+def _strings(decoder: Decoder, node: Node) -> object:
     dtype, shape, cells = decoder.dtype(node[1]), _shape_of(node[2]), decoder.cells(node, 3)
     if not dtypes.is_strings(dtype) or math.prod(shape) != len(cells):
         raise ValueError(f"{len(cells)} cells are given for an array of {dtype} and shape {shape}")
@@ -466,7 +475,7 @@ def _strings(decoder: Any, node: list[Any]) -> Any:
     return np.array(cells, dtype).reshape(shape)
 
 
-def _empty_fields(decoder: Any, node: list[Any]) -> Any:
+def _empty_fields(decoder: Decoder, node: Node) -> object:
     dtype, shape, columns = decoder.dtype(node[1]), _shape_of(node[2]), decoder.cells(node, 3)
     if not all(column.shape[: len(shape)] == shape for column in columns) or not columns:
         raise ValueError(f"the fields of an array are not of its shape {shape}")
@@ -477,14 +486,14 @@ def _empty_fields(decoder: Any, node: list[Any]) -> Any:
 
 
 @_fills(_empty_fields, "fields")
-def _fill_fields(decoder: Any, value: Any, node: list[Any]) -> None:
+def _fill_fields(decoder: Decoder, value: Array, node: Node) -> None:
     plain = value.view(np.ndarray)
-    for name, column in zip(value.dtype.names, decoder.cells(node, 3), strict=True):
+    for name, column in zip(value.dtype.names or (), decoder.cells(node, 3), strict=True):
         plain[name] = np.asarray(column)
 
 
 @_makes("masked")
-def _masked(decoder: Any, node: list[Any]) -> Any:
+def _masked(decoder: Decoder, node: Node) -> object:
     data, mask, fill, hard = decoder.cells(node, 1)
     data = data.read() if isinstance(data, LazyArray) else data
     mask = np.ma.nomask if mask is None else np.asarray(mask)
@@ -500,12 +509,12 @@ def _masked(decoder: Any, node: list[Any]) -> Any:
     return array
 
 
-_CLASSES: dict[str, Any] = {
+_CLASSES: dict[str, type[Array]] = {
     "matrix": np.matrix,
     "recarray": np.recarray,
 }
 
 
 @_makes(*_CLASSES)
-def _seen_as(decoder: Any, node: list[Any]) -> Any:
+def _seen_as(decoder: Decoder, node: Node) -> object:
     return np.asarray(decoder.cell(node[1])).view(_CLASSES[node[0]])

@@ -11,13 +11,13 @@ import bisect
 import functools
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 
 from persist._container.checksums import crc32
 from persist._container.layout import FULL
 from persist._container.names import member_name
+from persist.typing import Array
 
 __all__ = ["Lookup"]
 
@@ -32,7 +32,7 @@ class Lookup:
     """
 
     def __init__(
-        self, index: np.ndarray[Any, Any], name_of: Callable[[int], bytes], paths: Mapping[str, str]
+        self, index: Array, name_of: Callable[[int], bytes], paths: Mapping[str, str]
     ) -> None:
         self._count = index.shape[1]
         self._row = index[1]

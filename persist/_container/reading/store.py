@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,6 +47,7 @@ from persist._wire.base.source import Source
 from persist._wire.npy.npy import Header, read_header
 from persist.errors import DamagedFileError, FutureVersionError, MissingExtraError, PersistError
 from persist.tree import LazyArray
+from persist.typing import Array, DType, StoredArray
 
 __all__ = ["Entry", "Store"]
 
@@ -294,7 +295,7 @@ class Store:
         except (PersistError, KeyError, TypeError):
             raise self.damaged("its digest is of no known kind.", f"member {MANIFEST!r}") from None
 
-    def _npy(self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
+    def _npy(self, name: str, dtype: DType, shape: tuple[int, ...]) -> Any:
         """A control member that is an NPY of known shape."""
         data = self._checked(name)
         source = self.source.nested(data, f"member {name!r}")
@@ -423,7 +424,7 @@ class Store:
         """Return the number of the member that holds the array of a path, or None."""
         return self._lookup.find(path)
 
-    def array(self, path: str) -> Any:
+    def array(self, path: str) -> StoredArray | None:
         """Return the array at a natural path, where it shows without the graph; else None."""
         number = self.find(path)
         if number is not None and self.is_direct(number):
@@ -529,7 +530,7 @@ class Store:
             self._blocks[number] = known
         return known
 
-    def wholes(self) -> list[Any] | None:
+    def wholes(self) -> Sequence[StoredArray] | None:
         """Return all arrays at once where they are mapped, sound and small; else None."""
         if not self._is_mapped_now or self._count < _MANY:
             return None
@@ -575,11 +576,12 @@ class Store:
             self._blocks[number] = block
         return True
 
-    def whole(self, number: int) -> Any:
+    def whole(self, number: int) -> StoredArray:
         """Return the array of a member: a view of the map, or lazy where it is to be verified."""
-        return self.view(number, None, None, None, 0)
+        whole: StoredArray = self.view(number, None, None, None, 0)
+        return whole
 
-    def rows(self, number: int, count: int) -> list[Any]:
+    def rows(self, number: int, count: int) -> list[StoredArray]:
         """Return the arrays along the first axis of a member.
 
         Raises:
@@ -640,7 +642,7 @@ class Store:
     def view(
         self,
         number: int,
-        dtype: np.dtype[Any] | None,
+        dtype: DType | None,
         shape: tuple[int, ...] | None,
         strides: tuple[int, ...] | None,
         offset: int,
@@ -655,7 +657,7 @@ class Store:
             shape, order = header.shape, header.order
         self._check_view(place, dtype, shape, strides, offset)
 
-        def make(base: Any, start: int) -> np.ndarray[Any, Any]:
+        def make(base: Any, start: int) -> Array:
             if not dtype.itemsize or 0 in shape:
                 return np.zeros(shape, dtype)
             return np.ndarray(shape, dtype, base, start + offset, strides, order)  # type: ignore[arg-type,call-overload,no-any-return,unused-ignore]
@@ -663,7 +665,7 @@ class Store:
         if self._is_mapped_now and not place.entry.method:
             return make(self._block(number, place), header.length)
 
-        def fetch() -> np.ndarray[Any, Any]:
+        def fetch() -> Array:
             return make(self._block(number, place), header.length)
 
         rows = None
@@ -672,7 +674,7 @@ class Store:
         return LazyArray(dtype, shape, fetch, rows)
 
     def _rows_of(
-        self, number: int, place: _Place, dtype: np.dtype[Any], shape: tuple[int, ...], offset: int
+        self, number: int, place: _Place, dtype: DType, shape: tuple[int, ...], offset: int
     ) -> Any:
         """Ranged reads of rows, where nothing is to be verified."""
         if place.entry.method or number in self._blocks:
@@ -684,7 +686,7 @@ class Store:
     def _check_view(
         self,
         place: _Place,
-        dtype: np.dtype[Any],
+        dtype: DType,
         shape: tuple[int, ...],
         strides: tuple[int, ...] | None,
         offset: int,
@@ -712,7 +714,7 @@ class Store:
                 f"member {place.entry.text!r}",
             )
 
-    def _block(self, number: int, place: _Place) -> Any:
+    def _block(self, number: int, place: _Place) -> object:
         """The member's bytes, checked once: the map, or a copy that all views of it share."""
         known = self._blocks.get(number)
         if known is not None:

@@ -9,11 +9,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import repeat
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from persist.tree import LazyArray, Record
+from persist.typing import Array
+
+if TYPE_CHECKING:
+    from persist._container.reading.decode import Decoder
+    from persist._container.reading.decode_nodes import Node
 
 __all__ = ["BACKED", "Table", "as_records", "columns_of", "fill_lists", "row_of", "run_of"]
 
@@ -80,12 +85,12 @@ def _run(calls: Any) -> None:
     deque(calls, maxlen=0)
 
 
-def columns_of(decoder: Any, table: Table) -> list[list[Any]]:
+def columns_of(decoder: Decoder, table: Table) -> list[list[object]]:
     """Return the values in each column."""
     return [_values(decoder, column, table.count) for column in table.columns]
 
 
-def _values(decoder: Any, column: Any, count: int, depth: int = 0) -> list[Any]:
+def _values(decoder: Decoder, column: Any, count: int, depth: int = 0) -> list[Any]:
     if depth > _DEEP:
         raise ValueError(f"tuples of tuples, more than {_DEEP} deep")
     kind, *rest = column
@@ -96,13 +101,13 @@ def _values(decoder: Any, column: Any, count: int, depth: int = 0) -> list[Any]:
         if count and all(part[0] == "same" for part in rest):
             return [tuple(part[0] for part in parts)] * count  # one tuple, as it may have been
         return list(zip(*parts, strict=True))
-    values: list[Any] = _KINDS[kind](decoder, rest, count)
+    values = _KINDS[kind](decoder, rest, count)
     if len(values) != count:
         raise ValueError(f"{len(values)} values are given for {count} rows")
     return values
 
 
-def fill_lists(decoder: Any, said: Any, lists: list[list[Any]]) -> None:
+def fill_lists(decoder: Decoder, said: Any, lists: list[list[Any]]) -> None:
     """Give lists that are stored together what is in them."""
     lengths = _values(decoder, said["lengths"], len(lists))
     if set(map(type, lengths)) - {int} or min(lengths, default=0) < 0:
@@ -114,29 +119,31 @@ def fill_lists(decoder: Any, said: Any, lists: list[list[Any]]) -> None:
         start += length
 
 
-def _member(decoder: Any, rest: list[Any]) -> Any:
+def _member(decoder: Decoder, rest: Node) -> Array:
     (number,) = rest
-    array = decoder.raw([number])
+    array: Array = decoder.raw([number])
     if array.ndim != 1:
         raise TypeError(f"a column is an array of {array.ndim} axes")
     return array
 
 
-def _numbers(decoder: Any, rest: list[Any], count: int) -> Any:
+def _numbers(decoder: Decoder, rest: Node, count: int) -> list[Any]:
     array = _member(decoder, rest)
     if array.dtype not in _NUMBERS:
         raise TypeError(f"numbers are an array of {array.dtype}")
-    return array.tolist()
+    values: list[Any] = array.tolist()
+    return values
 
 
-def _text(decoder: Any, rest: list[Any], count: int) -> Any:
+def _text(decoder: Decoder, rest: Node, count: int) -> list[Any]:
     array = _member(decoder, rest)
     if array.dtype.kind != "U":
         raise TypeError(f"text is an array of {array.dtype}")
-    return array.tolist()
+    values: list[Any] = array.tolist()
+    return values
 
 
-def _refs(decoder: Any, rest: list[Any], count: int) -> Any:
+def _refs(decoder: Decoder, rest: Node, count: int) -> list[Any]:
     array, built = _member(decoder, rest), decoder.built
     if array.dtype != np.dtype("<i8"):
         raise TypeError(f"references are an array of {array.dtype}")
@@ -145,23 +152,23 @@ def _refs(decoder: Any, rest: list[Any], count: int) -> Any:
     return [None if number < 0 else built[number] for number in array.tolist()]
 
 
-def _run_column(decoder: Any, rest: list[Any], count: int) -> Any:
+def _run_column(decoder: Decoder, rest: Node, count: int) -> list[object]:
     first, many = rest
     return run_of(decoder, first, many)
 
 
-def _same(decoder: Any, rest: list[Any], count: int) -> Any:
+def _same(decoder: Decoder, rest: Node, count: int) -> list[Any]:
     (cell,) = rest
     decoder.copies(8 * count)
     return [decoder.cell(cell)] * count
 
 
-def _cells(decoder: Any, rest: list[Any], count: int) -> Any:
+def _cells(decoder: Decoder, rest: Node, count: int) -> list[object]:
     built = decoder.built
     return [built[cell[0]] if cell.__class__ is list else cell for cell in rest]
 
 
-_KINDS: dict[str, Callable[[Any, list[Any], int], Any]] = {
+_KINDS: dict[str, Callable[[Decoder, Node, int], list[Any]]] = {
     "numbers": _numbers,
     "text": _text,
     "refs": _refs,
@@ -171,7 +178,7 @@ _KINDS: dict[str, Callable[[Any, list[Any], int], Any]] = {
 }
 
 
-def run_of(decoder: Any, first: Any, count: Any) -> list[Any]:
+def run_of(decoder: Decoder, first: object, count: object) -> list[object]:
     """Return values that are numbered one behind the other."""
     built = decoder.built
     if type(first) is not int or type(count) is not int or not 0 <= first <= len(built) - count:
@@ -179,15 +186,15 @@ def run_of(decoder: Any, first: Any, count: Any) -> list[Any]:
     if count < 0:
         raise ValueError(f"{count} values")
     decoder.copies(8 * count)
-    return built[first : first + count]  # type: ignore[no-any-return]
+    return built[first : first + count]
 
 
-def row_of(block: Any, at: int) -> Any:
+def row_of(block: Array | LazyArray, at: int) -> Array | LazyArray:
     """Return one array of a block, lazy where the block is."""
     if type(block) is not LazyArray:
         return block[at, ...]
 
-    def fetch() -> Any:
+    def fetch() -> Array:
         if block._whole is None and block._rows is not None:
             return block._rows(at, at + 1)[0, ...]
         return block.read()[at, ...]

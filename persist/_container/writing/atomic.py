@@ -1,8 +1,8 @@
-"""Files that are there whole or not at all.
+"""Atomic files: a reader sees either the complete file or none.
 
 A file is written under a temporary name next to its target and renamed over it; with ``durable`` the
-data and the folder reach the disk before the call returns. Whoever has the old
-file open or mapped keeps the old bytes.
+data and the folder reach the disk before the call returns. A process that
+has the old file open or mapped keeps the old bytes.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def replacing(target: Any, durable: bool = True) -> Iterator[IO[bytes]]:
 
 
 def _begin(folder: str, name: str) -> tuple[str, int, int | None]:
-    """Make the temporary file; return its path, its descriptor, and one that holds its lock.
+    """Create the temporary file; return its path, its descriptor, and the descriptor that holds its lock.
 
     The lock shows other processes that the writer is alive. It is kept until the file has its name; Windows
     needs no lock, since an open file cannot be removed there.
@@ -99,7 +99,7 @@ def _begin(folder: str, name: str) -> tuple[str, int, int | None]:
 
 
 def _locked(number: int) -> bool:
-    """Lock a file; False where somebody else has, or where the file system knows no locks."""
+    """Lock a file; return False if another process holds the lock, or if the file system has no locks."""
     try:
         _fcntl.flock(number, _fcntl.LOCK_EX | _fcntl.LOCK_NB)
     except OSError:
@@ -134,7 +134,7 @@ def _remove_if_left(path: str) -> None:
 
 
 def is_unfinished(name: str) -> bool:
-    """Whether a file of this name is one that a killed writer of ours left behind."""
+    """Return whether a file of this name is a temporary file that a killed writer left behind."""
     return re.fullmatch(r"\..{0,100}\.[0-9a-f]{12}\.tmp", name, re.DOTALL) is not None
 
 
@@ -146,7 +146,7 @@ def _status(path: str) -> os.stat_result | None:
 
 
 def _like(number: int, known: os.stat_result) -> None:
-    """Give the new file the owner and the mode of the old one, as far as we may."""
+    """Give the new file the owner and the mode of the old one, as far as permitted."""
     if hasattr(os, "fchown"):
         mine = os.fstat(number)
         if (mine.st_uid, mine.st_gid) != (known.st_uid, known.st_gid):

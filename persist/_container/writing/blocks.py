@@ -1,4 +1,4 @@
-"""Many small arrays of one dtype and shape as one block: which go together, and under what name.
+"""Many small arrays of one dtype and shape in one block: how they are grouped and named.
 
 Specified in ``docs/container.md``, section 12.
 """
@@ -12,6 +12,7 @@ import attrs
 import numpy as np
 
 from persist._container.dtypes import SAID_BY_NPY
+from persist.typing import Array
 
 __all__ = ["LEAST", "Band", "Pack", "Stack", "groups_of"]
 
@@ -21,7 +22,7 @@ _CHUNK = 1 << 20  # bytes that are stacked at once
 
 
 class Stack:
-    """Arrays of one dtype and shape as one of one more axis, never whole in memory.
+    """Arrays of one dtype and shape, stacked along a new first axis; never complete in memory.
 
     Args:
         arrays: two or more, C contiguous.
@@ -29,7 +30,7 @@ class Stack:
 
     __slots__ = ("arrays", "dtype", "nbytes", "shape")
 
-    def __init__(self, arrays: list[np.ndarray[Any, Any]]) -> None:
+    def __init__(self, arrays: list[Array]) -> None:
         first = arrays[0]
         self.arrays = arrays
         self.dtype = first.dtype
@@ -46,7 +47,7 @@ class Stack:
 
 @attrs.frozen
 class Band:
-    """One field of a table whose values are arrays, met at once.
+    """One field of a table whose values are arrays, encoded all at once.
 
     Attributes:
         first: number of its first item.
@@ -79,7 +80,7 @@ class Pack:
 def groups_of(
     items: list[Any], bands: Sequence[Band], is_taken: Callable[[int], bool]
 ) -> list[Pack]:
-    """Return the packs that arrays make; those whose paths are listed come first.
+    """Return the packs into which arrays are grouped; those whose paths are listed come first.
 
     Args:
         items: with ``path``, ``array`` and ``head``; those of a band that is no block get their paths.
@@ -99,7 +100,7 @@ def groups_of(
             banded.difference_update(indices)
             for at, index in enumerate(indices):
                 items[index] = items[index]._replace(path=band.path_of(at))
-    groups: dict[Any, list[int]] = {}
+    groups: dict[object, list[int]] = {}
     for index, item in enumerate(items):
         if index not in banded:
             kind = _kind(item)
@@ -112,14 +113,14 @@ def groups_of(
 
 
 def _are_alike(items: Sequence[Any], indices: Sequence[int]) -> bool:
-    """Whether arrays are all of one kind; asked of many at once."""
+    """Return whether all arrays are of one kind (see `_kind`)."""
     arrays = [items[index].array for index in indices]
     kinds = {(array.dtype, array.shape, array.flags.c_contiguous) for array in arrays}
     return len(kinds) == 1 and _kind(items[indices[0]]) is not None
 
 
-def _kind(item: Any) -> Any:
-    """What arrays of one block have in common; None of one that is stored by itself."""
+def _kind(item: Any) -> object:
+    """Return what the arrays of one block have in common, or None if the array is stored on its own."""
     array = item.array
     if type(array) is not np.ndarray or item.head is not None:
         return None
@@ -129,7 +130,7 @@ def _kind(item: Any) -> Any:
 
 
 def _cut(items: Sequence[Any], group: list[int]) -> list[Pack]:
-    """Part arrays of one kind by the last step of their paths, where many have the same."""
+    """Split arrays of one kind by the last step of their paths, where many share it."""
     by_step: dict[str, list[int]] = {}
     for index in group:
         step = items[index].path.rpartition("/")[2]
@@ -147,7 +148,7 @@ def _cut(items: Sequence[Any], group: list[int]) -> list[Pack]:
 
 
 def _common(items: Sequence[Any], indices: list[int]) -> str:
-    """The steps that all paths begin with, with the slash behind them."""
+    """Return the steps that all paths begin with, including the slash after them."""
     paths = [items[index].path for index in indices]
     low, high = min(paths), max(paths)  # what these two share, all do
     same = next(

@@ -1,9 +1,8 @@
-"""Tree -> graph: a flat table of nodes, and the arrays that it refers to.
+"""Encode a tree as a graph: a flat table of nodes, and the arrays that it refers to.
 
-One walk, depth first and without recursion; parts get their numbers before
-wholes. Every value that may be shared has one cell ``[n]``, a list that all who
-refer to it hold; its number is filled in when the value is complete. What the
-nodes mean is said in ``docs/container.md``, section 6.
+One depth-first walk without recursion; parts are numbered before the containers that hold them.
+Every value that may be shared has one cell ``[n]``, a list that all references to it hold; its number
+is filled in when the value is complete. ``docs/container.md``, section 6, specifies the nodes.
 """
 
 from __future__ import annotations
@@ -32,6 +31,7 @@ from persist.tree import (
     is_slots_pair,
     step_of,
 )
+from persist.typing import DType
 
 __all__ = [
     "ATOMS",
@@ -70,7 +70,7 @@ class Frame:
         self,
         parent: Frame | None,
         cells: list[Any],
-        parts: Iterator[Any],
+        parts: Iterator[object],
         stepper: Stepper,
         keys: Any = None,
         immutable: bool = False,
@@ -116,11 +116,11 @@ def _by_pair(frame: Frame, place: int) -> str | None:
 
 
 class Steps(list[str]):
-    """Keys that were made steps already."""
+    """A cache of the steps of keys."""
 
 
 def through(frame: Frame, place: int) -> str | None:
-    """No step: the part has the path of the whole."""
+    """No step: the part has the path of its container."""
     return None
 
 
@@ -136,14 +136,14 @@ def _by_record(frame: Frame, place: int) -> str | None:
 
 
 def _by_layer(frame: Frame, place: int) -> str | None:
-    """An envelope's values: fields go by their names, what a codec gave as a state does."""
+    """The steps of an envelope's values: names for fields, and those of a state for what a codec returned."""
     envelope: Envelope = frame.keys
     is_codec = place > 0 and envelope.layers[place - 1].kind == CODEC
     return "state" if is_codec and not isinstance(envelope.values[place - 1], dict) else None
 
 
 def _by_base(frame: Frame, place: int) -> str | None:
-    """``copyreg._reconstructor``'s arguments: a base class, and what it holds."""
+    """The steps of the arguments of ``copyreg._reconstructor``: a base class, and its value."""
     return None if place and type(frame.keys[1]) in (list, dict) else f"args/{max(place - 1, 0)}"
 
 
@@ -174,7 +174,7 @@ class Encoder:
 
     # The walk.
 
-    def walk(self, root: Any) -> Cell:
+    def walk(self, root: object) -> Cell:
         return self.cells_of(Frame(None, [], iter((root,)), through))[0]
 
     def cells_of(self, frame: Frame) -> list[Cell]:
@@ -213,7 +213,7 @@ class Encoder:
                 frame = outer
 
     def complete(self, frame: Frame) -> None:
-        """All parts are there: the node gets its number."""
+        """Number the node of a frame whose parts are all encoded."""
         number = len(self.nodes)
         cells = frame.cells
         if cells[0] == "fields" and not frame.is_late:
@@ -226,8 +226,8 @@ class Encoder:
         self.nodes.append(cells)
         frame.ref[0] = number
 
-    def is_quick(self, values: Iterable[Any], cells: list[Any]) -> bool:
-        """Add the cells of values that need no walk: plain ones, and what is complete already.
+    def is_quick(self, values: Iterable[Any], cells: list[object]) -> bool:
+        """Add the cells of values that need no walk: plain values, and values that are encoded already.
 
         If it stops half way, its results are in the memo and are used later.
         """
@@ -248,16 +248,16 @@ class Encoder:
             cells.append(ref)
         return True
 
-    def add(self, frame: Frame, value: Any, node: list[Any]) -> None:
-        """Add a node that has no parts of its own."""
+    def add(self, frame: Frame, value: Any, node: list[object]) -> None:
+        """Add a node without parts."""
         ref = self.memo[id(value)] = [len(self.nodes)]
         self.nodes.append(node)
         frame.cells.append(ref)
 
     def add_arrays(
-        self, frame: Frame, value: Any, head: list[Any], steps: Any, arrays: list[Any]
+        self, frame: Frame, value: Any, head: list[object], steps: Any, arrays: list[Any]
     ) -> bool:
-        """Add a container of nothing but arrays, none of them met before, all at once."""
+        """Add a container that holds only arrays, none of which was encoded before, at once."""
         ids = list(map(id, arrays))
         if len(set(ids)) != len(ids) or not self.memo.keys().isdisjoint(ids):
             return False
@@ -274,7 +274,7 @@ class Encoder:
         self.add(frame, value, [*head, *refs])
         return True
 
-    def state_node(self, state: Any, mark: _StateOf) -> list[Any]:
+    def state_node(self, state: Any, mark: _StateOf) -> list[object]:
         ref = self.memo[id(state)] = [len(self.nodes)]
         number = mark.record[0]
         if number is None or number in self.pending:
@@ -286,7 +286,7 @@ class Encoder:
         return ref
 
     def open(self, frame: Frame, value: Any) -> Frame | None:
-        """Begin a value that was not met before; None where that is all of it."""
+        """Begin a value that was not encoded before; return its frame, or None if it has no parts."""
         opener = _OPENERS.get(type(value)) or self.opener_of(value, frame)
         inner = opener(self, frame, value)
         if inner is not None:
@@ -302,7 +302,7 @@ class Encoder:
         return f"{prefix}/{step}" if prefix else step
 
     def array_path(self, frame: Frame, place: int) -> str:
-        """The path of an array, which may be completed when the walk is over."""
+        """Return the path of an array; a prefix may be completed at the end of the walk."""
         return self.path(frame, place)
 
     def prefix(self, frame: Frame) -> str:
@@ -340,7 +340,7 @@ class Encoder:
     # Layouts and shapes.
 
     def layout(self, keys: tuple[Any, ...]) -> int | None:
-        """The number of a list of keys, or None where they are not all plain text."""
+        """Return the number of a list of keys, or None if not all of them are plain text."""
         if not _TEXT.issuperset(map(type, keys)):
             return None
         known = self.layouts.get(keys, self)
@@ -379,7 +379,7 @@ class Encoder:
             self.shape_list.append(shape)
         return number
 
-    def dtype_text(self, dtype: np.dtype[Any]) -> Any:
+    def dtype_text(self, dtype: DType) -> Any:
         """The text of a dtype inside a node."""
         known = self.dtypes.get(id(dtype))
         if known is None:
@@ -392,8 +392,8 @@ class Encoder:
             known = self.dtypes[id(dtype)] = what
         return known
 
-    def say(self, dtype: np.dtype[Any]) -> None:
-        """Describe a dtype before what refers to it, if it may be referred to."""
+    def say(self, dtype: DType) -> None:
+        """Encode a dtype before the node that refers to it, if the dtype can be referred to."""
         if dtype.char not in dtypes.SAID_BY_NPY:
             self.dtype_text(dtype)
 
@@ -404,7 +404,7 @@ class Encoder:
 
 
 Opener = Callable[[Encoder, Frame, Any], "Frame | None"]
-_OPENERS: dict[Any, Opener] = {}
+_OPENERS: dict[object, Opener] = {}
 
 
 _NAMED: dict[str, Opener] = {}
@@ -435,8 +435,8 @@ def opens_named(*names: str) -> Callable[[Opener], Opener]:
     return register
 
 
-def _named(kind: Any) -> Opener | None:
-    """The opener of a type that is registered by its name, and that bears it truly."""
+def _named(kind: type) -> Opener | None:
+    """Return the opener that is registered for the name of a type, if the type really is the one of that name."""
     opener = _NAMED.get(f"{kind.__module__}.{kind.__qualname__}")
     home = sys.modules.get(kind.__module__)
     if opener is not None and getattr(home, kind.__name__, None) is kind:
@@ -445,7 +445,7 @@ def _named(kind: Any) -> Opener | None:
     return None
 
 
-def opens(*kinds: Any) -> Callable[[Opener], Opener]:
+def opens(*kinds: type) -> Callable[[Opener], Opener]:
     """Register how values of these exact types are encoded."""
 
     def register(opener: Opener) -> Opener:
@@ -459,8 +459,8 @@ def opens(*kinds: Any) -> Callable[[Opener], Opener]:
 
 
 @opens(list)
-def plain_list(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
-    """Begin a list; of arrays alone, all at once."""
+def plain_list(encoder: Encoder, frame: Frame, value: list[object]) -> Frame | None:
+    """Begin a list; a list of nothing but arrays is encoded at once."""
     if ATOMS.issuperset(map(type, value)):
         encoder.add(frame, value, ["list", *value])
         return None
@@ -474,12 +474,12 @@ def plain_list(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
 
 
 @opens(tuple)
-def _tuple(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+def _tuple(encoder: Encoder, frame: Frame, value: tuple[object, ...]) -> Frame | None:
     if ATOMS.issuperset(map(type, value)):
         encoder.add(frame, value, ["tuple", *value])
         return None
     stepper: Stepper = by_index
-    keys = None
+    keys: object = None
     if frame.hint is not None and frame.hint[0] == id(value):
         stepper, keys = frame.hint[1], value
         if stepper is _by_layer:
@@ -492,7 +492,7 @@ def _tuple(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
 
 
 @opens(dict)
-def _dict(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+def _dict(encoder: Encoder, frame: Frame, value: dict[object, object]) -> Frame | None:
     keys = tuple(value)
     layout = encoder.layout(keys)
     if layout is None:
@@ -510,7 +510,7 @@ def _dict(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
 
 
 @opens(set, frozenset)
-def _set(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+def _set(encoder: Encoder, frame: Frame, value: set[object] | frozenset[object]) -> Frame | None:
     items = list(value)
     if len(set(map(type, items))) == 1 and type(items[0]) in (int, str, bytes):
         items.sort()  # equal trees give equal bytes
@@ -519,12 +519,14 @@ def _set(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
 
 
 @opens(deque)
-def _deque(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+def _deque(encoder: Encoder, frame: Frame, value: deque[object]) -> Frame | None:
     return Frame(frame, ["deque", value.maxlen], iter(value), by_index)
 
 
 @opens(OrderedDict)
-def _ordered_dict(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+def _ordered_dict(
+    encoder: Encoder, frame: Frame, value: OrderedDict[object, object]
+) -> Frame | None:
     if not are_attributes(vars(value), OrderedDict):
         raise FormatError(
             "an OrderedDict has attributes that hide its own methods, or are no names.",
@@ -549,13 +551,15 @@ def _by_late_pair(frame: Frame, place: int) -> str | None:
 
 
 @opens(Counter)
-def _counter(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+def _counter(encoder: Encoder, frame: Frame, value: Counter[object]) -> Frame | None:
     keys = tuple(value)
     return Frame(frame, ["Counter"], chain.from_iterable(dict.items(value)), _by_pair, keys)
 
 
 @opens(defaultdict)
-def _defaultdict(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+def _defaultdict(
+    encoder: Encoder, frame: Frame, value: defaultdict[object, object]
+) -> Frame | None:
     factory = value.default_factory
     if factory is not None and factory not in FACTORIES:
         raise FormatError(
@@ -573,7 +577,7 @@ def _defaultdict(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
 
 
 @opens(Record)
-def _record(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+def _record(encoder: Encoder, frame: Frame, value: Record) -> Frame | None:
     state = value.state
     if (
         type(state) is dict
@@ -597,7 +601,7 @@ def _record(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
     return _object(encoder, frame, value)
 
 
-def _object(encoder: Encoder, frame: Frame, value: Any) -> Frame:
+def _object(encoder: Encoder, frame: Frame, value: Record) -> Frame:
     state, pairs = value.state, None
     if value.dictitems:
         pairs = encoder.fresh(_PairList(part for pair in value.dictitems for part in pair))
@@ -621,22 +625,22 @@ def _object(encoder: Encoder, frame: Frame, value: Any) -> Frame:
     return inner
 
 
-class _PairList(list[Any]):
-    """Keys and values, one behind the other, of the items that were set on a record."""
+class _PairList(list[object]):
+    """The keys and values, alternating, of the items that were set on a record."""
 
 
 @opens(_PairList)
-def _pair_list(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+def _pair_list(encoder: Encoder, frame: Frame, value: _PairList) -> Frame | None:
     return Frame(frame, ["list"], iter(value), _by_pair, value[::2])
 
 
 @opens(Global)
-def _global(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+def _global(encoder: Encoder, frame: Frame, value: Global) -> Frame | None:
     encoder.globals.add(value.qualname)
     encoder.add(frame, value, ["global", value.module, value.name])
     return None
 
 
 @opens(PersistentRef)
-def _persistent(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+def _persistent(encoder: Encoder, frame: Frame, value: PersistentRef) -> Frame | None:
     return Frame(frame, ["persistent"], iter((value.pid,)), through)

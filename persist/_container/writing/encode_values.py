@@ -1,6 +1,6 @@
 """How arrays, bytes and the standard library's values are encoded; `encode` has the containers.
 
-What the nodes mean is said in ``docs/container.md``, section 6.
+``docs/container.md``, section 6, specifies the nodes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import array as array_module
 import datetime
 from collections.abc import Callable
 from pathlib import PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -33,6 +33,14 @@ from persist._wire.torch.quantized import storage_record
 from persist._wire.torch.storage import Storage
 from persist.errors import FormatError
 from persist.tree import LazyArray
+from persist.typing import Array, DType
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+    from fractions import Fraction
+    from pathlib import PurePath
+    from uuid import UUID
+    from zoneinfo import ZoneInfo
 
 __all__: list[str] = []
 
@@ -54,7 +62,9 @@ def _by_mask(frame: Frame, place: int) -> str | None:
 # Arrays.
 
 
-def _item(encoder: Encoder, frame: Frame, array: Any, head: list[Any] | None = None) -> None:
+def _item(
+    encoder: Encoder, frame: Frame, array: Array | LazyArray, head: list[object] | None = None
+) -> None:
     path = encoder.array_path(frame, len(frame.cells) - frame.skip)
     if array.dtype.isbuiltin != 1:
         encoder.dtype_text(array.dtype)  # its node, if it needs one, comes before the array's
@@ -63,7 +73,7 @@ def _item(encoder: Encoder, frame: Frame, array: Any, head: list[Any] | None = N
 
 @opens_like(np.memmap)
 @opens(np.ndarray)
-def _array(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+def _array(encoder: Encoder, frame: Frame, value: Array) -> Frame | None:
     if value.dtype.hasobject:
         return _object_array(encoder, frame, value)
     encoder.say(value.dtype)
@@ -73,7 +83,7 @@ def _array(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
 
 
 @opens(LazyArray)
-def _lazy(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+def _lazy(encoder: Encoder, frame: Frame, value: LazyArray) -> Frame | None:
     if value.dtype.hasobject:
         return _object_array(encoder, frame, encoder.fresh(value.read()))
     encoder.say(value.dtype)
@@ -83,7 +93,7 @@ def _lazy(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
 
 
 @opens_like(LazyArray)  # a tensor: read, it shows what memory it shares
-def _read(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+def _read(encoder: Encoder, frame: Frame, value: LazyArray) -> Frame | None:
     record = getattr(value, "record", None)  # of a quantized tensor, whose numbers need its scale
     if record is None and isinstance(value, Storage):
         record = storage_record(value)
@@ -98,7 +108,7 @@ def _read(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
     return _array(encoder, frame, encoder.fresh(encoded(value)))
 
 
-def _object_array(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+def _object_array(encoder: Encoder, frame: Frame, value: Array) -> Frame | None:
     shape = list(value.shape)
     if dtypes.is_strings(value.dtype):
         dtype = encoder.dtype_text(value.dtype)
@@ -128,21 +138,21 @@ def _masked(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
 
 
 @opens(np.matrix, np.recarray)
-def _seen_as(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+def _seen_as(encoder: Encoder, frame: Frame, value: Array) -> Frame | None:
     plain = encoder.fresh(value.view(np.ndarray))
     return Frame(frame, [type(value).__name__], iter((plain,)), through)
 
 
 @opens(type(...), type(NotImplemented))
 @opens_named("numpy.ma.MaskedConstant", "numpy.ma.core.MaskedConstant")
-def _constant(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+def _constant(encoder: Encoder, frame: Frame, value: object) -> Frame | None:
     name = "numpy.ma.masked" if isinstance(value, np.ndarray) else repr(value)
     encoder.add(frame, value, ["constant", name])
     return None
 
 
 @opens(bytes, bytearray)
-def _bytes(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+def _bytes(encoder: Encoder, frame: Frame, value: bytes | bytearray) -> Frame | None:
     kind = type(value).__name__
     if len(value) < _IN_LINE:
         encoder.add(frame, value, [kind, value.hex()])
@@ -167,7 +177,7 @@ def _array_array(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
 
 @opens_like(np.generic)
 @opens(*(kind for kind in np.sctypeDict.values() if kind is not np.object_))
-def _scalar(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+def _scalar(encoder: Encoder, frame: Frame, value: np.generic) -> Frame | None:
     if isinstance(value, np.str_):
         return Frame(frame, ["str_"], iter((str.__str__(value),)), through)
     if isinstance(value, np.bytes_):
@@ -183,7 +193,7 @@ def _scalar(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
 
 
 @opens_like(np.dtype)
-def _dtype(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+def _dtype(encoder: Encoder, frame: Frame, value: DType) -> Frame | None:
     what = encoder.dtype_text(value)
     if type(what) is list:
         encoder.memo[id(value)] = what
@@ -196,11 +206,14 @@ def _dtype(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
 # The standard library's values.
 
 
-def _leaf(*kinds: type | str) -> Callable[[Callable[[Any], list[Any]]], Callable[[Any], list[Any]]]:
-    """Register what makes the whole node, which has no parts; of types, or by their dotted names."""
+_Make = TypeVar("_Make", bound=Callable[[Any], list[object]])
 
-    def register(make: Callable[[Any], list[Any]]) -> Callable[[Any], list[Any]]:
-        def opener(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+
+def _leaf(*kinds: type | str) -> Callable[[_Make], _Make]:
+    """Register the function that makes a node without parts, for types or their dotted names."""
+
+    def register(make: _Make) -> _Make:
+        def opener(encoder: Encoder, frame: Frame, value: object) -> Frame | None:
             encoder.add(frame, value, make(value))
             return None
 
@@ -212,52 +225,52 @@ def _leaf(*kinds: type | str) -> Callable[[Callable[[Any], list[Any]]], Callable
 
 
 @_leaf(complex)
-def _complex(value: Any) -> list[Any]:
+def _complex(value: complex) -> list[object]:
     return ["complex", bits(value.real), bits(value.imag)]
 
 
 @_leaf(range)
-def _range(value: Any) -> list[Any]:
+def _range(value: range) -> list[object]:
     return ["range", value.start, value.stop, value.step]
 
 
 @opens(slice)
-def _slice(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+def _slice(encoder: Encoder, frame: Frame, value: slice) -> Frame | None:
     parts = (value.start, value.stop, value.step)
     return Frame(frame, ["slice"], iter(parts), by_index, None, immutable=True)
 
 
 @_leaf(datetime.date)
-def _date(value: Any) -> list[Any]:
+def _date(value: datetime.date) -> list[object]:
     return ["date", value.year, value.month, value.day]
 
 
 @opens(datetime.datetime)
-def _datetime(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+def _datetime(encoder: Encoder, frame: Frame, value: datetime.datetime) -> Frame | None:
     date = [value.year, value.month, value.day]
     head = ["datetime", *date, value.hour, value.minute, value.second, value.microsecond]
     return Frame(frame, [*head, value.fold], iter((value.tzinfo,)), through)
 
 
 @opens(datetime.time)
-def _time(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+def _time(encoder: Encoder, frame: Frame, value: datetime.time) -> Frame | None:
     head = ["time", value.hour, value.minute, value.second, value.microsecond, value.fold]
     return Frame(frame, head, iter((value.tzinfo,)), through)
 
 
 @_leaf(datetime.timedelta)
-def _timedelta(value: Any) -> list[Any]:
+def _timedelta(value: datetime.timedelta) -> list[object]:
     return ["timedelta", value.days, value.seconds, value.microseconds]
 
 
 @_leaf(datetime.timezone)
-def _timezone(value: Any) -> list[Any]:
+def _timezone(value: Any) -> list[object]:
     delta, *name = value.__getinitargs__()
     return ["timezone", delta.days, delta.seconds, delta.microseconds, name[0] if name else None]
 
 
 @opens_named("zoneinfo.ZoneInfo")
-def _zone_info(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
+def _zone_info(encoder: Encoder, frame: Frame, value: ZoneInfo) -> Frame | None:
     if value.key is None:
         raise FormatError(
             "a time zone that was read from a file has no name to be stored by.",
@@ -269,15 +282,15 @@ def _zone_info(encoder: Encoder, frame: Frame, value: Any) -> Frame | None:
 
 
 @_leaf("decimal.Decimal", PurePosixPath, PureWindowsPath, PosixPath, WindowsPath)
-def _as_text(value: Any) -> list[Any]:
+def _as_text(value: Decimal | PurePath) -> list[object]:
     return [type(value).__name__, str(value)]
 
 
 @_leaf("uuid.UUID")
-def _uuid(value: Any) -> list[Any]:
+def _uuid(value: UUID) -> list[object]:
     return ["UUID", value.hex]
 
 
 @_leaf("fractions.Fraction")
-def _fraction(value: Any) -> list[Any]:
+def _fraction(value: Fraction) -> list[object]:
     return ["Fraction", value.numerator, value.denominator]

@@ -1,8 +1,7 @@
-"""From a tree to what a container holds: the graph as text, and the members.
+"""Encode a tree as the contents of a container: the graph as text, and the members.
 
-Rows that were taken apart as columns get the first numbers, then records of which there are many,
-then the arrays of blocks, then nodes; ``docs/container.md``, sections 11 and 12, says how they are
-written.
+Rows of tables of columns are numbered first, then records that occur many times, then the arrays of
+blocks, then nodes. ``docs/container.md``, sections 11 and 12, specifies how they are written.
 """
 
 from __future__ import annotations
@@ -41,6 +40,7 @@ from persist._container.writing.tables import (
 )
 from persist._trees.columns import MANY, Columns, Row, RowDict, RowList
 from persist.tree import Global
+from persist.typing import Array
 
 __all__ = ["Graph", "encode"]
 
@@ -71,7 +71,7 @@ class Graph:
 
 
 def encode(
-    tree: Any, name: str = "", *, columns: bool = True, pack: bool = True, members: Any = None
+    tree: Any, name: str = "", *, columns: bool = True, pack: bool = True, members: object = None
 ) -> Graph:
     """Return a tree as the graph and the members that a container holds.
 
@@ -89,7 +89,7 @@ def encode(
 
 
 class _Made(NamedTuple):
-    """A table as it is written, the path of its columns, and the nodes that became its rows."""
+    """A table as it is written, the path of its columns, and the nodes that it replaces."""
 
     table: dict[str, Any]
     path: str
@@ -97,7 +97,7 @@ class _Made(NamedTuple):
 
 
 class Lists(NamedTuple):
-    """Lists of one field that are stored together, the path of the field, and their nodes."""
+    """Lists of one field that are stored as one column, the path of the field, and their nodes."""
 
     said: dict[str, Any]
     path: str
@@ -114,7 +114,9 @@ class _Grapher(Encoder):
         self.columns_met: list[Columns] = []
         self.tables: dict[int, Table | None] = {}  # id of the columns
         self.single: dict[int, int] = {}  # id of columns that are no table -> their shape
-        self.expanded: dict[tuple[int, int], list[Any]] = {}  # rows that are records -> their cells
+        self.expanded: dict[
+            tuple[int, int], list[object]
+        ] = {}  # rows that are records -> their cells
         self.rows = 0  # of tables that were taken apart as columns
         self.later: list[Later] = []
         self.lists: list[Lists] = []
@@ -166,7 +168,7 @@ class _Grapher(Encoder):
         )
 
     def let_go(self) -> None:
-        """Break the cycles of what was encoded, rows and their columns, and what knows their paths,
+        """Break the reference cycles of encoded rows, their columns, and the functions that know their paths,
         so that all of it goes at once and not when the collector comes by.
         """
         for columns in self.columns_met:
@@ -176,7 +178,7 @@ class _Grapher(Encoder):
     # Rows of columns.
 
     def table_of(self, frame: Frame, columns: Columns) -> Table | None:
-        """The table of columns; None where they are stored as the records that they are."""
+        """Return the table of columns, or None if the instances are stored as records."""
         key = id(columns)
         if key not in self.tables:
             self.columns_met.append(columns)
@@ -190,7 +192,7 @@ class _Grapher(Encoder):
         return self.tables[key]
 
     def expand(self, frame: Frame, row: Row) -> Frame | None:
-        """Encode a row as the record that it is."""
+        """Encode a row as a record."""
         columns, at = row
         key = (id(columns), at)
         ref = self.expanded.get(key)
@@ -221,7 +223,7 @@ class _Grapher(Encoder):
         return None
 
     def own_tables(self) -> list[_Made]:
-        """The tables of columns; their values may lead to more."""
+        """Encode the tables of columns; their values may add further tables."""
         made: list[_Made] = []
         done = 0
         while done < len(self.tables):
@@ -267,20 +269,20 @@ class _Grapher(Encoder):
         frame = Frame(None, [], iter(values), _by_row, (table, field))
         return ["cells", *self.cells_of(frame)]
 
-    def stored(self, column: Any) -> Any:
+    def stored(self, column: Any) -> object:
         if type(column) is Later:
             self.later.append(column)
             return column.column
         return column
 
-    def references(self, values: Sequence[Any], frame: Frame, path: str) -> Any:
-        """The column of rows and None; None where some rows are no rows of tables."""
+    def references(self, values: Sequence[Any], frame: Frame, path: str) -> object:
+        """Return the column of references to rows (or None values); None if some of them are not rows of tables."""
         numbers = self.row_numbers(frame, values)
         if numbers is None:
             return None
         return self.refs(np.array(numbers, "<i8"), path)
 
-    def refs(self, numbers: np.ndarray[Any, Any], path: str) -> Any:
+    def refs(self, numbers: Array, path: str) -> Any:
         """The column of references to rows, by their numbers, -1 for None; not empty."""
         first, count = int(numbers[0]), len(numbers)
         if first >= 0 and bool((numbers == np.arange(first, first + count)).all()):
@@ -288,7 +290,7 @@ class _Grapher(Encoder):
         return self.stored(Later(["refs", None], path, numbers))
 
     def row_numbers(self, frame: Frame, values: Sequence[Any]) -> list[int] | None:
-        """The numbers of rows, and -1 for None; None where some rows are no rows of tables."""
+        """Return the numbers of rows, -1 for None; None if some of them are not rows of tables."""
         rows = values if None not in values else [row for row in values if row is not None]
         found = {id(columns): columns for columns in map(itemgetter(0), rows)}
         tables = [self.table_of(frame, columns) for columns in found.values()]
@@ -303,7 +305,7 @@ class _Grapher(Encoder):
         return [-1 if value is None else bases[id(value[0])] + value[1] for value in values]
 
     def lists_of(self, table: Table, at: int, values: Sequence[Any], path: str) -> Any:
-        """Cells of lists of plain values, or of rows, none of them met before; else None."""
+        """Return the cells of lists of plain values or rows, none of which was encoded before; otherwise None."""
         ids = set(map(id, values))
         if len(ids) < len(values) or not _apart(self.memo, ids):
             return None
@@ -321,8 +323,8 @@ class _Grapher(Encoder):
         self.lists.append(Lists({**said, "items": items}, path, [ref[0] for ref in refs]))
         return refs
 
-    def items_of(self, values: Sequence[Any], frame: Frame, path: str) -> Any:
-        """The column of what is in many lists; None where it is neither plain nor rows of one table."""
+    def items_of(self, values: Sequence[Any], frame: Frame, path: str) -> object:
+        """Return the column of the items of many lists; None if they are neither plain nor rows of one table."""
         if not any(type(value) is RowList for value in values):
             items = list(chain.from_iterable(values))
             if not items:
@@ -332,8 +334,8 @@ class _Grapher(Encoder):
         numbers = self.rows_in(values, frame)
         return None if numbers is None else self.refs(numbers, path)
 
-    def rows_in(self, values: Sequence[Any], frame: Frame) -> np.ndarray[Any, Any] | None:
-        """The numbers of the rows in lists; None where there is something else in them."""
+    def rows_in(self, values: Sequence[Any], frame: Frame) -> Array | None:
+        """Return the numbers of the rows in lists, or None if the lists hold anything else."""
         whole = next(value for value in values if value)
         columns = whole.columns if type(whole) is RowList else getattr(whole[0], "columns", None)
         table = self.table_of(frame, columns) if type(columns) is Columns else None
@@ -359,7 +361,7 @@ class _Grapher(Encoder):
         return ["cells", *values] if plain is None else self.stored(plain)
 
     def band(self, table: Table, field: str, arrays: Sequence[Any], path: str) -> Any:
-        """Cells of arrays that may become a block, met at once; None where they are met singly."""
+        """Return the cells of arrays that may become a block; None if they are to be encoded one by one."""
         ids = list(map(id, arrays))
         if len(set(ids)) < len(ids) or not self.memo.keys().isdisjoint(ids):
             return None
@@ -373,7 +375,7 @@ class _Grapher(Encoder):
             return f"{before}/{field}" if before else field
 
         first, count = len(self.nodes), len(arrays)
-        refs: list[Any] = [[number] for number in range(first, first + count)]
+        refs: list[object] = [[number] for number in range(first, first + count)]
         self.memo.update(zip(ids, refs, strict=True))
         self.bands.append(Band(len(self.items), count, path, path_of))
         numbers = range(first, first + count)
@@ -385,7 +387,7 @@ class _Grapher(Encoder):
     # Records that were met one by one.
 
     def met_tables(self) -> list[_Made]:
-        """Tables of the records of which there are many of one shape."""
+        """Make tables of the records that occur many times with the same fields."""
         if not self.columns or len(self.nodes) < MANY:
             return []
         groups: dict[int, list[int]] = {}
@@ -420,7 +422,7 @@ class _Grapher(Encoder):
     # Paths.
 
     def path(self, frame: Frame, place: int) -> str:
-        """The path of a part; of what is in a column, from its row on."""
+        """Return the path of a part; inside a column, the path from its row on."""
         local = super().path(frame, place)
         top, at = _top(frame, place)
         if top.stepper is not _by_row:
@@ -494,7 +496,7 @@ class _Grapher(Encoder):
         return None if found is None else (*found, None)
 
     def container(self, frame: Frame) -> str:
-        """The path of what a frame encodes; of what is in a column, that of the column."""
+        """Return the path of the container that a frame encodes; inside a column, that of the column."""
         top, _ = _top(frame, 0)
         if top.stepper is not _by_row:
             return self.prefix(frame)
@@ -507,13 +509,13 @@ def _row_name(table: Table, index: int) -> str:
     return f"{own_path('', False, table.columns.cls)}/{index}"
 
 
-def _apart(memo: dict[int, Any], ids: set[int]) -> bool:
-    """Whether none of the ids is known; iterates over the smaller of the two."""
+def _apart(memo: dict[int, object], ids: set[int]) -> bool:
+    """Return whether none of the ids is known; iterates over the smaller collection."""
     return ids.isdisjoint(memo) if len(memo) < len(ids) else memo.keys().isdisjoint(ids)
 
 
 def _top(frame: Frame, place: int) -> tuple[Frame, int]:
-    """The outermost frame, and the place in it that leads to a part."""
+    """Return the outermost frame that leads to a part, and the index of the part's ancestor in it."""
     while frame.parent is not None:
         frame, place = frame.parent, frame.at
     return frame, place
@@ -535,8 +537,8 @@ def _row(encoder: Any, frame: Frame, value: Row) -> Frame | None:
 
 
 @opens(list)
-def _list(encoder: Any, frame: Frame, value: list[Any]) -> Frame | None:
-    """As the walk has it; of rows alone, all at once."""
+def _list(encoder: Any, frame: Frame, value: list[object]) -> Frame | None:
+    """Begin a list as the walk does; a list of nothing but rows is encoded at once."""
     if value and type(value[0]) is Row and set(map(type, value)) == {Row}:
         inner = Frame(frame, ["list"], iter(()), by_index)
         numbers = encoder.row_numbers(inner, value)

@@ -1,4 +1,4 @@
-"""The graph as JSON text, fast where JSON can say it, right where it cannot."""
+"""The graph as JSON text; values that JSON cannot express become nodes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def graph_text(
     extra: dict[str, Any],
     below: int,
 ) -> bytes:
-    """Return the graph as JSON; what JSON cannot say becomes a node of its own.
+    """Return the graph as JSON; a value that JSON cannot express becomes a node of its own.
 
     Args:
         layouts, shapes, nodes, root: the keys of ``graph.json``.
@@ -48,7 +48,7 @@ def graph_text(
         return json.dumps(graph, check_circular=False, separators=(",", ":")).encode()
 
 
-def _dump(graph: Any) -> str:
+def _dump(graph: object) -> str:
     return _ENCODER.encode(graph)
 
 
@@ -58,13 +58,13 @@ _ENCODER = json.JSONEncoder(
 
 
 def _repaired(
-    nodes: list[Any], root: Any, refs: list[list[int]], columns: list[Any], below: int
-) -> tuple[list[Any], Any]:
-    """Put what JSON cannot say into nodes at the front; all numbers of nodes move up."""
-    front: list[Any] = []
+    nodes: list[object], root: object, refs: list[list[int]], columns: list[Any], below: int
+) -> tuple[list[object], object]:
+    """Move values that JSON cannot express to nodes at the front; all numbers of nodes are shifted."""
+    front: list[object] = []
     known: dict[Any, list[Any]] = {}
 
-    def mended(cell: Any) -> Any:
+    def mended(cell: object) -> object:
         node = _node_of_atom(cell)
         if node is None:
             return cell
@@ -97,7 +97,7 @@ def _repaired(
     return front + body, root
 
 
-def _node_of_atom(cell: Any) -> list[Any] | None:
+def _node_of_atom(cell: Any) -> list[object] | None:
     kind = type(cell)
     if kind is float and not math.isfinite(cell):
         return ["float", bits(cell)]

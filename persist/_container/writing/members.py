@@ -1,17 +1,16 @@
-"""From the arrays of a tree to the members that hold them: which are stored, and under what names."""
+"""Which arrays of a tree are stored as members, and under what names."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from persist._container import dtypes
 from persist._container.names import are_plain, member_name
 from persist._container.writing.blocks import Band, Pack, Stack, groups_of
 from persist._container.writing.shared_memory import Block, Window, blocks_of
 from persist.tree import LazyArray
+from persist.typing import DType
 
 __all__ = ["Item", "Members", "Packed", "place"]
 
@@ -46,7 +45,7 @@ class Members:
     def __init__(self) -> None:
         self.names: list[str] = []
         self.arrays: list[Any] = []
-        self.dtypes: list[np.dtype[Any] | None] = []
+        self.dtypes: list[DType | None] = []
         self.paths: dict[str, str] = {}
         self.direct: set[int] | None = None
         self._taken: set[str] = set()
@@ -56,13 +55,13 @@ class Members:
 
     @property
     def indirect(self) -> list[int]:
-        """Numbers of those that are not, as NPY says them, the array at their path."""
+        """Numbers of the members whose NPY content is not itself the array at their path."""
         if self.direct is None:
             return []
         return [number for number in range(len(self.names)) if number not in self.direct]
 
     def add(self, path: str, array: Any) -> int:
-        """Store an array under the first name that is free; return its number."""
+        """Store an array under the first free name; return its number."""
         number = len(self.names)
         name = member_name(path, number)
         if name in self._taken:
@@ -81,14 +80,14 @@ class Members:
         return number
 
     def add_apart(self, path: str, array: Any) -> int:
-        """Store what is not, as NPY says it, the array at its path; return its number."""
+        """Store a member whose NPY content is not itself the array at its path; return its number."""
         if self.direct is None:
             self.direct = set(range(len(self.names)))
             self._taken.update(self.names)
         return self.add(path, array)
 
     def add_plain(self, items: list[Item]) -> bool:
-        """Store many at once, where all names are free and as plain as their paths."""
+        """Store many arrays at once, if all names are free and equal their paths."""
         paths = [item.path for item in items]
         if len(set(paths)) != len(paths) or not are_plain(paths):
             return False
@@ -171,7 +170,7 @@ def place(
 
 
 class Packed(NamedTuple):
-    """A block of arrays that has become a member.
+    """A block of arrays that is stored as a member.
 
     Attributes:
         number: of the member.
@@ -191,7 +190,7 @@ def _stacked(pack: Pack, items: list[Item], members: Members) -> Packed:
     return Packed(number, [item.node for item in own], paths)
 
 
-def _alone(item: Item, number: int, stored: Any, dtype_text: Callable[[Any], Any]) -> Any:
+def _alone(item: Item, number: int, stored: object, dtype_text: Callable[[Any], Any]) -> object:
     if item.head is not None:
         return [*item.head, number]
     if stored is None:

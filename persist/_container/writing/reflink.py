@@ -5,7 +5,7 @@ copies when one of the files is changed. Then the file is written as usual, but 
 already are skipped. The resulting bytes are the same as without sharing: the older file is only
 compared with, never trusted.
 
-Linux (Btrfs, XFS, bcachefs, OCFS2, and what passes ``FICLONE`` on); elsewhere nothing is shared.
+Linux (Btrfs, XFS, bcachefs, OCFS2, and file systems that forward ``FICLONE``); elsewhere nothing is shared.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FICLONE = 0x40049409
 
 
 def clone(old: int, new: int) -> bool:
-    """Make an empty file a clone of another one; False, and still empty, where that cannot be.
+    """Make an empty file a clone of another one; return False and leave it empty if that is impossible.
 
     Args:
         old: descriptor of the file to share with.
@@ -46,7 +46,7 @@ def clone(old: int, new: int) -> bool:
 
 @contextlib.contextmanager
 def sharing(file: Any, like: str | os.PathLike[str] | None) -> Iterator[Any]:
-    """Give back a file to write to that shares with an older one what turns out to be the same.
+    """Return a file for writing that shares with an older one the blocks that turn out equal.
 
     Args:
         file: new, empty and unbuffered; given back as it is where nothing can be shared.
@@ -66,7 +66,7 @@ def sharing(file: Any, like: str | os.PathLike[str] | None) -> Iterator[Any]:
 
 
 def _older(file: Any, like: str | os.PathLike[str]) -> IO[bytes] | None:
-    """The older file, open; None where it or the new one is no regular file."""
+    """Return the older file, open; None if it or the new one is not a regular file."""
     try:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode) or status.st_size or not file.seekable():
@@ -77,7 +77,7 @@ def _older(file: Any, like: str | os.PathLike[str]) -> IO[bytes] | None:
 
 
 class _Sharing:
-    """A file to write to, whose bytes are those of an older one until they are written.
+    """A file for writing that begins with the bytes of an older one.
 
     Args:
         file: a clone of the older file.
@@ -109,7 +109,7 @@ class _Sharing:
         return at
 
     def write(self, data: Any) -> int:
-        """Write bytes, but for those that the older file has at the same place."""
+        """Write bytes, except those that the older file has at the same offset."""
         view = memoryview(data)
         first, begin = 0, self._at
         low = min(max(self.end - begin, 0), len(view))  # what was written before is written again

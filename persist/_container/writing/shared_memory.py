@@ -1,4 +1,4 @@
-"""Which arrays share memory, and what of it must be stored.
+"""Which arrays share memory, and which bytes of it are stored.
 
 Arrays that share memory are stored once, as the memory that they cover; a lone
 view is stored as its own bytes. Addresses are compared only for arrays that do
@@ -14,6 +14,8 @@ from typing import Any
 import attrs
 import numpy as np
 
+from persist.typing import Array
+
 __all__ = ["Block", "Window", "blocks_of"]
 
 _PAIRS = 64  # so many arrays with overlapping extents are compared pair by pair
@@ -22,7 +24,7 @@ _WORK = 10_000  # candidate solutions until two arrays are taken to share
 
 @attrs.frozen
 class Window:
-    """One array upon a block.
+    """One array as a view of a block.
 
     Attributes:
         number: which array.
@@ -37,7 +39,7 @@ class Window:
 
 @attrs.frozen
 class Block:
-    """Memory that several arrays cover.
+    """A range of memory that several arrays cover.
 
     Attributes:
         array: its bytes, as they are to be stored.
@@ -45,7 +47,7 @@ class Block:
         windows: all arrays upon it.
     """
 
-    array: np.ndarray[Any, Any]
+    array: Array
     whole: int | None
     windows: list[Window]
 
@@ -53,14 +55,14 @@ class Block:
 @attrs.frozen
 class _Extent:
     number: int
-    array: np.ndarray[Any, Any]
+    array: Array
     pointer: int
     low: int
     high: int
 
 
-def blocks_of(arrays: list[tuple[int, np.ndarray[Any, Any]]]) -> list[Block]:
-    """Return the blocks that two or more of the arrays share; all others are alone.
+def blocks_of(arrays: list[tuple[int, Array]]) -> list[Block]:
+    """Return the blocks that two or more of the arrays share.
 
     Args:
         arrays: numbered, of plain `numpy.ndarray` type, none of objects.
@@ -80,14 +82,14 @@ def blocks_of(arrays: list[tuple[int, np.ndarray[Any, Any]]]) -> list[Block]:
     return result
 
 
-def _owner(array: np.ndarray[Any, Any]) -> Any:
+def _owner(array: Array) -> object:
     owner: Any = array
     while isinstance(owner, np.ndarray) and owner.base is not None:
         owner = owner.base
     return owner
 
 
-def _extent(number: int, array: np.ndarray[Any, Any]) -> _Extent:
+def _extent(number: int, array: Array) -> _Extent:
     pointer = array.__array_interface__["data"][0]
     low = high = pointer
     if array.flags.c_contiguous or array.flags.f_contiguous:
@@ -103,7 +105,7 @@ def _extent(number: int, array: np.ndarray[Any, Any]) -> _Extent:
 
 
 def _overlapping(extents: list[_Extent]) -> list[list[_Extent]]:
-    """Groups of two or more whose extents form one chain; sorted by their low ends."""
+    """Return groups of two or more arrays whose extents overlap in a chain, sorted by their low ends."""
     groups: list[list[_Extent]] = []
     group: list[_Extent] = []
     top = -1
@@ -118,7 +120,7 @@ def _overlapping(extents: list[_Extent]) -> list[list[_Extent]]:
 
 
 def _sharing(group: list[_Extent]) -> list[list[_Extent]]:
-    """Of overlapping extents, those that truly share (columns of a matrix do not)."""
+    """Return the arrays of overlapping extents that really share bytes (columns of a matrix do not)."""
     if len(group) > _PAIRS:
         return [group]
     parts: list[list[_Extent]] = []
@@ -168,7 +170,7 @@ def _block(part: list[_Extent]) -> Block:
 
 
 def _cells(part: list[_Extent], base: int, top: int) -> tuple[int, int, int]:
-    """Cut the memory into cells of one pitch and keep of each what is covered.
+    """Divide the memory into cells of one stride, and keep the covered bytes of each.
 
     Returns:
         Pitch, width kept of each cell, number of cells; (n, n, 1) for no cutting.
@@ -200,11 +202,11 @@ def _cells(part: list[_Extent], base: int, top: int) -> tuple[int, int, int]:
     return best
 
 
-def _memory(base: int, top: int, pitch: int, width: int, count: int) -> np.ndarray[Any, Any]:
-    """The bytes from ``base`` to ``top``, cut; the arrays keep them alive while this runs."""
+def _memory(base: int, top: int, pitch: int, width: int, count: int) -> Array:
+    """Return the bytes from ``base`` to ``top``; the arrays keep them alive meanwhile."""
     size = top - base
     memory: Any = (ctypes.c_ubyte * size).from_address(base)
-    raw: np.ndarray[Any, Any] = np.frombuffer(memory, np.uint8)
+    raw: Array = np.frombuffer(memory, np.uint8)
     if pitch <= width:
         return raw
     cells = np.zeros((count, width), np.uint8)
@@ -214,19 +216,15 @@ def _memory(base: int, top: int, pitch: int, width: int, count: int) -> np.ndarr
     return cells.reshape(-1)
 
 
-def _as_whole(
-    data: np.ndarray[Any, Any], array: np.ndarray[Any, Any], window: Window, size: int
-) -> np.ndarray[Any, Any] | None:
-    """The block as one of its arrays, where that covers it all without a gap."""
+def _as_whole(data: Array, array: Array, window: Window, size: int) -> Array | None:
+    """Return the block as one of its arrays, if that covers all of it without a gap."""
     if array.nbytes != size or window.offset:
         return None
-    seen: np.ndarray[Any, Any] = np.ndarray(array.shape, array.dtype, data, 0, window.strides)
+    seen: Array = np.ndarray(array.shape, array.dtype, data, 0, window.strides)
     return seen if seen.flags.c_contiguous or seen.flags.f_contiguous else None
 
 
-def _typed(
-    data: np.ndarray[Any, Any], part: list[_Extent], windows: list[Window]
-) -> np.ndarray[Any, Any]:
+def _typed(data: Array, part: list[_Extent], windows: list[Window]) -> Array:
     dtype = part[0].array.dtype
     fits = all(extent.array.dtype == dtype for extent in part) and all(
         value % dtype.itemsize == 0

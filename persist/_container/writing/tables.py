@@ -1,8 +1,8 @@
-"""Many records of one shape as a table: which become one, and what each column is.
+"""Records with the same fields as a table: which records are grouped, and how a column is stored.
 
-Specified in ``docs/container.md``, section 11. Instances that were taken apart as `Columns` are
-tables from the beginning; records that were met one by one become tables when all are met and
-there are many of one shape.
+Specified in ``docs/container.md``, section 11. `Columns` are
+tables from the beginning; records that were encoded one by one become a table at the end, if there
+are many with the same fields.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from persist._container.writing.members import Members
 from persist._trees.columns import Columns, RowList
 from persist.tree import Global
+from persist.typing import Array
 
 __all__ = [
     "Later", "Table", "own_path", "plain_column", "renumber", "settled", "shortened", "split_tuples",
@@ -28,7 +29,7 @@ Part = tuple[list[Any], set[type]]  # values, and their exact types
 
 
 class Later:
-    """An array of a column that becomes a member when the others have their numbers.
+    """An array of a column that becomes a member after the other arrays are numbered.
 
     Attributes:
         column: ``[kind, None]``, to be given the number.
@@ -38,14 +39,14 @@ class Later:
 
     __slots__ = ("array", "column", "path")
 
-    def __init__(self, column: Column, path: str, array: np.ndarray[Any, Any]) -> None:
+    def __init__(self, column: Column, path: str, array: Array) -> None:
         self.column = column
         self.path = path
         self.array = array
 
 
 class Table:
-    """Instances that were taken apart as columns, while they are encoded.
+    """The columns of many instances, while they are encoded.
 
     Attributes:
         columns: what they hold.
@@ -65,13 +66,13 @@ class Table:
         self.together = 0
         self.path = ""
         self.seen = bytearray(columns.count)
-        self._single: dict[int, tuple[Any, int]] = {}
+        self._single: dict[int, tuple[object, int]] = {}
         self._many: list[tuple[int, int, Any, int | None, int]] = []
         self._sorted = True
         self._lists: list[tuple[Sequence[Any], Any]] = []
 
     def met(self, index: int, frame: Any, place: int) -> None:
-        """Note the place where a row occurs first, which determines its natural path."""
+        """Record where a row occurs first, which determines its natural path."""
         if not self.seen[index]:
             self.seen[index] = 1
             self._single[index] = (frame, place)
@@ -80,7 +81,7 @@ class Table:
     def met_many(
         self, first: int, count: int, frame: Any, at: int | None = None, start: int = 0
     ) -> None:
-        """Note that rows follow each other in a container.
+        """Record that rows follow each other in a container.
 
         Args:
             first: of the rows.
@@ -95,9 +96,9 @@ class Table:
         self._sorted = False
 
     def met_lists(
-        self, values: Sequence[Any], frame: Any, firsts: list[int], counts: list[int]
-    ) -> np.ndarray[Any, Any]:
-        """Note lists of rows in one frame, a list at each of its places.
+        self, values: Sequence[Any], frame: object, firsts: list[int], counts: list[int]
+    ) -> Array:
+        """Record lists of rows in one frame, one list at each index.
 
         Args:
             values: the lists.
@@ -116,7 +117,7 @@ class Table:
         return rows
 
     def place_of(self, index: int) -> tuple[Any, int, int | None] | None:
-        """Where a row was met: a frame, and its place there; None where it was met among many.
+        """Return where a row first occurred, as a frame and an index; None if it was recorded among many.
 
         If the third is not None, the frame is that of the list's parent, and the list is at that place.
         """
@@ -145,7 +146,7 @@ class Table:
 
 
 def own_path(container: str, is_alone: bool, cls: Global) -> str:
-    """The path under which NumPy alone sees the columns of a table.
+    """Return the path under which the columns of a table are visible to NumPy alone.
 
     Args:
         container: the path of the list or dict that contains its first row.
@@ -159,7 +160,7 @@ def own_path(container: str, is_alone: bool, cls: Global) -> str:
 
 
 def plain_column(values: Sequence[Any], kinds: Iterable[type], path: str) -> Column | Later | None:
-    """Return a column of numbers or text, or of one value again and again; None of any other.
+    """Return a column of numbers, text, or one repeated value; None for any other column.
 
     Args:
         values: of all rows; not empty.
@@ -196,7 +197,7 @@ _DTYPES: dict[type, Any] = {float: "<f8", int: "<i8", bool: "|b1"}
 
 
 def split_tuples(values: Sequence[Any], atoms: frozenset[type]) -> list[Part] | None:
-    """Part tuples of plain values, all of one length, into columns; None of any other."""
+    """Split tuples of plain values, all of one length, into columns; None for any other values."""
     lengths = set(map(len, values))
     if len(lengths) != 1 or 0 in lengths:
         return None
@@ -209,7 +210,7 @@ def split_tuples(values: Sequence[Any], atoms: frozenset[type]) -> list[Part] | 
 
 
 def settled(column: Column, path: str, members: Members, below: int) -> Column:
-    """Give a column of cells that are nothing but references its short form.
+    """Return the short form of a column whose cells are all references.
 
     Args:
         column: as it was made.
@@ -235,9 +236,9 @@ def _references(column: Column, path: str, members: Members, below: int) -> Colu
 
 
 def renumber(
-    nodes: list[Any], refs: Iterable[list[int]], first: int, moved: list[list[int]]
-) -> list[Any]:
-    """Take nodes out of the table of nodes and give all their new numbers.
+    nodes: list[object], refs: Iterable[list[int]], first: int, moved: list[list[int]]
+) -> list[object]:
+    """Remove nodes from the table of nodes and renumber the rest.
 
     Args:
         nodes: in order.
@@ -265,8 +266,8 @@ def renumber(
     return stay
 
 
-def shortened(node: Any) -> Any:
-    """A list or dict whose parts are numbered one behind the other, as its first and their count."""
+def shortened(node: object) -> object:
+    """Return a list or dict whose parts have consecutive numbers as the first number and their count."""
     if type(node) is not list or node[0] not in _RUNS or len(node) < _LONG:
         return node
     kind, skip = _RUNS[node[0]]

@@ -1,8 +1,8 @@
-"""Writes a container: arrays, graph, index, digests, manifest, directory, in this order.
+"""Write a container: arrays, graph, index, digests, manifest, directory, in this order.
 
-Specified in ``docs/container.md``. Nothing is known later than it is written,
-so that a pipe will do; where the target can seek, the CRC of a large array is
-filled in after its data, which spares a pass over it.
+Specified in ``docs/container.md``. Everything that is written is known at that time, so the target
+may be a pipe; if it can seek, the CRC of a large array is filled in after its data, which saves a pass
+over the data.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ from persist._version import __version__
 from persist._wire.npy.npy import header_bytes
 from persist.errors import FormatError, MissingExtraError, PersistError
 from persist.tree import LazyArray
+from persist.typing import Array, DType
 
 __all__ = ["Old", "Schemas", "Writer", "manifest_of", "with_older", "write"]
 
@@ -149,7 +150,7 @@ def manifest_of(
     writer: Mapping[str, str] | None,
     name: str,
 ) -> dict[str, Any]:
-    """Return what the manifest says of a graph, but for digests.
+    """Return the manifest of a graph, without digests.
 
     Raises:
         FormatError: the metadata is nothing that JSON can say.
@@ -188,8 +189,8 @@ def manifest_of(
     return manifest
 
 
-def with_older(manifest: dict[str, Any], older: Any) -> list[Any]:
-    """The schemas of a manifest, and those of an older one for classes in the file that are not here.
+def with_older(manifest: dict[str, Any], older: object) -> list[Any]:
+    """Return the schemas of a manifest, plus those of an older one for classes in the file that are not declared here.
 
     What the older program said of such a class is all that is known of its layout.
     """
@@ -221,7 +222,7 @@ class Old:
 
 
 class Writer:
-    """Writes to one file, and keeps the entries of its directory.
+    """Writes to one file, and collects the entries of its directory.
 
     Args:
         file: the file, positioned at ``offset``.
@@ -278,7 +279,7 @@ class Writer:
         self.end(b"".join(directory), len(names), older, graph.version)
 
     def end(self, directory: bytes, count: int, older: int, version: int) -> None:
-        """Write the directory, and what ends the file.
+        """Write the directory and the end records.
 
         Args:
             directory: the entries of the arrays.
@@ -298,7 +299,7 @@ class Writer:
         self.flush()
 
     def members(self, names: list[bytes], arrays: list[Any], dtypes: list[Any]) -> None:
-        """Write the arrays, runs of small ones together."""
+        """Write the arrays; runs of small ones are written at once."""
         small: list[tuple[bytes, Any]] = []
         waiting = 0
         if self.pack is not None:
@@ -320,7 +321,7 @@ class Writer:
         self.many(small)
 
     def directory(self) -> tuple[list[bytes], list[int]]:
-        """The arrays' entries, and where each ends; what was gathered of them is let go."""
+        """Return the directory entries of the arrays, and where each ends; the collected data are released."""
         entries, ends, at = [], [0], 0
         for entry in self.entries:
             if type(entry) is not list:
@@ -347,7 +348,7 @@ class Writer:
         self.member(name.encode(), method, crc32(data), packed, len(data))
 
     def many(self, small: list[tuple[bytes, Any]]) -> None:
-        """Write small arrays together: headers are made in columns."""
+        """Write small arrays at once; their headers are made as columns."""
         if not small:
             return
         header, once = self.header, None if self.digest is None else self.digest.once
@@ -368,7 +369,7 @@ class Writer:
         self.flush()
         _write_all(self.file, made)
 
-    def array(self, name: bytes, array: Any, dtype: np.dtype[Any] | None) -> None:
+    def array(self, name: bytes, array: Any, dtype: DType | None) -> None:
         if type(array) is Stack:
             header = header_bytes(array.dtype, array.shape)
             (self.large if self.pack is None else self.packed)(name, header, array)
@@ -388,7 +389,7 @@ class Writer:
         else:
             self.large(name, header, array)
 
-    def header(self, array: np.ndarray[Any, Any]) -> bytes:
+    def header(self, array: Array) -> bytes:
         is_fortran = array.ndim > 1 and array.flags.fnc
         key = (id(array.dtype), array.shape, is_fortran)
         known = self.headers.get(key)
@@ -417,7 +418,7 @@ class Writer:
         self.member(name, method, summed.crc, packed, size)
 
     def large(self, name: bytes, header: bytes, array: Any) -> None:
-        """Write an array chunk by chunk; its CRC goes into the header before or after."""
+        """Write an array chunk by chunk; its CRC is written to the header before or afterwards."""
         size = len(header) + array.nbytes
         begin = self.offset
         summed = _Sum(self.digest)
@@ -478,7 +479,7 @@ def _start(file: Any) -> int | None:
 
 
 def _write_all(file: Any, data: Any) -> None:
-    """Write all bytes; a raw file may take fewer than it is given."""
+    """Write all bytes; a raw file may accept fewer at once."""
     written = file.write(data)
     if written is None or written == len(data):
         return
@@ -488,18 +489,18 @@ def _write_all(file: Any, data: Any) -> None:
 
 
 class _Sum:
-    """CRC and digest of a sequence of chunks."""
+    """The CRC and the digest of a sequence of chunks."""
 
     def __init__(self, digest: Digest | None) -> None:
         self.crc = 0
         self._state = None if digest is None else digest.start()
 
-    def over(self, header: bytes, array: Any) -> Iterator[Any]:
+    def over(self, header: bytes, array: Any) -> Iterator[object]:
         yield self.add(header)
         for chunk in _chunks(array):
             yield self.add(chunk)
 
-    def add(self, chunk: Any) -> Any:
+    def add(self, chunk: object) -> Any:
         self.crc = crc32(chunk, self.crc)
         if self._state is not None:
             self._state.update(chunk)
@@ -509,8 +510,8 @@ class _Sum:
         return [] if self._state is None else [self._state.digest()]
 
 
-def _as_void(array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-    """The same items as void, without a copy where they lie as an array's do."""
+def _as_void(array: Array, dtype: DType) -> Array:
+    """Return the same items as void, without a copy if they are contiguous."""
     if not array.nbytes:
         return np.empty(array.shape, dtype)
     if array.flags.c_contiguous:
@@ -520,8 +521,8 @@ def _as_void(array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> np.ndarray[An
     return _as_void(np.ascontiguousarray(array), dtype)
 
 
-def _flat(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
-    """The bytes of an array that has no gaps, without a copy."""
+def _flat(array: Array) -> Array | None:
+    """Return the bytes of a contiguous array, without a copy."""
     if array.flags.c_contiguous:
         return array.reshape(-1).view(np.uint8)
     if array.flags.f_contiguous:
@@ -529,7 +530,7 @@ def _flat(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
     return None
 
 
-def _bytes_of(array: np.ndarray[Any, Any]) -> bytes:
+def _bytes_of(array: Array) -> bytes:
     is_fortran = array.flags.f_contiguous and not array.flags.c_contiguous
     return array.tobytes("F" if is_fortran else "C")
 
@@ -554,7 +555,7 @@ def _chunks(array: Any) -> Iterator[Any]:
 
 
 def _index(names: list[bytes], ends: list[int], indirect: list[int]) -> bytes:
-    """``.persist/index.npy``: where each entry is, and the sorted CRCs of the names."""
+    """Return ``.persist/index.npy``: the offset of each entry, and the sorted CRCs of the names."""
     table = np.zeros((2, len(names)), "<u8")
     if names:
         table[0] = ends[:-1]
@@ -566,7 +567,7 @@ def _index(names: list[bytes], ends: list[int], indirect: list[int]) -> bytes:
 
 
 def _paths(paths: list[str]) -> bytes:
-    """``.persist/paths.npy``: of the arrays in blocks, as members would be named."""
+    """Return ``.persist/paths.npy``: the paths of the arrays in blocks, in the form of member names."""
     names = [member_name(path).removesuffix(".npy").encode() for path in paths]
     table = np.frombuffer(b"\0" + b"\0".join(names) + b"\0", np.uint8)
     return header_bytes(table.dtype, table.shape) + table.tobytes()

@@ -24,7 +24,7 @@ _FILES = (b"0", b"\0", b"7", b"S")
 _LINKS = {b"1": "hard", b"2": "symbolic"}
 _BESIDE = (b"L", b"K", b"x", b"X")  # what describes the member behind it
 _NO_FILES = (b"3", b"4", b"5", b"6", b"D", b"V", b"g")  # devices, folders, labels
-_LONGEST = 1 << 20  # bytes of a name, or of what pax tells beside it
+_LONGEST = 1 << 20  # bytes of a name, or of what pax states about it
 _EXTENTS = 1 << 16  # of a sparse file
 _SCANNED = 1 << 16  # blocks behind a broken header in which the next one is looked for
 _BEHIND = 64  # blocks behind the end in which another archive is looked for
@@ -325,7 +325,7 @@ def _decoded(name: bytes) -> str:
 
 
 def _size(header: bytes) -> int | None:
-    """The size that a header tells; None if it is no header, by its sum."""
+    """The size that a header states; None if it is no header, by its sum."""
     total = sum(header[:148]) + 8 * 0x20 + sum(header[156:])
     stored_sum = _octal(header[148:156])
     if stored_sum != total:  # early ones summed signed bytes

@@ -17,7 +17,7 @@ import functools
 import struct
 import zlib
 from collections.abc import Callable
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 from persist._wire.base.source import Source
 from persist._wire.compression import streams
@@ -55,11 +55,11 @@ class Member(NamedTuple):
     """One entry of the directory.
 
     Attributes:
-        name: as the archive tells it, with ``/`` between steps.
+        name: as the archive states it, with ``/`` between steps.
         size: bytes of what is inside.
         compressed: bytes that it takes in the archive.
         method: 0 stored, 8 deflated, 12 bzip2, 14 LZMA, 93 Zstandard.
-        crc: CRC-32 of what is inside, as the archive tells it.
+        crc: CRC-32 of what is inside, as the archive states it.
         offset: where its local header is in the source.
         flags: general purpose bits.
         raw: the name's bytes.
@@ -168,7 +168,7 @@ class ZipDirectory:
     def salvage(cls, source: Source) -> ZipDirectory:
         """Return the members that are whole in an archive whose directory is missing or broken.
 
-        Local headers are followed from the first on, as far as they tell sizes.
+        Local headers are followed from the first on, as far as they state sizes.
         """
         members: list[Member] = []
         limits: dict[int, int] = {}
@@ -256,7 +256,7 @@ class ZipDirectory:
             raw = source.read(member.offset + _LOCAL.size, names)
             self._damaged(member, f"its local header names it {raw!r}.")
         if method != member.method:
-            self._damaged(member, f"its local header tells method {method}.")
+            self._damaged(member, f"its local header states method {method}.")
         if _FULL32 in (packed, size) and extras:
             extra = source.read(member.offset + _LOCAL.size + names, extras)
             size, packed = _wide(extra, [size, packed])
@@ -269,7 +269,7 @@ class ZipDirectory:
                 # With a descriptor behind the data, the local header may leave all of them 0.
                 if local != central and not (flags & _HAS_DESCRIPTOR and local in (0, _FULL32)):
                     self._damaged(
-                        member, f"its local header tells {what} {local:,}, not {central:,}."
+                        member, f"its local header states {what} {local:,}, not {central:,}."
                     )
         if member.method == STORED and member.size != member.compressed:
             self._damaged(member, f"it is stored, but takes {member.compressed:,} bytes.")
@@ -292,7 +292,7 @@ class ZipDirectory:
     def _check(self, member: Member, crc: int) -> None:
         if crc != member.crc:
             self._damaged(
-                member, f"its bytes have CRC {crc:08x}, the archive tells {member.crc:08x}."
+                member, f"its bytes have CRC {crc:08x}, the archive states {member.crc:08x}."
             )
 
     def _damaged(self, member: Member, what: str) -> NoReturn:
@@ -300,7 +300,7 @@ class ZipDirectory:
             what,
             file=self.source.name,
             where=f"member {member.name!r} at offset {member.offset}",
-            remedy=f"The directory tells {member.size:,} bytes. Copy the file again from where "
+            remedy=f"The directory states {member.size:,} bytes. Copy the file again from where "
             "it came from.",
         )
 
@@ -378,7 +378,7 @@ def _totals(source: Source, where: int) -> tuple[int, int, int, int]:
     return count, size, offset, position
 
 
-def _find_end64(source: Source, where: int) -> tuple[int, tuple[Any, ...]] | None:
+def _find_end64(source: Source, where: int) -> tuple[int, tuple[object, ...]] | None:
     """Return where the ZIP64 end record is and its fields, or None without one."""
     at = where - _LOCATOR.size
     if at < 0:
@@ -481,7 +481,7 @@ def _unicode_name(extra: bytes, raw: bytes) -> str | None:
 
 
 def _from_local(source: Source, at: int) -> tuple[Member | None, int]:
-    """The member whose local header is at ``at``, and its end; None if it tells no size."""
+    """The member whose local header is at ``at``, and its end; None if it states no size."""
     magic, _, flags, method, _, _, crc, packed, size, names, extras = _LOCAL.unpack(
         source.view(at, _LOCAL.size)
     )
@@ -507,9 +507,9 @@ def _from_local(source: Source, at: int) -> tuple[Member | None, int]:
 
 
 def _described(source: Source, start: int) -> tuple[int, int, int, int] | None:
-    """What the descriptor behind a stored member tells: CRC, both sizes, its own length.
+    """What the descriptor behind a stored member states: CRC, both sizes, its own length.
 
-    It is searched for, and believed where it tells the very size at which it was found, and the
+    It is searched for, and believed where it states the very size at which it was found, and the
     CRC of what is before it.
     """
     at = start

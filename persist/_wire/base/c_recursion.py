@@ -23,7 +23,7 @@ BARE = frozenset((deque, defaultdict, slice, np.ndarray))
 MOST = 100
 
 
-def holds_bare(holder: Any) -> bool:
+def holds_bare(holder: object) -> bool:
     """Whether one of `BARE` holds others of them."""
     if type(holder) is np.ndarray and not holder.dtype.hasobject:
         return False
@@ -48,7 +48,7 @@ def is_too_deep(holders: Iterable[Any]) -> bool:
     return True
 
 
-def _depth_of(holders: dict[int, Any]) -> int:
+def _depth_of(holders: dict[int, object]) -> int:
     """Return how deeply they are nested in each other directly; cycles count once."""
     depths: dict[int, int] = {}
     entered: set[int] = set()
@@ -69,7 +69,7 @@ def _depth_of(holders: dict[int, Any]) -> int:
     return max(depths.values(), default=0)
 
 
-def _items_of(holder: Any) -> Iterable[Any]:
+def _items_of(holder: Any) -> Iterable[object]:
     items: Iterable[Any] = holder
     if isinstance(holder, defaultdict):
         return holder.values()

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from persist._runtime.lazy_regex import regex
+from persist.typing import DType
 
 __all__ = ["MOST_FIELDS", "checked", "from_text", "structured", "subarray"]
 
@@ -35,7 +36,7 @@ _MOMENT = regex(
 
 
 @functools.lru_cache(256)
-def from_text(text: str) -> np.dtype[Any]:
+def from_text(text: str) -> DType:
     """Return the dtype that a text means: ``<f8``, ``|S12``, ``float32``, ``<M8[25ns]``.
 
     Python 2 gave objects the size of a pointer (``O4``, ``O8``) and bytes the letter ``a``.
@@ -67,7 +68,7 @@ def from_text(text: str) -> np.dtype[Any]:
         raise ValueError(f"dtype {text!r}") from error
 
 
-def subarray(base: np.dtype[Any], shape: tuple[int, ...]) -> np.dtype[Any]:
+def subarray(base: DType, shape: tuple[int, ...]) -> DType:
     """Return the dtype whose elements are arrays of a shape.
 
     Raises:
@@ -80,14 +81,14 @@ def subarray(base: np.dtype[Any], shape: tuple[int, ...]) -> np.dtype[Any]:
 
 def structured(
     names: Sequence[str],
-    formats: Sequence[np.dtype[Any]],
+    formats: Sequence[DType],
     offsets: Sequence[int],
     itemsize: int,
-    titles: Sequence[Any] | None = None,
+    titles: Sequence[object] | None = None,
     *,
     align: bool = False,
     record: bool = False,
-) -> np.dtype[Any]:
+) -> DType:
     """Return the dtype of a structure.
 
     Args:
@@ -120,7 +121,7 @@ def structured(
     return np.dtype((np.record, dtype)) if record else dtype
 
 
-def checked(dtype: np.dtype[Any]) -> np.dtype[Any]:
+def checked(dtype: DType) -> DType:
     """Return a dtype whose fields and nesting are within the limits, counting shared parts anew.
 
     Raises:
@@ -130,7 +131,7 @@ def checked(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return dtype
 
 
-def count_parts(dtype: np.dtype[Any]) -> int:
+def count_parts(dtype: DType) -> int:
     """Return how many dtypes one is made of, itself included; as `checked` otherwise."""
     if dtype.names is None and dtype.subdtype is None:
         return 1

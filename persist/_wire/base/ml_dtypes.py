@@ -16,6 +16,7 @@ import numpy as np
 
 from persist.errors import MissingExtraError
 from persist.tree import LazyArray
+from persist.typing import Array, DType
 
 __all__ = [
     "EncodedArray",
@@ -59,7 +60,7 @@ class _Encoded(np.void):  # type: ignore[misc]
 
 
 @functools.cache
-def extended(name: str) -> np.dtype[Any]:
+def extended(name: str) -> DType:
     """Return the dtype of that name in ``ml_dtypes``; without it, an opaque one of its width.
 
     An opaque dtype is a void that remembers the name (`dtype_name`). Arrays of it
@@ -71,42 +72,42 @@ def extended(name: str) -> np.dtype[Any]:
     return find_extended(name)
 
 
-def find_extended(name: str) -> np.dtype[Any]:
+def find_extended(name: str) -> DType:
     """`extended`, looked up anew."""
     width = _WIDTHS[name]
     try:
-        found: np.dtype[Any] = np.dtype(getattr(importlib.import_module("ml_dtypes"), name))
+        found: DType = np.dtype(getattr(importlib.import_module("ml_dtypes"), name))
         return found
     except (ImportError, AttributeError):  # not installed, or older than the type
         return _opaque(name, width)
 
 
 @functools.cache
-def _opaque(name: str, width: int) -> np.dtype[Any]:
+def _opaque(name: str, width: int) -> DType:
     return np.dtype((type(name, (_Encoded,), {"kind": name}), f"V{width}"))
 
 
-def missing_name(dtype: np.dtype[Any]) -> str:
+def missing_name(dtype: DType) -> str:
     """Return the name of the type that an opaque dtype represents; "" of any other dtype."""
     return dtype.type.kind if issubclass(dtype.type, _Encoded) else ""
 
 
-def dtype_name(dtype: np.dtype[Any]) -> str:
+def dtype_name(dtype: DType) -> str:
     """Return the name of a dtype, also of one that ``ml_dtypes`` would have."""
     return missing_name(dtype) or str(dtype.name)
 
 
-def dtype_text(dtype: np.dtype[Any]) -> str:
+def dtype_text(dtype: DType) -> str:
     """Return a dtype as messages write it, with its byte order where that is not this machine's."""
     return missing_name(dtype) or str(dtype)
 
 
-def decoded_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+def decoded_dtype(dtype: DType) -> DType:
     """Return the dtype in which values are read: float32 for a bfloat16 without its library."""
     return np.dtype(np.float32) if missing_name(dtype) == "bfloat16" else dtype
 
 
-def decoded(array: np.ndarray[Any, Any], where: str = "") -> np.ndarray[Any, Any]:
+def decoded(array: Array, where: str = "") -> Array:
     """Return the values of an array; one of an opaque dtype as what `decoded_dtype` says.
 
     Raises:
@@ -122,8 +123,8 @@ def decoded(array: np.ndarray[Any, Any], where: str = "") -> np.ndarray[Any, Any
             where=where or None,
             remedy="Install it with: pip install 'persist-state[torch]'",
         )
-    halves: np.ndarray[Any, Any] = np.ascontiguousarray(array).view("<u2")
-    values: np.ndarray[Any, Any] = np.left_shift(halves, 16, dtype=np.uint32).view(np.float32)
+    halves: Array = np.ascontiguousarray(array).view("<u2")
+    values: Array = np.left_shift(halves, 16, dtype=np.uint32).view(np.float32)
     return values.reshape(array.shape)
 
 
@@ -149,7 +150,7 @@ class EncodedArray(LazyArray):
         self._rows = None
         self._whole = None
 
-    def read(self) -> np.ndarray[Any, Any]:
+    def read(self) -> Array:
         """Return the values; the same object at every call.
 
         Raises:
@@ -159,12 +160,12 @@ class EncodedArray(LazyArray):
             self._whole = decoded(self.encoded(), self.where)
         return self._whole
 
-    def encoded(self) -> np.ndarray[Any, Any]:
+    def encoded(self) -> Array:
         """Return the elements as they are stored, in an opaque dtype."""
-        stored: np.ndarray[Any, Any] = np.asarray(self._stored)
+        stored: Array = np.asarray(self._stored)
         return stored
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: Any) -> object:
         if self._whole is None and isinstance(index, slice) and self.shape:
             return decoded(np.asarray(self._stored[index]), self.where)
         return self.read()[index]
@@ -180,18 +181,18 @@ def decodable(array: Any, where: str = "") -> Any:
     return array
 
 
-def encoded(array: Any) -> np.ndarray[Any, Any]:
+def encoded(array: Any) -> Array:
     """Return the elements of an array or lazy array as they are stored."""
     get = getattr(array, "encoded", None)
-    found: np.ndarray[Any, Any] = np.asarray(array) if get is None else get()
+    found: Array = np.asarray(array) if get is None else get()
     return found
 
 
-def stored_dtype(array: Any) -> np.dtype[Any]:
+def stored_dtype(array: Any) -> DType:
     """Return the dtype in which the elements of an array or lazy array are stored."""
     get = getattr(array, "stored_dtype", None)
     if get is not None:
-        declared: np.dtype[Any] = get()
+        declared: DType = get()
         return declared
-    stored: np.dtype[Any] = array._stored.dtype if isinstance(array, EncodedArray) else array.dtype
+    stored: DType = array._stored.dtype if isinstance(array, EncodedArray) else array.dtype
     return stored

@@ -26,6 +26,7 @@ import numpy as np
 
 from persist.errors import DamagedFileError, LimitError, MissingExtraError, PersistError
 from persist.tree import LazyArray
+from persist.typing import Array, DType
 
 __all__ = [
     "Cursor",
@@ -100,12 +101,12 @@ _UNTRACKED: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) e
 class _Budget:
     """The remaining bytes and maps for reading one file, shared by all its parts."""
 
-    __slots__ = ("_known", "copied", "left", "maps", "size", "whole")
+    __slots__ = ("_known", "copied", "left", "maps", "presented", "size", "whole")
 
     def __init__(self, whole: int, size: int = 0) -> None:
         self.whole = self.left = whole
         self.size = size
-        self.copied = 0
+        self.copied = self.presented = 0
         self.maps = _MAPS
         self._known: set[str] = set()
 
@@ -144,11 +145,22 @@ class _Budget:
                 remedy='If the file is honest, raise limits={"total": ...}.',
             )
 
+    def present(self, count: int, source: Source) -> None:
+        self.presented += count
+        made = self.size + self.whole - self.left
+        most = source.limits.total or max(256 * MIB, 20 * made)
+        if self.presented > most:
+            raise LimitError(
+                f"to present what it holds would take more than {most:,} bytes.",
+                file=source.name,
+                remedy='If the file is honest, raise limits={"total": ...}.',
+            )
+
 
 class Source:
     """Bytes with a cursor, limits, a name and neighbours.
 
-    Build one with `open_source`, or from another with `window`, `nested`,
+    Build one with ``open_source``, or from another with `window`, `nested`,
     `sibling` and `child`.
 
     Attributes:
@@ -249,7 +261,7 @@ class Source:
         return self.read(self.size - length, length)
 
     def cursor(self, offset: int = 0) -> Cursor:
-        """Return a `Cursor` that begins at ``offset``."""
+        """Return a ``Cursor`` that begins at ``offset``."""
         return Cursor(self, offset)
 
     def spend(self, count: int) -> None:
@@ -263,10 +275,10 @@ class Source:
     def array(
         self,
         offset: int,
-        dtype: np.dtype[Any],
+        dtype: DType,
         shape: tuple[int, ...],
         order: str = "C",
-    ) -> np.ndarray[Any, Any] | LazyArray:
+    ) -> Array | LazyArray:
         """Return the array at ``offset``, without reading it.
 
         A view of the map (read-only, or private and writable when
@@ -290,14 +302,14 @@ class Source:
         if offset < 0 or offset + length > self.size:
             self.view(offset, length)  # raises with the place
 
-        def fetch() -> np.ndarray[Any, Any]:
+        def fetch() -> Array:
             return _shape(self.view(offset, length), dtype, shape, order, self, offset)
 
         rows = None
         if order == "C" and len(shape) > 0 and shape[0]:
             step = length // shape[0]
 
-            def rows(start: int, stop: int) -> np.ndarray[Any, Any]:
+            def rows(start: int, stop: int) -> Array:
                 part = self.view(offset + start * step, (stop - start) * step)
                 return _shape(part, dtype, (stop - start, *shape[1:]), "C", self, offset)
 
@@ -305,7 +317,7 @@ class Source:
 
     @property
     def most_opcodes(self) -> int:
-        """How many opcodes a pickle in it may hold: by its bytes, or the fewer that are on disk.
+        """How many opcodes a pickle in it may hold, by its bytes or the fewer that are on disk.
 
         What a compressor inflated costs its writer nothing.
         """
@@ -323,6 +335,18 @@ class Source:
             LimitError: the file would make more.
         """
         self._budget.copy(count, self)
+
+    def spend_views(self, count: int) -> None:
+        """Charge ``count`` bytes that are made to present a record as plain values.
+
+        A record of a hundred bytes can state a range of any length. What all records of the file
+        make together is limited to 20 times the bytes of the file and of what was decompressed
+        from it, at least 256 MiB, or to ``limits.total``.
+
+        Raises:
+            LimitError: the file would make more.
+        """
+        self._budget.present(count, self)
 
     # Parts and neighbours.
 
@@ -424,12 +448,12 @@ class Source:
 
 def _shape(
     data: memoryview,
-    dtype: np.dtype[Any],
+    dtype: DType,
     shape: tuple[int, ...],
     order: Any,
     source: Source,
     offset: int,
-) -> np.ndarray[Any, Any]:
+) -> Array:
     try:
         if dtype.itemsize == 0:  # arrays of any shape take no memory
             return np.ndarray(shape, dtype, b"")
@@ -452,7 +476,7 @@ def _shape(
     return array
 
 
-def is_text_valid(array: np.ndarray[Any, Any]) -> bool:
+def is_text_valid(array: Array) -> bool:
     """Return whether all text in an array has valid code points; true for other dtypes.
 
     NumPy takes any four bytes for a character and makes broken strings of them, over which
@@ -545,9 +569,7 @@ class Cursor:
         """Return the next little-endian signed 64-bit number."""
         return int(self.number("<q"))
 
-    def array(
-        self, dtype: np.dtype[Any], shape: tuple[int, ...], order: str = "C"
-    ) -> np.ndarray[Any, Any] | LazyArray:
+    def array(self, dtype: DType, shape: tuple[int, ...], order: str = "C") -> Array | LazyArray:
         """Return the next array, as `Source.array` does, and advance."""
         array = self.source.array(self.offset, dtype, shape, order)
         self.offset += math.prod(shape) * dtype.itemsize
@@ -707,7 +729,7 @@ def open_source(
     map: bool = True,
     limits: Mapping[str, int] | Limits | None = None,
     writable: bool = False,
-    storage_options: Mapping[str, Any] | None = None,
+    storage_options: Mapping[str, object] | None = None,
 ) -> Source:
     """Return the `Source` of a path, URL, buffer or file that a user gave.
 
@@ -749,7 +771,7 @@ def open_source(
     )
 
 
-def create(url: str, storage_options: Mapping[str, Any] | None = None) -> Any:
+def create(url: str, storage_options: Mapping[str, object] | None = None) -> Any:
     """Open an fsspec URL for writing.
 
     Raises:
@@ -770,7 +792,7 @@ def exists(url: str, storage_options: Mapping[str, Any] | None = None) -> bool:
     return bool(files.exists(path))
 
 
-def filesystem(url: str, storage_options: Mapping[str, Any] | None = None) -> tuple[Any, str]:
+def filesystem(url: str, storage_options: Mapping[str, object] | None = None) -> tuple[Any, str]:
     """Return the file system of an fsspec URL, and the path in it.
 
     Raises:
@@ -779,7 +801,7 @@ def filesystem(url: str, storage_options: Mapping[str, Any] | None = None) -> tu
     return _url(url, storage_options)
 
 
-def _url(text: str, options: Mapping[str, Any] | None) -> tuple[Any, str]:
+def _url(text: str, options: Mapping[str, object] | None) -> tuple[Any, str]:
     try:
         import fsspec  # type: ignore[import-untyped]
     except ImportError as error:
@@ -851,7 +873,7 @@ def _mode_of(path: Path) -> int | None:
         return None
 
 
-def _whole(file: IO[bytes], size: int, writable: bool) -> Any:
+def _whole(file: IO[bytes], size: int, writable: bool) -> object:
     """Read all bytes of a file directly into their final buffer."""
     if not size:  # such as a pipe, whose size is unknown
         data: Any = file.read()

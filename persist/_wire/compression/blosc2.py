@@ -52,7 +52,7 @@ def undo(data: bytes, most: int, unpackers: dict[str, Unpack]) -> bytes:
     count = -(-size // step)
     index = _chunk(data, head + packed, 8 * count, unpackers)
     if len(index) != 8 * count:
-        raise ValueError(f"{len(index):,} bytes tell where {count:,} chunks stand")
+        raise ValueError(f"{len(index):,} bytes state where {count:,} chunks stand")
     made = []
     for number, offset in enumerate(struct.unpack(f"<{count}q", index)):
         whole = min(step, size - number * step)

@@ -7,7 +7,7 @@ multiplied by 8 or 64 (in characteristic 2), so that whole words are folded onto
 later ones by exclusive or, and the sum of what is left is that of the data.
 
 Sources: RFC 3720, appendix B.4 (the polynomial and its examples); the mask of
-LevelDB's ``util/crc32c.h``: a sum that is stored beside the bytes it covers is
+LevelDB's ``util/crc32c.h``: a sum that is stored next to the bytes it covers is
 rotated and shifted, so that a sum over sums stays a sum.
 """
 
@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
+
+from persist.typing import Array
 
 __all__ = ["crc32c", "mask", "unmask"]
 
@@ -74,7 +75,7 @@ def portable(data: Buffer, value: int = 0) -> int:
     return _serial(rest, start ^ _FULL)
 
 
-def _folded(words: np.ndarray[Any, Any], start: int) -> np.ndarray[Any, Any]:
+def _folded(words: Array, start: int) -> Array:
     """The last words, with all those before them folded into them."""
     carry = np.zeros(_DEGREE, words.dtype)
     carry.view(np.uint8)[:4] = np.frombuffer(start.to_bytes(4, "little"), np.uint8)

@@ -81,7 +81,7 @@ class _Deflate:
     def unused_data(self) -> bytes:
         return bytes(self._inner.unused_data)
 
-    def decompress(self, data: Any, most: int) -> bytes:
+    def decompress(self, data: object, most: int) -> bytes:
         part = self._inner.decompress(data if not self._tail else self._tail, most)
         self._tail = self._inner.unconsumed_tail
         return bytes(part)
@@ -213,7 +213,7 @@ def lzma_zip() -> Stream:
     return _LzmaZip()
 
 
-def _lzma_filter(properties: bytes) -> dict[str, Any]:
+def _lzma_filter(properties: bytes) -> dict[str, object]:
     """The filter that five bytes of LZMA properties mean (``lzma`` has no public way to decode)."""
     if len(properties) != 5 or properties[0] >= 225:
         raise ValueError(f"LZMA properties {properties.hex()}")

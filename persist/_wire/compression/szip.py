@@ -8,14 +8,14 @@ whole number of blocks are padded to it.
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 import numpy as np
 
+from persist.typing import Array
+
 __all__ = ["undo"]
 
-Samples = np.ndarray[Any, Any]
+Samples = Array
 
 _MSB, _NEAREST = 16, 32  # options: order of bytes, differences to the sample before
 _MOST = 32 << 20  # bytes of one chunk as stored; its bits are laid out singly
@@ -27,7 +27,7 @@ def undo(data: bytes | memoryview, values: tuple[int, ...], most: int) -> bytes:
     """Return what a chunk was before SZIP.
 
     Args:
-        data: four bytes that tell how much comes out, then the coded samples.
+        data: four bytes that state how much comes out, then the coded samples.
         values: options, samples of a block, bits of a sample, samples of a line.
         most: bytes that may come out.
 

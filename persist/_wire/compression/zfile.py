@@ -27,7 +27,7 @@ def is_packed(source: Source) -> bool:
 
 
 def _packed_at(source: Source) -> tuple[int, int] | None:
-    """(where the zlib stream begins, the length that the header tells), or None."""
+    """(where the zlib stream begins, the length that the header states), or None."""
     head = source.head(max(_HEADS) + 2)
     if head[:2] != _MAGIC:
         return None
@@ -78,7 +78,7 @@ def _unpack(unpacking: Unpacking, parts: list[bytes], length: int, chunk: int) -
     if unpacking.made != length:
         some = "more" if unpacking.made > length else f"{unpacking.made:,}"
         raise DamagedFileError(
-            f"its header tells {length:,} bytes, and {some} are inside.",
+            f"its header states {length:,} bytes, and {some} are inside.",
             file=source.name,
             where="its data",
             remedy="The file is damaged: copy it again from where it came from, or open it with "

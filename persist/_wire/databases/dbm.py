@@ -273,7 +273,7 @@ _OVERFLOWS, _PARTIAL, _FULL, _FULL_DATA, _REAL = 0, 1, 2, 3, 4  # in place of an
 
 
 class _Old:
-    """The pages of a hash of 4.4BSD: its header is big-endian, its pages as the header tells."""
+    """The pages of a hash of 4.4BSD: its header is big-endian, its pages as the header states."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -390,7 +390,7 @@ _LONGEST = 1 << 20  # characters of a line
 
 
 def dumb(directory: Source, data: Source) -> Pairs:
-    """Yield the pairs of a ``.dir``, a line of text for each, and of the ``.dat`` beside it."""
+    """Yield the pairs of a ``.dir``, a line of text for each, and of the ``.dat`` next to it."""
     directory.spend(4 * directory.size)
     entries: dict[bytes, tuple[int, int]] = {}
     text = directory.read(0, directory.size).decode("latin-1")

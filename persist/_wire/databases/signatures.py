@@ -15,7 +15,7 @@ __all__ = ["BERKELEY", "BTREE", "GDBM", "HASH", "is_sqlite", "keyed_kind"]
 _SQLITE = b"SQLite format 3\0"
 _LEAST = 512  # bytes of a file of any kind
 
-GDBM = {  # magic number -> bytes of an offset, None where the release did not tell; its header's
+GDBM = {  # magic number -> bytes of an offset, None where the release did not state; its header's
     0x13579ACE: None,
     0x13579ACD: 4,
     0x13579ACF: 8,

@@ -5,7 +5,7 @@ copy), an authorizer allows reads alone, the schema is not trusted (no function 
 virtual table runs from a default or a generated column), cells are checked while they are read, and
 steps, lengths and memory have limits.
 
-A database with a write-ahead log beside it (``-wal``) is copied with the log into a folder of its
+A database with a write-ahead log next to it (``-wal``) is copied with the log into a folder of its
 own, where SQLite recovers it. A rollback journal (``-journal``) is never replayed: it can name
 other files, which SQLite would delete; it is reported.
 """
@@ -27,7 +27,7 @@ from persist.errors import DamagedFileError, FormatError, LimitError
 
 __all__ = ["Sqlite", "Table", "columns_of", "journal_of"]
 
-_CELL = 64  # bytes that a value counts for, beside its own
+_CELL = 64  # bytes that a value counts for in addition to its own
 _STEPS = 10_000_000  # steps of SQLite's machine that any file may take, and so many a byte:
 _STEPS_A_BYTE = 64
 _EVERY = 10_000  # steps between two looks at the limit
@@ -127,9 +127,9 @@ class Sqlite:
             except (OverflowError, UnicodeDecodeError) as error:
                 raise self._damaged(f"a name or a number in it cannot be read ({error})") from error
 
-    def _connected(self, sqlite3: Any, stack: contextlib.ExitStack) -> Any:
+    def _connected(self, sqlite3: Any, stack: contextlib.ExitStack) -> object:
         """Open the file itself where nothing can change it, else a private copy."""
-        log = _beside(self.source, "-wal")
+        log = _companion(self.source, "-wal")
         path = None if log is not None else _path_of(self.source)
         if path is not None:
             address = f"{path.as_uri()}?mode=ro&immutable=1"
@@ -145,7 +145,7 @@ class Sqlite:
             stack.callback(connection.close)
             connection.deserialize(data)
             return connection
-        # SQLite may leave files beside the copy, and on Windows they go only after it is closed.
+        # SQLite may leave files next to the copy, and on Windows they go only after it is closed.
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="persist-"))
         copy = Path(folder) / "copy.sqlite"
         _copy(self.source, copy)
@@ -174,7 +174,7 @@ class Sqlite:
             connection.setlimit(getattr(sqlite3, f"SQLITE_LIMIT_{name}"), most)
         allowed = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION}
 
-        def authorize(action: int, first: Any, *_: Any) -> int:
+        def authorize(action: int, first: Any, *_: object) -> int:
             is_fine = action in allowed or (action == sqlite3.SQLITE_PRAGMA and first in _PRAGMAS)
             return int(sqlite3.SQLITE_OK if is_fine else sqlite3.SQLITE_DENY)
 
@@ -226,7 +226,7 @@ class Sqlite:
         found = connection.execute(sql).fetchmany(_MOST_TABLES)
         return found
 
-    def _select(self, connection: Any, table: Table) -> Iterator[list[Any]]:
+    def _select(self, connection: Any, table: Table) -> Iterator[list[object]]:
         # An index that covers all columns would give the rows in an order of its own.
         sql = f"SELECT * FROM {_quoted(table.name)} NOT INDEXED"
         try:
@@ -276,7 +276,7 @@ class Sqlite:
 
 def columns_of(
     database: Sqlite, table: Table, broken: list[FormatError] | None = None
-) -> dict[str, list[Any]]:
+) -> dict[str, list[object]]:
     """Return the values of a table, by column.
 
     Args:
@@ -300,8 +300,8 @@ def columns_of(
 
 
 def journal_of(source: Source) -> list[str]:
-    """Report a rollback journal beside a database, which may hold what is to be undone."""
-    if _beside(source, "-journal") is None:
+    """Report a rollback journal next to a database, which may hold what is to be undone."""
+    if _companion(source, "-journal") is None:
         return []
     return [
         f"{source.basename}-journal is next to it and is not applied: what was written last may "
@@ -309,7 +309,7 @@ def journal_of(source: Source) -> list[str]:
     ]
 
 
-def _beside(source: Source, suffix: str) -> Source | None:
+def _companion(source: Source, suffix: str) -> Source | None:
     """The journal of a database, where there is one with anything in it."""
     name = f"{source.basename}{suffix}"
     if not source.basename or name not in source.children():

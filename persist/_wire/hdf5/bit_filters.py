@@ -1,7 +1,7 @@
 """HDF5's filters that pack numbers into fewer bits: N-bit and scale-offset.
 
 After ``H5Znbit.c`` and ``H5Zscaleoffset.c``: both lay the bits of an element
-down from the highest to the lowest, one element after the other, and tell in the
+down from the highest to the lowest, one element after the other, and state in the
 filter's parameters how wide an element is and where its bits belong.
 """
 

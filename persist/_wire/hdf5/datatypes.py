@@ -151,7 +151,7 @@ def _bits(fields: Fields, version: int, bits: int, size: int, depth: int) -> Typ
     return _unsigned(size, bits, "bitfield", details)
 
 
-def _unsigned(size: int, bits: int, kind: str, details: dict[str, Any]) -> Type:
+def _unsigned(size: int, bits: int, kind: str, details: dict[str, object]) -> Type:
     if size in (1, 2, 4, 8):
         return _plain(f"{'><'[not bits & 1]}u{size}", kind, details)
     return _plain(f"V{size}", kind, details)
@@ -268,7 +268,7 @@ def _varying(fields: Fields, version: int, bits: int, size: int, depth: int) -> 
     raw = _packed(["count", "address", "index"], [count, address, count])
     if bits & 0x0F == 1:
         charset = "UTF-8" if bits >> 8 & 0x0F else "ASCII"
-        details: dict[str, Any] = {"class": "string", "charset": charset, "length": "varying"}
+        details: dict[str, object] = {"class": "string", "charset": charset, "length": "varying"}
         return Type(raw, np.dtype(object), (), hdf5_values.texts, details, "string")
     details = {"class": "sequence", "of": base.details or base.dtype.str}
 

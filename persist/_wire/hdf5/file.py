@@ -257,7 +257,7 @@ class Walk:
             below.append((node, where))
         return value
 
-    def passing(self, make: Callable[[], Any], where: str, instead: Any) -> Any:
+    def passing(self, make: Callable[[], Any], where: str, instead: object) -> Any:
         """Call a function; with ``salvage``, report damage in it and continue."""
         try:
             return make()
@@ -326,7 +326,7 @@ class Walk:
             attribute.value, f"attribute {attribute.name!r} of {path or '/'!r}", None
         )
 
-    def described(self) -> dict[str, Any]:
+    def described(self) -> dict[str, object]:
         """Return what is no array: attributes, soft links, how datasets are stored."""
         attributes: dict[str, dict[str, Any]] = {}
         for path, attribute in self.attributes():
@@ -344,8 +344,8 @@ class Walk:
 _SOFT: Any = object()
 
 
-def _stored(dataset: Dataset) -> dict[str, Any]:
-    described: dict[str, Any] = {
+def _stored(dataset: Dataset) -> dict[str, object]:
+    described: dict[str, object] = {
         "shape": list(dataset.shape),
         "dtype": dataset.type.dtype.name,
         "layout": dataset.layout.kind,
@@ -360,7 +360,7 @@ def _stored(dataset: Dataset) -> dict[str, Any]:
     return described
 
 
-def attribute_json(value: Any) -> Any:
+def attribute_json(value: object) -> object:
     """Return an attribute's value as JSON can hold it; bytes as latin-1 text."""
     if isinstance(value, LazyArray):
         value = value.read()
@@ -379,7 +379,7 @@ def attribute_json(value: Any) -> Any:
     return str(value)
 
 
-def merge(tree: dict[str, Any], other: dict[str, Any]) -> None:
+def merge(tree: dict[str, object], other: dict[str, object]) -> None:
     """Put the groups of one file into those of another, at every level: shards of one whole."""
     seen: set[tuple[int, int]] = set()
     todo = [(tree, other)]

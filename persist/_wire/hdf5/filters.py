@@ -148,7 +148,7 @@ def _inflate_with() -> Any:
         return zlib.decompressobj
 
 
-def _deflate(data: Any, values: tuple[int, ...], most: int) -> bytes:
+def _deflate(data: object, values: tuple[int, ...], most: int) -> bytes:
     stream = _inflate_with()()
     made: bytes = stream.decompress(data, most)
     if not stream.eof:

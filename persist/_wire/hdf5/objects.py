@@ -326,7 +326,7 @@ def _attribute(fields: Fields) -> Attribute:
 
 
 def _virtual(
-    frame: Frame, where: str, type: Type, space: Space, layout: Any, *rest: Any
+    frame: Frame, where: str, type: Type, space: Space, layout: Any, *rest: object
 ) -> Dataset:
     """A virtual dataset, with the extents that its parts make."""
     find = functools.partial(_found, frame)

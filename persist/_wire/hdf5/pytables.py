@@ -46,7 +46,9 @@ def attribute(name: str, value: Any, load: Load) -> Any:
         return value
 
 
-def rows(kind: str, stored: Iterable[Any], where: str, load: Load, damage: list[str]) -> list[Any]:
+def rows(
+    kind: str, stored: Iterable[object], where: str, load: Load, damage: list[str]
+) -> list[Any]:
     """Return the rows of a VLArray of pseudo-atoms.
 
     Args:

@@ -26,7 +26,9 @@ Array = np.ndarray[Any, Any]
 Find = Callable[[str], Dataset | None]
 
 _SHOWN = 16  # virtual datasets that show one another
-_PART = 512  # what laying one part costs besides its elements
+# What laying one part costs in addition to its elements; twice as much at each level of virtual
+# datasets that show one another, since two parts at each level are 2**16 at the sixteenth.
+_PART = 512
 _FILE_SHARED, _DATASET_SHARED, _SAME_FILE = 1, 2, 4
 
 
@@ -188,7 +190,7 @@ class VirtualDataset(Dataset):
         try:
             for mapping in self.mappings:
                 for dataset, source, target in self._placed(mapping):
-                    self.frame.spend(_PART)
+                    self.frame.spend(_PART << depth)
                     self._lay(made, dataset, source, target, start, stop)
         finally:
             known["virtual reads"] = depth

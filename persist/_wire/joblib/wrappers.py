@@ -1,4 +1,4 @@
-"""Wrappers that stand in a pickle for an array kept elsewhere: behind the opcode, or in a file beside.
+"""Wrappers that take the place of an array in a pickle, whose data are elsewhere: behind the opcode, or in a separate file.
 
 Three classes, each of which is replaced by its array when BUILD has given it its state:
 
@@ -64,7 +64,7 @@ class Wrappers:
         self.files: list[str] = []
         self.damage: list[str] = []
         self._source = source
-        self._known: dict[str, Any] = {}
+        self._known: dict[str, object] = {}
 
     @property
     def finish(self) -> dict[str, Finisher]:
@@ -73,7 +73,7 @@ class Wrappers:
         table.update(dict.fromkeys(SATELLITE, self.satellite))
         return table
 
-    def satellite(self, machine: Machine, record: Record) -> Any:
+    def satellite(self, machine: Machine, record: Record) -> object:
         """Return the array of a satellite, or INERT where it is not there or is broken."""
         fields = record.fields()
         name = fields.get("filename")
@@ -89,11 +89,11 @@ class Wrappers:
             self._known[name] = self._read(name, lambda found: _npy(machine, found))
         return _as_subclass(self._known[name], subclass)
 
-    def _read(self, name: str, read: Callable[[Source], Any]) -> Any:
+    def _read(self, name: str, read: Callable[[Source], Any]) -> object:
         found = self._find(name)
         if found is None:
-            self._tell(
-                f"{name} is missing, which holds an array of it; put it beside the file, under "
+            self._report(
+                f"{name} is missing, which holds an array of it; put it next to the file, under "
                 "the name that it was saved with"
             )
             return INERT
@@ -102,20 +102,20 @@ class Wrappers:
         except LimitError:
             raise
         except FormatError as error:
-            self._tell(f"the array in {name} cannot be read ({error.what.rstrip('.')})")
+            self._report(f"the array in {name} cannot be read ({error.what.rstrip('.')})")
             return INERT
         if value is INERT:
-            self._tell(f"{name} does not hold the array that the file tells of")
+            self._report(f"{name} does not hold the array that the file names")
         elif found.basename not in self.files:
             self.files.append(found.basename)
         return value
 
-    def _tell(self, what: str) -> None:
+    def _report(self, what: str) -> None:
         if what not in self.damage:
             self.damage.append(what)
 
     def _find(self, name: str) -> Source | None:
-        """The satellite of that name; or of that number beside a file that was renamed with its own."""
+        """The satellite of that name; or of that number next to a file that was renamed with its own."""
         self._source.spend(_NEIGHBOUR)
         name = re.split(r"[/\\]", name)[-1]
         found = self._source.sibling(name)
@@ -128,7 +128,7 @@ class Wrappers:
 # Inline.
 
 
-def inline(machine: Machine, record: Record) -> Any:
+def inline(machine: Machine, record: Record) -> object:
     """Return the array whose bytes stand behind the BUILD of its wrapper, and pass over them.
 
     Raises:
@@ -139,7 +139,7 @@ def inline(machine: Machine, record: Record) -> Any:
     shape: Any = fields.get("shape")
     order = fields.get("order", "C")
     if not isinstance(dtype, np.dtype) or not _is_shape(shape) or order not in ("C", "F"):
-        _refuse(machine, f"it tells dtype {dtype!r:.80}, shape {shape!r:.80}, order {order!r:.20}")
+        _refuse(machine, f"it states dtype {dtype!r:.80}, shape {shape!r:.80}, order {order!r:.20}")
     if dtype.hasobject:
         return _as_subclass(_pickled(machine), fields.get("subclass"))
     if fields.get("numpy_array_alignment_bytes") is not None:
@@ -159,7 +159,7 @@ def inline(machine: Machine, record: Record) -> Any:
     return _as_subclass(array, fields.get("subclass"))
 
 
-def _pickled(machine: Machine) -> Any:
+def _pickled(machine: Machine) -> object:
     """An array of objects: a whole pickle by the plain pickler, without wrappers in it."""
     inner = machine.inner(finish=_PLAIN)
     cursor = Cursor(machine.source, machine.tell())
@@ -189,7 +189,7 @@ def _product(shape: Any) -> int:
     return count
 
 
-def _as_subclass(value: Any, subclass: Any) -> Any:
+def _as_subclass(value: Any, subclass: object) -> object:
     """A matrix as one; every other class that is wrapped (ndarray, memmap) is an array."""
     is_matrix = isinstance(subclass, Global) and subclass.name == "matrix"
     if not is_matrix or not isinstance(value, np.ndarray | LazyArray) or len(value.shape) != 2:
@@ -223,7 +223,7 @@ def _npy(machine: Machine, found: Source) -> Any:
     return value
 
 
-def _compressed(machine: Machine, found: Source, made_with: Any, state: Any) -> Any:
+def _compressed(machine: Machine, found: Source, made_with: object, state: Any) -> object:
     """What ``ndarray.__reduce__`` said, whose last part, the raw bytes, is in the file."""
     if not isinstance(made_with, tuple) or not made_with or not isinstance(state, tuple):
         return INERT

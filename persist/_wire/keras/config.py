@@ -1,4 +1,4 @@
-"""What a network's configuration tells: its layers, the order of its kernels, code kept as text.
+"""What a network's configuration states: its layers, the order of its kernels, code kept as text.
 
 The configuration is what JSON or YAML gave, or an attribute of an HDF5 file; one
 language in four dialects:
@@ -49,7 +49,7 @@ class Layer:
 
     name: str
     class_name: str
-    config: dict[str, Any]
+    config: dict[str, object]
     path: tuple[str, ...]
 
 
@@ -81,7 +81,7 @@ def described(
     }
 
 
-def layers_of(config: Any) -> list[Layer]:
+def layers_of(config: object) -> list[Layer]:
     """Return all layers in order, those of nested models and wrappers behind what holds them."""
     found: list[Layer] = []
     todo: list[tuple[Any, tuple[str, ...], bool]] = [(config, (), True)]
@@ -114,7 +114,7 @@ def layers_of(config: Any) -> list[Layer]:
 
 def kernel_order(
     layers: list[Layer], backend: str | None, known_by: str, version: str | None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return in which order kernels of convolutions stand, and how that is known.
 
     Theano convolves: it slides a kernel turned by half a circle. TensorFlow
@@ -126,7 +126,7 @@ def kernel_order(
         layers: of the configuration.
         backend: that wrote the file, where that is known.
         known_by: how.
-        version: of the library, where the file tells it.
+        version: of the library, where the file states it.
     """
     found = re.match(r"(\d{1,3})\.", version or "")
     major = int(found[1]) if found else None
@@ -144,7 +144,7 @@ def kernel_order(
     return {"backend": backend, "known_by": known_by, "turned": turned, "layers": axes}
 
 
-def codes_of(config: Any) -> dict[str, bytes]:
+def codes_of(config: object) -> dict[str, bytes]:
     """Return the marshalled code objects in a configuration, as bytes that nobody loads.
 
     A function of a ``Lambda`` is ``[code, defaults, closure]`` with the code in Base64
@@ -164,7 +164,7 @@ def codes_of(config: Any) -> dict[str, bytes]:
     return found
 
 
-def _functions(config: Any) -> Iterator[tuple[str, str, str]]:
+def _functions(config: object) -> Iterator[tuple[str, str, str]]:
     todo: list[tuple[Any, str]] = [(config, "")]
     for _ in range(_MOST):
         if not todo:
@@ -199,7 +199,7 @@ def _code(text: str) -> bytes:
         return text.encode("raw_unicode_escape")
 
 
-def json_form(value: Any, depth: int = 0) -> Any:
+def json_form(value: Any, depth: int = 0) -> object:
     """Return a configuration as JSON holds it: tuples as lists, what JSON lacks as text."""
     if depth > 200:
         return "..."

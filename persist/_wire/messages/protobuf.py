@@ -22,6 +22,7 @@ import numpy as np
 from persist._wire.base.dtype_text import from_text
 from persist._wire.base.source import Source
 from persist.errors import DamagedFileError, PersistError
+from persist.typing import Array
 
 __all__ = ["Message", "Schema", "Schemas", "varints"]
 
@@ -142,7 +143,7 @@ class Message:
         values = self.integers(field)
         return int(values[-1]) if len(values) else 0
 
-    def integers(self, field: str) -> np.ndarray[Any, Any]:
+    def integers(self, field: str) -> Array:
         """Return all numbers of a repeated field, as int64 or uint64."""
         kind = self.schema.fields[field][1]
         wanted = np.dtype(np.uint64) if kind in _UNSIGNED else np.dtype(np.int64)
@@ -160,7 +161,7 @@ class Message:
         whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
         return whole.view(wanted)
 
-    def _packed(self, field: str, raw: memoryview) -> np.ndarray[Any, Any]:
+    def _packed(self, field: str, raw: memoryview) -> Array:
         kind = self.schema.fields[field][1]
         if kind in _FORMS:
             return self._fixed(field, [raw], _FORMS[kind]).astype(np.uint64)
@@ -171,7 +172,7 @@ class Message:
         except ValueError as error:
             raise self.damaged(f"its packed {field} are broken: {error}.", raw) from error
 
-    def floats(self, field: str) -> np.ndarray[Any, Any]:
+    def floats(self, field: str) -> Array:
         """Return all numbers of a repeated float or double field; a view where they are packed."""
         return self._fixed(field, self._raw(field), _FORMS[self.schema.fields[field][1]])
 
@@ -180,7 +181,7 @@ class Message:
         values = self.floats(field)
         return float(values[-1]) if len(values) else 0.0
 
-    def _fixed(self, field: str, raw: list[Any], form: str) -> np.ndarray[Any, Any]:
+    def _fixed(self, field: str, raw: list[Any], form: str) -> Array:
         dtype = from_text(form)
         for part in raw:
             if isinstance(part, int) or len(part) % dtype.itemsize:
@@ -202,7 +203,7 @@ class Message:
         """Return the bytes of each value of a repeated field."""
         return [self._bytes(field, raw) for raw in self._raw(field)]
 
-    def _bytes(self, field: str, raw: Any) -> memoryview:
+    def _bytes(self, field: str, raw: object) -> memoryview:
         if isinstance(raw, memoryview):
             return raw
         raise self.damaged(f"its {field} is {raw!r}, where bytes are wanted.")
@@ -277,7 +278,7 @@ class Message:
         return f"<{self.schema.name} message of fields {sorted(self._values)}>"
 
 
-_NOTHING: list[Any] = []
+_NOTHING: list[object] = []
 
 
 def _where(source: Source, data: memoryview | None) -> str | None:
@@ -308,7 +309,7 @@ def _walk(data: memoryview, owner: Message) -> dict[int, list[Any]]:
             if key >= 0x80:
                 key, position = _varint(data, position - 1)
             number, wire = key >> 3, key & 7
-            payload: Any
+            payload: object
             if wire == _BYTES:
                 length = data[position]
                 position += 1
@@ -369,7 +370,7 @@ def _varint(data: memoryview, position: int) -> tuple[int, int]:
             raise ValueError("a varint has more than 10 bytes")
 
 
-def varints(data: memoryview, source: Source) -> np.ndarray[Any, Any]:
+def varints(data: memoryview, source: Source) -> Array:
     """Return packed varints as uint64.
 
     Raises:

@@ -207,7 +207,7 @@ class _Parser:
         number, wanted = known
         level.values.setdefault(number, []).append(self.fit(level.schema, name, wanted, value))
 
-    def fit(self, schema: Schema, name: str, wanted: str, value: Any) -> Any:
+    def fit(self, schema: Schema, name: str, wanted: str, value: Any) -> object:
         """A value as the binary format would give it."""
         is_string = isinstance(value, memoryview)
         try:

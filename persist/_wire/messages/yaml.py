@@ -70,7 +70,7 @@ class _Reading:
         self.yaml = yaml
         self.source = source
         self.scalars = yaml.SafeLoader("")
-        self.anchors: dict[str, tuple[Any, int]] = {}
+        self.anchors: dict[str, tuple[object, int]] = {}
         self.stack: list[_Open] = []
         self.result: Any = ABSENT
 
@@ -128,7 +128,7 @@ class _Reading:
 
     # Scalars.
 
-    def _scalar(self, event: Any) -> Any:
+    def _scalar(self, event: Any) -> object:
         yaml, value = self.yaml, event.value
         tag = event.tag
         if tag is None or tag == "!":
@@ -142,13 +142,13 @@ class _Reading:
             self._damaged("a number in it has more than 4,300 digits")
         return self._made(make, tag, value)
 
-    def _made(self, kind: str, tag: str, value: str) -> Any:
+    def _made(self, kind: str, tag: str, value: str) -> object:
         try:
             return getattr(self.scalars, f"construct_yaml_{kind}")(self.yaml.ScalarNode(tag, value))
         except (LookupError, AttributeError) as error:  # a tag that says what the text is not
             raise ValueError(f"{value[:60]!r} is no {kind}") from error
 
-    def _python_scalar(self, tag: str, value: str) -> Any:
+    def _python_scalar(self, tag: str, value: str) -> object:
         kind, _, name = tag.partition(":")
         if kind in ("name", "module"):
             module, _, last = name.rpartition(".")
@@ -170,7 +170,7 @@ class _Reading:
 
     # Collections.
 
-    def _sequence(self, done: _Open) -> Any:
+    def _sequence(self, done: _Open) -> object:
         tag = done.tag or ""
         if tag.startswith(_PYTHON):
             kind, _, name = tag[len(_PYTHON) :].partition(":")
@@ -183,7 +183,7 @@ class _Reading:
                     for one in done.items]  # fmt: skip
         return done.items
 
-    def _mapping(self, done: _Open) -> Any:
+    def _mapping(self, done: _Open) -> object:
         made: dict[Any, Any] = {}
         merged: dict[Any, Any] = {}
         for key, value in zip(done.items[::2], done.items[1::2], strict=True):
@@ -217,8 +217,8 @@ class _Reading:
         return record
 
     def _object(
-        self, kind: str, name: str, args: list[Any], kwargs: dict[Any, Any], state: Any
-    ) -> Any:
+        self, kind: str, name: str, args: list[object], kwargs: dict[object, object], state: Any
+    ) -> object:
         """What Python would have called: NumPy's numbers are read, all else is a record."""
         try:
             known = _numpy(name, args, state)
@@ -235,7 +235,7 @@ _SCALARS = {
 }  # fmt: skip
 
 
-def _key(key: Any) -> Any:
+def _key(key: Any) -> object:
     try:
         hash(key)
     except TypeError:
@@ -247,7 +247,7 @@ def _is_flat(items: list[Any]) -> bool:
     return all(isinstance(item, str | int | float | bool | type(None)) for item in items)
 
 
-def _numpy(name: str, args: list[Any], state: Any) -> Any:
+def _numpy(name: str, args: list[object], state: Any) -> object:
     module, _, last = name.rpartition(".")
     module = module.replace("numpy._core", "numpy.core")
     if (module, last) == ("numpy", "dtype") and args:
@@ -263,7 +263,7 @@ def _numpy(name: str, args: list[Any], state: Any) -> Any:
     return ABSENT
 
 
-def _dtype(code: str, state: Any) -> Any:
+def _dtype(code: str, state: Any) -> object:
     dtype = from_text(code)
     if dtype.hasobject or dtype.names is not None:
         return ABSENT

@@ -33,6 +33,7 @@ from persist._wire.base.ml_dtypes import decodable, dtype_name, encoded, extende
 from persist._wire.base.source import Cursor, Source
 from persist.errors import DamagedFileError, FormatError
 from persist.tree import LazyArray, Record
+from persist.typing import Array, DType
 
 __all__ = ["LIST_MAGIC", "read_array", "read_list", "write_list"]
 
@@ -50,7 +51,7 @@ _CLASSES = {
 }
 
 
-def read_list(cursor: Cursor) -> tuple[list[Any], list[str]]:
+def read_list(cursor: Cursor) -> tuple[list[object], list[str]]:
     """Return the arrays of a file, and their names (none of a plain list).
 
     Raises:
@@ -74,11 +75,11 @@ def read_list(cursor: Cursor) -> tuple[list[Any], list[str]]:
 _CURE = "The file is truncated or damaged."
 
 
-def read_array(cursor: Cursor, what: str = "the array") -> Any:
+def read_array(cursor: Cursor, what: str = "the array") -> object:
     """Return the array that comes next: None if it was never filled, a `Record` if it is sparse.
 
     The record is of MXNet's class, and holds ``dense`` (made when it is asked
-    for) beside ``data`` and the indices as stored.
+    for) in addition to ``data`` and the indices as stored.
 
     Raises:
         DamagedFileError: it is truncated, or its shape or type cannot be.
@@ -139,7 +140,7 @@ def _checked(cursor: Cursor, extents: tuple[int, ...], what: str) -> tuple[int, 
     return extents
 
 
-def _dtype(cursor: Cursor, what: str) -> np.dtype[Any]:
+def _dtype(cursor: Cursor, what: str) -> DType:
     flag = cursor.i32()
     if flag == _BFLOAT16:
         return extended("bfloat16")
@@ -164,7 +165,7 @@ def _sparse(
     else:
         parts = {"data": data, "indptr": indices[0], "indices": indices[1]}
 
-    def fetch() -> np.ndarray[Any, Any]:
+    def fetch() -> Array:
         source.spend(math.prod(shape) * data.dtype.itemsize)
         arrays = {name: np.asarray(part) for name, part in parts.items()}
         try:
@@ -182,10 +183,10 @@ def _sparse(
 
 def _scatter(
     shape: tuple[int, ...],
-    data: np.ndarray[Any, Any],
-    indices: np.ndarray[Any, Any],
-    indptr: np.ndarray[Any, Any] | None = None,
-) -> np.ndarray[Any, Any]:
+    data: Array,
+    indices: Array,
+    indptr: Array | None = None,
+) -> Array:
     """The dense array; every index is held against the shape first."""
     dense = np.zeros(shape, data.dtype)
     if not data.size:
@@ -198,7 +199,8 @@ def _scatter(
         return dense
     if len(shape) != 2 or indptr.shape != (shape[0] + 1,) or indptr.dtype.kind not in "iu":
         raise ValueError(f"{indptr.shape} pointers for the rows")
-    counts = np.diff(indptr.astype(np.int64))
+    pointers = indptr.astype(np.int64)
+    counts = pointers[1:] - pointers[:-1]
     if indptr[0] != 0 or (counts < 0).any() or int(indptr[-1]) > min(len(indices), len(data)):
         raise ValueError("the pointers do not rise from 0 to the number of values")
     held = int(indptr[-1])
@@ -208,7 +210,7 @@ def _scatter(
     return dense
 
 
-def _within(indices: np.ndarray[Any, Any], size: int, what: str) -> None:
+def _within(indices: Array, size: int, what: str) -> None:
     if len(indices) and (indices.min() < 0 or indices.max() >= size):
         raise ValueError(f"a {what} index lies outside of 0 to {size:,}")
 

@@ -23,6 +23,7 @@ from persist._wire.base import dtype_text
 from persist._wire.base.source import Cursor, Source
 from persist.errors import DamagedFileError, PersistError
 from persist.tree import LazyArray
+from persist.typing import Array, DType
 
 if TYPE_CHECKING:
     from persist._wire.pickle.machine import Machine
@@ -50,7 +51,7 @@ class Header(NamedTuple):
         length: bytes from the magic to the data.
     """
 
-    dtype: np.dtype[Any]
+    dtype: DType
     shape: tuple[int, ...]
     is_fortran: bool
     version: tuple[int, int]
@@ -72,7 +73,7 @@ def read_array(
     cursor: Cursor,
     machine_factory: Callable[[Source], Machine] | None = None,
     header: Header | None = None,
-) -> np.ndarray[Any, Any] | LazyArray | Any:
+) -> Array | LazyArray | Any:
     """Read the array that comes next, without reading its data where it is raw.
 
     Args:
@@ -147,7 +148,7 @@ _USUAL = regex(
 )
 
 
-def _usual(text: str) -> tuple[np.dtype[Any], tuple[int, ...], bool] | None:
+def _usual(text: str) -> tuple[DType, tuple[int, ...], bool] | None:
     """Return what a header of the usual form says, or None where the grammar has to read it."""
     match = _USUAL.fullmatch(text)
     if match is None:
@@ -169,7 +170,7 @@ def _brief(error: BaseException) -> str:
     return text if len(text) < 200 else f"{text[:200]}..."
 
 
-def _checked(fields: Any) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
+def _checked(fields: Any) -> tuple[DType, tuple[int, ...], bool]:
     if not isinstance(fields, dict) or set(fields) != _KEYS:
         found = sorted(map(str, fields))[:6] if isinstance(fields, dict) else type(fields).__name__
         raise ValueError(f"its keys are {found}")
@@ -186,7 +187,7 @@ def _checked(fields: Any) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
 # The dtype.
 
 
-def dtype_of(descr: Any) -> np.dtype[Any]:
+def dtype_of(descr: object) -> DType:
     """Return the dtype that an NPY header's ``descr`` means.
 
     As ``numpy.lib.format.descr_to_dtype``: text; (descr, shape) of a subarray; a
@@ -248,9 +249,9 @@ _WORDS = {"True": True, "False": False, "None": None}
 _PAIRS = {"]": "[", ")": "(", "}": "{"}
 
 
-def _literal(text: str) -> Any:
+def _literal(text: str) -> object:
     """Return what a header's literal means; iterative, in time linear in its length."""
-    stack: list[tuple[str, list[Any], int]] = []  # bracket, items, commas
+    stack: list[tuple[str, list[object], int]] = []  # bracket, items, commas
     kind, commas = "", 0
     items: list[Any] = []
     is_due = True  # whether a value may come next
@@ -290,7 +291,7 @@ def _literal(text: str) -> Any:
 _COLON = object()
 
 
-def _closed(kind: str, items: list[Any], commas: int) -> Any:
+def _closed(kind: str, items: list[Any], commas: int) -> object:
     if kind == "{":
         if len(items) % 3 or any(mark is not _COLON for mark in items[1::3]):
             raise ValueError("it is no dict")
@@ -338,7 +339,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def header_bytes(
-    dtype: np.dtype[Any], shape: tuple[int, ...], fortran: bool = False, alignment: int = _ALIGNMENT
+    dtype: DType, shape: tuple[int, ...], fortran: bool = False, alignment: int = _ALIGNMENT
 ) -> bytes:
     """Return the magic, version and header for an array, of the least version that can hold it.
 

@@ -43,7 +43,9 @@ def class_of(record: Record) -> Global | None:
     return Global(module if isinstance(module, str) and module else "__main__", own)
 
 
-def _of_cloudpickle(record: Record, name: str, args: tuple[Any, ...]) -> tuple[Any, Any] | None:
+def _of_cloudpickle(
+    record: Record, name: str, args: tuple[object, ...]
+) -> tuple[object, object] | None:
     state = record.state
     inside = state[0] if isinstance(state, tuple) and state else state
     if name == "_make_skeleton_class" and len(args) >= 4:
@@ -61,7 +63,7 @@ def _of_cloudpickle(record: Record, name: str, args: tuple[Any, ...]) -> tuple[A
     return None
 
 
-def _of_dill(name: str, args: tuple[Any, ...]) -> tuple[Any, Any] | None:
+def _of_dill(name: str, args: tuple[object, ...]) -> tuple[object, object] | None:
     if name == "_create_type" and len(args) >= 4:
         return _described(args[1], args[3])
     if name == "_create_namedtuple" and len(args) >= 3:
@@ -69,7 +71,7 @@ def _of_dill(name: str, args: tuple[Any, ...]) -> tuple[Any, Any] | None:
     return None
 
 
-def _described(name: Any, fields: Any) -> tuple[Any, Any]:
+def _described(name: Any, fields: object) -> tuple[object, object]:
     """The name of a class and what is in it."""
     known = fields if isinstance(fields, dict) else {}
     own = known.get("__qualname__", name)

@@ -44,7 +44,7 @@ set_state: Any = _slots["state"].__set__
 
 
 def new_record(
-    cls: Global, args: tuple[Any, ...], kind: str = "newobj", maker: Global | None = None
+    cls: Global, args: tuple[object, ...], kind: str = "newobj", maker: Global | None = None
 ) -> Record:
     """Return a new record, whose keywords and items are created on first access."""
     record = _new(Record)

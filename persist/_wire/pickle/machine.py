@@ -33,6 +33,7 @@ import numpy as np
 
 from persist._runtime.lazy_regex import regex
 from persist._wire.base.c_recursion import BARE, MOST, holds_bare, is_too_deep
+from persist._wire.base.hashing import KeyCosts
 from persist._wire.base.source import Cursor, Source
 from persist._wire.pickle import fast_loop
 from persist._wire.pickle.by_value import class_of
@@ -44,7 +45,7 @@ __all__ = ["INERT", "CarriageReturnError", "Finisher", "Machine", "Rebuilder"]
 Rebuilder = Callable[["Machine", tuple[Any, ...]], Any]
 Finisher = Callable[["Machine", Record], Any]
 
-INERT: Any = type("Inert", (), {"__repr__": lambda self: "INERT"})()
+INERT: object = type("Inert", (), {"__repr__": lambda self: "INERT"})()
 """Returned by a rebuilder or finisher if the parts are not plain data: the record stays."""
 
 # A damaged or hostile file can raise these inside an opcode: an empty stack,
@@ -79,7 +80,7 @@ _F8 = struct.Struct(">d").unpack_from
 _RECONSTRUCTORS = frozenset(("copy_reg._reconstructor", "copyreg._reconstructor"))
 _NEWOBJ = frozenset(("copy_reg.__newobj__", "copyreg.__newobj__"))
 _NEWOBJ_EX = frozenset(("copy_reg.__newobj_ex__", "copyreg.__newobj_ex__"))
-_SINGLETONS: dict[str, Any] = {
+_SINGLETONS: dict[str, object] = {
     f"{module}.{name}": value
     for module in ("builtins", "__builtin__")
     for name, value in (("Ellipsis", ...), ("NotImplemented", NotImplemented))
@@ -156,6 +157,7 @@ class Machine:
         self._escaped: set[int] = set()  # records that were used before they were finished
         self._replaced: dict[int, tuple[Record, Any]] = {}
         self._cheap = _CHEAP_KEYS
+        self._keys = KeyCosts()
         self._bare: list[Any] = []  # of `BARE`, which hold others of them
         self._judged: dict[
             int, tuple[Global, Any]
@@ -565,7 +567,7 @@ class Machine:
         self._fetched(value)
         self._stack.append(value)
 
-    def _fetched(self, value: Any) -> None:
+    def _fetched(self, value: object) -> None:
         if type(value) is Record and id(value) in self._waiting:
             self._escaped.add(id(value))
 
@@ -645,7 +647,7 @@ class Machine:
         items = self._pop_to_mark()
         self._extend(self._stack[-1], items)
 
-    def _extend(self, target: Any, items: list[Any]) -> None:
+    def _extend(self, target: object, items: list[object]) -> None:
         if type(target) is Record:
             target.listitems.extend(items)
         elif isinstance(target, list | deque):
@@ -673,7 +675,7 @@ class Machine:
         else:
             raise TypeError(f"items are added to a {type(target).__name__}")
 
-    def _set_pairs(self, target: Any, items: list[Any]) -> None:
+    def _set_pairs(self, target: object, items: list[object]) -> None:
         if len(items) % 2:
             raise ValueError("a key has no value")
         if type(target) is Record:
@@ -714,28 +716,24 @@ class Machine:
     def _check_key(self, key: Any) -> None:
         """Limit the values that hashing ``key`` visits, before CPython hashes it on the C stack."""
         limits = self.source.limits
-        level, visited, depth = [key], 0, 0
-        while level:
-            visited += len(level)
-            depth += 1
-            if visited > limits.hashed:
-                self._too_much(f"a key holds more than {limits.hashed:,} values.", "hashed")
-            if depth > limits.depth:
-                self._too_much(f"a key is nested more than {limits.depth:,} deep.", "depth")
-            below: list[Any] = []
-            for item in level:
-                if isinstance(item, tuple):
-                    if len(item) + visited + len(below) > limits.hashed:
-                        self._too_much(f"a key holds more than {limits.hashed:,} values.", "hashed")
-                    below.extend(item)
-                elif type(item) is int:
-                    self.steps += item.bit_length() // _LONG
-                    if self.steps > self._most:
-                        self._too_much("long integers are hashed again and again.", "opcodes")
-                elif isinstance(item, list | dict | set | bytearray | np.ndarray | deque):
-                    raise TypeError(f"a {type(item).__name__} is used as a key")
-            level = below
-        self.steps += visited // 4
+        cost = self._keys.of(key, limits.hashed, limits.depth)
+        if cost.visited > limits.hashed:
+            self._too_much(f"a key holds more than {limits.hashed:,} values.", "hashed")
+        if cost.depth > limits.depth:
+            self._too_much(f"a key is nested more than {limits.depth:,} deep.", "depth")
+        if cost.unhashable is not None:
+            raise TypeError(f"a {cost.unhashable.__name__} is used as a key")
+        if cost.is_slow:
+            raise LimitError(
+                "decimals and integers of more than 600 digits are keys in one pickle, and "
+                "comparing the two takes quadratic time.",
+                file=self.source.name,
+                where=f"offset {self._at}",
+                remedy="The file is made to take for ever; it is refused.",
+            )
+        self.steps += cost.visited // 4 + cost.steps
+        if self.steps > self._most:
+            self._too_much("long keys are hashed again and again.", "opcodes")
 
     def _check_collisions(self, container: dict[Any, Any] | set[Any]) -> None:
         ((_, most),) = Counter(map(hash, container)).most_common(1)
@@ -807,7 +805,7 @@ class Machine:
     def _binpersid(self) -> None:
         self._refer(self._stack.pop())
 
-    def _refer(self, pid: Any) -> None:
+    def _refer(self, pid: object) -> None:
         value = ABSENT if self._persistent is None else self._persistent(pid)
         self._stack.append(PersistentRef(pid) if value is ABSENT else value)
 
@@ -846,7 +844,7 @@ class Machine:
             raise TypeError("arguments are no tuple, or keywords no dict")
         self._made(Record(self._class(cls), kind="newobj_ex", args=args, kwargs=kwargs))
 
-    def _class(self, value: Any) -> Global:
+    def _class(self, value: object) -> Global:
         """Return the global of a class; for a class that is made by a call, its maker.
 
         A class that a pickle holds by value has a name all the same.
@@ -902,7 +900,7 @@ class Machine:
         else:
             self._made(fast_loop.new_record(function, args, "reduce", function))
 
-    def _called(self, function: Any, args: tuple[Any, ...]) -> None:
+    def _called(self, function: object, args: tuple[object, ...]) -> None:
         """REDUCE of an instance (a partial, or a class made by a call)."""
         if not isinstance(function, Record):
             raise TypeError(f"a {type(function).__name__} is called")
@@ -917,7 +915,7 @@ class Machine:
         record = Record(function.cls, kind="called", args=(function, args))
         self._stack.append(record)
 
-    def _plain(self, handler: Callable[[Machine, Any], Any], parts: Any) -> Any:
+    def _plain(self, handler: Callable[[Machine, Any], Any], parts: object) -> Any:
         """Call a handler; if the parts do not fit together, the record is kept instead."""
         try:
             return handler(self, parts)
@@ -938,7 +936,7 @@ class Machine:
 
     # Values that CPython frees by recursion on the C stack are tracked when nested (`nesting`).
 
-    def _holds_bare(self, holder: Any, items: Iterable[Any]) -> None:
+    def _holds_bare(self, holder: object, items: Iterable[object]) -> None:
         if not BARE.isdisjoint(map(type, items)):
             self._bare.append(holder)
 
@@ -963,7 +961,7 @@ class Machine:
             cls = target if isinstance(target, Global) else Global("", type(target).__name__)
             self._stack[-1] = Record(cls, state, kind="built", args=(target,))
 
-    def _build_record(self, record: Record, state: Any) -> None:
+    def _build_record(self, record: Record, state: object) -> None:
         if record.state is not ABSENT:  # a second BUILD: the first state is kept below it
             self._stack[-1] = Record(record.cls, state, kind="built", args=(record,))
             return
@@ -990,7 +988,7 @@ class Machine:
         else:
             del self._waiting[id(record)]
 
-    def _mend(self, root: Any) -> Any:
+    def _mend(self, root: object) -> Any:
         """Replace records that were used before they were finished by their finished values."""
         mended = _ReferencePatcher({key: value for key, (_, value) in self._replaced.items()})
         root = mended.walk(root)
@@ -1001,21 +999,21 @@ class Machine:
 class _ReferencePatcher:
     """Replaces records, by identity, in all values reachable from a root."""
 
-    def __init__(self, replaced: dict[int, Any]) -> None:
+    def __init__(self, replaced: dict[int, object]) -> None:
         self.replaced = replaced
         self.seen: set[int] = set()
         self.todo: list[Any] = []
-        self.tuples: dict[int, tuple[Any, tuple[Any, ...]]] = {}
-        self.bare: list[Any] = []
+        self.tuples: dict[int, tuple[object, tuple[object, ...]]] = {}
+        self.bare: list[object] = []
 
-    def walk(self, root: Any) -> Any:
+    def walk(self, root: object) -> Any:
         """Return the root, with all containers below it updated in place."""
         root = self.swap(root)
         while self.todo:
             self.mend(self.todo.pop())
         return root
 
-    def swap(self, value: Any) -> Any:
+    def swap(self, value: object) -> Any:
         """Return the replacement of a value; containers are queued for updating."""
         if id(value) in self.replaced:
             value = self.replaced[id(value)]
@@ -1029,7 +1027,7 @@ class _ReferencePatcher:
             self.todo.append(value)
         return value
 
-    def swap_tuple(self, value: tuple[Any, ...]) -> tuple[Any, ...]:
+    def swap_tuple(self, value: tuple[object, ...]) -> tuple[Any, ...]:
         """Rebuild a tuple from the leaves up, without recursion, if anything in it changes."""
         stack = [value]
         entered: set[int] = set()
@@ -1106,7 +1104,7 @@ def _partial_new(function: Record) -> Record | None:
     return Record(cls, kind="newobj_ex", args=bound[1:], kwargs=kwargs)
 
 
-def _is_newobj_ex(args: tuple[Any, ...]) -> bool:
+def _is_newobj_ex(args: tuple[object, ...]) -> bool:
     return (
         len(args) == 3
         and isinstance(args[0], Global)

@@ -30,6 +30,7 @@ from persist._wire.base.ml_dtypes import (
 from persist._wire.base.source import MIB, is_text_valid
 from persist._wire.pickle.machine import INERT, Finisher, Machine, Rebuilder
 from persist.tree import Global, Record
+from persist.typing import Array, DType
 
 __all__ = ["FINISH", "REBUILD", "array_of_state"]
 
@@ -46,7 +47,7 @@ def _core(module: str, name: str) -> tuple[str, ...]:
 # dtypes
 
 
-def _dtype(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _dtype(machine: Machine, args: tuple[object, ...]) -> object:
     """``dtype(code, align, copy)``: nothing but the kind is known before BUILD; that of a
     subclass of scalar (``numpy.record``) names the class instead."""
     return INERT
@@ -80,7 +81,7 @@ def _finish_dtype(machine: Machine, record: Record) -> Any:
     return base.newbyteorder(order) if order in ("<", ">", "=") else base
 
 
-def _code_of(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _code_of(machine: Machine, args: tuple[object, ...]) -> Any:
     """The dtype that a type code means; "O8", "O4", "f8", "V16", "b1", or a scalar class."""
     code = args[0] if args else None
     if isinstance(code, Global):
@@ -113,7 +114,7 @@ _SCALARS = {
 }  # fmt: skip
 
 
-def _with_unit(kind: str, metadata: Any) -> np.dtype[Any]:
+def _with_unit(kind: str, metadata: Any) -> DType:
     """The unit of a datetime64 or timedelta64: (metadata dict, (unit, num, den, events))."""
     unit = metadata[1] if isinstance(metadata, tuple) and len(metadata) == 2 else metadata
     name = unit[0].decode("ascii") if isinstance(unit[0], bytes) else unit[0]
@@ -125,7 +126,7 @@ def _with_unit(kind: str, metadata: Any) -> np.dtype[Any]:
     return dtype_text.from_text(f"{kind}8[{int(number)}{name}]")
 
 
-def _structured(names: Any, fields: Any, state: tuple[Any, ...], base: np.dtype[Any]) -> Any:
+def _structured(names: Any, fields: Any, state: tuple[Any, ...], base: DType) -> Any:
     formats, offsets, titles = [], [], []
     for name in names:
         field = fields[name]
@@ -148,18 +149,18 @@ def _structured(names: Any, fields: Any, state: tuple[Any, ...], base: np.dtype[
     )
 
 
-def _sized(dtype: np.dtype[Any], size: int) -> np.dtype[Any]:
+def _sized(dtype: DType, size: int) -> DType:
     """The dtype of text, bytes or void of that many bytes."""
     return dtype_text.from_text(f"{dtype.kind}{size // (4 if dtype.kind == 'U' else 1)}")
 
 
-def _bounded(machine: Machine, dtype: np.dtype[Any]) -> np.dtype[Any]:
+def _bounded(machine: Machine, dtype: DType) -> DType:
     """A dtype of dtypes, if they are not nested too deep (NumPy walks them by recursion) or many."""
     machine.steps += dtype_text.count_parts(dtype)
     return dtype
 
 
-def _is_aligned(parts: list[tuple[int, np.dtype[Any]]]) -> bool:
+def _is_aligned(parts: list[tuple[int, DType]]) -> bool:
     return all(not form.alignment or offset % form.alignment == 0 for offset, form in parts)
 
 
@@ -167,7 +168,7 @@ def _text(name: Any) -> str:
     return name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else str(name)
 
 
-def _checked(value: Any) -> np.dtype[Any]:
+def _checked(value: Any) -> DType:
     if isinstance(value, Record) and value.cls.qualname == "numpy.dtype":
         raise ValueError("a dtype without its state")
     if not isinstance(value, np.dtype):
@@ -200,7 +201,7 @@ def _named_reconstruct(qualname: str) -> Rebuilder:
     module, _, name = qualname.rpartition(".")
     maker = Global(module, name)
 
-    def reconstruct(machine: Machine, args: tuple[Any, ...]) -> Any:
+    def reconstruct(machine: Machine, args: tuple[object, ...]) -> object:
         if args and isinstance(args[0], Global):
             return Record(args[0], kind="reduce", maker=maker, args=args)
         return INERT
@@ -218,7 +219,7 @@ _PLAIN_CLASSES = {
 }
 
 
-def _finish_array(machine: Machine, record: Record) -> Any:
+def _finish_array(machine: Machine, record: Record) -> object:
     """BUILD of an array: (version, shape, dtype, is Fortran, data); a subclass of one's own stays
     a record, its array is the first five items of its state."""
     cls = record.args[0] if record.args else None
@@ -262,7 +263,7 @@ def array_of_state(machine: Machine, state: Any) -> Any:
 
 
 def _raw_array(
-    machine: Machine, shape: tuple[int, ...], dtype: np.dtype[Any], order: Any, data: Any
+    machine: Machine, shape: tuple[int, ...], dtype: DType, order: Any, data: object
 ) -> Any:
     raw = data if isinstance(data, bytes | bytearray | memoryview) else machine.raw(data)
     if raw is None and isinstance(data, np.ndarray):
@@ -281,12 +282,12 @@ _ROW = 1 << 12  # bytes of a row with objects; wider ones are few, or a lie
 _EMPTY = 1 << 24  # items without bytes: a claim that costs the file nothing, but us work
 
 
-def _of_nothing(shape: tuple[int, ...], dtype: np.dtype[Any], order: Any) -> Any:
+def _of_nothing(shape: tuple[int, ...], dtype: DType, order: Any) -> object:
     """An array without data: no items, or items of no bytes (of which NumPy makes some of one)."""
     return np.zeros(shape, dtype, order=order) if math.prod(shape) <= _EMPTY else INERT
 
 
-def _object_array(shape: tuple[int, ...], dtype: np.dtype[Any], order: Any, data: Any) -> Any:
+def _object_array(shape: tuple[int, ...], dtype: DType, order: Any, data: object) -> Any:
     """An array of objects, whose list is in C order whatever the array's order is.
 
     Source: ``_getlist_pkl`` and ``_setlist_pkl`` in ``methods.c``, which iterate in C order.
@@ -301,7 +302,7 @@ def _object_array(shape: tuple[int, ...], dtype: np.dtype[Any], order: Any, data
     return np.asarray(flat.reshape(shape), order=order)
 
 
-def _frombuffer(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _frombuffer(machine: Machine, args: tuple[object, ...]) -> object:
     """Protocol 5: (bytes, dtype, shape, order), and the axes' order since NumPy 2.1."""
     data, dtype, shape, order = args[:4]
     if order == "K" and len(args) > 4:  # the shape is that in memory; the axes are turned after
@@ -311,7 +312,7 @@ def _frombuffer(machine: Machine, args: tuple[Any, ...]) -> Any:
     return array if array is INERT else decodable(array)
 
 
-def _scalar(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _scalar(machine: Machine, args: tuple[object, ...]) -> object:
     """``scalar(dtype, bytes)``; of objects, the object itself."""
     dtype = _checked(args[0])
     if dtype.hasobject:
@@ -331,7 +332,7 @@ def _scalar(machine: Machine, args: tuple[Any, ...]) -> Any:
     return value[()] if is_text_valid(value) else INERT
 
 
-def _created(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _created(machine: Machine, args: tuple[object, ...]) -> object:
     """dill's ``_create_array(function, arguments, state, attributes)``: what REDUCE and BUILD say
     elsewhere, in one call. The attributes are of use to subclasses of one's own only; with them,
     those stay as they are.
@@ -353,7 +354,7 @@ def _created(machine: Machine, args: tuple[Any, ...]) -> Any:
 # Masked arrays.
 
 
-def _finish_masked(machine: Machine, record: Record) -> Any:
+def _finish_masked(machine: Machine, record: Record) -> object:
     """BUILD of a masked array: (1, shape, dtype, is Fortran, data, mask, fill value).
 
     Source: ``MaskedArray.__setstate__`` and ``_mareconstruct(class, baseclass, shape, type)``.
@@ -381,7 +382,7 @@ def _finish_masked(machine: Machine, record: Record) -> Any:
     return array
 
 
-def _fill_of(fill: Any, dtype: np.dtype[Any]) -> Any:
+def _fill_of(fill: object, dtype: DType) -> object:
     """The fill value as an array without axes; whatever else the file has there cannot be one."""
     if fill is None:
         return None
@@ -402,7 +403,7 @@ _MASKED = (
 )  # fmt: skip
 
 
-def _array_of_jax(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _array_of_jax(machine: Machine, args: tuple[object, ...]) -> object:
     """``_reconstruct_array(function, arguments, state, aval)``: NumPy's own reduction of the values.
 
     ``aval`` holds ``weak_type``, a truth value about promotion, and up to 0.4 ``named_shape``;
@@ -422,7 +423,7 @@ _OF_JAX = {"weak_type", "named_shape"}
 # Functions by name.
 
 
-def _ufunc(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _ufunc(machine: Machine, args: tuple[object, ...]) -> object:
     module, name = args
     if not isinstance(module, str) or not isinstance(name, str) or len(module) + len(name) > 4096:
         return INERT
@@ -468,7 +469,7 @@ for _name in (
 REBUILD["persist.versioned._array"] = _named_reconstruct("persist.versioned._array")
 
 
-def _string_dtype(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _string_dtype(machine: Machine, args: tuple[object, ...]) -> object:
     """NumPy 2's ``StringDType(coerce[, na_object])``; before NumPy 2, such arrays hold objects."""
     made = getattr(getattr(np, "dtypes", None), "StringDType", None)
     if made is None:
@@ -484,14 +485,14 @@ def _string_dtype(machine: Machine, args: tuple[Any, ...]) -> Any:
 REBUILD["numpy._core._internal._convert_to_stringdtype_kwargs"] = _string_dtype
 
 
-def mask_of_parts(state: tuple[Any, ...]) -> np.ndarray[Any, Any] | None:
+def mask_of_parts(state: tuple[Any, ...]) -> Array | None:
     """Return the mask in the state of a subclass of masked array that is not here, or None."""
     if len(state) < 7 or not isinstance(state[2], np.dtype):
         return None
     return array_of_parts((*state[:2], np.ma.make_mask_descr(state[2]), state[3], state[5]))
 
 
-def array_of_parts(state: Any) -> np.ndarray[Any, Any] | None:
+def array_of_parts(state: Any) -> Array | None:
     """Return the array in the state of an ndarray subclass that is not here, or None."""
     if not isinstance(state, tuple) or len(state) < 5 or not isinstance(state[2], np.dtype):
         return None

@@ -25,7 +25,7 @@ _MOST = 10_000  # files that one pickle may name
 
 
 def attach(
-    tree: Any, source: Source, read: Callable[[Source], Any], damage: list[str]
+    tree: object, source: Source, read: Callable[[Source], Any], damage: list[str]
 ) -> list[str]:
     """Restore attributes from files next to a pickle into its instances.
 
@@ -81,7 +81,9 @@ def attach(
     return files
 
 
-def _fill(state: dict[Any, Any], name: str, found: Callable[[str], Any], is_packed: bool) -> None:
+def _fill(
+    state: dict[Any, object], name: str, found: Callable[[str], Any], is_packed: bool
+) -> None:
     """Give a sparse matrix its arrays back."""
     packed = found(f"{name}.sparse") if is_packed else None
     for part in _PARTS:
@@ -91,7 +93,7 @@ def _fill(state: dict[Any, Any], name: str, found: Callable[[str], Any], is_pack
             state[part] = value
 
 
-def _names(state: dict[Any, Any], key: str) -> list[str]:
+def _names(state: dict[Any, object], key: str) -> list[str]:
     """Return the attributes in one of the state's lists; each is a part of a file's name."""
     names = state.get(key)
     return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []

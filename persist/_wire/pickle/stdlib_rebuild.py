@@ -24,6 +24,7 @@ from persist._runtime.lazy_regex import regex
 from persist._wire.pickle.machine import INERT, Finisher, Machine, Rebuilder
 from persist._wire.pickle.timezones import named, zone_of
 from persist.tree import ABSENT, Global, Record, typed_array
+from persist.typing import Array
 
 __all__ = ["FINISH", "REBUILD"]
 
@@ -63,7 +64,7 @@ def _builtin(*names: str) -> Callable[[Rebuilder], Rebuilder]:
 
 
 @_rebuilds("_codecs.encode")
-def _encode(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _encode(machine: Machine, args: tuple[object, ...]) -> object:
     """Protocols 0 to 2 of Python 3 have no bytes: they write latin-1 text and its encoding."""
     text, encoding = args if len(args) == 2 else (*args, "utf-8")
     # Looking up an encoding would import a module of that name: only these are known.
@@ -73,7 +74,7 @@ def _encode(machine: Machine, args: tuple[Any, ...]) -> Any:
 
 
 @_builtin("bytes")
-def _bytes(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _bytes(machine: Machine, args: tuple[object, ...]) -> Any:
     if not args:
         return b""
     if len(args) == 1 and isinstance(args[0], list):
@@ -82,7 +83,7 @@ def _bytes(machine: Machine, args: tuple[Any, ...]) -> Any:
 
 
 @_builtin("bytearray")
-def _bytearray(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _bytearray(machine: Machine, args: tuple[object, ...]) -> object:
     """Python 2 gives text and its encoding (and its state None), Python 3 bytes."""
     if not args:
         return bytearray()
@@ -96,14 +97,14 @@ def _bytearray(machine: Machine, args: tuple[Any, ...]) -> Any:
 
 
 @_builtin("complex")
-def _complex(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _complex(machine: Machine, args: tuple[Any, ...]) -> object:
     if all(isinstance(part, int | float) for part in args) and len(args) == 2:
         return complex(*args)
     return INERT
 
 
 @_builtin("int", "long", "float", "bool", "str", "unicode")
-def _scalar(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _scalar(machine: Machine, args: tuple[object, ...]) -> object:
     """A reduced scalar: NumPy's and SymPy's pickles hold ``int(text)`` and the like."""
     return args[0] if len(args) == 1 and type(args[0]) in (int, float, bool, str) else INERT
 
@@ -112,12 +113,12 @@ def _scalar(machine: Machine, args: tuple[Any, ...]) -> Any:
 
 
 @_builtin("set")
-def _set(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _set(machine: Machine, args: tuple[Any, ...]) -> object:
     return machine.hashable_set(list(args[0])) if len(args) == 1 and _items(args[0]) else INERT
 
 
 @_builtin("frozenset")
-def _frozenset(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _frozenset(machine: Machine, args: tuple[Any, ...]) -> object:
     if not args:
         return frozenset()
     items = args[0]
@@ -125,27 +126,27 @@ def _frozenset(machine: Machine, args: tuple[Any, ...]) -> Any:
 
 
 @_rebuilds("sets.Set", "sets.ImmutableSet")
-def _old_set(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _old_set(machine: Machine, args: tuple[Any, ...]) -> object:
     return machine.hashable_set(list(args[0])) if len(args) == 1 and _items(args[0]) else INERT
 
 
 @_builtin("list")
-def _list(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _list(machine: Machine, args: tuple[Any, ...]) -> object:
     return list(args[0]) if len(args) == 1 and _items(args[0]) else INERT if args else []
 
 
 @_builtin("dict")
-def _dict(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _dict(machine: Machine, args: tuple[object, ...]) -> object:
     return {} if not args else INERT
 
 
 @_builtin("tuple")
-def _tuple(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _tuple(machine: Machine, args: tuple[Any, ...]) -> object:
     return tuple(args[0]) if len(args) == 1 and _items(args[0]) else INERT
 
 
 @_builtin("slice")
-def _slice(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _slice(machine: Machine, args: tuple[object, ...]) -> object:
     # CPython frees (and 3.12 hashes) a slice of slices by recursion; numbers and names are genuine.
     if len(args) != 3 or any(isinstance(part, slice | deque | defaultdict) for part in args):
         return INERT
@@ -153,12 +154,12 @@ def _slice(machine: Machine, args: tuple[Any, ...]) -> Any:
 
 
 @_builtin("range", "xrange")
-def _range(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _range(machine: Machine, args: tuple[Any, ...]) -> object:
     return range(*args) if all(type(part) is int for part in args) else INERT
 
 
 @_rebuilds("collections.OrderedDict", "ordereddict.OrderedDict", "_collections.OrderedDict")
-def _ordered_dict(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _ordered_dict(machine: Machine, args: tuple[Any, ...]) -> object:
     result: OrderedDict[Any, Any] = OrderedDict()
     if len(args) == 1 and _items(args[0]):
         pairs = [part for pair in args[0] for part in _pair(pair)]
@@ -169,7 +170,7 @@ def _ordered_dict(machine: Machine, args: tuple[Any, ...]) -> Any:
 
 
 @_rebuilds("collections.defaultdict")
-def _defaultdict(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _defaultdict(machine: Machine, args: tuple[Any, ...]) -> object:
     """A factory that is a builtin type is kept; any other would be a call: a record."""
     if not args or args == (None,):
         return defaultdict()
@@ -185,7 +186,7 @@ def _defaultdict(machine: Machine, args: tuple[Any, ...]) -> Any:
 
 
 @_rebuilds("collections.Counter")
-def _counter(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _counter(machine: Machine, args: tuple[object, ...]) -> object:
     result: Counter[Any] = Counter()
     if len(args) == 1 and isinstance(args[0], dict):
         dict.update(result, args[0])
@@ -195,7 +196,7 @@ def _counter(machine: Machine, args: tuple[Any, ...]) -> Any:
 
 
 @_rebuilds("collections.deque")
-def _deque(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _deque(machine: Machine, args: tuple[Any, ...]) -> object:
     items, maxlen = (*args, None, None)[:2] if len(args) < 3 else (0, 0)
     if (items is None or _items(items)) and (maxlen is None or type(maxlen) is int):
         return deque(items or (), maxlen)
@@ -206,7 +207,7 @@ def _items(value: Any) -> bool:
     return isinstance(value, list | tuple | set | frozenset)
 
 
-def _pair(value: Any) -> tuple[Any, Any]:
+def _pair(value: Any) -> tuple[object, object]:
     if not isinstance(value, list | tuple) or len(value) != 2:
         raise ValueError("no pair of key and value")
     return value[0], value[1]
@@ -216,7 +217,7 @@ def _pair(value: Any) -> tuple[Any, Any]:
 
 
 @_rebuilds("array._array_reconstructor")
-def _array_rebuilt(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _array_rebuilt(machine: Machine, args: tuple[Any, ...]) -> object:
     """Python 3: (class, type code, machine format, bytes); formats as in ``array``'s docs, PEP 3118.
 
     Source: ``Modules/arraymodule.c``, ``mformat_descriptors``.
@@ -240,7 +241,7 @@ _MACHINE_FORMATS = (
 
 
 @_rebuilds("array.array")
-def _array(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _array(machine: Machine, args: tuple[Any, ...]) -> object:
     """Python 2 and protocol 2: (type code, list), or (type code, raw native bytes) in 2.x before 2.7."""
     code, items = args
     if code == "c":
@@ -264,7 +265,7 @@ _NATIVE = {
 }  # fmt: skip
 
 
-def _array_of(machine: Machine, code: Any, values: np.ndarray[Any, Any]) -> Any:
+def _array_of(machine: Machine, code: Any, values: Array) -> object:
     """An array of the type code asked for, widened where this machine's is too narrow."""
     machine.source.spend_copies(8 * len(values))  # an item of one byte may become one of eight
     if values.dtype.kind == "f":
@@ -282,7 +283,7 @@ def _array_of(machine: Machine, code: Any, values: np.ndarray[Any, Any]) -> Any:
 
 
 @_rebuilds("datetime.datetime")
-def _datetime(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _datetime(machine: Machine, args: tuple[Any, ...]) -> object:
     """Ten bytes of state and perhaps a zone; (bits of) ``fold`` in the month's high bit."""
     zone = args[1] if len(args) == 2 else None
     if len(args) not in (1, 2):
@@ -301,7 +302,7 @@ def _datetime(machine: Machine, args: tuple[Any, ...]) -> Any:
 
 
 @_rebuilds("datetime.date")
-def _date(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _date(machine: Machine, args: tuple[Any, ...]) -> object:
     if len(args) == 3:
         return datetime.date(*args) if _all_ints(args) else INERT
     data = machine.raw(args[0]) if len(args) == 1 else None
@@ -311,7 +312,7 @@ def _date(machine: Machine, args: tuple[Any, ...]) -> Any:
 
 
 @_rebuilds("datetime.time")
-def _time(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _time(machine: Machine, args: tuple[object, ...]) -> object:
     lost = args[1] if len(args) == 2 else None
     zone = zone_of(lost)
     data = machine.raw(args[0]) if args else None
@@ -322,12 +323,12 @@ def _time(machine: Machine, args: tuple[Any, ...]) -> Any:
 
 
 @_rebuilds("datetime.timedelta")
-def _timedelta(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _timedelta(machine: Machine, args: tuple[Any, ...]) -> object:
     return datetime.timedelta(*args) if _all_ints(args) else INERT
 
 
 @_rebuilds("datetime.timezone")
-def _timezone(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _timezone(machine: Machine, args: tuple[Any, ...]) -> object:
     if not args or not isinstance(args[0], datetime.timedelta) or len(args) > 2:
         return INERT
     if len(args) == 1 and not args[0]:
@@ -336,12 +337,12 @@ def _timezone(machine: Machine, args: tuple[Any, ...]) -> Any:
 
 
 @_rebuilds("pytz._UTC")
-def _pytz_utc(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _pytz_utc(machine: Machine, args: tuple[object, ...]) -> object:
     return datetime.UTC
 
 
 @_rebuilds("zoneinfo.ZoneInfo._unpickle")
-def _zoneinfo(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _zoneinfo(machine: Machine, args: tuple[object, ...]) -> object:
     """A zone by its key; one that this machine's table lacks stays a record."""
     zone = named(args[0])
     return INERT if zone is None else zone
@@ -355,12 +356,12 @@ def _all_ints(parts: tuple[Any, ...]) -> bool:
 
 
 @_rebuilds("decimal.Decimal", "_decimal.Decimal", "cdecimal.Decimal", "_pydecimal.Decimal")
-def _decimal(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _decimal(machine: Machine, args: tuple[object, ...]) -> object:
     return Decimal(args[0]) if len(args) == 1 and isinstance(args[0], str) else INERT
 
 
 @_rebuilds("fractions.Fraction")
-def _fraction(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _fraction(machine: Machine, args: tuple[Any, ...]) -> object:
     """Its text, or numerator and denominator."""
     if len(args) == 1 and isinstance(args[0], str):
         top, _, below = args[0].partition("/")
@@ -371,21 +372,21 @@ def _fraction(machine: Machine, args: tuple[Any, ...]) -> Any:
 
 
 @_finishes("uuid.UUID")
-def _uuid(machine: Machine, record: Record) -> Any:
+def _uuid(machine: Machine, record: Record) -> object:
     """Its state holds ``int``, and ``is_safe`` since Python 3.7."""
     fields = record.fields()
     number = fields.get("int")
     return uuid.UUID(int=number) if type(number) is int and not record.args[2:] else INERT
 
 
-def _path(machine: Machine, args: tuple[Any, ...], kind: type) -> Any:
+def _path(machine: Machine, args: tuple[Any, ...], kind: type) -> object:
     return kind(*args) if all(isinstance(part, str) for part in args) else INERT
 
 
 @_rebuilds(
     *(f"pathlib{sub}.{name}" for sub in ("", "._local") for name in ("PosixPath", "PurePosixPath"))
 )
-def _posix_path(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _posix_path(machine: Machine, args: tuple[object, ...]) -> object:
     """A path of the file's machine is a pure path here: it names nothing on this one."""
     return _path(machine, args, PurePosixPath)
 
@@ -397,12 +398,12 @@ def _posix_path(machine: Machine, args: tuple[Any, ...]) -> Any:
         for name in ("WindowsPath", "PureWindowsPath")
     )
 )
-def _windows_path(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _windows_path(machine: Machine, args: tuple[object, ...]) -> object:
     return _path(machine, args, PureWindowsPath)
 
 
 @_builtin("getattr")
-def _getattr(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _getattr(machine: Machine, args: tuple[object, ...]) -> object:
     """``getattr(class, name)`` is how a nested class or a method is named: a longer name."""
     if len(args) == 2 and isinstance(args[0], Global) and isinstance(args[1], str):
         if len(args[0].name) + len(args[1]) > 4096:  # links of a chain of such calls
@@ -412,7 +413,7 @@ def _getattr(machine: Machine, args: tuple[Any, ...]) -> Any:
 
 
 @_rebuilds("dill._dill._get_attr", "dill.dill._get_attr")
-def _attribute_of_module(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _attribute_of_module(machine: Machine, args: tuple[Any, ...]) -> object:
     """``_get_attr(_import_module(module), name)`` is how dill up to 0.3.4 names functions that are
     built in, on Python 3 NumPy's ``_reconstruct`` and ``scalar`` among them: a global like any.
 
@@ -442,7 +443,7 @@ _IMPORTS = ("dill._dill._import_module", "dill.dill._import_module")
 
 
 @_rebuilds("dill._dill._load_type", "dill.dill._load_type")
-def _type_of_dill(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _type_of_dill(machine: Machine, args: tuple[object, ...]) -> object:
     """``_load_type("slice")``: builtin types, and those of the module ``types``, by name alone.
 
     Source: ``dill/_dill.py`` (``_create_typemap``, ``_reverse_typemap``).
@@ -472,7 +473,7 @@ _TYPES_OF_PYTHON_2 = {
 
 
 @_rebuilds("cloudpickle.cloudpickle._builtin_type", "cloudpickle._builtin_type")
-def _type_of_cloudpickle(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _type_of_cloudpickle(machine: Machine, args: tuple[object, ...]) -> object:
     """``_builtin_type("CodeType")``: a type of the module ``types``, by name alone."""
     if len(args) != 1 or not isinstance(args[0], str) or not args[0].isidentifier():
         return INERT
@@ -481,7 +482,7 @@ def _type_of_cloudpickle(machine: Machine, args: tuple[Any, ...]) -> Any:
 
 
 @_rebuilds("dill._dill._eval_repr", "dill.dill._eval_repr")
-def _text_of_dill(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _text_of_dill(machine: Machine, args: tuple[object, ...]) -> object:
     """``_eval_repr("range(0, 3)")``: ranges and singletons as text, which is read and never run."""
     if len(args) != 1 or not isinstance(args[0], str):
         return INERT
@@ -496,7 +497,7 @@ _RANGE = regex(r"x?range\((-?\d{1,19}(?:, *-?\d{1,19}){0,2})\)")
 
 
 @_builtin("NoneType", "type")
-def _type_of_none(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _type_of_none(machine: Machine, args: tuple[object, ...]) -> object:
     """``type(None)``, ``type(...)`` and ``type(NotImplemented)``, as Python 3 pickles those types."""
     if args == (None,):
         return Global("builtins", "NoneType")
@@ -515,7 +516,7 @@ _TYPES_OF = {"Ellipsis": "ellipsis", "NotImplemented": "NotImplementedType"}
 
 
 @_rebuilds("persist.versioned._set_state")
-def _set_state(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _set_state(machine: Machine, args: tuple[object, ...]) -> Any:
     """The envelope of an instance of a registered class, applied by a call of its own."""
     record, state = _pair(args)
     if not isinstance(record, Record) or record.state is not ABSENT:

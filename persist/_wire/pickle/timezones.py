@@ -38,7 +38,7 @@ def named(key: Any) -> datetime.tzinfo | None:
         return None
 
 
-def zone_of(zone: Any, moment: datetime.datetime | None = None) -> datetime.tzinfo | None:
+def zone_of(zone: object, moment: datetime.datetime | None = None) -> datetime.tzinfo | None:
     """Return the time zone of a record, or None if its parts do not determine one.
 
     Args:
@@ -124,7 +124,7 @@ def _at(fields: dict[str, Any], moment: datetime.datetime) -> datetime.tzinfo | 
     return _fixed(parts.get("offset"), parts.get("abbr"))
 
 
-def _is_twice(since: int, before: Any, after: Any) -> bool:
+def _is_twice(since: int, before: object, after: object) -> bool:
     """Whether the wall clock shows a time a second time, ``since`` seconds after a change."""
     if not isinstance(before, Record) or not isinstance(after, Record):
         return False

@@ -31,7 +31,7 @@ Parts = Iterator[Any]
 
 _BATCH = 1000  # items between MARK and APPENDS or SETITEMS, as CPython has it
 _HIGHEST = 5
-_NOTHING: Any = object()
+_NOTHING: object = object()
 
 
 class PickleWriter:
@@ -62,10 +62,10 @@ class PickleWriter:
         self._protocol = protocol
         self._reducer = reducer
         self._name = name
-        self._memo: dict[int, tuple[int, Any]] = {}
+        self._memo: dict[int, tuple[int, object]] = {}
         self._globals: dict[tuple[str, str], int] = {}
 
-    def dump(self, root: Any) -> None:
+    def dump(self, root: object) -> None:
         """Write ``root`` and everything that it leads to.
 
         Raises:
@@ -307,7 +307,7 @@ class PickleWriter:
         self._memoize(value)
         yield from self._appended(value)
 
-    def _dict(self, value: dict[Any, Any]) -> Parts:
+    def _dict(self, value: dict[Any, object]) -> Parts:
         self._write(opcodes.EMPTY_DICT if self._protocol else opcodes.MARK + opcodes.DICT)
         self._memoize(value)
         yield from self._put_in(value.items())
@@ -353,7 +353,7 @@ class PickleWriter:
                 yield from batch
                 self._write(opcodes.APPENDS)
 
-    def _put_in(self, pairs: Any) -> Parts:
+    def _put_in(self, pairs: object) -> Parts:
         for batch in _batches(pairs):
             if self._protocol:
                 self._write(opcodes.MARK)
@@ -423,7 +423,7 @@ class PickleWriter:
         else:
             yield from self._call(record.maker or record.cls, record.args)
 
-    def _new(self, cls: Any, args: tuple[Any, ...]) -> Parts:
+    def _new(self, cls: Any, args: tuple[object, ...]) -> Parts:
         if self._protocol >= 2:
             yield cls
             yield args
@@ -494,7 +494,7 @@ class PickleWriter:
         self._write(opcodes.BUILD)
 
 
-def _versioned(record: Record) -> Any:
+def _versioned(record: Record) -> object:
     """Return the state; if the record has a version, in the envelope that `Versioned` reads."""
     state = record.state
     if record.version is None or unwrap(state) is not None:
@@ -514,7 +514,7 @@ def _reduce(value: Any, protocol: int) -> Any:
 
 
 def _batches(items: Any) -> Iterator[list[Any]]:
-    batch: list[Any] = []
+    batch: list[object] = []
     for item in items:
         batch.append(item)
         if len(batch) == _BATCH:
@@ -538,7 +538,7 @@ def _decimal(value: int) -> bytes:
 
 
 _OBJECT = Global("builtins", "object")
-_SINGLETONS: dict[Any, Any] = {
+_SINGLETONS: dict[Any, object] = {
     type(None): None,
     type(...): ...,
     type(NotImplemented): NotImplemented,

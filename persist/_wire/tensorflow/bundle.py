@@ -41,6 +41,7 @@ from persist._wire.tensorflow.slices import (
 from persist._wire.tensorflow.tensors import dtype_of, lengths_of, shape_checked, strings
 from persist.errors import DamagedFileError, FormatError
 from persist.tree import LazyArray
+from persist.typing import Array, DType
 
 __all__ = ["Bundle", "is_bundle_header", "object_graph", "shard_name"]
 
@@ -81,7 +82,7 @@ class Bundle:
         prefix: what the shards' names begin with.
         verify: "lazy" checks a tensor's sum when all of it is read (not of some rows), "always"
             all of them now, "never" none.
-        salvage: leave out what cannot be read, and tell it in ``damage``.
+        salvage: leave out what cannot be read, and report it in ``damage``.
 
     Attributes:
         tensors: name -> `LazyArray`.
@@ -154,7 +155,7 @@ class Bundle:
             f"shard {number} of {self.shards}, {name}, is not there.",
             file=self.index.name,
             where=where,
-            remedy="It belongs beside the index; salvage=True gives the tensors of the others.",
+            remedy="It belongs next to the index; salvage=True gives the tensors of the others.",
         )
 
     def _add(self, name: str, key: bytes, entry: Message, entries: dict[bytes, Message]) -> None:
@@ -244,21 +245,21 @@ class Bundle:
             return functools.partial(self._read, place), None
         step = place.size // place.shape[0]
 
-        def rows(start: int, stop: int) -> np.ndarray[Any, Any]:
+        def rows(start: int, stop: int) -> Array:
             shape = (stop - start, *place.shape[1:])
             offset = place.offset + start * step
             return np.asarray(self.shard(place.shard).array(offset, dtype, shape))
 
         return functools.partial(self._read, place), rows
 
-    def _dtype(self, place: _Entry) -> np.dtype[Any]:
+    def _dtype(self, place: _Entry) -> DType:
         dtype = dtype_of(place.number)
         assert dtype is not None
         if self.order == ">" and dtype.kind in "iufc" and not dtype.hasobject:
             return dtype.newbyteorder(">")
         return dtype
 
-    def _read(self, place: _Entry) -> np.ndarray[Any, Any]:
+    def _read(self, place: _Entry) -> Array:
         """All of a tensor or part, its sum checked."""
         shard = self.shard(place.shard)
         dtype = self._dtype(place)
@@ -280,7 +281,7 @@ class Bundle:
                 checksum=True,
             )
 
-    def _texts(self, shard: Source, place: _Entry) -> np.ndarray[Any, Any]:
+    def _texts(self, shard: Source, place: _Entry) -> Array:
         """Strings, or variants (each length before its bytes, then a sum)."""
         data = shard.view(place.offset, place.size)
         if dtype_name(place.number) == "variant":
@@ -304,7 +305,7 @@ class Bundle:
             self._check(shard, place, crc32c(data[position - sum(lengths) :], total))
         return strings(blobs, place.shape, shard, place.where)
 
-    def _variants(self, data: memoryview, shard: Source, place: _Entry) -> np.ndarray[Any, Any]:
+    def _variants(self, data: memoryview, shard: Source, place: _Entry) -> Array:
         """Serialized objects: a length, the bytes, the masked sum of the bytes, for each."""
         blobs, position = [], 0
         count = math.prod(place.shape)
@@ -320,7 +321,7 @@ class Bundle:
             )
         return strings(blobs, place.shape, shard, place.where)
 
-    def object_graph(self) -> dict[str, Any] | None:
+    def object_graph(self) -> dict[str, object] | None:
         """Return the graph of objects that wrote an object-based checkpoint, or None."""
         for key in _GRAPH_KEYS:
             found = self.tensors.get(key)
@@ -339,12 +340,12 @@ class Bundle:
         )
 
 
-def object_graph(graph: Message) -> dict[str, Any]:
+def object_graph(graph: Message) -> dict[str, object]:
     """Return a ``TrackableObjectGraph`` as edges, attributes and slots, by the nodes' numbers."""
-    edges: list[list[Any]] = []
+    edges: list[list[object]] = []
     attributes: list[dict[str, Any]] = []
     slots: list[dict[str, Any]] = []
-    savers: list[dict[str, Any]] = []
+    savers: list[dict[str, object]] = []
     nodes = graph.messages("nodes")
     key_of: dict[int, str] = {}
     for number, node in enumerate(nodes):

@@ -74,7 +74,7 @@ def _constants(
             found[_free(found, name)] = array
 
 
-def _free(taken: dict[str, Any], name: str) -> str:
+def _free(taken: dict[str, object], name: str) -> str:
     number = 2
     free = name
     while free in taken:
@@ -132,7 +132,7 @@ def _node_of(name: str) -> str:
 
 
 def _node(node: Message) -> dict[str, Any]:
-    described: dict[str, Any] = {
+    described: dict[str, object] = {
         "name": node.text("name"),
         "op": node.text("op"),
         "inputs": node.texts("input"),
@@ -149,7 +149,7 @@ def _node(node: Message) -> dict[str, Any]:
     return described
 
 
-def _attribute(value: Message) -> Any:
+def _attribute(value: Message) -> object:
     """An attribute as JSON has it."""
     if value.has("s"):
         return _shown(value.data("s"))
@@ -172,7 +172,7 @@ def _attribute(value: Message) -> Any:
     return [] if items is None else _list(items)
 
 
-def _list(items: Message) -> list[Any]:
+def _list(items: Message) -> list[object]:
     if items.has("s"):
         return [_shown(item) for item in items.blobs("s")[:_SHOWN]]
     if items.has("i"):
@@ -193,7 +193,7 @@ def _shown(data: memoryview) -> str:
     return text if len(data) <= 1024 else f"{text}... ({len(data):,} bytes)"
 
 
-def meta_structure(meta: Message) -> dict[str, Any]:
+def meta_structure(meta: Message) -> dict[str, object]:
     """Return what a meta graph is, besides the nodes of its graph."""
     info = meta.message("meta_info_def")
     graph = meta.message("graph_def")
@@ -242,7 +242,7 @@ def _name_of(info: Message | None) -> str | None:
     return None if info is None else info.text("name")
 
 
-def _signature(signature: Message | None) -> dict[str, Any]:
+def _signature(signature: Message | None) -> dict[str, object]:
     if signature is None:
         return {"inputs": {}, "outputs": {}, "method_name": ""}
     return {
@@ -252,7 +252,7 @@ def _signature(signature: Message | None) -> dict[str, Any]:
     }
 
 
-def _info(info: Message | None) -> dict[str, Any]:
+def _info(info: Message | None) -> dict[str, object]:
     if info is None:
         return {"name": None, "dtype": None, "shape": None}
     number = info.integer("dtype")
@@ -272,7 +272,7 @@ def _info(info: Message | None) -> dict[str, Any]:
     return described
 
 
-def _collection(name: str, item: Message | None) -> Any:
+def _collection(name: str, item: Message | None) -> object:
     """A collection: names, numbers, the names of variables; of other messages their count."""
     if item is None:
         return []
@@ -303,13 +303,13 @@ _KINDS = ("user_object", "asset", "function", "variable", "bare_concrete_functio
           "resource", "captured_tensor")  # fmt: skip
 
 
-def _objects(graph: Message) -> list[dict[str, Any]]:
+def _objects(graph: Message) -> list[dict[str, object]]:
     """The objects of a saved model: what each is, and which it holds."""
     return [_object(number, item) for number, item in enumerate(graph.messages("nodes"))]
 
 
-def _object(number: int, item: Message) -> dict[str, Any]:
-    described: dict[str, Any] = {
+def _object(number: int, item: Message) -> dict[str, object]:
+    described: dict[str, object] = {
         "node": number,
         "kind": next((kind for kind in _KINDS if item.has(kind)), None),
         "children": {

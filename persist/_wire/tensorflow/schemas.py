@@ -12,7 +12,6 @@ here needs are left out: they are passed over.
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 from persist._wire.messages.protobuf import Message, Schemas
 
@@ -194,7 +193,7 @@ _MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
     "SavedBareConcreteFunction": {"concrete_function_name": (1, _TEXT)},
     "SavedConstant": {"operation": (1, _TEXT)},
     "SavedResource": {"device": (1, _TEXT)},
-    # What the high-level library lays beside a saved model.
+    # What the high-level library writes next to a saved model.
     "SavedMetadata": {"nodes": (1, "MetadataObject")},
     "MetadataObject": {
         "node_id": (2, "int32"),
@@ -283,6 +282,6 @@ def shape_of(message: Message | None) -> list[int] | None:
     return [dim.integer("size") for dim in message.messages("dim")]
 
 
-def jsonable_shape(message: Message | None) -> Any:
+def jsonable_shape(message: Message | None) -> object:
     """Return the shape of a description, None where none is there."""
     return None if message is None else shape_of(message)

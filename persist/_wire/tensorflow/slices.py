@@ -11,7 +11,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import attrs
 import numpy as np
@@ -20,6 +19,7 @@ from persist._wire.base.source import Source
 from persist._wire.messages.protobuf import Message
 from persist.errors import DamagedFileError
 from persist.tree import LazyArray
+from persist.typing import Array, DType
 
 __all__ = ["Part", "box_of", "extents_of", "joined", "shape_in", "shown", "slice_key"]
 
@@ -107,13 +107,13 @@ class Part:
     """One part of a tensor: where it lies, how all of it is read, and how some of its rows are."""
 
     box: Box
-    read: Callable[[], np.ndarray[Any, Any]]
-    rows: Callable[[int, int], np.ndarray[Any, Any]] | None = None
+    read: Callable[[], Array]
+    rows: Callable[[int, int], Array] | None = None
 
 
 def joined(
     name: str,
-    dtype: np.dtype[Any],
+    dtype: DType,
     shape: tuple[int, ...],
     parts: Sequence[Part],
     source: Source,
@@ -128,14 +128,14 @@ def joined(
         return LazyArray(dtype, shape, parts[0].read, parts[0].rows)
     _check(shape, parts, source, where)
 
-    def fetch() -> np.ndarray[Any, Any]:
+    def fetch() -> Array:
         source.spend(math.prod(shape) * dtype.itemsize)
         whole = np.empty(shape, dtype)
         for part in parts:
             whole[tuple(slice(*span) for span in part.box)] = part.read()
         return whole
 
-    def rows(start: int, stop: int) -> np.ndarray[Any, Any]:
+    def rows(start: int, stop: int) -> Array:
         source.spend((stop - start) * math.prod(shape[1:]) * dtype.itemsize)
         some = np.empty((stop - start, *shape[1:]), dtype)
         for part in parts:

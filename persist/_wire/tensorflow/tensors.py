@@ -14,7 +14,6 @@ encoded (`persist._wire.base.ml_dtypes`).
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -25,6 +24,7 @@ from persist._wire.messages.protobuf import Message
 from persist._wire.tensorflow.schemas import dtype_name, shape_of
 from persist.errors import DamagedFileError, LimitError
 from persist.tree import LazyArray
+from persist.typing import Array, DType
 
 __all__ = ["dtype_of", "fill", "lengths_of", "shape_checked", "strings", "tensor"]
 
@@ -53,7 +53,7 @@ _FIELDS = {
 }  # fmt: skip
 
 
-def dtype_of(number: int) -> np.dtype[Any] | None:
+def dtype_of(number: int) -> DType | None:
     """Return the NumPy dtype of a data type (object for strings), None of an unknown one."""
     name = dtype_name(number)
     if name in _OBJECTS:
@@ -81,13 +81,13 @@ def shape_checked(extents: list[int] | None, source: Source, where: str) -> tupl
 
 
 def fill(
-    values: np.ndarray[Any, Any],
+    values: Array,
     shape: tuple[int, ...],
     source: Source,
     where: str,
     *,
     is_counted: bool = False,
-) -> np.ndarray[Any, Any]:
+) -> Array:
     """Give values the shape; where they are fewer, the last one fills the rest.
 
     Args:
@@ -125,9 +125,7 @@ def fill(
     return whole.reshape(shape)
 
 
-def _spread(
-    value: np.ndarray[Any, Any], shape: tuple[int, ...], source: Source, where: str
-) -> np.ndarray[Any, Any]:
+def _spread(value: Array, shape: tuple[int, ...], source: Source, where: str) -> Array:
     """One value everywhere, without taking memory for it."""
     if not shape:
         return value.reshape(())
@@ -142,14 +140,14 @@ def tensor(
     where: str,
     number: int | None = None,
     shape: tuple[int, ...] | None = None,
-) -> LazyArray | np.ndarray[Any, Any] | None:
+) -> LazyArray | Array | None:
     """Return a tensor of a graph or a table, or None of a type that holds no values.
 
     Args:
         message: a ``TensorProto``.
         where: what it is, for errors.
-        number: its data type, where another place tells it.
-        shape: its shape, where another place tells it.
+        number: its data type, where another place states it.
+        shape: its shape, where another place states it.
 
     Raises:
         DamagedFileError: its shape, type or values do not fit together.
@@ -177,7 +175,7 @@ def tensor(
         return decodable(flat.reshape(shape), where)  # type: ignore[no-any-return]
     is_counted = False
 
-    def fetch() -> np.ndarray[Any, Any]:
+    def fetch() -> Array:
         nonlocal is_counted
         values = _values(message, number, dtype, where)
         made = fill(values, shape, source, where, is_counted=is_counted)
@@ -187,14 +185,12 @@ def tensor(
     return decodable(LazyArray(dtype, shape, fetch), where)  # type: ignore[no-any-return]
 
 
-def _values(
-    message: Message, number: int, dtype: np.dtype[Any], where: str
-) -> np.ndarray[Any, Any]:
+def _values(message: Message, number: int, dtype: DType, where: str) -> Array:
     """The values of the type's own field."""
     name = dtype_name(number)
     field = _FIELDS.get(name, "int_val")
     if field == "float8_val":
-        bits: np.ndarray[Any, Any] = np.frombuffer(message.data(field), np.uint8).view(dtype)
+        bits: Array = np.frombuffer(message.data(field), np.uint8).view(dtype)
         return bits
     kind = message.schema.fields[field][1]
     if kind in ("float", "double"):
@@ -210,17 +206,17 @@ def _values(
         return values
     integers = message.integers(field)
     if field == "half_val":
-        halves: np.ndarray[Any, Any] = integers.astype(np.uint16).view(dtype)
+        halves: Array = integers.astype(np.uint16).view(dtype)
         return halves
     if name in ("int4", "uint4", "int2", "uint2"):
         if missing_name(dtype):
-            codes: np.ndarray[Any, Any] = integers.astype(np.int8).view(dtype)
+            codes: Array = integers.astype(np.int8).view(dtype)
             return codes
         return (
             integers.astype(np.int8).astype(dtype) if dtype.kind == "V" else integers.astype(dtype)
         )
     if dtype.kind == "b":
-        truths: np.ndarray[Any, Any] = np.not_equal(integers, 0)
+        truths: Array = np.not_equal(integers, 0)
         return truths
     return integers.astype(dtype)
 
@@ -231,7 +227,7 @@ def _objects(
     name = dtype_name(number)
     source = message.source
 
-    def fetch() -> np.ndarray[Any, Any]:
+    def fetch() -> Array:
         if len(content):
             blobs = _split(content, math.prod(shape), source, where)
         else:
@@ -281,9 +277,7 @@ def lengths_of(
     return lengths, position
 
 
-def strings(
-    blobs: list[memoryview], shape: tuple[int, ...], source: Source, where: str
-) -> np.ndarray[Any, Any]:
+def strings(blobs: list[memoryview], shape: tuple[int, ...], source: Source, where: str) -> Array:
     """Return byte strings as an array of ``bytes`` objects (a NumPy ``S`` would strip NULs)."""
     count = math.prod(shape)
     source.spend(sum(len(blob) for blob in blobs) + 8 * max(count, len(blobs)))

@@ -8,7 +8,7 @@ still readable by 2.21):
   the field meta: each tensor's name, shape, type and slices;
 - every slice is stored under its key (`slices`), as ``SavedTensorSlices`` with the
   field data, whose ``TensorProto`` has neither type nor shape;
-- several files make one checkpoint when it was saved in shards; each tells what
+- several files make one checkpoint when it was saved in shards; each states what
   is in itself, and a tensor's slices may be spread over them.
 """
 
@@ -19,7 +19,6 @@ import math
 from typing import Any
 
 import attrs
-import numpy as np
 
 from persist._wire.base.ml_dtypes import decodable, encoded
 from persist._wire.base.source import Source
@@ -38,13 +37,14 @@ from persist._wire.tensorflow.slices import (
 from persist._wire.tensorflow.tensors import dtype_of, shape_checked, tensor
 from persist.errors import DamagedFileError, FormatError
 from persist.tree import LazyArray
+from persist.typing import Array
 
 __all__ = ["TensorTable"]
 
 
 @attrs.define
 class _TensorMeta:
-    """What the shards tell of one tensor."""
+    """What the shards state about one tensor."""
 
     number: int
     shape: tuple[int, ...]
@@ -58,7 +58,7 @@ class TensorTable:
         shards: its files, in order.
         verify: "lazy" checks the sum of a block when it is read, "always" all
             of them now, "never" none.
-        salvage: leave out what cannot be read, and tell it in ``damage``.
+        salvage: leave out what cannot be read, and report it in ``damage``.
 
     Attributes:
         tensors: name -> `LazyArray`.
@@ -66,7 +66,7 @@ class TensorTable:
         damage: what was left out, in words.
 
     Raises:
-        DamagedFileError: a table is broken, or tells of slices that do not fit.
+        DamagedFileError: a table is broken, or names slices that do not fit.
     """
 
     def __init__(self, shards: list[Source], verify: str, salvage: bool) -> None:
@@ -97,7 +97,7 @@ class TensorTable:
         first = table.first()
         if first is None or first[0]:
             raise DamagedFileError(
-                "the table has no empty key, which tells what is in it.",
+                "the table has no empty key, which states what is in it.",
                 file=shard.name,
                 remedy="A table of tensors is wanted; this one is of another kind.",
             )
@@ -130,13 +130,13 @@ class TensorTable:
             )
         parts, seen = [], set()
         for extents, table in tensor_meta.slices:
-            if extents in seen:  # replicas of one variable tell the same twice
+            if extents in seen:  # replicas of one variable state the same twice
                 continue
             seen.add(extents)
             box = box_of(extents, tensor_meta.shape, table.source, where)
             read = functools.partial(_read, table, name, extents, tensor_meta.number, shape_in(box))
             parts.append(Part(box, read))
-        described: dict[str, Any] = {
+        described: dict[str, object] = {
             "dtype": dtype_name(tensor_meta.number),
             "shape": list(tensor_meta.shape),
         }
@@ -146,9 +146,7 @@ class TensorTable:
         self.described[name] = described
 
 
-def _read(
-    table: Table, name: str, extents: Extents, number: int, shape: tuple[int, ...]
-) -> np.ndarray[Any, Any]:
+def _read(table: Table, name: str, extents: Extents, number: int, shape: tuple[int, ...]) -> Array:
     """One slice, from its place in the table."""
     where = f"tensor {name!r}" + (f", slice {shown(extents)}" if extents else "")
     try:

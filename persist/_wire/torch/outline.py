@@ -21,7 +21,7 @@ _MOST = 200_000  # values that are looked at
 _HELD = ("_parameters", "_buffers", "_modules")
 
 
-def module_parts(fields: Any) -> dict[str, Any] | None:
+def module_parts(fields: Any) -> dict[str, object] | None:
     """Return what a module holds under the names that a person uses, or None: it is no module.
 
     Public attributes, parameters, buffers, and modules; what a name with an underscore in
@@ -56,7 +56,7 @@ def is_module(value: Any) -> bool:
     return isinstance(value, Record) and module_parts(fields_of(value)) is not None
 
 
-def fields_of(record: Record) -> dict[Any, Any]:
+def fields_of(record: Record) -> dict[object, object]:
     """Return the attributes of a record; those of an fx module are an argument of its maker."""
     if record.maker is not None and record.state is ABSENT:
         for item in record.args:
@@ -98,9 +98,9 @@ def outline(tree: Any) -> dict[str, Any]:
     }
 
 
-def _facts(tensor: Tensor) -> dict[str, Any]:
+def _facts(tensor: Tensor) -> dict[str, object]:
     """The properties of a tensor that an array does not have."""
-    facts: dict[str, Any] = {"kind": tensor.kind, "storage": tensor.storage.blob.key}
+    facts: dict[str, object] = {"kind": tensor.kind, "storage": tensor.storage.blob.key}
     if not _is_whole(tensor):
         facts["offset"] = tensor.offset
         facts["strides"] = list(tensor.strides)
@@ -151,7 +151,7 @@ def simple(value: Any, depth: int = 4) -> Any:
     return value.qualname if isinstance(value, Global) else value
 
 
-def _walk(tree: Any) -> Iterator[tuple[str, Any]]:
+def _walk(tree: object) -> Iterator[tuple[str, Any]]:
     """Yield each object once, under the first path that leads to it; a tensor under each."""
     seen: set[int] = set()
     todo: deque[tuple[str, Any]] = deque([("", tree)])
@@ -173,7 +173,7 @@ def _walk(tree: Any) -> Iterator[tuple[str, Any]]:
         todo.extend((f"{prefix}{step}" if step else path, item) for step, item in steps)
 
 
-def _steps(value: Any) -> Iterator[tuple[str, Any]] | None:
+def _steps(value: Any) -> Iterator[tuple[str, object]] | None:
     """What lies below a value; None of what is no container."""
     if isinstance(value, dict):
         return ((_step(key), item) for key, item in value.items() if not isinstance(key, tuple))
@@ -191,7 +191,7 @@ def _steps(value: Any) -> Iterator[tuple[str, Any]] | None:
     return None
 
 
-def _of_quantized(record: Record) -> Iterator[tuple[str, Any]]:
+def _of_quantized(record: Record) -> Iterator[tuple[str, object]]:
     """The integers have the tensor's own path; scales and zero points are listed next to it."""
     yield "", record.args[0]
     quantizer = record.args[4]

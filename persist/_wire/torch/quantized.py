@@ -19,6 +19,7 @@ import numpy as np
 from persist._wire.base.ml_dtypes import encoded
 from persist.errors import DamagedFileError, FormatError
 from persist.tree import ABSENT, Global, LazyArray, Record
+from persist.typing import Array
 
 __all__ = ["QuantizedTensor", "WithQuantized", "expanded", "part_names", "quantizer_of"]
 
@@ -57,10 +58,10 @@ class QuantizedTensor(LazyArray):
         self.quantizer = dict(quantizer)
         self.record = record
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: Any) -> object:
         return self.codes[index]
 
-    def dequantized(self) -> np.ndarray[Any, Any]:
+    def dequantized(self) -> Array:
         """Return the numbers, as float32 of the tensor's shape.
 
         Raises:
@@ -73,14 +74,14 @@ class QuantizedTensor(LazyArray):
                 values = codes.astype(np.float32) - zeros.astype(np.float32)
             else:
                 values = (codes.astype(np.int64) - zeros.astype(np.int64)).astype(np.float32)
-            found: np.ndarray[Any, Any] = values * scales.astype(np.float32)
+            found: Array = values * scales.astype(np.float32)
             return found
         scale, zero = (self.quantizer[name] for name in _TENSOR)
         values = (codes.astype(np.int64) - int(zero)).astype(np.float32)
         return values * np.float32(scale)
 
-    def _unpacked(self) -> np.ndarray[Any, Any]:
-        codes: np.ndarray[Any, Any] = np.asarray(self.codes)
+    def _unpacked(self) -> Array:
+        codes: Array = np.asarray(self.codes)
         bits = _BITS.get(self.kind)
         if bits is None:
             return codes
@@ -89,10 +90,10 @@ class QuantizedTensor(LazyArray):
         count = math.prod(self.logical_shape)
         return parts.reshape(-1)[:count].reshape(self.logical_shape)
 
-    def _channels(self, name: str) -> np.ndarray[Any, Any]:
+    def _channels(self, name: str) -> Array:
         """The scales or zero points, shaped to go along the axis of the channels."""
         axis, values = int(self.quantizer["q_per_channel_axis"]), self.quantizer[name]
-        found: np.ndarray[Any, Any] = np.asarray(values)
+        found: Array = np.asarray(values)
         shape = self.logical_shape
         if not 0 <= axis < len(shape) or found.shape != (shape[axis],):
             raise DamagedFileError(
@@ -127,7 +128,7 @@ def quantizer_of(parts: Mapping[str, Any]) -> dict[str, Any] | None:
     return None
 
 
-def expanded(arrays: Mapping[str, Any]) -> dict[str, Any]:
+def expanded(arrays: Mapping[str, object]) -> dict[str, object]:
     """Return arrays for a file that holds nothing else, scales and zero points among them."""
     found = dict(arrays)
     for name, array in arrays.items():

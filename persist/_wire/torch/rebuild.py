@@ -66,12 +66,12 @@ def _plain(*args: Any) -> Any:
     return _tensor(args)
 
 
-def _plain_v2(*args: Any) -> Any:
+def _plain_v2(*args: object) -> object:
     """(..., requires_grad, backward hooks, what else): from 0.4."""
     return _tensor(args[:4], requires_grad=bool(args[4]), **_turned(args, 6))
 
 
-def _plain_v3(*args: Any) -> Any:
+def _plain_v3(*args: object) -> object:
     """(..., requires_grad, hooks, dtype, what else): from 2.0, over a storage of bytes."""
     kind = kind_of(args[6].name) if isinstance(args[6], Global) else None
     if kind is None:
@@ -79,7 +79,7 @@ def _plain_v3(*args: Any) -> Any:
     return _tensor(args[:4], kind=kind, requires_grad=bool(args[4]), **_turned(args, 7))
 
 
-def _parameter(*args: Any) -> Any:
+def _parameter(*args: object) -> object:
     """(tensor, requires_grad, hooks)"""
     tensor, requires_grad = args[:2]
     if not isinstance(tensor, Tensor):
@@ -95,7 +95,7 @@ _REBUILDERS: dict[str, Callable[..., Any]] = {
 }
 
 
-def rebuilt(name: str, args: tuple[Any, ...]) -> Any:
+def rebuilt(name: str, args: tuple[object, ...]) -> object:
     """Return the tensor that a function of this dotted name would rebuild, or INERT.
 
     Raises:
@@ -114,7 +114,7 @@ def _handler(name: str) -> Rebuilder:
     return lambda machine, args: rebuilt(name, args)
 
 
-def _value(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _value(machine: Machine, args: tuple[object, ...]) -> Any:
     """TorchScript says of a value of what type it is: ``build_intlist([1, 2])``."""
     return args[0] if args else INERT
 
@@ -214,7 +214,7 @@ class Origin:
         self._damage = damage
         self.made: dict[tuple[Any, ...], Storage] = {}
 
-    def resolve(self, pid: Any) -> Any:
+    def resolve(self, pid: object) -> Any:
         """Return the object of a persistent id: a storage, a class, or ABSENT."""
         if isinstance(pid, str):  # protocol 0 says the tuple by its text
             found = _SAID.fullmatch(pid)
@@ -230,7 +230,7 @@ class Origin:
             return self.storage(*pid[1:6])
         return ABSENT
 
-    def _class(self, cls: Global, path: Any, source: Any) -> Global:
+    def _class(self, cls: Global, path: Any, source: object) -> Global:
         if path is not None or source is not None:
             self.sources[cls.qualname] = {"file": text_of(path), "source": text_of(source)}
         return cls
@@ -249,7 +249,7 @@ class Origin:
             known = self.made[name] = self._new(name[0], kind, text_of(location), count, view)
         return known
 
-    def _new(self, key: str, kind: str, location: str, count: int, view: Any) -> Storage:
+    def _new(self, key: str, kind: str, location: str, count: int, view: object) -> Storage:
         size = dtype_of(kind).itemsize
         blob = self.blobs.get(key)
         if blob is None:
@@ -287,7 +287,7 @@ class Origin:
         self._damage.append(str(error))
         return None
 
-    def _part(self, blob: Blob, kind: str, count: int, view: Any) -> Storage:
+    def _part(self, blob: Blob, kind: str, count: int, view: object) -> Storage:
         """A storage that is a part of another: (its own key, offset, count), before 1.0."""
         numbers = view[1:] if isinstance(view, tuple) and len(view) == 3 else ()
         if len(numbers) != 2 or not all(type(number) is int for number in numbers):

@@ -21,6 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from persist.typing import Array
+
 __all__ = ["Rows", "Tensor", "rows_of"]
 
 Tensor = tuple[str, tuple[int, ...], int, int]
@@ -41,7 +43,7 @@ class Rows(Mapping[str, Tensor]):
         self,
         names: dict[str, int],
         kinds: list[str],
-        codes: np.ndarray[Any, Any],
+        codes: Array,
         shapes: tuple[_Whole, _Whole],
         places: tuple[_Whole, _Whole],
     ) -> None:
@@ -152,7 +154,7 @@ def _stands(windows: _Words, at: _Whole, text: bytes) -> bool:
 
 def _codes(
     windows: _Words, text: bytes, begin: _Whole, end: _Whole, bits: Mapping[str, int]
-) -> tuple[list[str], np.ndarray[Any, Any], _Whole] | None:
+) -> tuple[list[str], Array, _Whole] | None:
     """The dtypes that occur, of each tensor which of them, and the bits of its elements.
 
     The 12 bytes before the end of a name hold all of it, and the quote before it.
@@ -183,7 +185,7 @@ def _extents(
     first: _Whole,
     ranks: _Whole,
     shape: _Whole,
-    is_there: np.ndarray[Any, Any],
+    is_there: Array,
     shape_end: _Whole,
 ) -> _Whole | None:
     """The extents of all shapes, one after the other."""

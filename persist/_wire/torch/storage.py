@@ -17,10 +17,12 @@ Source of the names: ``torch/storage.py`` (``_dtype_to_storage_type_map``),
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import math
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -37,8 +39,9 @@ from persist._wire.base.ml_dtypes import (
 )
 from persist._wire.base.source import Source
 from persist._wire.torch.quantized import QuantizedTensor, tensor_of_torch
-from persist.errors import DamagedFileError, MissingExtraError
+from persist.errors import DamagedFileError, MissingExtraError, PersistError
 from persist.tree import LazyArray
+from persist.typing import Array, DType
 
 __all__ = [
     "STORAGES",
@@ -49,6 +52,8 @@ __all__ = [
     "as_torch",
     "dtype_of",
     "kind_of",
+    "placed_on",
+    "placement",
     "span_of",
 ]
 
@@ -89,12 +94,12 @@ class complex(np.void):  # type: ignore[misc]  # noqa: N801 - NumPy makes comple
     """A complex number of two halves."""
 
 
-def _complex32() -> np.dtype[Any]:
+def _complex32() -> DType:
     """That of ml_dtypes, which has one since 0.6, or a pair of halves that is called the same."""
     try:
         import ml_dtypes
 
-        found: np.dtype[Any] = np.dtype(ml_dtypes.complex32)
+        found: DType = np.dtype(ml_dtypes.complex32)
         return found
     except (ImportError, AttributeError):
         return np.dtype((complex, [("real", "<f2"), ("imag", "<f2")]))
@@ -111,7 +116,7 @@ def kind_of(name: str) -> str | None:
 
 
 @functools.cache
-def dtype_of(kind: str) -> np.dtype[Any]:
+def dtype_of(kind: str) -> DType:
     """Return the little-endian NumPy dtype that holds elements of ``kind``."""
     code = DTYPES[kind]
     if code == "complex32":
@@ -148,10 +153,10 @@ class Blob:
         self.is_big = is_big
         self._fetch = fetch
         self._source: Source | None = None
-        self._memory: np.ndarray[Any, Any] | None = None
+        self._memory: Array | None = None
 
     @classmethod
-    def of(cls, array: np.ndarray[Any, Any], key: str = "") -> Blob:
+    def of(cls, array: Array, key: str = "") -> Blob:
         """Return a blob of the bytes that a contiguous array holds."""
         blob = cls(key, array.nbytes)
         blob._memory = array.reshape(-1).view(np.uint8)
@@ -166,7 +171,7 @@ class Blob:
         """Whether its bytes can be had."""
         return self._fetch is not None or self._source is not None or self._memory is not None
 
-    def bytes(self, start: int, length: int) -> np.ndarray[Any, Any]:
+    def bytes(self, start: int, length: int) -> Array:
         """Return some bytes: a view of all that is mapped, a ranged read where it is not.
 
         Raises:
@@ -212,16 +217,16 @@ class Storage(LazyArray):
         self.shape = (count,)
         self._whole = None
 
-    def read(self) -> np.ndarray[Any, Any]:
+    def read(self) -> Array:
         if self._whole is None:
             self._whole = decoded(self.encoded(), f"storage {self.blob.key!r}")
         return self._whole
 
-    def encoded(self) -> np.ndarray[Any, Any]:
+    def encoded(self) -> Array:
         """Return the elements as they are stored."""
         return _look(self.blob, self.start, self.kind, self.shape, (1,))
 
-    def stored_dtype(self) -> np.dtype[Any]:
+    def stored_dtype(self) -> DType:
         """Return the dtype of the stored elements."""
         return _ordered(self.kind, self.blob.is_big)
 
@@ -298,7 +303,7 @@ class Tensor(LazyArray):
             remedy="The file is damaged.",
         )
 
-    def changed(self, **facts: Any) -> Tensor:
+    def changed(self, **facts: object) -> Tensor:
         """Return the same elements under other facts (a parameter of it)."""
         known = {
             name: getattr(self, name)
@@ -311,7 +316,7 @@ class Tensor(LazyArray):
         """The device that it was on when it was saved."""
         return self.storage.blob.location
 
-    def read(self) -> np.ndarray[Any, Any]:
+    def read(self) -> Array:
         """Return the whole array; a view of the blob but where bits must be turned."""
         if self._whole is None:
             self._whole = self._part(self.shape, self.offset)
@@ -325,20 +330,20 @@ class Tensor(LazyArray):
                 return self._part(shape, self.offset + start * self.strides[0])[::step]
         return self.read()[index]
 
-    def _part(self, shape: tuple[int, ...], offset: int) -> np.ndarray[Any, Any]:
+    def _part(self, shape: tuple[int, ...], offset: int) -> Array:
         array = decoded(self._stored(shape, offset), f"storage {self.storage.blob.key!r}")
         if self.is_conj:
             array = _conjugate(array)
         return -array if self.is_neg else array
 
-    def _stored(self, shape: tuple[int, ...], offset: int) -> np.ndarray[Any, Any]:
+    def _stored(self, shape: tuple[int, ...], offset: int) -> Array:
         start = self.storage.start + offset * dtype_of(self.kind).itemsize
         return _look(self.storage.blob, start, self.kind, shape, self.strides)
 
-    def encoded(self) -> np.ndarray[Any, Any]:
+    def encoded(self) -> Array:
         """Return the elements as they are stored, with the conjugation and sign applied."""
         if missing_name(dtype_of(self.kind)) and self.is_neg:
-            turned: np.ndarray[Any, Any] = self._stored(self.shape, self.offset).copy()
+            turned: Array = self._stored(self.shape, self.offset).copy()
             bits = turned.view(f"u{turned.dtype.itemsize}")
             bits ^= 1 << (8 * turned.dtype.itemsize - 1)  # the sign is the highest bit
             return turned
@@ -346,7 +351,7 @@ class Tensor(LazyArray):
             return self._stored(self.shape, self.offset)
         return self.read()
 
-    def stored_dtype(self) -> np.dtype[Any]:
+    def stored_dtype(self) -> DType:
         """Return the dtype of the stored elements."""
         return _ordered(self.kind, self.storage.blob.is_big)
 
@@ -375,7 +380,7 @@ def _reach(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
     return span_of(shape, strides)
 
 
-def _ordered(kind: str, is_big: bool) -> np.dtype[Any]:
+def _ordered(kind: str, is_big: bool) -> DType:
     """The dtype as it lies in the file; those of ml_dtypes know no byte order, and are swapped."""
     dtype = dtype_of(kind)
     if not is_big or dtype.itemsize == 1 or _is_foreign(dtype):
@@ -383,13 +388,13 @@ def _ordered(kind: str, is_big: bool) -> np.dtype[Any]:
     return dtype.newbyteorder(">")
 
 
-def _is_foreign(dtype: np.dtype[Any]) -> bool:
+def _is_foreign(dtype: DType) -> bool:
     return dtype.type.__module__ == "ml_dtypes" or bool(missing_name(dtype))
 
 
 def _look(
     blob: Blob, start: int, kind: str, shape: tuple[int, ...], strides: tuple[int, ...]
-) -> np.ndarray[Any, Any]:
+) -> Array:
     dtype = _ordered(kind, blob.is_big)
     size = dtype.itemsize
     span = _reach(shape, strides)
@@ -399,15 +404,15 @@ def _look(
     steps = tuple(stride * size for stride in strides)
     if blob.is_big and _is_foreign(dtype) and size > 1:
         # Each number of two bytes is turned: one of a bfloat16, two of a complex32.
-        pairs: np.ndarray[Any, Any] = np.ndarray((*shape, size // 2), ">u2", memory, 0, (*steps, 2))
-        turned: np.ndarray[Any, Any] = np.ascontiguousarray(pairs.astype("<u2")).view(dtype)
+        pairs: Array = np.ndarray((*shape, size // 2), ">u2", memory, 0, (*steps, 2))
+        turned: Array = np.ascontiguousarray(pairs.astype("<u2")).view(dtype)
         return turned[..., 0]
     return np.ndarray(shape, dtype, memory, 0, steps)
 
 
-def _conjugate(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _conjugate(array: Array) -> Array:
     if array.dtype.names is None:
-        whole: np.ndarray[Any, Any] = np.conjugate(array)
+        whole: Array = np.conjugate(array)
         return whole
     turned = array.copy()
     turned["imag"] = -turned["imag"]
@@ -421,10 +426,10 @@ class Tensors(Mapping[str, Any]):
         MissingExtraError: torch is not installed.
     """
 
-    def __init__(self, arrays: Mapping[str, Any]) -> None:
+    def __init__(self, arrays: Mapping[str, object]) -> None:
         _torch()
         self._arrays = arrays
-        self._made: dict[str, Any] = {}
+        self._made: dict[str, object] = {}
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._made:
@@ -451,8 +456,72 @@ def _torch() -> Any:
         ) from error
 
 
+class _Placement(threading.local):
+    """Where tensors are to be, in this thread, and of which dtype; None leaves them as they are."""
+
+    def __init__(self) -> None:
+        self.device: Any = None
+        self.dtype: Any = None
+
+
+_placement = _Placement()
+
+
+def placement() -> tuple[Any, Any]:
+    """Return the device and the dtype that `placed_on` states, in this thread."""
+    return _placement.device, _placement.dtype
+
+
+@contextlib.contextmanager
+def placed_on(device: Any, dtype: Any) -> Iterator[None]:
+    """Let `as_torch` put tensors on a device, and those of floating point in a dtype.
+
+    Args:
+        device: as torch takes it (``"cuda:0"``, a ``torch.device``); None is that of the host.
+        dtype: of torch, or its name; None leaves that of the file.
+
+    Raises:
+        PersistError: torch has no such device or dtype.
+        MissingExtraError: torch is not installed.
+    """
+    torch = _torch()
+    if isinstance(dtype, str):
+        found = getattr(torch, dtype.removeprefix("torch."), None)
+        if not isinstance(found, torch.dtype):
+            raise PersistError(
+                f"dtype={dtype!r} is no dtype of torch.",
+                remedy='Pass one, or its name: "bfloat16".',
+            )
+        dtype = found
+    try:
+        device = None if device is None else torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise PersistError(
+            f"device={device!r} is no device of torch: {error}",
+            remedy='Pass one, or its name: "cuda:0".',
+        ) from error
+    before = placement()
+    _placement.device, _placement.dtype = device, dtype
+    try:
+        yield
+    finally:
+        _placement.device, _placement.dtype = before
+
+
+def _placed(tensor: Any) -> Any:
+    """A tensor where `placed_on` wants it; moved first, so that a device does the conversion."""
+    device, dtype = placement()
+    if device is not None:
+        tensor = tensor.to(device)
+    if dtype is not None and (tensor.is_floating_point() or tensor.is_complex()):
+        tensor = tensor.to(dtype)
+    return tensor
+
+
 def as_torch(array: Any) -> Any:
     """Return a tensor over the same memory as an array of a tree, without a copy.
+
+    On another device or in another dtype (`placed_on`) it is a copy.
 
     A tensor keeps its strides, and shares its storage with the others. Memory that must not be
     written to is copied, since torch knows no such thing: open the file with private memory.
@@ -463,7 +532,9 @@ def as_torch(array: Any) -> Any:
     """
     torch = _torch()
     if isinstance(array, QuantizedTensor):
-        return tensor_of_torch(torch, array)
+        device = placement()[0]
+        tensor = tensor_of_torch(torch, array)
+        return tensor if device is None else tensor.to(device)
     values = encoded(array)
     if not values.dtype.isnative:
         values = values.astype(values.dtype.newbyteorder("="))
@@ -479,7 +550,7 @@ def as_torch(array: Any) -> Any:
     if not values.flags.writeable:  # torch knows no memory that is read only
         values = values.copy()
     tensor = torch.from_numpy(values)
-    return tensor if tensor.dtype == wanted else tensor.view(wanted)
+    return _placed(tensor if tensor.dtype == wanted else tensor.view(wanted))
 
 
 def of_torch(value: Any, known: dict[int, Blob]) -> Tensor | None:

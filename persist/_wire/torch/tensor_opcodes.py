@@ -4,7 +4,7 @@ A state dict of 20,000 tensors is 640,000 opcodes, and 30 of every 32 are the sa
 storage's persistent id, shape, strides, what is asked of gradients. One expression finds that phrase,
 and what the opcodes would leave behind is made here: the tensor on the stack, all that they
 put into the memo, their number. A phrase that is in any way another (attributes, a storage that was never
-put, numbers beyond 32 bits) is left to the opcodes, and so is one that cannot be: they tell what is
+put, numbers beyond 32 bits) is left to the opcodes, and so is one that cannot be: they report what is
 wrong, and where. A test has both read the same.
 
 Source: ``Tensor._reduce_ex_internal`` of ``torch/_tensor.py`` and ``persistent_id`` in
@@ -80,7 +80,7 @@ class Phrases:
         self._kinds: dict[int, tuple[Global, str]] = {}
 
     def read(
-        self, chunk: bytes, at: int, stack: list[Any], memo: dict[int, Any]
+        self, chunk: bytes, at: int, stack: list[Any], memo: dict[int, object]
     ) -> tuple[Any, int, int] | None:
         """Return (the tensor, where the phrase ends, opcodes), or None where there is none.
 

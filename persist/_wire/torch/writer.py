@@ -34,6 +34,7 @@ from persist._wire.torch.storage import (
 )
 from persist.errors import FormatError
 from persist.tree import ABSENT, Global, LazyArray, Record
+from persist.typing import Array, DType
 
 __all__ = ["write_archive", "write_stream"]
 
@@ -70,7 +71,7 @@ _STORAGE, _CPU = "storage", "cpu"
 _PLAIN = (str, bytes, bytearray, bool, int, float, complex, type(None))
 
 
-def write_archive(tree: Any, target: Any, **options: Any) -> None:
+def write_archive(tree: object, target: Any, **options: object) -> None:
     """Write a tree.
 
     Args:
@@ -163,7 +164,7 @@ class _Run:
         (kind,) = self.kinds if len(self.kinds) == 1 else ("",)
         return _CLASSES.get(kind, "UntypedStorage")
 
-    def chunks(self) -> Iterator[Any]:
+    def chunks(self) -> Iterator[object]:
         """Yield the bytes, little-endian."""
         size = 1
         if self.blob.is_big:
@@ -184,11 +185,11 @@ def _turned_by(kind: str) -> int:
 class _Plan:
     """Which tensor lies in which storage, and where."""
 
-    def __init__(self, tree: Any) -> None:
+    def __init__(self, tree: object) -> None:
         self.runs: list[_Run] = []
         self.places: dict[int, tuple[_Run, Tensor | Storage, Any]] = {}
         self._by_blob: dict[int, _Run] = {}
-        arrays: list[np.ndarray[Any, Any]] = []
+        arrays: list[Array] = []
         for path, value in _values(tree):
             storage = _storage_in(value)
             if storage is not None:
@@ -219,22 +220,22 @@ class _Plan:
             run.kinds.add(tensor.storage.kind if blob.is_big else tensor.kind)
         self.places[id(value)] = (run, tensor, value)
 
-    def _alone(self, value: LazyArray, array: np.ndarray[Any, Any]) -> None:
+    def _alone(self, value: LazyArray, array: Array) -> None:
         ((_, blob, offset, strides),) = _shared([array])
         storage = Storage(blob, _kind(array), blob.nbytes // array.itemsize)
         self._place(value, Tensor(storage, offset, array.shape, strides), blob)
 
 
 def _shared(
-    arrays: list[np.ndarray[Any, Any]],
-) -> Iterator[tuple[np.ndarray[Any, Any], Blob, int, tuple[int, ...]]]:
+    arrays: list[Array],
+) -> Iterator[tuple[Array, Blob, int, tuple[int, ...]]]:
     """Yield for each array the run of bytes that it shares, and its offset and strides in it.
 
     Arrays that overlap, or lie in one buffer of which they take most, share; one alone is
     written without what it does not look at.
     """
-    groups: dict[int, list[np.ndarray[Any, Any]]] = {}
-    whole: dict[int, np.ndarray[Any, Any]] = {}
+    groups: dict[int, list[Array]] = {}
+    whole: dict[int, Array] = {}
     for array in arrays:
         if not _can_be_a_view(array):
             yield _copied(array)
@@ -250,7 +251,7 @@ def _shared(
             yield from _in_one(together)
 
 
-def _owner_of(array: np.ndarray[Any, Any]) -> Any:
+def _owner_of(array: Array) -> Any:
     """The last array in the chain of those that it looks into."""
     owner = array
     while isinstance(owner.base, np.ndarray):
@@ -258,7 +259,7 @@ def _owner_of(array: np.ndarray[Any, Any]) -> Any:
     return owner
 
 
-def _can_be_a_view(array: np.ndarray[Any, Any]) -> bool:
+def _can_be_a_view(array: Array) -> bool:
     """Whether torch can say it: strides forward, by whole elements, in this machine's order."""
     size = array.itemsize
     return (
@@ -270,8 +271,8 @@ def _can_be_a_view(array: np.ndarray[Any, Any]) -> bool:
 
 
 def _copied(
-    array: np.ndarray[Any, Any],
-) -> tuple[np.ndarray[Any, Any], Blob, int, tuple[int, ...]]:
+    array: Array,
+) -> tuple[Array, Blob, int, tuple[int, ...]]:
     data = np.ascontiguousarray(array)
     if not data.dtype.isnative:
         data = data.astype(data.dtype.newbyteorder("="))
@@ -281,7 +282,7 @@ def _copied(
     return array, Blob.of(data), 0, tuple(reversed(strides[: array.ndim]))
 
 
-def _clusters(members: list[np.ndarray[Any, Any]]) -> Iterator[list[np.ndarray[Any, Any]]]:
+def _clusters(members: list[Array]) -> Iterator[list[Array]]:
     """Part the arrays of one buffer where most of what lies between them is unused."""
     extents = sorted(((*_extent(array), array) for array in members), key=lambda item: item[:2])
     cluster, low, high, used = [extents[0][2]], *extents[0][:2], extents[0][1] - extents[0][0]
@@ -296,15 +297,15 @@ def _clusters(members: list[np.ndarray[Any, Any]]) -> Iterator[list[np.ndarray[A
     yield cluster
 
 
-def _extent(array: np.ndarray[Any, Any]) -> tuple[int, int]:
+def _extent(array: Array) -> tuple[int, int]:
     start = array.__array_interface__["data"][0]
     elements = span_of(array.shape, tuple(stride // array.itemsize for stride in array.strides))
     return start, start + elements * array.itemsize
 
 
 def _in_one(
-    arrays: list[np.ndarray[Any, Any]],
-) -> Iterator[tuple[np.ndarray[Any, Any], Blob, int, tuple[int, ...]]]:
+    arrays: list[Array],
+) -> Iterator[tuple[Array, Blob, int, tuple[int, ...]]]:
     """Place arrays in one run of bytes; those that do not begin at a whole element are copied."""
     low = min(_extent(array)[0] for array in arrays)
     high = max(_extent(array)[1] for array in arrays)
@@ -317,7 +318,7 @@ def _in_one(
         yield array, blob, offset, tuple(stride // array.itemsize for stride in array.strides)
 
 
-def _memory(arrays: list[np.ndarray[Any, Any]], low: int, high: int) -> np.ndarray[Any, Any]:
+def _memory(arrays: list[Array], low: int, high: int) -> Array:
     """The bytes from ``low`` to ``high``, seen through the buffer that all of them look into."""
     for array in arrays:
         if _extent(array) == (low, high):  # one that spans them all
@@ -330,7 +331,7 @@ def _memory(arrays: list[np.ndarray[Any, Any]], low: int, high: int) -> np.ndarr
     return _flat(first, high - low)
 
 
-def _flat(array: np.ndarray[Any, Any], length: int) -> np.ndarray[Any, Any]:
+def _flat(array: Array, length: int) -> Array:
     """All bytes that an array spans, also those between its elements."""
     count = length // array.itemsize
     raw = array.view(f"V{array.itemsize}")  # as_strided knows NumPy's own dtypes only
@@ -349,18 +350,18 @@ def _storage_in(value: Any) -> Storage | None:
     return None if kind is None else storage_of(kind, value.args[0])
 
 
-def _kind(array: np.ndarray[Any, Any]) -> str:
+def _kind(array: Array) -> str:
     if array.dtype.kind == "V":  # opaque dtypes of one width are equal
         return dtype_name(array.dtype)
     return _name_of(array.dtype)
 
 
 @functools.cache
-def _name_of(dtype: np.dtype[Any]) -> str:
+def _name_of(dtype: DType) -> str:
     return str(dtype.name)  # which NumPy makes anew at every call
 
 
-def _check_array(array: np.ndarray[Any, Any], path: str) -> None:
+def _check_array(array: Array, path: str) -> None:
     if _kind(array) not in DTYPES:
         raise FormatError(
             f"torch has no dtype for {dtype_text(array.dtype)}.",
@@ -407,7 +408,7 @@ def _is_safe(record: Record) -> bool:
     return record.qualname in _SAFE
 
 
-def _values(tree: Any) -> Iterator[tuple[str, Any]]:
+def _values(tree: object) -> Iterator[tuple[str, Any]]:
     """Yield each value once, with the first path to it."""
     seen: set[int] = set()
     todo: deque[tuple[str, Any]] = deque([("", tree)])
@@ -423,7 +424,7 @@ def _values(tree: Any) -> Iterator[tuple[str, Any]]:
         todo.extend((f"{prefix}{step}", item) for step, item in _below(value))
 
 
-def _below(value: Any) -> Iterable[tuple[Any, Any]]:
+def _below(value: Any) -> Iterable[tuple[object, object]]:
     if isinstance(value, dict):
         attributes = vars(value).items() if isinstance(value, OrderedDict) else ()
         keys = ((f"the key {key!r}", key) for key in value if type(key) not in _PLAIN)

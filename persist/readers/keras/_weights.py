@@ -16,6 +16,7 @@ from persist._wire.hdf5.objects import Attribute, Node, node_at
 from persist.errors import DamagedFileError, FormatError
 from persist.readers.base import Content, Options
 from persist.tree import LazyArray
+from persist.typing import DType
 
 __all__ = ["kind_of", "read_archive", "read_hdf5"]
 
@@ -64,7 +65,7 @@ def read_archive(source: Source, options: Options) -> Content:
     if assets:
         tree[_free(tree, "assets")] = assets
 
-    def describe() -> dict[str, Any]:
+    def describe() -> dict[str, object]:
         return {
             "kind": "model",
             "metadata": metadata,
@@ -216,7 +217,7 @@ class _Network:
             tree[_free(tree, "@code")] = codes
         return tree
 
-    def _ordered(self, group: dict[str, Any]) -> dict[str, Any]:
+    def _ordered(self, group: dict[str, object]) -> dict[str, object]:
         ranks: dict[str, int] = {}
         for name in self._names(self.weights_attributes, "layer_names"):
             ranks.setdefault(name.partition("/")[0], len(ranks))
@@ -333,7 +334,7 @@ def _number_in(name: str) -> int:
     return int(digits) if digits else -1
 
 
-def _as_type(array: Any, dtype: np.dtype[Any]) -> Any:
+def _as_type(array: Any, dtype: DType) -> object:
     if isinstance(array, LazyArray):
         lazy = array
         rows = None
@@ -346,7 +347,7 @@ def _as_type(array: Any, dtype: np.dtype[Any]) -> Any:
     return array.view(dtype)
 
 
-def _free(tree: dict[str, Any], name: str) -> str:
+def _free(tree: dict[str, object], name: str) -> str:
     """The name, or with ``~2`` where a layer has taken it."""
     number, free = 2, name
     while free in tree:
@@ -354,7 +355,7 @@ def _free(tree: dict[str, Any], name: str) -> str:
     return free
 
 
-def _json_member(directory: ZipDirectory, name: str, damage: list[str], options: Options) -> Any:
+def _json_member(directory: ZipDirectory, name: str, damage: list[str], options: Options) -> object:
     member = directory.find(name)
     if member is None:
         return None
@@ -378,7 +379,7 @@ def _json_member(directory: ZipDirectory, name: str, damage: list[str], options:
 
 def _archived_weights(
     directory: ZipDirectory, options: Options, verify: bool, damage: list[str]
-) -> tuple[dict[str, Any], dict[str, Any], set[str]]:
+) -> tuple[dict[str, object], dict[str, object], set[str]]:
     """The weights of an archive, from its one HDF5 file, its shards, or an npz."""
     files = [
         member
@@ -429,5 +430,5 @@ def _assets(directory: ZipDirectory, verify: bool) -> dict[str, bytes]:
     return found
 
 
-def _compiled(config: Any) -> Any:
+def _compiled(config: object) -> object:
     return config.get("compile_config") if isinstance(config, dict) else None

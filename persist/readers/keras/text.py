@@ -94,7 +94,7 @@ def _parsed(source: Source) -> Any:
     return source.memo["json"]
 
 
-def _loaded(source: Source) -> Any:
+def _loaded(source: Source) -> object:
     if source.kind != "file" or not 2 <= source.size <= _LARGEST:
         return None
     head = source.head(_HEAD)

@@ -284,7 +284,7 @@ def _read(found: _Found, options: Options) -> Content:
     )
 
 
-def _bundle_structure(bundle: Bundle) -> dict[str, Any]:
+def _bundle_structure(bundle: Bundle) -> dict[str, object]:
     structure: dict[str, Any] = {
         "format": "V2",
         "shards": bundle.shards,

@@ -109,7 +109,10 @@ def _structure(
 ) -> dict[str, Any]:
     from persist._wire.tensorflow.graph import graph_structure, meta_structure
 
-    description: dict[str, Any] = {"files": [source.basename], "meta_graph": meta_structure(meta)}
+    description: dict[str, object] = {
+        "files": [source.basename],
+        "meta_graph": meta_structure(meta),
+    }
     if graph is not None:
         description.update(graph_structure(graph))
     if checkpoint is not None:

@@ -150,7 +150,7 @@ def _variables(model: Source, options: Options, damage: list[str]) -> Bundle | N
         return None
 
 
-def _variables_structure(variables: Bundle) -> dict[str, Any]:
+def _variables_structure(variables: Bundle) -> dict[str, object]:
     structure: dict[str, Any] = {"tensors": variables.described}
     graph = variables.object_graph()
     if graph is not None:
@@ -185,7 +185,7 @@ def _writer(metas: list[Message]) -> dict[str, str]:
     return {}
 
 
-def _structure(model: Source, message: Message, variables: Bundle | None) -> dict[str, Any]:
+def _structure(model: Source, message: Message, variables: Bundle | None) -> dict[str, object]:
     structure: dict[str, Any] = {
         "schema_version": message.integer("saved_model_schema_version"),
         "files": _files(model),
@@ -202,7 +202,7 @@ def _structure(model: Source, message: Message, variables: Bundle | None) -> dic
     return structure
 
 
-def _meta(meta: Message) -> dict[str, Any]:
+def _meta(meta: Message) -> dict[str, object]:
     from persist._wire.tensorflow.graph import graph_structure, meta_structure
 
     structure = meta_structure(meta)
@@ -212,7 +212,7 @@ def _meta(meta: Message) -> dict[str, Any]:
     return structure
 
 
-def _metadata(source: Source) -> list[dict[str, Any]]:
+def _metadata(source: Source) -> list[dict[str, object]]:
     """Return Keras's metadata of the model: class and config of each of its objects."""
     from persist._wire.tensorflow.schemas import SCHEMAS
 

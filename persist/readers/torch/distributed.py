@@ -29,6 +29,7 @@ from persist._wire.torch.storage import dtype_of, kind_of
 from persist.errors import DamagedFileError, FormatError
 from persist.readers.base import Content, Options, Reader
 from persist.tree import Global, LazyArray, Record
+from persist.typing import Array, DType
 
 __all__ = ["DistributedReader"]
 
@@ -139,7 +140,7 @@ class _Catalog:
         paths: key -> the steps that it was made of.
     """
 
-    def __init__(self, tree: Any, source: Source) -> None:
+    def __init__(self, tree: object, source: Source) -> None:
         self._source = source
         fields = tree.fields() if isinstance(tree, Record) else {}
         items, places = fields.get("state_dict_metadata"), fields.get("storage_data")
@@ -165,7 +166,7 @@ class _Catalog:
             if isinstance(path, tuple) and path and all(type(step) in (str, int) for step in path)
         }
 
-    def _place(self, fields: dict[Any, Any]) -> _Place:
+    def _place(self, fields: dict[Any, object]) -> _Place:
         file, offset, length = (fields.get(name) for name in ("relative_path", "offset", "length"))
         if not isinstance(file, str) or type(offset) is not int or type(length) is not int:
             raise self.damaged(f"an item lies at {(file, offset, length)!r:.80}.")
@@ -258,7 +259,7 @@ def _at(index: Index, catalog: _Catalog) -> _Place:
     return place
 
 
-def _kind(name: str, properties: Any, catalog: _Catalog) -> str:
+def _kind(name: str, properties: object, catalog: _Catalog) -> str:
     """The dtype's name, which is the first of a tensor's properties."""
     state = properties.state if isinstance(properties, Record) else None
     first = state.get("dtype") if isinstance(state, dict) else state and state[0]
@@ -269,11 +270,11 @@ def _kind(name: str, properties: Any, catalog: _Catalog) -> str:
 
 
 def _whole(
-    dtype: np.dtype[Any],
+    dtype: DType,
     shape: tuple[int, ...],
     pieces: list[tuple[tuple[slice, ...], Source, _Place]],
     tree: Callable[[Source], Any],
-) -> np.ndarray[Any, Any]:
+) -> Array:
     """Put a tensor together; of a single chunk it is that one."""
     found = [_chunk(dtype, source, inside, tree(source)) for inside, source, _ in pieces]
     if len(found) == 1:
@@ -287,9 +288,7 @@ def _whole(
     return whole
 
 
-def _chunk(
-    dtype: np.dtype[Any], source: Source, inside: tuple[slice, ...], value: Any
-) -> np.ndarray[Any, Any]:
+def _chunk(dtype: DType, source: Source, inside: tuple[slice, ...], value: Any) -> Array:
     wanted = tuple(part.stop - part.start for part in inside)
     if not isinstance(value, np.ndarray | LazyArray) or value.shape != wanted:
         raise DamagedFileError(

@@ -99,7 +99,7 @@ def _read_old(archive: Archive, options: Options) -> Content:
     return _content(tree, archive)
 
 
-def _content(tree: Any, archive: Archive) -> Content:
+def _content(tree: object, archive: Archive) -> Content:
     def structure() -> dict[str, Any]:
         return {
             "container": "zip",
@@ -128,7 +128,7 @@ def _json(archive: Archive, record: str) -> dict[str, Any]:
     )
 
 
-def _weight(item: Any, archive: Archive, folder: str, origin: Origin, options: Options) -> Any:
+def _weight(item: Any, archive: Archive, folder: str, origin: Origin, options: Options) -> object:
     """One weight: raw bytes with a shape and strides, or a file of torch.save."""
     try:
         key = item["path_name"]

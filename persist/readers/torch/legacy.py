@@ -133,7 +133,7 @@ def _writer(machine: Machine) -> dict[str, str]:
     return {"python": "2"} if machine.has_py2_str else {}
 
 
-def _structure(tree: Any, machine: Machine, origin: Origin, system: Any) -> dict[str, Any]:
+def _structure(tree: Any, machine: Machine, origin: Origin, system: object) -> dict[str, Any]:
     return {
         "container": "legacy stream",
         "protocol": machine.protocol,

@@ -66,7 +66,7 @@ class FlatScriptReader(Reader):
         module = root(source)
         version = module.number(_VERSION, "I")
         if not version:
-            raise module.damaged("it tells no version.")
+            raise module.damaged("it states no version.")
         values = _Values(source, module)
         tree = values.at(module.number(_STATE, "I"), len(values.made))
         constants = [
@@ -136,7 +136,7 @@ class _Values:
             )
         return self.made[index]
 
-    def _all(self, table: Table, field: int) -> list[Any]:
+    def _all(self, table: Table, field: int) -> list[object]:
         return [self.at(index, len(self.made)) for index in table.numbers(field, "<u4")]
 
     def _value(self, table: Table) -> Any:
@@ -153,7 +153,7 @@ class _Values:
 
     # Each kind of value.
 
-    def _dict(self, table: Table) -> dict[Any, Any]:
+    def _dict(self, table: Table) -> dict[object, object]:
         keys, items = self._all(table, 0), self._all(table, 1)
         if len(keys) != len(items):
             raise table.damaged(f"a dict has {len(keys):,} keys and {len(items):,} values.")
@@ -193,7 +193,7 @@ class _Values:
         module, _, last = name.rpartition(".")
         return Global(module, last)
 
-    def _tensor(self, table: Table) -> Any:
+    def _tensor(self, table: Table) -> object:
         number = table.number(1, "b")
         if not 0 <= number < len(_SCALAR_TYPES):
             raise table.damaged(f"a tensor's dtype is number {number}, which is not known here.")
@@ -217,7 +217,7 @@ class _Values:
         args: tuple[Any, ...] = (storage, offset, shape, strides, quantizer, is_trained, {})
         return Record(maker, maker=maker, kind="reduce", args=args)
 
-    def _quantizer(self, table: Table) -> tuple[Any, ...]:
+    def _quantizer(self, table: Table) -> tuple[object, ...]:
         number = table.number(0, "b")
         if not 0 <= number < len(_SCHEMES):
             raise table.damaged(f"a tensor is quantized by scheme {number}, which is not known.")

@@ -92,7 +92,7 @@ def _read_pickled(source: Source, archive: Archive, options: Options) -> Content
 
 def _constants(
     source: Source, archive: Archive, is_big: bool, damage: list[str] | None
-) -> list[Any]:
+) -> list[object]:
     """Return the constants of the program."""
     from persist._wire.torch.rebuild import Origin, machine_for
 
@@ -233,5 +233,5 @@ def _modules(node: dict[str, Any], tensors: list[Tensor], attributes: Any) -> Re
     return root
 
 
-def _module(node: dict[str, Any]) -> Record:
+def _module(node: dict[str, object]) -> Record:
     return Record(Global("__torch__", str(node.get("name", ""))), {})

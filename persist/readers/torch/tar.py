@@ -57,7 +57,7 @@ class TarReader(Reader):
         objects = _storages(parts["storages"], origin, names)
         _tensors(parts["tensors"], origin, objects, names)
 
-        def resolve(pid: Any) -> Any:
+        def resolve(pid: object) -> Any:
             if isinstance(pid, tuple):
                 return origin.resolve(("module", *pid)) if len(pid) == 3 else ABSENT
             return objects.get(text_of(pid), ABSENT)
@@ -86,13 +86,13 @@ def _members(source: Source) -> dict[str, tuple[int, int]]:
     return {member.name: (member.offset, member.size) for member in found if member.is_whole}
 
 
-def _storages(source: Source, origin: Origin, names: set[str]) -> dict[str, Any]:
+def _storages(source: Source, origin: Origin, names: set[str]) -> dict[str, object]:
     """Find the storages: a count, each a pickle (key, location, class) and raw data; then views."""
     from persist._wire.torch.rebuild import machine_for, text_of
 
     machine = machine_for(source, origin)
     cursor = source.cursor()
-    objects: dict[str, Any] = {}
+    objects: dict[str, object] = {}
     for _ in range(_count(machine, cursor)):
         key, location, cls = _triple(machine, cursor)
         number = cursor.i64()
@@ -110,7 +110,7 @@ def _storages(source: Source, origin: Origin, names: set[str]) -> dict[str, Any]
     return objects
 
 
-def _add_view(view: Any, objects: dict[str, Any], cursor: Cursor) -> None:
+def _add_view(view: object, objects: dict[str, object], cursor: Cursor) -> None:
     """A storage that is part of another: (its key, the other's, offset, count)."""
     from persist._wire.torch.rebuild import text_of
 
@@ -155,7 +155,7 @@ def _count(machine: Machine, cursor: Cursor) -> int:
     return cursor.count(count, 8, "tensors or storages")
 
 
-def _triple(machine: Machine, cursor: Cursor) -> tuple[Any, Any, Global]:
+def _triple(machine: Machine, cursor: Cursor) -> tuple[object, object, Global]:
     entry = machine.load(cursor)
     if isinstance(entry, tuple) and len(entry) == 3 and isinstance(entry[2], Global):
         return entry

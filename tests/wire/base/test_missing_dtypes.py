@@ -83,31 +83,31 @@ def is_lacking(name: str) -> bool:
 
 def cases() -> list[Any]:
     found = []
-    for told in sorted(CORPUS.glob("*/*/expected.json")):
-        expected = json.loads(told.read_text("utf-8"))
+    for reported in sorted(CORPUS.glob("*/*/expected.json")):
+        expected = json.loads(reported.read_text("utf-8"))
         arrays = expected.get("arrays")
         if isinstance(arrays, dict) and any(
             is_lacking(str(about.get("dtype"))) for about in arrays.values()
         ):
-            found.append(pytest.param(told, expected, id=told.parent.name))
+            found.append(pytest.param(reported, expected, id=reported.parent.name))
     return found
 
 
-def file_of(told: Path, expected: dict[str, Any]) -> Path:
+def file_of(reported: Path, expected: dict[str, Any]) -> Path:
     if "file" in expected:
-        return told.parent / expected["file"]
+        return reported.parent / expected["file"]
     if "files" in expected and len(expected["files"]) == 1:
-        return told.parent / expected["files"][0]
-    files = [path for path in told.parent.iterdir() if path.name not in ("expected.json",)]
-    return files[0] if len(files) == 1 else told.parent
+        return reported.parent / expected["files"][0]
+    files = [path for path in reported.parent.iterdir() if path.name not in ("expected.json",)]
+    return files[0] if len(files) == 1 else reported.parent
 
 
 @pytest.mark.packs
-@pytest.mark.parametrize(("told", "expected"), cases())
+@pytest.mark.parametrize(("reported", "expected"), cases())
 def test_genuine_files_without_the_library(
-    told: Path, expected: dict[str, Any], without_library: None
+    reported: Path, expected: dict[str, Any], without_library: None
 ) -> None:
-    with persist.open(file_of(told, expected)) as file:
+    with persist.open(file_of(reported, expected)) as file:
         names = [name for name, about in expected["arrays"].items() if is_lacking(about["dtype"])]
         assert names
         for name in names:
@@ -133,9 +133,9 @@ def test_every_format_keeps_the_elements_and_their_type(format: str, has_library
         with persist.open(data) as file:
             data = saved(dict(file.tree), format)
     with persist.open(saved(dict(persist.open(data).tree), "safetensors")) as file:
-        assert {name: told["dtype"] for name, told in file.structure["tensors"].items()} == {
-            name: told["dtype"] for name, told in HEADER.items()
-        }
+        assert {
+            name: reported["dtype"] for name, reported in file.structure["tensors"].items()
+        } == {name: reported["dtype"] for name, reported in HEADER.items()}
         for name, bits in BITS.items():
             assert ml_dtypes.encoded(file.arrays[name]).tobytes() == bits
             assert has_library == (file.arrays[name].dtype.name == "bfloat16" or (name == "q" and

@@ -35,7 +35,7 @@ def header(flags: int, width: int, size: int, step: int, stored: int = 0) -> byt
         header(16, 4, 4096, 4096) + np.array([1 << 31], "<u4").tobytes(),
     ],
 )
-def test_a_blosc_chunk_that_lies_is_told(data: bytes) -> None:
+def test_a_blosc_chunk_that_lies_is_reported(data: bytes) -> None:
     with pytest.raises((ValueError, IndexError)):
         blosc.undo(data, MOST, {})
 
@@ -50,7 +50,7 @@ def test_a_blosc_chunk_that_lies_is_told(data: bytes) -> None:
         ((4096).to_bytes(8, "big") + (12).to_bytes(4, "big") + bytes(40), (0, 3, 4, 0, 2)),
     ],
 )
-def test_a_bitshuffled_chunk_that_lies_is_told(data: bytes, values: tuple[int, ...]) -> None:
+def test_a_bitshuffled_chunk_that_lies_is_reported(data: bytes, values: tuple[int, ...]) -> None:
     with pytest.raises((ValueError, KeyError)):
         blosc.bitshuffled(data, values, MOST, {})
 
@@ -66,7 +66,7 @@ def test_a_bitshuffled_chunk_that_lies_is_told(data: bytes, values: tuple[int, .
         (b"\x40\0\0\0" + bytes(40), (32, 8)),
     ],
 )
-def test_an_szip_chunk_that_lies_is_told(data: bytes, values: tuple[int, ...]) -> None:
+def test_an_szip_chunk_that_lies_is_reported(data: bytes, values: tuple[int, ...]) -> None:
     with pytest.raises(ValueError):
         szip.undo(data, values, MOST)
 
@@ -133,13 +133,13 @@ def test_every_form_of_lzo(data: bytes, made: bytes | None) -> None:
     "data",
     [b"", b"\x15ab", b"\x15abcd", b"\x15abcd\x6c\x09" + END, b"\x15abcd" + b"\x20" + bytes(9000) + b"\x01\x0c\x00" + END],
 )  # fmt: skip
-def test_a_stream_of_lzo_that_lies_is_told(data: bytes) -> None:
+def test_a_stream_of_lzo_that_lies_is_reported(data: bytes) -> None:
     with pytest.raises((ValueError, IndexError)):
         lzo.undo(data, MOST)
 
 
 @pytest.mark.parametrize("case", ["3.5.2-py27-lzo", "3.11.1-py311-blosc2"])
-def test_torn_files_of_pytables_are_told(case: str) -> None:
+def test_torn_files_of_pytables_are_reported(case: str) -> None:
     data = (CASE.parents[1] / f"pytables-{case}" / "run.h5").read_bytes()
     chance = random.Random(5)
     places = [at for mark in (b"b2frame", b"LZO", b"lzo") for at in _places(data, mark)] or [0]
@@ -226,6 +226,6 @@ def test_what_blosc2_tells_in_one_word() -> None:
         frame(long(7, 4, 8, 8, bytes(8)), size=8, step=8, index=b"\xff" * 7 + b"\x7f"),
     ],
 )
-def test_a_blosc2_frame_that_lies_is_told(data: bytes) -> None:
+def test_a_blosc2_frame_that_lies_is_reported(data: bytes) -> None:
     with pytest.raises((ValueError, IndexError)):
         blosc2.undo(data, MOST, {})

@@ -84,7 +84,7 @@ def test_far_copies_and_long_literals() -> None:
         length(8) + literal(b"abcd") + b"\x02",
     ],
 )
-def test_broken_blocks_are_told(data: bytes) -> None:
+def test_broken_blocks_are_reported(data: bytes) -> None:
     with pytest.raises(DamagedFileError, match="snappy"):
         opened(data)
 

@@ -67,7 +67,7 @@ def test_an_unknown_compression_is_named() -> None:
         opened(data + footer.ljust(40, b"\0") + MAGIC).get(b"")
 
 
-def test_a_wrong_checksum_is_told_with_its_place_and_can_be_passed_over() -> None:
+def test_a_wrong_checksum_is_reported_with_its_place_and_can_be_passed_over() -> None:
     data = bytearray(laid.table(ENTRIES))
     at = data.index(b"\x05" * 5)
     data[at] ^= 1

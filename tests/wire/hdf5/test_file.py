@@ -1,7 +1,7 @@
 """HDF5 held against its own library: files that h5py writes in every layout, and hostile ones.
 
 The rules of safety are names of tests: nothing leads out of a file, no claim is believed that
-the bytes cannot hold, damage is told with its place.
+the bytes cannot hold, damage is reported with its place.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from effort import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -189,7 +190,7 @@ def test_every_layout_and_fill(tmp_path: Path, era: dict[str, Any]) -> None:
         raw_dataset(file, "implicit", (10, 9), values, **early)
         file.create_dataset("never", (10, 4), "f4", fillvalue=2.5)
         file.create_dataset("never packed", (10, 4), "i4", fillvalue=7, chunks=(3, 3))
-        file.create_dataset("never told", (3,), "f8")
+        file.create_dataset("never reported", (3,), "f8")
         file["scalar"] = np.float32(3.5)
         file["word"] = "Säure"
         file.create_dataset("none", (0, 3), "f4")
@@ -319,8 +320,8 @@ def test_attributes_of_every_kind(tmp_path: Path, era: dict[str, Any]) -> None:
         assert file.scalars["d@units"] == "m"
         if era["libver"] != "earliest":
             assert np.asarray(file.arrays["g/@huge"]).tolist() == list(range(20_000))
-        told = json.loads(json.dumps(file.structure))
-        assert told["attributes"]["g"]["array"] == np.arange(12.0).reshape(3, 4).tolist()
+        reported = json.loads(json.dumps(file.structure))
+        assert reported["attributes"]["g"]["array"] == np.arange(12.0).reshape(3, 4).tolist()
 
 
 def test_links_of_every_kind_within_the_file(tmp_path: Path, era: dict[str, Any]) -> None:
@@ -388,8 +389,8 @@ def test_an_open_file_and_bytes_give_the_same() -> None:
     expected = json.loads((path.parent / "expected.json").read_text())["arrays"]
     for source in (path, path.read_bytes(), io.BytesIO(path.read_bytes()), open(path, "rb")):  # noqa: SIM115
         with persist.open(source) as file:
-            for name, told in expected.items():
-                assert list(np.asarray(file.arrays[name]).shape) == told["shape"]
+            for name, reported in expected.items():
+                assert list(np.asarray(file.arrays[name]).shape) == reported["shape"]
         if hasattr(source, "close"):
             source.close()
 
@@ -473,7 +474,7 @@ def test_a_file_that_is_cut_off_says_so(tmp_path: Path, era: str) -> None:
         assert "truncated" in file.damage[0]
 
 
-def test_a_wrong_checksum_of_data_and_of_metadata_is_told(tmp_path: Path) -> None:
+def test_a_wrong_checksum_of_data_and_of_metadata_is_reported(tmp_path: Path) -> None:
     def fill(file: Any) -> None:
         file.create_dataset("x", data=np.arange(100), chunks=(100,), fletcher32=True)
         file.create_dataset("y", data=np.arange(7.0))
@@ -523,7 +524,7 @@ SAMPLES = {
 
 
 def digest(data: bytes, **options: Any) -> None:
-    """Read all of a file; damage may be told, and nothing else."""
+    """Read all of a file; damage may be reported, and nothing else."""
     try:
         with persist.open(data, **options) as file:
             for name in file.arrays:
@@ -538,7 +539,7 @@ def digest(data: bytes, **options: Any) -> None:
         assert error.what
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(150), suppress_health_check=[HealthCheck.too_slow])
 @given(
     sample=st.sampled_from(sorted(SAMPLES)),
     changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=6),

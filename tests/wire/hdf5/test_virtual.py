@@ -149,6 +149,7 @@ def test_virtual_datasets_that_show_themselves_end(tmp_path: Path) -> None:
         assert np.asarray(file.arrays["c39"]).tolist() == [0, 0, 0, 0]
 
 
+@pytest.mark.slow
 def test_many_parts_that_show_many_parts_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "wide.h5"
     with h5py.File(path, "w") as file:
@@ -163,7 +164,7 @@ def test_many_parts_that_show_many_parts_are_counted(tmp_path: Path) -> None:
             np.asarray(file.arrays["x12"][:40])
 
 
-def test_a_selection_that_was_tampered_with_is_told(tmp_path: Path) -> None:
+def test_a_selection_that_was_tampered_with_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "sound.h5"
     with h5py.File(path, "w", libver="v110") as file:
         file["x"] = np.arange(12.0).reshape(3, 4)

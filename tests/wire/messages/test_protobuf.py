@@ -145,7 +145,7 @@ def test_a_message_far_down_costs_no_stack() -> None:
         (b"\x0a\xff\xff\xff\xff\x0f", "claims 4,294,967,295 bytes"),
     ],
 )
-def test_what_is_broken_is_told_with_its_place(data: bytes, what: str) -> None:
+def test_what_is_broken_is_reported_with_its_place(data: bytes, what: str) -> None:
     with pytest.raises(DamagedFileError, match=what):
         opened(field(2, 1) + data)
 

@@ -130,7 +130,7 @@ def test_bytes_survive_the_escapes_of_the_writer(data: bytes) -> None:
         ("name: \xff", "no token"),
     ],
 )
-def test_what_breaks_the_grammar_is_told_with_its_line(text: str, what: str) -> None:
+def test_what_breaks_the_grammar_is_reported_with_its_line(text: str, what: str) -> None:
     with pytest.raises(DamagedFileError, match=what) as caught:
         opened("number: 1\n" + text)
     assert caught.value.where == "line 2"

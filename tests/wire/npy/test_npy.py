@@ -239,7 +239,7 @@ def test_unknown_versions_and_other_files() -> None:
         read(b"no array")
 
 
-def test_every_truncation_and_many_flips_are_told() -> None:
+def test_every_truncation_and_many_flips_are_reported() -> None:
     data = saved(np.ones(6, dtype=[("a", "<i4"), ("b", "<f8")]))
     for length in range(len(data)):
         with pytest.raises(DamagedFileError):

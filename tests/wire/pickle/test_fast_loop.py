@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from effort import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -73,7 +74,7 @@ def test_on_what_cpython_writes(value: Any, protocol: int) -> None:
     agree(pickle.dumps(value, protocol))
 
 
-@settings(max_examples=1500, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(1500), suppress_health_check=[HealthCheck.too_slow])
 @given(
     parts=st.lists(programs.parts, max_size=40),
     policy=st.sampled_from([None, "bytes"]),

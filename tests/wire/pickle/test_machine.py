@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from effort import examples
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
@@ -120,7 +121,7 @@ programs = st.lists(st.one_of(PUSHES, PUSHES, WORKS), max_size=30).map(
 _LENIENT = ("are appended to", "are set on", "are added to")
 
 
-@settings(max_examples=1500, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(1500), suppress_health_check=[HealthCheck.too_slow])
 @given(program=programs)
 @example(program=b"(]2t.")
 @example(program=b"((K\x071t.")
@@ -154,7 +155,7 @@ def looked_at(data: bytes) -> None:
         assert name in file.arrays or name in file.scalars
 
 
-@settings(max_examples=1500, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(1500), suppress_health_check=[HealthCheck.too_slow])
 @given(
     parts=st.lists(st.one_of(PUSHES, WORKS, GADGETS, GADGETS), max_size=40),
     ends=st.booleans(),
@@ -167,7 +168,7 @@ def test_a_hostile_program_ends_in_an_error_of_ours_or_in_a_tree(
     looked_at(data)
 
 
-@settings(max_examples=1000)
+@settings(max_examples=examples(1000))
 @given(data=st.binary(max_size=200))
 def test_any_bytes_end_in_an_error_of_ours_or_in_a_tree(data: bytes) -> None:
     for head in (b"", b"\x80\x02", b"\x80\x04\x95"):
@@ -191,6 +192,9 @@ BOMBS = {
     "BYTEARRAY8 of 2**33": r"b'\x80\x05\x96' + (2**33).to_bytes(8, 'little') + b'.'",
     "a list 1e6 deep": r"b'\x80\x02' + b']' * 1_000_000 + b'a' * 999_999 + b'.'",
     "a tuple 1e6 deep": r"b'\x80\x02)' + b'\x85' * 1_000_000 + b'.'",
+    "a list 1e5 deep": r"b'\x80\x02' + b']' * 100_000 + b'a' * 99_999 + b'.'",
+    "a tuple 1e5 deep": r"b'\x80\x02)' + b'\x85' * 100_000 + b'.'",
+    "marks 1e5 deep": r"b'\x80\x02' + b'(' * 100_000 + b't' * 100_000 + b'.'",
     "a list of 1e6 at the end of a long path": r"b'\x80\x02' + b']' * 20_000 + b'](' + b'N' * 1_000_000 + b'e' + b'a' * 20_000 + b'.'",
     "marks 1e6 deep": r"b'\x80\x02' + b'(' * 1_000_000 + b't' * 1_000_000 + b'.'",
     "an integer of 4e6 digits": r"b'\x80\x02L' + b'9' * 4_000_000 + b'L\n.'",
@@ -207,6 +211,8 @@ BOMBS = {
     "a record as its own key": r"b'\x80\x02cm\nC\n)\x81q\0}h\0h\0sb.'",
     "1e5 globals": r"b'\x80\x02' + b''.join(b'cm\nn%d\n0' % i for i in range(100_000)) + b'N.'",
 }  # fmt: skip
+
+SLOW = {"a list 1e6 deep", "a tuple 1e6 deep", "marks 1e6 deep"}  # seconds each
 
 BOMB_SCRIPT = """
 import pickle, resource, sys, time
@@ -235,7 +241,10 @@ print("took", round(time.process_time() - began, 2))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits and sizes of a process as on Linux")
-@pytest.mark.parametrize("bomb", BOMBS)
+@pytest.mark.parametrize(
+    "bomb",
+    [pytest.param(bomb, marks=pytest.mark.slow if bomb in SLOW else ()) for bomb in BOMBS],
+)
 def test_a_bomb_ends_in_time_and_memory(bomb: str) -> None:
     run = subprocess.run(
         [sys.executable, "-c", BOMB_SCRIPT, BOMBS[bomb]], capture_output=True, text=True
@@ -382,7 +391,7 @@ def test_escapes_are_those_of_python_2s_repr(text: bytes, value: bytes) -> None:
         (b"\x80\x02\x8b\xff\xff\xff\xff.", "a length of -1"),
     ],
 )
-def test_damage_is_told_with_its_place(data: bytes, words: str) -> None:
+def test_damage_is_reported_with_its_place(data: bytes, words: str) -> None:
     with pytest.raises(DamagedFileError, match="offset") as caught:
         loaded(data)
     assert words in str(caught.value)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -68,7 +69,7 @@ def branches(inner: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
     )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @given(trees_of(leaves | names), st.sampled_from(PROTOCOLS))
 def test_cpython_reads_what_is_written(value: object, protocol: int) -> None:
     assert pickle.loads(written(value, protocol)) == value

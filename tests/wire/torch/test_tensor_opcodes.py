@@ -28,21 +28,28 @@ CORPUS = Path(__file__).parents[2] / "corpus" / "torch"
 PADDING = bytes(2 * fast_loop.MARGIN)
 
 
-def told(value: Any, depth: int = 6) -> Any:
+def reported(value: Any, depth: int = 6) -> Any:
     """A value as what can be compared."""
     if isinstance(value, Tensor):
         place = (value.offset, value.shape, value.strides, value.requires_grad, value.is_parameter)
-        return ("tensor", told(value.storage), place, value.kind)
+        return ("tensor", reported(value.storage), place, value.kind)
     if isinstance(value, Storage):
         return ("storage", value.blob.key, value.blob.nbytes, value.blob.location, value.kind)
     if not depth:
         return type(value)
     if isinstance(value, dict):
-        return type(value), [(told(k, depth - 1), told(v, depth - 1)) for k, v in value.items()]
+        return type(value), [
+            (reported(k, depth - 1), reported(v, depth - 1)) for k, v in value.items()
+        ]
     if isinstance(value, list | tuple):
-        return type(value), [told(item, depth - 1) for item in value]
+        return type(value), [reported(item, depth - 1) for item in value]
     if isinstance(value, Record):
-        return "record", str(value.cls), told(value.args, depth - 1), told(value.state, depth - 1)
+        return (
+            "record",
+            str(value.cls),
+            reported(value.args, depth - 1),
+            reported(value.state, depth - 1),
+        )
     return type(value), repr(value)
 
 
@@ -53,10 +60,10 @@ def left_behind(data: bytes, loop: Any, has_storages: bool) -> Any:
     machine = machine_for(source, origin)
     machine._loop = loop  # type: ignore[method-assign]
     try:
-        said = told(machine.load(source.cursor()))
+        said = reported(machine.load(source.cursor()))
     except FormatError as error:
         said = (type(error), error.where, str(error))
-    return said, {slot: told(value) for slot, value in machine._memo.items()}, machine.steps
+    return said, {slot: reported(value) for slot, value in machine._memo.items()}, machine.steps
 
 
 def stepwise(machine: Machine) -> None:
@@ -71,7 +78,7 @@ def agree(data: bytes, has_storages: bool = True) -> Any:
 
 
 class Stored:
-    """A storage, told by its persistent id."""
+    """A storage, reported by its persistent id."""
 
     def __init__(self, key: str, kind: str, count: int) -> None:
         self.key, self.kind, self.count = key, kind, count
@@ -180,17 +187,18 @@ def test_a_phrase_is_found(torch: Any, write: Any) -> None:
     assert asked[0] > 200
 
 
-def test_whatever_the_bytes(torch: Any) -> None:
+@pytest.mark.parametrize("times", [130, pytest.param(400, marks=pytest.mark.slow)])
+def test_whatever_the_bytes(torch: Any, times: int) -> None:
     data = written(torch, state(80))
     chance = random.Random(5)
     read = 0
-    for _ in range(400):
+    for _ in range(times):
         copy = bytearray(data)
         for _ in range(chance.randrange(1, 4)):
             at = chance.randrange(len(data) // 2, len(copy))
             copy[at] = chance.choice((copy[at] ^ 1 << chance.randrange(8), chance.randrange(256)))
         read += agree(bytes(copy))[0][0] is dict
-    assert read > 50
+    assert read > times // 8
 
 
 def archives() -> list[Path]:

@@ -1,0 +1,50 @@
+"""Declares how objects of pandas are made."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from persist.migrations._pandas import arrays, frames, indexes, scalars
+from persist.migrations._pandas.common import MAKERS, class_of, pandas
+
+from persist.errors import RestoreError
+from persist.packs import Record
+from persist.registry import Registry
+
+__all__ = ["NEWEST", "OLDEST", "declare"]
+
+OLDEST, NEWEST = "2.2", "3.1"
+"""The releases of pandas for which objects are made."""
+
+_FAMILIES = (arrays, frames, indexes, scalars)  # each fills MAKERS
+_ZONES = ("pytz.*", "dateutil.tz.*", "dateutil.zoneinfo.*")
+
+
+def declare(pack: Registry) -> None:
+    """Declare in a pack how objects are made of the records of pandas, and of its time zones."""
+    pack.rebuild("pandas.*", *_ZONES, "functools.partial", library="pandas", takes_names=True)(
+        _made
+    )
+    pack.importable("pandas._libs.missing.NA", library="pandas")
+    pack.importable("pandas.NA", "pandas.NaT", library="pandas")
+
+
+@functools.cache
+def _check_installed() -> None:
+    from packaging.version import Version
+
+    release = str(pandas().__version__)
+    if not Version(OLDEST) <= Version(release) < Version(f"{NEWEST}.9999"):
+        raise RestoreError(
+            f"pandas {release} is installed, and objects are made for {OLDEST} to {NEWEST}"
+        )
+
+
+def _made(record: Record) -> Any:
+    """An object of pandas, by the last step of its class's name."""
+    _check_installed()
+    make = MAKERS.get(class_of(record)) or MAKERS.get(record.cls.name)
+    if make is None:
+        raise RestoreError(f"how a {record.cls.name} is made is not known")
+    return make(record)

@@ -1,0 +1,53 @@
+"""Objects of classes that scikit-learn no longer has, inside estimators that it has.
+
+Losses and initial estimators of gradient boosting, losses of stochastic gradient descent and the
+dict of results that warned of deprecated keys: the step of the estimator that holds one replaces it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+__all__ = ["FORMER", "Former"]
+
+FORMER = [
+    *(
+        f"{module}.{name}"
+        for module in ("sklearn.ensemble._gb", "sklearn.ensemble._gb_losses", "sklearn.ensemble.gradient_boosting")
+        for name in (
+            "BinomialDeviance", "HuberLossFunction", "LeastAbsoluteError", "LeastSquaresError",
+            "LogOddsEstimator", "MeanEstimator", "MultinomialDeviance", "PriorProbabilityEstimator",
+            "QuantileEstimator", "QuantileLossFunction", "ScaledLogOddsEstimator", "ZeroEstimator",
+        )
+    ),
+    *(
+        f"sklearn.linear_model._sgd_fast.{name}"
+        for name in (
+            "EpsilonInsensitive", "Hinge", "Huber", "Log", "ModifiedHuber", "SquaredEpsilonInsensitive",
+            "SquaredHinge", "SquaredLoss",
+        )
+    ),
+    *(
+        f"sklearn.ensemble._hist_gradient_boosting.loss.{name}"
+        for name in (
+            "BinaryCrossEntropy", "CategoricalCrossEntropy", "LeastAbsoluteDeviation", "LeastSquares", "Poisson",
+        )
+    ),
+]  # fmt: skip
+
+
+@attrs.define
+class Former:
+    """What is known of an object whose class is gone.
+
+    Attributes:
+        name: of its class, without the module.
+        args: with which it was made.
+        state: its attributes.
+    """
+
+    name: str
+    args: tuple[Any, ...]
+    state: dict[str, Any]

@@ -1,0 +1,225 @@
+"""What whole modules of older torch lack: attributes that later releases of their class read.
+
+Torch's own ``__setstate__`` gives some of them (``padding_mode``, ``proj_size``, the dicts of hooks); these here it
+does not give, or gives with another meaning than the release had. Each class has version 2 here: a state with all
+its attributes; the step from 1 adds those that are not there, so that a module computes what it did in the release
+that wrote it. `persist._objects.build` asks for the steps of every base of a class that it makes.
+
+Evidence: ``__init__``, ``forward`` and ``__setstate__`` of ``torch/nn/modules/*.py`` of 0.1.12, 0.3.1, 0.4.1, 1.0.0,
+1.1.0, 1.4.0, 1.5.0, 1.7.1, 1.8.1, 1.12.1, 2.0.1 and 2.13.0. The releases in the comments are those that brought the
+attribute. Whole modules of 1.1.0 and 1.7.1 give the same outputs in 2.13 (``tests/interop/test_torch_revived.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from persist.registry import Registry
+
+__all__ = ["teach"]
+
+State = dict[str, Any]
+Values = dict[str, Any]  # attribute -> its value, or a function of the state
+
+
+# Values that depend on the rest.
+
+
+def _held(state: State) -> list[str]:
+    return list(state.get("_parameters") or ())
+
+
+def _reduction(state: State) -> str:
+    """Of ``size_average`` and ``reduce``: ``torch/nn/_reduction.py``, ``legacy_get_string``."""
+    average, reduce = state.get("size_average"), state.get("reduce")
+    if reduce is False:
+        return "none"
+    return "sum" if average is False else "mean"
+
+
+def _is_before_1_6(state: State) -> bool:
+    """Non-persistent buffers came with 1.6."""
+    return "_non_persistent_buffers_set" not in state
+
+
+def _recompute(state: State) -> bool | None:
+    """Until 1.5 the scale was computed anew from the size of the output; since then it is taken as it is."""
+    return True if _is_before_1_6(state) else None
+
+
+def _align_corners(state: State) -> bool | None:
+    """Before 0.4 corners were aligned, where that has a meaning."""
+    return True if state.get("mode") in ("linear", "bilinear", "trilinear") else None
+
+
+def _flat_names(state: State) -> list[str]:
+    names: list[str] = []
+    for layer in state.get("_all_weights") or state.get("all_weights") or ():
+        names += [name for name in layer if isinstance(name, str)]
+    return names
+
+
+def _flat_weights(state: State) -> list[Any]:
+    parameters = state.get("_parameters") or {}
+    return [parameters.get(name) for name in state.get("_flat_weights_names") or ()]
+
+
+def _tracks(state: State) -> bool:
+    """Batch norm always did; instance norm of before 0.4 where ``use_running_stats`` says so."""
+    return bool(state.get("use_running_stats", "running_mean" in (state.get("_buffers") or {})))
+
+
+def _size(name: str) -> Callable[[State], Any]:
+    return lambda state: state.get(name)
+
+
+# Class -> attribute -> value.
+
+_LOSS: Values = {"reduction": _reduction}  # 0.4.1
+_UPSAMPLE: Values = {  # 0.4, 1.5
+    "align_corners": _align_corners,
+    "recompute_scale_factor": _recompute,
+}
+_RNN: Values = {  # 1.4; 1.8
+    "_flat_weights_names": _flat_names,
+    "_flat_weights": _flat_weights,
+    "proj_size": 0,
+}
+_NORM: Values = {"track_running_stats": _tracks}  # 0.4
+_LACKING: dict[str, Values] = {
+    "activation.GELU": {"approximate": "none"},  # 1.12
+    "activation.MultiheadAttention": {  # 1.2; 1.9
+        "kdim": _size("embed_dim"),
+        "vdim": _size("embed_dim"),
+        "_qkv_same_embed_dim": True,
+        "batch_first": False,
+    },
+    "pooling.AvgPool2d": {"divisor_override": None},  # 1.2
+    "pooling.AvgPool3d": {"divisor_override": None},
+    "sparse.EmbeddingBag": {"include_last_offset": False, "padding_idx": None},  # 1.5; 1.9
+    "transformer.TransformerEncoder": {  # 1.12; 2.0
+        "enable_nested_tensor": False,
+        "use_nested_tensor": False,
+        "mask_check": True,
+    },
+    "transformer.TransformerEncoderLayer": {"norm_first": False},  # 1.11
+    "transformer.TransformerDecoderLayer": {"norm_first": False},
+    "transformer.Transformer": {"batch_first": False},  # 1.9
+    "container.ParameterList": {"_size": lambda state: len(_held(state))},  # 1.12
+    "container.ParameterDict": {"_keys": lambda state: dict.fromkeys(_held(state))},
+    **{f"rnn.{name}": _RNN for name in ("RNN", "LSTM", "GRU")},
+    **{f"upsampling.{name}": _UPSAMPLE
+       for name in ("Upsample", "UpsamplingNearest2d", "UpsamplingBilinear2d")},
+    **{f"batchnorm.BatchNorm{count}d": _NORM for count in (1, 2, 3)},
+    **{f"instancenorm.InstanceNorm{count}d": _NORM for count in (1, 2, 3)},
+    **{f"loss.{name}": _LOSS
+       for name in (
+           "L1Loss", "MSELoss", "BCELoss", "SoftMarginLoss", "HingeEmbeddingLoss", "MultiLabelMarginLoss",
+           "MultiLabelSoftMarginLoss", "CosineEmbeddingLoss", "MarginRankingLoss", "MultiMarginLoss",
+           "TripletMarginLoss", "NLLLoss2d",
+       )},
+    "loss.NLLLoss": {**_LOSS, "ignore_index": -100},  # 0.3
+    "loss.PoissonNLLLoss": {**_LOSS, "eps": 1e-8},
+    "loss.CrossEntropyLoss": {**_LOSS, "ignore_index": -100, "label_smoothing": 0.0},  # 1.10
+    "loss.SmoothL1Loss": {**_LOSS, "beta": 1.0},  # 1.7
+    "loss.KLDivLoss": {**_LOSS, "log_target": False},  # 1.6
+    "loss.BCEWithLogitsLoss": _LOSS,
+    "loss.CTCLoss": {**_LOSS, "zero_infinity": False},  # 1.1
+    **{f"conv.{name}{count}d": {} for name in ("Conv", "ConvTranspose") for count in (1, 2, 3)},
+}  # fmt: skip
+_BUFFERS = {
+    "loss.BCEWithLogitsLoss": ("weight", "pos_weight"),
+    "loss.CrossEntropyLoss": ("weight",),
+}  # 1.0
+_RENAMED = {"elementwise_mean": "mean"}  # reduction: 0.4.1 -> 1.0
+_ACTIVATIONS = {"relu": 1, "gelu": 2}  # `activation_relu_or_gelu`, 1.12
+
+
+def _completed(cls: str, state: Any) -> Any:
+    """Add what a state of a class lacks."""
+    if not isinstance(state, dict):
+        return state
+    for name, value in _LACKING[cls].items():
+        if name not in state:
+            state[name] = value(state) if callable(value) else value
+    state["reduction"] = _RENAMED.get(state.get("reduction", ""), state.get("reduction"))
+    if "reduction" not in _LACKING[cls]:
+        del state["reduction"]
+    if _BUFFERS.get(cls):
+        lacking = {name: None for name in _BUFFERS[cls] if not _has(state, name)}
+        state["_buffers"] = {**(state.get("_buffers") or {}), **lacking}
+    if cls.startswith("conv."):
+        _pad(state)
+    if cls == "transformer.TransformerEncoderLayer" and "activation_relu_or_gelu" not in state:
+        function = getattr(state.get("activation"), "name", "relu")
+        state["activation_relu_or_gelu"] = _ACTIVATIONS.get(function, 0)
+    return state
+
+
+def _has(state: State, name: str) -> bool:
+    return any(
+        name in (held or {}) for held in (state, state.get("_buffers"), state.get("_parameters"))
+    )
+
+
+def _pad(state: State) -> None:
+    """Add the padding that is not of zeros, as the release had it.
+
+    Before 1.5 only "circular" was known; half of the padding went to each side, and none where the half after the axis
+    was 0 (pytorch issues 20981 and 24504). 1.5.0 padded the whole, and took the axes in the order of ``padding`` (issue
+    37844); later releases take them in that of ``torch.nn.functional.pad``, the last axis first.
+    """
+    name = "_reversed_padding_repeated_twice"
+    mode = state.get("padding_mode", "zeros")
+    if name in state or not isinstance(state.get("padding"), tuple):
+        return
+    twice = state.get("_padding_repeated_twice")  # 1.5.0
+    if twice is not None:
+        state[name] = list(twice)
+    elif mode == "circular" and _is_before_1_6(state):
+        sizes = reversed(state["padding"])
+        halves = [((size + 1) // 2 if size > 1 else 0, size // 2) for size in sizes]
+        state[name] = [part for pair in halves for part in pair]
+    else:
+        state[name] = [size for size in reversed(state["padding"]) for _ in range(2)]
+        if _is_before_1_6(state):
+            state["padding_mode"] = "zeros"  # any other text had no effect
+
+
+def _is_complete(cls: str, state: Any) -> bool:
+    if not isinstance(state, dict):
+        return True
+    lacks = [name for name in _LACKING[cls] if name not in state]
+    lacks += [name for name in _BUFFERS.get(cls, ()) if not _has(state, name)]
+    if cls.startswith("conv.") and "_reversed_padding_repeated_twice" not in state:
+        lacks.append("padding")
+    if cls == "transformer.TransformerEncoderLayer" and "activation_relu_or_gelu" not in state:
+        lacks.append("activation_relu_or_gelu")
+    return not lacks and state.get("reduction") not in _RENAMED
+
+
+def teach(pack: Registry, classes: Iterable[str] = tuple(_LACKING)) -> None:
+    """Register the steps of torch's own classes of modules in a pack."""
+    for name in classes:
+        _teach_one(pack, name)
+    # Of 1.2 to 1.8; a class of its own for quantization, with the behaviour of Linear.
+    pack.alias(
+        "torch.nn.modules.linear._LinearWithBias",
+        "torch.nn.modules.linear.NonDynamicallyQuantizableLinear",
+        since="1.9",
+        evidence="torch/nn/modules/linear.py",
+    )
+
+
+def _teach_one(pack: Registry, name: str) -> None:
+    qualname = f"torch.nn.modules.{name}"
+    pack.register(qualname, version=2)
+
+    @pack.stamp(qualname)
+    def version(state: Any) -> int:
+        return 2 if _is_complete(name, state) else 1
+
+    @pack.migration(qualname, 1)
+    def complete(state: Any) -> Any:
+        return _completed(name, state)

@@ -1,0 +1,63 @@
+"""How objects of foreign libraries are made of their records: what a pack declares about that.
+
+A pack names the classes whose old states it knows how to bring to the layout of the installed
+release, each with a function that makes the object of a record. Nothing of the library is imported
+before such a record is met, and never on behalf of a name that no pack has listed.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from persist.tree import ABSENT
+
+__all__ = ["Importable", "Rebuild", "is_installed"]
+
+
+@attrs.frozen
+class Rebuild:
+    """The function that makes objects of records of some classes.
+
+    Attributes:
+        function: takes the record, whose parts are objects already, and returns the object; raises
+            `persist.errors.RestoreError` with the reason where that is not possible.
+        library: the import name of the package that must be installed.
+        takes_names: whether names of classes and functions inside may be given to the function as
+            the `Global` that the file has.
+    """
+
+    function: Callable[..., Any]
+    library: str
+    takes_names: bool = False
+
+
+@attrs.frozen
+class Importable:
+    """A function or class of a library that states refer to by name.
+
+    Attributes:
+        library: the import name of the package that must be installed.
+        substitute: given in the place of what the installed release may not have; or ABSENT.
+    """
+
+    library: str
+    substitute: Any = ABSENT
+
+
+@functools.cache
+def _is_findable(library: str) -> bool:
+    try:
+        return importlib.util.find_spec(library) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def is_installed(library: str) -> bool:
+    """Whether a package is imported, or could be."""
+    return library in sys.modules or _is_findable(library)

@@ -1,0 +1,148 @@
+"""With a genuine pandas of today: objects of eleven releases are what the release said they were."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import lzma
+import pickle
+import sys
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import persist
+
+pytestmark = [pytest.mark.interop, pytest.mark.packs]
+
+pd = pytest.importorskip("pandas")
+
+FOUNDRY = Path(__file__).parents[1] / "foundry" / "pandas"
+ARCHIVES = sorted(FOUNDRY.glob("*.zip.xz"))
+
+
+@pytest.fixture(scope="module")
+def make() -> Any:
+    spec = importlib.util.spec_from_file_location("foundry_pandas_make", FOUNDRY / "make.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    with warnings.catch_warnings():
+        spec.loader.exec_module(module)
+    return module
+
+
+def opened(path: Path) -> zipfile.ZipFile:
+    with lzma.open(path) as stream:
+        return zipfile.ZipFile(io.BytesIO(stream.read()))
+
+
+def same_names_of_zones(got: Any, expected: Any) -> Any:
+    """Leave the name of a zone of dateutil, or of a fixed one, out of a description."""
+    if not isinstance(got, dict) or not isinstance(expected, dict):
+        return got
+    return {
+        name: "another"
+        if expected.get(name) == "another"
+        else same_names_of_zones(part, expected.get(name))
+        for name, part in got.items()
+    }
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("path", ARCHIVES, ids=lambda path: path.name.removesuffix(".zip.xz"))
+def test_objects_are_what_their_release_said(path: Path, make: Any) -> None:
+    archive = opened(path)
+    expected = json.loads(archive.read("expected.json"))
+    assert len(expected) > 30
+    for name, described in expected.items():
+        loaded = persist.load(archive.read(f"{name}.pkl"))
+        if name == "panel":
+            found = {str(item): make.describe(frame) for item, frame in loaded.items()}
+        else:
+            found = make.describe(loaded)
+        found = json.loads(json.dumps(found))
+        assert same_names_of_zones(found, described) == described, name
+
+
+def frame() -> Any:
+    return pd.DataFrame({"a": [1, 2], "b": ["x", None]}, index=pd.Index([10, 20], name="k"))
+
+
+def test_what_this_pandas_pickles_comes_back_equal() -> None:
+    for protocol in range(6):
+        loaded = persist.load(pickle.dumps({"frame": frame(), "n": 1}, protocol))
+        pd.testing.assert_frame_equal(loaded["frame"], frame())
+
+
+def test_shared_objects_stay_shared() -> None:
+    one = frame()
+    loaded = persist.load(pickle.dumps([one, one]))
+    assert loaded[0] is loaded[1]
+
+
+def test_records_as_before_when_no_objects_are_wanted() -> None:
+    data = pickle.dumps(frame(), 2)
+    with pytest.warns(persist.errors.OpaqueWarning):
+        assert isinstance(persist.load(data, live=False), persist.Record)
+    assert persist.open(data).arrays["a"].tolist() == [1, 2]
+
+
+def test_one_part_of_a_file() -> None:
+    file = persist.open(pickle.dumps({"runs": [frame(), 3], "when": pd.Timestamp("2001")}, 2))
+    for _ in range(2):  # the file's own tree is not used up
+        pd.testing.assert_frame_equal(file.to_pandas("runs/0"), frame())
+    assert file.arrays["runs/0/a"].tolist() == [1, 2]
+    assert file.to_pandas("when") == pd.Timestamp("2001")
+    with pytest.raises(persist.errors.RestoreError, match="no object of pandas"):
+        file.to_pandas("runs/1")
+    with pytest.raises(persist.errors.RestoreError, match="there is nothing"):
+        file.to_pandas("other")
+
+
+def test_a_frame_in_a_declared_class() -> None:
+    registry = persist.Registry("frames", parents=(persist.registry.default,))
+
+    class Run:
+        def __init__(self) -> None:
+            self.log = frame()
+
+    Run.__module__, Run.__qualname__ = "lab.runs", "Run"
+    registry.register(Run, version=1)
+    record = b"\x80\x02ccopy_reg\n_reconstructor\nclab.runs\nRun\nc__builtin__\nobject\nN\x87R"
+    data = record + pickle.dumps({"log": frame()}, 2)[2:-1] + b"b."
+    loaded = persist.load(data, registry=registry)
+    pd.testing.assert_frame_equal(loaded.log, frame())
+
+
+def test_codes_without_a_category_are_refused() -> None:
+    made = pd.Series(pd.Categorical(["a", "b"]))
+    codes = made.cat.codes.to_numpy().tobytes()
+    data = pickle.dumps(made, 2)
+    assert data.count(codes) >= 1
+    evil = data.replace(np.dtype("i1").newbyteorder("=").str.encode(), b"|i1").replace(
+        codes, b"\x00\x07"
+    )
+    with pytest.warns(persist.errors.OpaqueWarning, match="a code has no category"):
+        assert isinstance(persist.load(evil), persist.Record)
+
+
+def test_a_subclass_that_is_not_known_stays_a_record() -> None:
+    class Frame(pd.DataFrame):
+        pass
+
+    Frame.__module__, Frame.__qualname__ = "lab", "Frame"
+    sys.modules["lab"] = type(sys)("lab")
+    sys.modules["lab"].Frame = Frame  # type: ignore[attr-defined]
+    try:
+        data = pickle.dumps(Frame({"a": [1]}))
+    finally:
+        del sys.modules["lab"]
+    with pytest.warns(persist.errors.OpaqueWarning):
+        assert isinstance(persist.load(data), persist.Record)
