@@ -61,7 +61,8 @@ def save(
         target: a path, or an open binary file.
         format: "persist", the container that NumPy alone can open (`docs/container.md`);
             "pickle", "npy", "npz", "safetensors", "torch", "theano-zip", "mxnet", "hdf5", "keras-h5"
-            (weights as Keras 1 and 2 save them); "keras" for a model of Keras 3.
+            (weights as Keras 1 and 2 save them), "tensorflow" (a prefix of two files); "keras" for
+            a model of Keras 3.
         durable: wait until the disk has it (fsync of file and folder).
         metadata: JSON-able, stored with the object.
         compress: "zstd" or "deflate", for each array; none by default.
@@ -155,6 +156,14 @@ def _save(
         )
     if writer.is_flat:
         tree = _flat(tree, format)
+    if writer.is_prefix:
+        if not isinstance(target, str | os.PathLike) or _is_url(target) or options:
+            raise FormatError(
+                f"{format} is several files, whose names begin with a path, and takes no options.",
+                remedy="Give the path of a folder on this machine, and a name in it.",
+            )
+        writer.write_files(tree, os.fsdecode(os.fspath(target)).removesuffix(".index"))
+        return
     with _writing(target, durable) as file:
         writer.write(tree, file, **options)
 

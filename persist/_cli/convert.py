@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         target = Path(args.out or name.rstrip("/") + suffix)
         if args.out and inside is not None:
             target = target / inside.with_name(inside.name + suffix)
-        if target.exists() and not args.force:
+        if (target.exists() or Path(f"{target}.index").exists()) and not args.force:
             raise PersistError(f"{target} exists.", file=name, remedy="Overwrite it with --force.")
         with persist.open(name) as file:
             if inside is not None and file.format == args.to:
