@@ -67,7 +67,7 @@ def load(
     device: Any = None,
     dtype: Any = None,
     live: bool = True,
-    weights: Any = None,
+    weights: Openable | None = None,
     **options: Unpack[OpenOptions],
 ) -> Any:
     """Load what was saved, however long ago, as what it is today.
@@ -168,7 +168,7 @@ def _as_written(file: File, tree: Any, **options: Any) -> Any:
     return build(tree, file.knowledge, file=file.path, is_known=file.is_known, **options)
 
 
-def _network(file: File, weights: Any, trust: Iterable[str]) -> Any:
+def _network(file: File, weights: Openable | None, trust: Iterable[str]) -> Any:
     """The living model of a file of Keras, or ABSENT where it has none or Keras is not here."""
     from persist._api import networks
 

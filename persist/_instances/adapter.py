@@ -182,24 +182,14 @@ class ClassAdapter:
         )
         self.private_owners = self.layout.private_owners
         self.getters = [_getter(cls, part) for part in self.layout.parts]
-        self.headers: dict[Any, tuple[Any, ...]] = {}
+        self._remember_nothing()
         self.header = seal(self._layers([_names(part) for part in self.layout.parts]))
-        self.ways: dict[Any, tuple[Any, Any, int]] = {}  # header of a file -> its compiled loader
-        self.bare_ways: dict[
-            int, tuple[Any, int]
-        ] = {}  # version -> steps, for states without a version
         self.names = frozenset(self.schema.names)
-        # A state may begin with None (pickle's pair of a class with slots), so "none yet" is an
-        # object of our own, which no file can hold.
-        self.older: tuple[Any, Any, int] = (object(), None, -1)  # the one that was gone last
-        self.known: Any = object()  # the header of the file that was read last, equal to ours
-        self.last: Any = None  # the header that was written last, and its names
         self.target: TargetLayout = target_layout(schema, home)
         # A current state is recognised by its header alone.
         self.is_simple = not self.layout.leaf.open and (
             self.layout.codec or not any(part.kind == INSIDE for part in self.layout.parts)
         )
-        self.arities: dict[int | None, tuple[Any, ...]] = {}  # of a codec's tuple -> header
         self.converters = converters_of(cls)
         self.validators = validators_of(cls)
         self.caches_hash = hasattr(cls, "_attrs_cached_hash")
@@ -229,6 +219,20 @@ class ClassAdapter:
             self.completes or self.layout.resources or self.loaded is not None
         )
         compiled_current.install(self, _busy, NEWOBJ)
+
+    def _remember_nothing(self) -> None:
+        """Make the memory of headers and compiled loaders."""
+        self.headers: dict[Any, tuple[Any, ...]] = {}
+        self.ways: dict[Any, tuple[Any, Any, int]] = {}  # header of a file -> its compiled loader
+        self.bare_ways: dict[
+            int, tuple[Any, int]
+        ] = {}  # version -> steps, for states without a version
+        # A state may begin with None (pickle's pair of a class with slots), so "none yet" is an
+        # object of our own, which no file can hold.
+        self.older: tuple[Any, Any, int] = (object(), None, -1)  # the one that was gone last
+        self.known: Any = object()  # the header of the file that was read last, equal to ours
+        self.last: Any = None  # the header that was written last, and its names
+        self.arities: dict[int | None, tuple[Any, ...]] = {}  # of a codec's tuple -> header
 
     def __reduce__(self) -> Any:
         """A class that is sent by value gets a new adapter in the receiving process."""

@@ -1099,7 +1099,7 @@ class replace(_Value):  # noqa: N801
     def __init__(
         self,
         name: str,
-        pairs: Mapping[object, object] | Iterable[tuple[object, object]],
+        pairs: Mapping[Any, Any] | Iterable[tuple[object, object]],
         *,
         otherwise: object = ABSENT,
         optional: bool = False,

@@ -249,8 +249,8 @@ class _Looked:
             self.add("dangerous", name, _configs._RUNS_LAMBDA, place, match.start())
         from persist._api.open import open as opened
 
-        whole = source.path is not None and not source._base
-        with opened(source.path if whole else source.read(0, source.size)) as file:
+        local = None if source._base else source.path
+        with opened(source.read(0, source.size) if local is None else local) as file:
             for path, value in _leaves(file):
                 data_of = value.encode() if isinstance(value, str) else bytes(value)
                 if data_of[:1] in (b"{", b"["):
