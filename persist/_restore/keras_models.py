@@ -144,8 +144,8 @@ def refuse(problems: list[PersistError], file: str | None) -> PersistError:
     lines = []
     for one in problems[:40]:
         cause = one.__cause__
-        told = cause if isinstance(cause, RestoreError) else one
-        lines.append(f"\n  {one.where}: {told.what} {told.remedy}".rstrip())
+        cause_of_all = cause if isinstance(cause, RestoreError) else one
+        lines.append(f"\n  {one.where}: {cause_of_all.what} {cause_of_all.remedy}".rstrip())
     if len(problems) > 40:
         lines.append(f"\n  and {len(problems) - 40} more")
     return RestoreError(
