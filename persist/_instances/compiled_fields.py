@@ -40,9 +40,11 @@ def assignments(cls: type, attributes: Sequence[str], values: Sequence[str]) -> 
     a name that cannot be written in source, need ``object.__setattr__``, in the source as ``PUT``.
     """
     setter: Any = cls.__setattr__
-    if setter is object.__setattr__ and all(map(is_ordinary, attributes)):
-        return [f"{', '.join(f'self.{name}' for name in attributes)}, = {', '.join(values)},"]
-    return [f"PUT(self, {name!r}, {value})" for name, value in zip(attributes, values, strict=True)]
+    is_plain = setter is object.__setattr__ and all(map(is_ordinary, attributes))
+    return [
+        f"self.{name} = {value}" if is_plain else f"PUT(self, {name!r}, {value})"
+        for name, value in zip(attributes, values, strict=True)
+    ]
 
 
 def is_final(value: Any) -> bool:
