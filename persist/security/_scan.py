@@ -267,8 +267,8 @@ class _Looked:
             self.add("dangerous", name, _configs._RUNS_LAMBDA, place, match.start())
         from persist._api.open import open as opened
 
-        path = None if source._base else source.path
-        with opened(source.read(0, source.size) if path is None else path) as file:
+        local = None if source._base else source.path
+        with opened(source.read(0, source.size) if local is None else local) as file:
             for path, value in _leaves(file):
                 data_of = value.encode() if isinstance(value, str) else bytes(value)
                 if data_of[:1] in (b"{", b"["):
