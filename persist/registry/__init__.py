@@ -207,7 +207,11 @@ class Registry:
     # How objects of foreign classes are made.
 
     def rebuild(
-        self, *qualnames: str, library: str, takes_names: bool = False
+        self,
+        *qualnames: str,
+        library: str,
+        takes_names: bool = False,
+        knows: Callable[[str], bool] | None = None,
     ) -> Callable[[_F], _F]:
         """Declare how an object of a library's class is made of its record: ``f(record)``.
 
@@ -222,11 +226,14 @@ class Registry:
                 all with that prefix that have no entry of their own.
             library: the import name of the package that must be installed.
             takes_names: names of classes inside may stay names; the function knows what they mean.
+            knows: whether objects of a dotted name are made, of those that a prefix covers; of all,
+                by default. `persist.save` takes objects of the same classes.
         """
 
         def decorate(function: _F) -> _F:
             with self._changing():
-                made = Rebuild(function, library, takes_names)
+                options = {} if knows is None else {"knows": knows}
+                made = Rebuild(function, library, takes_names, **options)
                 self._rebuilds = {**self._rebuilds, **dict.fromkeys(qualnames, made)}
             return function
 
@@ -250,7 +257,7 @@ class Registry:
         for registry in self._line():
             for name in names:
                 found = registry._rebuilds.get(name)
-                if found is not None:
+                if found is not None and found.knows(qualname):
                     return found if is_installed(found.library) else None
         return None
 
