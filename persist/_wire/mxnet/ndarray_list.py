@@ -244,8 +244,8 @@ def _encoded(array: Any, name: str) -> tuple[np.ndarray[Any, Any], int]:
         return encoded(array), _BFLOAT16
     data = np.asarray(array)
     kind = data.dtype.newbyteorder("<")
-    for flag, known in enumerate(_DTYPES):
-        if kind == np.dtype(known).newbyteorder("<"):
+    for flag in range(len(_DTYPES)):
+        if kind == np.dtype(_DTYPES[flag]).newbyteorder("<"):
             return np.ascontiguousarray(data, dtype=kind).reshape(data.shape), flag
     raise FormatError(
         f"MXNet has no arrays of {data.dtype}.",

@@ -21,8 +21,6 @@ Gives       The weights under the path of their dataset, without ``model_weights
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from typing import IO, Any
 
 from persist._wire.archives.zip import ZipDirectory
@@ -119,6 +117,9 @@ class KerasArchiveReader(Reader):
                 f"a {type(tree).__name__} is no model of Keras, and {self.name} holds nothing else.",
                 remedy='Save arrays alone with format="npz", or everything with format="persist".',
             )
+        import shutil  # not when a file is only recognised
+        import tempfile
+
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "model.keras")
             try:
