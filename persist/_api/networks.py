@@ -90,10 +90,10 @@ def found_in(file: File, weights: File | None = None) -> Found | None:
 
 def _backend(file: File, structure: Mapping[str, Any], version: int) -> str | None:
     known = file.writer.get("backend") or (structure.get("kernel_order") or {}).get("backend")
-    if known is None and version == 10 and structure.get("weight_names"):
+    if known is None and version == 2 and structure.get("weight_names"):
         names = [one for own in structure["weight_names"].values() for one in own]
         known = "tensorflow" if any(":" in one for one in names) else "theano"
-    if known is None and version == 3:
+    if known is None and version == 1:
         known = "theano"  # 0.x had TensorFlow for its last three months, and says nothing
     return known
 
@@ -110,7 +110,7 @@ def _count(record: Record) -> int | None:
 
 def _training(training: Any, config: Any, version: int) -> Record | None:
     if not isinstance(training, dict):
-        if version != 3 or not isinstance(config, dict) or "loss" not in config:
+        if version != 1 or not isinstance(config, dict) or "loss" not in config:
             return None
         training = {"loss": config["loss"], "optimizer_config": config.get("optimizer")}
     state = dict(training)
@@ -122,7 +122,7 @@ def _training(training: Any, config: Any, version: int) -> Record | None:
             options = {key: value for key, value in optimizer.items() if key != "name"}
         kind = _SPELLED.get(str(kind).lower(), str(kind))
         state["optimizer"] = Record(f"keras.compile.{kind}", dict(options), version=version)
-    if isinstance(state.get("loss"), dict) and len(state["loss"]) == 1 and version == 3:
+    if isinstance(state.get("loss"), dict) and len(state["loss"]) == 1 and version == 1:
         state["loss"] = next(iter(state["loss"].values()))
     return Record("keras.compile.Arguments", state, version=version)
 
@@ -191,7 +191,7 @@ def problems_of(
     """All that cannot be brought over: the layers' own problems, else those of the models around."""
     from persist._restore import keras_models
 
-    if network.version == 30:
+    if network.version == 4:
         try:
             keras_models.check_modules(network.config, custom)
         except PersistError as error:
@@ -223,7 +223,7 @@ def load_network(file: File, found: Found, trust: Iterable[str]) -> tuple[Any, l
 
     custom = custom_objects(trust, found.record)
     notes: list[str] = []
-    if found.version == 30:
+    if found.version == 4:
         model = keras_models.build_current(found.config, custom)
         if found.has_weights:
             target = target_of(model, file.format, lambda: file.structure)
@@ -274,7 +274,7 @@ def converted(file: File, weights: File | None, allow_partial: bool) -> tuple[An
     if reason:
         raise MissingExtraError(f"{reason}.", file=file.name, remedy="pip install keras jax")
     lost: list[str] = []
-    if allow_partial and found.version < 30:
+    if allow_partial and found.version < 4:
         found, lost = _part_that_can_be(file, found)
     model, notes = load_network(file, found, ())
     return model, [*lost, *notes]
