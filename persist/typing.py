@@ -83,7 +83,19 @@ Compression: TypeAlias = Literal["zstd", "deflate"]
 DigestName: TypeAlias = Literal["xxh3-128", "sha256", "blake3"]
 """The digest of each array that is stored in addition to its CRC-32."""
 
-Format: TypeAlias = Literal["persist", "npz", "pickle", "safetensors", "theano-zip", "torch"]
+Format: TypeAlias = Literal[
+    "persist",
+    "hdf5",
+    "keras-h5",
+    "keras-zip",
+    "mxnet",
+    "npy",
+    "npz",
+    "pickle",
+    "safetensors",
+    "theano-zip",
+    "torch",
+]
 """The formats that are written; an installed reader may add others."""
 
 LayoutPolicy: TypeAlias = Literal["error", "warn", "ignore"]

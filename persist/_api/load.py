@@ -67,7 +67,7 @@ def load(
     device: Any = None,
     dtype: Any = None,
     live: bool = True,
-    weights: Any = None,
+    weights: Openable | None = None,
     **options: Unpack[OpenOptions],
 ) -> Any:
     """Load what was saved, however long ago, as what it is today.
@@ -123,16 +123,15 @@ def load(
     from persist._api.unversioned import check_is
     from persist._layouts import checks
 
-    is_placed = device is not None or dtype is not None
     said = complete(load, options)
-    arrays = "torch" if is_placed else said["arrays"]
+    arrays = said["arrays"] if device is None and dtype is None else "torch"
     check_arrays(arrays)
     checks.check_policy(layout)
     with (
         _once(source, (id(said["registry"]), migrate, said["step"])),
         open_writable(source, {**said, "arrays": "numpy"}) as file,
         collector_paused(),
-        placed_on(device, dtype) if is_placed else contextlib.nullcontext(),
+        placed_on(device, dtype),
     ):
         warn_about_damage(file)
         looker = file.looker if arrays == "torch" else None
@@ -168,7 +167,7 @@ def _as_written(file: File, tree: Any, **options: Any) -> Any:
     return build(tree, file.knowledge, file=file.path, is_known=file.is_known, **options)
 
 
-def _network(file: File, weights: Any, trust: Iterable[str]) -> Any:
+def _network(file: File, weights: Openable | None, trust: Iterable[str]) -> Any:
     """The living model of a file of Keras, or ABSENT where it has none or Keras is not here."""
     from persist._api import networks
 

@@ -31,7 +31,7 @@ class Found:
         record: as written.
         config: the configuration, as written.
         version: of the records.
-        has_weights: whether the file, or the one beside it, has them.
+        has_weights: whether the file, or the one next to it, has them.
         training: what ``compile`` was given, as a record, or None.
     """
 

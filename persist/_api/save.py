@@ -25,6 +25,7 @@ from persist.errors import (
 from persist.readers.base import Reader
 
 if TYPE_CHECKING:
+    from persist._objects.libraries import Packs
     from persist._objects.snapshot import Memory
     from persist.registry import Registry
     from persist.typing import Compression, DigestName, Format, Writable
@@ -144,7 +145,9 @@ def _save(
     if writer.is_pickle and not versions:
         from persist._objects.flatten import flatten, reduced
 
-        flatten(obj, registry)  # what could not be found again is refused here as in a container
+        flatten(
+            obj, registry, packs=packs_of(registry)
+        )  # what could not be found again is refused here as in a container
         tree = obj  # objects pickle themselves, their envelopes with them
         options["reducer"] = functools.partial(reduced, registry)
     else:
@@ -177,7 +180,22 @@ def tree_of(
 
     registry = registry_or_default(registry)
     with collector_paused():
-        return flatten(obj, registry, snapshot=snapshot, columns=columns)
+        return flatten(obj, registry, snapshot=snapshot, columns=columns, packs=packs_of(registry))
+
+
+def packs_of(registry: Registry) -> Packs:
+    """Return what finds the pack of a library, once for each."""
+    found: dict[str, Registry] = {}
+
+    def packs(name: str) -> Registry:
+        from persist.packs._gather import gather
+
+        library = name.partition(".")[0]
+        if library not in found:
+            found[library] = gather([name], registry)
+        return found[library]
+
+    return packs
 
 
 def save_tree(

@@ -47,7 +47,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-partial",
         action="store_true",
-        help="write what can be made of a network, and its weights beside it as npz",
+        help="write what can be made of a network, and its weights next to it as npz",
     )
     parser.add_argument(
         "--protocol",
@@ -133,10 +133,10 @@ def _model(file: File, args: argparse.Namespace, target: Path) -> tuple[Any, lis
         weights = None if args.weights is None else stack.enter_context(persist.open(args.weights))
         model, lost = networks.converted(file, weights, args.allow_partial)
         if args.allow_partial and lost:
-            beside = target.with_suffix(".npz")
+            separate = target.with_suffix(".npz")
             arrays, _ = _arrays(file if weights is None else weights, "npz")
-            persist.save(arrays, beside, format="npz")
-            lost.append(f"all weights are in {beside}")
+            persist.save(arrays, separate, format="npz")
+            lost.append(f"all weights are in {separate}")
         return model, lost
 
 

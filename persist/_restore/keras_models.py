@@ -144,8 +144,8 @@ def refuse(problems: list[PersistError], file: str | None) -> PersistError:
     lines = []
     for one in problems[:40]:
         cause = one.__cause__
-        told = cause if isinstance(cause, RestoreError) else one
-        lines.append(f"\n  {one.where}: {told.what} {told.remedy}".rstrip())
+        reported = cause if isinstance(cause, RestoreError) else one
+        lines.append(f"\n  {one.where}: {reported.what} {reported.remedy}".rstrip())
     if len(problems) > 40:
         lines.append(f"\n  and {len(problems) - 40} more")
     return RestoreError(
