@@ -161,3 +161,12 @@ def test_convert_names_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFix
     weights = CORPUS / "keras-1.2.2-py27-cnn-weights" / "weights.h5"
     assert main(["convert", str(weights), "--to", "keras", "--out", str(tmp_path / "a.keras")]) == 1
     assert "no network of Keras" in capsys.readouterr().err
+
+
+def test_the_matrix_of_the_page_is_of_these_outcomes() -> None:
+    made = importlib.util.spec_from_file_location("make_keras", TOP / "docs" / "make_keras.py")
+    assert made is not None
+    assert made.loader is not None
+    maker = importlib.util.module_from_spec(made)
+    made.loader.exec_module(maker)
+    assert maker.TARGET.read_text() == maker.page()
