@@ -33,6 +33,8 @@ class Found:
         version: of the records.
         has_weights: whether the file, or the one next to it, has them.
         training: what ``compile`` was given, as a record, or None.
+        fill: the file whose weights are put into the finished model, by their names; None if the
+            record has them, or if there are none.
     """
 
     record: Record
@@ -40,6 +42,7 @@ class Found:
     version: int
     has_weights: bool
     training: Record | None = None
+    fill: File | None = None
 
 
 def may_have_one(file: File) -> bool:
@@ -77,15 +80,18 @@ def found_in(file: File, weights: File | None = None) -> Found | None:
     release = file.writer.get("keras") or own.get("keras_version")
     version = wire.version_of(release, config)
     names = own.get("weight_names")
-    if isinstance(names, dict) and not names and weights is None and file.format != "keras-h5":
+    # Weights by class and number are not listed by layer, and those of Keras 3 need no conversion.
+    is_listed = isinstance(names, dict) and bool(names) and version < 4
+    fill = None if is_listed or not source.arrays else source
+    if not is_listed:
         names = None
     backend = _backend(file, own, version)
     arrays = source.arrays if names else {}
     network = wire.Network(config, names, arrays, version, backend, release)
     record = wire.network_record(network, _count)
-    has_weights = names is not None or file.format == "keras-zip"
+    has_weights = is_listed or fill is not None or file.format in ("keras-h5", "keras-zip")
     training = _training(structure.get("training_config"), config, version)
-    return Found(record, config, version, has_weights, training)
+    return Found(record, config, version, has_weights, training, fill)
 
 
 def _backend(file: File, structure: Mapping[str, Any], version: int) -> str | None:
@@ -218,16 +224,13 @@ def load_network(file: File, found: Found, trust: Iterable[str]) -> tuple[Any, l
     Raises:
         RestoreError: parts of it cannot be brought over; all of them are listed.
     """
-    from persist._restore import keras_models, match
-    from persist._restore.targets import target_of
+    from persist._restore import keras_models
 
     custom = custom_objects(trust, found.record)
     notes: list[str] = []
     if found.version == 4:
         model = keras_models.build_current(found.config, custom)
-        if found.has_weights:
-            target = target_of(model, file.format, lambda: file.structure)
-            match.fill(file.arrays, target, match="name", only=None, strict=True, file=file.name)
+        _fill(found, model)
         return model, notes
     record, plan = plan_of(file, found)
     problems = problems_of(found, record, plan, custom)
@@ -237,10 +240,23 @@ def load_network(file: File, found: Found, trust: Iterable[str]) -> tuple[Any, l
         model = keras_models.build(record, custom)
     except RestoreError as error:
         raise error.at(file=file.name) from error.__cause__
+    _fill(found, model)
     note = _compile(file, found, model)
     if note:
         notes.append(note)
     return model, notes
+
+
+def _fill(found: Found, model: Any) -> None:
+    """Put weights into a finished model by their names, all of them or an error."""
+    from persist._restore import match
+    from persist._restore.targets import target_of
+
+    source = found.fill
+    if source is None:
+        return
+    target = target_of(model, source.format, lambda: source.structure)
+    match.fill(source.arrays, target, match="name", only=None, strict=True, file=source.name)
 
 
 def converted(file: File, weights: File | None, allow_partial: bool) -> tuple[Any, list[str]]:
