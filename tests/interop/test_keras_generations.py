@@ -191,7 +191,9 @@ def test_weights_by_class_and_number_fill_a_model_of_an_architecture(
     keras: Any, tmp_path: Path
 ) -> None:
     layers = keras.layers
-    source = keras.Sequential([keras.Input((5,)), layers.Dense(4, activation="relu"), layers.Dense(2)])
+    source = keras.Sequential(
+        [keras.Input((5,)), layers.Dense(4, activation="relu"), layers.Dense(2)]
+    )
     (tmp_path / "m.json").write_text(source.to_json())
     source.save_weights(str(tmp_path / "m.weights.h5"))
     model = persist.load(tmp_path / "m.json", weights=tmp_path / "m.weights.h5")
