@@ -53,6 +53,7 @@ def is_twin(cls: type, other: type) -> bool:
 
 
 def same(one: Any, other: object) -> bool:
+    """Whether two values are one, or the same function or class after its module was loaded again."""
     if one is other:
         return True
     place = [
@@ -63,6 +64,7 @@ def same(one: Any, other: object) -> bool:
 
 
 def applied(alias: Alias, rest: str) -> str:
+    """Return an alias's target as a declaration spells it, with ``*`` behind a prefix."""
     return f"{alias.new}*" if alias.new.endswith(".") else alias.new
 
 
@@ -78,6 +80,7 @@ def keyed(state: Any, key: str) -> Any:
 
 
 def pure_fields(fields: Iterable[Any]) -> tuple[Any, ...]:
+    """Return the fields of a schema that is data alone, from names, fields or a mapping to defaults."""
     from persist.schema import Field
 
     if isinstance(fields, Mapping):
@@ -114,6 +117,11 @@ def versions_of(version: Any, what: str) -> range:
 
 
 def check_version(version: Any, what: str) -> None:
+    """Refuse a version that is no positive integer.
+
+    Raises:
+        SchemaError: it is something else.
+    """
     if type(version) is not int or version < 1:
         raise SchemaError(
             f"the version of {what} is {version!r}.",
