@@ -42,8 +42,8 @@ _KINDS: tuple[tuple[int, bytes, str, str], ...] = (
     (
         0,
         b"MATLAB 5.0 MAT-file",
-        "a MATLAB file of version 5",
-        "Read it with scipy.io.loadmat, or save it in MATLAB with -v7.3, which is HDF5 and opens here.",
+        "a MATLAB file of level 5 that is cut off, or whose header is damaged",
+        "Copy it again from where it came from.",
     ),
     (0, b"CDF\x05", "a netCDF file in the format CDF-5", "Read it with the library netCDF4."),
     (0, b"SR\x00\x04", "an IDL save file", "Read it with scipy.io.readsav."),
