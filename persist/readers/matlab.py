@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from persist._runtime.lazy_regex import regex
 from persist._wire.base.source import Source
 from persist.readers.base import Content, Options, Reader
+from persist.tree import Record
 
 if TYPE_CHECKING:
     from persist._wire.matlab.level5 import Variable
@@ -67,7 +68,8 @@ class MatlabReader(Reader):
         if order is None:
             damage: list[str] = []
             found = variables(source, damage if options.salvage else None)
-            return _content(found, {"level": 4}, damage=damage)
+            classes = {one.value.qualname for one in found if isinstance(one.value, Record)}
+            return _content(found, {"level": 4}, classes, damage)
         reading = Reading(source, order, options.salvage)
         found = reading.variables()
         header = source.read(0, 116).decode("latin-1").rstrip(" \0\n")
@@ -75,15 +77,16 @@ class MatlabReader(Reader):
             "level": 5,
             "header": header,
             "byte_order": _LEVEL5[source.read(124, 4)],
-            "classes": sorted(reading.classes),
         }
-        content = _content(found, structure, damage=reading.damage)
+        content = _content(found, structure, reading.classes, reading.damage)
         content.notes = reading.notes
         content.writer = _writer(header)
         return content
 
 
-def _content(found: list[Variable], structure: dict[str, Any], damage: list[str]) -> Content:
+def _content(
+    found: list[Variable], structure: dict[str, Any], classes: set[str], damage: list[str]
+) -> Content:
     tree: dict[str, Any] = {}
     described: dict[str, Any] = {}
     for one in found:
@@ -93,8 +96,9 @@ def _content(found: list[Variable], structure: dict[str, Any], damage: list[str]
             number += 1
         tree[name] = one.value
         described[name] = one.described
+    structure["classes"] = sorted(classes)
     structure["variables"] = described
-    return Content(tree, structure=structure, damage=damage)
+    return Content(tree, structure=structure, damage=damage, globals=classes)
 
 
 def _writer(header: str) -> dict[str, str]:

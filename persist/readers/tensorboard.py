@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TensorBoardReader"]
 
-_COST = 256  # bytes that a value takes until the arrays are made
+_COST = 128  # bytes that a value takes until the arrays are made
 _OTHERS = {"graph_def": "graph", "log_message": "log message", "session_log": "session log",
            "tagged_run_metadata": "metadata of a run", "meta_graph_def": "meta graph"}  # fmt: skip
 _HISTOGRAM = ("min", "max", "num", "sum", "sum_squares")

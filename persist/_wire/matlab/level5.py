@@ -38,11 +38,12 @@ from persist.errors import DamagedFileError, LimitError
 from persist.tree import LazyArray, Record
 from persist.typing import Array, DType
 
-__all__ = ["CLASSES", "Reading", "Variable", "complex_of", "order_of", "sparse"]
+__all__ = ["CLASSES", "SPARSE_CLASS", "Reading", "Variable", "complex_of", "order_of", "sparse"]
 
 HEADER = 128
 CELL, STRUCT, OBJECT, CHAR, SPARSE = range(1, 6)
 FUNCTION, OPAQUE = 16, 17
+SPARSE_CLASS = "matlab.sparse"
 CLASSES = {
     1: "cell", 2: "struct", 3: "object", 4: "char", 5: "sparse", 6: "double", 7: "single", 8: "int8",
     9: "uint8", 10: "int16", 11: "uint16", 12: "int32", 13: "uint32", 14: "int64", 15: "uint64",
@@ -485,13 +486,14 @@ class _Matrices:
             data = _as_logical(data, self.source)
         elif data.dtype.kind in "iu":  # sparse matrices are logical or double
             data = self._as_class(data, "f8")
+        self.reading.classes.add(SPARSE_CLASS)
         return sparse(data, indices, indptr, head.shape)
 
 
 def sparse(data: Any, indices: Any, indptr: Any, shape: tuple[int, ...]) -> Record:
     """Return a sparse matrix, in compressed columns as in ``scipy.sparse.csc_matrix``."""
     fields = {"data": data, "indices": indices, "indptr": indptr, "shape": tuple(shape)}
-    return Record("matlab.sparse", fields)
+    return Record(SPARSE_CLASS, fields)
 
 
 def _checked(

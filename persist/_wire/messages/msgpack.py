@@ -17,7 +17,7 @@ from persist.errors import DamagedFileError, LimitError
 
 __all__ = ["Token", "damaged", "token", "unpacked"]
 
-_COST = 32  # bytes that a value takes in memory, at least
+_COST = 16  # bytes that a value takes in memory, at least
 
 _SCALARS = {
     0xCA: ">f", 0xCB: ">d", 0xCC: ">B", 0xCD: ">H", 0xCE: ">I", 0xCF: ">Q",

@@ -23,7 +23,7 @@ from persist.errors import DamagedFileError
 __all__ = ["TFRecord", "events", "is_framed", "records"]
 
 _HEAD, _TAIL = 12, 4
-_COST = 512  # bytes that an event takes while it is read, at least
+_COST = 128  # bytes that a record takes while it is read, at least
 
 
 class TFRecord(NamedTuple):
