@@ -22,7 +22,7 @@ MOST_LINES = 1400  # of a file; aim at 400
 MOST_IN_FUNCTION = 60  # of a function without its docstring; aim at 40
 # A step that is fused for speed: one loop on local names, for a call per opcode costs more than the
 # opcode does. `tests/wire/pickle/test_fast_loop.py` shows that it does what the short methods do.
-FUSED = {("persist._wire.pickle.fast_loop", "_run")}
+FUSED = {("persist._wire.pickle.fast_loop", "_run"), ("persist.security._opcodes", "_run")}
 
 
 def name_of(path: Path) -> str:
@@ -62,7 +62,8 @@ def test_a_module_says_what_it_is_for_and_what_it_gives(path: Path) -> None:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
     ]
     has_all = any(
-        isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+        (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__")
+        or (isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "__all__")
         for node in tree.body
     )
     if names and path.parent.name != "migrations":

@@ -86,6 +86,12 @@ def test_functions_and_objects_are_named_and_the_rest_is_given() -> None:
     assert opened.arrays["a"].tolist() == [[2]]
 
 
+def test_a_variable_without_any_bytes_is_damage() -> None:
+    for data in (file(part(14, b"")), file(packed(part(14, b"")))):
+        with pytest.raises(DamagedFileError, match="no name"):
+            persist.open(data)
+
+
 def test_subsystem_data_is_no_variable() -> None:
     first = matrix(DOUBLE, (1, 1), doubles(1))
     private = matrix(9, (1, 8), part(2, bytes(8)), name=b"")

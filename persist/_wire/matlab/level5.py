@@ -243,6 +243,8 @@ class _Matrices:
     def variable(self, one: Element) -> Variable:
         if one.kind != MATRIX:
             raise broken(self.source, one.start, f"a variable has the type {one.kind}.")
+        if not one.length:
+            raise broken(self.source, one.start, "a variable is empty: it has no name.")
         # A loop over generators: cells can be nested deeper than Python's stack.
         stack: list[_Step] = [self._matrix(one.start, one.start + one.length)]
         value: Any = None
