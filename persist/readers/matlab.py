@@ -70,7 +70,7 @@ class MatlabReader(Reader):
             found = variables(source, damage if options.salvage else None)
             classes = {one.value.qualname for one in found if isinstance(one.value, Record)}
             return _content(found, {"level": 4}, classes, damage)
-        reading = Reading(source, order, options.salvage)
+        reading = Reading(source, order, salvage=options.salvage, eager=options.verify == "always")
         found = reading.variables()
         header = source.read(0, 116).decode("latin-1").rstrip(" \0\n")
         structure = {

@@ -121,6 +121,13 @@ def test_a_large_compressed_array_is_inflated_on_first_use() -> None:
     damaged[-3] ^= 1  # the checksum of zlib
     with pytest.raises(DamagedFileError, match="compressed"):
         np.asarray(persist.open(bytes(damaged)).arrays["a"])
+    with pytest.raises(DamagedFileError, match="compressed"):
+        persist.open(bytes(damaged), verify="always")
+    opened = persist.open(
+        bytes(damaged + matrix(DOUBLE, (1, 1), doubles(1), name=b"b")), salvage=True
+    )
+    assert list(opened.tree) == ["b"]
+    assert "variable 1" in opened.damage[0]
 
 
 def test_logical_complex_and_integer_classes() -> None:

@@ -111,6 +111,8 @@ class Reading:
         source: the file.
         order: its byte order.
         salvage: report damaged variables instead of raising.
+        eager: inflate large compressed variables now, so that their checksums are verified; always
+            so with ``salvage``.
 
     Attributes:
         damage: messages about damage.
@@ -119,10 +121,13 @@ class Reading:
         classes: names of the classes of objects.
     """
 
-    def __init__(self, source: Source, order: str, salvage: bool) -> None:
+    def __init__(
+        self, source: Source, order: str, *, salvage: bool = False, eager: bool = False
+    ) -> None:
         self.source = source
         self.order = order
         self.salvage = salvage
+        self.eager = eager or salvage
         self.damage: list[str] = []
         self.notes: list[str] = []
         self.noted: set[str] = set()
@@ -178,9 +183,9 @@ class Reading:
         if one.kind != COMPRESSED:
             raise broken(self.source, one.start, f"a variable has the type {one.kind}.")
         name = f"variable {number}"
-        part, whole = inflated(self.source, self.order, one, name, _SMALL)
-        if whole > _SMALL:
-            lazy = self._late(one, name, part, whole)
+        if not self.eager:
+            part, whole = inflated(self.source, self.order, one, name, _SMALL)
+            lazy = self._late(one, name, part, whole) if whole > _SMALL else None
             if lazy is not None:
                 return lazy
         part, _ = inflated(self.source, self.order, one, name)
