@@ -3,12 +3,12 @@
 Written by  ``tf.summary`` of TensorFlow 0.5 to 2, Keras' ``TensorBoard`` callback, torch.utils.tensorboard,
             tensorboardX, PyTorch Lightning; files named ``events.out.tfevents.<time>.<host>``.
 Evidence    TensorFlow's ``core/lib/io/record_writer.h``, ``core/util/event.proto``, ``core/framework/summary.proto``;
-            files of tensorboardX 2.6.5, compared with the values that were written.
+            files of tensorboardX 2.6.5 and TensorBoard 2.21, compared with ``EventAccumulator``.
 Traps       A run that is still going, or was ended, leaves an incomplete last record. A run that was restarted
             repeats steps; all are given in the order of the file. TensorFlow 2 and newer callbacks store
             scalars as tensors. A tag can hold values of more than one kind.
 Gives       A dict by tag. Each has the arrays ``step`` (int64), ``wall_time`` (float64, seconds since 1970)
-            and ``value``: scalars as float32; tensors of one shape stacked, others as a list; encoded
+            and ``value``: scalars as float32; tensors of one shape stacked, others as a list; texts; encoded
             images and sound as a list of bytes with ``height``, ``width``, ``colorspace`` or ``sample_rate``,
             ``num_channels``, ``length_frames``. Histograms: ``min``, ``max``, ``num``, ``sum``, ``sum_squares``,
             ``bucket_limit`` and ``bucket``. Data of a plugin alone: ``content``. ``structure``: kind,
@@ -89,6 +89,8 @@ class _Tag:
             made["value"] = np.array(self.values, np.float32)
         elif self.kind == "tensor":
             made["value"] = _stacked(self.values, source)
+            if self.plugin == "text":
+                made["value"] = _texts(made["value"])
         else:  # a dict of each value
             for name in self.values[0]:
                 made[name] = _column([value[name] for value in self.values], source)
@@ -272,6 +274,16 @@ def _column(values: list[Any], source: Source) -> Any:
     if isinstance(values[0], float):
         return np.array(values, np.float64)
     return _stacked(values, source) if isinstance(values[0], np.ndarray) else values
+
+
+def _texts(values: Any) -> Any:
+    """What the plugin for text holds: bytes in lists, as text where they are UTF-8."""
+    if isinstance(values, list):
+        return [_texts(value) for value in values]
+    try:
+        return values.decode("utf-8") if isinstance(values, bytes) else values
+    except UnicodeDecodeError:
+        return values
 
 
 def _stacked(values: list[Any], source: Source) -> Any:

@@ -72,7 +72,27 @@ def test_a_run_by_tag() -> None:
     assert np.asarray(opened.arrays["weights/bucket"]).sum() == 100
     assert opened.tree["digit"]["value"][0].startswith(b"\x89PNG")
     assert opened.structure["tags"]["note/text_summary"]["plugin"] == "text"
+    assert opened.tree["note/text_summary"]["value"] == [["hello"]]
     assert opened.structure["file_version"] == "brain.Event:2"
+
+
+def test_the_writer_of_tensorboard_names_itself_and_describes_its_tags() -> None:
+    folder = next(CORPUS.parent.glob("tensorboard-*"))
+    opened = persist.open(next(folder.glob("events*")))
+    assert opened.writer == {"writer": "tensorboard.summary.writer.event_file_writer"}
+    assert opened.structure["tags"]["loss"] == {
+        "kind": "tensor",
+        "count": 4,
+        "plugin": "scalars",
+        "description": "of training",
+    }
+
+
+def test_an_event_file_laid_out_by_hand() -> None:
+    path = Path(__file__).parents[1] / "cases" / "unnamed_formats"
+    opened = persist.open(path / "events.out.tfevents.1483451470.host")
+    assert opened.arrays["loss/step"].tolist() == [0, 1, 2, 3, 4]
+    assert opened.arrays["loss/value"][1] == 0.5
 
 
 def test_scalars_that_are_tensors_and_tensors_of_several_shapes() -> None:
