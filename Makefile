@@ -62,6 +62,7 @@ bench: $(VENV)/.test
 	@$(BIN)/python benchmarks/checkpoints.py
 	@$(BIN)/python benchmarks/start.py
 	@$(BIN)/python benchmarks/check.py
+	@$(BIN)/python benchmarks/survey.py
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check

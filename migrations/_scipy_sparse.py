@@ -37,7 +37,7 @@ def declare(pack: Registry) -> None:
 
 def _made(record: Record, name: str, qualname: str) -> Any:
     state = record.state if isinstance(record.state, dict) else {}
-    if isinstance(record.state, tuple) and len(record.state) == 2:  # slots beside a dict
+    if isinstance(record.state, tuple) and len(record.state) == 2:  # slots next to a dict
         state = {**(record.state[0] or {}), **(record.state[1] or {})}
     shape = state.get("_shape", state.get("shape"))
     if not isinstance(shape, tuple) or not all(isinstance(n, int | np.integer) for n in shape):

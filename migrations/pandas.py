@@ -589,7 +589,7 @@ def _range(known: dict[Any, Any]) -> LazyArray | None:
         return np.arange(numbers.start, numbers.stop, numbers.step, dtype=np.int64)
 
     count = _count(numbers)
-    return None if count >= 1 << 60 else LazyArray(np.dtype(np.int64), (count,), fetch, rows)
+    return None if count >= 1 << 63 else LazyArray(np.dtype(np.int64), (count,), fetch, rows)
 
 
 _PART = 1 << 20  # bytes of rows that are made without a charge, since they are given back soon

@@ -51,7 +51,7 @@ _TAKE_CLASSES = frozenset(
 
 
 def fields(record: Record) -> dict[str, Any]:
-    """The attributes of a state: a dict, a tuple with dicts in it, or the slots beside a dict."""
+    """The attributes of a state: a dict, a tuple with dicts in it, or the slots next to a dict."""
     state = record.state
     if isinstance(state, dict):
         return state

@@ -23,9 +23,7 @@ _ZONES = ("pytz.*", "dateutil.tz.*", "dateutil.zoneinfo.*")
 
 def declare(pack: Registry) -> None:
     """Declare in a pack how objects are made of the records of pandas, and of its time zones."""
-    pack.rebuild("pandas.*", *_ZONES, "functools.partial", library="pandas", takes_names=True)(
-        _made
-    )
+    pack.rebuild("pandas.*", *_ZONES, library="pandas", takes_names=True)(_made)
     pack.importable("pandas._libs.missing.NA", library="pandas")
     pack.importable("pandas.NA", "pandas.NaT", library="pandas")
 
@@ -39,6 +37,10 @@ def _check_installed() -> None:
         raise RestoreError(
             f"pandas {release} is installed, and objects are made for {OLDEST} to {NEWEST}"
         )
+
+
+def _is_known(qualname: str) -> bool:
+    return qualname.rpartition(".")[2] in MAKERS
 
 
 def _made(record: Record) -> Any:

@@ -151,7 +151,7 @@ renamed("1.5", *_RIDGE_CV, store_cv_values="store_cv_results", cv_values_="cv_re
 
 @since("1.7", *_RIDGE_CV)
 def stored_results(state: State) -> None:
-    """``store_cv_results=None`` (1.5 and 1.6) meant False, beside the deprecated name."""
+    """``store_cv_results=None`` (1.5 and 1.6) meant False, next to the deprecated name."""
     state.pop("store_cv_values", None)
     if state.get("store_cv_results") in (None, "deprecated"):
         state["store_cv_results"] = False
@@ -171,7 +171,7 @@ renamed("1.3", *_BAYES, n_iter="max_iter")
 
 @since("1.5", *_BAYES)
 def default_iterations(state: State) -> None:
-    """``max_iter=None`` (1.3 and 1.4) meant 300, beside the deprecated ``n_iter``."""
+    """``max_iter=None`` (1.3 and 1.4) meant 300, next to the deprecated ``n_iter``."""
     if state.get("max_iter") is None:
         state["max_iter"] = 300
 

@@ -27,7 +27,7 @@ _SCALERS = within(
 
 @since("0.17", *within("preprocessing._data", "StandardScaler"))
 def standard_deviations(state: State) -> None:
-    """``std_`` became ``scale_``, with the variances beside it."""
+    """``std_`` became ``scale_``, with the variances next to it."""
     if "std_" in state:
         scale = state.pop("std_")
         state["scale_"] = scale

@@ -26,6 +26,11 @@ __all__ = ["METRICS", "SPACE_TREES", "as_fractions", "metric", "predictor", "spa
 SPACE_TREES = (
     "sklearn.neighbors._kd_tree.newObj",
     "sklearn.neighbors._ball_tree.newObj",
+    *(
+        f"sklearn.neighbors.{module}.{name}{bits}"
+        for module, name in (("_kd_tree", "KDTree"), ("_ball_tree", "BallTree"))
+        for bits in ("", "64", "32")
+    ),
 )
 _NODE_COLUMNS = (
     "left_child", "right_child", "feature", "threshold", "impurity", "n_node_samples",

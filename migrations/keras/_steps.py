@@ -1,4 +1,4 @@
-"""Steps of which the migrations of Keras's layers are made, beside those of `persist.ops`.
+"""Steps of which the migrations of Keras's layers are made, in addition to those of `persist.ops`.
 
 Each is an `Op`, so that a plan can say what it does. A step that cannot bring an option over raises
 `RestoreError` with the option, the reason and the nearest way.

@@ -16,7 +16,7 @@ from ._steps import by, refused
 __all__ = ["register"]
 
 NOW = 30
-# Optimizer -> its options today, beside those of every optimizer.
+# Optimizer -> its options today, in addition to those of every optimizer.
 OPTIMIZERS = {
     "SGD": ("momentum", "nesterov"),
     "RMSprop": ("rho", "momentum", "epsilon", "centered"),

@@ -123,16 +123,15 @@ def load(
     from persist._api.unversioned import check_is
     from persist._layouts import checks
 
-    is_placed = device is not None or dtype is not None
     said = complete(load, options)
-    arrays = "torch" if is_placed else said["arrays"]
+    arrays = said["arrays"] if device is None and dtype is None else "torch"
     check_arrays(arrays)
     checks.check_policy(layout)
     with (
         _once(source, (id(said["registry"]), migrate, said["step"])),
         open_writable(source, {**said, "arrays": "numpy"}) as file,
         collector_paused(),
-        placed_on(device, dtype) if is_placed else contextlib.nullcontext(),
+        placed_on(device, dtype),
     ):
         warn_about_damage(file)
         looker = file.looker if arrays == "torch" else None

@@ -31,7 +31,7 @@ class Found:
         record: as written.
         config: the configuration, as written.
         version: of the records.
-        has_weights: whether the file, or the one beside it, has them.
+        has_weights: whether the file, or the one next to it, has them.
         training: what ``compile`` was given, as a record, or None.
     """
 
@@ -149,23 +149,29 @@ def explained(file: File, trust: Iterable[str]) -> Plan | None:
     if found is None:
         return None
     record, plan = plan_of(file, found)
-    if found.version < 30:
-        own = {id(entry.problem) for entry in plan}
-        problems = problems_of(record, plan, custom_objects(trust))
-        plan._general += [one for one in problems if id(one) not in own]
+    own = {id(entry.problem) for entry in plan}
+    problems = problems_of(found, record, plan, custom_objects(trust, found.record))
+    plan._general += [one for one in problems if id(one) not in own]
     return plan
 
 
-def custom_objects(trust: Iterable[str]) -> dict[str, Any]:
+def custom_objects(trust: Iterable[str], record: Record) -> dict[str, Any]:
     """The user's own classes and functions by name: what is registered, and what is trusted.
 
-    Raises:
-        UntrustedError: a name leads to no class.
+    Args:
+        trust: dotted names of classes.
+        record: of the network, whose names are looked up in Keras's scopes.
     """
-    from persist._restore.keras_models import keras_or_reason
+    from persist._restore.keras_models import keras_or_reason, names_in
 
     keras, _ = keras_or_reason()
-    found: dict[str, Any] = {} if keras is None else dict(keras.saving.get_custom_objects())
+    found: dict[str, Any] = {}
+    if keras is not None:
+        found.update(keras.saving.get_custom_objects())
+        for name in names_in(record):
+            value = keras.saving.get_registered_object(name)
+            if value is not None:
+                found.setdefault(name, value)
     for name in trust:
         module, _, last = name.rpartition(".")
         if not module or "*" in name or module.partition(".")[0] == "keras":
@@ -179,10 +185,18 @@ def custom_objects(trust: Iterable[str]) -> dict[str, Any]:
     return found
 
 
-def problems_of(record: Any, plan: Plan, custom: Mapping[str, Any]) -> list[PersistError]:
+def problems_of(
+    network: Found, record: Any, plan: Plan, custom: Mapping[str, Any]
+) -> list[PersistError]:
     """All that cannot be brought over: the layers' own problems, else those of the models around."""
     from persist._restore import keras_models
 
+    if network.version == 30:
+        try:
+            keras_models.check_modules(network.config, custom)
+        except PersistError as error:
+            return [error]
+        return []
     entries = [entry for entry in plan if entry.problem is not None]
     own = [entry for entry in entries if not entry.qualname.startswith(_MODELS)]
     found: list[PersistError] = []
@@ -207,7 +221,7 @@ def load_network(file: File, found: Found, trust: Iterable[str]) -> tuple[Any, l
     from persist._restore import keras_models, match
     from persist._restore.targets import target_of
 
-    custom = custom_objects(trust)
+    custom = custom_objects(trust, found.record)
     notes: list[str] = []
     if found.version == 30:
         model = keras_models.build_current(found.config, custom)
@@ -216,7 +230,7 @@ def load_network(file: File, found: Found, trust: Iterable[str]) -> tuple[Any, l
             match.fill(file.arrays, target, match="name", only=None, strict=True, file=file.name)
         return model, notes
     record, plan = plan_of(file, found)
-    problems = problems_of(record, plan, custom)
+    problems = problems_of(found, record, plan, custom)
     if problems:
         raise keras_models.refuse(problems, file.name)
     try:
@@ -269,7 +283,7 @@ def converted(file: File, weights: File | None, allow_partial: bool) -> tuple[An
 def _part_that_can_be(file: File, found: Found) -> tuple[Found, list[str]]:
     """The network without layers that cannot be brought over and all that depend on them."""
     record, plan = plan_of(file, found)
-    problems = problems_of(record, plan, custom_objects(()))
+    problems = problems_of(found, record, plan, custom_objects((), found.record))
     if not problems:
         return found, []
     named = {found_name[1] for one in problems if (found_name := _OUTER.search(one.where or ""))}

@@ -25,6 +25,7 @@ from persist.errors import (
 from persist.readers.base import Reader
 
 if TYPE_CHECKING:
+    from persist._objects.libraries import Packs
     from persist._objects.snapshot import Memory
     from persist.registry import Registry
     from persist.typing import Compression, DigestName, Format, Writable
@@ -60,7 +61,8 @@ def save(
         target: a path, or an open binary file.
         format: "persist", the container that NumPy alone can open (`docs/container.md`);
             "pickle", "npy", "npz", "safetensors", "torch", "theano-zip", "mxnet", "hdf5", "keras-h5"
-            (weights as Keras 1 and 2 save them); "keras" for a model of Keras 3.
+            (weights as Keras 1 and 2 save them), "tensorflow" (a prefix of two files); "keras" for
+            a model of Keras 3.
         durable: wait until the disk has it (fsync of file and folder).
         metadata: JSON-able, stored with the object.
         compress: "zstd" or "deflate", for each array; none by default.
@@ -143,7 +145,9 @@ def _save(
     if writer.is_pickle and not versions:
         from persist._objects.flatten import flatten, reduced
 
-        flatten(obj, registry)  # what could not be found again is refused here as in a container
+        flatten(
+            obj, registry, packs=packs_of(registry)
+        )  # what could not be found again is refused here as in a container
         tree = obj  # objects pickle themselves, their envelopes with them
         options["reducer"] = functools.partial(reduced, registry)
     else:
@@ -152,6 +156,14 @@ def _save(
         )
     if writer.is_flat:
         tree = _flat(tree, format)
+    if writer.is_prefix:
+        if not isinstance(target, str | os.PathLike) or _is_url(target) or options:
+            raise FormatError(
+                f"{format} is several files, whose names begin with a path, and takes no options.",
+                remedy="Give the path of a folder on this machine, and a name in it.",
+            )
+        writer.write_files(tree, os.fsdecode(os.fspath(target)).removesuffix(".index"))
+        return
     with _writing(target, durable) as file:
         writer.write(tree, file, **options)
 
@@ -168,7 +180,22 @@ def tree_of(
 
     registry = registry_or_default(registry)
     with collector_paused():
-        return flatten(obj, registry, snapshot=snapshot, columns=columns)
+        return flatten(obj, registry, snapshot=snapshot, columns=columns, packs=packs_of(registry))
+
+
+def packs_of(registry: Registry) -> Packs:
+    """Return what finds the pack of a library, once for each."""
+    found: dict[str, Registry] = {}
+
+    def packs(name: str) -> Registry:
+        from persist.packs._gather import gather
+
+        library = name.partition(".")[0]
+        if library not in found:
+            found[library] = gather([name], registry)
+        return found[library]
+
+    return packs
 
 
 def save_tree(

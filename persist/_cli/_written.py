@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import functools
 import hashlib
 import json
 import os
 import platform
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from persist._api.file import File
+    from persist._upgrade.plan import Entry
     from persist.registry import Registry
 
 __all__ = ["UPGRADED", "digest_of", "metadata_of", "removing", "save", "temporary", "upgraded_from"]
 
 UPGRADED = "upgraded_from"  # the key in a container's metadata
 _CHUNK = 1 << 20
+_MOST_RECORDS = 200  # classes in one version that an origin lists
 
 
 def metadata_of(file: File) -> object:
@@ -153,6 +157,7 @@ def upgraded_from(
     steps: list[list[object]],
     opaque: list[str],
     options: dict[str, object],
+    plan: Iterable[Entry] = (),
 ) -> dict[str, object]:
     """Return the origin that is stored in a container: the file that it was made from.
 
@@ -162,10 +167,12 @@ def upgraded_from(
         steps: the migrations that were applied.
         opaque: the names of undeclared classes.
         options: the options with which the source was read.
+        plan: what was done to each record.
     """
     size, digest = digest_of(source)
-    said = {"steps": steps, "opaque": opaque, "options": options}
+    said = {"records": _records(plan), "steps": steps, "opaque": opaque, "options": options}
     return {
+        "date": _now(),
         **{name: value for name, value in said.items() if value},
         "format": file.format,
         "writer": dict(file.writer),
@@ -173,6 +180,26 @@ def upgraded_from(
         "size": size,
         "sha256": digest,
     }
+
+
+def _records(plan: Iterable[Entry]) -> list[list[Any]]:
+    """The records of declared classes as the source had them: class, schema, version, number of them."""
+    counts = Counter(
+        (entry.qualname, path.schema, path.found)
+        for entry in plan
+        if entry.schema is not None
+        for path in entry.version_paths[-1:]
+    )
+    return [[*key, count] for key, count in sorted(counts.items())][:_MOST_RECORDS]
+
+
+def _now() -> str:
+    """The time in UTC, or what ``SOURCE_DATE_EPOCH`` states, for builds that are to be repeated."""
+    stated = os.environ.get("SOURCE_DATE_EPOCH")
+    moment = datetime.datetime.now(datetime.UTC)
+    if stated is not None:
+        moment = datetime.datetime.fromtimestamp(int(stated), datetime.UTC)
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def digest_of(source: Path) -> tuple[int, str]:

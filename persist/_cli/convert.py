@@ -47,7 +47,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-partial",
         action="store_true",
-        help="write what can be made of a network, and its weights beside it as npz",
+        help="write what can be made of a network, and its weights next to it as npz",
     )
     parser.add_argument(
         "--protocol",
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         target = Path(args.out or name.rstrip("/") + suffix)
         if args.out and inside is not None:
             target = target / inside.with_name(inside.name + suffix)
-        if target.exists() and not args.force:
+        if (target.exists() or Path(f"{target}.index").exists()) and not args.force:
             raise PersistError(f"{target} exists.", file=name, remedy="Overwrite it with --force.")
         with persist.open(name) as file:
             if inside is not None and file.format == args.to:
@@ -133,10 +133,10 @@ def _model(file: File, args: argparse.Namespace, target: Path) -> tuple[Any, lis
         weights = None if args.weights is None else stack.enter_context(persist.open(args.weights))
         model, lost = networks.converted(file, weights, args.allow_partial)
         if args.allow_partial and lost:
-            beside = target.with_suffix(".npz")
+            separate = target.with_suffix(".npz")
             arrays, _ = _arrays(file if weights is None else weights, "npz")
-            persist.save(arrays, beside, format="npz")
-            lost.append(f"all weights are in {beside}")
+            persist.save(arrays, separate, format="npz")
+            lost.append(f"all weights are in {separate}")
         return model, lost
 
 

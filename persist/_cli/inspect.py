@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
                 show("\n".join(_table(file, args)))
             else:
                 page = trees_show.page(file, args.lines)
-                show("\n".join([page, *_classes(file), *_globals(file)]))
+                show("\n".join([page, *_origin(file), *_classes(file), *_globals(file)]))
 
     def inside(name: str) -> None:
         """Show one line for a file in a folder."""
@@ -134,6 +134,14 @@ def _table(file: File, args: argparse.Namespace) -> list[str]:
     rows = [(escaped(path or "(root)"), text) for path, text in rows]
     width = min(max((len(path) for path, _ in rows), default=0), 48)
     return [file.name, *(f"  {path:<{width}}  {text}" for path, text in rows)]
+
+
+def _origin(file: File) -> list[str]:
+    """Return a line for the file that it was made from, if one is recorded."""
+    from persist._cli.history import in_one_line
+
+    said = in_one_line(file)
+    return [f"  history  {said} (`persist history` shows all)"] if said else []
 
 
 def _classes(file: File) -> list[str]:

@@ -7,9 +7,13 @@ one could not be looked at.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from persist.security import ScanReport
 
 __all__ = ["add", "run"]
 
@@ -30,15 +34,16 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Scan every file; 1 if any is dangerous, 2 if any could not be looked at."""
+    import json
+
     from persist._cli._out import show
-    from persist.security import ScanReport, sarif
+    from persist.security import sarif
 
     reports: list[ScanReport] = []
     dangerous = closed = False
     for report in _reports(args.files):
         status = report.status
-        strict = args.strict and not report.is_clean | (report.verdict == "safe")
-        dangerous |= status == 1 or strict or (args.strict and report.verdict == "unknown")
+        dangerous |= status == 1 or (args.strict and bool(report.of("unknown")))
         closed |= status == 2
         if args.sarif:
             reports.append(report)
@@ -51,7 +56,8 @@ def run(args: argparse.Namespace) -> int:
     return 1 if dangerous else 2 if closed else 0
 
 
-def _reports(files):  # type: ignore[no-untyped-def]
+def _reports(files: list[str]) -> Iterator[ScanReport]:
+    """Scan each file, and each file in a folder, by itself."""
     from persist.security import Finding, ScanReport, scan
     from persist.security._scan import _files
 

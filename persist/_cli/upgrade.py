@@ -281,7 +281,7 @@ def _upgraded(
         _copy(job.source, job.target)
         return "copied", note
     origin = upgraded_from(
-        file, job.source, steps_of(plan, file.knowledge), strangers, _reading.loading(args)
+        file, job.source, steps_of(plan, file.knowledge), strangers, _reading.loading(args), plan
     )
     _write(tree, file, job.target, args.format, registry, origin)
     return "upgraded", note

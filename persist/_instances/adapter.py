@@ -182,7 +182,7 @@ class ClassAdapter:
             Exception,
         )
         self.private_owners = self.layout.private_owners
-        self.getters = [_getter(cls, part) for part in self.layout.parts]
+        self.getters = [_getter(self, part) for part in self.layout.parts]
         self._remember_nothing()
         self.header = seal(self._layers([_names(part) for part in self.layout.parts]))
         self.names = frozenset(self.schema.names)
@@ -201,7 +201,6 @@ class ClassAdapter:
         )
         self.own_reduce = _own_reduce(cls)
         self.undeclared = undeclared_by(self.layout)
-        # Of modules of torch, which their constructor makes: see `persist._instances.modules`.
         self.is_module = MODULE in vars(cls) and vars(cls).get(_schema.OWN_GETSTATE) is not None
         self.completes = bool(
             self.checked
@@ -919,17 +918,17 @@ def _names(part: Part) -> Any:
     return tuple(field.name for field in part.fields)
 
 
-def _getter(cls: type, part: Part) -> Callable[[Any], tuple[Any, Any]]:
+def _getter(adapter: ClassAdapter, part: Part) -> Callable[[Any], tuple[Any, Any]]:
     """A function from an instance to the names and values of a part's fields."""
     names = tuple(field.name for field in part.fields)
     attributes = tuple(field.attribute for field in part.fields)
     if part.open:
-        return functools.partial(_open_values, part.cls, cls)
+        return functools.partial(_open_values, part.cls, adapter)
     if not attributes:
         return lambda obj: ((), ())
     fetch = operator.attrgetter(*attributes)
     alone = len(attributes) == 1
-    if hasattr(cls, "__getattr__"):  # it would be called for missing attributes
+    if hasattr(adapter.cls, "__getattr__"):  # it would be called for missing attributes
         return lambda obj: _slow_values(obj, names, attributes)
 
     def values(obj: Any) -> tuple[Any, Any]:
@@ -964,9 +963,8 @@ def _private_values(owner: type, obj: Any) -> tuple[Any, Any]:
     return tuple(_schema.plain_name(name, owner) for name in found), tuple(found.values())
 
 
-def _open_values(owner: type, cls: type, obj: Any) -> tuple[Any, Any]:
+def _open_values(owner: type, adapter: ClassAdapter, obj: Any) -> tuple[Any, Any]:
     """Every attribute of an instance that no class declares, and the slots of its own."""
-    adapter = adapter_of(cls)
     layout, part = adapter.layout, adapter.layout.leaf
     privates = tuple(_schema.private_prefix(base.cls) for base in adapter.private_owners)
     there, values = _slow_values(

@@ -34,7 +34,7 @@ from persist._objects.trust import (
     missing_below,
     refused,
 )
-from persist._torch_modules.classes import is_module_class
+from persist._torch_modules.classes import is_module_class, is_torchs_own
 from persist._torch_modules.reviving import function_named, prepare, revived
 from persist._trees import numpy_random
 from persist._trees.driver import ATOMS, Driver, Parts, object_fields
@@ -59,6 +59,7 @@ __all__ = ["build"]
 
 _set = object.__setattr__
 _UNKNOWN = (None, False, None)
+_MODULE = "torch.nn.modules.module.Module"
 _CONSTANT = "persist.versioned._constant"  # how a plain pickle of ours spells a constant
 
 
@@ -249,7 +250,7 @@ class _Builder(Driver):
 
     def hold_back(self, tree: Any) -> None:
         """Find the trusted records that cannot be made whole, before anything is made."""
-        if not self._trust:
+        if not self._trust and not self._makes_modules:
             return
         prepare(tree, self._trusted_class, self._registry)
 
@@ -259,6 +260,11 @@ class _Builder(Driver):
         found = refused(tree, is_trusted, self._is_inert)
         self._held_back = {id(record): record for record in found}
         self._missing = missing_below(found, self._is_inert)
+
+    @property
+    def _makes_modules(self) -> bool:
+        """Whether modules of torch's own classes are made: its pack is asked, and torch is installed."""
+        return self._live and self._registry.importable_for(_MODULE) is not None
 
     def _trusted_class(self, record: Record) -> Any:
         cls, how = self._class_of(record)
@@ -453,7 +459,8 @@ class _Builder(Driver):
         rebuild = self._rebuild_of(record)
         if rebuild is not None:
             return (yield from self._rebuilt(record, rebuild))
-        if how == "trusted" and id(record) not in self._held_back:
+        is_whole = bool(self._trust) or not self._is_in_record  # a record holds what the file has
+        if how == "trusted" and is_whole and id(record) not in self._held_back:
             if self._rehearsed is not None:
                 self._rehearsed.remark(record, "trusted: made as its pickle says", True)
             return (yield from self._attempted(record, self._trusted(record, cls)))
@@ -635,6 +642,10 @@ class _Builder(Driver):
             return cls, "declared"
         if self._trust.has_exactly(qualname):
             return self._imported(record.cls), "trusted"
+        if self._makes_modules and self._registry.importable_for(qualname) is not None:
+            found = self._declared_importable(record.cls)
+            if isinstance(found, type) and is_torchs_own(found):
+                return found, "trusted"
         if self._trust.has_pattern_of(qualname):
             found = class_here(qualname)
             # Where it is at home, too: a module imports others' classes.
@@ -805,7 +816,7 @@ class _Builder(Driver):
             return value
         if self._trust.has_exactly(named.qualname):
             return self._imported(named)
-        if self._trust:
+        if self._trust or self._makes_modules:
             function = function_named(named.module, named.name)
             if function is not None:
                 return function
@@ -902,8 +913,9 @@ class _Builder(Driver):
     def _text_of_held_back(self) -> str:
         names = list(dict.fromkeys(record.qualname for record in self._held_back.values()))
         one = len(names) == 1
+        how = "trusted" if self._trust else "known"
         return (
-            f"{', '.join(names)} {'is' if one else 'are'} trusted, but stayed "
+            f"{', '.join(names)} {'is' if one else 'are'} {how}, but stayed "
             f"{'a record' if one else 'records'}, since parts of {'it' if one else 'them'} cannot be "
             f"made: {self._missing.text()}."
         )

@@ -21,6 +21,7 @@ from persist import versioned
 from persist._instances.adapter import adapter_of, refuse_class
 from persist._instances.builtin_bases import builtin_of
 from persist._instances.unfinished import refuse
+from persist._objects.libraries import Packs, name_in_library, record_of_library
 from persist._objects.rows import ColumnExtractor, SeenRows, Short, field_access
 from persist._objects.snapshot import Copies, Memory
 from persist._torch_modules.classes import unwrapped
@@ -48,6 +49,7 @@ def flatten(
     *,
     snapshot: bool | Memory = False,
     columns: bool = False,
+    packs: Packs | None = None,
 ) -> Any:
     """Convert objects to a tree; the objects are not changed.
 
@@ -56,6 +58,7 @@ def flatten(
         registry: the classes that are declared.
         snapshot: copy the arrays, so that the tree stays what it is now; into this memory.
         columns: instances whose state is their declared fields become rows of `Columns`.
+        packs: finds the pack of a library, for objects of classes that it makes again.
 
     Raises:
         UnknownSchemaError: an instance of a class that is not declared, with its path.
@@ -63,14 +66,14 @@ def flatten(
     """
     if columns:
         try:
-            flattener = _Flattener(registry, snapshot, {})
+            flattener = _Flattener(registry, snapshot, {}, packs)
             result = flattener.run(root)
             flattener.drain()
         except (PersistError, RecursionError):  # handled one by one, which adds the path
             pass
         else:
             return result
-    return _Flattener(registry, snapshot).run(root)
+    return _Flattener(registry, snapshot, packs=packs).run(root)
 
 
 def reduced(registry: Registry, obj: Any) -> Any:
@@ -92,8 +95,10 @@ class _Flattener(Driver):
         registry: Registry,
         snapshot: bool | Memory,
         takers: dict[type, ColumnExtractor] | None = None,
+        packs: Packs | None = None,
     ) -> None:
         super().__init__()
+        self._packs = packs
         self._copies: Copies | None = None
         self._atoms = ATOMS
         if snapshot is not False:
@@ -317,6 +322,9 @@ class _Flattener(Driver):
         record = numpy_random.record_of(value)
         if record is not None:
             return None, self._as_record(value, record)
+        library = self._of_library(value)
+        if library is not None:
+            return library
         refuse(kind)
         refused = versioned.refusal(value, self._registry)
         if refused:
@@ -327,6 +335,21 @@ class _Flattener(Driver):
             remedy=_way_out(kind),
             names=[f"{kind.__module__}.{kind.__qualname__}"],
         )
+
+    def _of_library(self, value: Any) -> tuple[Any, Parts | None] | None:
+        """An object, class or function of a library whose pack finds or makes it again."""
+        if self._packs is None:
+            return None
+        named = name_in_library(value, self._packs)
+        if named is not None:
+            return self._keep(value, named), None
+        try:
+            record = record_of_library(value, self._packs)
+        except PersistError as error:
+            raise error.at(where=self.path or None) from error.__cause__
+        if isinstance(record, Global):
+            return self._keep(value, record), None
+        return None if record is None else (None, self._as_record(value, record))
 
     def _now(self, array: object) -> Any:
         """An array, or in a snapshot a copy of it."""

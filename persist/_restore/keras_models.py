@@ -20,7 +20,16 @@ import numpy as np
 from persist.errors import PersistError, RestoreError, UntrustedError
 from persist.tree import Record
 
-__all__ = ["build", "build_current", "compiled", "faults", "keras_or_reason", "refuse"]
+__all__ = [
+    "build",
+    "build_current",
+    "check_modules",
+    "compiled",
+    "faults",
+    "keras_or_reason",
+    "names_in",
+    "refuse",
+]
 
 ACTIVATIONS = {
     *("softmax", "elu", "selu", "softplus", "softsign", "relu", "relu6", "tanh", "sigmoid", "gelu"),
@@ -120,13 +129,23 @@ def faults(
                 )
 
 
+def names_in(record: Record) -> set[str]:
+    """The names of classes and activations in a network, which may be the user's own."""
+    found = set()
+    for _, one in _walk(record, ""):
+        fields = one.fields()
+        own = (fields.get(key) for key in ("activation", "recurrent_activation", "registered_name"))
+        found |= {one.cls.name, *(name for name in own if isinstance(name, str))}
+    return found
+
+
 def refuse(problems: list[PersistError], file: str | None) -> PersistError:
     """Return one error for all that cannot be brought over."""
     lines = []
     for one in problems[:40]:
         cause = one.__cause__
-        told = cause if isinstance(cause, RestoreError) else one
-        lines.append(f"\n  {one.where}: {told.what} {told.remedy}".rstrip())
+        cause_of_all = cause if isinstance(cause, RestoreError) else one
+        lines.append(f"\n  {one.where}: {cause_of_all.what} {cause_of_all.remedy}".rstrip())
     if len(problems) > 40:
         lines.append(f"\n  and {len(problems) - 40} more")
     return RestoreError(
@@ -195,9 +214,14 @@ def build_current(config: Any, custom: Mapping[str, Any]) -> Any:
         UntrustedError: it names a module that is no part of Keras.
         RestoreError: Keras refuses it.
     """
-    _check_modules(config, custom)
+    check_modules(config, custom)
     keras, _ = keras_or_reason()
     config = {key: value for key, value in config.items() if key != "compile_config"}
+    if config.get("module") is None:  # HDF5 has the model itself in the spelling of Keras 2
+        known = {"Sequential": "keras", "Functional": "keras.src.models.functional"}
+        kind = {"Model": "Functional"}.get(config["class_name"], config["class_name"])
+        if kind in known:
+            config = _item(known[kind], kind, config["config"])
     return _made(keras, config, custom)
 
 
@@ -243,7 +267,13 @@ def _made(keras: Any, config: Any, custom: Mapping[str, Any]) -> Any:
         ) from error
 
 
-def _check_modules(config: Any, custom: Mapping[str, Any]) -> None:
+def check_modules(config: Any, custom: Mapping[str, Any]) -> None:
+    """Refuse a configuration of Keras 3 that names a module of others, or that has code in it.
+
+    Raises:
+        UntrustedError: it names a class that is no part of Keras, and that nobody registered.
+        RestoreError: it has the code of a Lambda layer.
+    """
     todo: list[Any] = [config]
     while todo:
         item = todo.pop()

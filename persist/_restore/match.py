@@ -221,6 +221,7 @@ def fill(
             remedy=_remedy(report, arrays, target, match, patterns),
             report=report,
         )
+    # A mistyped pattern selects nothing, and nothing is missing then: without this it would pass.
     if strict and patterns is not None and not report.filled:
         there = ", ".join(slot.name or "(root)" for slot in target.slots[:20]) or "none"
         raise RestoreError(
@@ -247,6 +248,7 @@ def _planned(
     if theirs is not None:
         arrays = {name: arrays[name] for name in arrays if _is_wanted(name, theirs)}
     pairs, left = _matched(arrays, target, wanted, match)
+    # Tied weights are one array under two names, of which a file may have only one.
     _add_twins(pairs, wanted)
     report = Report()
     fitted: dict[str, object] = {}
@@ -264,10 +266,12 @@ def _planned(
     report.unexpected = [
         name for name, renamed in left.items() if _is_wanted(slashed(renamed), ours)
     ]
-    if match in ("order", "shape"):
+    if match in ("order", "shape"):  # names mean nothing: no hook can go by them
         return report, wanted, fitted
     rename = _renaming(match)
     target.match_other_state(pairs, rename, report, lambda name: _is_wanted(name, ours))
+    # Names alone do not place everything: an object whose class has hooks for older layouts may read
+    # them. Not for a part (`only=`), since a hook sees the whole state.
     if patterns is None and not _is_placed(report):
         renamed = {new: name for name in arrays if (new := rename(name)) is not None}
         own = target.translated(renamed, arrays)
@@ -288,7 +292,7 @@ def _sorted(
             ours.append(pattern)
         elif any(_is_wanted(name, [pattern]) for name in arrays):
             theirs.append(pattern)
-        else:
+        else:  # fits nothing: kept, so that the error names it
             ours.append(pattern)
     return (ours or None) if theirs else ours, theirs or None
 
@@ -321,6 +325,7 @@ def _reported(
         array = arrays[origin] if origin else made
         note = "" if before.filled.get(slot.name) == origin and origin else _BY_HOOKS
         if origin:
+            # A hook may have changed the shape, so only the dtype is compared with the file's.
             dtype = attrs.evolve(slot, shape=None)
             _judge(report, dtype, origin, array, note, strict)
         else:
@@ -381,6 +386,7 @@ def _as_numbered(names: list[str]) -> list[str]:
 
 
 def _by_shape(arrays: Mapping[str, object], names: list[str], slots: list[Slot]) -> dict[str, str]:
+    # Arrays of one shape are taken in the order of the file: the n-th goes to the n-th slot.
     queues: dict[tuple[int, ...], list[str]] = {}
     for name in names:
         queues.setdefault(_shape(arrays[name]), []).append(name)

@@ -35,8 +35,24 @@ from persist.tree import LazyArray
 
 __all__ = ["set_state"]
 
+# What initialises a tensor in place; on the device meta it costs time and does nothing.
+_FILLS = (
+    "uniform_",
+    "normal_",
+    "fill_",
+    "zero_",
+    "mul_",
+    "add_",
+    "clamp_",
+    "erfinv_",
+    "bernoulli_",
+)
 _SHOWN = 8  # names that a message lists
 _EXTRA = "_extra_state"
+# Attributes of every module in which there are no tensors.
+_EMPTY = frozenset(
+    ("_modules", "training", "_non_persistent_buffers_set", "_is_full_backward_hook")
+)
 
 
 def set_state(
@@ -337,21 +353,13 @@ class _Building:
         torch = torch_here()
         for one in self.module.modules():
             for name, value in vars(one).items():
-                if name == ARGUMENTS:
+                if name in _EMPTY or name == ARGUMENTS:
                     continue
-                items = [value, *(value.values() if isinstance(value, dict) else ())]
-                items += value if isinstance(value, list | tuple) else ()
-                lazies = (torch.nn.parameter.UninitializedTensorMixin,)
-                if any(
-                    isinstance(item, torch.Tensor) and item.is_meta and not isinstance(item, lazies)
-                    for item in items
-                ):
+                items = list(value) if isinstance(value, list | tuple) else [value]
+                items = list(value.values()) if isinstance(value, dict) else items
+                if any(isinstance(item, torch.Tensor) and item.is_meta for item in items):
                     return True
-        return any(
-            isinstance(item, torch.nn.parameter.UninitializedTensorMixin)
-            and item.device.type == "meta"
-            for item in self.module.parameters()
-        )
+        return False
 
 
 def _is_array(value: Any) -> bool:
@@ -410,15 +418,20 @@ def _generators_kept() -> Iterator[None]:
 def _mode() -> Any:
     torch = torch_here()
     made = {torch.empty, torch.rand, torch.randn, torch.empty_strided}
+    fills = {getattr(torch.Tensor, name) for name in _FILLS}
     base: Any = importlib.import_module("torch.overrides").TorchFunctionMode
 
     class Sketching(base):  # type: ignore[misc]
-        """Makes tensors without values, or with random ones, on the device meta."""
+        """Makes tensors without values, or with random ones, on the device meta, and leaves out filling them."""
 
         def __torch_function__(
             self, function: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
             kwargs = kwargs or {}
+            is_fill = function in fills or getattr(function, "__module__", "") == "torch.nn.init"
+            filled = args[0] if args else kwargs.get("tensor")
+            if is_fill and isinstance(filled, torch.Tensor) and filled.is_meta:
+                return filled
             if function in made and kwargs.get("device") is None and kwargs.get("out") is None:
                 kwargs = {**kwargs, "device": "meta"}
             return function(*args, **kwargs)

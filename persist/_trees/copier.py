@@ -100,6 +100,8 @@ class Copier:
         if not is_holder(root):
             return self._new(root)
         self._roots.append(root)
+        # Post-order with a stack of our own: recursion would limit the depth of a tree. A value is
+        # closed when all its children are; `entered` ends the walk where a cycle comes back.
         todo: list[tuple[Any, bool]] = [(root, False)]
         entered: set[int] = set()
         while todo:
@@ -122,6 +124,8 @@ class Copier:
     def _children(self, node: Any) -> list[tuple[str, Any]]:
         children = list(_children(node))
         if type(node) is tuple:
+            # The values of an envelope are named by its layers, so that a path has field names and
+            # not positions: an error must name what the user declared.
             names = self._names.get(id(node))
             if names is not None:
                 return [(names[int(step)], child) for step, child in children]
@@ -158,6 +162,7 @@ class Copier:
 
     def _find_parents(self) -> None:
         """Find the shortest path to every value, level by level; most copies need no path at all."""
+        # Breadth first: the first path found to a value is its shortest.
         for root in self._roots[self._walked :]:
             level, entered = [root], {id(root)}
             while level:
@@ -294,11 +299,13 @@ class Copier:
         if isinstance(node, Record):
             finished = self._finish(made, lambda: self.path(node))
             if finished is not made:
+                # Values closed earlier refer to `made`, which a cycle gave them before it was done.
                 if key in self._handed:
                     self.replace(made, finished)
                 made = finished
         self._ours.add(id(made))
         self._done[key] = (node, made)
+        # A tuple has no shell to hand out early: a provisional one was made, which the real replaces.
         early = self._early_tuples.pop(key, None)
         if early is not None and key not in self._states:
             self.replace(early[1], made)
@@ -313,12 +320,13 @@ class Copier:
             return old if self._leaf is None else self._leaf(old)
         kind = type(old)
         plain = kind is tuple and self._plain.issuperset(map(type, old))
-        if plain or not is_holder(old):
+        if plain or not is_holder(old):  # nothing below it can change: it is its own copy
             return old
         key = id(old)
         done = self._done.get(key)
         if done is not None:
             return done[1]
+        # Not closed yet, so this reference closes a cycle: the shell is handed out, to be filled.
         if key not in self._handed:
             self._handed.add(key)
             self._early.append(old)

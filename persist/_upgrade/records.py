@@ -54,7 +54,7 @@ from persist.errors import (
     SchemaError,
     UnknownFieldWarning,
 )
-from persist.registry import Registry, default_registry
+from persist.registry import IMPORTED, Registry, default_registry
 from persist.registry._declarations import user_stacklevel
 from persist.registry._enums import may_be_member, member_of, name_of
 from persist.schema import Schema
@@ -261,7 +261,9 @@ class _TreeUpgrade:
         if self._names and schema is not None and schema.cls is not None:
             moved = self._global(today)
         said = tuple(
-            f"alias {one.old}{'*' * one.old.endswith('.')} → {one.new}{'*' * one.new.endswith('.')}"
+            f"imported as {one.old}"
+            if one.evidence == IMPORTED
+            else f"alias {one.old}{'*' * one.old.endswith('.')} → {one.new}{'*' * one.new.endswith('.')}"
             + (f" since {one.since}" if one.since else "")
             for one in aliases
         )

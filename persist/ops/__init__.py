@@ -23,6 +23,7 @@ import numpy as np
 
 from persist.errors import IrreversibleError, PersistError, UnfitStateError
 from persist.ops._address import (
+    cut,
     distinct,
     extra,
     get,
@@ -38,6 +39,7 @@ from persist.ops._address import (
     places,
     put,
     quoted,
+    refuse_stars,
     short,
     split_last,
     star_of,
@@ -785,7 +787,7 @@ class split(Op):  # noqa: N801
         self.sizes = None if sizes is None else tuple(sizes)
         if self.sizes is not None and len(self.sizes) != len(self.into):
             raise ValueError(f"{len(self.into)} parts, but {len(self.sizes)} sizes.")
-        _refuse_stars(split_last(name)[1], self.into)
+        refuse_stars(split_last(name)[1], self.into)
 
     def apply(self, state: Any, memo: Memo | None = None) -> Any:
         for holder, key in list(places(state, self.name)):
@@ -806,7 +808,7 @@ class split(Op):  # noqa: N801
         if memo is not None and key in memo:
             parts: list[Any] = memo[key][1]
             return parts
-        parts = _cut(array, self.axis, len(self.into), self.sizes, self.name)
+        parts = cut(array, self.axis, len(self.into), self.sizes, self.name)
         if memo is not None:
             memo[key] = (value, parts, self)
         return parts
@@ -821,42 +823,12 @@ class split(Op):  # noqa: N801
         if not isinstance(column, np.ndarray):
             return super().columns(columns, count)
         axis = self.axis % (column.ndim - 1) + 1
-        parts = _cut(column, axis, len(self.into), self.sizes, self.name)
+        parts = cut(column, axis, len(self.into), self.sizes, self.name)
         del columns[self.name]
         return {**columns, **dict(zip(self.into, parts, strict=True))}
 
     def __str__(self) -> str:
         return f"split({self.name!r}, ({quoted(self.into)}), axis={self.axis})"
-
-
-def _cut(array: Any, axis: int, count: int, sizes: tuple[int, ...] | None, name: str) -> list[Any]:
-    if not -array.ndim <= axis < array.ndim:
-        raise UnfitStateError(f"{name!r} has {array.ndim} axes, and no axis {axis}.")
-    extent = array.shape[axis]
-    if sizes is None:
-        if extent % count:
-            raise UnfitStateError(
-                f"{name!r} has {extent} along axis {axis}, which {count} equal parts do not fill"
-            )
-        return list(np.split(array, count, axis=axis))
-    if sum(sizes) != extent:
-        raise UnfitStateError(
-            f"{name!r} has {extent} along axis {axis}, but the sizes {sizes} make {sum(sizes)}"
-        )
-    return list(np.split(array, np.cumsum(sizes)[:-1], axis=axis))
-
-
-def _refuse_stars(one: str, several: tuple[str, ...]) -> None:
-    """Refuse a pattern whose counterparts are none: ``*`` stands for the same text in all of them.
-
-    Raises:
-        ValueError: some of the names have one ``*``, and others have none or several.
-    """
-    counts = {name.count("*") for name in (one, *several)}
-    if one != "*" and (len(counts) > 1 or max(counts) > 1):
-        raise ValueError(
-            f"{one!r} and {quoted(several)}: all of them need one '*', or none has any."
-        )
 
 
 class merge(Op):  # noqa: N801
@@ -883,7 +855,7 @@ class merge(Op):  # noqa: N801
         self.into = into.rpartition("/")[2]
         self.axis = axis
         self.sizes = None if sizes is None else tuple(sizes)
-        _refuse_stars(self.into, self.names)
+        refuse_stars(self.into, self.names)
 
     def apply(self, state: Any, memo: Memo | None = None) -> Any:
         found = places(state, self.way) if self.way else iter(())

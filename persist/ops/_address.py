@@ -16,8 +16,8 @@ from persist.errors import UnfitStateError
 from persist.tree import LazyArray, Record
 
 __all__ = [
-    "distinct", "extra", "get", "has", "holders_at", "is_alike", "is_equal", "is_new", "key_of", "keys_of", "listing",
-    "name_of", "places", "put", "quoted", "short", "split_last", "star_of", "starred", "steps_of", "unreachable", "whole",
+    "cut", "distinct", "extra", "get", "has", "holders_at", "is_alike", "is_equal", "is_new", "key_of", "keys_of", "listing",
+    "name_of", "places", "put", "quoted", "refuse_stars", "short", "split_last", "star_of", "starred", "steps_of", "unreachable", "whole",
 ]  # fmt: skip
 
 
@@ -220,6 +220,37 @@ def is_new(op: object, holder: object, name: Any, memo: dict[object, object]) ->
         return False
     memo[key] = (op, holder)
     return True
+
+
+def cut(array: Any, axis: int, count: int, sizes: tuple[int, ...] | None, name: str) -> list[Any]:
+    """Return an array cut along an axis: into equal parts, or into parts of these sizes."""
+    if not -array.ndim <= axis < array.ndim:
+        raise UnfitStateError(f"{name!r} has {array.ndim} axes, and no axis {axis}.")
+    extent = array.shape[axis]
+    if sizes is None:
+        if extent % count:
+            raise UnfitStateError(
+                f"{name!r} has {extent} along axis {axis}, which {count} equal parts do not fill"
+            )
+        return list(np.split(array, count, axis=axis))
+    if sum(sizes) != extent:
+        raise UnfitStateError(
+            f"{name!r} has {extent} along axis {axis}, but the sizes {sizes} make {sum(sizes)}"
+        )
+    return list(np.split(array, np.cumsum(sizes)[:-1], axis=axis))
+
+
+def refuse_stars(one: str, several: tuple[str, ...]) -> None:
+    """Refuse a pattern whose counterparts are none: ``*`` stands for the same text in all of them.
+
+    Raises:
+        ValueError: some of the names have one ``*``, and others have none or several.
+    """
+    counts = {name.count("*") for name in (one, *several)}
+    if one != "*" and (len(counts) > 1 or max(counts) > 1):
+        raise ValueError(
+            f"{one!r} and {quoted(several)}: all of them need one '*', or none has any."
+        )
 
 
 # Words.

@@ -131,6 +131,8 @@ class Reader:
         is_flat: whether `write` accepts only arrays by name.
         is_pickle: whether `write` accepts live objects, which pickle themselves.
         is_model: whether `write` accepts only a living model of Keras.
+        is_prefix: whether `write_files` is implemented in place of `write`: it takes a
+            path, with which the names of several files begin.
         is_many: whether the source is a folder of files that can each be opened on
             its own as well.
     """
@@ -144,6 +146,7 @@ class Reader:
     is_flat: ClassVar[bool] = False
     is_pickle: ClassVar[bool] = False
     is_model: ClassVar[bool] = False
+    is_prefix: ClassVar[bool] = False
     is_many: ClassVar[bool] = False
 
     def claims(self, source: Source) -> str | None:
@@ -165,6 +168,14 @@ class Reader:
 
     def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
         """Write a tree in this format.
+
+        Raises:
+            FormatError: the tree holds a value that the format cannot represent.
+        """
+        raise NotImplementedError
+
+    def write_files(self, tree: Any, prefix: str) -> list[str]:
+        """Write a tree as several files, and return their paths.
 
         Raises:
             FormatError: the tree holds a value that the format cannot represent.

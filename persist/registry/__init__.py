@@ -77,6 +77,7 @@ __all__ = [
 ]
 
 Plain = Callable[[Any, Any], Any]
+IMPORTED = "a module has the class under this name"  # evidence of an alias that nobody gave
 _T = TypeVar("_T")
 _F = TypeVar("_F", bound=Callable[..., Any])
 _C = TypeVar("_C", bound=type | str)
@@ -206,7 +207,11 @@ class Registry:
     # How objects of foreign classes are made.
 
     def rebuild(
-        self, *qualnames: str, library: str, takes_names: bool = False
+        self,
+        *qualnames: str,
+        library: str,
+        takes_names: bool = False,
+        knows: Callable[[str], bool] | None = None,
     ) -> Callable[[_F], _F]:
         """Declare how an object of a library's class is made of its record: ``f(record)``.
 
@@ -221,11 +226,14 @@ class Registry:
                 all with that prefix that have no entry of their own.
             library: the import name of the package that must be installed.
             takes_names: names of classes inside may stay names; the function knows what they mean.
+            knows: whether objects of a dotted name are made, of those that a prefix covers; of all,
+                by default. `persist.save` takes objects of the same classes.
         """
 
         def decorate(function: _F) -> _F:
             with self._changing():
-                made = Rebuild(function, library, takes_names)
+                options = {} if knows is None else {"knows": knows}
+                made = Rebuild(function, library, takes_names, **options)
                 self._rebuilds = {**self._rebuilds, **dict.fromkeys(qualnames, made)}
             return function
 
@@ -249,7 +257,7 @@ class Registry:
         for registry in self._line():
             for name in names:
                 found = registry._rebuilds.get(name)
-                if found is not None:
+                if found is not None and found.knows(qualname):
                     return found if is_installed(found.library) else None
         return None
 
@@ -611,14 +619,14 @@ class Registry:
 
     @overload
     def migration(
-        self, schema: type | str, version: int, *, to: int | None = None, release: str = ""
+        self, schema: type | str, version: int | str, *, to: int | None = None, release: str = ""
     ) -> Callable[[Callable[_P, _T]], Migration[_P, _T]]: ...
 
     @overload
     def migration(
         self,
         schema: type | str,
-        version: int,
+        version: int | str,
         *ops: _ops.Op,
         to: int | None = None,
         release: str = "",
@@ -627,7 +635,7 @@ class Registry:
     def migration(
         self,
         schema: type | str,
-        version: int,
+        version: int | str,
         *ops: _ops.Op,
         to: int | None = None,
         release: str = "",
@@ -643,43 +651,49 @@ class Registry:
 
         Args:
             schema: the class, or the name of its schema.
-            version: the version that the step takes.
+            version: the version that the step takes; ``"1-3"`` registers the same step for each of
+                these versions.
             ops: of `persist.ops`, done one after the other.
-            to: the version that it gives; the next one by default.
+            to: the version that it gives; the next one after them by default.
             release: the releases of the package that wrote the version that the step takes, such as
                 ``>=1.2,<2`` (PEP 440).
 
         Returns:
-            The `Migration`; without ``ops`` a decorator that returns it.
+            The `Migration`, of several the last; without ``ops`` a decorator that returns it.
 
         Raises:
             DuplicateMigrationError: another place registered this step already.
         """
-        _check_version(version, str(schema))
-        to = version + 1 if to is None else to
-        if type(to) is not int or to <= version:
+        versions = _versions_of(version, str(schema))
+        to = versions[-1] + 1 if to is None else to
+        if type(to) is not int or to <= versions[-1]:
             raise SchemaError(
                 f"a migration of {schema} leads from version {version} to {to!r}.",
                 remedy="It leads to a later version; the way back is its .downgrade.",
             )
         name = self._name_of(schema)
-        if release:
-            self._add_released(name, version, release, call_site("<releases>", __file__))
+        for number in versions if release else ():
+            self._add_released(name, number, release, call_site("<releases>", __file__))
         for op in ops:
             if not isinstance(op, _ops.Op):
                 raise TypeError(
                     f"{op!r} is no step of persist.ops; a function is decorated with "
-                    f"@migration({name!r}, {version})."
+                    f"@migration({name!r}, {version!r})."
                 )
         if ops:
             origin = call_site(f"<steps of {name} {version}→{to}>", __file__)
-            return self._add(Migration(name, version, to, None, ops, origin))
+            return [self._add(Migration(name, start, to, None, ops, origin)) for start in versions][
+                -1
+            ]
 
         def decorate(function: Callable[_P, _T]) -> Migration[_P, _T]:
             written = function.function if isinstance(function, Migration) else function
             if written is None or not callable(written):
                 raise TypeError(f"{function!r} is no function.")
-            return self._add(Migration(name, version, to, written, (), origin_of(written)))
+            origin = origin_of(written)
+            return [
+                self._add(Migration(name, start, to, written, (), origin)) for start in versions
+            ][-1]
 
         return decorate
 
@@ -1143,7 +1157,18 @@ class Registry:
             ]
             if fitting:
                 return max(fitting, key=lambda found: len(found.old))
-        return None
+        return self._implicit_alias(name)
+
+    def _implicit_alias(self, name: str) -> Alias | None:
+        """The alias for a name under which an imported module has a declared class of another name.
+
+        Where ``from lab.nets import Layer`` stands in ``oldlab``, a file that names ``oldlab.Layer`` means
+        that class, as pickle would find it. Nothing is imported, and no code of a module runs.
+        """
+        found = _imported(name)
+        if not isinstance(found, type) or self.declared(found) is None or dotted(found) == name:
+            return None
+        return Alias(name, dotted(found), evidence=IMPORTED)
 
     def old_names(self, qualname: str) -> set[str]:
         """Return the exact old dotted names that lead to a current one."""
@@ -1213,6 +1238,20 @@ class Registry:
             raise ExceptionGroup(f"registry {self.name!r}: {len(found)} faults", found)
 
 
+def _imported(name: str) -> Any:
+    """What a dotted name leads to in the modules that are imported, or None."""
+    module, dot, last = name.rpartition(".")
+    rest = [last]
+    while dot and module not in sys.modules:
+        module, dot, last = module.rpartition(".")
+        rest.insert(0, last)
+    found: Any = sys.modules.get(module)
+    for part in rest:
+        # The attributes themselves: a module's __getattr__ would be code.
+        found = getattr(found, "__dict__", {}).get(part)
+    return found
+
+
 def _found_by_name(cls: type) -> Any:
     """What the dotted name of a class leads to now, or None."""
     found: Any = sys.modules.get(cls.__module__)
@@ -1267,6 +1306,27 @@ def _pure_fields(fields: Iterable[Any]) -> tuple[Any, ...]:
     return tuple(attrs.evolve(field, attribute=field.attribute or field.name) for field in pairs)
 
 
+def _versions_of(version: Any, what: str) -> range:
+    """The versions that a step takes: one, or those of a range ``"1-3"``.
+
+    Raises:
+        SchemaError: it is neither.
+    """
+    if not isinstance(version, str):
+        _check_version(version, what)
+        return range(version, version + 1)
+    first, dash, last = version.partition("-")
+    is_range = (
+        dash and first.isdecimal() and last.isdecimal() and first.isascii() and last.isascii()
+    )
+    if not is_range or not 1 <= int(first) <= int(last) <= int(first) + 10_000:
+        raise SchemaError(
+            f"the versions of a migration of {what} are {version!r}.",
+            remedy='Give one version, or the first and the last of several: "1-3".',
+        )
+    return range(int(first), int(last) + 1)
+
+
 def _check_version(version: Any, what: str) -> None:
     if type(version) is not int or version < 1:
         raise SchemaError(
@@ -1316,18 +1376,18 @@ _name_builtins(default_registry)
 
 @overload
 def migration(
-    schema: type | str, version: int, *, to: int | None = None, release: str = ""
+    schema: type | str, version: int | str, *, to: int | None = None, release: str = ""
 ) -> Callable[[Callable[_P, _T]], Migration[_P, _T]]: ...
 
 
 @overload
 def migration(
-    schema: type | str, version: int, *ops: _ops.Op, to: int | None = None, release: str = ""
+    schema: type | str, version: int | str, *ops: _ops.Op, to: int | None = None, release: str = ""
 ) -> Migration: ...
 
 
 def migration(
-    schema: type | str, version: int, *ops: _ops.Op, to: int | None = None, release: str = ""
+    schema: type | str, version: int | str, *ops: _ops.Op, to: int | None = None, release: str = ""
 ) -> Migration | Callable[[Callable[_P, _T]], Migration[_P, _T]]:
     """Register one step of a schema in the default registry (see `Registry.migration`)."""
     return default_registry.migration(schema, version, *ops, to=to, release=release)

@@ -20,6 +20,10 @@ from persist.tree import ABSENT
 __all__ = ["Importable", "Rebuild", "is_installed"]
 
 
+def _any(qualname: str) -> bool:
+    return True
+
+
 @attrs.frozen
 class Rebuild:
     """The function that makes objects of records of some classes.
@@ -30,11 +34,13 @@ class Rebuild:
         library: the import name of the package that must be installed.
         takes_names: whether names of classes and functions inside may be given to the function as
             the `Global` that the file has.
+        knows: whether objects of a dotted name are made, of those that a prefix covers.
     """
 
     function: Callable[..., Any]
     library: str
     takes_names: bool = False
+    knows: Callable[[str], bool] = _any
 
 
 @attrs.frozen

@@ -109,21 +109,30 @@ def version_of_release(
 def overlaps(declared: Mapping[int, Released]) -> list[tuple[str, int, int]]:
     """Return releases that two versions claim: (release, version, other version), one for each pair.
 
-    Tried are the releases that the declarations mention, and one after each of them.
+    Tried are the releases that the declarations mention, one after, and one before each of them.
     """
-    mentioned: dict[Any, None] = {}
+    mentioned: set[Any] = set()
     for one in declared.values():
         for part in specifier(one.releases, one.schema):
             release = parsed(part.version.removesuffix(".*"))
             if release is not None:
-                after = parsed(f"{release.base_version}.0.1")
-                mentioned.update(dict.fromkeys([release] if after is None else [release, after]))
+                tried = (str(release), f"{release.base_version}.0.1", _before(release))
+                mentioned.update(filter(None, map(parsed, tried)))
     found: dict[tuple[int, int], str] = {}
     for release in sorted(mentioned):
         claimed = [number for number, one in sorted(declared.items()) if one.contains(release)]
         for first, second in itertools.pairwise(claimed):
             found.setdefault((first, second), str(release))
     return [(release, *pair) for pair, release in found.items()]
+
+
+def _before(release: Version) -> str:
+    """A release that is earlier, with none between them that anybody is likely to make."""
+    parts = [*release.release]
+    while len(parts) > 1 and parts[-1] == 0:
+        parts.pop()
+    parts[-1] = max(parts[-1] - 1, 0)
+    return ".".join(map(str, [*parts, 99_999])) if any(parts) else "0.0.1"
 
 
 # The release that is here.

@@ -75,9 +75,9 @@ def _of_object(value: dict[Any, Any]) -> Iterator[Found]:
         return
     if not isinstance(name, str):
         return
-    if name in _LAYER_FILES and isinstance(config, dict):
-        if isinstance(config.get("vocabulary"), str):
-            yield "suspicious", name, "reads a file of the machine that loads the model", None
+    vocabulary = config.get("vocabulary") if isinstance(config, dict) else None
+    if name in _LAYER_FILES and isinstance(vocabulary, str):
+        yield "suspicious", name, "reads a file of the machine that loads the model", None
     if isinstance(module, str) and module:
         own = config if name == "function" and isinstance(config, str) else name
         if (module, name) == ("builtins", "function"):

@@ -29,7 +29,7 @@ _U8 = struct.Struct("<Q").unpack_from
 _NAMES = 100_000  # different names of one pickle that are kept
 _CONSTANTS = 10_000  # embedded files of one pickle that are kept
 _LINE = 1 << 16  # bytes of a line that are read; a module has no longer name
-_ITEMS = 16  # items of a dict that are kept: the state of an array's wrapper has eight
+# What is kept of a dict: the state of an array's wrapper.
 _FIELDS = frozenset(("dtype", "shape", "order", "numpy_array_alignment_bytes"))
 
 # What an embedded file begins with: pickles, archives, compressed streams, NPY, HDF5.
@@ -38,6 +38,10 @@ NESTED = regex(
     rb"|\x93NUMPY|\x89HDF|\x28\xb5\x2f\xfd|\x04\x22\x4d\x18|\(*[ci][A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n"
     rb"|\(?[ld]p0?\n?"
 )
+# First bytes of what `NESTED` and `_BYTES_AS_TEXT` match.
+_FIRST = frozenset(b"\x80P\x1fB\xfdx\x93\x89\x28\x04cild\xc2\xc3")
+# How files begin whose bytes are text of the same code points, as UTF-8.
+_BYTES_AS_TEXT = frozenset((b"\xc2\x80", b"\xc2\x93", b"\xc2\x89", b"\x1f\xc2", b"\xc3\xbd", b"PK", b"BZ", b"x\xc2"))  # fmt: skip
 _GETATTR = frozenset(("builtins.getattr", "__builtin__.getattr"))
 _RECONSTRUCTORS = frozenset(("copy_reg._reconstructor", "copyreg._reconstructor"))
 _NEWOBJ = frozenset(("copy_reg.__newobj__", "copyreg.__newobj__"))
@@ -98,7 +102,7 @@ class Walk:
     """One pickle, walked through from an offset.
 
     Args:
-        data: the bytes that hold it.
+        data: the bytes that hold it; `bytes` are walked through faster than a view.
         at: where it begins.
         with_arrays: skip the raw arrays that joblib writes behind their wrappers, as joblib does;
             False reads what follows as opcodes, as pickle does.
@@ -112,7 +116,7 @@ class Walk:
         steps: opcodes executed.
     """
 
-    def __init__(self, data: memoryview, at: int = 0, *, with_arrays: bool = True) -> None:
+    def __init__(self, data: bytes | memoryview, at: int = 0, *, with_arrays: bool = True) -> None:
         self.imports: dict[tuple[str, str, str], Import] = {}
         self.nested: list[Nested] = []
         self.end = at
@@ -153,16 +157,17 @@ class Walk:
             raise _Stop(f"{count:,} bytes are due and {self._size - self.end:,} are left")
         self.end += count
 
-    def _line(self) -> bytes:
-        """The next line; what is longer than any name is cut, its rest skipped."""
+    def _line(self, most: int = _LINE) -> bytes:
+        """The next line; what is longer than ``most`` is cut, its rest skipped."""
         start, at = self.end, self.end
         while at < self._size:
             chunk = bytes(self._data[at : at + 4096])
             place = chunk.find(b"\n")
             if place >= 0:
                 self.end = at + place + 1
-                return bytes(self._data[start : min(at + place, start + _LINE)])
+                return bytes(self._data[start : min(at + place, start + most)])
             at += len(chunk)
+        self.steps += (at - start) // 1024
         raise _Stop("a line has no end")
 
     # Values.
@@ -196,9 +201,20 @@ class Walk:
     def _push_text(self, at: int, length: int) -> None:
         start = self.end
         self._constant(at, length)
+        if length >= 8 and bytes(self._data[start : start + 2]) in _BYTES_AS_TEXT:
+            self._encoded(at, str(bytes(self._data[start : self.end]), "utf-8", "replace"))
         self._stack.append(
             self._text(bytes(self._data[start : self.end])) if length <= 4096 else OPAQUE
         )
+
+    def _encoded(self, at: int, text: str) -> None:
+        """Keep bytes that protocols 0 to 2 write as text, for ``_codecs.encode`` as latin-1."""
+        try:
+            data = text.encode("latin-1")
+        except UnicodeEncodeError:
+            return
+        if NESTED.match(data[:64]) and len(self.nested) < _CONSTANTS:
+            self.nested.append(Nested(at, data))
 
     def _found(self, at: int, module: str, name: str, how: str = "global") -> _Name:
         key = (module, name, how)
@@ -214,13 +230,14 @@ class Walk:
     def _global(self, at: int, module: Any, name: Any) -> Any:
         if type(module) is str and type(name) is str:
             return self._found(at, module, name)
-        self._found(at, *(one if type(one) is str else "?" for one in (module, name)), "computed")
+        known = [one if type(one) is str else "?" for one in (module, name)]
+        self._found(at, known[0], known[1], "computed")
         return OPAQUE
 
     def _extension(self, at: int, code: int) -> Any:
         known = copyreg._inverted_registry.get(code)  # type: ignore[attr-defined]
         if known is not None:
-            self._found(at, *known)
+            self._found(at, known[0], known[1])
         return self._found(at, "copyreg", f"extension {code}", "extension")
 
     def _escaped(self, items: Any) -> None:
@@ -247,9 +264,9 @@ class Walk:
         """``getattr(name, "attribute")`` is a name; upon anything else it is what it is."""
         if len(args) == 2 and type(args[0]) is _Name and type(args[1]) is str:
             return self._found(at, args[0].module, f"{args[0].name}.{args[1]}", "attribute")
-        if len(args) == 2 and type(args[0]) is _Made and type(args[1]) is str:
-            if not args[1].startswith("__"):  # a method of an instance
-                return OPAQUE
+        is_method = len(args) == 2 and type(args[0]) is _Made and type(args[1]) is str
+        if is_method and not args[1].startswith("__"):
+            return OPAQUE
         self._harmless = False
         return OPAQUE
 
@@ -262,9 +279,9 @@ class Walk:
         target = self._stack[-1]
         self._escaped(items)
         if type(target) is dict:
-            for key, value in zip(items[::2], items[1::2], strict=False):
-                if type(key) is str and len(target) < _ITEMS:
-                    target[key] = value
+            for index in range(0, len(items) - 1, 2):
+                if type(items[index]) is str and items[index] in _FIELDS:
+                    target[items[index]] = items[index + 1]
 
     def _build(self) -> None:
         state = self._stack.pop()
@@ -306,77 +323,148 @@ class Walk:
             size *= extent
         self._skip(size)
 
-    # The loop.
+    # The loop: the most frequent opcodes on local names, the others one by one.
 
     def _run(self) -> None:
-        data, size, memo = self._data, self._size, self._memo
-        while True:
-            at = self.end
-            if at >= size:
-                raise _Stop("it ends without STOP")
-            code = data[at]
-            self.end = at + 1
-            self.steps += 1
-            if code == 0x8C:  # SHORT_BINUNICODE
-                self._push_text(at, self._take(1)[0])
-            elif code == 0x94:  # MEMOIZE
-                memo[len(memo)] = self._stack[-1]
-            elif code == 0x68:  # BINGET
-                self._stack.append(memo[self._take(1)[0]])
-            elif code == 0x71:  # BINPUT
-                memo[self._take(1)[0]] = self._stack[-1]
-            elif code == 0x6A:  # LONG_BINGET
-                self._stack.append(memo[_U4(self._take(4))[0]])
-            elif code == 0x72:  # LONG_BINPUT
-                memo[_U4(self._take(4))[0]] = self._stack[-1]
-            elif code == 0x58:  # BINUNICODE
-                self._push_text(at, _U4(self._take(4))[0])
-            elif code == 0x4B:  # BININT1
-                self._stack.append(self._take(1)[0])
-            elif code == 0x4D:  # BININT2
-                self._stack.append(_U2(self._take(2))[0])
-            elif code == 0x4A:  # BININT
-                self._stack.append(_I4(self._take(4))[0])
-            elif code == 0x47:  # BINFLOAT
-                self._skip(8)
-                self._stack.append(OPAQUE)
-            elif code == 0x28:  # MARK
-                self._marks.append(self._stack)
-                self._stack = []
-            elif code == 0x86:  # TUPLE2
-                second = self._stack.pop()
-                self._stack[-1] = self._tuple((self._stack[-1], second))
-            elif code == 0x85:  # TUPLE1
-                self._stack[-1] = self._tuple((self._stack[-1],))
-            elif code == 0x87:  # TUPLE3
-                third, second = self._stack.pop(), self._stack.pop()
-                self._stack[-1] = self._tuple((self._stack[-1], second, third))
-            elif code == 0x74:  # TUPLE
-                items = self._tuple(tuple(self._to_mark()))  # replaces the stack
-                self._stack.append(items)
-            elif code == 0x29:  # EMPTY_TUPLE
-                self._stack.append(())
-            elif code == 0x7D:  # EMPTY_DICT
-                self._stack.append({})
-            elif code == 0x75:  # SETITEMS
-                self._set_items(self._to_mark())
-            elif code == 0x73:  # SETITEM
-                value, key = self._stack.pop(), self._stack.pop()
-                self._set_items([key, value])
-            elif code == 0x52:  # REDUCE
-                self._call(at)
-            elif code == 0x62:  # BUILD
-                self._build()
-            elif code == 0x2E:  # STOP
-                self._stack.pop()
-                return
-            elif code in _PUSHED:
-                self._skip(_PUSHED[code])
-                self._stack.append(OPAQUE)
-            elif code in _SKIPPED:
-                self._skip(_SKIPPED[code])
-            else:
-                self._rare(code, at)
+        raw: Any = self._data
+        size, memo, marks = self._size, self._memo, self._marks
+        stack, at, steps = self._stack, self.end, 0
+        margin = size - 10
+        try:
+            while True:
+                steps += 1
+                code = raw[at] if at < margin else -1
+                if code == 0x8C:  # SHORT_BINUNICODE
+                    end = at + 2 + raw[at + 1]
+                    if end <= size and (end < at + 10 or raw[at + 2] not in _FIRST):
+                        try:
+                            stack.append(str(raw[at + 2 : end], "utf-8"))
+                        except UnicodeDecodeError:
+                            stack.append(OPAQUE)
+                        at = end
+                        continue
+                elif code == 0x94:  # MEMOIZE
+                    memo[len(memo)] = stack[-1]
+                    at += 1
+                    continue
+                elif code == 0x68:  # BINGET
+                    stack.append(memo[raw[at + 1]])
+                    at += 2
+                    continue
+                elif code == 0x4B:  # BININT1
+                    stack.append(raw[at + 1])
+                    at += 2
+                    continue
+                elif code == 0x47:  # BINFLOAT
+                    stack.append(OPAQUE)
+                    at += 9
+                    continue
+                elif code == 0x28:  # MARK
+                    marks.append(stack)
+                    stack = self._stack = []
+                    at += 1
+                    continue
+                elif code == 0x6A:  # LONG_BINGET
+                    stack.append(memo[_U4(raw, at + 1)[0]])
+                    at += 5
+                    continue
+                elif code == 0x72:  # LONG_BINPUT
+                    memo[_U4(raw, at + 1)[0]] = stack[-1]
+                    at += 5
+                    continue
+                elif code == 0x71:  # BINPUT
+                    memo[raw[at + 1]] = stack[-1]
+                    at += 2
+                    continue
+                elif code == 0x7D:  # EMPTY_DICT
+                    stack.append({})
+                    at += 1
+                    continue
+                elif code == 0x5D or code == 0x4E:  # EMPTY_LIST, NONE
+                    stack.append(OPAQUE)
+                    at += 1
+                    continue
+                elif code == 0x4D or code == 0x4A:  # BININT2, BININT
+                    wide = code == 0x4A
+                    stack.append((_I4 if wide else _U2)(raw, at + 1)[0])
+                    at += 5 if wide else 3
+                    continue
+                self.end = at
+                if self._step():
+                    return
+                at, stack = self.end, self._stack
+        finally:
+            self.end = max(self.end, at)
+            self.steps += steps
+
+    def _step(self) -> bool:
+        """Execute one opcode, with every byte checked; True for STOP."""
+        at = self.end
+        if at >= self._size:
+            raise _Stop("it ends without STOP")
+        code = self._data[at]
+        self.end = at + 1
+        if code == 0x8C:  # SHORT_BINUNICODE
+            self._push_text(at, self._take(1)[0])
+        elif code == 0x94:  # MEMOIZE
+            self._memo[len(self._memo)] = self._stack[-1]
+        elif code == 0x68:  # BINGET
+            self._stack.append(self._memo[self._take(1)[0]])
+        elif code == 0x71:  # BINPUT
+            self._memo[self._take(1)[0]] = self._stack[-1]
+        elif code == 0x6A:  # LONG_BINGET
+            self._stack.append(self._memo[_U4(self._take(4))[0]])
+        elif code == 0x72:  # LONG_BINPUT
+            self._memo[_U4(self._take(4))[0]] = self._stack[-1]
+        elif code == 0x58:  # BINUNICODE
+            self._push_text(at, _U4(self._take(4))[0])
+        elif code == 0x4B:  # BININT1
+            self._stack.append(self._take(1)[0])
+        elif code == 0x4D:  # BININT2
+            self._stack.append(_U2(self._take(2))[0])
+        elif code == 0x4A:  # BININT
+            self._stack.append(_I4(self._take(4))[0])
+        elif code == 0x47:  # BINFLOAT
+            self._skip(8)
+            self._stack.append(OPAQUE)
+        elif code == 0x28:  # MARK
+            self._marks.append(self._stack)
+            self._stack = []
+        elif code == 0x86:  # TUPLE2
+            second = self._stack.pop()
+            self._stack[-1] = self._tuple((self._stack[-1], second))
+        elif code == 0x85:  # TUPLE1
+            self._stack[-1] = self._tuple((self._stack[-1],))
+        elif code == 0x87:  # TUPLE3
+            third, second = self._stack.pop(), self._stack.pop()
+            self._stack[-1] = self._tuple((self._stack[-1], second, third))
+        elif code == 0x74:  # TUPLE
+            items = self._tuple(tuple(self._to_mark()))  # replaces the stack
+            self._stack.append(items)
+        elif code == 0x29:  # EMPTY_TUPLE
+            self._stack.append(())
+        elif code == 0x7D:  # EMPTY_DICT
+            self._stack.append({})
+        elif code == 0x75:  # SETITEMS
+            self._set_items(self._to_mark())
+        elif code == 0x73:  # SETITEM
+            value, key = self._stack.pop(), self._stack.pop()
+            self._set_items([key, value])
+        elif code == 0x52:  # REDUCE
+            self._call(at)
+        elif code == 0x62:  # BUILD
+            self._build()
+        elif code == 0x2E:  # STOP
+            self._stack.pop()
+            return True
+        elif code in _PUSHED:
+            self._skip(_PUSHED[code])
+            self._stack.append(OPAQUE)
+        elif code in _SKIPPED:
+            self._skip(_SKIPPED[code])
+        else:
+            self._rare(code, at)
+        return False
 
     def _tuple(self, items: tuple[Any, ...]) -> Any:
         """A tuple; its items are kept as far as a name or a shape needs them."""
@@ -457,20 +545,22 @@ class Walk:
         self._stack.append(value)
 
     def _quoted(self, at: int) -> None:
-        line = self._line().strip()
+        line = self._line(self._size).strip()
         text = line[1:-1] if len(line) > 1 and line[:1] in (b"'", b'"') else b""
-        unescaped = re.sub(
-            rb"\\(x[0-9a-fA-F]{2}|[0-7]{1,3}|.)", _unescape, text[:_LINE], flags=re.DOTALL
-        )
+        unescaped = re.sub(rb"\\(x[0-9a-fA-F]{2}|[0-7]{1,3}|.)", _unescape, text, flags=re.DOTALL)
         if len(unescaped) >= 8 and NESTED.match(unescaped[:64]):
             self.nested.append(Nested(at, unescaped))
         self._stack.append(self._text(unescaped))
 
     def _unicode_line(self, at: int) -> None:
         try:
-            self._stack.append(str(self._line(), "raw-unicode-escape"))
+            text = str(self._line(self._size), "raw-unicode-escape")
         except UnicodeDecodeError:
             self._stack.append(OPAQUE)
+            return
+        if len(text) >= 8:
+            self._encoded(at, text)
+        self._stack.append(text)
 
     def _put(self, at: int) -> None:
         self._memo[_number(self._line())] = self._stack[-1]

@@ -12,7 +12,7 @@ from persist._wire.archives import tar
 from persist._wire.archives.zip import Member, ZipDirectory
 from persist._wire.base.source import Source, open_source
 from persist._wire.compression import zfile
-from persist.errors import PersistError
+from persist.errors import LimitError, PersistError
 from persist.security import _configs
 from persist.security._names import Verdict, is_importable, judged
 from persist.security._opcodes import NESTED, Import, Walk
@@ -23,6 +23,8 @@ __all__ = ["scan"]
 _DEPTH = 16  # parts inside parts
 _PICKLES = 100_000  # pickles one after the other
 _CARVED = 10_000  # places of a database at which a pickle may begin
+_COPIED = 64 << 20  # bytes of a part that are copied
+_STEPS = 1_000_000  # opcodes that are followed at those places, beyond two for each byte
 _TEXT = 64 << 20  # bytes of a configuration that are parsed
 _FILES = 200_000  # files of a folder
 _FOUND = 100_000  # findings of one file
@@ -117,6 +119,7 @@ class _Looked:
 
     def __init__(self) -> None:
         self.findings: dict[tuple[str, str, str], Finding] = {}
+        self.limits: set[tuple[str, str]] = set()  # (why, place) of what a limit closed
 
     def add(
         self, verdict: Verdict, name: str, why: str, place: str, offset: int | None = None
@@ -126,21 +129,26 @@ class _Looked:
         if key not in self.findings and len(self.findings) < _FOUND:
             self.findings[key] = Finding(verdict, name, why, place, offset)
 
-    def closed(self, why: str, place: str, offset: int | None = None) -> None:
+    def closed(
+        self, why: str, place: str, offset: int | None = None, *, is_limit: bool = False
+    ) -> None:
         """Keep that a part could not be looked at."""
-        self.add("could not look", "", why.rstrip("."), place, offset)
+        why = why.rstrip(".")
+        self.add("could not look", "", why, place, offset)
+        if is_limit:
+            self.limits.add((why, place))
 
     def part(self, source: Source, place: str, depth: int) -> None:
         """Look at a file, or at a part of one."""
         if depth > _DEPTH:
-            self.closed(f"more than {_DEPTH} parts are inside each other", place)
+            self.closed(f"more than {_DEPTH} parts are inside each other", place, is_limit=True)
             return
         if source.kind != "file" or not source.size:
             return
         try:
             self._entered(source, place, depth)
         except PersistError as error:
-            self.closed(error.what, place)
+            self.closed(error.what, place, is_limit=isinstance(error, LimitError))
         except (RecursionError, MemoryError, ValueError, OSError) as error:
             self.closed(f"it cannot be parsed ({type(error).__name__})", place)
 
@@ -179,7 +187,8 @@ class _Looked:
         head = source.head(4)
         if not head.startswith(b"PK") and b"PK\x05\x06" not in source.tail(1 << 16):
             return False
-        members: dict[int, Member] = {}
+        opened: set[int] = set()  # where the members that could be read begin
+        closed: dict[int, tuple[str, str]] = {}
         directories: list[ZipDirectory] = []
         faults: list[str] = []
         for read in (ZipDirectory.read, ZipDirectory.salvage):
@@ -190,24 +199,33 @@ class _Looked:
                 continue
             directories.append(directory)
             for member in directory.members:
-                if members.setdefault(member.offset, member) is member and not member.is_folder:
+                if member.is_folder or member.offset in opened:
+                    continue
+                try:
                     self._member(directory, member, place, depth)
+                except PersistError as error:
+                    closed[member.offset] = error.what, _step(place, member.name)
+                else:
+                    opened.add(member.offset)
+        for offset, (why, own) in closed.items():
+            if offset not in opened:
+                self.closed(why, own)
         if head.startswith(b"PK\x03\x04") and not directories:
             self.closed(f"the archive cannot be read: {faults[0]}", place)
         return bool(directories) or head.startswith(b"PK\x03\x04")
 
     def _member(self, directory: ZipDirectory, member: Member, place: str, depth: int) -> None:
+        """Look at a member.
+
+        Raises:
+            PersistError: it cannot be opened.
+        """
         own = _step(place, member.name)
         if member.name.endswith(".py") and "/code/" in f"/{member.name}":
             why = "TorchScript code, which torch.jit.load compiles and the model runs"
             self.add("unknown", member.name, why, own)
             return
-        try:
-            opened = directory.open(member)
-        except PersistError as error:
-            self.closed(error.what, own)
-            return
-        self.part(opened, own, depth + 1)
+        self.part(directory.open(member), own, depth + 1)
 
     def _layer(self, source: Source, place: str, depth: int) -> bool:
         """Take off one layer of compression; what is whole of a broken one is looked at."""
@@ -243,7 +261,7 @@ class _Looked:
     def _database(self, source: Source, place: str, depth: int) -> None:
         """HDF5 and SQLite: look at the stored bytes, and at the values that a reader gives."""
         data = source.view(0, source.size)
-        self._carve(data, place, depth)
+        self._carve(source, place, depth)
         for match in _configs.LAMBDA_TEXT.finditer(data):
             name = bytes(match[1]).decode()
             self.add("dangerous", name, _configs._RUNS_LAMBDA, place, match.start())
@@ -256,21 +274,23 @@ class _Looked:
                 if data_of[:1] in (b"{", b"["):
                     self._json(data_of, _step(place, path))
                 elif NESTED.match(data_of):
-                    self._nested(data_of, _step(place, path), depth, None)
+                    self._nested(data_of, source, _step(place, path), depth)
 
-    def _carve(self, data: memoryview, place: str, depth: int) -> None:
+    def _carve(self, source: Source, place: str, depth: int) -> None:
         """Try every place at which a pickle may begin; what is whole, or dangerous, is kept."""
-        end = 0
+        data = _bytes_of(source)
+        end, steps = 0, 0
         for count, match in enumerate(_CARVE.finditer(data)):
-            if count >= _CARVED:
-                self.closed(f"a pickle may begin at more than {_CARVED:,} places", place)
+            if count >= _CARVED or steps > 2 * source.size + _STEPS:
+                self.closed("a pickle may begin at too many places", place, is_limit=True)
                 return
             if match.start() < end:
                 continue
             walk = Walk(data, match.start())
+            steps += walk.steps
             if not walk.fault:
                 end = walk.end
-            self._walked(walk, place, depth, is_sure=not walk.fault)
+            self._walked(walk, source, place, depth, is_sure=not walk.fault)
 
     def _text_or_graph(self, source: Source, place: str) -> None:
         """Configurations of Keras, YAML with tags, graphs of TensorFlow."""
@@ -307,16 +327,16 @@ class _Looked:
         self, source: Source, at: int, place: str, depth: int, *, strong: bool = False
     ) -> None:
         """Walk through the pickles one after the other, and what each makes of raw arrays."""
-        data = source.view(0, source.size)
+        data = _bytes_of(source)
         strong = strong or bool(_STRONG.match(data[at : at + 2]))
         for number in range(_PICKLES):
             walk = Walk(data, at)
             is_whole = not walk.fault
             is_sure = is_whole or (strong and not number)
-            self._walked(walk, place, depth, is_sure=is_sure)
+            self._walked(walk, source, place, depth, is_sure=is_sure)
             if walk.has_wrappers and not number:
                 # pickle.load reads the raw arrays as opcodes, where joblib skips them
-                self._walked(Walk(data, at, with_arrays=False), place, depth, is_sure=False)
+                self._walked(Walk(data, at, with_arrays=False), source, place, depth, is_sure=False)
             if not is_whole:
                 if strong and not number:
                     self.closed(f"the pickle breaks off: {walk.fault}", place, walk.end)
@@ -326,11 +346,12 @@ class _Looked:
                 return
         self.closed(f"more than {_PICKLES:,} pickles are in it", place)
 
-    def _walked(self, walk: Walk, place: str, depth: int, *, is_sure: bool) -> None:
+    def _walked(self, walk: Walk, source: Source, place: str, depth: int, *, is_sure: bool) -> None:
         """Judge the names of a walk.
 
         Args:
             walk: the walk.
+            source: what holds the pickle, whose limits count for what is in its bytes.
             place: of the pickle.
             depth: parts around it.
             is_sure: whether the bytes are a pickle; of what only may be one, the names that are
@@ -340,7 +361,7 @@ class _Looked:
             self._import(one, place, is_sure)
         for nested in walk.nested:
             own = _step(place, f"bytes at offset {nested.offset}")
-            self._nested(nested.data, own, depth, nested.offset)
+            self._nested(nested.data, source, own, depth)
         if walk.is_cut and is_sure:
             self.closed("more names or embedded files are in it than are kept", place)
 
@@ -356,23 +377,33 @@ class _Looked:
         if is_sure or verdict in ("dangerous", "suspicious"):
             self.add(verdict, f"{one.module}.{one.name}", why, place, one.offset)
 
-    def _nested(self, data: bytes, place: str, depth: int, offset: int | None) -> None:
-        """Look at bytes in a pickle that begin like a file; most are only data that do."""
+    def _nested(self, data: bytes, source: Source, place: str, depth: int) -> None:
+        """Look at bytes in a pickle that begin like a file; most are only data that do.
+
+        So what cannot be looked at in them counts only where a limit was the reason.
+        """
         inner = _Looked()
         try:
-            inner.part(open_source(data), place, depth + 1)
-        except PersistError:
+            inner.part(source.nested(data, "bytes in it"), place, depth + 1)
+        except LimitError as error:
+            self.closed(error.what, place, is_limit=True)
             return
         for one in inner.findings.values():
-            if one.verdict != "could not look":
+            if one.verdict != "could not look" or (one.why, one.place) in inner.limits:
                 self.add(one.verdict, one.name, one.why, one.place, one.offset)
+        self.limits |= inner.limits
 
 
 def _step(place: str, name: str) -> str:
     return f"{place} > {name}" if place else name
 
 
-def _past_zeros(data: memoryview, at: int) -> int:
+def _bytes_of(source: Source) -> bytes | memoryview:
+    """All of a part; a copy of what is not large, since bytes are faster than a view."""
+    return source.read(0, source.size) if source.size <= _COPIED else source.view(0, source.size)
+
+
+def _past_zeros(data: bytes | memoryview, at: int) -> int:
     """Skip zero bytes: databases of Python align their values with them."""
     while at < len(data):
         chunk = bytes(data[at : at + 4096])

@@ -352,3 +352,27 @@ def test_an_oldest_version_that_was_never_reached(place: Any) -> None:
     place.models(CONFIG + '\npersist.supported("ourlab.Config", since=2)\n')
     place.persist("lock")
     assert "later than its version 1" in place.persist("check", 1)
+
+
+def test_schemas_say_where_everything_is_declared(place: Any) -> None:
+    place.models(
+        CONFIG.replace("version=1", 'version=2, release=">=1"')
+        + "\n\npersist.migration(Config, 1, persist.ops.drop('a'))\n"
+        + "persist.alias('old.Config', Config)\npersist.alias('older.*', 'ourlab.*')\n"
+        + "\n\n@persist.stamp(Config)\ndef version_of(state):\n    return 1\n"
+    )
+    said = place.persist("schemas --places").splitlines()
+    assert said[0].startswith("ourlab.Config 2 (")
+    assert said[0].endswith("): lr: float, name: str; steps 1 → 2")
+    assert [line.strip() for line in said[1:]] == [
+        "class ourlab.models.Config (ourlab/models.py:6)",
+        "step 1 → 2 (ourlab/models.py:12)",
+        "stamp (ourlab/models.py:17)",
+        "alias old.Config (ourlab/models.py:13)",
+        "alias older.* (ourlab/models.py:14)",
+        "version 2: releases >=1",
+    ]
+    (row,) = json.loads(place.persist("schemas --json"))["schemas"]
+    assert row["where"] == "ourlab/models.py:6"
+    assert row["steps"] == ["1 → 2"]
+    assert row["aliases"][0] == {"old": "old.Config", "where": "ourlab/models.py:13"}

@@ -20,9 +20,14 @@ MEMORY = 2 << 30
 SECONDS = 240  # of the clock: what hangs is ended; nothing is measured by it
 
 CHILD = r"""
-import gc, json, os, pickle, resource, sys, warnings
+import gc, json, os, pickle, resource, sys, time, warnings
 warnings.simplefilter("ignore")
-import importlib.resources, zoneinfo
+import importlib, importlib.resources, zoneinfo
+for extra in ("crc32c", "google_crc32c"):  # they import much, when a checkpoint of TensorFlow is read
+    try:
+        importlib.import_module(extra)
+    except ImportError:
+        pass
 import numpy as np
 import persist, persist._api.detect
 from persist import errors
@@ -106,21 +111,30 @@ for path in sys.argv[2:]:
     can_measure = restart()
     before = status("VmRSS")
     del seen[:]
-    steps = {}
+    steps, longest = {}, 0
     is_watched = True
     for name, act in use(source):
+        began = time.process_time()
         steps[name] = attempt(act)
+        longest = max(longest, time.process_time() - began)
     is_watched = False
     most = peak() - before if can_measure else 0
-    print(json.dumps([path, steps, most, seen]), flush=True)
+    print(json.dumps([path, steps, most, seen, longest]), flush=True)
 """
 
 
 class Report(NamedTuple):
-    """What came of one attack: the outcome of each step, and the most bytes it took beyond the start."""
+    """What came of one attack.
+
+    Attributes:
+        steps: the outcome of each step.
+        memory: the most bytes it took beyond the start.
+        seconds: CPU time of the longest step.
+    """
 
     steps: dict[str, str]
     memory: int
+    seconds: float
 
     def is_refused(self, step: str = "open") -> bool:
         return self.steps[step].endswith("Error")
@@ -148,11 +162,11 @@ def attacked(*paths: str) -> dict[str, Report]:
         f"it died (status {done.returncode}) after {lines[-1:]}: {done.stderr[-2000:]}"
     )
     result = {}
-    for path, steps, memory, seen in lines:
+    for path, steps, memory, seen, seconds in lines:
         bad = {step: text for step, text in steps.items() if text.startswith("BAD")}
         assert not bad, f"{path}: {bad}"
         assert not seen, f"{path} reached beyond: {seen}"
-        result[path] = Report(steps, memory)
+        result[path] = Report(steps, memory, seconds)
     return result
 
 

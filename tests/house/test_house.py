@@ -22,7 +22,7 @@ MOST_LINES = 1400  # of a file; aim at 400
 MOST_IN_FUNCTION = 60  # of a function without its docstring; aim at 40
 # A step that is fused for speed: one loop on local names, for a call per opcode costs more than the
 # opcode does. `tests/wire/pickle/test_fast_loop.py` shows that it does what the short methods do.
-FUSED = {("persist._wire.pickle.fast_loop", "_run")}
+FUSED = {("persist._wire.pickle.fast_loop", "_run"), ("persist.security._opcodes", "_run")}
 
 
 def name_of(path: Path) -> str:

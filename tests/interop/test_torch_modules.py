@@ -613,3 +613,29 @@ def test_steps_cannot_write_into_the_callers_tensors() -> None:
     with pytest.raises(persist.errors.MigrationFailedError, match="read-only"):
         module.Net(3, 2).load_state_dict(state)
     assert torch.equal(state["head.bias"], before)
+
+
+PLAIN_TENSORS = """
+class Net(persist.Versioned, nn.Module, schema="lab.PlainTensors", registry=registry):
+    persistent = ("size",)
+
+    def __init__(self, size):
+        super().__init__()
+        self.size = size
+        self.steps = torch.arange(float(size))
+        self.table = {"noise": torch.randn(2) * 0 + 1, "kept": np.ones(3)}
+        self.layer = nn.Linear(size, size)
+        self.made = globals().setdefault("made", []).append(1)
+"""
+
+
+def test_tensors_that_no_file_holds_have_values(tmp_path: Path) -> None:
+    registry = persist.Registry("plain tensors")
+    module = made(PLAIN_TENSORS, registry)
+    net = module.Net(3)
+    persist.save(net, tmp_path / "net.persist", registry=registry)
+    again = persist.load(tmp_path / "net.persist", registry=registry)
+    assert again.steps.tolist() == [0, 1, 2]
+    assert again.table["noise"].tolist() == [1, 1]
+    assert torch.equal(again.layer.weight, net.layer.weight)
+    assert len(module.made) == 3  # once by hand, once in vain on meta, once more

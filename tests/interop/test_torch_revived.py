@@ -81,9 +81,19 @@ def test_in_torch_mode_they_are_the_same() -> None:
     torch.testing.assert_close(convolution(*given), found["outputs"]["convolution"][0])
 
 
-def test_without_trust_they_stay_records() -> None:
-    found = persist.load(CORPUS / CASES[0] / "modules.pt")
-    assert isinstance(found["modules"]["linear"], persist.Record)
+def test_torchs_own_classes_need_no_trust() -> None:
+    found = persist.load(CORPUS / CASES[0] / "modules.pt", strict=True)
+    x = torch.as_tensor(found["inputs"]["linear"][0])
+    expected = torch.as_tensor(found["outputs"]["linear"][0])
+    torch.testing.assert_close(found["modules"]["linear"](x), expected)
+    inert = persist.load(CORPUS / CASES[0] / "modules.pt", live=False)
+    assert isinstance(inert["modules"]["linear"], persist.Record)
+
+
+def test_a_class_that_is_not_here_stays_a_record_with_all_that_it_holds() -> None:
+    found = persist.load(CORPUS / "torch-1.0.0-py27-whole-module" / "lenet.pkl")
+    assert isinstance(found, persist.Record)
+    assert isinstance(found.state["_modules"]["features"], persist.Record)
 
 
 def test_a_subclass_gets_what_its_base_reads() -> None:

@@ -262,3 +262,29 @@ def test_a_plain_pickle_is_accepted(lab: Any, tmp_path: Path) -> None:
     (tmp_path / "a.pkl").write_bytes(pickle.dumps(lab.Layer()))
     lab.registry.accept_releases("exact")
     assert persist.load(tmp_path / "a.pkl", registry=lab.registry).weights == 1.0
+
+
+def test_one_step_for_several_versions(lab: Any) -> None:
+    registry = lab.registry
+    layer = lab.define(LAYER.partition("registry.migration")[0]).Layer
+    registry.migration(layer, "1-2", persist.ops.rename("W", "weights"), release="<2")
+    assert sorted(registry.migrations("releaselab.Layer")) == [(1, 3), (2, 3)]
+    assert registry.releases(layer) == {1: "<2", 2: "<2", 3: ">=2"}
+    assert any("is of version 1 and of version 2" in str(error) for error in registry.faults())
+    for version in (1, 2):
+        assert registry.upgrade({"W": 3.0}, layer, assume_version=version).weights == 3.0
+
+    @registry.migration("x.A", "2-4", to=6)
+    def forward(state: Any) -> Any:
+        return state
+
+    assert sorted(registry.migrations("x.A")) == [(2, 6), (3, 6), (4, 6)]
+    assert forward.start == 4
+
+
+@pytest.mark.parametrize("versions", ["1", "3-1", "0-2", "a-b", "1-", "1-2-3", "1-99999999999", ""])
+def test_versions_that_are_no_range(lab: Any, versions: str) -> None:
+    with pytest.raises(SchemaError, match='"1-3"'):
+        lab.registry.migration("x.A", versions, persist.ops.drop("a"))
+    with pytest.raises(SchemaError, match="leads from version 1-3 to 3"):
+        lab.registry.migration("x.A", "1-3", persist.ops.drop("a"), to=3)

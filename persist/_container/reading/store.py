@@ -160,10 +160,12 @@ class Store:
             )
         _, _, _, _, count, size, offset, _ = END.unpack(end)
         length = END.size
+        # ZIP64: one of the numbers does not fit the classic end, which holds its largest value then.
         if count == 0xFFFF or size == FULL or offset == FULL:
             length = len(tail)
             fields = END64.unpack(tail[: END64.size]) if len(tail) > 76 else (b"", *[0] * 9)
             count, size, offset = fields[7:10]
+        # Rebuilt from its own numbers and compared: fields that no reader uses cannot hide anything.
         if tail[len(tail) - length :] != end_of_directory(count, size, offset) or (
             offset + size + length != source.size
         ):
@@ -173,6 +175,8 @@ class Store:
         self._directory_size = size
 
     def _manifest(self) -> dict[str, Any]:
+        # The manifest's entry is the last one. It is 12 bytes longer if the member begins behind
+        # 4 GiB: an extra field of ZIP64 with the offset.
         least = CENTRAL.size + len(MANIFEST) + TAIL.size
         for length in (least, least + 12):
             if length > self._directory_size:
@@ -209,6 +213,8 @@ class Store:
 
     def _alien(self, version: int, at: int, tail: bytes) -> PersistError:
         """The error for a version in the directory that is not ours: newer, or damaged."""
+        # A flipped bit in the number must not send the user to look for a newer release. The manifest
+        # has a checksum, so where it can be read it decides.
         try:
             manifest = self._json(self._entry(at, tail), MANIFEST)
             stated = manifest.get("version") if isinstance(manifest, dict) else None
@@ -237,6 +243,7 @@ class Store:
             *([PATHS] if self._has_paths else []),
             *([DIGESTS] if digest else []),
         ]
+        # What is neither an array nor one of these must be a member of an older generation.
         older = self._entries - self._count - len(found) - 1
         if list(found) != expected or older < 0 or (older and self.version < 2):
             raise self.damaged(

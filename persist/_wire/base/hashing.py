@@ -83,9 +83,8 @@ class KeyCosts:
             self._has_decimals = True
             return sys.getsizeof(number) // _LONG
         if isinstance(number, range):
-            bounds = (number.start, number.stop, number.step)
-            return sum(bound.bit_length() for bound in bounds) // _LONG
-        parts: tuple[int, int] = (number.numerator, number.denominator)
-        bits = max(part.bit_length() for part in parts)
-        self._has_long |= bits > _SHORT
-        return sum(part.bit_length() for part in parts) // _LONG
+            bits = [part.bit_length() for part in (number.start, number.stop, number.step)]
+        else:
+            bits = [part.bit_length() for part in (number.numerator, number.denominator)]
+            self._has_long |= max(bits) > _SHORT
+        return sum(bits) // _LONG

@@ -484,6 +484,9 @@ def placed_on(device: Any, dtype: Any) -> Iterator[None]:
         PersistError: torch has no such device or dtype.
         MissingExtraError: torch is not installed.
     """
+    if device is None and dtype is None:
+        yield
+        return
     torch = _torch()
     if isinstance(dtype, str):
         found = getattr(torch, dtype.removeprefix("torch."), None)

@@ -36,7 +36,7 @@ from persist.errors import FormatError
 from persist.tree import ABSENT, Global, LazyArray, Record
 from persist.typing import Array, DType
 
-__all__ = ["write_archive"]
+__all__ = ["write_archive", "write_stream"]
 
 _CHUNK = 1 << 24
 _FOLDER = "archive"
@@ -97,6 +97,53 @@ def write_archive(tree: object, target: Any, **options: object) -> None:
         archive.add_chunks(f"{_FOLDER}/data/{run.key}", run.nbytes, run.chunks)
     archive.add(f"{_FOLDER}/version", b"3\n")
     archive.finish()
+
+
+def write_stream(tree: Any, target: Any, **options: Any) -> None:
+    """Write a tree as the stream of ``torch.save(_use_new_zipfile_serialization=False)``.
+
+    Every torch since 0.4 reads it: a magic number, the version of the layout, numbers of the machine,
+    the object and the keys of its storages as one pickle each; then of each storage the count of its
+    elements and its bytes (``_legacy_save`` of ``torch/serialization.py``).
+
+    Args:
+        tree: tensors, arrays, and plain values around them.
+        target: takes bytes; need not seek.
+        options: none is known.
+
+    Raises:
+        FormatError: the tree holds what torch's strict unpickler would refuse, or a type that torch
+            has since a later release, with its path.
+    """
+    if options:
+        raise FormatError(
+            f"format='torch-legacy' has no {', '.join(sorted(options))}.", remedy="Leave it out."
+        )
+    plan = _Plan(tree)
+    for run in plan.runs:
+        if run.cls == "UntypedStorage":
+            raise FormatError(
+                f"a storage of {' and '.join(sorted(run.kinds))} cannot be in torch's legacy stream.",
+                remedy='Save it with format="torch-zip".',
+            )
+    for value in (_LEGACY_MAGIC, _LEGACY_PROTOCOL, _LEGACY_SYSTEM):
+        PickleWriter(target.write, 2).dump(value)
+    _TensorPickle(target.write, plan, is_legacy=True).dump(tree)
+    runs = sorted(plan.runs, key=lambda run: run.key)
+    PickleWriter(target.write, 2).dump([run.key for run in runs])
+    for run in runs:
+        size = dtype_of(next(iter(run.kinds))).itemsize
+        target.write((run.nbytes // size).to_bytes(8, "little"))
+        for chunk in run.chunks():
+            target.write(chunk)
+
+
+_LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
+_LEGACY_SYSTEM = {
+    "protocol_version": _LEGACY_PROTOCOL,
+    "little_endian": True,
+    "type_sizes": {"short": 2, "int": 4, "long": 4},
+}
 
 
 # What is written where.
@@ -398,9 +445,10 @@ def _below(value: Any) -> Iterable[tuple[object, object]]:
 class _TensorPickle(PickleWriter):
     """Tensors by the functions that rebuild them, everything else as any pickle has it."""
 
-    def __init__(self, write: Any, plan: _Plan) -> None:
+    def __init__(self, write: Any, plan: _Plan, is_legacy: bool = False) -> None:
         super().__init__(write, 2)
         self._plan = plan
+        self._is_legacy = is_legacy
 
     def _save(self, value: Any) -> Any:
         if isinstance(value, QuantizedTensor):
@@ -463,6 +511,8 @@ class _TensorPickle(PickleWriter):
         super()._save(run.key)
         super()._save(_CPU)
         self._int(count)
+        if self._is_legacy:
+            self._write(opcodes.NONE)  # no view of another storage
         self._write(opcodes.TUPLE + opcodes.BINPERSID)
 
     def _put_numbers(self, numbers: tuple[int, ...]) -> None:

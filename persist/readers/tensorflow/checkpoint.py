@@ -57,6 +57,9 @@ class TensorFlowCheckpointReader(Reader):
 
     name = "tensorflow-checkpoint"
     suffixes = (".ckpt", ".index")
+    writes = True
+    is_flat = True
+    is_prefix = True
 
     def claims(self, source: Source) -> str | None:
         try:
@@ -84,6 +87,16 @@ class TensorFlowCheckpointReader(Reader):
         content = _read(found, options)
         _describe(content, found, source, state, series, step)
         return content
+
+    def write_files(self, tree: Any, prefix: str) -> list[str]:
+        """Write arrays by name as a checkpoint of ``tf.train.Saver`` (V2), in one shard.
+
+        Raises:
+            FormatError: TensorFlow has no such type.
+        """
+        from persist._wire.tensorflow.bundle_writer import write_bundle
+
+        return write_bundle(tree, prefix)
 
 
 def _claims(source: Source) -> str | None:

@@ -17,7 +17,7 @@ Gives       The object; tensors are views of the storages.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from persist._runtime.lazy_regex import regex
 from persist._wire.base.source import Cursor, Source
@@ -45,6 +45,7 @@ class LegacyReader(Reader):
     name = "torch-legacy"
     suffixes = (".pt", ".pth", ".pth.tar", ".th", ".ckpt", ".bin")
     refines = ("pickle",)
+    writes = True
 
     def claims(self, source: Source) -> str | None:
         if source.kind != "file":
@@ -53,6 +54,16 @@ class LegacyReader(Reader):
         if _BINARY.match(head) or _TEXT.match(head):
             return "begins with torch's magic number as a pickle"
         return None
+
+    def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
+        """Write what every torch since 0.4 reads: tensors, and plain values around them.
+
+        Raises:
+            FormatError: the tree holds anything else, or a type of a later torch.
+        """
+        from persist._wire.torch.writer import write_stream
+
+        write_stream(tree, target, **options)
 
     def read(self, source: Source, options: Options) -> Content:
         from persist._wire.torch.rebuild import Origin, machine_for

@@ -80,7 +80,7 @@ def written(case: Case, folder: Path) -> list[Path]:
     for suffix, data in case.files.items():
         paths.append(folder / f"{case.name}{suffix}")
         paths[-1].write_bytes(data)
-    return paths if paths[0].suffix == ".json" else paths[:1]
+    return paths if paths[0].suffix == ".json" else paths[-1:]  # an archive rather than HDF5
 
 
 def planned(case: Case, folder: Path) -> str:
@@ -90,7 +90,7 @@ def planned(case: Case, folder: Path) -> str:
         found = networks.found_in(file, other if weights else None)
         assert found is not None
         record, plan = networks.plan_of(file, found)
-        problems = networks.problems_of(record, plan, {})
+        problems = networks.problems_of(found, record, plan, {})
         reasons = {_reason(one) for one in problems}
     if reasons:
         return f"refused: {'; '.join(sorted(reasons))}"
@@ -100,7 +100,9 @@ def planned(case: Case, folder: Path) -> str:
 def _reason(problem: Exception) -> str:
     cause = problem.__cause__ if isinstance(problem.__cause__, RestoreError) else problem
     where, _, reason = cause.what.partition(": ")
-    kind = problem.where.rpartition("(")[2].rstrip(")")
+    kind = (problem.where or "").rpartition("(")[2].rstrip(")")
+    if not kind:
+        return str(cause.what)
     option = f"{kind} {where}" if "=" in where or where == "mode" else kind
     return f"{option}: {reason or where}"
 

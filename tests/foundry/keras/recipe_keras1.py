@@ -1,6 +1,9 @@
 """Tiny models of each layer by a genuine Keras 0.3 or 1.x, with their predictions.
 
-    python recipe_keras1.py OUT.zip
+    python recipe_keras1.py OUT.zip [WORD...]
+
+Words choose the cases whose names hold one of them. Convolutions with padding 'same' and transposed ones
+need a compiler: run those without ``cxx=``.
 
 Run under Python 2.7 with Keras, Theano 1.0.5 (KERAS_BACKEND=theano, THEANO_FLAGS=cxx=), h5py 2.10 and NumPy 1.16. The
 archive has ``<case>.h5`` (before ``model.save``: ``<case>.json`` and ``<case>.h5`` of the weights) and
@@ -414,6 +417,8 @@ def main(target):
     folder = tempfile.mkdtemp()
     notes = {"keras": V, "backend": K._BACKEND, "left out": {}}
     for name, shapes, integers, make in CASES:
+        if sys.argv[2:] and not any(word in name for word in sys.argv[2:]):
+            continue
         try:
             model = make()
             fill(model)

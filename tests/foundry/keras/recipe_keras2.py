@@ -1,8 +1,8 @@
 """Tiny models of each layer by a genuine Keras 2, tf.keras or Keras 3, with their predictions.
 
-    python recipe_keras2.py OUT.zip [tf]
+    python recipe_keras2.py OUT.zip [tf] [WORD...]
 
-With ``tf`` it uses ``tensorflow.keras``. The archive has ``<case>.h5`` (Keras 3: ``<case>.keras`` too)
+With ``tf`` it uses ``tensorflow.keras``; words choose the cases whose names hold one of them. The archive has ``<case>.h5`` (Keras 3: ``<case>.keras`` too)
 and ``<case>.npz``: the inputs ``x0``, ``x1``, ... and the predictions ``y0``, ... A layer that the
 release lacks, or that fails in it, is left out; ``cases.json`` says why.
 """
@@ -17,7 +17,7 @@ import zipfile
 
 import numpy as np
 
-if sys.argv[2:] == ["tf"]:
+if sys.argv[2:3] == ["tf"]:
     import tensorflow as tf
 
     keras = tf.keras
@@ -30,7 +30,7 @@ else:
     V = keras.__version__
 L = keras.layers
 Model, Sequential = keras.models.Model, keras.models.Sequential
-IS_3 = V.startswith("3.") and sys.argv[2:] != ["tf"]
+IS_3 = V.startswith("3.") and sys.argv[2:3] != ["tf"]
 RNG = np.random.RandomState(7)
 BATCH = 2
 CASES = []
@@ -61,7 +61,7 @@ def sequence(shape, layers, integers=None):
     # What input_shape= does; an Embedding knows its input.
     if not isinstance(layers[0], L.Embedding):
         layers[0].batch_input_shape = layers[0]._batch_input_shape = (None,) + tuple(shape)
-        if getattr(layers[0], "dtype", None) is None and not sys.argv[2:]:
+        if getattr(layers[0], "dtype", None) is None and sys.argv[2:3] != ["tf"]:
             layers[0].dtype = "float32"
     for layer in layers:
         model.add(layer)
@@ -279,7 +279,7 @@ def multi_head():
 @network("compiled-adam", (5,))
 def compiled():
     model = Sequential([L.Dense(4, activation="relu", input_shape=(5,)), L.Dense(3, activation="softmax")])
-    name = "learning_rate" if IS_3 or sys.argv[2:] == ["tf"] else "lr"
+    name = "learning_rate" if IS_3 or sys.argv[2:3] == ["tf"] else "lr"
     model.compile(loss="categorical_crossentropy", metrics=["accuracy"], optimizer=keras.optimizers.Adam(**{name: 0.002}))
     model.fit(RNG.randn(8, 5), np.eye(3)[RNG.randint(0, 3, 8)], verbose=0)
     return model
@@ -297,7 +297,10 @@ def fill(model):
 def main(target):
     folder = tempfile.mkdtemp()
     notes = {"keras": keras.__version__, "release": V, "backend": BACKEND, "left out": {}}
+    words = [word for word in sys.argv[2:] if word != "tf"]
     for name, shapes, integers, make in CASES:
+        if words and not any(word in name for word in words):
+            continue
         try:
             if BACKEND == "tensorflow" and "channels_first" in name:
                 raise NotImplementedError("TensorFlow on a CPU computes few of these, and some wrongly")

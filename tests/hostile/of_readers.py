@@ -1,0 +1,299 @@
+"""Attack files for every reader, made of the smallest genuine file that it takes.
+
+What is inside an archive or a compressed layer is changed and packed again with right checksums,
+so that an attack reaches the grammar behind it.
+
+``python tests/hostile/of_readers.py`` prints the table of docs/security.md.
+"""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import io
+import json
+import re
+import shutil
+import struct
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from attacks import HUGE, P, attacked, called, named, text
+
+from persist._api.detect import choose, readers
+from persist._wire.base.source import open_source
+from persist.errors import PersistError
+
+CORPUS = Path(__file__).parents[1] / "corpus"
+Change = Callable[[bytes], bytes | None]
+
+
+class Seed(NamedTuple):
+    """A case of the corpus: its folder, and what in it is opened."""
+
+    folder: Path
+    file: str
+
+
+@functools.cache
+def seeds() -> dict[str, Seed]:
+    """By reader, the smallest case that it takes."""
+    found: dict[str, tuple[int, Seed]] = {}
+    for spec in sorted(CORPUS.glob("*/*/expected.json")):
+        file = json.loads(spec.read_text())["file"]
+        size = sum(path.stat().st_size for path in parts_of(spec.parent))
+        try:
+            name = choose(open_source(spec.parent / file))[0].name
+        except PersistError:
+            continue
+        if name not in found or size < found[name][0]:
+            found[name] = size, Seed(spec.parent, file)
+    return {name: seed for name, (_, seed) in found.items()}
+
+
+def parts_of(folder: Path) -> list[Path]:
+    """The files of a case, without what describes it."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "expected.json" and path.suffix not in (".py", ".md")
+    )
+
+
+# Pickles that take the place of whatever pickle is in a file.
+
+
+def graph(count: int) -> bytes:
+    """``count`` dicts, each of which refers to all."""
+    made = b"".join(b"}q%c0" % number for number in range(count))
+    for number in range(count):
+        items = b"".join(text(chr(97 + other)) + b"h%c" % other for other in range(count))
+        made += b"h%c(" % number + items + b"u0"
+    return P + made + b"h\x00."
+
+
+PICKLES = {
+    "calls": P + called("os.system", text("touch canary")) + b".",
+    "opens to write": P + called("builtins.open", text("canary"), text("w")) + b".",
+    "imports": P + called("builtins.__import__", text("antigravity")) + b".",
+    "laughs": P + b")" + b"2\x86" * 60 + b".",
+    "laughing lists": P + b"]" + b"q\x00" + b"".join(b"](h%ch%ce" % (n, n) + b"q%c" % (n + 1) for n in range(60)) + b".",
+    "complete graph": graph(20),
+    "deep": P + b"]" * 20_000 + b"a" * 19_999 + b".",
+    "deep key": P + b"})" + b"\x85" * 20_000 + b"Ns.",
+    "sets in sets": P + b"}" + (b"(K\x01\x91" + b"".join(b"r%b0(j%bj%b\x86\x91" % ((struct.pack("<I", n),) * 3) for n in range(40)) + b"Ns") * 2 + b".",
+    "huge integers": P + b"](" + HUGE * 20 + b"e.",
+    "class swapped": P + named("lab.Net") + b")\x81}" + text("__class__") + named("os.system") + b"sb.",
+    "extension": P + b"\x82\x01)R.",
+}  # fmt: skip
+
+
+def pickle_of(name: str) -> Change:
+    def change(data: bytes) -> bytes | None:
+        is_one = data[:1] == b"\x80" and data[1:2] < b"\x06" and len(data) > 2
+        is_text = re.match(rb"\(*(?:[cdl]|dp|lp)[\w.]*\n", data[:64]) is not None
+        return PICKLES[name] if is_one or is_text else None
+
+    return change
+
+
+def names_changed(data: bytes) -> bytes | None:
+    """Every name that a pickle in it imports is that of a function."""
+    made = re.sub(rb"c[A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n", b"cos\nsystem\n", data)
+    return None if made == data else made
+
+
+def numbers_changed(data: bytes) -> bytes | None:
+    """Every short number in text (JSON, NPY headers, YAML) is huge."""
+    head = data[: 1 << 16]
+    made = re.sub(rb"(?<=[\[(:, ])\d{1,6}(?=[\]),\s}])", b"999999999999999", head)
+    return None if made == head else made + data[1 << 16 :]
+
+
+def lambda_inserted(data: bytes) -> bytes | None:
+    made = re.sub(
+        rb'("class_name"\s*:\s*)"Dense"|(class_name: )Dense', rb'\g<1>\g<2>"Lambda"', data
+    )
+    return None if made == data else made
+
+
+def at_places(value: bytes, count: int, number: int) -> Change:
+    """``value`` over the bytes at one of several places, evenly apart."""
+
+    def change(data: bytes) -> bytes | None:
+        at = (number * max(len(data) - len(value), 0)) // count
+        return data[:at] + value + data[at + len(value) :] if len(data) >= 16 else None
+
+    return change
+
+
+def zeros(data: bytes) -> bytes | None:
+    return bytes(300 << 20)
+
+
+BOMBED = frozenset(
+    ("archive", "hdf5", "npz", "torch-zip", "persist")
+)  # one of each kind: it is slow
+
+
+CHANGES: dict[str, Change] = {
+    **{f"pickle that {name}": pickle_of(name) for name in PICKLES},
+    "names of functions": names_changed,
+    "huge numbers in text": numbers_changed,
+    "lambda layers": lambda_inserted,
+    "cut in half": lambda data: data[: len(data) // 2],
+    "last byte gone": lambda data: data[:-1] if data else None,
+    **{
+        f"{kind} at place {number}": at_places(value, 3, number)
+        for kind, value in (
+            ("2**31 - 1", b"\xff\xff\xff\x7f"),
+            ("2**62", struct.pack("<Q", 1 << 62)),
+        )
+        for number in range(3)
+    },
+    "bomb": zeros,
+}
+
+
+# Archives and layers, opened and packed again.
+
+
+def repacked(data: bytes, change: Change, *, packed: bool = False) -> bytes | None:
+    """Return a file with all that is inside changed; None where nothing in it is to be changed."""
+    if data[:4] == b"PK\x03\x04" and zipfile.is_zipfile(io.BytesIO(data)):
+        return _zip_again(data, change)
+    if data[:3] == b"\x1f\x8b\x08":
+        inner = repacked(gzip.decompress(data), change, packed=True)
+        return None if inner is None else gzip.compress(inner, 1)
+    if data[257:262] == b"ustar":
+        return _tar_again(data, change, packed=packed)
+    return None if change is zeros and not packed else change(data)
+
+
+def _zip_again(data: bytes, change: Change) -> bytes | None:
+    out, has_changed = io.BytesIO(), False
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(out, "w") as new:
+        for info in old.infolist():
+            inner = old.read(info)
+            made = repacked(inner, change, packed=True)
+            if change is zeros and has_changed:
+                made = None  # one is enough
+            has_changed |= made is not None
+            if change is zeros and made is not None:
+                info.compress_type = zipfile.ZIP_DEFLATED
+            new.writestr(info, inner if made is None else made, compresslevel=1)
+    return out.getvalue() if has_changed else None
+
+
+def _tar_again(data: bytes, change: Change, *, packed: bool) -> bytes | None:
+    out, has_changed = io.BytesIO(), False
+    with tarfile.open(fileobj=io.BytesIO(data)) as old, tarfile.open(fileobj=out, mode="w") as new:
+        for info in old.getmembers():
+            file = old.extractfile(info)
+            inner = file.read() if file else b""
+            made = repacked(inner, change, packed=packed)
+            has_changed |= made is not None
+            info.size = len(inner if made is None else made)
+            new.addfile(info, io.BytesIO(inner if made is None else made))
+    return out.getvalue() if has_changed else None
+
+
+def written(reader: str, folder: Path) -> Iterator[tuple[str, Path]]:
+    """Write the attack files of a reader; yield the name of each attack, and what is to be opened."""
+    seed = seeds()[reader]
+    for number, (name, change) in enumerate(CHANGES.items()):
+        if change is zeros and reader not in BOMBED:
+            continue
+        made = {path: repacked(path.read_bytes(), change) for path in parts_of(seed.folder)}
+        if not any(data is not None for data in made.values()):
+            continue
+        home = folder / f"{reader}-{number}"
+        for path, data in made.items():
+            target = home / path.relative_to(seed.folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if data is None:
+                shutil.copyfile(path, target)
+            else:
+                target.write_bytes(data)
+        yield name, home / seed.file
+
+
+class Row(NamedTuple):
+    """What came of the attacks upon one reader.
+
+    Attributes:
+        reader: its name.
+        attacks: files.
+        refused: those that `persist.open` or `persist.load` refused.
+        seconds: CPU time of the longest step of all, and of which attack.
+        excess: the most bytes beyond the size of the file, and of which attack.
+    """
+
+    reader: str
+    attacks: int
+    refused: int
+    seconds: tuple[float, str]
+    excess: tuple[int, str]
+
+
+def measured(folder: Path) -> list[Row]:
+    """Attack every reader in one process.
+
+    Raises:
+        AssertionError: the process died, or anything but a `PersistError` came out of a step, or
+            a file made it import, start, connect or write something.
+    """
+    places: dict[str, tuple[str, str]] = {}
+    for reader in sorted(seeds()):
+        for name, path in written(reader, folder):
+            places[str(path)] = reader, name
+    reports = attacked(*places)
+    assert not list(folder.rglob("canary")), "a canary was written"
+    rows = []
+    for reader in sorted(seeds()):
+        own = {
+            places[path][1]: (report, _size(Path(path)))
+            for path, report in reports.items()
+            if places[path][0] == reader
+        }
+        longest = max(
+            ((report.seconds, name) for name, (report, _) in own.items()), default=(0, "")
+        )
+        most = max(((report.memory - size, name) for name, (report, size) in own.items()), default=(0, ""))  # fmt: skip
+        refused = sum(
+            report.is_refused() or report.is_refused("load") for report, _ in own.values()
+        )
+        rows.append(Row(reader, len(own), refused, longest, most))
+    return rows
+
+
+def _size(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else path.parent.glob(f"{path.name}*")
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def table(rows: list[Row]) -> str:
+    """The table as Markdown."""
+    lines = [
+        "| reader | attacks | refused | longest step, CPU s | of | most memory above the file, MiB | of |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        memory = max(row.excess[0], 0) >> 20
+        lines.append(
+            f"| {row.reader} | {row.attacks} | {row.refused} | {row.seconds[0]:.1f} | {row.seconds[1]} | "
+            f"{memory} | {row.excess[1]} |"
+        )
+    lines.append(f"| all | {sum(row.attacks for row in rows)} | {sum(row.refused for row in rows)} | | | | |")  # fmt: skip
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    assert {reader.name for reader in readers()} <= {*seeds()}
+    with tempfile.TemporaryDirectory() as name:
+        sys.stdout.write(table(measured(Path(name))) + "\n")
