@@ -121,6 +121,16 @@ class Store:
             raise PersistError(
                 f"there is no verify={verify!r}.", remedy='Choose "lazy", "always" or "never".'
             )
+        self._begin(source, verify)
+        self._end()
+        self.manifest = self._manifest()
+        self._check_control()
+        if self.verify == "always":
+            for fault in self.faults():
+                raise fault
+
+    def _begin(self, source: Source, verify: str | None) -> None:
+        """Set what is known before anything is read."""
         self.source = source
         self.verify = verify
         if verify is None and (not source.is_mapped or source.is_copy):
@@ -132,12 +142,6 @@ class Store:
         self._touched: set[int] = set()
         self._control: dict[str, Entry] = {}
         self._paths: bytes | None = None
-        self._end()
-        self.manifest = self._manifest()
-        self._check_control()
-        if self.verify == "always":
-            for fault in self.faults():
-                raise fault
 
     def __len__(self) -> int:
         return int(self._count)
