@@ -51,6 +51,7 @@ class ContainerReader(Reader):
             globals=set(manifest["globals"]),
             find=None if manifest["globals"] else store.array,  # packs may see records otherwise
             with_rows=make,
+            notes=store.notes,
         )
 
     def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:

@@ -101,7 +101,7 @@ def test_every_value_of_a_damaged_file_is_right_or_absent(path: Path) -> None:
     assert form == FORMATS[path.suffix]
 
 
-TREE = {
+TREE: dict[str, Any] = {
     "net": {"w": np.arange(2000.0), "b": np.ones(3, "f4"), "name": "mlp"},
     "x": np.arange(500),
     "y": np.arange(500, 1000),
@@ -139,7 +139,8 @@ def test_a_container_without_its_directory_is_the_tree_that_was_saved() -> None:
     with pytest.raises(DamagedFileError):
         _ = persist.open(cut).tree
     file = persist.open(cut, salvage=True)
-    assert file.tree["net"]["name"] == "mlp"
+    tree: Any = file.tree
+    assert tree["net"]["name"] == "mlp"
     assert all(_same(array, persist.open(data).arrays[name]) for name, array in _arrays(file))
     assert len(file.arrays) == 4
     assert "no directory" in file.damage[0]
@@ -149,7 +150,8 @@ def test_an_altered_array_of_a_container_is_lost_and_the_rest_is_the_tree() -> N
     data = bytearray(_saved())
     data[data.index(TREE["x"].tobytes()) + 9] ^= 4
     file = persist.open(bytes(data), salvage=True)
-    assert file.tree["net"]["name"] == "mlp"
+    tree: Any = file.tree
+    assert tree["net"]["name"] == "mlp"
     assert sorted(name for name, _ in _arrays(file)) == ["net/b", "net/w", "y"]
     assert any("'x.npy'" in line for line in file.damage)
     with pytest.raises(DamagedFileError, match="lost"):
@@ -158,7 +160,7 @@ def test_an_altered_array_of_a_container_is_lost_and_the_rest_is_the_tree() -> N
 
 def test_arrays_that_share_memory_are_right_or_left_out_without_the_graph() -> None:
     base = np.arange(10.0)
-    tree = {"x": base[:5], "y": base[3:9], "m": np.arange(12).reshape(3, 4)}
+    tree: dict[str, Any] = {"x": base[:5], "y": base[3:9], "m": np.arange(12).reshape(3, 4)}
     tree["t"] = tree["m"].T
     out = io.BytesIO()
     persist.save(tree, out)
@@ -176,8 +178,8 @@ def test_an_archive_inside_a_member_is_never_taken_for_the_members() -> None:
     np.savez(inner, x=np.zeros(4))
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
-        for name, data in (("a.npy", _npy(np.arange(9))), ("inner.bin", inner.getvalue())):
-            archive.writestr(name, data)
+        archive.writestr("a.npy", _npy(np.arange(9)))
+        archive.writestr("inner.bin", inner.getvalue())
     data = bytearray(out.getvalue())
     data[data.index(b"inner.bin") - 10] ^= 0xFF  # its size: the next header is not where it says
     for damaged in (bytes(data), bytes(data[:-60])):
