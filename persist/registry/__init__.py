@@ -17,6 +17,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 import attrs
@@ -99,6 +100,8 @@ class Registry:
     def __init__(self, name: str, parents: tuple[Registry, ...] = ()) -> None:
         self.name = name
         self.parents = parents
+        above = chain.from_iterable(parent._lineage for parent in parents)
+        self._lineage: tuple[Registry, ...] = (self, *dict.fromkeys(above))
         self._lock = threading.RLock()
         self._frozen = False
         self._plain: dict[str, Plain] = {}
@@ -474,8 +477,9 @@ class Registry:
 
     def class_for(self, name: str) -> type | None:
         """Return the declared class of a schema name or a current dotted name."""
-        for registry in self._line():
-            registry._settle()
+        for registry in self._lineage:
+            if registry._pending or default_registry._pending:
+                registry._settle()
             for table in (registry._classes, registry._by_name):
                 reference = table.get(name)
                 cls = reference() if reference is not None else None
@@ -596,11 +600,9 @@ class Registry:
                     found.setdefault(implied.name, implied)
         return [found[name] for name in sorted(found)]
 
-    def _line(self) -> Iterator[Registry]:
-        """Yield this registry and, after it, its parents and theirs."""
-        yield self
-        for parent in self.parents:
-            yield from parent._line()
+    def _line(self) -> tuple[Registry, ...]:
+        """This registry and, after it, its parents and theirs, each once."""
+        return self._lineage
 
     def _name_of(self, schema: type | str) -> str:
         """The schema name that a class or a text means."""
@@ -1150,13 +1152,13 @@ class Registry:
         if self.class_for(name) is not None:
             return None
         for registry in self._line():
-            fitting = [
-                found
-                for prefix, found in registry._prefixes.items()
-                if name.startswith(prefix) and found not in used
-            ]
-            if fitting:
-                return max(fitting, key=lambda found: len(found.old))
+            fitting = None
+            for prefix, found in registry._prefixes.items():
+                is_longer = fitting is None or len(found.old) > len(fitting.old)
+                if is_longer and name.startswith(prefix) and found not in used:
+                    fitting = found
+            if fitting is not None:
+                return fitting
         return self._implicit_alias(name)
 
     def _implicit_alias(self, name: str) -> Alias | None:
