@@ -747,7 +747,7 @@ class Store:
                 f"long double of another machine ({form}) is given as float64, each number rounded "
                 "to the nearest"
             )
-        return np.dtype("c16" if dtype.kind == "c" else "f8")
+        return np.dtype(np.complex128) if dtype.kind == "c" else np.dtype(np.float64)
 
     def _not_here(self, where: str, why: str) -> FormatError:
         size, mantissa = self.foreign or (None, None)
