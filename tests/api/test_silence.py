@@ -739,7 +739,7 @@ def test_a_frame_is_never_half_alive(name: str, monkeypatch: pytest.MonkeyPatch)
     setattr(sys.modules[module], last, type(last, (), {"__module__": module}))
     for trust in ([cls], ["pandas.*"]):
         with pytest.warns(OpaqueWarning, match="is trusted, but stayed a record") as reported:
-            loaded = persist.load(path, trust=trust)
+            loaded = persist.load(path, trust=trust, live=False)
         assert type(loaded) is Record
         assert repr(loaded)
         assert len([one for one in reported if one.category is OpaqueWarning]) == 1
