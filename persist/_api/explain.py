@@ -39,8 +39,10 @@ def explain(
     """Tell what `load` would do to each record of a file, and why; the file stays as it is.
 
     The load is rehearsed in memory and its result thrown away, since only so the plan has a
-    problem exactly where `load` raises: stamps, migrations, converters, validators, codecs,
-    ``__loaded__`` and the opening of resources run as they do in a load.
+    problem exactly where `load` raises: stamps, migrations, converters, validators and codecs
+    run as they do in a load. What acts on more than the objects does not: no resource is opened and
+    no ``__loaded__`` called. What they raise is therefore not in the plan; it lists the records
+    that have any (``unrehearsed``).
 
     Args:
         source: as for `open`.
@@ -51,7 +53,8 @@ def explain(
     Returns:
         A `Plan`: for each record its path and class, how its version is known (envelope, stamp,
         or the lack of one), the aliases, the steps, what stays opaque, and what `load` would
-        raise (``problems``, of all records and not of the first alone).
+        raise (``problems``, of all records and not of the first alone), and which records a load
+        would open resources or call ``__loaded__`` for (``unrehearsed``).
 
     Raises:
         FormatError: the file cannot be read.

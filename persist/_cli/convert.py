@@ -3,6 +3,8 @@
 npz and safetensors hold arrays only; other values are left out, and their number is reported.
 A network of any release of Keras becomes the archive of Keras 3 with --to keras, for which Keras
 must be installed; --weights names the file of its weights, if the first one has the architecture alone.
+With --to-version, what the file holds is loaded, upgraded, and written as an older version of its schema
+had it, for yesterday's code; what that version cannot hold is listed, and refused without --lossy.
 A folder of files is walked through, and its tree of folders is kept under --out; files that have
 the format already are skipped.
 """
@@ -17,12 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from persist._api.file import File
+    from persist.registry import Registry
 
 __all__ = ["add", "run"]
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
+    from persist._cli import _knowledge
     from persist._cli._formats import format_name
 
     parser.add_argument("files", metavar="FILE", nargs="+", help="a file, folder, prefix or URL")
@@ -55,6 +59,28 @@ def add(parser: argparse.ArgumentParser) -> None:
         choices=range(6),
         help="the pickle protocol, of formats that are pickles (default 4)",
     )
+    parser.add_argument(
+        "--to-version",
+        metavar="SCHEMA=N",
+        action="append",
+        default=[],
+        type=_schema_version,
+        help="write the records of a schema as its version N had them; may be repeated",
+    )
+    parser.add_argument(
+        "--lossy",
+        action="store_true",
+        help="write an older version also if it cannot hold everything",
+    )
+    _knowledge.add(parser)
+
+
+def _schema_version(text: str) -> tuple[str, int]:
+    """Parse ``SCHEMA=N``."""
+    name, _, number = text.rpartition("=")
+    if not name or not number.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not SCHEMA=N, as in lab.Layer=1")
+    return name, int(number)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -62,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     import sys
 
     import persist
-    from persist._cli import _written
+    from persist._cli import _knowledge, _written
     from persist._cli._each import each
     from persist._cli._folders import files_in
     from persist._cli._formats import ending
@@ -73,6 +99,11 @@ def run(args: argparse.Namespace) -> int:
         print("persist: --out names one file, but several files are given", file=sys.stderr)
         return 2
     suffix = ending(args.to)
+    try:
+        registry = _knowledge.registry_of(args)
+    except PersistError as error:
+        print(f"persist: {error}", file=sys.stderr)
+        return 2
 
     def one(name: str, inside: Path | None = None) -> None:
         target = Path(args.out or name.rstrip("/") + suffix)
@@ -85,12 +116,15 @@ def run(args: argparse.Namespace) -> int:
                 return
             if inside is not None:
                 target.parent.mkdir(parents=True, exist_ok=True)
-            value, lost = _value(file, args, target)
             options = {} if args.protocol is None else {"protocol": args.protocol}
+            if args.to_version:
+                lost = _write_older(name, file, target, args, registry, options)
+                show(f"{name} -> {target}{_listed(lost)}")
+                return
+            value, lost = _value(file, args, target)
             if _written.save(value, target, file, format=args.to, **options):
                 lost.append("its metadata is left out")
-        note = f"  ({'; '.join(lost)})" if lost else ""
-        show(f"{name} -> {target}{note}")
+        show(f"{name} -> {target}{_listed(lost)}")
 
     places: dict[str, Path] = {}
 
@@ -107,6 +141,53 @@ def run(args: argparse.Namespace) -> int:
 
     every = list(files())
     return each(every, lambda name: one(name, places.get(name)), known_only=places.keys())
+
+
+def _listed(lost: list[str]) -> str:
+    return f"  ({'; '.join(lost)})" if lost else ""
+
+
+def _write_older(
+    name: str,
+    file: File,
+    target: Path,
+    args: argparse.Namespace,
+    registry: Registry,
+    options: dict[str, Any],
+) -> list[str]:
+    """Load a file and write it as older versions had it; return what is lost, in words.
+
+    Raises:
+        IrreversibleError: an older version cannot hold everything, and ``--lossy`` is not given; or a
+            step has no way back.
+    """
+    import persist
+    from persist._cli import _written
+    from persist.errors import IrreversibleError
+
+    value = persist.load(name, registry=registry)
+    metadata = _written.metadata_of(file)
+    options = {**options, "format": args.to, "versions": dict(args.to_version)}
+    if args.to == "persist":
+        options["metadata"] = metadata
+    lost: list[str] = []
+    try:
+        persist.save(value, target, registry=registry, **options)
+    except IrreversibleError as error:
+        losses: Any = error.facts.get("losses")
+        if not losses:
+            raise
+        if not args.lossy:
+            error.remedy = (
+                "Write it without these: --lossy; or give the steps a way back that keeps them "
+                "(@step.downgrade)."
+            )
+            raise
+        lost += [f"lost: {loss}" for loss in losses]
+        persist.save(value, target, registry=registry, lossy=True, **options)
+    if metadata is not None and args.to != "persist":
+        lost.append("its metadata is left out")
+    return lost
 
 
 def _value(file: File, args: argparse.Namespace, target: Path) -> tuple[Any, list[str]]:

@@ -78,6 +78,7 @@ def _as_json(plan: Plan) -> dict[str, object]:
                 "steps": entry.steps,
                 "aliases": [str(alias) for alias in entry.aliases],
                 "opaque": entry.is_opaque,
+                "unrehearsed": list(entry.unrehearsed),
                 "problem": None if entry.problem is None else str(entry.problem),
             }
             for entry in plan.entries

@@ -6,12 +6,13 @@ import re
 
 from persist._container.layout import GRAPH, MANIFEST
 
-__all__ = ["are_plain", "distinct", "member_name"]
+__all__ = ["are_plain", "distinct", "member_name", "path_of"]
 
 _LONGEST = 4096
 _PLAIN = re.compile(r"[\w ()*+,:;<=>@\[\]^{|}~!#$&'?\"-][^%\\\x00\ud800-\udfff]*")
 _AWKWARD = re.compile(r"%(?=[0-9A-Fa-f]{2})|[\\\x00\ud800-\udfff]")
 _DOTS = re.compile(r"(?<![^/])(\.{1,2})(?![^/])")
+_ESCAPED = re.compile(r"%ED%[AB][0-9A-F]%[89AB][0-9A-F]|%[0-7][0-9A-F]")
 _RESERVED = (".persist/", ".generations/")
 
 
@@ -68,6 +69,15 @@ def _escaped(path: str, number: int) -> str:
 
 def _percent(match: re.Match[str]) -> str:
     return "".join(f"%{byte:02X}" for byte in match[0].encode("utf-8", "surrogatepass"))
+
+
+def path_of(name: str) -> str:
+    """Return the path from which `member_name` made the name of a member; cut where that was cut."""
+    return _ESCAPED.sub(_plain, name.removesuffix(".npy"))
+
+
+def _plain(match: re.Match[str]) -> str:
+    return bytes.fromhex(match[0].replace("%", "")).decode("utf-8", "surrogatepass")
 
 
 def distinct(steps: list[str]) -> list[str]:

@@ -70,6 +70,7 @@ __all__ = [
     "adapter_of",
     "default_setstate",
     "finish",
+    "finishing",
     "flatten_state",
     "is_busy",
     "refuse_class",
@@ -1000,6 +1001,17 @@ def finish(obj: Any, registry: Registry | None = None) -> None:
         found.reopen(obj)
     if adapter.loaded is not None:
         adapter.loaded(obj)  # of the class: a state cannot set it on the instance
+
+
+def finishing(obj: Any, registry: Registry | None = None) -> tuple[str, ...]:
+    """Return in words what `finish` would open and call; nothing is opened or called."""
+    adapter = adapter_of(type(obj), registry)
+    opened = [
+        f"opens the resource {name!r} from its field {found.field!r}"
+        for name, found in adapter.layout.resources.items()
+        if found.missing != "lazy"
+    ]
+    return (*opened, *(["calls __loaded__"] if adapter.loaded is not None else []))
 
 
 def flatten_state(obj: Any, registry: Registry | None = None) -> Flat:

@@ -101,7 +101,7 @@ def build(
         loose: of instances that were made of columns, the attributes whose values are to be made.
         done: the types of values of which nothing need be made.
         looker: sees arrays in records; with it, arrays become tensors of torch.
-        rehearsal: notes what cannot be made, instead of raising or warning.
+        rehearsal: notes what cannot be made, instead of raising or warning; nothing is finished.
         finish: open resources and call ``__loaded__`` when everything is built.
         tensors: returns the tensors of the file, by the ids of their arrays, for modules of torch.
         live: make objects of installed libraries where a pack declares how.
@@ -895,21 +895,19 @@ class _Builder(Driver):
         return known
 
     def complete(self, finish: bool = True) -> None:
-        """Open resources and call ``__loaded__``, after everything is built."""
+        """Open resources and call ``__loaded__``, after everything is built; note them in a rehearsal."""
         self._rehash()
+        if self._rehearsed is not None:
+            for obj, record, _ in self._whole:
+                self._rehearsed.leave_out(record, versioned.finishing(obj, self._registry))
+            return
         if not finish or not self._whole:
             return
         with versioned.loading_from(self._file or None):
-            for obj, record, where in self._whole:
+            for obj, _, where in self._whole:
                 cure = "What it opens or computes after a load does not suit what was loaded."
                 finish_one = functools.partial(versioned.finish, obj, self._registry)
-                if self._rehearsed is None:
-                    self._reporting(where, cure, finish_one)
-                    continue
-                try:
-                    self._reporting(where, cure, finish_one)
-                except PersistError as error:
-                    self._rehearsed.fail(record, error)
+                self._reporting(where, cure, finish_one)
 
     def report(self, strict: bool) -> None:
         """Warn about classes that stayed records, with the remedy; an error if strict."""

@@ -36,6 +36,8 @@ class Entry:
         problem: why it cannot be upgraded, or None.
         note: a remark for the report.
         is_seen: True if it becomes a plain value, or a random state of NumPy, without a schema.
+        unrehearsed: what a load does after the record is built, and a plan does not try:
+            resources that are opened, and ``__loaded__``.
     """
 
     path: str
@@ -47,6 +49,7 @@ class Entry:
     problem: PersistError | None = None
     note: str = ""
     is_seen: bool = False
+    unrehearsed: tuple[str, ...] = ()
     _is_listed: bool = attrs.field(default=False, init=False, repr=False)
 
     @property
@@ -96,6 +99,8 @@ def _lines(entry: Entry, count: int) -> Iterator[str]:
             yield f"        {step.start} → {step.to}  {step.text}"
     if entry.note and not entry.is_opaque:
         yield f"    {entry.note}"
+    for text in entry.unrehearsed:
+        yield f"    not rehearsed: a load {text}"
     if entry.problem is not None:
         yield f"    cannot: {_reason(entry.problem)}"
 
@@ -152,6 +157,11 @@ class Plan:
         """The classes of which nothing is known, by their dotted names."""
         return sorted({entry.qualname for entry in self.entries if entry.is_opaque})
 
+    @property
+    def unrehearsed(self) -> list[Entry]:
+        """The records for which a load opens a resource or calls ``__loaded__``; a plan does neither."""
+        return [entry for entry in self.entries if entry.unrehearsed]
+
     def __str__(self) -> str:
         head = self.file or "plan"
         moved = sum(any(path.steps for path in entry.version_paths) for entry in self.entries)
@@ -197,6 +207,12 @@ class Rehearsal:
         """True if a record of the upgraded tree cannot be loaded."""
         return id(record) in self._failed
 
+    def leave_out(self, record: Record, steps: tuple[str, ...]) -> None:
+        """Note what is not done for a record of the upgraded tree, and what a load does."""
+        known = self._entries.get(id(record))
+        if known is not None:
+            known[1].unrehearsed = steps
+
     def remark(self, record: Record, text: str, is_made: bool) -> None:
         """Note for a record without a schema what is built of it, or why nothing is."""
         known = self._entries.get(id(record))
@@ -210,6 +226,6 @@ def _groups(entries: Iterable[Entry]) -> list[tuple[Entry, int]]:
     for entry in entries:
         problem = None if entry.problem is None else str(entry.problem.what)
         taken = tuple((c.schema, c.found, c.how, c.steps) for c in entry.version_paths)
-        key = (entry.qualname, entry.aliases, taken, problem, entry.note)
+        key = (entry.qualname, entry.aliases, taken, problem, entry.note, entry.unrehearsed)
         groups.setdefault(key, [entry, 0])[1] += 1
     return [(entry, count) for entry, count in groups.values()]

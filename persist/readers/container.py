@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from persist import _container
 from persist._wire.base.source import Source
+from persist.errors import DamagedFileError
 from persist.readers.base import Content, Options, Reader
 
 __all__ = ["ContainerReader"]
@@ -35,6 +36,8 @@ class ContainerReader(Reader):
     def read(self, source: Source, options: Options) -> Content:
         from persist._container.reading.decode import decode
 
+        if options.salvage and (content := _of_damaged(source, options)) is not None:
+            return content
         store = _container.Store(source, options.verify)
         manifest = store.manifest
 
@@ -48,10 +51,33 @@ class ContainerReader(Reader):
             globals=set(manifest["globals"]),
             find=None if manifest["globals"] else store.array,  # packs may see records otherwise
             with_rows=make,
+            notes=store.notes,
         )
 
     def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
         _container.write(tree, target, **options)
+
+
+def _of_damaged(source: Source, options: Options) -> Content | None:
+    """What is whole of a container that has a fault; None of an intact one."""
+    from persist._container.reading.salvage import salvaged
+
+    try:
+        if not any(_container.Store(source, options.verify).faults()):
+            return None
+    except DamagedFileError:
+        pass
+    damage: list[str] = []
+    tree, manifest = salvaged(source, damage)
+    structure: dict[str, Any] = {"metadata": None, "schemas": [], "globals": [], "version": None}
+    structure |= {key: manifest[key] for key in structure if key in manifest}
+    return Content(
+        tree,
+        structure=structure,
+        writer=_writer({"writer": manifest.get("writer", {}), "schemas": structure["schemas"]}),
+        damage=damage,
+        globals=set(structure["globals"]),
+    )
 
 
 def _writer(manifest: dict[str, Any]) -> dict[str, str]:

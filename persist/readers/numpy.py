@@ -227,9 +227,10 @@ class NpzReader(Reader):
 
     def read(self, source: Source, options: Options) -> Content:
         reading = _Reading(options)
-        directory = ZipDirectory.of(source)
-        if directory is None:
-            directory = _of_broken(source, reading)
+        if options.salvage:
+            directory = ZipDirectory.whole(source, reading.damage)
+        else:
+            directory = ZipDirectory.of(source) or _of_broken(source)
         tree: dict[str, Any] = {}
         names: dict[str, str] = {}
         repacked = _is_container(directory)
@@ -381,16 +382,10 @@ def _broken_off(source: Source) -> str | None:
     return f"begins as a ZIP with the NPY member {name!r}, but its directory is missing or broken"
 
 
-def _of_broken(source: Source, reading: _Reading) -> ZipDirectory:
-    """Return the complete members with ``salvage``; otherwise raise the error that states the damage."""
+def _of_broken(source: Source) -> ZipDirectory:
+    """Raise the error that states the damage, with the way to what is whole."""
     try:
         return ZipDirectory.read(source)
     except DamagedFileError as error:
-        if not reading.options.salvage:
-            error.remedy += " Open it with salvage=True for the members that are whole."
-            raise
-        directory = ZipDirectory.salvage(source)
-        reading.damage.append(
-            f"{error.what.rstrip('.')}; {len(directory.members):,} members are whole and given"
-        )
-        return directory
+        error.remedy += " Open it with salvage=True for the members that are whole."
+        raise

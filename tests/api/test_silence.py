@@ -117,10 +117,20 @@ def declarations(draw: st.DrawFn) -> persist.Registry:
     if kind == "codec":
         body["__getstate__"] = lambda self: vars(self)
         body["__setstate__"] = lambda self, state: vars(self).update(a=state["a"])
+    registry._effects = []  # type: ignore[attr-defined]
+
+    def opened(path: Any) -> str:
+        registry._effects.append(path)  # type: ignore[attr-defined]
+        return Path(path).read_text()
+
+    def loaded(self: Any) -> None:
+        registry._effects.append(self)  # type: ignore[attr-defined]
+        assert self.a
+
     if kind == "resource":
-        body["data"] = persist.resource(names[0], open=lambda path: Path(path).read_text())
+        body["data"] = persist.resource(names[0], open=opened)
     if kind == "hook":
-        body["__loaded__"] = lambda self: self.a
+        body["__loaded__"] = loaded
     made = types.new_class("Thing", (persist.Versioned,), head, lambda space: space.update(body))
     if kind == "attrs":
         made = attrs.define(made, eq=False, slots=False)
@@ -163,8 +173,14 @@ def test_explain_has_a_problem_exactly_where_load_raises(
         "registry": registry, "unknown": unknown, "strict": strict, "validate": validate,
     }  # fmt: skip
     plan = persist.explain(data, **options)
+    assert registry._effects == []  # type: ignore[attr-defined]
     refused = refusal_of(data, **options)
     reported = [str(problem) for problem in plan.problems]
+    if refused is not None and not reported and plan.unrehearsed:
+        # What was not rehearsed, and no more, is what raised.
+        what = str(refused)
+        assert "opens or computes after a load" in what or "resource 'data' of" in what
+        return
     assert bool(reported) == (refused is not None), (refused, str(plan))
     if refused is not None:
         assert "cannot:" in str(plan)
@@ -218,6 +234,32 @@ def test_the_plan_tells_that_one_version_has_two_layouts() -> None:
     assert not plan.problems  # b has a default; c is left out
     assert "left out, since no class declares them: c" in str(plan)
     assert registry.class_for("lab.Thing") is Thing
+
+
+def test_explain_opens_no_resource_and_calls_no_hook_and_lists_both(tmp_path: Path) -> None:
+    registry = persist.Registry("effects")
+    done: list[Any] = []
+
+    class Trainer(persist.Versioned, schema="lab.Trainer", registry=registry):
+        persistent = ("data_file", "log_file")
+        data = persist.resource("data_file", open=done.append, missing=None)
+        log = persist.resource("log_file", open=done.append, missing="lazy")
+
+        def __loaded__(self) -> None:
+            done.append(self)
+
+    data = saved([Record("lab.Trainer", {"data_file": "d", "log_file": "l"}, version=1), 1])
+    plan = persist.explain(data, registry=registry)
+    assert done == []
+    assert not plan.problems
+    (entry,) = plan.unrehearsed
+    expected = ("opens the resource 'data' from its field 'data_file'", "calls __loaded__")
+    assert (entry.path, entry.unrehearsed) == ("0", expected)
+    for text in expected:
+        assert f"not rehearsed: a load {text}" in str(plan)
+    loaded = persist.load(data, registry=registry)
+    assert type(loaded[0]) is Trainer
+    assert done == ["d", loaded[0]]
 
 
 def test_explain_knows_what_is_trusted() -> None:
@@ -697,7 +739,7 @@ def test_a_frame_is_never_half_alive(name: str, monkeypatch: pytest.MonkeyPatch)
     setattr(sys.modules[module], last, type(last, (), {"__module__": module}))
     for trust in ([cls], ["pandas.*"]):
         with pytest.warns(OpaqueWarning, match="is trusted, but stayed a record") as reported:
-            loaded = persist.load(path, trust=trust)
+            loaded = persist.load(path, trust=trust, live=False)
         assert type(loaded) is Record
         assert repr(loaded)
         assert len([one for one in reported if one.category is OpaqueWarning]) == 1

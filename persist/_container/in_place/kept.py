@@ -50,6 +50,14 @@ class Kept:
     def __len__(self) -> int:
         return len(self.store)
 
+    @property
+    def foreign(self) -> None:
+        """None: a file with ``long double`` of another machine is not written in place."""
+
+    def double(self, raw: Any, dtype: DType) -> Any:
+        """As the store does; never asked, as there is none of another machine."""
+        return self.store.double(raw, dtype)
+
     def wholes(self) -> Sequence[StoredArray] | None:
         """Return the arrays of all members, or None if they should be built one by one."""
         return self.store.wholes()

@@ -24,7 +24,7 @@ from persist._container.writing.reflink import clone
 from persist._container.writing.writer import Old, Schemas, Writer, manifest_of, with_older, write
 from persist._runtime.gc_pause import collector_paused
 from persist._wire.base.source import open_source
-from persist.errors import PersistError
+from persist.errors import FormatError, PersistError
 
 __all__ = ["Done", "compact", "generations", "has_older", "rewrite", "undo"]
 
@@ -81,6 +81,7 @@ def rewrite(
     """
     path = os.fspath(path)
     store = _opened(path)
+    _refuse_foreign(store)
     kept = Kept(store)
     with collector_paused():
         tree = renewed(decode(store.graph(), kept, store.source.limits, path), store)
@@ -148,6 +149,7 @@ def compact(path: str | os.PathLike[str], *, durable: bool = True) -> Done:
     """
     path = os.fspath(path)
     store = _opened(path)
+    _refuse_foreign(store)
     said = store.manifest
     methods = {store.entry(number).method for number in range(len(store))}
     names = {number: name for name, number in METHODS.items()}
@@ -190,6 +192,20 @@ def _generation(store: Store) -> dict[str, bytes]:
 def _digests(store: Store) -> list[bytes]:
     table = store.digests
     return [] if table is None else [row.tobytes() for row in table]
+
+
+def _refuse_foreign(store: Store) -> None:
+    """The new manifest would state this machine's format for the bytes of another one.
+
+    Raises:
+        FormatError: the file holds ``long double`` of another machine.
+    """
+    if store.foreign is not None:
+        raise FormatError(
+            "it holds long double of another machine, whose bytes cannot be kept.",
+            file=store.source.name,
+            remedy="Upgrade it to another place, where the arrays become float64.",
+        )
 
 
 def _opened(path: str) -> Store:

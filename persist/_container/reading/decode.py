@@ -49,6 +49,13 @@ class Arrays(Protocol):
 
     def __len__(self) -> int: ...
 
+    @property
+    def foreign(self) -> object:
+        """What states the format of ``long double``, where it is not this machine's; else None."""
+
+    def double(self, raw: Any, dtype: DType) -> Any:
+        """Return ``long double`` of another machine as float64 or complex128."""
+
     def wholes(self) -> Sequence[StoredArray] | None:
         """Return the arrays of all members, or None where they are better made one by one."""
 

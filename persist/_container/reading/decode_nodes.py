@@ -392,6 +392,8 @@ def _scalar(decoder: Decoder, node: Node) -> object:
     dtype, data = decoder.dtype(node[1]), bytes.fromhex(node[2])
     if dtype.hasobject or len(data) != dtype.itemsize:
         raise ValueError(f"{len(data)} bytes are given for a scalar of {dtype}")
+    if dtypes.is_long_double(dtype) and decoder.arrays.foreign is not None:
+        return decoder.arrays.double(np.frombuffer(data, np.dtype((np.void, len(data)))), dtype)[0]
     value = np.frombuffer(bytearray(data), dtype)[0] if data else np.zeros((), dtype)[()]
     if missing_name(dtype):
         array = np.asarray(value).view(dtype)

@@ -6,6 +6,7 @@ from what it says and compared byte by byte.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import zlib
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from persist._container.checksums import CHUNK, Digest, crc32, digest_named
+from persist._container.dtypes import is_long_double
 from persist._container.layout import (
     CENTRAL,
     CENTRAL_MAGIC,
@@ -40,12 +42,19 @@ from persist._container.layout import (
     manifest_tail,
 )
 from persist._container.names import member_name
+from persist._container.reading import long_double
 from persist._container.reading.bulk import whole_arrays
 from persist._container.reading.lookup import Lookup
 from persist._container.reading.tables import row_of
 from persist._wire.base.source import Source
 from persist._wire.npy.npy import Header, read_header
-from persist.errors import DamagedFileError, FutureVersionError, MissingExtraError, PersistError
+from persist.errors import (
+    DamagedFileError,
+    FormatError,
+    FutureVersionError,
+    MissingExtraError,
+    PersistError,
+)
 from persist.tree import LazyArray
 from persist.typing import Array, DType, StoredArray
 
@@ -121,6 +130,16 @@ class Store:
             raise PersistError(
                 f"there is no verify={verify!r}.", remedy='Choose "lazy", "always" or "never".'
             )
+        self._begin(source, verify)
+        self._end()
+        self.manifest = self._manifest()
+        self._check_control()
+        if self.verify == "always":
+            for fault in self.faults():
+                raise fault
+
+    def _begin(self, source: Source, verify: str | None) -> None:
+        """Set what is known before anything is read."""
         self.source = source
         self.verify = verify
         if verify is None and (not source.is_mapped or source.is_copy):
@@ -132,12 +151,7 @@ class Store:
         self._touched: set[int] = set()
         self._control: dict[str, Entry] = {}
         self._paths: bytes | None = None
-        self._end()
-        self.manifest = self._manifest()
-        self._check_control()
-        if self.verify == "always":
-            for fault in self.faults():
-                raise fault
+        self.notes: list[str] = []
 
     def __len__(self) -> int:
         return int(self._count)
@@ -512,7 +526,14 @@ class Store:
             window = source.window(
                 at, entry.size, f"member {entry.text!r}" if not entry.method else None
             )
-            header = read_header(window.cursor())
+            try:
+                header = read_header(window.cursor())
+            except FormatError as error:
+                if self.foreign is None:
+                    raise
+                # 12 bytes of 32-bit x86, say: a dtype that NumPy has only there.
+                where = f"member {entry.text!r}"
+                raise self._not_here(where, error.what) from error
             if header.length == len(head):
                 self._headers[head] = header
         if header.dtype.hasobject or header.length + header.nbytes != entry.size:
@@ -539,7 +560,7 @@ class Store:
 
     def wholes(self) -> Sequence[StoredArray] | None:
         """Return all arrays at once where they are mapped, sound and small; else None."""
-        if not self._is_mapped_now or self._count < _MANY:
+        if not self._is_mapped_now or self._count < _MANY or self.foreign is not None:
             return None
         source = self.source
 
@@ -654,7 +675,13 @@ class Store:
         strides: tuple[int, ...] | None,
         offset: int,
     ) -> Any:
-        """Return an array upon the data of a member; see `whole`."""
+        """Return an array upon the data of a member; see `whole`.
+
+        ``long double`` of another machine becomes float64, which ``notes`` says.
+
+        Raises:
+            FormatError: it is in a format that is not known here, or inside a structured dtype.
+        """
         place = self.place(number)
         header = place.header
         order = "C"
@@ -663,6 +690,18 @@ class Store:
         if shape is None:
             shape, order = header.shape, header.order
         self._check_view(place, dtype, shape, strides, offset)
+
+        if is_long_double(dtype) and self.foreign is not None:
+            as_raw = np.dtype((np.void, dtype.itemsize))
+
+            def fetch_double() -> Array:
+                base = self._block(number, place)
+                start = place.header.length + offset
+                raw = np.ndarray(shape, as_raw, base, start, strides, order)  # type: ignore[arg-type,call-overload,unused-ignore]
+                return self.double(raw, dtype)
+
+            doubled = self._doubled(dtype, f"member {place.entry.text!r}")
+            return LazyArray(doubled, shape, fetch_double)
 
         def make(base: Any, start: int) -> Array:
             if not dtype.itemsize or 0 in shape:
@@ -679,6 +718,60 @@ class Store:
         if self.verify == "never" and strides is None and order == "C" and shape and shape[0]:
             rows = self._rows_of(number, place, dtype, shape, offset)
         return LazyArray(dtype, shape, fetch, rows)
+
+    @functools.cached_property
+    def foreign(self) -> tuple[Any, Any] | None:
+        """Bytes and bits of the mantissa of ``long double`` in the file; None if as here, or not stated."""
+        said = self.manifest.get("platform")
+        if not isinstance(said, dict) or "longdouble" not in said:
+            return None if self.manifest else (None, None)
+        stated = said["longdouble"]
+        size, mantissa, _ = long_double.of_this_machine()
+        if stated == [size, mantissa]:
+            return None
+        return tuple(stated) if type(stated) is list and len(stated) == 2 else (None, None)
+
+    def _doubled(self, dtype: DType, where: str) -> DType:
+        """The dtype that ``long double`` of another machine becomes.
+
+        Raises:
+            FormatError: it cannot be converted.
+        """
+        size, mantissa = self.foreign or (None, None)
+        form = long_double.FORMATS.get(mantissa) if type(mantissa) is int else None
+        is_odd = form == "x87" and dtype.str[0] == ">"
+        if dtype.kind not in "fc" or size != 16 or form is None or is_odd:
+            raise self._not_here(where, f"{dtype} of that format is not read here")
+        if not self.notes:
+            self.notes.append(
+                f"long double of another machine ({form}) is given as float64, each number rounded "
+                "to the nearest"
+            )
+        return np.dtype(np.complex128) if dtype.kind == "c" else np.dtype(np.float64)
+
+    def _not_here(self, where: str, why: str) -> FormatError:
+        size, mantissa = self.foreign or (None, None)
+        return FormatError(
+            f"it is long double of another machine ({size} bytes, {mantissa} bits of mantissa): "
+            f"{why.rstrip('.')}.",
+            file=self.source.name,
+            where=where,
+            remedy="Load it on such a machine, convert the array to float64 there, and save it.",
+        )
+
+    def double(self, raw: Array, dtype: DType) -> Array:
+        """Return ``long double`` of another machine as float64 or complex128.
+
+        Args:
+            raw: its bytes, as a void of the item size.
+            dtype: as this machine names it.
+        """
+        doubled = self._doubled(dtype, "an array")
+        assert self.foreign is not None
+        data = np.frombuffer(raw.tobytes(), np.uint8).reshape(-1, 16)
+        order = "big" if dtype.str[0] == ">" else "little"
+        made = long_double.to_double(data, self.foreign[1], order)
+        return np.ascontiguousarray(made).view(doubled).reshape(raw.shape)
 
     def _rows_of(
         self, number: int, place: _Place, dtype: DType, shape: tuple[int, ...], offset: int

@@ -22,7 +22,7 @@ from typing import NamedTuple, NoReturn
 from persist._wire.base.source import Source
 from persist._wire.compression import streams
 from persist._wire.compression.streams import Unpacking
-from persist.errors import DamagedFileError, FormatError
+from persist.errors import DamagedFileError, FormatError, MissingExtraError
 
 __all__ = ["Member", "ZipDirectory"]
 
@@ -88,6 +88,7 @@ class ZipDirectory:
         members: in the order of the directory; names may be there twice.
         prefix: bytes before the archive (a program, say), 0 as a rule.
         comment: the archive's comment.
+        lost: names of members that are not whole, as far as they are known; of `whole` and `salvage`.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class ZipDirectory:
         self.members = members
         self.prefix = prefix
         self.comment = comment
+        self.lost: list[str] = []
         self._limits = limits  # where a member begins -> where the next or the directory does
 
     @classmethod
@@ -166,20 +168,92 @@ class ZipDirectory:
 
     @classmethod
     def salvage(cls, source: Source) -> ZipDirectory:
-        """Return the members that are whole in an archive whose directory is missing or broken.
+        """Return the members of an archive whose directory is missing or broken, unchecked.
 
-        Local headers are followed from the first on, as far as they state sizes.
+        Local headers are followed from the first on, as far as they state sizes; behind
+        the first that cannot be followed, members are found through the entries of the directory that
+        can be read. No other signature is believed: it may be that of an archive inside a member.
         """
         members: list[Member] = []
         limits: dict[int, int] = {}
-        at = 0
+        at, lost = 0, []
         while at + _LOCAL.size <= source.size:
             member, end = _from_local(source, at)
             if member is None or end > source.size:
+                lost += [] if member is None else [member.name]
                 break
             members.append(member)
             limits[at] = at = end
-        return cls(source, members, limits)
+        by_offset = {member.offset: member for member in members}
+        for member in _loose_entries(source, at):
+            if member.offset in limits:
+                known = by_offset.get(member.offset)
+                # An entry of an archive inside a member may lead here, too, with another CRC.
+                if known is not None and known.crc == member.crc and known.raw != member.raw:
+                    members.remove(by_offset.pop(member.offset))
+                    lost.append(member.name)
+            elif _names_it(source, member):
+                lost = [name for name in lost if name != member.name]
+                members.append(member)
+                limits[member.offset] = source.size
+        result = cls(source, members, limits)
+        result.lost = lost
+        return result
+
+    @classmethod
+    def whole(cls, source: Source, damage: list[str]) -> ZipDirectory:
+        """Return the members of a damaged archive whose bytes have the CRC that the archive states.
+
+        Args:
+            source: the archive.
+            damage: takes what is wrong, with the names of the members that are lost.
+        """
+        stated: list[Member] = []
+        try:
+            directory = cls.read(source)
+        except DamagedFileError as error:
+            directory = cls.salvage(source)
+            found, lost = directory._checked(damage=None)
+            lost = [*lost, *(name for name in directory.lost if name not in lost)]
+            names = f"; lost: {', '.join(map(repr, lost))}" if lost else ""
+            damage.append(
+                f"{error.what.rstrip('.')}; {len(found):,} members are whole and given{names}"
+            )
+        else:
+            stated = directory.members
+            found, lost = directory._checked(damage)
+            if lost:  # an entry of the directory may be wrong where the local header is right
+                local = cls.salvage(source)
+                again = [one for one in local._checked(damage=None)[0] if one.name in lost]
+                directory._limits = {**local._limits, **directory._limits}
+                for member in again:
+                    damage.append(f"member {member.name!r}: whole, by its local header")
+                found += again
+        order = {member.name: number for number, member in enumerate(stated)}
+        found.sort(key=lambda member: order.get(member.name, -1) if order else member.offset)
+        kept = {member.name for member in found}
+        result = cls(source, found, directory._limits, directory.prefix, directory.comment)
+        result.lost = [name for name in lost if name not in kept]
+        return result
+
+    def _checked(self, damage: list[str] | None) -> tuple[list[Member], list[str]]:
+        """Return the members that are whole, and the names of the others."""
+        found, lost = [], []
+        for member in self.members:
+            try:
+                self.verify(member)
+            except DamagedFileError as error:
+                lost.append(member.name)
+                if damage is not None:
+                    damage.append(str(error))
+            except (
+                FormatError,
+                MissingExtraError,
+            ):  # a method or a key that is not here: no damage
+                found.append(member)
+            else:
+                found.append(member)
+        return found, lost
 
     @functools.cached_property
     def _by_name(self) -> dict[str, Member]:
@@ -504,6 +578,52 @@ def _from_local(source: Source, at: int) -> tuple[Member | None, int]:
         return None, 0
     member = Member(name, size, packed, method, crc, at, flags, raw)
     return member, start + names + extras + packed + behind
+
+
+def _loose_entries(source: Source, start: int) -> list[Member]:
+    """The entries of a directory that can be read, from an offset on."""
+    found: list[Member] = []
+    at = start
+    while at + _ENTRY.size <= source.size:
+        part = source.read(at, min(_CHUNK, source.size - at))
+        place = part.find(b"PK\1\2")
+        if place < 0:
+            at += max(len(part) - 3, 1)
+            continue
+        at += place
+        member, end = _entry_at(source, at)
+        if member is not None:
+            found.append(member)
+            at = end
+        else:
+            at += 4
+    return found
+
+
+def _entry_at(source: Source, at: int) -> tuple[Member | None, int]:
+    """The entry of a directory at an offset, and its end; None where it is none."""
+    if at + _ENTRY.size > source.size:
+        return None, at
+    fields = _ENTRY.unpack(source.read(at, _ENTRY.size))
+    end = at + _ENTRY.size + sum(fields[6:9])
+    if end > source.size:
+        return None, at
+    try:
+        (member,) = _members(source, source.read(at, end - at), at, 0)
+    except (DamagedFileError, ValueError):
+        return None, at
+    return member, end
+
+
+def _names_it(source: Source, member: Member) -> bool:
+    """Whether a member's local header is where its entry says, and has its name."""
+    start = member.offset + _LOCAL.size
+    if start + len(member.raw) + member.compressed > source.size:
+        return False
+    return (
+        source.read(member.offset, 4) == b"PK\3\4"
+        and source.read(start, len(member.raw)) == member.raw
+    )
 
 
 def _described(source: Source, start: int) -> tuple[int, int, int, int] | None:

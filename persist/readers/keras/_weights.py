@@ -46,9 +46,9 @@ def read_archive(source: Source, options: Options) -> Content:
     """Read an archive ``.keras``."""
     from persist._wire.keras import config as keras_config
 
-    directory = ZipDirectory.read(source)
     verify = options.verify == "always"
     damage: list[str] = []
+    directory = _directory(source, options, damage)
     config = _json_member(directory, _CONFIG, damage, options)
     metadata = _json_member(directory, _METADATA, damage, options)
     tree, structure, names = _archived_weights(directory, options, verify, damage)
@@ -353,6 +353,17 @@ def _free(tree: dict[str, object], name: str) -> str:
     while free in tree:
         free, number = f"{name}~{number}", number + 1
     return free
+
+
+def _directory(source: Source, options: Options, damage: list[str]) -> ZipDirectory:
+    """The members of an archive; with ``salvage`` those that are whole."""
+    if options.salvage:
+        return ZipDirectory.whole(source, damage)
+    try:
+        return ZipDirectory.read(source)
+    except DamagedFileError as error:
+        error.remedy += " Open it with salvage=True for the members that are whole."
+        raise
 
 
 def _json_member(directory: ZipDirectory, name: str, damage: list[str], options: Options) -> object:

@@ -81,6 +81,16 @@ class KerasHdf5Reader(Reader):
         write_layers(layers, target)
 
 
+def _broken_off(source: Source) -> str | None:
+    """Why a ZIP without a directory is a model of Keras: by its first local headers."""
+    if source.kind != "file" or source.head(4) != b"PK\3\4":
+        return None
+    names = ZipDirectory.salvage(source).names
+    if names[:1] not in ([_METADATA], [_CONFIG]):  # what Keras writes first
+        return None
+    return f"begins as a ZIP with the member {names[0]!r}, but its directory is missing or broken"
+
+
 class KerasArchiveReader(Reader):
     """The archive ``.keras``."""
 
@@ -93,7 +103,7 @@ class KerasArchiveReader(Reader):
     def claims(self, source: Source) -> str | None:
         directory = ZipDirectory.of(source)
         if directory is None:
-            return None
+            return _broken_off(source)
         names = set(directory.names)
         weights = [name for name in _WEIGHTS if name in names]
         if _CONFIG not in names or not (weights or _METADATA in names):

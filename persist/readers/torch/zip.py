@@ -46,7 +46,7 @@ class ZipReader(Reader):
         from persist._wire.torch.rebuild import Origin, machine_for
 
         damage: list[str] = []
-        archive = Archive.of(source, "data.pkl") or _of_broken(source, options, damage)
+        archive = _salvaged(source, damage) if options.salvage else _intact(source)
         checked = archive.checked(options.verify)
         is_big = archive.text("byteorder") == "big"
         origin = Origin(
@@ -102,19 +102,38 @@ def _broken_off(source: Source) -> str | None:
     return f"begins as a ZIP with the member {text!r}, but its directory is missing or broken"
 
 
-def _of_broken(source: Source, options: Options, damage: list[str]) -> Archive:
-    """Return the complete members with ``salvage``; otherwise raise the error that states the damage."""
+def _intact(source: Source) -> Archive:
+    """Return the archive.
+
+    Raises:
+        DamagedFileError: it breaks off; with the way to what is whole.
+    """
+    known = Archive.of(source, "data.pkl")
+    if known is not None:
+        return known
     try:
         ZipDirectory.read(source)
     except DamagedFileError as error:
-        if not options.salvage:
-            error.remedy += " Open it with salvage=True for the members that are whole."
-            raise
-        directory = ZipDirectory.salvage(source)
-        if not directory.members or not directory.names[0].endswith("/data.pkl"):
-            raise
-        damage.append(
-            f"{error.what.rstrip('.')}; {len(directory.members):,} members are whole and given"
-        )
-        return Archive(directory, directory.names[0].removesuffix("data.pkl"))
+        error.remedy += " Open it with salvage=True for the members that are whole."
+        raise
     return Archive.need(source, "data.pkl")
+
+
+def _salvaged(source: Source, damage: list[str]) -> Archive:
+    """Return the archive with its whole members.
+
+    Raises:
+        DamagedFileError: the pickle, or the byte order of the numbers, is lost, and nothing can be
+            given without it.
+    """
+    directory = ZipDirectory.whole(source, damage)
+    pickles = [name for name in directory.names if name.rpartition("/")[2] == "data.pkl"]
+    lost = [name for name in directory.lost if name.rpartition("/")[2] == "byteorder"]
+    if lost or not pickles:
+        raise DamagedFileError(
+            f"{lost[0] if lost else 'data.pkl'} is lost, without which no tensor can be made "
+            f"({damage[0] if damage else 'it is not in the archive'}).",
+            file=source.name,
+            remedy="Copy the file again from where it came from.",
+        )
+    return Archive(directory, pickles[0].removesuffix("data.pkl"))
