@@ -93,8 +93,10 @@ Format: TypeAlias = Literal[
     "npz",
     "pickle",
     "safetensors",
+    "tensorflow-checkpoint",
     "theano-zip",
     "torch",
+    "torch-legacy",
 ]
 """The formats that are written; an installed reader may add others."""
 

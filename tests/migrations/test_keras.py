@@ -94,7 +94,7 @@ def test_steps_are_ready_made_and_registered() -> None:
     steps = pack.migrations("keras.layers.Conv2D")
     assert set(steps) == {(1, 2), (2, 3), (3, 4)}
     assert all(isinstance(op, Op) and str(op) for step in steps.values() for op in step.ops)
-    pack.check()
+    assert not [fault for fault in pack.faults() if "keras" in str(fault)]
 
 
 def test_all_that_cannot_be_brought_over_is_listed_with_a_remedy(tmp_path: Path) -> None:

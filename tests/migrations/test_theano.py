@@ -237,5 +237,6 @@ def test_random_variables_of_pymc3_are_symbolic_and_a_trace_is_its_samples() -> 
     multi = Record("pymc3.backends.base.MultiTrace", {"_straces": {0: trace}})
     free = symbol("mu", cls="pymc3.model.FreeRV")
     with persist.open(pickled({"trace": multi, "mu": free, "W": shared(np.ones(1), "W")})) as file:
-        assert set(file.arrays) == {"trace/_straces/0/samples/mu", "trace/0/mu", "W"}
+        assert set(file.arrays) == {"trace/0/mu", "W"}
+        assert "trace/_straces/0/samples/mu" in file.arrays  # listed at its shortest path
         assert file.structure["objects"]["mu"]["class"] == "pymc3.model.FreeRV"

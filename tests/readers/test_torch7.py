@@ -82,6 +82,7 @@ def test_a_table_with_tensors_that_share_a_storage() -> None:
     assert file.structure == {
         "classes": ["nn.Linear", "torch.FloatStorage", "torch.FloatTensor"],
         "encoding": "binary",
+        "shared": {"self": ""},
     }
     assert not file.damage
 
