@@ -28,7 +28,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := -m pip -qq --disable-pip-version-check
 EXTRAS := all,blake3
-INTEROP := joblib keras pandas scikit-learn safetensors torch
+# torch is pinned, and installed first and alone: a file for the CPU, where pip is pointed at one.
+INTEROP_TORCH := torch==2.13.0
+INTEROP := accelerate joblib keras lightning pandas safetensors scikit-learn transformers
 ARGS ?=
 # Where the words of .codespell-words are kept out.
 PROSE := persist migrations docs README.md CONTRIBUTING.md SECURITY.md
@@ -112,5 +114,6 @@ $(VENV)/.docs: pyproject.toml | $(VENV)/bin/python
 .venv-interop/.made: pyproject.toml
 	@test -x .venv-interop/bin/python || $(PYTHON) -m venv .venv-interop
 	@.venv-interop/bin/python $(PIP) install --upgrade "pip>=25.1"
-	@.venv-interop/bin/python $(PIP) install --editable ".[$(EXTRAS)]" --group test $(INTEROP)
+	@.venv-interop/bin/python $(PIP) install $(INTEROP_TORCH)
+	@.venv-interop/bin/python $(PIP) install --editable ".[$(EXTRAS)]" --group test $(INTEROP_TORCH) $(INTEROP)
 	@touch $@

@@ -5,9 +5,9 @@ does not give, or gives with another meaning than the release had. Each class ha
 its attributes; the step from 1 adds those that are not there, so that a module computes what it did in the release
 that wrote it. `persist._objects.build` asks for the steps of every base of a class that it makes.
 
-Evidence: ``__init__``, ``forward`` and ``__setstate__`` of ``torch/nn/modules/*.py`` of 0.1.12, 0.3.1, 0.4.1, 1.0.0,
-1.1.0, 1.4.0, 1.5.0, 1.7.1, 1.8.1, 1.12.1, 2.0.1 and 2.13.0. The releases in the comments are those that brought the
-attribute. Whole modules of 1.1.0 and 1.7.1 give the same outputs in 2.13 (``tests/interop/test_torch_revived.py``).
+Evidence: ``__init__``, ``forward`` and ``__setstate__`` of ``torch/nn/modules/*.py`` of 1.1.0, 1.7.1 and 2.13.0 compared, and
+torch's issues on loading older modules; the releases in the comments are those that brought the attribute. Whole
+modules of 1.1.0 and 1.7.1 give the same outputs in 2.13 (``tests/interop/test_torch_revived.py``).
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ import math
 from typing import Any
 
 import numpy as np
-from persist.migrations import _torch_modules  # type: ignore[attr-defined, unused-ignore]
+from persist.migrations import _torch_modules  # type: ignore[import-not-found, unused-ignore]
 
 from persist._wire.base.ml_dtypes import missing_name
 from persist._wire.pickle.machine import INERT

@@ -32,7 +32,9 @@ class _Deferred:
     """A class whose instances derive from a class of a framework as well."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        return object.__new__(_derived(cls))
+        own: Any = cls
+        found: Any = _derived(own)
+        return object.__new__(found)
 
     @staticmethod
     def _base() -> type:
@@ -41,7 +43,7 @@ class _Deferred:
 
 
 @functools.cache
-def _derived(cls: type[_Deferred]) -> Any:
+def _derived(cls: Any) -> Any:
     try:
         base = cls._base()
     except ModuleNotFoundError as error:
@@ -86,6 +88,7 @@ class _InCheckpoints(_Deferred):
         self.before = before
 
     def save_checkpoint(self, checkpoint: Any, path: Any, storage_options: Any = None) -> None:
+        """Write a checkpoint: into the folder of the callback, if it asked for it."""
         if str(path) != self.callback.writing:
             self.before.save_checkpoint(checkpoint, path, storage_options)
             return
@@ -94,12 +97,14 @@ class _InCheckpoints(_Deferred):
         self.callback.runs.save(trainer.global_step, checkpoint, metrics)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, **options: Any) -> Any:
+        """Read a checkpoint; one of `Checkpoints` with tensors."""
         if not str(path).endswith(".persist"):
             return self.before.load_checkpoint(path, map_location, **options)
         self.callback.runs.wait()
         return load(path, arrays="torch")
 
     def remove_checkpoint(self, path: Any) -> None:
+        """Remove a checkpoint of Lightning's own."""
         self.before.remove_checkpoint(path)
 
 
@@ -132,19 +137,23 @@ class LightningCheckpoints(_Deferred):
         return None if step is None else os.fspath(self.runs._place(step))
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Let the trainer read and write checkpoints of the folder."""
         self.trainer = trainer
         if not isinstance(trainer.strategy.checkpoint_io, _InCheckpoints):
             trainer.strategy.checkpoint_io = _InCheckpoints(self, trainer.strategy.checkpoint_io)
 
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        """Save a step that is due."""
         if _is_due(trainer.global_step, self.every_n_steps):
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Save the epoch, where steps are not counted."""
         if self.every_n_steps is None:
             self._save(trainer)
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Wait for the last checkpoint."""
         self.runs.wait()
 
     def _save(self, trainer: Any) -> None:
@@ -180,14 +189,17 @@ class TrainerCheckpoints(_Deferred):
         self.every_n_steps = every_n_steps
 
     def on_step_end(self, args: Any, state: Any, control: Any, **parts: Any) -> None:
+        """Save a step that is due."""
         if _is_due(state.global_step, self.every_n_steps):
             self._save(state, parts)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **parts: Any) -> None:
+        """Save the epoch, if it is due."""
         if self.every_n_steps is None:
             self._save(state, parts)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **parts: Any) -> None:
+        """Wait for the last checkpoint."""
         self.runs.wait()
 
     def _save(self, state: Any, parts: Mapping[str, Any]) -> None:
@@ -252,6 +264,8 @@ class KerasCheckpoints(_Deferred):
         every_n_epochs: epochs between checkpoints.
     """
 
+    model: Any  # set by Keras
+
     @staticmethod
     def _base() -> type:
         found: type = importlib.import_module("keras.callbacks").Callback
@@ -263,6 +277,7 @@ class KerasCheckpoints(_Deferred):
         self.every_n_epochs = every_n_epochs
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Save the epoch, if it is due."""
         done = epoch + 1
         if not _is_due(done, self.every_n_epochs):
             return
@@ -273,6 +288,7 @@ class KerasCheckpoints(_Deferred):
         self.runs.save(done, held, _numbers(logs or {}))
 
     def on_train_end(self, logs: Any = None) -> None:
+        """Wait for the last checkpoint."""
         self.runs.wait()
 
     def restore(self, model: Any, step: int | None = None) -> int:

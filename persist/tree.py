@@ -120,7 +120,7 @@ _OWN = frozenset(
 _OPTIONAL_PARTS = frozenset(("args", "kwargs", "listitems", "dictitems"))
 _UNSET: dict[str, Any] = {
     "args": tuple, "kwargs": dict, "listitems": list, "dictitems": list,
-    "maker": lambda: None, "version": lambda: None,
+    "maker": lambda: None, "version": lambda: None, "_touched": bool,
 }  # fmt: skip
 
 
@@ -169,6 +169,7 @@ class Record:
     listitems: list[Any]
     dictitems: list[tuple[Any, Any]]
     version: int | None
+    _touched: bool
 
     def __init__(
         self,
@@ -201,9 +202,7 @@ class Record:
     @property
     def is_bare(self) -> bool:
         """Whether the record has at most a state, without arguments and items."""
-        try:
-            _touched(self)
-        except AttributeError:  # created without these parts, and none was accessed since
+        if not self._touched:  # created without these parts, and none was accessed since
             return True
         return not (self.args or self.kwargs or self.listitems or self.dictitems)
 
@@ -352,7 +351,22 @@ def show_records_with(function: Callable[[Record], str]) -> None:
     _SHOWING["html"] = function
 
 
-_touched = Record._touched.__get__  # type: ignore[attr-defined]
+_slots: Any = vars(Record)
+_set_cls, _set_kind, _set_maker, _set_state, _set_version, _set_touched = (
+    _slots[name].__set__ for name in ("cls", "kind", "maker", "state", "version", "_touched")
+)
+
+
+def bare_record(cls: Global, kind: str, state: Any, version: int | None) -> Record:
+    """Return a record that has at most a state; faster than ``Record(...)``."""
+    record = Record.__new__(Record)
+    _set_cls(record, cls)
+    _set_kind(record, kind)
+    _set_maker(record, None)
+    _set_state(record, state)
+    _set_version(record, version)
+    _set_touched(record, False)
+    return record
 
 
 def typed_array(code: str, items: Any = ()) -> array_module.array[Any]:
@@ -647,3 +661,9 @@ def _read(value: Any) -> Any:
     if type(value) is dict:
         return {key: _read(item) for key, item in value.items()}
     return value
+
+
+# Kinds of values, by exact type. All walkers of trees use these, or sets made of these.
+PRIMITIVES = frozenset((type(None), bool, int, float, str, bytes))
+SCALARS = PRIMITIVES | {complex, bytearray, PersistentRef}
+LEAVES = SCALARS | {LazyArray}  # nothing is inside, and nothing of it is copied

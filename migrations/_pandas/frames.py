@@ -186,13 +186,9 @@ def frame(record: Record) -> Any:
     count = len(columns)
     lengths = {len(values) for values in parts.columns.values()}
     expect(lengths <= {len(index)}, f"a column has {lengths} items, and the index {len(index)}")
-    same = {getattr(values, "dtype", None) for values in parts.columns.values()}
-    if (
-        count > 1
-        and len(same) == 1
-        and isinstance(next(iter(same)), np.dtype)
-        and next(iter(same)).kind in "biufc"
-    ):
+    kinds = {getattr(values, "dtype", None) for values in parts.columns.values()}
+    only = kinds.pop() if len(kinds) == 1 else None
+    if count > 1 and isinstance(only, np.dtype) and only.kind in "biufc":
         data = np.stack([parts.columns[place] for place in range(count)])
         made = pd.DataFrame(data.T, copy=False)
     else:

@@ -144,7 +144,7 @@ _THIRD = {"Quarter": "startingMonth", "Week": "weekday", "Business": "offset"}
 def offset(record: Record) -> Any:
     """An offset: its class, count, and the settings that its constructor takes."""
     module = pandas().offsets
-    cls = getattr(module, record.cls.name, None)
+    cls: Any = getattr(module, record.cls.name, None)
     expect(cls is not None, f"there is no offset {record.cls.name} in the installed release")
     state = {**fields(record), **record.kwargs}
     third = next((name for part, name in _THIRD.items() if part in record.cls.name), "month")

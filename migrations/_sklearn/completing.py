@@ -50,8 +50,9 @@ def complete(cls: Any, state: State, qualname: str) -> None:
     for parameter, values in _VALUES.items():
         value = state.get(parameter)
         applies = any(name.endswith(end) for end in _ONLY_OF.get(parameter, ("",)))
-        is_old = applies and parameter in known and isinstance(value, str) and value in values
-        if is_old and not _accepts(cls, parameter, value):
+        if not applies or parameter not in known or not isinstance(value, str):
+            continue
+        if value in values and not _accepts(cls, parameter, value):
             state[parameter] = values[value]
     _replace_defaults(known, state)
     if state.get("max_features") == "auto" and not _accepts(cls, "max_features", "auto"):
@@ -149,7 +150,7 @@ def _counted(cls: Any, state: State) -> int | None:
         if shape:
             return int(shape[-1])
     for name in _LENGTHS:
-        shape = getattr(state.get(name), "shape", ())
+        shape = tuple(getattr(state.get(name), "shape", ()))
         if len(shape) == 1:
             return int(shape[0])
     coef = state.get("coef_")

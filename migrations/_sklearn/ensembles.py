@@ -101,7 +101,7 @@ def kept_weights(state: State) -> None:
 @since("1.9", *_FORESTS)
 def parameters_of_trees(state: State) -> None:
     """The names of the parameters that each tree is given are those of the installed release."""
-    inner = state.get("estimator_", state.get("estimator"))
+    inner: Any = state.get("estimator_", state.get("estimator"))
     known = inner.get_params() if hasattr(inner, "get_params") else {}
     given = state.get("estimator_params")
     if isinstance(given, tuple | list):
@@ -156,7 +156,8 @@ def initial_estimator(state: State) -> None:
     if not isinstance(first, Former):
         return
     dummy = importlib.import_module("sklearn.dummy")
-    n_features = int(state.get("n_features_", state.get("n_features", 1)))
+    counted: Any = state.get("n_features_", state.get("n_features", 1))
+    n_features = int(counted)
     if first.name == "ZeroEstimator":
         state["init_"] = "zero"
         return
@@ -198,7 +199,8 @@ def centered_raw_values(state: State) -> None:
     The difference is one number for all samples and classes, so it is added to the leaves of the
     first trees: probabilities are the same anyway, and so is `decision_function` then.
     """
-    first, trees = state.get("init_"), state.get("estimators_")
+    first: Any = state.get("init_")
+    trees = state.get("estimators_")
     offset = state.pop("_persist_offset", None)
     if not isinstance(trees, np.ndarray) or trees.shape[1] < 2:
         return

@@ -147,7 +147,7 @@ def gaussian_mixture(state: State) -> Any:
     made = mixture.GaussianMixture(
         n_components=int(state["n_components"]),
         covariance_type=kind,
-        tol=float(state.get("tol", state.get("thresh") or 1e-3)),
+        tol=float(state.get("tol") or state.get("thresh") or 1e-3),
         reg_covar=float(state.get("min_covar", 1e-3)),
         max_iter=int(state.get("n_iter", 100)),
         n_init=int(state.get("n_init", 1)),

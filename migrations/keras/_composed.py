@@ -44,7 +44,7 @@ def sequence(state: Any, *layers: Record) -> Record:
     }
     if "batch_input_shape" in state:
         made["batch_input_shape"] = state["batch_input_shape"]
-    return Record("keras.Sequential", made, version=30)
+    return Record("keras.Sequential", made, version=4)
 
 
 def _name(state: Any, part: str) -> str:
@@ -97,7 +97,7 @@ def padded(state: Any) -> Any:
     return sequence(
         state,
         layer(f"ZeroPadding{dimensions}D", name=_name(state, "pad"), **options),
-        Record(f"keras.layers.Conv{dimensions}D", inner, version=30),
+        Record(f"keras.layers.Conv{dimensions}D", inner, version=4),
     )
 
 
@@ -192,7 +192,7 @@ def highway(state: Any) -> Any:
     }
     if "batch_input_shape" in state:
         made["batch_input_shape"] = state["batch_input_shape"]
-    return Record("keras.Model", made, version=30)
+    return Record("keras.Model", made, version=4)
 
 
 def locally_connected(state: Any) -> Any:
@@ -332,7 +332,7 @@ def operation(state: Any) -> Any:
         )
     module, kind = _OPERATIONS[name]
     made: dict[str, Any] = {"name": state["name"], "constants": state.get("constants") or {}}
-    return Record(f"keras.ops.{module}.{kind}", made, version=30)
+    return Record(f"keras.ops.{module}.{kind}", made, version=4)
 
 
 # Merge.

@@ -1,8 +1,8 @@
 """The state of each layer of Keras: its configuration and weights, from 0.x to 3.x.
 
-Versions are releases: 3 is Keras 0.x, 10 is 1.x, 20 is 2.x and tf.keras, 30 is Keras 3. A state is
+Versions are releases: 1 is Keras 0.x, 2 is 1.x, 3 is 2.x and tf.keras, 4 is Keras 3. A state is
 the layer's configuration with two more fields: ``weights``, a list of arrays in the order of the
-file, by role from version 20 on, and ``backend``, which wrote them.
+file, by role from version 3 on, and ``backend``, which wrote them.
 
 Evidence: ``get_config``, ``build`` and ``call`` in ``keras/layers/`` of 0.3.3, 1.0.8, 1.2.2, 2.0.9
 and 2.2.4; ``keras/legacy/interfaces.py`` of 2.0.9, which has the new names of arguments;
@@ -35,7 +35,7 @@ from ._steps import (
 
 __all__ = ["count_of", "register"]
 
-NOW = 30
+NOW = 4
 
 # The roles of a layer's arrays, in the order of the file: in 0.x and 1.x, and since 2.x.
 ROLES_OF_1 = {
@@ -134,7 +134,7 @@ def count_of(kind: str, version: int, state: Any) -> int | None:
         version: of its state.
         state: its configuration.
     """
-    if version < 20:
+    if version < 3:
         roles = ROLES_OF_1.get(kind)
         if kind in _GATES and roles is not None:
             return 3 if state.get("consume_less") == "gpu" else 3 * len(_GATES[kind])
@@ -163,10 +163,8 @@ def register(pack: Registry) -> None:
     _register_old(pack)
     for kind, (reason, instead) in GONE.items():
         pack.register(f"keras.layers.{kind}", version=NOW)
-        for version in (3, 10, 20):
-            pack.migration(
-                f"keras.layers.{kind}", version, _gone(reason, instead), to=_next(version)
-            )
+        for version in (1, 2, 3):
+            pack.migration(f"keras.layers.{kind}", version, _gone(reason, instead))
     if "Lambda" in _table.OPTIONS:
         pack.register("keras.layers.Lambda", version=NOW)
 
@@ -179,19 +177,15 @@ def _gone(reason: str, instead: str) -> ops.Op:
     return by(refuse)
 
 
-def _next(version: int) -> int:
-    return {3: 10, 10: 20, 20: 30}[version]
-
-
 _OWN = {"Lambda"}
 
 
 def _register(pack: Registry, kind: str, first: list[ops.Op], second: list[ops.Op]) -> None:
     name = f"keras.layers.{kind}"
     pack.register(name, version=NOW)
-    pack.migration(name, 3, *_zeroth_steps(kind), to=10)
-    pack.migration(name, 10, *(first or [by(_unchanged)]), to=20)
-    pack.migration(name, 20, *second, to=30)
+    pack.migration(name, 1, *_zeroth_steps(kind))
+    pack.migration(name, 2, *(first or [by(_unchanged)]))
+    pack.migration(name, 3, *second)
 
 
 def _unchanged(state: Any) -> None:
@@ -408,6 +402,21 @@ def _same_windows(state: Any) -> None:
             f"padding='same' with pool_size={sizes}",
             "on Theano it pools other windows than Keras 3 does.",
             "Build the layer with padding='valid' on a padded input, or take the weights alone.",
+        )
+
+
+def _same_transposed(state: Any) -> None:
+    """padding='same' of Theano cuts off other borders than that of TensorFlow, except by stride 1"""
+    if state.get("backend") != "theano" or state.get("padding") != "same":
+        return
+    sizes, steps = state.get("kernel_size"), state.get("strides")
+    own = [*(sizes if isinstance(sizes, list) else [sizes])]
+    steps = [*(steps if isinstance(steps, list) else [steps])]
+    if any(one % 2 == 0 for one in own) or any(one != 1 for one in steps):
+        raise refused(
+            f"padding='same' with strides={steps}",
+            "on Theano it cuts off other borders than Keras 3 does.",
+            "Build the layer with padding='valid' and crop its output, or take the weights alone.",
         )
 
 
@@ -639,6 +648,8 @@ _COMPOSED = {
 }
 for _kind in [f"{one}Pooling{n}D" for one in ("Max", "Average") for n in (1, 2, 3)]:
     _OF_2[_kind] = [by(_same_windows)]
+for _kind in ("Conv2DTranspose", "Conv3DTranspose"):
+    _OF_2[_kind] = [by(_same_transposed), *_OF_2[_kind]]
 for _kind in ("Conv1D", "Conv2D", "Conv3D", "Conv2DTranspose", "Conv3DTranspose"):
     _OF_2[_kind] = [Rotate("kernel", int(_kind[4])), *_OF_2[_kind]]
 _OF_2["ConvLSTM2D"] = [Rotate("kernel recurrent_kernel", 2), *_OF_2["ConvLSTM2D"]]
@@ -655,24 +666,26 @@ def _register_old(pack: Registry) -> None:
         ("TimeDistributedDense", _composed.time_distributed_dense),
     ):
         pack.register(f"keras.layers.{kind}", version=NOW)
-        pack.migration(f"keras.layers.{kind}", 3, *_zeroth_steps(kind), to=10)
+        pack.migration(f"keras.layers.{kind}", 1, *_zeroth_steps(kind))
         pack.migration(
             f"keras.layers.{kind}",
-            10,
+            2,
             by(_kernels_first),
             Roles(ROLES_OF_1[kind]),
             _renamed(*_LEARNED, output_dim="units"),
             _objects("kernel", "bias"),
             Objects("activity_regularizer"),
-            by(make),
-            to=30,
         )
+        pack.migration(f"keras.layers.{kind}", 3, by(make))
     for kind in ("TensorFlowOpLayer", "TFOpLambda"):
         pack.register(f"keras.layers.{kind}", version=NOW)
-        pack.migration(f"keras.layers.{kind}", 20, by(_composed.operation), to=30)
+        for version in (1, 2):
+            pack.migration(f"keras.layers.{kind}", version, by(_unchanged))
+        pack.migration(f"keras.layers.{kind}", 3, by(_composed.operation))
     pack.register("keras.layers.Merge", version=NOW)
-    pack.migration("keras.layers.Merge", 3, ops.drop("cache_enabled", optional=True), by(_composed.dot_of_0), to=10)  # fmt: skip
-    pack.migration("keras.layers.Merge", 10, by(_composed.merge), to=30)
+    pack.migration("keras.layers.Merge", 1, ops.drop("cache_enabled", optional=True), by(_composed.dot_of_0))  # fmt: skip
+    pack.migration("keras.layers.Merge", 2, by(_unchanged))
+    pack.migration("keras.layers.Merge", 3, by(_composed.merge))
 
 
 def _kernels_first(state: Any) -> None:

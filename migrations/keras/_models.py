@@ -1,6 +1,6 @@
 """The state of Keras's models: how layers are joined, from 0.x to 3.x.
 
-In version 30 both kinds of model have ``layers``, a mapping from names to records. A sequence begins
+In version 4 both kinds of model have ``layers``, a mapping from names to records. A sequence begins
 with an ``InputLayer`` where its shape is known; a network has ``nodes`` (layer -> its calls, each a
 list of inputs ``[layer, call, output]`` and of keyword arguments), ``input_layers`` and
 ``output_layers``.
@@ -22,19 +22,18 @@ from ._steps import by, layer, refused
 
 __all__ = ["register"]
 
-NOW = 30
+NOW = 4
 
 
 def register(pack: Registry) -> None:
     """Register the schemas and steps of the models."""
     for name in ("keras.Sequential", "keras.Model", "keras.Graph"):
         pack.register(name, version=NOW)
-        pack.migration(name, 3, by(_unchanged), to=10)
-    for name in ("keras.Sequential", "keras.Model"):
-        pack.migration(name, 10, by(_unchanged), to=20)
-    pack.migration("keras.Sequential", 20, by(sequence), to=30)
-    pack.migration("keras.Model", 20, by(network), to=30)
-    pack.migration("keras.Graph", 10, by(graph), to=30)
+        pack.migration(name, 1, by(_unchanged))
+        pack.migration(name, 2, by(_unchanged))
+    pack.migration("keras.Sequential", 3, by(sequence))
+    pack.migration("keras.Model", 3, by(network))
+    pack.migration("keras.Graph", 3, by(graph))
 
 
 def _unchanged(state: Any) -> None:

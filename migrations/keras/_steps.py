@@ -328,7 +328,7 @@ class Rotate(Op):
     """A kernel that Theano wrote is rotated by 180 degrees.
 
     Theano convolves where others correlate (``convert_kernel`` of ``keras/utils/conv_utils.py``
-    2.0.9). The version of the weights is 20: rows, columns, in, out.
+    2.0.9). The version of the weights is 3: rows, columns, in, out.
 
     Args:
         roles: of the kernels.
@@ -414,5 +414,5 @@ def layer(kind: str, **config: Any) -> Record:
     return Record(
         f"keras.layers.{kind}",
         {"trainable": True, **config, "weights": weights, "backend": None},
-        version=30,
+        version=4,
     )

@@ -15,7 +15,7 @@ from ._steps import by, refused
 
 __all__ = ["register"]
 
-NOW = 30
+NOW = 4
 # Optimizer -> its options today, in addition to those of every optimizer.
 OPTIMIZERS = {
     "SGD": ("momentum", "nesterov"),
@@ -52,21 +52,20 @@ def register(pack: Registry) -> None:
     for kind, options in OPTIMIZERS.items():
         name = f"keras.compile.{kind}"
         pack.register(name, version=NOW)
-        for version, to in ((3, 10), (10, 20)):
-            pack.migration(name, version, by(_unchanged), to=to)
+        for version in (1, 2):
+            pack.migration(name, version, by(_unchanged))
         pack.migration(
             name,
-            20,
+            3,
             ops.rename("lr", "learning_rate", optional=True),
             by(_decay),
             ops.drop("schedule_decay", "jit_compile", "is_legacy_optimizer", optional=True),
             by(_only({*options, *_OF_ALL})),
-            to=30,
         )
     pack.register("keras.compile.Arguments", version=NOW)
-    for version, to in ((3, 10), (10, 20)):
-        pack.migration("keras.compile.Arguments", version, by(_unchanged), to=to)
-    pack.migration("keras.compile.Arguments", 20, by(_losses), to=30)
+    for version in (1, 2):
+        pack.migration("keras.compile.Arguments", version, by(_unchanged))
+    pack.migration("keras.compile.Arguments", 3, by(_losses))
 
 
 def _unchanged(state: Any) -> None:

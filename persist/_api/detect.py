@@ -68,11 +68,12 @@ def choose(
         UnknownFormatError: nobody claims it; with what it is instead, if that shows.
         AmbiguousFormatError: two unrelated readers claim it.
     """
-    claims = _claims(source, [reader for reader in readers() if reader.is_sure])
+    sure, others, last = _ranks()
+    claims = _claims(source, sure)
     if len(claims) != 1:
-        claims = _claims(source, [reader for reader in readers() if not reader.is_last])
+        claims.update(_claims(source, others))
     if not claims:
-        claims = _claims(source, [reader for reader in readers() if reader.is_last])
+        claims = _claims(source, last)
     for reader, _ in list(claims.values()):
         for name in reader.refines:
             claims.pop(name, None)
@@ -100,6 +101,16 @@ def choose(
     what, cure = diagnose(source)
     inside = f"inside its {', '.join(layers)} layer, " if layers else ""
     raise UnknownFormatError(f"{inside}{what}", file=source.name, remedy=cure)
+
+
+def _ranks() -> tuple[list[Reader], list[Reader], list[Reader]]:
+    """The readers that are sure of a claim, those that may be one of several, and the last resort."""
+    found = readers()
+    return (
+        [reader for reader in found if reader.is_sure],
+        [reader for reader in found if not (reader.is_sure or reader.is_last)],
+        [reader for reader in found if reader.is_last],
+    )
 
 
 def _refuse_database(source: Source) -> None:

@@ -42,8 +42,8 @@ _KINDS: tuple[tuple[int, bytes, str, str], ...] = (
     (
         0,
         b"MATLAB 5.0 MAT-file",
-        "a MATLAB file of version 5",
-        "Read it with scipy.io.loadmat, or save it in MATLAB with -v7.3, which is HDF5 and opens here.",
+        "a MATLAB file of level 5 that is cut off, or whose header is damaged",
+        "Copy it again from where it came from.",
     ),
     (0, b"CDF\x05", "a netCDF file in the format CDF-5", "Read it with the library netCDF4."),
     (0, b"SR\x00\x04", "an IDL save file", "Read it with scipy.io.readsav."),
@@ -183,8 +183,8 @@ def _by_form(head: bytes, size: int) -> tuple[str, str] | None:
     """What has no magic number, but a beginning that hardly anything else has."""
     if _TFRECORD.search(head[:64]):
         return (
-            "this is an event log of TensorBoard (records of TFRecord).",
-            "Read it with tensorboard: EventAccumulator(path).Reload(), or with tbparse.",
+            "this is an event log of TensorBoard whose first record is damaged.",
+            "Copy it again from where it came from.",
         )
     if len(head) >= 8 and int.from_bytes(head[:4], "little") in _LUSH:
         kind = _LUSH[int.from_bytes(head[:4], "little")]
@@ -228,8 +228,9 @@ def _by_form(head: bytes, size: int) -> tuple[str, str] | None:
         if len(found[1]) >= length:
             key = found[1][:length].decode("ascii")
             return (
-                f"this looks like msgpack, a map with the key {key!r}, as Flax saves its states.",
-                "Read it with flax.serialization.msgpack_restore, or the library msgpack.",
+                f"this looks like msgpack, a map with the key {key!r}, as Flax saves its states, but it "
+                "is cut off or damaged.",
+                "Copy it again from where it came from.",
             )
     return None
 

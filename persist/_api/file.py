@@ -63,6 +63,8 @@ class File:
         reader: Reader,
         claim: str,
         registry: Registry | None,
+        *,
+        as_torch: bool = False,
     ) -> None:
         self._source = source
         self._content = content
@@ -74,7 +76,7 @@ class File:
         self.notes = content.notes
         self.held = content.held
         self._looked_over = False
-        self._as_torch = False
+        self._as_torch = as_torch
 
     @property
     def path(self) -> str | None:

@@ -1,12 +1,9 @@
-"""Formats without a magic number, known by the form of their beginning: MATLAB 4 and marshal.
+"""Formats without a magic number, known by the form of their beginning: marshal.
 
-Evidence: "MAT-File Format", section on level 4, by The MathWorks; ``Python/marshal.c`` of CPython,
-versions 0 to 4.
+Evidence: ``Python/marshal.c`` of CPython, versions 0 to 4.
 """
 
 from __future__ import annotations
-
-import struct
 
 __all__ = ["by_structure"]
 
@@ -18,12 +15,6 @@ def by_structure(head: bytes, size: int) -> tuple[str, str] | None:
         head: its first bytes.
         size: bytes of the file.
     """
-    if _is_matlab4(head):
-        return (
-            "this is a MATLAB file of version 4.",
-            "Read it with scipy.io.loadmat, or save it in MATLAB with -v7.3, which is HDF5 and "
-            "opens here.",
-        )
     if _is_marshal(head, size):
         return (
             "this is what Python's marshal wrote, as cProfile's statistics are.",
@@ -31,29 +22,6 @@ def by_structure(head: bytes, size: int) -> tuple[str, str] | None:
             "pstats.Stats(path).",
         )
     return None
-
-
-def _is_matlab4(head: bytes) -> bool:
-    """Whether a file begins as a matrix of MATLAB 4: five integers, then its name.
-
-    The integers are the type as digits (machine, 0, precision, kind), rows, columns, whether there
-    is an imaginary part, and the length of the name with its NUL.
-    """
-    if len(head) < 22:
-        return False
-    for order in "<>":
-        kind, rows, columns, imaginary, length = struct.unpack_from(f"{order}5i", head)
-        if not (0 <= kind < 5000 and rows >= 0 and columns >= 0 and imaginary in (0, 1)):
-            continue
-        is_big = order == ">"
-        if kind // 1000 not in ((1,) if is_big else (0, 2, 3, 4)) or kind // 100 % 10:
-            continue
-        if kind // 10 % 10 > 5 or kind % 10 > 2 or not 2 <= length <= 64:
-            continue
-        name = head[20 : 20 + length]
-        if name.endswith(b"\0") and name[:-1].isascii() and name[:-1].decode().isidentifier():
-            return True
-    return False
 
 
 # Bytes that follow the byte of a type: of a fixed number, or of a length that is written first.

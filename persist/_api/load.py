@@ -22,12 +22,14 @@ from persist._api.file import (
 from persist._api.keywords import complete, shares
 from persist._api.open import check_arrays, open, open_writable
 from persist._runtime.gc_pause import collector_paused
+from persist._trees.copier import Copier
 from persist._trees.paths import PackView
 from persist._wire.torch.storage import placed_on
 from persist.errors import (
     ChoiceWarning,
     MissingExtraError,
     OpaqueWarning,
+    PersistError,
     SchemaError,
 )
 from persist.tree import ABSENT, Record
@@ -226,13 +228,13 @@ def load_file(
     from persist._objects.inert import Inert
     from persist._objects.trust import Trust
     from persist._torch_modules.reviving import tensors_of
-    from persist._upgrade import records
+    from persist._upgrade import records, today
 
     knowledge = file.knowledge
     trusted = Trust(trust, knowledge)
     made = functools.partial(
         build,
-        trust=trusted.names,
+        trust=trusted,
         strict=strict,
         validate=validate,
         finish=finish,
@@ -245,7 +247,7 @@ def load_file(
         if found is not ABSENT:
             return found
     tree, plan = file._written if tree is ABSENT else tree, None
-    if written or not records.is_today(tree, knowledge):
+    if written or not today.is_today(tree, knowledge):
         tree, plan = records.upgrade(
             tree,
             knowledge,
@@ -257,6 +259,7 @@ def load_file(
             read=True,
             layout=layout,
             written=written,
+            listed=False,
         )
     return made(tree, knowledge, plan=plan, file=file.path, is_known=file.is_known, looker=looker)
 
@@ -361,15 +364,24 @@ def _by_columns(file: File, build: Callable[..., Any]) -> Any:
     with_rows, knowledge = file._content.with_rows, file.knowledge
     if with_rows is None or any(knowledge.resolve(name) != name for name in file._content.globals):
         return ABSENT
-    from persist._objects.rows import ColumnLoader, NotColumnar
+    from persist._objects.rows import ColumnLoader, NotColumnar, RecordRows, StepFailure
 
     maker = ColumnLoader(knowledge)
     try:
         tree = with_rows(maker)
     except NotColumnar:
+        if any(progress.done for progress in maker.progress.values()):
+            # Each record with what the steps made of it so far, and the version that this is.
+            file._content.tree = with_rows(RecordRows(maker.progress))
         return ABSENT
+    except StepFailure as failure:
+        rows = RecordRows({})
+        tree = with_rows(rows)
+        raise _failure(file, tree, rows.tables[failure.table][failure.row], failure) from (
+            failure.__cause__
+        )
     if not maker.has_made:
-        file.__dict__["_written"] = tree  # it is the file's as written
+        file._content.tree = tree  # it is the file's as written
         return ABSENT
     if maker.is_whole:
         return tree
@@ -381,6 +393,24 @@ def _by_columns(file: File, build: Callable[..., Any]) -> Any:
         loose=maker.loose,
         done=maker.done,
     )
+
+
+def _failure(file: File, tree: Any, record: Record, failure: Any) -> PersistError:
+    """The error for a step that failed on a record."""
+    from persist._upgrade.plan import located
+    from persist._upgrade.versions import failed
+
+    paths: list[str] = []
+
+    def note(made: Record, path: Callable[[], str]) -> Record:
+        if copier.is_copy_of(made, record):
+            paths.append(path())
+        return made
+
+    copier = Copier(note)
+    copier.copy(tree)
+    error = failed(failure.step, dict.fromkeys(failure.names), failure.__cause__)
+    return error.at(file=file.name, where=located(record.qualname, paths[0]))
 
 
 def upgraded_state(

@@ -33,6 +33,8 @@ class Found:
         version: of the records.
         has_weights: whether the file, or the one next to it, has them.
         training: what ``compile`` was given, as a record, or None.
+        fill: the file whose weights are put into the finished model, by their names; None if the
+            record has them, or if there are none.
     """
 
     record: Record
@@ -40,6 +42,7 @@ class Found:
     version: int
     has_weights: bool
     training: Record | None = None
+    fill: File | None = None
 
 
 def may_have_one(file: File) -> bool:
@@ -77,23 +80,26 @@ def found_in(file: File, weights: File | None = None) -> Found | None:
     release = file.writer.get("keras") or own.get("keras_version")
     version = wire.version_of(release, config)
     names = own.get("weight_names")
-    if isinstance(names, dict) and not names and weights is None and file.format != "keras-h5":
+    # Weights by class and number are not listed by layer, and those of Keras 3 need no conversion.
+    is_listed = isinstance(names, dict) and bool(names) and version < 4
+    fill = None if is_listed or not source.arrays else source
+    if not is_listed:
         names = None
     backend = _backend(file, own, version)
     arrays = source.arrays if names else {}
     network = wire.Network(config, names, arrays, version, backend, release)
     record = wire.network_record(network, _count)
-    has_weights = names is not None or file.format == "keras-zip"
+    has_weights = is_listed or fill is not None or file.format in ("keras-h5", "keras-zip")
     training = _training(structure.get("training_config"), config, version)
-    return Found(record, config, version, has_weights, training)
+    return Found(record, config, version, has_weights, training, fill)
 
 
 def _backend(file: File, structure: Mapping[str, Any], version: int) -> str | None:
     known = file.writer.get("backend") or (structure.get("kernel_order") or {}).get("backend")
-    if known is None and version == 10 and structure.get("weight_names"):
+    if known is None and version == 2 and structure.get("weight_names"):
         names = [one for own in structure["weight_names"].values() for one in own]
         known = "tensorflow" if any(":" in one for one in names) else "theano"
-    if known is None and version == 3:
+    if known is None and version == 1:
         known = "theano"  # 0.x had TensorFlow for its last three months, and says nothing
     return known
 
@@ -110,7 +116,7 @@ def _count(record: Record) -> int | None:
 
 def _training(training: Any, config: Any, version: int) -> Record | None:
     if not isinstance(training, dict):
-        if version != 3 or not isinstance(config, dict) or "loss" not in config:
+        if version != 1 or not isinstance(config, dict) or "loss" not in config:
             return None
         training = {"loss": config["loss"], "optimizer_config": config.get("optimizer")}
     state = dict(training)
@@ -122,7 +128,7 @@ def _training(training: Any, config: Any, version: int) -> Record | None:
             options = {key: value for key, value in optimizer.items() if key != "name"}
         kind = _SPELLED.get(str(kind).lower(), str(kind))
         state["optimizer"] = Record(f"keras.compile.{kind}", dict(options), version=version)
-    if isinstance(state.get("loss"), dict) and len(state["loss"]) == 1 and version == 3:
+    if isinstance(state.get("loss"), dict) and len(state["loss"]) == 1 and version == 1:
         state["loss"] = next(iter(state["loss"].values()))
     return Record("keras.compile.Arguments", state, version=version)
 
@@ -191,7 +197,7 @@ def problems_of(
     """All that cannot be brought over: the layers' own problems, else those of the models around."""
     from persist._restore import keras_models
 
-    if network.version == 30:
+    if network.version == 4:
         try:
             keras_models.check_modules(network.config, custom)
         except PersistError as error:
@@ -218,16 +224,13 @@ def load_network(file: File, found: Found, trust: Iterable[str]) -> tuple[Any, l
     Raises:
         RestoreError: parts of it cannot be brought over; all of them are listed.
     """
-    from persist._restore import keras_models, match
-    from persist._restore.targets import target_of
+    from persist._restore import keras_models
 
     custom = custom_objects(trust, found.record)
     notes: list[str] = []
-    if found.version == 30:
+    if found.version == 4:
         model = keras_models.build_current(found.config, custom)
-        if found.has_weights:
-            target = target_of(model, file.format, lambda: file.structure)
-            match.fill(file.arrays, target, match="name", only=None, strict=True, file=file.name)
+        _fill(found, model)
         return model, notes
     record, plan = plan_of(file, found)
     problems = problems_of(found, record, plan, custom)
@@ -237,10 +240,23 @@ def load_network(file: File, found: Found, trust: Iterable[str]) -> tuple[Any, l
         model = keras_models.build(record, custom)
     except RestoreError as error:
         raise error.at(file=file.name) from error.__cause__
+    _fill(found, model)
     note = _compile(file, found, model)
     if note:
         notes.append(note)
     return model, notes
+
+
+def _fill(found: Found, model: Any) -> None:
+    """Put weights into a finished model by their names, all of them or an error."""
+    from persist._restore import match
+    from persist._restore.targets import target_of
+
+    source = found.fill
+    if source is None:
+        return
+    target = target_of(model, source.format, lambda: source.structure)
+    match.fill(source.arrays, target, match="name", only=None, strict=True, file=source.name)
 
 
 def converted(file: File, weights: File | None, allow_partial: bool) -> tuple[Any, list[str]]:
@@ -274,7 +290,7 @@ def converted(file: File, weights: File | None, allow_partial: bool) -> tuple[An
     if reason:
         raise MissingExtraError(f"{reason}.", file=file.name, remedy="pip install keras jax")
     lost: list[str] = []
-    if allow_partial and found.version < 30:
+    if allow_partial and found.version < 4:
         found, lost = _part_that_can_be(file, found)
     model, notes = load_network(file, found, ())
     return model, [*lost, *notes]

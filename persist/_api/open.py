@@ -51,9 +51,8 @@ def open(source: Openable, **options: Unpack[OpenOptions]) -> File:
     said = complete(open, options)
     check_arrays(said["arrays"])
     # torch knows no memory that is read only: its tensors get memory of their own, then.
-    file = _opened(source, said, writable=said["arrays"] == "torch")
-    file._as_torch = said["arrays"] == "torch"
-    return file
+    as_torch = said["arrays"] == "torch"
+    return _opened(source, said, writable=as_torch, as_torch=as_torch)
 
 
 def check_arrays(arrays: str) -> None:
@@ -72,7 +71,9 @@ def open_writable(source: Openable, options: OpenOptions) -> File:
     return _opened(source, options, writable=True)
 
 
-def _opened(source: Openable, options: OpenOptions, *, writable: bool) -> File:
+def _opened(
+    source: Openable, options: OpenOptions, *, writable: bool, as_torch: bool = False
+) -> File:
     opened = open_source(
         source,
         map=options["mmap"],
@@ -87,14 +88,16 @@ def _opened(source: Openable, options: OpenOptions, *, writable: bool) -> File:
         step=options["step"],
         arrays=options["arrays"],
     )
-    return open_file(opened, reading, options["registry"])
+    return open_file(opened, reading, options["registry"], as_torch=as_torch)
 
 
-def open_file(source: Source, options: Options, registry: Registry | None) -> File:
+def open_file(
+    source: Source, options: Options, registry: Registry | None, *, as_torch: bool = False
+) -> File:
     """Return the `File` of an opened source, by the reader that claims it."""
     try:
         reader, content, claim = read(source, options, ())
     except BaseException:
         source.close()
         raise
-    return File(source, content, reader, claim, registry)
+    return File(source, content, reader, claim, registry, as_torch=as_torch)

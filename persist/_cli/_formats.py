@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from persist.readers.base import Reader
 
-__all__ = ["ending", "format_name", "writer"]
+__all__ = ["ending", "file_format_name", "format_name", "writer"]
 
 
 def writer(name: str) -> Reader:
@@ -38,6 +38,21 @@ def format_name(name: str) -> str:
         return writer(name).name
     except FormatError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def file_format_name(name: str) -> str:
+    """Return the full name of a format that is one file and holds records; the ``type=`` of an argument.
+
+    Raises:
+        argparse.ArgumentTypeError: no reader writes it, or it is several files, or a model of Keras.
+    """
+    full = format_name(name)
+    reader = writer(full)
+    if reader.is_prefix or reader.is_model:
+        raise argparse.ArgumentTypeError(
+            f"{full} is written by `persist convert --to {name}`, which upgrades no records."
+        )
+    return full
 
 
 def ending(name: str) -> str:

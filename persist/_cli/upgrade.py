@@ -41,7 +41,7 @@ class Job(NamedTuple):
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     from persist._cli import _knowledge, _reading
-    from persist._cli._formats import format_name
+    from persist._cli._formats import file_format_name
 
     parser.add_argument(
         "sources", metavar="SRC", nargs="+", help="a file, a folder, a checkpoint prefix"
@@ -66,7 +66,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         metavar="FORMAT",
-        type=format_name,
+        type=file_format_name,
         default="persist",
         help="any format that `save(format=...)` takes (default: persist); an unknown name lists them",
     )

@@ -12,9 +12,8 @@ import copyreg
 import functools
 import operator
 import threading
-import types
 import warnings
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
@@ -27,27 +26,31 @@ from persist._instances import compiled_current, compiled_older
 from persist._instances import waiting as _waiting
 from persist._instances.builtin_bases import (
     attributes_of,
-    builtin_of,
     can_make,
-    converters_of,
     fill,
     has,
     make,
     make_array,
-    makes_itself,
-    validators_of,
-    written_names,
 )
+from persist._instances.compiled_fields import StateMaker
 from persist._instances.constants import NAMED, ConstantRef, constant_of, refusal, unknown_constant
 from persist._instances.machinery import is_machinery, refuse_changed, refuse_machinery
+from persist._instances.profile import profile_of
 from persist._instances.resources import stored
 from persist._instances.undeclared import keep, kept_by, undeclared_by
 from persist._instances.unfinished import refuse
 from persist._layouts.checks import check_case
 from persist._torch_modules.classes import MODULE
-from persist._upgrade.compiled import COMPILE_AFTER
+from persist._upgrade.compiled import COMPILE_AFTER, SWITCH
 from persist._upgrade.records import unknown_text
-from persist._upgrade.state import freeze, roots_of, take_array, thaw, today_state
+from persist._upgrade.state import (
+    freeze,
+    roots_of,
+    states_of_today,
+    take_array,
+    thaw,
+    today_state,
+)
 from persist._upgrade.versions import (
     InstanceUpgrade,
     TargetLayout,
@@ -174,49 +177,17 @@ class ClassAdapter:
         schema = home.schema_for(cls)
         assert schema is not None
         self.schema = schema
-        self.builtin = builtin_of(cls)
-        # Built-in exceptions read their arguments in __init__, which subclasses may override.
-        self.reads_args = issubclass(self.builtin, BaseException) and self.builtin not in (
-            BaseException,
-            Exception,
-        )
+        self.profile = profile_of(cls, self.layout)
+        self.builtin = self.profile.builtin
         self.private_owners = self.layout.private_owners
         self.getters = [_getter(self, part) for part in self.layout.parts]
         self._remember_nothing()
         self.header = seal(self._layers([_names(part) for part in self.layout.parts]))
         self.names = frozenset(self.schema.names)
         self.target: TargetLayout = target_layout(schema, home)
-        # A current state is recognised by its header alone.
-        self.is_simple = not self.layout.leaf.open and (
-            self.layout.codec or not any(part.kind == INSIDE for part in self.layout.parts)
-        )
-        self.converters = converters_of(cls)
-        self.validators = validators_of(cls)
-        self.caches_hash = hasattr(cls, "_attrs_cached_hash")
         self.loaded = getattr(cls, "__loaded__", None)
-        self.checked = any(
-            field.type is not None or field.dtype is not None or field.shape is not None
-            for field in self.layout.saved()
-        )
-        self.own_reduce = _own_reduce(cls)
         self.undeclared = undeclared_by(self.layout)
         self.is_module = MODULE in vars(cls) and vars(cls).get(_schema.OWN_GETSTATE) is not None
-        self.completes = bool(
-            self.checked
-            or self.validators
-            or self.caches_hash
-            or any(part.transients for part in self.layout.parts)
-        )
-        self.plain = (
-            self.builtin is object
-            and "__getnewargs__" not in written_names(cls)
-            and "__getnewargs_ex__" not in written_names(cls)
-            and can_make(cls)
-        )
-        self.makes_itself = makes_itself(cls) or issubclass(self.builtin, BaseException)
-        self.is_bare = self.is_simple and not (
-            self.completes or self.layout.resources or self.loaded is not None
-        )
         compiled_current.install(self, _busy, NEWOBJ)
 
     def _remember_nothing(self) -> None:
@@ -226,6 +197,7 @@ class ClassAdapter:
         self.bare_ways: dict[
             int, tuple[Any, int]
         ] = {}  # version -> steps, for states without a version
+        self.makers: dict[Any, StateMaker] = {}  # order of the fields in a state -> its maker
         # A state may begin with None (pickle's pair of a class with slots), so "none yet" is an
         # object of our own, which no file can hold.
         self.older: tuple[Any, Any, int] = (object(), None, -1)  # the one that was gone last
@@ -241,9 +213,9 @@ class ClassAdapter:
 
     def reduce(self, obj: Any) -> Any:
         """What ``__reduce_ex__`` returns; a class's own ``__reduce__`` is left alone."""
-        if self.own_reduce is not None:
-            return self.own_reduce(obj)
-        if "<locals>" in self.cls.__qualname__ or self.cls.__module__ == "__main__":
+        if self.profile.own_reduce is not None:
+            return self.profile.own_reduce(obj)
+        if self.profile.is_local:
             refuse_class(self.cls, self.schema)
         names, values = self._values(obj)
         for value in values:
@@ -253,20 +225,20 @@ class ClassAdapter:
                         names, values = self._named_values(names, values)
                         break
         header = self._header(names)
-        if self.plain:
+        if self.profile.is_plain:
             return NEWOBJ, (self.cls,), (header, *values)
         return self._reduced(obj, header, values)
 
     def _reduced(self, obj: Any, header: tuple[Any, ...], values: list[Any]) -> tuple[Any, ...]:
         args, kwargs, listitems, dictitems, array = self.contents(obj)
-        if self.builtin is set or self.reads_args:
+        if self.builtin is set or self.profile.reads_args:
             header = self._with_items(header)
-            values = [*values, list(args) if self.reads_args else listitems]
+            values = [*values, list(args) if self.profile.reads_args else listitems]
             listitems = None
         state = (header, *values)
         if array is not None:
             return make_array, (self.cls, array), state
-        if not self.makes_itself and not can_make(self.cls, args, kwargs):
+        if not self.profile.makes_itself and not can_make(self.cls, args, kwargs):
             # Its own __new__ cannot be called by pickle: the base makes it, as in protocol 0.
             is_empty = self.builtin is object or issubclass(self.builtin, defaultdict)
             value = None if is_empty else self.builtin(*args)
@@ -294,7 +266,7 @@ class ClassAdapter:
     def contents(self, obj: Any) -> tuple[Any, ...]:
         """Arguments, keywords, list items, dict items, array: the data of the built-in base."""
         base = self.builtin
-        if self.plain:
+        if self.profile.is_plain:
             return (), {}, None, None, None
         if base is np.ndarray:
             return (), {}, None, None, np.ndarray.view(obj, np.ndarray)
@@ -323,7 +295,7 @@ class ClassAdapter:
         for part, getter in zip(self.layout.parts, self.getters, strict=True):
             if part.kind == FIELDS:
                 own, value = getter(obj)
-                if self.checked:
+                if self.profile.is_checked:
                     self._check(part, own, value, "saved")
             elif part.kind == CODEC:
                 value = self._coded(part, obj)
@@ -451,7 +423,7 @@ class ClassAdapter:
 
     def load(self, obj: Any, state: Any) -> None:
         """Apply a state from a pickle, of whatever age."""
-        if _waiting.is_waiting():
+        if _waiting.is_waiting() or not SWITCH.is_on:
             self._load_waiting(obj, state)
             return
         if self.builtin is np.ndarray and unwrap(state) is None:
@@ -512,7 +484,7 @@ class ClassAdapter:
 
     def take_fields(self, obj: Any, state: dict[str, Any]) -> None:
         """Set the fields of a class without bases to the result of steps, which has exactly these fields."""
-        if self.is_bare and not self.converters:
+        if self.profile.is_bare and not self.profile.converters:
             for field in self.layout.leaf.fields:
                 self._put(obj, field.attribute, self._resolved(state[field.name]))
             return
@@ -522,7 +494,7 @@ class ClassAdapter:
     def _take(self, obj: Any, case: InstanceUpgrade) -> None:
         if case.items is not None and self.builtin is set:
             set.update(obj, case.items)
-        elif case.items is not None and self.reads_args:
+        elif case.items is not None and self.profile.reads_args:
             self.builtin.__init__(obj, *case.items)  # type: ignore[misc]
         self._apply(obj, case.states, case.extra, case.migrated, True)
         finish(obj)
@@ -553,7 +525,7 @@ class ClassAdapter:
 
     def _is_today(self, header: Any, state: Any) -> bool:
         """True if a header states the current versions and all fields, so that they can be set directly."""
-        if not self.is_simple or len(state) != len(self.layout.parts) + 1:
+        if not self.profile.is_known_by_header or len(state) != len(self.layout.parts) + 1:
             return False
         if header == self.header:
             return all(
@@ -586,9 +558,9 @@ class ClassAdapter:
                 if type(value) is ConstantRef:
                     value = self._resolved(value)
                 put(obj, field.attribute, value)
-        if self.completes:
+        if self.profile.completes:
             self._complete(obj, {}, True)
-        if self.layout.resources or self.loaded is not None:
+        if self.profile.has_hooks:
             finish(obj)
 
     def _upgraded(
@@ -740,7 +712,7 @@ class ClassAdapter:
             if field is None:  # an attribute of an open class
                 self._put_undeclared(obj, name, value, part.cls)
                 continue
-            converter = self.converters.get(field.attribute) if convert else None
+            converter = self.profile.converters.get(field.attribute) if convert else None
             if converter is not None:
                 value = self._converted(obj, field, converter, value)
             self._put(obj, field.attribute, value)
@@ -794,9 +766,9 @@ class ClassAdapter:
                 is_set = self.is_module and has(obj, field.attribute)  # by its constructor
                 if (field.transient and not is_set) or not has(obj, field.attribute):
                     self._put(obj, field.attribute, field.fresh(given, obj))
-        if self.caches_hash:
+        if self.profile.caches_hash:
             object.__setattr__(obj, "_attrs_cached_hash", None)
-        if self.checked:
+        if self.profile.is_checked:
             for part in self.layout.parts:
                 if part.kind == FIELDS:
                     there = [field for field in part.fields if has(obj, field.attribute)]
@@ -807,7 +779,7 @@ class ClassAdapter:
             self._validate(obj)
 
     def _validate(self, obj: Any) -> None:
-        for attribute in self.validators:
+        for attribute in self.profile.validators:
             if not attrs.validators.get_disabled() and has(obj, attribute.name):
                 try:
                     attribute.validator(
@@ -881,19 +853,6 @@ class ClassAdapter:
 
 def _no_road() -> None:
     """Stand-in for a pickled adapter: adapters are not sent with a class, but made anew."""
-
-
-def _own_reduce(cls: type) -> Any:
-    """The ``__reduce__`` that a class wrote, or None."""
-    return next(
-        (
-            found
-            for base in cls.__mro__
-            if base is not Counter
-            and isinstance(found := vars(base).get("__reduce__"), types.FunctionType)
-        ),
-        None,
-    )
 
 
 def _array_state(obj: Any, state: Any) -> Any:
@@ -1022,11 +981,14 @@ def restore_state(
     """
     adapter = adapter_of(type(obj), registry)
     try:
-        case = plan_instance(
-            adapter.target, state, adapter.registry, version=adapter.schema.version
-        )
-        run_steps(case, unknown="keep")
-        adapter._apply(obj, case.states, case.extra, lambda schema: migrated, validate)
+        states, extra = states_of_today(adapter.target, state), {}
+        if states is None:
+            case = plan_instance(
+                adapter.target, state, adapter.registry, version=adapter.schema.version
+            )
+            run_steps(case, unknown="keep")
+            states, extra = case.states, case.extra
+        adapter._apply(obj, states, extra, lambda schema: migrated, validate)
     except PersistError as error:
         raise error.at(file=file, where=where) from error.__cause__
 

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from persist._envelope import CODEC, FIELDS, INSIDE
+from persist._envelope import CODEC, INSIDE
 from persist._instances.machinery import refuse_changed
 from persist._instances.waiting import SESSION
 from persist._trees.copier import SCALAR
-from persist._upgrade.compiled import compiled, is_ordinary
+from persist._upgrade.compiled import SWITCH, compiled, is_ordinary
 from persist.registry._declarations import EPOCH
-from persist.schema import DECLARED, dotted
+from persist.schema import dotted
 from persist.tree import is_slots_pair
 
 if TYPE_CHECKING:
@@ -93,6 +93,16 @@ SENT = "persist._instances.sent"  # the module in which pickle finds the install
 INSTALLED: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
 
 
+def _turn(is_on: bool) -> None:
+    """Make all installed methods call the general ones, or do their work again."""
+    for function in list(INSTALLED.values()):
+        space = function.__globals__
+        space["CLS"] = space["ARGS"][0] if is_on else None
+
+
+SWITCH.listen(_turn)
+
+
 def install(adapter: ClassAdapter, busy: Any, newobj: Any) -> None:
     """Set the compiled methods on a class, if it is simple enough to have any."""
     space = {
@@ -112,11 +122,11 @@ def install(adapter: ClassAdapter, busy: Any, newobj: Any) -> None:
         "is_slots_pair": is_slots_pair,
         "CHANGED": refuse_changed,
     }
-    declared = DECLARED in vars(adapter.cls)
-    if not declared or not adapter.plain or any(part.open for part in adapter.layout.parts):
+    profile = adapter.profile
+    if not profile.is_declared or not profile.is_plain or profile.has_open_base:
         return
     _install(adapter, "__reduce_ex__", _reduce(adapter, space), space)
-    if adapter.is_bare:
+    if profile.is_bare:
         _install(adapter, "__setstate__", _setstate(adapter, space), space)
 
 
@@ -126,6 +136,8 @@ def _install(adapter: ClassAdapter, name: str, source: str, space: dict[str, Any
         return
     space = {**space, "GENERAL": getattr(general, "_persist_general", general)}
     compiled(source, f"{name} of {dotted(adapter.cls)}", space)
+    if not SWITCH.is_on:
+        space["CLS"] = None
     function: Callable[..., Any] = space[name]
     # cloudpickle sends a class with its functions: this one by reference, see persist._instances.sent.
     function.__qualname__ = f"{name}_{next(_numbers)}_{adapter.cls.__name__}"
@@ -148,8 +160,7 @@ def _names(adapter: ClassAdapter) -> list[tuple[str, ...]] | None:
     """The attributes of each part; None unless all parts are fields with ordinary names."""
     names = [tuple(field.attribute for field in part.fields) for part in adapter.layout.parts]
     ordinary = all(is_ordinary(name) for own in names for name in own)
-    fields = all(part.kind == FIELDS for part in adapter.layout.parts)
-    return names if ordinary and fields else None
+    return names if ordinary and adapter.profile.is_fields else None
 
 
 def _tuple(items: list[str]) -> str:
@@ -157,9 +168,7 @@ def _tuple(items: list[str]) -> str:
 
 
 def _reduce(adapter: ClassAdapter, space: dict[str, Any]) -> str:
-    if adapter.own_reduce is not None or adapter.checked or adapter.layout.doubtful is not None:
-        return ""
-    if "<locals>" in adapter.cls.__qualname__ or adapter.cls.__module__ == "__main__":
+    if adapter.profile.is_local or not adapter.profile.reads_plainly:
         return ""
     *bases, leaf = adapter.layout.parts
     if leaf.kind == CODEC and leaf.getstate is not None:
@@ -168,7 +177,7 @@ def _reduce(adapter: ClassAdapter, space: dict[str, Any]) -> str:
         space["GETSTATE"] = leaf.getstate
         return _REDUCE_CODEC.format(nones="None, " * len(bases))
     names = _names(adapter)
-    if names is None or hasattr(adapter.cls, "__getattr__"):
+    if names is None or adapter.profile.has_getattr:
         return ""
     numbered = iter(range(sum(map(len, names))))
     values = [[f"v{next(numbered)}" for _ in own] for own in names]

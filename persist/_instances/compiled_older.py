@@ -126,9 +126,10 @@ def load_plain_dict(adapter: ClassAdapter, obj: Any, state: dict[object, object]
     Returns:
         True if the state was loaded; otherwise nothing was done.
     """
-    if len(adapter.layout.parts) != 1 or not adapter.is_simple or adapter.layout.codec:
+    profile = adapter.profile
+    if not profile.has_one_part or not profile.is_fields or profile.is_open:
         return False
-    if adapter.layout.leaf.kind != FIELDS or any(type(n) is not str or n[:1] == "_" for n in state):
+    if any(type(name) is not str or name[:1] == "_" for name in state):
         return False
     schema = adapter.schema
     try:
@@ -173,12 +174,10 @@ def _steps_of(
 ) -> list[CompiledSteps] | None:
     """The steps of each class; None unless all states are fields, one for each class in the envelope."""
     parts = adapter.layout.parts
-    if (
-        not case.is_migrated
-        or case.items is not None
-        or not adapter.is_simple
-        or adapter.layout.codec
-    ):
+    profile = adapter.profile
+    if not case.is_migrated or case.items is not None:
+        return None
+    if not profile.is_fields or profile.is_open:
         return None
     if sum(len(layer[4]) for layer in state[0][2]) > 1000:
         return None
@@ -239,7 +238,7 @@ def _source(
 def _finish(adapter: ClassAdapter, routes: Sequence[CompiledSteps], done: str) -> str:
     """The lines that set all fields directly, if loading takes nothing more; else the general path."""
     owned = [part.fields for part in adapter.layout.parts]
-    if not adapter.is_bare or adapter.converters:
+    if not adapter.profile.is_bare or adapter.profile.converters:
         return f"    REST(self, state, {done})"
     fields = [(n, field) for n, own in enumerate(owned) for field in own]
     if not fields:

@@ -31,7 +31,7 @@ from persist._torch_modules.states import plain_names, to_arrays, to_tensor
 from persist._torch_modules.taking import ARGUMENTS, call_of, declared_fields, get_state
 from persist._upgrade.state import freeze, roots_of, thaw
 from persist._upgrade.versions import InstanceUpgrade, plan_instance, run_steps
-from persist.errors import PersistError, SchemaError
+from persist.errors import MigrationFailedError, PersistError, SchemaError
 from persist.registry import Registry, default_registry
 from persist.schema import Declared, Field, dotted
 
@@ -258,22 +258,26 @@ def _upgrade(module: Any, cls: type, state_dict: Any, prefix: str, metadata: Any
     }
     arrays: dict[int, tuple[Any, Any]] = {}
     state = to_arrays({**mine, **facts.of_metadata(below, mine)}, arrays)
+    is_partial = not known and _is_part(mine, held)
     try:
         case = plan_instance(adapter.target, _as_state(adapter, state, known), adapter.registry)
         result = _run(case, arrays)
     except PersistError as error:
+        if is_partial and isinstance(error, MigrationFailedError):
+            return  # a part of a state of today, for strict=False
         where = f"{dotted(type(module))} at {prefix[:-1]!r}" if prefix else dotted(type(module))
         raise error.at(where=f"state dict of {where}") from error.__cause__
     result, noted = facts.split(result)
     tensors = _tensors(result, held, vars(cls)[MODULE].fields, call_of(cls).all, arrays)
-    for name in [name for name in held if name not in tensors]:
-        if case.is_migrated and name in _defaults(module):
+    for name in held.keys() & _defaults(module):
+        if case.is_migrated and name not in tensors:
             tensors[name] = held[name]
+    if is_partial and not _own_names(module, held) <= tensors.keys():
+        return
     _replace(state_dict, names, prefix, tensors)
-    if isinstance(
-        whole, dict
-    ):  # submodules that have other names now are still of the version that they were
-        for path, entry in facts.as_metadata(noted[facts.VERSION]).items():
+    # Submodules that have other names now are still of the version that they were.
+    for path, entry in facts.as_metadata(noted[facts.VERSION]).items():
+        if isinstance(whole, dict):
             whole.setdefault(f"{prefix}{path}", entry)
 
 
@@ -361,11 +365,7 @@ def _like_ours(written: dict[str, Any], held: Mapping[str, Any]) -> dict[str, An
 
 def _fits(module: Any, state: Mapping[str, Any], held: Mapping[str, Any]) -> bool:
     """Whether a state dict without a version has the names and shapes of the module as it is today."""
-    nested = tuple(
-        f"{path}."
-        for path, one in module.named_modules()
-        if path and any(MODULE in vars(base) for base in type(one).__mro__)
-    )
+    nested = _nested(module)
     ours = {name: value for name, value in held.items() if not name.startswith(nested)}
     theirs = {name: value for name, value in state.items() if not name.startswith(nested)}
     if ours.keys() != theirs.keys():
@@ -374,6 +374,28 @@ def _fits(module: Any, state: Mapping[str, Any], held: Mapping[str, Any]) -> boo
         hasattr(value, "materialize")
         or getattr(theirs[name], "shape", None) == getattr(value, "shape", None)
         for name, value in ours.items()
+    )
+
+
+def _is_part(state: Mapping[str, Any], held: Mapping[str, Any]) -> bool:
+    """Whether all of a state dict has its place, by name and shape, in the module as it is today."""
+    return all(
+        name in held and getattr(value, "shape", None) == getattr(held[name], "shape", None)
+        for name, value in state.items()
+    )
+
+
+def _own_names(module: Any, held: Mapping[str, Any]) -> set[str]:
+    """The names in a state dict that are not of a submodule with versions of its own."""
+    nested = _nested(module)
+    return {name for name in held if not name.startswith(nested)}
+
+
+def _nested(module: Any) -> tuple[str, ...]:
+    return tuple(
+        f"{path}."
+        for path, one in module.named_modules()
+        if path and any(MODULE in vars(base) for base in type(one).__mro__)
     )
 
 

@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 
 from persist import versioned
-from persist._envelope import FIELDS
+from persist._envelope import FIELDS, unwrap
 from persist._instances.adapter import adapter_of
 from persist._instances.builtin_bases import base_in_c, builtin_of, can_make, reconstructed
+from persist._instances.compiled_fields import StateMaker, state_maker
 from persist._instances.machinery import is_machinery, refuse_changed, refuse_machinery
 from persist._objects.rows import PendingColumn, field_access
 from persist._objects.torch_values import tensor_of
@@ -40,6 +41,7 @@ from persist._trees import numpy_random
 from persist._trees.driver import ATOMS, Driver, Parts, object_fields
 from persist._trees.paths import PackView, step_of
 from persist._upgrade.plan import Plan, Rehearsal, located
+from persist._upgrade.today import is_current
 from persist.errors import (
     MissingExtraError,
     OpaqueWarning,
@@ -58,7 +60,7 @@ from persist.tree import ABSENT, Global, LazyArray, Record, at_path, is_slots_pa
 __all__ = ["build"]
 
 _set = object.__setattr__
-_UNKNOWN = (None, False, None)
+_ENVELOPE = object()  # in a key of makers
 _MODULE = "torch.nn.modules.module.Module"
 _CONSTANT = "persist.versioned._constant"  # how a plain pickle of ours spells a constant
 
@@ -70,7 +72,7 @@ def build(
     tree: Any,
     registry: Registry,
     *,
-    trust: Iterable[str] = (),
+    trust: Iterable[str] | Trust = (),
     strict: bool = False,
     validate: bool = True,
     plan: Plan | None = None,
@@ -109,7 +111,7 @@ def build(
         UnknownSchemaError: strict, and classes stay records; with their names.
         SchemaError, RestoreError: an object cannot be made, with its path.
     """
-    trusted = Trust(trust, registry)
+    trusted = trust if isinstance(trust, Trust) else Trust(trust, registry)
     builder = _Builder(
         registry, trusted, validate, plan, file, is_known, done, looker, tensors=tensors, live=live
     )
@@ -160,7 +162,9 @@ class _Builder(Driver):
         self._done: dict[int, tuple[Any, Any]] = {}
         self._entered: Counter[int] = Counter()
         self._classes: dict[Global, Any] = {}
-        self._shorts: dict[int, tuple[Any, Any, Any]] = {}
+        self._begun: tuple[Any, Any] | None = None  # an instance just made, and its maker
+        # (class, names or header) -> the maker, and what is named by its id
+        self._makers: dict[Any, tuple[StateMaker | None, Any, Any]] = {}
         self._whole: list[tuple[Any, Record, str]] = []  # declared objects, as they were made
         self._unset: dict[int, tuple[Any, Record]] = {}  # objects that have no state yet, by id
         self._rehashed: list[tuple[Any, list[Any], str]] = []  # dicts and sets to be filled again
@@ -174,12 +178,7 @@ class _Builder(Driver):
         self._held_back: dict[int, Record] = {}  # trusted, and not made because parts are missing
         self._missing = Missing()
         self._rehearsed: Rehearsal | None = None
-        self._migrated = {  # a record bears the name of its class, or of its schema
-            name
-            for entry in plan or ()
-            if any(path.steps for path in entry.version_paths)
-            for name in (entry.today, entry.schema)
-        }
+        self._migrated = plan._classes if plan is not None else frozenset()
 
     def enter(self, value: Any) -> tuple[Any, Parts | None]:
         kind = type(value)
@@ -187,7 +186,11 @@ class _Builder(Driver):
             return value, None
         known = self._done.get(id(value))
         if known is not None:
-            return known[1], None
+            begun, self._begun = self._begun, None
+            if begun is None:
+                return known[1], None
+            self._entered[id(value)] += 1
+            return None, self._set_parts(value, *begun)
         if self._looker is not None and not (self._inside or self._numpy_only):
             tensor = tensor_of(value, self._looker)
             if tensor is not ABSENT:
@@ -195,11 +198,12 @@ class _Builder(Driver):
                     self._tensors()[id(tensor)] = self._tensors()[id(value)]
                 return self._keep(value, tensor), None
         if kind is Record:
-            made = self._build_fields(value)
+            made = self._at_once(value)
             if made is not None:
-                if made[1] is not None:
-                    self._entered[id(value)] += 1
-                return made
+                if made[1] is None:
+                    return made[0], None
+                self._entered[id(value)] += 1
+                return None, self._set_parts(value, made[0], made[1])
         if isinstance(value, np.ndarray):
             return self._array(value)
         if isinstance(value, LazyArray):
@@ -329,10 +333,31 @@ class _Builder(Driver):
     def _list(self, items: list[Any]) -> Parts:
         self._keep(items, items)
         if not self._plain.issuperset(map(type, items)):
+            made_before = None if self._looker is not None else self._made_before
             for index, item in enumerate(items):
-                if type(item) not in self._plain:
-                    items[index] = yield str(index), item
+                kind = type(item)
+                if kind in self._plain:
+                    continue
+                if kind is Record and made_before is not None:
+                    made = made_before(item)
+                    if made is not None:
+                        items[index] = made
+                        continue
+                items[index] = yield str(index), item
         return items
+
+    def _made_before(self, record: Record) -> Any:
+        """The instance of a record that was made, or is made without visiting its values; or None."""
+        known = self._done.get(id(record))
+        if known is not None:
+            return known[1]
+        made = self._at_once(record)
+        if made is None:
+            return None
+        if made[1] is not None:  # `enter` is next, and builds its values
+            self._begun = (made[0], made[1])
+            return None
+        return made[0]
 
     def _tuple(self, items: tuple[Any, ...]) -> Parts:
         if self._plain.issuperset(map(type, items)):
@@ -580,46 +605,64 @@ class _Builder(Driver):
             raise error.at(file=self._file, where=where) from error.__cause__
         return None if made is None else self._keep(record, made)
 
-    def _build_fields(self, record: Record) -> tuple[Any, Parts | None] | None:
-        """Build an instance whose state is exactly its current fields; None for any other."""
-        if self._rehearsed is not None:
-            return None
-        named = record.cls
-        cls, short, _ = self._shorts.get(id(named), _UNKNOWN)
-        if short is False:
-            short = None
-            cls, how = self._find(record)
-            if how == "declared":
-                short = field_access(adapter_of(cls, self._registry))
-                short = short if short is not None and short.sets else None
-            self._shorts[id(named)] = (cls, short, named)
-        state = record.state
-        if short is None or type(state) is not dict or record.version is None or not record.is_bare:
-            return None
-        if tuple(state) != short.names:
-            return None
-        values = list(state.values())
-        whole = ATOMS.issuperset(map(type, values)) or all(map(_needs_no_making, values))
-        obj = object.__new__(cls)
-        self._done[id(record)] = (record, obj)
-        try:
-            for attribute, value in zip(short.attributes, values, strict=True):
-                _set(obj, attribute, value)
-        except (
-            AttributeError,
-            TypeError,
-        ):  # a property shadows the field; the general path reports it
-            del self._done[id(record)]
-            return None
-        return (obj, None) if whole else (None, self._parts_of(obj, short, values))
+    def _at_once(self, record: Record) -> tuple[Any, StateMaker | None] | None:
+        """Make an instance whose state is exactly its current fields; None for any other record.
 
-    def _parts_of(self, obj: Any, short: Any, values: list[Any]) -> Parts:
-        """Build the values that need it and set them."""
-        for name, attribute, value in zip(short.names, short.attributes, values, strict=True):
+        Returns:
+            The instance with its fields as they are in the tree, and its maker if they are not final.
+        """
+        state = record.state
+        if type(state) is dict:
+            key: Any = (id(record.cls), record.version, *state)
+        elif type(state) is tuple and len(state) == 2 and type(state[1]) is tuple:
+            key = (id(record.cls), id(state[0]), len(state[1]), _ENVELOPE)
+        else:
+            return None
+        known = self._makers.get(key)
+        if known is None:
+            known = self._makers[key] = (self._maker(record), record.cls, state)
+        maker = known[0]
+        if maker is None or not record.is_bare:
+            return None
+        try:
+            made, is_final = maker.make(state)
+        except (AttributeError, TypeError):  # a property shadows a field; reported in general
+            return None
+        self._done[id(record)] = (record, made)
+        return made, None if is_final else maker
+
+    def _maker(self, record: Record) -> StateMaker | None:
+        """What makes instances of such records; None if they need the general path."""
+        state = record.state
+        cls, how = self._find(record)
+        if how != "declared" or self._rehearsed is not None:
+            return None
+        adapter = adapter_of(cls, self._registry)
+        short = field_access(adapter)
+        if short is None or not short.sets:
+            return None
+        names = tuple(state)
+        if type(state) is tuple:
+            if not is_current(record, self._registry):
+                return None
+            names = unwrap(state).layers[0].names  # type: ignore[union-attr]
+        elif record.version is None:
+            return None
+        if len(names) != len(short.names) or {*names} != {*short.names}:
+            return None
+        return state_maker(adapter, names, type(state) is tuple)
+
+    def _set_parts(self, record: Record, obj: Any, maker: StateMaker) -> Parts:
+        """Build the values of an instance that `_at_once` made, and set those that changed."""
+        state = record.state
+        values = list(state[1] if type(state) is tuple else state.values())
+        self._unset[id(obj)] = (obj, record)  # its hash may still change
+        for name, attribute, value in zip(maker.names, maker.attributes, values, strict=True):
             if type(value) not in ATOMS:
                 made = yield name, value
                 if made is not value:
                     _set(obj, attribute, made)
+        del self._unset[id(obj)]
         return obj
 
     def _class_of(self, record: Record) -> tuple[Any, str]:
@@ -854,7 +897,7 @@ class _Builder(Driver):
     def complete(self, finish: bool = True) -> None:
         """Open resources and call ``__loaded__``, after everything is built."""
         self._rehash()
-        if not finish:
+        if not finish or not self._whole:
             return
         with versioned.loading_from(self._file or None):
             for obj, record, where in self._whole:
@@ -979,15 +1022,6 @@ def _can_be_declared(cls: Any) -> bool:
 def _finds_all(items: frozenset[Any]) -> bool:
     """True if every member is found by its hash."""
     return all(item in items for item in items)
-
-
-def _needs_no_making(value: Any) -> bool:
-    kind = type(value)
-    if kind in ATOMS:
-        return True
-    if kind is tuple:
-        return ATOMS.issuperset(map(type, value))
-    return kind is np.ndarray and value.flags.writeable and not value.dtype.hasobject
 
 
 def _private(array: Any) -> Any:

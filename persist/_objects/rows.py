@@ -11,21 +11,23 @@ import keyword
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, repeat
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 import numpy as np
 
 from persist import ops
 from persist._instances.adapter import ClassAdapter, adapter_of
+from persist._instances.compiled_fields import assignments
 from persist._instances.undeclared import Undeclared
 from persist._trees.columns import MANY, Columns, Row
 from persist._trees.driver import ATOMS
-from persist._upgrade.compiled import compiled
+from persist._upgrade.compiled import SWITCH, compiled
 from persist.errors import PersistError
+from persist.ops._base import RowError
 from persist.registry import Registry
 from persist.registry._declarations import Migration
 from persist.schema import dotted
-from persist.tree import Global, LazyArray, Record
+from persist.tree import ABSENT, Global, LazyArray, Record
 
 if TYPE_CHECKING:
     from persist._container.reading.decode import Shape
@@ -35,8 +37,10 @@ __all__ = [
     "ColumnLoader",
     "NotColumnar",
     "PendingColumn",
+    "RecordRows",
     "SeenRows",
     "Short",
+    "StepFailure",
     "field_access",
 ]
 
@@ -65,12 +69,10 @@ class Short(NamedTuple):
 
 def field_access(adapter: ClassAdapter) -> Short | None:
     """Return the direct access to the fields of a class; None if loading or saving takes more."""
-    layout = adapter.layout
-    unusual = layout.codec or layout.leaf.open or layout.doubtful is not None
-    if len(layout.parts) != 1 or unusual or not adapter.plain or adapter.checked:
+    if not SWITCH.is_on:
         return None
-    fields = layout.leaf.fields
-    if not fields or adapter.own_reduce is not None or hasattr(adapter.cls, "__getattr__"):
+    fields = adapter.layout.leaf.fields
+    if not fields or not adapter.profile.is_record_like:
         return None
     undeclared = adapter.undeclared
     if undeclared is not None and undeclared.has_kept:
@@ -80,7 +82,7 @@ def field_access(adapter: ClassAdapter) -> Short | None:
         tuple(field.name for field in fields),
         attributes,
         operator.attrgetter(*attributes),
-        not adapter.completes and not layout.resources and adapter.loaded is None,
+        adapter.profile.is_bare,
         undeclared if undeclared is not None and undeclared.reports else None,
     )
 
@@ -241,6 +243,37 @@ class NotColumnar(Exception):
     """The rows cannot be handled as columns: handle them one by one, which reports errors."""
 
 
+class StepFailure(Exception):
+    """A step of a user failed on one row; no row is handled again. Its cause is what was raised.
+
+    Attributes:
+        step: the migration.
+        names: of the fields of the row, when the step failed.
+        row: the number of the row in its table.
+        table: the number of the table.
+    """
+
+    def __init__(self, step: Migration, names: list[str], row: int) -> None:
+        super().__init__(step, names, row)
+        self.step, self.names, self.row, self.table = step, names, row, -1
+
+
+class _Progress:
+    """How far the steps of one table are.
+
+    Attributes:
+        steps: all of them.
+        done: the number of those that are done to all rows.
+        results: the columns that functions of users gave, in order, of the steps that are done.
+    """
+
+    __slots__ = ("done", "results", "steps")
+
+    def __init__(self, steps: tuple[Migration, ...]) -> None:
+        self.steps, self.done = steps, 0
+        self.results: list[Any] = []
+
+
 class _Route(NamedTuple):
     """The steps from the rows of a table to instances: class, access to fields, migrations."""
 
@@ -262,10 +295,13 @@ class ColumnLoader:
         loose: the values that are still to be built, because they are not plain.
         has_made: True if any instance was made.
         is_whole: True if no value is left to be built.
+        progress: number of a table -> the steps that are done to its rows.
     """
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
+        self._tables: dict[int, int] = {}  # id of the first row of a table -> its number
+        self.progress: dict[int, _Progress] = {}
         self._routes: dict[int, _Route] = {}
         self.loose: list[PendingColumn] = []
         self.has_made = False
@@ -282,21 +318,23 @@ class ColumnLoader:
         cls = self._registry.class_for(shape.cls.qualname)
         if cls is None or not shape.has_fields or shape.maker is not None or shape.version is None:
             return False
-        if shape.kind not in ("newobj", "record") or _hashes_fields(cls):
+        if shape.kind not in ("newobj", "record"):
             return False
         if self._registry.resolve(shape.cls.qualname) != shape.cls.qualname:
             return False
         adapter = adapter_of(cls, self._registry)
         short = field_access(adapter)
-        if short is None or not short.sets:
-            return False
+        if short is None or not short.sets or adapter.profile.hashes_fields:
+            return False  # no instance may be a key before it has its fields
         steps: tuple[Migration, ...] = ()
         if shape.version != adapter.schema.version:
             path = self._registry.path(adapter.schema.name, shape.version, adapter.schema.version)
             steps = tuple(path)
-            if shape.version > adapter.schema.version or adapter.converters:
+            if shape.version > adapter.schema.version or adapter.profile.converters:
                 return False
             if not all(step.ops for step in steps):
+                return False
+            if not all(_fits_columns(op) for step in steps for op in step.ops):
                 return False
         elif set(shape.fields) != set(short.names):
             return False
@@ -307,7 +345,9 @@ class ColumnLoader:
         """Return instances without their attributes."""
         self.has_made = True
         new, cls = object.__new__, self._routes[id(shape)].cls
-        return [new(cls) for _ in range(count)]
+        made = [new(cls) for _ in range(count)]
+        self._tables[id(made[0]) if made else -1] = len(self._tables)
+        return made
 
     def refuse(self) -> None:
         """Raise `NotColumnar`."""
@@ -328,11 +368,18 @@ class ColumnLoader:
 
         Raises:
             NotColumnar: they are not the fields that the class declares.
+            StepFailure: a step of a user failed.
         """
         route = self._routes[id(shape)]
         found = dict(zip(shape.fields, columns, strict=True))
         if route.steps:
-            found = _migrated(found, route.steps, len(rows))
+            table = self._tables[id(rows[0]) if rows else -1]
+            progress = self.progress[table] = _Progress(route.steps)
+            try:
+                found = _migrated(found, len(rows), progress)
+            except StepFailure as failure:
+                failure.table = table
+                raise
         if found.keys() != set(route.short.names):
             raise NotColumnar
         values = [_listed(found[name]) for name in route.short.names]
@@ -362,26 +409,108 @@ class ColumnLoader:
         return False
 
 
-def _hashes_fields(cls: type) -> bool:
-    """True if a `__hash__` of the user may read fields, so that no instance may be a key before it has them."""
-    own: Any = cls.__hash__
-    return own is not None and own is not object.__hash__
-
-
-def _migrated(columns: dict[str, Any], steps: Sequence[Migration], count: int) -> dict[str, Any]:
+def _migrated(columns: dict[str, Any], count: int, progress: _Progress) -> dict[str, Any]:
     """Run ready-made steps on whole columns.
 
     Raises:
-        NotColumnar: a step fails; the route for single records reports where.
+        NotColumnar: a step does not fit columns; those before it are done.
+        StepFailure: a function of a user raised, or a step in which one was called cannot go on.
     """
-    for step in steps:
+    own = [op for step in progress.steps for op in step.ops if _is_own(op)]
+    if len(own) > 1 and not all(map(_has_no_instances, columns.values())):
+        raise NotColumnar  # found out before any function is called
+    for step in progress.steps:
+        results: list[Any] = []
         for op in step.ops:
             _refuse_instances(op, columns)
             try:
                 columns = op.columns(columns, count)
             except Exception as error:  # user code may raise anything
-                raise NotColumnar from error
+                is_row = isinstance(error, RowError)
+                if not results and not (is_row and _is_own(op)):
+                    raise NotColumnar from error
+                row = error.row if isinstance(error, RowError) else 0
+                raise StepFailure(step, list(columns), row) from (
+                    error.__cause__ if is_row else error
+                )
+            if _is_own(op):
+                results.append(columns.get(op.name, ABSENT))  # optional, and not there
+        progress.results += results
+        progress.done += 1
     return columns
+
+
+def _is_own(op: Any) -> TypeGuard[ops.convert | ops.add]:
+    """Whether a step calls a function of a user for each row."""
+    if isinstance(op, ops.convert):
+        return op.column is None
+    return isinstance(op, ops.add) and (op.computed is not None or op.factory is not None)
+
+
+def _fits_columns(op: ops.Op) -> bool:
+    """Whether the result of a step is known by the name of one field, or calls no function of a user."""
+    if type(op).columns is ops.Op.columns and not type(op).__module__.startswith("persist.ops"):
+        return False
+    return not _is_own(op) or not any(sign in op.name for sign in "/*")
+
+
+class RecordRows:
+    """Builds records from the rows of tables, with the steps that `ColumnLoader` has done to them.
+
+    No function of a user is called again: its results are taken from ``progress``. The version of a
+    record says how far it is, so that the general path continues there.
+
+    Args:
+        progress: of the loader that could not go on.
+
+    Attributes:
+        tables: the records of each table.
+    """
+
+    def __init__(self, progress: dict[int, _Progress]) -> None:
+        self._progress = progress
+        self._tables: dict[int, int] = {}  # id of the first record of a table -> its number
+        self.tables: list[list[Record]] = []
+
+    def begin(self, shapes: Sequence[Shape]) -> bool:
+        """Return True: it builds all records."""
+        return True
+
+    def shells(self, shape: Shape, count: int) -> list[Any]:
+        """Return records without their states."""
+        made = [
+            Record(shape.cls, {}, kind=shape.kind, maker=shape.maker, version=shape.version)
+            for _ in range(count)
+        ]
+        self._tables[id(made[0]) if made else -1] = len(self.tables)
+        self.tables.append(made)
+        return made
+
+    def refuse(self) -> None:
+        """Raise `NotColumnar`."""
+        raise NotColumnar
+
+    def end(self, values: Sequence[Any]) -> None:
+        """Do nothing."""
+
+    def fill(self, shape: Shape, rows: list[Any], columns: list[Any]) -> None:
+        """Set the states of records, and their versions."""
+        found: dict[str, Any] = dict(zip(shape.fields, columns, strict=True))
+        progress = self._progress.get(self._tables[id(rows[0]) if rows else -1])
+        if progress is not None and progress.done:
+            steps, results = progress.steps[: progress.done], iter(progress.results)
+            for op in chain.from_iterable(step.ops for step in steps):
+                if _is_own(op):
+                    result = next(results)
+                    if result is not ABSENT:
+                        found[op.name] = result
+                else:
+                    found = op.columns(found, len(rows))
+            for record in rows:
+                record.version = steps[-1].to
+        values = zip(*map(_listed, found.values()), strict=True) if found else repeat(())
+        for record, row in zip(rows, values, strict=False):
+            record.state = dict(zip(found, row, strict=True))
 
 
 def _refuse_instances(op: ops.Op, columns: dict[str, Any]) -> None:
@@ -396,12 +525,15 @@ def _refuse_instances(op: ops.Op, columns: dict[str, Any]) -> None:
         seen = [columns.get(op.name, [])]
     else:
         return
-    for column in seen:
-        kinds = set() if isinstance(column, np.ndarray) else set(map(type, column))
-        if kinds and kinds <= {list, tuple}:
-            kinds = set(map(type, chain.from_iterable(column)))
-        if not kinds <= _SEEN:
-            raise NotColumnar
+    if not all(map(_has_no_instances, seen)):
+        raise NotColumnar
+
+
+def _has_no_instances(column: Any) -> bool:
+    kinds = set() if isinstance(column, np.ndarray) else set(map(type, column))
+    if kinds and kinds <= {list, tuple}:
+        kinds = set(map(type, chain.from_iterable(column)))
+    return kinds <= _SEEN
 
 
 _SEEN = ATOMS | {np.ndarray, LazyArray}
@@ -413,26 +545,16 @@ def _listed(column: Any) -> list[Any]:
 
 
 def _setter(route: _Route) -> Callable[..., None]:
-    """Compile a loop over instances that sets their attributes.
-
-    A plain assignment is fastest; a class with its own ``__setattr__`` (such as a frozen class) needs
-    ``object.__setattr__``.
-    """
+    """Compile a loop over instances that sets their attributes."""
     names = route.short.attributes
     values = [f"v{at}" for at in range(len(names))]
-    is_plain = route.cls.__setattr__ is object.__setattr__ and all(
-        _can_be_written(name) for name in names
-    )
-    sets = [
-        f"obj.{name} = {value}" if is_plain else f"put(obj, {name!r}, {value})"
-        for name, value in zip(names, values, strict=True)
-    ]
+    sets = assignments(route.cls, names, values)
     columns = ", ".join(f"c{at}" for at in range(len(names)))
     lines = [
         f"def fill(objects, {columns}):",
-        f"    for obj, {', '.join(values)} in zip(objects, {columns}):",
+        f"    for self, {', '.join(values)} in zip(objects, {columns}):",
         *(f"        {line}" for line in sets),
     ]
-    space: dict[str, Any] = {"put": object.__setattr__}
+    space: dict[str, Any] = {"PUT": object.__setattr__}
     compiled("\n".join(lines), f"rows of {dotted(route.cls)}", space)
     return space["fill"]  # type: ignore[no-any-return]

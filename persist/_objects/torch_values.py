@@ -81,15 +81,29 @@ def with_tensors(tree: object, looker: PackView) -> Any:
 
 
 def part_at(tree: object, looker: PackView, path: str) -> Any:
-    """Return the value at a path of a tree, or ABSENT."""
+    """Return the value at a path of a tree, or ABSENT.
+
+    Below a record that a pack presents, a path may also lead through the record as it is stored: the
+    paths of a plan do.
+    """
     todo = [(tree, path)]
     while todo:
         value, rest = todo.pop()
         if not rest:
             return value
-        for step, item in reversed(looker.look(value)[1]):
-            if step == rest:
-                todo.append((item, ""))
-            elif rest.startswith(f"{step}/"):
-                todo.append((item, rest[len(step) + 1 :]))
+        found = _followed(looker.look(value)[1], rest)
+        if not found and isinstance(value, Record):
+            found = _followed(looker.raw(value)[1], rest)
+        todo += found
     return ABSENT
+
+
+def _followed(steps: list[tuple[str, Any]], path: str) -> list[tuple[Any, str]]:
+    """The children on a path, each with the rest of the path; the first last."""
+    found = []
+    for step, item in reversed(steps):
+        if step == path:
+            found.append((item, ""))
+        elif path.startswith(f"{step}/"):
+            found.append((item, path[len(step) + 1 :]))
+    return found

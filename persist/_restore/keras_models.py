@@ -1,6 +1,6 @@
 """Make a living model of Keras 3 from records of layers, and give it their weights.
 
-The records are those of `persist._wire.keras.network`, upgraded to version 30. What cannot be made is
+The records are those of `persist._wire.keras.network`, upgraded to version 4. What cannot be made is
 listed before anything is built. Keras makes layers only from classes of its own, or of custom objects
 that the user registered or trusts: no module that a configuration names is imported.
 
@@ -144,8 +144,8 @@ def refuse(problems: list[PersistError], file: str | None) -> PersistError:
     lines = []
     for one in problems[:40]:
         cause = one.__cause__
-        cause_of_all = cause if isinstance(cause, RestoreError) else one
-        lines.append(f"\n  {one.where}: {cause_of_all.what} {cause_of_all.remedy}".rstrip())
+        reported = cause if isinstance(cause, RestoreError) else one
+        lines.append(f"\n  {one.where}: {reported.what} {reported.remedy}".rstrip())
     if len(problems) > 40:
         lines.append(f"\n  and {len(problems) - 40} more")
     return RestoreError(
@@ -315,7 +315,7 @@ def _serialized(record: Record, custom: Mapping[str, Any]) -> dict[str, Any]:
     config = {
         name: _plain(value, custom) for name, value in fields.items() if name not in _NOT_OPTIONS
     }
-    if record.version != 30:
+    if record.version != 4:
         key = _registered(record, custom)
         return {**_item(None, record.cls.name, config), "registered_name": key}
     if record.qualname.startswith("keras.ops."):

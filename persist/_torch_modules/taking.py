@@ -157,6 +157,9 @@ def _config(module: Any, fields: Mapping[str, Field]) -> dict[str, Any]:
             continue
         if name in given:
             config[name] = given[name]
+            there = getattr(module, name, None)
+            if is_module(given[name]) and is_module(there):  # another may be in its place by now
+                config[name] = there
         elif ARGUMENTS not in vars(module) or name in call.required:
             value = vars(module).get(name, ABSENT)
             if value is not ABSENT:

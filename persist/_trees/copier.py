@@ -13,16 +13,18 @@ from __future__ import annotations
 import operator
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
 
 from persist._envelope import FIELDS, unwrap
-from persist._trees.paths import step_of
+from persist._trees.paths import PackView, step_of
 from persist.errors import MigrationFailedError
 from persist.tree import (
     ABSENT,
+    LEAVES,
+    SCALARS,
     Global,
     LazyArray,
     PersistentRef,
@@ -37,11 +39,10 @@ _LISTS = (list, deque)
 _DICTS = (dict, OrderedDict, defaultdict, Counter)
 _MUTABLE = frozenset((*_LISTS, *_DICTS, set, Record))
 _HOLDERS = _MUTABLE | {tuple, frozenset}
-_PLAIN = frozenset(
-    (type(None), bool, int, float, complex, str, bytes, bytearray, LazyArray, PersistentRef)
-)
+_PLAIN, SCALAR = LEAVES, SCALARS
 
-SCALAR = _PLAIN - {LazyArray}
+_RECORDS = frozenset((Record,))
+_TEXT = frozenset((str,))
 _FULL_PATH_STEPS = 200_000  # total steps of paths returned in full, before they are shortened
 _SHORT_PATH_STEPS = 16  # last steps of a shortened path
 
@@ -67,6 +68,8 @@ class Copier:
             function that returns its natural path; returns the final value.
         leaf: returns the replacement of a `Global`.
         read: whether a `LazyArray` is read and replaced by its array.
+        at_once: called with a record of the original whose children have not been visited; returns
+            the final value if the record has no children that need a visit, else None.
     """
 
     def __init__(
@@ -75,7 +78,9 @@ class Copier:
         leaf: Callable[[Global], Any] | None = None,
         *,
         read: bool = False,
+        at_once: Callable[[Record, Callable[[], str]], Any] | None = None,
     ) -> None:
+        self._at_once = at_once
         self._plain = SCALAR | {PersistentRef} if read else _PLAIN
         self._finish = finish
         self._leaf = leaf
@@ -104,6 +109,11 @@ class Copier:
         # closed when all its children are; `entered` ends the walk where a cycle comes back.
         todo: list[tuple[Any, bool]] = [(root, False)]
         entered: set[int] = set()
+        at_once, done, ours, shells = self._at_once, self._done, self._ours, self._shells
+
+        def path_of() -> str:
+            return self.path(node)
+
         while todo:
             node, is_done = todo.pop()
             if is_done:
@@ -111,9 +121,19 @@ class Copier:
                 continue
             if id(node) in entered:
                 continue
-            entered.add(id(node))
+            key = id(node)
+            entered.add(key)
+            if at_once is not None and type(node) is Record and key not in shells:
+                made = at_once(node, path_of)
+                if made is not None:
+                    done[key] = (node, made)
+                    ours.add(id(made))
+                    continue
             self._shell_of(node)
             todo.append((node, True))
+            if type(node) is list and set(map(type, node)) == _RECORDS:
+                todo.extend(zip(reversed(node), repeat(False)))
+                continue
             todo.extend((child, False) for _, child in reversed(self._children(node)))
         return self.mended(self._new(root))
 
@@ -161,14 +181,23 @@ class Copier:
         return "/".join(reversed(steps))
 
     def _find_parents(self) -> None:
-        """Find the shortest path to every value, level by level; most copies need no path at all."""
+        """Find the shortest path to every value, level by level; most copies need no path at all.
+
+        The steps are those of `file.arrays` and `file.scalars` (`PackView.look`), so that a path in a
+        report can be looked up. Keys and the like, which have no such path, have steps of our own.
+        """
+        natural = PackView()
         # Breadth first: the first path found to a value is its shortest.
         for root in self._roots[self._walked :]:
             level, entered = [root], {id(root)}
             while level:
                 following = []
                 for node in level:
-                    for step, child in self._children(node):
+                    children = self._children(node)
+                    if not _has_plain_names(node):
+                        named = natural.look(node)[1]
+                        children = [*(pair for pair in named if is_holder(pair[1])), *children]
+                    for step, child in children:
                         if id(child) not in entered:
                             entered.add(id(child))
                             self._parents[id(child)] = (id(node), step)
@@ -193,6 +222,10 @@ class Copier:
     def is_own(self, value: Any) -> bool:
         """Whether this copier made a value, or adopted it."""
         return id(value) in self._ours
+
+    def is_copy_of(self, copy: Any, old: Any) -> bool:
+        """Whether a value that is being finished is the copy of a value of the original."""
+        return self._shells.get(id(old)) is copy
 
     def adopt(self, value: Any) -> None:
         """Mark a value that a migration created as part of the copy."""
@@ -349,9 +382,7 @@ class Copier:
         if kind is frozenset:
             return frozenset([self._key(item, new) for item in node])
         if kind in _LISTS:
-            shell.extend(
-                node if self._plain.issuperset(map(type, node)) else [new(item) for item in node]
-            )
+            shell.extend(self._items(node, new))
         elif kind is set:
             shell.update([self._key(item, new) for item in node])
         elif kind in _DICTS:
@@ -366,6 +397,17 @@ class Copier:
                 for index in np.ndindex(source.shape):
                     target[index] = new(source[index])
         return shell
+
+    def _items(self, node: Any, new: Callable[[Any], Any]) -> Any:
+        """The items of the copy of a list."""
+        kinds = set(map(type, node))
+        if kinds <= self._plain:
+            return node
+        if kinds == _RECORDS and self._at_once is not None:
+            found = list(map(self._done.get, map(id, node)))
+            if None not in found:
+                return [pair[1] for pair in found if pair is not None]
+        return [new(item) for item in node]
 
     def _fill_record(self, node: Record, shell: Record, new: Callable[[Any], Any]) -> None:
         for name in ("maker", "kind", "version"):
@@ -462,6 +504,15 @@ def _steps(node: Any) -> Iterator[tuple[str, Any]]:
         for view in _object_views(node):
             for index in np.ndindex(view.shape):
                 yield "/".join(map(str, index)), view[index]
+
+
+def _has_plain_names(node: object) -> bool:
+    """Whether the steps of `_children` are certainly those of `PackView.look`."""
+    if type(node) is Record:
+        return node.is_bare and type(node.state) is dict
+    if type(node) is dict:
+        return set(map(type, node)) <= _TEXT
+    return type(node) in (list, tuple, deque)
 
 
 def parts_of(node: object) -> Iterator[tuple[str, Any]]:

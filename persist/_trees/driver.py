@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Generator
 from typing import Any
 
-from persist.tree import PersistentRef
+from persist.tree import SCALARS
 
 __all__ = ["ATOMS", "Driver", "Parts", "object_fields"]
 
@@ -24,9 +24,9 @@ Parts = Generator[tuple[str, Any], Any, Any]
 
 ATOMS = frozenset(
     (
-        type(None), bool, int, float, complex, str, bytes, bytearray, range, slice, type(...), type(NotImplemented),
+        *SCALARS, range, slice, type(...), type(NotImplemented),
         datetime.date, datetime.time, datetime.datetime, datetime.timedelta, datetime.timezone,
-        decimal.Decimal, fractions.Fraction, uuid.UUID, PersistentRef, array_module.array,
+        decimal.Decimal, fractions.Fraction, uuid.UUID, array_module.array,
         *(getattr(pathlib, name) for name in ("PurePosixPath", "PureWindowsPath")),
     )
 )  # fmt: skip

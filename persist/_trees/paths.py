@@ -30,6 +30,7 @@ from persist._runtime.printing import is_deep
 from persist.errors import FormatError, LimitError, PersistError, UnknownPathError
 from persist.tree import (
     ABSENT,
+    PRIMITIVES,
     LazyArray,
     PersistentRef,
     Record,
@@ -61,7 +62,6 @@ _SPELLED = 1 << 28  # total characters of all listed paths, since deep files hav
 _FAULTS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 _IN_STRUCTURE = frozenset(("_metadata",))  # attributes of a state dict that are no steps of a path
-_PLAIN = (str, bytes, int, float, bool, type(None))
 _KEYS = (
     str,
     bytes,
@@ -87,8 +87,11 @@ _FILES = (
     b"PK\x03\x04",
     b"\x1f\x8b",
 )
-_PLAIN_KINDS = frozenset(_PLAIN)
-_ITEMS = (*_PLAIN, complex, np.number, np.bool_)  # of a sequence that is one leaf
+_PLAIN_KINDS = PRIMITIVES
+_HOLDERS = frozenset((list, tuple, dict))
+_PLAIN_OR_HOLDERS = _PLAIN_KINDS | _HOLDERS
+_WIDE = 32  # items of a container whose answer is kept
+_ITEMS = (*PRIMITIVES, complex, np.number, np.bool_)  # of a sequence that is one leaf
 _SCALARS = (str, bytes, bytearray, int, float, complex, bool, type(None), np.generic)
 
 
@@ -274,7 +277,7 @@ class PackView:
         return key
 
     def _dict(self, value: dict[object, object]) -> tuple[Any, Steps]:
-        if all(type(key) in _PLAIN for key in value):
+        if all(type(key) in _PLAIN_KINDS for key in value):
             return _dict(value)
         steps: Steps = []
         for key, item in value.items():
@@ -362,9 +365,6 @@ def is_lost(key: Any) -> bool:
     return is_deep(key) or any(map(is_lost, key))
 
 
-_SEQUENCES = frozenset((list, tuple, dict))
-
-
 def is_series(value: Any) -> bool:
     """Whether a sequence is one leaf: its items are plain values of one type.
 
@@ -384,12 +384,44 @@ def _item_of(series: Any, step: str) -> Any:
     return series[int(step)] if int(step) < len(series) else ABSENT
 
 
-def _holds_none(value: Any) -> bool:
-    """Whether a container holds plain values only, so that there are no arrays or views below it."""
+def _is_plain_holder(value: Any) -> bool:
+    """Whether a container holds plain values only."""
+    if type(value) is dict:
+        return {*map(type, value.values())} <= _PLAIN_KINDS and is_flat(value)
+    return {*map(type, value)} <= _PLAIN_KINDS
+
+
+def _holds_none(value: Any, known: dict[int, bool]) -> bool:
+    """Whether a container holds plain values, and containers of plain values, only.
+
+    There are no arrays and no views below it then. Deeper containers are not looked into.
+
+    Args:
+        value: any value.
+        known: the answers for wide containers, by id, since many others may share one.
+    """
     kind = type(value)
-    if kind is list or kind is tuple:
-        return {*map(type, value)} <= _PLAIN_KINDS
-    return kind is dict and {*map(type, value.values())} <= _PLAIN_KINDS and is_flat(value)
+    if kind is dict:
+        items = value.values()
+    elif kind is list or kind is tuple:
+        items = value
+    else:
+        return False
+    kinds = {*map(type, items)}
+    if kinds <= _PLAIN_KINDS:
+        return kind is not dict or is_flat(value)
+    if not kinds <= _PLAIN_OR_HOLDERS or (kind is dict and not is_flat(value)):
+        return False
+    for item in items:
+        if type(item) in _HOLDERS:
+            if len(item) < _WIDE:
+                found = _is_plain_holder(item)
+            else:
+                maybe = known.get(id(item))
+                found = known[id(item)] = _is_plain_holder(item) if maybe is None else maybe
+            if not found:
+                return False
+    return True
 
 
 def is_flat(value: dict[Any, Any]) -> bool:
@@ -569,6 +601,11 @@ class PathMapping(Mapping[str, Any]):
         self._file = file
         self._listed: dict[str, Any] | None = None
         self._hoisted: dict[str, Any] | None = None
+        self._barren: dict[
+            int, bool
+        ] = {}  # id of a container -> whether nothing in it holds arrays
+        self._plain: dict[int, bool] = {}  # id of a wide container -> whether it is plain
+        self._has_records = False  # found while all paths were walked
 
     @functools.cached_property
     def _tree(self) -> Any:
@@ -666,7 +703,7 @@ class PathMapping(Mapping[str, Any]):
         others = [value for name, value in self._flat.items() if name not in arrays]
         below = [item for part in others if type(part) is dict for item in (*part, *part.values())]
         kinds = {type(item) for item in (*others, *below)}
-        return arrays if kinds <= {dict, *_PLAIN} and dict not in map(type, below) else None
+        return arrays if kinds <= {dict, *PRIMITIVES} and dict not in map(type, below) else None
 
     def _array_of_flat_root(self, name: str) -> Any:
         """The array of a flat root under this name, if no other path can be equal; else None."""
@@ -716,21 +753,15 @@ class PathMapping(Mapping[str, Any]):
                 item = _item_of(leaf, step)
                 if item is not ABSENT:
                     todo.append((item, below, passed))
-            if not steps:
-                continue
-            table = self._table(value, steps)
             found: list[tuple[Any, str, tuple[int, ...]]] = []
+            table = self._table(value, steps) if steps else {}
             if not passed and rest and "" in table:  # an empty key of the root adds no slash
                 found.append((table[""], rest, (id(value),)))
             passed = (*passed, id(value))
-            if rest in table:
-                found.append((table[rest], "", passed))
-            cut = rest.find("/")
-            while cut >= 0:
-                step = rest[:cut]
-                if step in table:
-                    found.append((table[step], rest[cut + 1 :], passed))
-                cut = rest.find("/", cut + 1)
+            found += [(item, below, passed) for item, below in _followed(table, rest)]
+            if rest and not found and value is not record:  # as it is stored: as plans name it
+                table = self._table(record, self._looker.raw(record)[1])
+                found = [(item, below, passed) for item, below in _followed(table, rest)]
             todo += found
 
     def _table(self, value: Any, steps: Steps) -> dict[str, Any]:
@@ -763,6 +794,8 @@ class PathMapping(Mapping[str, Any]):
         """Yield every (path, leaf) of either kind, in the order of the file."""
         done: set[int] = set()
         yield from self._walk("", self._tree, done)
+        if not (self._has_records or isinstance(self._tree, View)):
+            return  # only the view of a record hoists anything
         for own, value in self._all_hoisted().items():
             yield from self._walk(own, value, done)
 
@@ -772,7 +805,7 @@ class PathMapping(Mapping[str, Any]):
         most, look, through = 4 * self._limit, self._looker.look, self._looker.through
         above: set[int] = set()  # ids of the containers on the current path
         is_for_arrays = self._wanted is is_array
-        held: dict[int, bool] = {}  # ids of containers: whether anything may hold arrays there
+        barren = self._barren
         shortest = self._shortest(root) if self._each_once else None
         parents: list[tuple[str, Any, Iterator[tuple[str, Any]]]] = [
             ("", None, iter([(start, root)]))
@@ -796,12 +829,14 @@ class PathMapping(Mapping[str, Any]):
                 if _ends(value):
                     yield path, value
                     continue
-                if is_for_arrays and type(value) in _SEQUENCES:
-                    if id(value) not in held:  # wide and shared: looked through once
-                        held[id(value)] = not _holds_none(value)
-                    if not held[id(value)]:
+                if is_for_arrays and type(value) in _HOLDERS:
+                    if id(value) not in barren:  # wide and shared: looked through once
+                        barren[id(value)] = _holds_none(value, self._plain)
+                    if barren[id(value)]:
                         continue
-                value = through(value)
+                if isinstance(value, Record):
+                    self._has_records = True
+                    value = through(value)
                 if id(value) in above:
                     continue
                 leaf, below = look(value)
@@ -829,6 +864,7 @@ class PathMapping(Mapping[str, Any]):
         """
         look, through = self._looker.look, self._looker.through
         is_for_arrays = self._wanted is is_array
+        barren = self._barren
         found: dict[int, tuple[int, str]] = {}
         top = through(root)
         level, edges = [top], 0
@@ -843,9 +879,11 @@ class PathMapping(Mapping[str, Any]):
                 for step, value in steps:
                     if type(value) in _PLAIN_KINDS or id(value) in entered or _ends(value):
                         continue
-                    if is_for_arrays and _holds_none(value):
-                        entered.add(id(value))  # wide and shared: looked through once
-                        continue
+                    if is_for_arrays and type(value) in _HOLDERS:
+                        barren[id(value)] = _holds_none(value, self._plain)
+                        if barren[id(value)]:
+                            entered.add(id(value))  # wide and shared: looked through once
+                            continue
                     value = through(value)
                     if id(value) in entered or isinstance(value, _SCALARS):
                         continue
@@ -905,7 +943,7 @@ class PathMapping(Mapping[str, Any]):
                     continue
                 if type(value) in _PLAIN_KINDS or id(value) in seen:
                     continue
-                if _holds_none(value):
+                if _holds_none(value, self._plain):
                     seen.add(id(value))
                     continue
                 value = self._looker.through(value)
@@ -922,6 +960,18 @@ class PathMapping(Mapping[str, Any]):
                 if id(self._looker.through(item)) not in seen:
                     self._hoisted[_free(self._hoisted, own)] = item
         return self._hoisted
+
+
+def _followed(table: dict[str, Any], rest: str) -> Iterator[tuple[Any, str]]:
+    """Yield the children on a path, each with the rest of the path (keys may hold slashes)."""
+    if rest in table:
+        yield table[rest], ""
+    cut = rest.find("/")
+    while cut >= 0:
+        step = rest[:cut]
+        if step in table:
+            yield table[step], rest[cut + 1 :]
+        cut = rest.find("/", cut + 1)
 
 
 def _as_root(tree: object, looker: PackView) -> Any:
@@ -951,13 +1001,14 @@ def described(
     if not looker.has_views:
         return structures
     seen: set[int] = set()
+    known: dict[int, bool] = {}
     # A value with its parents as a linked list: (the parents above, step).
     todo: list[tuple[tuple[Any, str] | None, Any]] = [(None, tree)]
     while todo and len(seen) < most:
         parents, value = todo.pop()
         if id(value) in seen:
             continue
-        if _holds_none(value):
+        if _holds_none(value, known):
             seen.add(id(value))  # wide and shared: looked through once
             continue
         value = looker.through(value)

@@ -8,6 +8,8 @@ it, children before parents, and for each record:
    the schema's stamps, else version 1;
 3. asks the registry for the migrations from that version to the current one, and runs them
    (`versions`; a sequence that is used often is compiled to one function by `compiled`);
+   For records whose state is their declared fields and nothing else, all of this is found out once for
+   each class and layout of a file (`compiled_records`);
 4. sorts the fields into those of the current layout, and reports what no class declares.
 
 Out comes a tree whose records are of the current layout, and a `Plan` that says what was done to each,

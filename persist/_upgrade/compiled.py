@@ -13,11 +13,12 @@ debugger can step through them.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import keyword
 import linecache
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from types import FunctionType
 from typing import Any
 
@@ -27,9 +28,47 @@ from persist import ops
 from persist._trees.copier import SCALAR, has_no_arrays
 from persist.registry._declarations import Migration, takes_record
 
-__all__ = ["COMPILE_AFTER", "Odd", "advance", "can_be_written", "compiled", "is_ordinary", "lines"]
+__all__ = [
+    "COMPILE_AFTER",
+    "SWITCH",
+    "Odd",
+    "advance",
+    "can_be_written",
+    "compiled",
+    "is_ordinary",
+    "lines",
+]
 
 Space = dict[str, Any]
+
+
+class _Switch:
+    """Whether compiled code is used at all; off only in tests, which compare it with the general path."""
+
+    def __init__(self) -> None:
+        self.is_on = True
+        self._listeners: list[Callable[[bool], None]] = []
+
+    def listen(self, listener: Callable[[bool], None]) -> None:
+        """Have a function called with the new state whenever it changes."""
+        self._listeners.append(listener)
+
+    @contextlib.contextmanager
+    def off(self) -> Iterator[None]:
+        """Context manager: every record and instance takes the general path."""
+        self._turn(False)
+        try:
+            yield
+        finally:
+            self._turn(True)
+
+    def _turn(self, is_on: bool) -> None:
+        self.is_on = is_on
+        for listener in self._listeners:
+            listener(is_on)
+
+
+SWITCH = _Switch()
 
 
 class Odd:
@@ -106,6 +145,8 @@ def advance(
         failed: (step, state, error) -> the error to raise.
         read: state -> the state with every `LazyArray` read, for function steps.
     """
+    if not SWITCH.is_on:
+        return None
     key = tuple(map(id, steps))
     entry = _COMPILED.get(key)
     function = 0 if entry is None else entry[1]

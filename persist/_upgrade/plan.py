@@ -123,6 +123,7 @@ class Plan:
     entries: list[Entry] = attrs.field(factory=list)
     file: str | None = None
     _migrated: dict[int, Record] = attrs.field(factory=dict, repr=False)
+    _classes: set[str] = attrs.field(factory=set, init=False, repr=False)  # migrated; and schemas
     _general: list[PersistError] = attrs.field(factory=list, init=False, repr=False)
 
     def is_migrated(self, record: Record) -> bool:

@@ -22,27 +22,23 @@ unchanged, except for names that an alias moved.
 from __future__ import annotations
 
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from persist._envelope import FIELDS, ITEMS, Layer, unwrap
+from persist._envelope import ITEMS, unwrap
 from persist._layouts import checks
 from persist._layouts.checks import Written
 from persist._trees import numpy_random
-from persist._trees.copier import Copier, has_no_arrays, is_holder
-from persist._upgrade import compiled
+from persist._trees.copier import Copier, is_holder
+from persist._upgrade.compiled_records import CompiledRecords, Upgraded
 from persist._upgrade.plan import Entry, Plan, Rehearsal, located
 from persist._upgrade.state import freeze, roots_of, state_of, take_array, thaw, today_state
 from persist._upgrade.versions import (
     InstanceUpgrade,
     TargetLayout,
-    VersionPath,
-    failed,
     plan_instance,
-    read_lazy,
     run_steps,
     stamped_entries,
     target_layout,
@@ -58,9 +54,15 @@ from persist.registry import IMPORTED, Registry, default_registry
 from persist.registry._declarations import user_stacklevel
 from persist.registry._enums import may_be_member, member_of, name_of
 from persist.schema import Schema
-from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record
+from persist.tree import ABSENT, Global, LazyArray, Record, bare_record
 
-__all__ = ["constant_record", "is_today", "plan", "rehearse", "unknown_text", "upgrade"]
+__all__ = [
+    "constant_record",
+    "plan",
+    "rehearse",
+    "unknown_text",
+    "upgrade",
+]
 
 
 # Upgrading.
@@ -79,6 +81,7 @@ def upgrade(
     read: bool = False,
     layout: str | None = None,
     written: Written | None = None,
+    listed: bool = True,
 ) -> tuple[Any, Plan]:
     """Return a copy of an inert tree with the current names and versions.
 
@@ -104,6 +107,7 @@ def upgrade(
             "warn" or "ignore"; None leaves it to the registry.
         written: the layouts and releases that the file states for all its records at once, if not the
             current.
+        listed: list each record in the plan, with its path.
 
     Returns:
         The upgraded tree, and what was done to each record.
@@ -124,6 +128,7 @@ def upgrade(
         read=read,
         layout=layout,
         written=written,
+        listed=listed,
     )
     return run.upgrade(tree), run.plan
 
@@ -149,7 +154,9 @@ class _TreeUpgrade:
         read: bool = False,
         layout: str | None = None,
         written: Written | None = None,
+        listed: bool = True,
     ) -> None:
+        self._is_listed = listed
         self.layout = layout
         self._written = dict(written.layouts) if written is not None else {}
         self._releases = dict(written.releases) if written is not None else {}
@@ -164,10 +171,7 @@ class _TreeUpgrade:
         self.plan = Plan([], file)
         self.rehearsal = Rehearsal(self.plan)
         self._file = file
-        self._known: dict[str, _ClassInfo] = {}
-        self._plain: dict[Global, bool] = {}
-        self._headers: dict[int, tuple[Any, Layer | None]] = {}
-        self._compiled: dict[tuple[str, int, str], tuple[tuple[VersionPath, ...], set[str]]] = {}
+        self._known: dict[str, ClassInfo] = {}
         self._globals: dict[Global, Global] = {}
         self._may_be: dict[
             Global, bool
@@ -177,7 +181,11 @@ class _TreeUpgrade:
         self._unknown: dict[str, dict[str, None]] = {}
         self._frozen: dict[int, Any] = {}
         self._depth = 0
-        self._copier = Copier(self._finish, self._moved, read=read)
+        self._routes = CompiledRecords(
+            registry, self._of, self._is_doubtful, strict, self._memo, self._frozen
+        )
+        at_once = None if listed or dry or names else self._at_once
+        self._copier = Copier(self._finish, self._moved, read=read, at_once=at_once)
 
     @property
     def _only_looks(self) -> bool:
@@ -234,7 +242,7 @@ class _TreeUpgrade:
         module, _, name = qualname.rpartition(".")
         return Global(module, name)
 
-    def _of(self, named: Global, state: Any) -> _ClassInfo:
+    def _of(self, named: Global, state: Any) -> ClassInfo:
         known = self._known.get(named.qualname)
         if known is None:
             known = self._known[named.qualname] = self._find(named)
@@ -248,12 +256,10 @@ class _TreeUpgrade:
             if schema is not None:
                 note = f"found by its schema {schema.name!r}"
                 target = target_layout(schema, self.registry)
-                return _ClassInfo(
-                    self._global(schema.qualname), schema, target, known.aliases, note
-                )
+                return ClassInfo(self._global(schema.qualname), schema, target, known.aliases, note)
         return known
 
-    def _find(self, named: Global) -> _ClassInfo:
+    def _find(self, named: Global) -> ClassInfo:
         today, aliases = self.registry.aliases_from(named.qualname)
         schema = self.registry.schema_for(today)
         target = None if schema is None else target_layout(schema, self.registry)
@@ -267,7 +273,7 @@ class _TreeUpgrade:
             + (f" since {one.since}" if one.since else "")
             for one in aliases
         )
-        return _ClassInfo(moved, schema, target, said)
+        return ClassInfo(moved, schema, target, said)
 
     def _finish(self, record: Record, path: Callable[[], str]) -> Any:
         named = record.cls
@@ -291,7 +297,7 @@ class _TreeUpgrade:
             return record
 
     def _note(self, entry: Entry, record: Record, path: Callable[[], str]) -> None:
-        if entry._is_listed:
+        if entry._is_listed or not self._is_listed:
             return
         entry.path, entry._is_listed = path(), True
         self.plan.entries.append(entry)
@@ -318,9 +324,11 @@ class _TreeUpgrade:
         entry.note = entry.note or self._release_note(known.schema)
         if record.version is None or record.version < known.schema.version:
             self._copier.show_old()  # stamps and steps may look at the records that it refers to
-        upgraded = self._upgrade_compiled(record, named, known, entry, path)
-        if upgraded is not ABSENT:
-            return upgraded
+        found = None if self._only_looks else self._routes.run(record, True)
+        if found is not None:
+            entry.version_paths = (found.path,)
+            self._note(entry, record, path)
+            return self._take(record, named, found, path)
         cls = known.schema.cls
         if record.kind == "reduce" and cls is not None and issubclass(cls, np.ndarray):
             take_array(record)
@@ -349,7 +357,7 @@ class _TreeUpgrade:
         self,
         record: Record,
         named: Global,
-        known: _ClassInfo,
+        known: ClassInfo,
         entry: Entry,
         path: Callable[[], str],
     ) -> Any:
@@ -380,6 +388,10 @@ class _TreeUpgrade:
         self._note(entry, record, path)
         return record
 
+    def _is_doubtful(self, schema: str) -> bool:
+        """True if the file states a layout or a release of a schema that is to be reported."""
+        return schema in self._written or schema in self._releases
+
     def _release_note(self, schema: Schema) -> str:
         """A note about the release that wrote the file, if it is newer or of another major release.
 
@@ -409,119 +421,49 @@ class _TreeUpgrade:
             del self._written[schema.name]
         return note or found
 
-    def _upgrade_compiled(
-        self,
-        record: Record,
-        named: Global,
-        known: _ClassInfo,
-        entry: Entry,
-        path: Callable[[], str],
-    ) -> Any:
-        """Run the compiled steps on a record whose state is its declared fields and nothing else.
-
-        Returns:
-            The upgraded record, or ABSENT if it needs the general path.
-        """
-        schema = known.schema
-        if schema is None or self._only_looks or not record.is_bare or not self._is_plain(known):
-            return ABSENT
-        state, version, how = self._fields_of(record, schema)
-        if version is None:
-            return ABSENT
-        key = (named.qualname, version, how)
-        found = self._compiled.get(key)
-        if found is None:
-            found = self._compiled[key] = (
-                self._compiled_path(known, version, how),
-                {*schema.names},
-            )
-        paths, names = found
-        if not paths or any(type(name) is str and name[:1] == "_" for name in state):
-            return ABSENT
-        steps = paths[0].steps
-        written = compiled.advance(steps, failed, read_lazy)
-        if written is None:
-            return ABSENT
-        before, is_stamped = record.state, record.version is None and how != "envelope"
-        entry.version_paths = paths
-        self._note(entry, record, path)
-        is_plain = has_no_arrays(state.values())
-        if not is_plain:
-            freeze(state, self._frozen)
-        given = written(state, self._memo)
-        if type(given) is dict and given.keys() == names:
-            _rename(record, named, known.today)
-            record.state, record.version = given, schema.version
-            self.plan._migrated[id(record)] = record
-            if not (is_plain and has_no_arrays(given.values())):
-                record.state = self._inert(given)
-                self._take_in(record.state, path)
-            return record
-        assert known.target is not None
-        case = plan_instance(known.target, before, self.registry, version=version)
-        if is_stamped:
-            case.stamps = stamped_entries(before, known.target, self.registry)
-        piece = case.pieces[0]
-        piece.value, piece.done = given, len(steps)
-        if isinstance(given, compiled.Odd):
-            piece.value, piece.done = given.value, given.done
-        return self._done(record, named, known, case, path)
-
-    def _is_plain(self, known: _ClassInfo) -> bool:
-        """True if a class has only declared fields, and no base with fields."""
-        found = self._plain.get(known.today)
-        if found is None:
-            target = known.target
-            found = self._plain[known.today] = (
-                target is not None
-                and len(target.parts) == 1
-                and not target.is_open
-                and target.leaf.kind == FIELDS
-                and not target.dropped
-                and known.schema is not None
-                and known.schema.fields is not None
-            )
-        return found
-
-    def _fields_of(self, record: Record, schema: Schema) -> tuple[Any, int | None, str]:
-        """The fields of a state, its version, and how that is known; version None for an unusual state."""
-        state = record.state
-        if type(state) is dict:
-            if record.version is not None:
-                return state, record.version, "record"
-            version, how = self.registry.stamp_of(schema.name, state)
-            is_guess = self.strict and how.startswith("unstamped")
-            return state, None if is_guess else version, how
-        if type(state) is not tuple or not state:
-            return state, None, ""
-        header, layer = self._headers.get(id(state[0]), (None, None))
-        if header is not state[0]:
-            envelope = unwrap(state)
-            alone = envelope is not None and len(envelope.layers) == 1
-            layer = envelope.layers[0] if envelope is not None and alone else None
-            self._headers[id(state[0])] = (state[0], layer)
-        if layer is None or layer.kind != FIELDS or layer.schema != schema.name:
-            return state, None, ""
-        if len(state) != 2 or type(state[1]) is not tuple or len(state[1]) != len(layer.names):
-            return state, None, ""
-        return dict(zip(layer.names, state[1], strict=True)), layer.version, "envelope"
-
-    def _compiled_path(self, known: _ClassInfo, version: int, how: str) -> tuple[VersionPath, ...]:
-        """The version path of such records; empty if there is nothing to do, or no path."""
-        schema = known.schema
-        assert schema is not None
-        if version >= schema.version:
-            return ()
+    def _at_once(self, record: Record, path: Callable[[], str]) -> Any:
+        """Upgrade a record of the source tree, whose values need no visit; None for any other."""
         try:
-            steps = self.registry.path(schema.name, version, schema.version)
-        except SchemaError:  # the general path reports it, with the place
-            return ()
-        releases = self.registry.releases(schema.name)
-        return (
-            VersionPath(schema.name, version, how, schema.version, tuple(steps), releases=releases),
-        )
+            found = self._routes.run(record, False)
+            if found is None:
+                return None
+            known = found.known
+            if found.is_plain and known.schema is not None:
+                if found.path.steps and known.schema.name not in self.plan._classes:
+                    self.plan._classes.update((known.qualname, known.schema.name))
+                return bare_record(known.today, record.kind, found.state, known.schema.version)
+            made = bare_record(record.cls, record.kind, record.state, record.version)
+            return self._take(made, record.cls, found, path)
+        except PersistError as error:
+            raise error.at(
+                file=self._file, where=located(record.cls.qualname, path())
+            ) from error.__cause__
 
-    def _owners(self, named: Global, known: _ClassInfo) -> set[str]:
+    def _take(self, record: Record, named: Global, found: Upgraded, path: Callable[[], str]) -> Any:
+        """Give a record the result of compiled steps; where they ended early, take the rest."""
+        known, steps = found.known, found.path.steps
+        assert known.schema is not None
+        assert known.target is not None
+        if steps:
+            self.plan._classes.update((known.qualname, known.schema.name))
+        if found.done >= 0:
+            version = record.version
+            if version is None and found.path.how not in ("envelope", "record"):
+                version = found.path.found
+            case = plan_instance(known.target, record.state, self.registry, version=version)
+            if record.version is None and version is not None:
+                case.stamps = stamped_entries(record.state, known.target, self.registry)
+            case.pieces[0].value, case.pieces[0].done = found.state, found.done
+            return self._done(record, named, known, case, path)
+        _rename(record, named, known.today)
+        record.state, record.version = found.state, known.schema.version
+        if steps and not found.is_plain:
+            self.plan._migrated[id(record)] = record
+            record.state = self._inert(found.state)
+            self._take_in(record.state, path)
+        return record
+
+    def _owners(self, named: Global, known: ClassInfo) -> set[str]:
         names = {named.qualname, *self.registry.old_names(known.today.qualname)}
         return {name.rpartition(".")[2] for name in names}
 
@@ -541,7 +483,7 @@ class _TreeUpgrade:
         self,
         record: Record,
         named: Global,
-        known: _ClassInfo,
+        known: ClassInfo,
         case: InstanceUpgrade,
         path: Callable[[], str],
     ) -> Any:
@@ -571,6 +513,7 @@ class _TreeUpgrade:
         record.state = today_state(case)
         record.version = known.schema.version
         if case.is_migrated:
+            self.plan._classes.update((known.qualname, known.schema.name))
             self.plan._migrated[id(record)] = record
             record.state = self._inert(record.state)
             self._take_in(record.state, path)
@@ -632,7 +575,7 @@ class _TreeUpgrade:
             freeze(piece.private, self._frozen)
 
 
-class _ClassInfo(NamedTuple):
+class ClassInfo(NamedTuple):
     """The current class, schema and layout for a class name in a file."""
 
     today: Global
@@ -684,79 +627,6 @@ def _rename(record: Record, named: Global, today: Global) -> None:
 
 
 # Planning.
-
-
-def is_today(tree: Any, registry: Registry) -> bool:
-    """True if `upgrade` has nothing to do: every record is of a declared class, at the current
-    version, with exactly the current fields.
-
-    A quick check without effect that gives up at the first doubt: False may also mean "not decided".
-    """
-    verdicts: dict[Any, bool] = {}
-    kept: dict[int, Global] = {}
-    stack, seen = [tree], set()
-    while stack:
-        value = stack.pop()
-        kind = type(value)
-        if kind in _LEAVES:
-            continue
-        if kind is Global:
-            below: Iterable[Any] = ()
-            key: Any = value
-            verdict = verdicts.get(key)
-            if verdict is None:
-                verdict = verdicts[key] = registry.resolve(value.qualname) == value.qualname
-        elif id(value) in seen:
-            continue
-        elif kind is Record:
-            state = value.state
-            if type(state) is not dict or not value.is_bare:
-                return False
-            named = value.cls
-            kept[id(named)] = named
-            key = (id(named), value.version, *state)
-            verdict = verdicts.get(key)
-            if verdict is None:
-                verdict = verdicts[key] = _is_current(value, registry)
-            below = state.values()
-        else:
-            verdict = True
-            below = _below(value)
-        if not verdict:
-            return False
-        seen.add(id(value))
-        if not _LEAVES.issuperset(map(type, below)):
-            stack.extend(below)
-    return True
-
-
-_LEAVES = frozenset(
-    (type(None), bool, int, float, complex, str, bytes, bytearray, LazyArray, PersistentRef)
-)
-
-
-def _below(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return [*value, *value.values()]
-    if isinstance(value, list | tuple | set | frozenset | deque):
-        return list(value)
-    if isinstance(value, np.ndarray) and value.dtype.hasobject:
-        return value.reshape(-1).tolist() if value.dtype == object else [Global("", "odd")]
-    return ()
-
-
-def _is_current(record: Record, registry: Registry) -> bool:
-    schema = registry.schema_for(record.qualname)
-    if schema is None or schema.cls is None or schema.codec or schema.fields is None:
-        return False
-    if registry.resolve(record.qualname) != record.qualname:
-        return False
-    target = target_layout(schema, registry)
-    return (
-        len(target.parts) == 1
-        and record.version == schema.version
-        and set(record.state) == set(schema.names)
-    )
 
 
 def plan(

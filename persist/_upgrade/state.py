@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from persist._envelope import CODEC, FIELDS, INSIDE, Layer, seal, wrap
+from persist._envelope import CODEC, FIELDS, INSIDE, Layer, seal, unwrap, wrap
 from persist._torch_modules.classes import MODULE
 from persist._trees.copier import arrays_in, has_no_arrays
-from persist._upgrade.versions import InstanceUpgrade, TargetLayout
+from persist._upgrade.private_names import has_private_names
+from persist._upgrade.versions import InstanceUpgrade, TargetLayout, TargetPart
 from persist.schema import Schema
 from persist.tree import ABSENT, Record
 
-__all__ = ["freeze", "roots_of", "state_of", "take_array", "thaw", "today_state"]
+__all__ = ["freeze", "roots_of", "state_of", "states_of_today", "take_array", "thaw", "today_state"]
 
 
 def state_of(record: Record, schema: Schema | None = None) -> Any:
@@ -100,6 +101,45 @@ def _header(target: TargetLayout, names: tuple[Any, ...]) -> tuple[Any, ...]:
             layers.append(Layer(schema.name, schema.version, schema.fingerprint, kind, own))
         header = target.headers[names] = seal(layers)
     return header
+
+
+def states_of_today(target: TargetLayout, state: Any) -> list[tuple[TargetPart, Any]] | None:
+    """Return the state of each class in a current state: the inverse of `today_state`.
+
+    None if the state is in any other form, so that its versions and fields must be found out:
+    fields are missing or left over, or its envelope is not of the current classes.
+    """
+    if len(target.parts) == 1 and target.leaf.kind == FIELDS and type(state) is dict:
+        part = target.leaf
+        is_whole = all(field.has_default or field.name in state for field in part.fields)
+        return [(part, dict(state))] if is_whole and _are_fields(target, part, state) else None
+    if len(target.parts) == 1 and target.leaf.kind == CODEC and type(state) is not tuple:
+        if isinstance(state, dict) and has_private_names(state):
+            return None
+        return [(target.leaf, None if state is ABSENT else state)]
+    envelope = unwrap(state)
+    if envelope is None or len(envelope.layers) != len(target.parts):
+        return None
+    found: list[tuple[TargetPart, Any]] = []
+    for part, layer, value in zip(target.parts, envelope.layers, envelope.values, strict=True):
+        schema = part.schema
+        if layer[:4] != (schema.name, schema.version, schema.fingerprint, part.kind):
+            return None
+        if part.kind == FIELDS:
+            value = dict(zip(layer.names, value, strict=True))
+            if not schema.fingerprint or not _are_fields(target, part, value):
+                return None
+        if part.kind != INSIDE:
+            found.append((part, value))
+    return found
+
+
+def _are_fields(target: TargetLayout, part: TargetPart, state: dict[Any, Any]) -> bool:
+    """Whether all names in a state are fields of a class, and saved ones."""
+    left = state.keys() - {field.name for field in part.fields}
+    if not left:
+        return True
+    return part is target.leaf and target.is_open and left.isdisjoint(target.dropped)
 
 
 # Arrays are read-only while steps run.

@@ -49,6 +49,7 @@ from persist.tree import ABSENT, LazyArray, Record, is_slots_pair
 __all__ = [
     "InstanceUpgrade",
     "TargetLayout",
+    "TargetPart",
     "VersionPath",
     "failed",
     "plain_state",

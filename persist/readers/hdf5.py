@@ -43,6 +43,8 @@ class Hdf5Reader(Reader):
         begin = begins_at(source)
         if begin is None:
             return None
+        if begin and source.head(15) == b"MATLAB 7.3 MAT-":
+            return f"HDF5's signature at offset {begin:,}, behind the header of MATLAB 7.3"
         return "HDF5's signature" if not begin else f"HDF5's signature at offset {begin:,}"
 
     def read(self, source: Source, options: Options) -> Content:

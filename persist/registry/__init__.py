@@ -17,6 +17,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 import attrs
@@ -42,6 +43,17 @@ from persist.registry._declarations import (
     origin_of,
     shortest,
     unsupported,
+)
+from persist.registry._names import (
+    applied,
+    check_version,
+    found_by_name,
+    imported,
+    is_twin,
+    keyed,
+    pure_fields,
+    same,
+    versions_of,
 )
 from persist.registry._rebuilds import Importable, Rebuild, is_installed
 from persist.registry._releases import (
@@ -99,6 +111,8 @@ class Registry:
     def __init__(self, name: str, parents: tuple[Registry, ...] = ()) -> None:
         self.name = name
         self.parents = parents
+        above = chain.from_iterable(parent._lineage for parent in parents)
+        self._lineage: tuple[Registry, ...] = (self, *dict.fromkeys(above))
         self._lock = threading.RLock()
         self._frozen = False
         self._plain: dict[str, Plain] = {}
@@ -330,7 +344,7 @@ class Registry:
         Returns:
             The class, so that it also serves as a decorator's body.
         """
-        _check_version(version, cls if isinstance(cls, str) else dotted(cls))
+        check_version(version, cls if isinstance(cls, str) else dotted(cls))
         if isinstance(cls, enum.EnumMeta):
             self._register_enum(cls, version, fields, schema)
             return cls
@@ -340,7 +354,7 @@ class Registry:
         with self._changing():
             if isinstance(cls, str):
                 name = schema or cls
-                listed = None if fields is None else _pure_fields(fields)
+                listed = None if fields is None else pure_fields(fields)
                 self._pure = {**self._pure, name: Schema(name, version, cls, None, listed)}
                 return cls
             fields = fields if fields is None or isinstance(fields, Mapping) else tuple(fields)
@@ -412,7 +426,7 @@ class Registry:
         other = other_ref() if other_ref is not None else None
         # The same module and qualified name again is a reload, or a decorator's second class;
         # a module may run as a script and be imported too; a local class lives no longer than its function.
-        again = other is None or other is cls or dotted(other) == qualname or _is_twin(cls, other)
+        again = other is None or other is cls or dotted(other) == qualname or is_twin(cls, other)
         is_local = "<locals>" in f"{qualname} {dotted(other or cls)}"
         if other is not None and not again and not is_local and not self._is_gone(other):
             deleted = (
@@ -429,7 +443,7 @@ class Registry:
             )
             self._disputes.append((error, weakref.ref(other), reference))
             return
-        if _found_by_name(cls) is cls:
+        if found_by_name(cls) is cls:
             self._at_home.add(cls)
         self._by_name = {**self._by_name, name: reference}
         self._classes = {**self._classes, qualname: reference}
@@ -474,8 +488,9 @@ class Registry:
 
     def class_for(self, name: str) -> type | None:
         """Return the declared class of a schema name or a current dotted name."""
-        for registry in self._line():
-            registry._settle()
+        for registry in self._lineage:
+            if registry._pending or default_registry._pending:
+                registry._settle()
             for table in (registry._classes, registry._by_name):
                 reference = table.get(name)
                 cls = reference() if reference is not None else None
@@ -527,7 +542,7 @@ class Registry:
 
         Caches, instances and the history of a notebook may hold it much longer.
         """
-        found = _found_by_name(cls)
+        found = found_by_name(cls)
         if found is cls or cls.__module__ not in sys.modules:
             return False
         # A class that a function made was perhaps never there.
@@ -596,11 +611,9 @@ class Registry:
                     found.setdefault(implied.name, implied)
         return [found[name] for name in sorted(found)]
 
-    def _line(self) -> Iterator[Registry]:
-        """Yield this registry and, after it, its parents and theirs."""
-        yield self
-        for parent in self.parents:
-            yield from parent._line()
+    def _line(self) -> tuple[Registry, ...]:
+        """This registry and, after it, its parents and theirs, each once."""
+        return self._lineage
 
     def _name_of(self, schema: type | str) -> str:
         """The schema name that a class or a text means."""
@@ -664,7 +677,7 @@ class Registry:
         Raises:
             DuplicateMigrationError: another place registered this step already.
         """
-        versions = _versions_of(version, str(schema))
+        versions = versions_of(version, str(schema))
         to = versions[-1] + 1 if to is None else to
         if type(to) is not int or to <= versions[-1]:
             raise SchemaError(
@@ -774,7 +787,7 @@ class Registry:
             SchemaError: ``since`` is no version.
         """
         name = self._name_of(schema)
-        _check_version(since, name)
+        check_version(since, name)
         with self._changing():
             self._supported = {**self._supported, name: Supported(name, since, reader)}
             self._ways = {}
@@ -830,7 +843,7 @@ class Registry:
             return None
         if key is not None:
             origin = call_site(f"<key {key!r}>", __file__)
-            self._add_stamp(Stamp(name, lambda state: _keyed(state, key), origin, key))
+            self._add_stamp(Stamp(name, lambda state: keyed(state, key), origin, key))
             return None
 
         def decorate(function: _StampFunction) -> _StampFunction:
@@ -860,7 +873,7 @@ class Registry:
         self._add_released(self._name_of(schema), version, release, place)
 
     def _add_released(self, name: str, version: int, release: str, place: Origin) -> None:
-        _check_version(version, name)
+        check_version(version, name)
         specifier(release, name)
         made = Released(name, version, release, place)
         with self._changing():
@@ -1128,7 +1141,7 @@ class Registry:
             if found is None:
                 break
             if found in used or len(taken) > 1000:
-                chain = " → ".join([qualname, *(_applied(one, "") for one in taken)])
+                chain = " → ".join([qualname, *(applied(one, "") for one in taken)])
                 raise SchemaError(
                     f"the aliases of {qualname!r} lead in a circle: {chain}.",
                     remedy="Remove one of them.",
@@ -1150,13 +1163,13 @@ class Registry:
         if self.class_for(name) is not None:
             return None
         for registry in self._line():
-            fitting = [
-                found
-                for prefix, found in registry._prefixes.items()
-                if name.startswith(prefix) and found not in used
-            ]
-            if fitting:
-                return max(fitting, key=lambda found: len(found.old))
+            fitting = None
+            for prefix, found in registry._prefixes.items():
+                is_longer = fitting is None or len(found.old) > len(fitting.old)
+                if is_longer and name.startswith(prefix) and found not in used:
+                    fitting = found
+            if fitting is not None:
+                return fitting
         return self._implicit_alias(name)
 
     def _implicit_alias(self, name: str) -> Alias | None:
@@ -1165,7 +1178,7 @@ class Registry:
         Where ``from lab.nets import Layer`` stands in ``oldlab``, a file that names ``oldlab.Layer`` means
         that class, as pickle would find it. Nothing is imported, and no code of a module runs.
         """
-        found = _imported(name)
+        found = imported(name)
         if not isinstance(found, type) or self.declared(found) is None or dotted(found) == name:
             return None
         return Alias(name, dotted(found), evidence=IMPORTED)
@@ -1194,7 +1207,7 @@ class Registry:
             SchemaError: another value has this name.
         """
         with self._changing():
-            if name in self._constants and not _same(self._constants[name], value):
+            if name in self._constants and not same(self._constants[name], value):
                 raise SchemaError(
                     f"the constant {name!r} is {self._constants[name]!r} already, not {value!r}.",
                     remedy="Choose another name; files that hold the old one go on meaning it.",
@@ -1236,103 +1249,6 @@ class Registry:
         found = self.faults()
         if found:
             raise ExceptionGroup(f"registry {self.name!r}: {len(found)} faults", found)
-
-
-def _imported(name: str) -> Any:
-    """What a dotted name leads to in the modules that are imported, or None."""
-    module, dot, last = name.rpartition(".")
-    rest = [last]
-    while dot and module not in sys.modules:
-        module, dot, last = module.rpartition(".")
-        rest.insert(0, last)
-    found: Any = sys.modules.get(module)
-    for part in rest:
-        # The attributes themselves: a module's __getattr__ would be code.
-        found = getattr(found, "__dict__", {}).get(part)
-    return found
-
-
-def _found_by_name(cls: type) -> Any:
-    """What the dotted name of a class leads to now, or None."""
-    found: Any = sys.modules.get(cls.__module__)
-    for part in cls.__qualname__.split("."):
-        found = getattr(found, "__dict__", {}).get(part)
-    return found
-
-
-def _is_twin(cls: type, other: type) -> bool:
-    """True if two classes are from the same line of one file, imported under two module names."""
-    files = [getattr(sys.modules.get(one.__module__), "__file__", None) for one in (cls, other)]
-    return cls.__qualname__ == other.__qualname__ and files[0] == files[1] is not None
-
-
-def _same(one: Any, other: object) -> bool:
-    if one is other:
-        return True
-    place = [
-        (getattr(value, "__module__", None), getattr(value, "__qualname__", None))
-        for value in (one, other)
-    ]
-    return place[0] == place[1] and None not in place[0]  # the same function after a reload
-
-
-def _applied(alias: Alias, rest: str) -> str:
-    return f"{alias.new}*" if alias.new.endswith(".") else alias.new
-
-
-def _keyed(state: Any, key: str) -> Any:
-    """The version that a state carries under a key."""
-    parts = state if type(state) is tuple else (state,)
-    for part in parts:
-        if isinstance(part, dict) and key in part:
-            value = part[key]
-            whole = hasattr(value, "__index__") and not isinstance(value, bool)
-            return int(value) if whole else value
-    return None
-
-
-def _pure_fields(fields: Iterable[Any]) -> tuple[Any, ...]:
-    from persist.schema import Field
-
-    if isinstance(fields, Mapping):
-        pairs = [
-            attrs.evolve(value, name=name)
-            if isinstance(value, Field)
-            else Field(name, default=value)
-            for name, value in fields.items()
-        ]
-    else:
-        pairs = [field if isinstance(field, Field) else Field(field) for field in fields]
-    return tuple(attrs.evolve(field, attribute=field.attribute or field.name) for field in pairs)
-
-
-def _versions_of(version: Any, what: str) -> range:
-    """The versions that a step takes: one, or those of a range ``"1-3"``.
-
-    Raises:
-        SchemaError: it is neither.
-    """
-    if not isinstance(version, str):
-        _check_version(version, what)
-        return range(version, version + 1)
-    first, dash, last = version.partition("-")
-    is_range = (
-        dash and first.isdecimal() and last.isdecimal() and first.isascii() and last.isascii()
-    )
-    if not is_range or not 1 <= int(first) <= int(last) <= int(first) + 10_000:
-        raise SchemaError(
-            f"the versions of a migration of {what} are {version!r}.",
-            remedy='Give one version, or the first and the last of several: "1-3".',
-        )
-    return range(int(first), int(last) + 1)
-
-
-def _check_version(version: Any, what: str) -> None:
-    if type(version) is not int or version < 1:
-        raise SchemaError(
-            f"the version of {what} is {version!r}.",
-            remedy="A version is a positive integer that counts the changes of the state.",
-        )
 
 
 default_registry = Registry("default")

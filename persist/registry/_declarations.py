@@ -6,6 +6,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from types import MethodType
 from typing import TYPE_CHECKING, Any, Generic
 
 import attrs
@@ -224,7 +225,8 @@ def takes_record(function: Callable[..., Any]) -> bool:
     """True if a step takes the record in addition to the state."""
     code = getattr(function, "__code__", None)
     defaults = getattr(function, "__defaults__", None) or ()
-    return code is not None and code.co_argcount - len(defaults) == 2
+    bound = int(isinstance(function, MethodType))  # the instance is an argument of its code
+    return code is not None and code.co_argcount - bound - len(defaults) == 2
 
 
 def origin_of(function: Callable[..., Any]) -> Origin:

@@ -406,30 +406,6 @@ class Walk:
         self.end = at + 1
         if code == 0x8C:  # SHORT_BINUNICODE
             self._push_text(at, self._take(1)[0])
-        elif code == 0x94:  # MEMOIZE
-            self._memo[len(self._memo)] = self._stack[-1]
-        elif code == 0x68:  # BINGET
-            self._stack.append(self._memo[self._take(1)[0]])
-        elif code == 0x71:  # BINPUT
-            self._memo[self._take(1)[0]] = self._stack[-1]
-        elif code == 0x6A:  # LONG_BINGET
-            self._stack.append(self._memo[_U4(self._take(4))[0]])
-        elif code == 0x72:  # LONG_BINPUT
-            self._memo[_U4(self._take(4))[0]] = self._stack[-1]
-        elif code == 0x58:  # BINUNICODE
-            self._push_text(at, _U4(self._take(4))[0])
-        elif code == 0x4B:  # BININT1
-            self._stack.append(self._take(1)[0])
-        elif code == 0x4D:  # BININT2
-            self._stack.append(_U2(self._take(2))[0])
-        elif code == 0x4A:  # BININT
-            self._stack.append(_I4(self._take(4))[0])
-        elif code == 0x47:  # BINFLOAT
-            self._skip(8)
-            self._stack.append(OPAQUE)
-        elif code == 0x28:  # MARK
-            self._marks.append(self._stack)
-            self._stack = []
         elif code == 0x86:  # TUPLE2
             second = self._stack.pop()
             self._stack[-1] = self._tuple((self._stack[-1], second))
@@ -441,10 +417,6 @@ class Walk:
         elif code == 0x74:  # TUPLE
             items = self._tuple(tuple(self._to_mark()))  # replaces the stack
             self._stack.append(items)
-        elif code == 0x29:  # EMPTY_TUPLE
-            self._stack.append(())
-        elif code == 0x7D:  # EMPTY_DICT
-            self._stack.append({})
         elif code == 0x75:  # SETITEMS
             self._set_items(self._to_mark())
         elif code == 0x73:  # SETITEM
@@ -472,6 +444,20 @@ class Walk:
         if len(items) > 64:
             return OPAQUE
         return tuple([OPAQUE if type(item) is tuple and len(item) > 8 else item for item in items])
+
+    def _mark(self, at: int) -> None:
+        self._marks.append(self._stack)
+        self._stack = []
+
+    def _keep(self, slot: int) -> None:
+        self._memo[slot] = self._stack[-1]
+
+    def _push(self, value: Any) -> None:
+        self._stack.append(value)
+
+    def _float(self, at: int) -> None:
+        self._skip(8)
+        self._stack.append(OPAQUE)
 
     def _rare(self, code: int, at: int) -> None:
         act = _RARE.get(code)
@@ -635,6 +621,19 @@ _PUSHED = {0x4E: 0, 0x88: 0, 0x89: 0, 0x5D: 0, 0x8F: 0, 0x97: 0}
 _SKIPPED = {0x95: 8}
 
 _RARE: dict[int, Any] = {
+    0x28: Walk._mark,
+    0x29: lambda walk, at: walk._push(()),
+    0x47: Walk._float,
+    0x4A: lambda walk, at: walk._push(_I4(walk._take(4))[0]),
+    0x4B: lambda walk, at: walk._push(walk._take(1)[0]),
+    0x4D: lambda walk, at: walk._push(_U2(walk._take(2))[0]),
+    0x58: lambda walk, at: walk._push_text(at, _U4(walk._take(4))[0]),
+    0x68: lambda walk, at: walk._push(walk._memo[walk._take(1)[0]]),
+    0x6A: lambda walk, at: walk._push(walk._memo[_U4(walk._take(4))[0]]),
+    0x71: lambda walk, at: walk._keep(walk._take(1)[0]),
+    0x72: lambda walk, at: walk._keep(_U4(walk._take(4))[0]),
+    0x7D: lambda walk, at: walk._push({}),
+    0x94: lambda walk, at: walk._keep(len(walk._memo)),
     0x30: Walk._pop,
     0x31: lambda walk, at: walk._to_mark(),
     0x32: Walk._dup,

@@ -228,14 +228,14 @@ class Row(NamedTuple):
 
     Attributes:
         reader: its name.
-        attacks: files.
+        attacks: their names.
         refused: those that `persist.open` or `persist.load` refused.
         seconds: CPU time of the longest step of all, and of which attack.
         excess: the most bytes beyond the size of the file, and of which attack.
     """
 
     reader: str
-    attacks: int
+    attacks: list[str]
     refused: int
     seconds: tuple[float, str]
     excess: tuple[int, str]
@@ -268,7 +268,7 @@ def measured(folder: Path) -> list[Row]:
         refused = sum(
             report.is_refused() or report.is_refused("load") for report, _ in own.values()
         )
-        rows.append(Row(reader, len(own), refused, longest, most))
+        rows.append(Row(reader, [*own], refused, longest, most))
     return rows
 
 
@@ -286,10 +286,10 @@ def table(rows: list[Row]) -> str:
     for row in rows:
         memory = max(row.excess[0], 0) >> 20
         lines.append(
-            f"| {row.reader} | {row.attacks} | {row.refused} | {row.seconds[0]:.1f} | {row.seconds[1]} | "
+            f"| {row.reader} | {len(row.attacks)} | {row.refused} | {row.seconds[0]:.1f} | {row.seconds[1]} | "
             f"{memory} | {row.excess[1]} |"
         )
-    lines.append(f"| all | {sum(row.attacks for row in rows)} | {sum(row.refused for row in rows)} | | | | |")  # fmt: skip
+    lines.append(f"| all | {sum(len(row.attacks) for row in rows)} | {sum(row.refused for row in rows)} | | | | |")  # fmt: skip
     return "\n".join(lines)
 
 

@@ -62,7 +62,8 @@ def test_a_module_says_what_it_is_for_and_what_it_gives(path: Path) -> None:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
     ]
     has_all = any(
-        isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+        (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__")
+        or (isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "__all__")
         for node in tree.body
     )
     if names and path.parent.name != "migrations":

@@ -185,3 +185,17 @@ def test_a_module_that_a_configuration_names_is_not_imported(keras: Any, tmp_pat
     with pytest.raises(UntrustedError, match=r"evil_module\.Evil"):
         persist.load(tmp_path / "m.json")
     assert "evil_module" not in sys.modules
+
+
+def test_weights_by_class_and_number_fill_a_model_of_an_architecture(
+    keras: Any, tmp_path: Path
+) -> None:
+    layers = keras.layers
+    source = keras.Sequential(
+        [keras.Input((5,)), layers.Dense(4, activation="relu"), layers.Dense(2)]
+    )
+    (tmp_path / "m.json").write_text(source.to_json())
+    source.save_weights(str(tmp_path / "m.weights.h5"))
+    model = persist.load(tmp_path / "m.json", weights=tmp_path / "m.weights.h5")
+    for one, other in zip(model.get_weights(), source.get_weights(), strict=True):
+        assert np.array_equal(one, other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from typing import Any
 
@@ -67,3 +68,15 @@ def test_indices_that_lead_out_of_it_are_refused(changes: dict[str, Any]) -> Non
 def test_numpy_functions_that_a_state_names() -> None:
     loaded = persist.load(pickle.dumps([np.log1p, np.mean]))
     assert loaded == [np.log1p, np.mean]
+
+
+@pytest.mark.parametrize("options", [{}, {"do_compression": True}, {"format": "4"}], ids=str)
+def test_matlab_sparse_matrices_are_loaded_as_scipy_loads_them(options: dict[str, Any]) -> None:
+    scipy_io = pytest.importorskip("scipy.io")
+    file = io.BytesIO()
+    scipy_io.savemat(file, {"x": sparse.csc_matrix(DENSE), "y": DENSE, "s": "text"}, **options)
+    loaded = persist.load(file.getvalue())
+    assert type(loaded["x"]) is sparse.csc_matrix
+    assert np.array_equal(loaded["x"].toarray(), DENSE)
+    assert np.array_equal(loaded["y"], DENSE)
+    assert loaded["s"] == "text"

@@ -639,3 +639,44 @@ def test_tensors_that_no_file_holds_have_values(tmp_path: Path) -> None:
     assert again.table["noise"].tolist() == [1, 1]
     assert torch.equal(again.layer.weight, net.layer.weight)
     assert len(module.made) == 3  # once by hand, once in vain on meta, once more
+
+
+def test_a_part_of_a_state_dict_of_today_is_left_alone() -> None:
+    today = made(TODAY, persist.Registry("today"))
+    net, other = today.Net(), today.Net()
+    part = {name: value.clone() for name, value in net.state_dict().items() if "proj" not in name}
+    before = other.proj.weight.clone()
+    other.load_state_dict(part, strict=False)
+    assert torch.equal(other.hidden.weight, net.hidden.weight)
+    assert torch.equal(other.proj.weight, before)
+
+
+def test_a_submodule_that_was_replaced_is_the_one_that_is_saved(tmp_path: Path) -> None:
+    registry = persist.Registry("replaced")
+    text = INHERITED.format(base=1, net=1, stem="stem", head="head")
+    text += """
+class Holder(persist.Versioned, nn.Module, schema="lab.Holder", registry=registry):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+"""
+    module = made(text, registry)
+    holder = module.Holder(module.Base(2))
+    holder.inner = module.Net(3, 2)
+    persist.save(holder, tmp_path / "net.persist", registry=registry)
+    again = persist.load(tmp_path / "net.persist", registry=registry)
+    assert torch.equal(again.inner.head.weight, holder.inner.head.weight)
+
+
+def test_a_module_is_written_as_an_older_version_had_it(tmp_path: Path) -> None:
+    registry = persist.Registry("down")
+    registry.migration(
+        "lab.Derived", 1, persist.ops.rename({"out.weight": "head.weight", "out.bias": "head.bias"})
+    )
+    module = made(INHERITED.format(base=1, net=2, stem="stem", head="head"), registry)
+    net = module.Net(3, 2)
+    target = tmp_path / "old.persist"
+    persist.save(net, target, versions={"lab.Derived": 1}, registry=registry)
+    assert "out.weight" in persist.open(target).arrays
+    again = persist.load(target, registry=registry, assume_version=1)
+    assert torch.equal(again.head.weight, net.head.weight)

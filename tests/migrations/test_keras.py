@@ -80,7 +80,7 @@ def test_a_plan_shows_the_steps_of_each_layer(tmp_path: Path) -> None:
     plan = persist.explain(path)
     entry = next(one for one in plan if one.qualname == "keras.layers.Convolution2D")
     assert entry.today == "keras.layers.Conv2D"
-    assert (entry.found, entry.to) == (10, 30)
+    assert (entry.found, entry.to) == (2, 4)
     text = str(plan)
     assert "'nb_filter' → 'filters'" in text
     assert "'border_mode' → 'padding'" in text
@@ -92,7 +92,7 @@ def test_steps_are_ready_made_and_registered() -> None:
 
     pack = _gather.gather({"keras.layers.Layer"}, default_registry)
     steps = pack.migrations("keras.layers.Conv2D")
-    assert set(steps) == {(3, 10), (10, 20), (20, 30)}
+    assert set(steps) == {(1, 2), (2, 3), (3, 4)}
     assert all(isinstance(op, Op) and str(op) for step in steps.values() for op in step.ops)
     pack.check()
 
@@ -161,3 +161,12 @@ def test_convert_names_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFix
     weights = CORPUS / "keras-1.2.2-py27-cnn-weights" / "weights.h5"
     assert main(["convert", str(weights), "--to", "keras", "--out", str(tmp_path / "a.keras")]) == 1
     assert "no network of Keras" in capsys.readouterr().err
+
+
+def test_the_matrix_of_the_page_is_of_these_outcomes() -> None:
+    made = importlib.util.spec_from_file_location("make_keras", TOP / "docs" / "make_keras.py")
+    assert made is not None
+    assert made.loader is not None
+    maker = importlib.util.module_from_spec(made)
+    made.loader.exec_module(maker)
+    assert maker.TARGET.read_text() == maker.page()

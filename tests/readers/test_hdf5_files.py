@@ -86,11 +86,6 @@ def test_loading_gives_plain_arrays(tmp_path: Path) -> None:
     loaded["net"]["dense"]["W"][:] = 0
 
 
-def test_a_matlab_file_of_version_5_is_named_with_the_way_out() -> None:
-    with pytest.raises(FormatError, match=r"MATLAB file of version 5\. .*scipy.io.loadmat"):
-        persist.open(b"MATLAB 5.0 MAT-file, Platform: GLNXA64".ljust(124) + b"\0\1IM" + bytes(40))
-
-
 FILTERS = CORPUS / "h5py-3.16-filters"
 
 

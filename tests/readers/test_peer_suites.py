@@ -89,11 +89,6 @@ def test_a_long_double_of_twelve_bytes() -> None:
         assert values.dtype == "V12"
 
 
-def matlab4(order: str, machine: int, name: bytes) -> bytes:
-    head = struct.pack(f"{order}5i", machine * 1000, 1, 2, 0, len(name) + 1)
-    return head + name + b"\0" + struct.pack(f"{order}2d", 1.0, 2.0)
-
-
 def zarr() -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as out:
@@ -106,8 +101,6 @@ def zarr() -> bytes:
 STATISTICS: Any = {("a.py", 1, "f"): (1, 1, 0.5, 0.5, {}), ("b.py", 2, "g"): (3, 3, 0.25, 0.5, {})}
 SQLITE = b"SQLite format 3\0\x10\0\x01\x01\0\x40\x20\x20"
 NAMED = {
-    "MATLAB 4": (matlab4("<", 0, b"x"), "MATLAB file of version 4"),
-    "MATLAB 4, big-endian": (matlab4(">", 1, b"weights_1"), "MATLAB file of version 4"),
     "IDL": (b"SR\x00\x04" + bytes(60), "IDL"),
     "CDF-5": (b"CDF\x05" + bytes(60), "CDF-5"),
     "Zarr": (zarr(), "this is Zarr in a ZIP archive"),

@@ -21,7 +21,6 @@ CASES = Path(__file__).parents[1] / "cases"
         ("model.pdiparams", ["PaddlePaddle", ".pdmodel"]),
         ("model.dy", ["DyNet", "dynet"]),
         ("model.cntk", ["CNTK 2", "cntk"]),
-        ("events.out.tfevents.1483451470.host", ["TensorBoard", "EventAccumulator"]),
         ("Data.fs", ["ZODB", "pickles"]),
         ("tensor.lushbin", ["Lush", "NORB"]),
     ],

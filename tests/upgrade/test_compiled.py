@@ -6,6 +6,7 @@ import gc
 import io
 import linecache
 import pickle
+import sys
 import traceback
 import warnings
 from collections import OrderedDict
@@ -179,26 +180,15 @@ def outcome(work: Any) -> Any:
     return result, [(one.category.__name__, str(one.message)) for one in reported]
 
 
-@pytest.fixture
-def generally(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Do work with every written way shut."""
-
-    def run(work: Any) -> Any:
-        with monkeypatch.context() as patch:
-            patch.setattr(compiled, "can_be_written", lambda steps: False)
-            patch.setattr(compiled, "_COMPILED", {})
-            for cls in CLASSES:
-                road = adapter_of(cls)
-                patch.setattr(road, "ways", {})
-                patch.setattr(road, "older", (None, None, -1))
-            return outcome(work)
-
-    return run
+def generally(work: Any) -> Any:
+    """Do work with everything compiled shut off."""
+    with compiled.SWITCH.off():
+        return outcome(work)
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 @pytest.mark.parametrize("value", VALUES, ids=repr)
-def test_the_written_way_is_the_general_way(cls: type, value: Any, generally: Any) -> None:
+def test_the_written_way_is_the_general_way(cls: type, value: Any) -> None:
     """In plain pickle and in a tree, with the value in the last of many states."""
     plain = [(number, f"t{number}") for number in range(MANY)]
     for last in ((1, value), (value, "t"), (value, value), (np.arange(3.0), value)):
@@ -238,6 +228,68 @@ def test_many_states_go_the_written_way() -> None:
     data = old_pickle(Called, [(number, number) for number in range(MANY)])
     pickle.loads(data)
     assert callable(adapter_of(Called).older[1])
+
+
+class Today(V, schema="fused.Today"):
+    persistent = ("a", "b")
+
+    def __init__(self, a: Any, b: Any) -> None:
+        self.a, self.b = a, b
+
+
+def functions_used(work: Any) -> set[str]:
+    """The names of the generated functions that run and do not just call the general one."""
+    found: set[str] = set()
+
+    def note(frame: Any, event: str, argument: Any) -> None:
+        name = frame.f_code.co_filename
+        passes_on = frame.f_globals.get("CLS", frame) is None
+        if name.startswith("<persist generated ") and not passes_on:
+            found.add(name.partition(": ")[2].rstrip(">").partition(" of ")[0])
+
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("kind", "used"),
+    [
+        ("dumps", {"__reduce_ex__"}),
+        ("loads", {"__setstate__"}),
+        ("loads older", {"__setstate__"}),
+        ("load", {"fields"}),
+        ("load older", {"migrations", "fields"}),
+        ("container", {"attributes", "rows"}),
+    ],
+)
+def test_one_switch_shuts_all_that_is_compiled(kind: str, used: set[str]) -> None:
+    """Otherwise the general path would be compared with itself."""
+    many = [Today(number, f"t{number}") for number in range(1500)]
+    data = pickle.dumps(many)
+    older = old_pickle(Stepped, [(number, f"t{number}") for number in range(MANY)])
+
+    def container() -> None:
+        file = io.BytesIO()
+        persist.save(many, file)
+        persist.load(file.getvalue())
+
+    work = {
+        "dumps": lambda: pickle.dumps(many),
+        "loads": lambda: pickle.loads(data),
+        "loads older": lambda: pickle.loads(older),
+        "load": lambda: persist.load(data),
+        "load older": lambda: persist.load(older),
+        "container": container,
+    }[kind]
+    work()
+    assert used <= functions_used(work)
+    with compiled.SWITCH.off():
+        assert functions_used(work) == set()
+    assert used <= functions_used(work)
 
 
 def test_arrays_cannot_be_written_by_steps_on_the_written_way() -> None:

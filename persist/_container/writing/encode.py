@@ -24,6 +24,7 @@ from persist._envelope import CODEC, FIELDS, Envelope, unwrap
 from persist.errors import FormatError
 from persist.tree import (
     ABSENT,
+    PRIMITIVES,
     Global,
     PersistentRef,
     Record,
@@ -47,7 +48,7 @@ __all__ = [
     "through",
 ]
 
-ATOMS: frozenset[type] = frozenset({str, int, float, bool, type(None)})
+ATOMS: frozenset[type] = PRIMITIVES - {bytes}
 _TEXT = frozenset({str})
 _PLAIN = frozenset({np.ndarray})
 _MANY = 8  # arrays from which on they are looked at together

@@ -10,7 +10,7 @@ is renamed or interpreted:
 - ``weights`` of a layer is the list of its arrays in the order of the file, or None if the file has
   none; ``backend`` and ``release`` are those that wrote them, or None.
 
-The version of every record is that of its release: 3 for 0.x, 10 for 1.x, 20 for 2.x, 30 for 3.x.
+The version of every record is that of its release: 1 for 0.x, 2 for 1.x, 3 for 2.x, 4 for 3.x.
 
 Evidence: ``get_config`` and ``save_weights`` in ``keras/models.py`` of 0.3.3 and 1.2.2,
 ``keras/engine/topology.py`` of 1.2.2 and 2.0.9, ``keras/engine/saving.py`` of 2.2.4.
@@ -31,7 +31,7 @@ from persist.tree import Record
 
 __all__ = ["RELEASES", "Network", "network_record", "version_of", "without"]
 
-RELEASES = {3: "Keras 0.x", 10: "Keras 1.x", 20: "Keras 2.x", 30: "Keras 3.x"}
+RELEASES = {1: "Keras 0.x", 2: "Keras 1.x", 3: "Keras 2.x", 4: "Keras 3.x"}
 _DEEPEST, _MOST = 64, 100_000  # models within models, and layers
 
 _MODELS = {"Sequential": "keras.Sequential", "Graph": "keras.Graph"}
@@ -80,9 +80,9 @@ def version_of(release: str | None, config: Any) -> int:
     found = re.match(r"(\d{1,3})\.", release or "")
     if found:
         major = int(found[1])
-        return {0: 3, 1: 10, 2: 20}.get(major, 30)
+        return min(major + 1, 4)
     if isinstance(config, dict) and "class_name" not in config:
-        return 3
+        return 1
     words: set[str] = set()
     todo, seen = [config], 0
     while todo and seen < _MOST:
@@ -93,8 +93,8 @@ def version_of(release: str | None, config: Any) -> int:
         elif isinstance(item, list):
             todo += item
     if words & {"registered_name", "build_config"}:
-        return 30
-    return 10 if words & _OF_1 and not words & (_OF_2 - {"batch_input_shape", "merge_mode"}) else 20
+        return 4
+    return 2 if words & _OF_1 and not words & (_OF_2 - {"batch_input_shape", "merge_mode"}) else 3
 
 
 def network_record(network: Network, count: Callable[[Record], int | None]) -> Record:
@@ -109,7 +109,7 @@ def network_record(network: Network, count: Callable[[Record], int | None]) -> R
     """
     builder = _Builder(network)
     record = builder.item(network.config, 0)
-    if network.version < 20:
+    if network.version < 3:
         _state_orderings(record, network.backend)
     if network.weights is not None:
         _Weights(network, count).give(record)
@@ -303,7 +303,7 @@ class _Weights:
         self._arrays = network.arrays
         self._names = dict(network.weights)
         self._count = count
-        self._is_numbered = network.version == 3
+        self._is_numbered = network.version == 1
         self._known: set[str] = set()  # groups that are a layer's
 
     def give(self, model: Record) -> None:

@@ -43,6 +43,7 @@ _V1, _V2, _V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
 _DENSE, _ROWS, _CSR = 0, 1, 2
 _AUX = {_DENSE: 0, _ROWS: 1, _CSR: 2}
 _DTYPES = ("f4", "f8", "f2", "u1", "i4", "i1", "i8", "?", "i2", "u2", "u4", "u8")
+_KINDS = tuple(np.dtype(kind).newbyteorder("<") for kind in _DTYPES)
 _BFLOAT16 = 12
 _MOST_DIMENSIONS = 32
 _CLASSES = {
@@ -244,9 +245,8 @@ def _encoded(array: Any, name: str) -> tuple[np.ndarray[Any, Any], int]:
         return encoded(array), _BFLOAT16
     data = np.asarray(array)
     kind = data.dtype.newbyteorder("<")
-    for flag, known in enumerate(_DTYPES):
-        if kind == np.dtype(known).newbyteorder("<"):
-            return np.ascontiguousarray(data, dtype=kind).reshape(data.shape), flag
+    if kind in _KINDS:
+        return np.ascontiguousarray(data, dtype=kind).reshape(data.shape), _KINDS.index(kind)
     raise FormatError(
         f"MXNet has no arrays of {data.dtype}.",
         where=f"at {name!r}",

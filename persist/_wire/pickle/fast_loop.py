@@ -40,6 +40,7 @@ _set_maker: Any = _slots["maker"].__set__
 _set_kind: Any = _slots["kind"].__set__
 _set_args: Any = _slots["args"].__set__
 _set_touched: Any = _slots["_touched"].__set__
+_set_version: Any = _slots["version"].__set__
 set_state: Any = _slots["state"].__set__
 
 
@@ -51,11 +52,13 @@ def new_record(
     _set_cls(record, cls)
     _set_kind(record, kind)
     set_state(record, ABSENT)
-    if maker is not None:
-        _set_maker(record, maker)
+    _set_maker(record, maker)
+    _set_version(record, None)
     if args:
         _set_args(record, args)
         _set_touched(record, True)
+    else:
+        _set_touched(record, False)
     return record
 
 
@@ -238,6 +241,20 @@ def _run(machine: Machine, chunk: bytes, base: int) -> bool:
                 marked.append(stack)
                 stack = machine._stack = []
                 continue
+            elif code == 0x29:  # EMPTY_TUPLE
+                if chunk[here] == 0x81 and stack:  # NEWOBJ, as a rule
+                    cls = stack[-1]
+                    known = judged.get(id(cls))
+                    if known is not None and known[0] is cls and not known[1]:
+                        stack[-1] = value = new_record(cls, ())
+                        if chunk[at + 2] == 0x94:  # MEMOIZE, as a rule
+                            memo[len(memo)] = value
+                            here, more = at + 3, more + 2
+                        else:
+                            here, more = at + 2, more + 1
+                        continue
+                stack.append(())
+                continue
             elif code == 0x58:  # BINUNICODE
                 end = at + 5 + _U4(chunk, here)[0]
                 if end <= safe:
@@ -315,9 +332,6 @@ def _run(machine: Machine, chunk: bytes, base: int) -> bool:
                     else:
                         here = end
                     continue
-            elif code == 0x29:  # EMPTY_TUPLE
-                stack.append(())
-                continue
             elif code == 0x4E:  # NONE
                 stack.append(None)
                 continue

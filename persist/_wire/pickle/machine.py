@@ -38,7 +38,15 @@ from persist._wire.base.source import Cursor, Source
 from persist._wire.pickle import fast_loop
 from persist._wire.pickle.by_value import class_of
 from persist.errors import DamagedFileError, FormatError, LimitError, PersistError
-from persist.tree import ABSENT, Global, LazyArray, PersistentRef, Record, are_attributes
+from persist.tree import (
+    ABSENT,
+    PRIMITIVES,
+    Global,
+    LazyArray,
+    PersistentRef,
+    Record,
+    are_attributes,
+)
 
 __all__ = ["INERT", "CarriageReturnError", "Finisher", "Machine", "Rebuilder"]
 
@@ -61,7 +69,7 @@ _FAULTS = (
     MemoryError,
 )
 
-_CHEAP_KEYS = frozenset((str, bytes, int, float, bool, type(None)))
+_CHEAP_KEYS = PRIMITIVES
 _HOLDERS = frozenset((list, tuple, set, frozenset, dict, OrderedDict, Counter, deque))
 _RAW = frozenset((str, bytes, bytearray))
 _NAME = 4096  # characters of a module's and a global's name; genuine ones are far shorter

@@ -32,6 +32,9 @@ _TEXT_PROOFS = {
 
 # What a file is, from its first fields.
 
+# Of the three kinds of message, the first key: field 1 a number, or field 1 or 2 of some length.
+_FIRST_KEYS = frozenset((1 << 3 | 0, 1 << 3 | 2, 2 << 3 | 2))
+
 
 def graph_kind(source: Source) -> tuple[str, bool] | None:
     """Return (the type of message that a file is, whether it is text), or None."""
@@ -44,6 +47,8 @@ def graph_kind(source: Source) -> tuple[str, bool] | None:
         proof = _TEXT_PROOFS.get(word)
         if word in _TEXT_KINDS and (proof is None or proof.search(head)):
             return _TEXT_KINDS[word], True
+    if head[0] not in _FIRST_KEYS:
+        return None
     for kind, test in (
         ("SavedModel", _is_saved_model), ("GraphDef", _is_graph), ("MetaGraphDef", _is_meta),
     ):  # fmt: skip

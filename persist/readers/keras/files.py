@@ -20,9 +20,6 @@ Gives       The weights under the path of their dataset, without ``model_weights
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from typing import IO, Any
 
 from persist._wire.archives.zip import ZipDirectory
@@ -119,8 +116,12 @@ class KerasArchiveReader(Reader):
                 f"a {type(tree).__name__} is no model of Keras, and {self.name} holds nothing else.",
                 remedy='Save arrays alone with format="npz", or everything with format="persist".',
             )
+        import shutil  # imports much that asking this reader must not
+        import tempfile
+        from pathlib import Path
+
         with tempfile.TemporaryDirectory() as folder:
-            path = os.path.join(folder, "model.keras")
+            path = str(Path(folder) / "model.keras")
             try:
                 tree.save(path)
             except Exception as error:  # whatever Keras, or a class of the user's, raises
