@@ -211,7 +211,8 @@ def _quantizer(quantizer: tuple[object, ...], looker: object) -> dict[str, objec
         kinds = ("float32", "float32") if "float_qparams" in scheme else ("float64", "int64")
         names = ("q_per_channel_scales", "q_per_channel_zero_points")
         for name, kind, item in zip(names, kinds, quantizer[1:3], strict=True):
-            parts[name] = storage_of(kind, item) or item
+            storage = storage_of(kind, item)
+            parts[name] = item if storage is None else storage
         parts["q_per_channel_axis"] = quantizer[3]
         if not scheme.endswith("float_qparams") and _is_float(quantizer[2], looker):
             parts["qscheme"] = f"{scheme}_float_qparams"  # written without: torch goes by the dtype

@@ -107,6 +107,8 @@ class PersistentRef:
         return PersistentRef, (self.pid,)
 
 
+_COMPLETIONS = 10_000  # names that a notebook offers
+
 _OWN = frozenset(
     ("cls", "maker", "kind", "args", "kwargs", "state", "listitems", "dictitems", "version")
 )
@@ -320,6 +322,17 @@ class Record:
             shown = f"{len(self.args)} arguments"
         return f"<{self.qualname}{version}, a record: {shown or 'no fields'}>"
 
+    def _repr_html_(self) -> str:
+        show = _SHOWING.get("html")
+        if show is None:
+            from html import escape
+
+            return f"<pre>{escape(repr(self))}</pre>"
+        return show(self)
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return [name for name in self.fields() if isinstance(name, str)][:_COMPLETIONS]
+
     def __reduce__(self) -> tuple[Any, ...]:
         # The contents are pickled as state, not as arguments, so that a record may contain itself.
         own = {name: getattr(self, name) for name in sorted(_OWN - {"cls"})}
@@ -328,6 +341,14 @@ class Record:
     def __setstate__(self, own: dict[str, Any]) -> None:
         for name in _OWN & own.keys():
             object.__setattr__(self, name, own[name])
+
+
+_SHOWING: dict[str, Callable[[Record], str]] = {}
+
+
+def show_records_with(function: Callable[[Record], str]) -> None:
+    """Set the function by which notebooks show records; it needs modules that import this one."""
+    _SHOWING["html"] = function
 
 
 _slots: Any = vars(Record)
@@ -482,11 +503,12 @@ class View:
         self.structure = structure
 
 
-class LazyArray:
+class LazyArray(np.lib.mixins.NDArrayOperatorsMixin):
     """An array whose bytes are read on first use.
 
-    ``numpy.asarray(lazy)`` and ``lazy[...]`` read; ``dtype``, ``shape``,
-    ``ndim``, ``size`` and ``nbytes`` do not.
+    ``numpy.asarray(lazy)``, ``lazy[...]``, operators, NumPy's functions and the methods of
+    `numpy.ndarray` (``lazy.mean()``) read; ``dtype``, ``shape``, ``ndim``, ``size`` and ``nbytes``
+    do not. Results are NumPy's. A lazy array cannot be written into.
 
     Args:
         dtype: dtype of the array.
@@ -544,6 +566,44 @@ class LazyArray:
             self._whole = whole
         return self._whole
 
+    __hash__ = object.__hash__  # by identity, as one array of a file
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        if any(isinstance(out, LazyArray) for out in options.get("out", ())):
+            raise TypeError(
+                "a lazy array cannot be written into; numpy.array(lazy) gives a copy that can be."
+            )
+        act = getattr(ufunc, method)
+        return act(*map(_read, inputs), **{name: _read(value) for name, value in options.items()})
+
+    def __array_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...], options: dict[str, Any]
+    ) -> Any:
+        if function in _WITHOUT_READING and len(args) == 1 and not options and args[0] is self:
+            return getattr(self, function.__name__)
+        return function(*_read(args), **_read(options))
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the attribute or method of `numpy.ndarray`, bound to the array read."""
+        if name.startswith("_") or not hasattr(np.ndarray, name) or name in _IN_PLACE:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self.read(), name)
+
+    def __float__(self) -> float:
+        return float(self.read())
+
+    def __int__(self) -> int:
+        return int(self.read())
+
+    def __bool__(self) -> bool:
+        return bool(self.read())
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.read().__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        return self.read().__dlpack_device__()
+
     def __array__(self, dtype: DType | None = None, copy: bool | None = None) -> Array:
         whole = self.read()
         if dtype is not None and dtype != whole.dtype:
@@ -572,6 +632,35 @@ class LazyArray:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return np.asarray, (self.read(),)
+
+
+_WITHOUT_READING = (np.shape, np.ndim, np.size)
+# Methods that would change the array, which is that of the file; and the attributes of our own.
+_IN_PLACE = frozenset(
+    (
+        "dtype",
+        "fill",
+        "itemset",
+        "partition",
+        "put",
+        "resize",
+        "setfield",
+        "setflags",
+        "shape",
+        "sort",
+    )
+)
+
+
+def _read(value: Any) -> Any:
+    """Replace lazy arrays by arrays, in an argument of NumPy's functions and the containers in it."""
+    if isinstance(value, LazyArray):
+        return value.read()
+    if type(value) is tuple or type(value) is list:
+        return type(value)(map(_read, value))
+    if type(value) is dict:
+        return {key: _read(item) for key, item in value.items()}
+    return value
 
 
 # Kinds of values, by exact type. All walkers of trees use these, or sets made of these.

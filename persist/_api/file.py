@@ -219,6 +219,11 @@ class File:
     def __repr__(self) -> str:
         return f"<{self.format} file {self.name}>"
 
+    def _repr_html_(self) -> str:
+        from persist._trees.html import file_html
+
+        return file_html(self)
+
     def __str__(self) -> str:
         from persist._trees import show
 

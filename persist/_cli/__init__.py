@@ -16,7 +16,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from persist._cli._misspelt import unknown_verb
+from persist._cli._misspelt import unknown_options, unknown_verb
 from persist._runtime.discovery import modules_in
 
 __all__ = ["main"]
@@ -29,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     fault = unknown_verb(arguments, verb_names())
     if fault:
         parser.error(fault)
-    args = parser.parse_args(arguments)
+    args, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        parser.error(unknown_options(unknown, _options(parser, args)))
     if args.verb is None:
         parser.print_help()
         return 2
@@ -65,6 +67,19 @@ def _parser() -> argparse.ArgumentParser:
         )
         module.add(added)
     return parser
+
+
+def _options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> set[str]:
+    """Return the options of the verb that was given, and of a verb below it."""
+    found: set[str] = set()
+    todo = [parser]
+    while todo:
+        for action in todo.pop()._actions:  # argparse has no public list of them
+            found.update(action.option_strings)
+            if isinstance(action, argparse._SubParsersAction):
+                chosen = action.choices.get(str(getattr(args, action.dest, "")))
+                todo += [] if chosen is None else [chosen]
+    return found
 
 
 def verb_names() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -20,9 +21,12 @@ _STYLES = (
 
 
 def show(text: str) -> None:
-    """Print a page; terminal control characters are escaped."""
+    """Print a page; terminal control characters are escaped.
+
+    The environment variable ``NO_COLOR`` turns colours off (https://no-color.org).
+    """
     text = plain(text)
-    console = _console(sys.stdout)
+    console = None if os.environ.get("NO_COLOR") else _console(sys.stdout)
     if console is None:
         print(text)
         return

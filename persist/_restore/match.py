@@ -166,7 +166,22 @@ class Report:
         """Whether everything was filled, and nothing was left over."""
         return not (self.missing or self.unexpected or self.misfits)
 
+    def _repr_html_(self) -> str:
+        from persist._trees.html import folded, listed, page
+
+        _, *lines = self._lines()
+        parts = []
+        for kind in ("misfit", "missing", "unexpected", "left", "filled"):
+            own = [line.strip() for line in lines if line.startswith(f"  {kind} ")]
+            if own:
+                inner = listed(own, len(own))
+                parts.append(folded(f"{kind}: {len(own):,}", inner, is_open=kind != "filled"))
+        return page(f"{self.file}: {len(self.filled)} filled", *parts)
+
     def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _lines(self) -> list[str]:
         lines = [f"{self.file}: {len(self.filled)} filled"]
         for name, source in self.filled.items():
             came = f"  from {source}" if source != name else ""
@@ -182,7 +197,7 @@ class Report:
             for name, why in self.notes.items()
             if name not in self.filled and name not in self.misfits
         ]
-        return "\n".join(lines)
+        return lines
 
 
 def fill(

@@ -6,7 +6,9 @@
 - `columns` stores many instances of one class as columns.
 - `numpy_random` converts NumPy's random states to records and back.
 - `show` prints a tree in a bounded number of lines.
-- `compare` finds the first difference between two trees.
+- `html` shows files, records and reports in a notebook.
+- `compare` finds the first difference between two trees, `differ` every difference of two files.
+- `pieces` reads arrays in blocks; `stats` computes their statistics.
 
 Theory of operation of `copier`: a migration step may only see children that are upgraded already,
 so records are finished in post-order. A cycle has no such order. Therefore every mutable value has
@@ -17,3 +19,18 @@ lost). If finishing a record yields another object than its shell, `Copier.repla
 and one pass at the end patches all references. `Copier.adopt` marks records that a migration
 created as already current; `Copier.fresh` lists those that are not marked yet.
 """
+
+from __future__ import annotations
+
+from persist.tree import Record, show_records_with
+
+__all__: list[str] = []
+
+
+def _record_html(record: Record) -> str:
+    from persist._trees.html import record_html
+
+    return record_html(record)
+
+
+show_records_with(_record_html)

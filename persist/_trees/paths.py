@@ -19,6 +19,7 @@ import functools
 import sys
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from operator import length_hint
 from typing import Any, TypeGuard
 
@@ -52,6 +53,7 @@ __all__ = [
 
 Steps = list[tuple[str, Any]]
 
+_COMPLETIONS = 10_000  # paths that a notebook offers
 _NOTES = 50  # notes of packs that are kept, since a file may have many unusual records
 _BUILT = 32  # nested "built" records that are followed
 _CHECK_AFTER = 1 << 17  # values visited before `_has_too_many_paths` is asked
@@ -649,6 +651,17 @@ class PathMapping(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._list())
+
+    def _ipython_key_completions_(self) -> list[str]:
+        try:
+            return list(islice(self._list(), _COMPLETIONS))
+        except LimitError:
+            return []
+
+    def _repr_html_(self) -> str:
+        from persist._trees.html import mapping_html
+
+        return mapping_html(f"natural paths of {self._file or 'a tree'}", self)
 
     def __repr__(self) -> str:
         return f"<natural paths of {self._file or 'a tree'}>"

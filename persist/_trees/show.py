@@ -31,7 +31,10 @@ __all__ = [
     "printable",
     "size_text",
     "tree_lines",
+    "tree_rows",
 ]
+
+Row = tuple[int, str | None, str]
 
 _LINES = 60
 _DEPTH = 8
@@ -92,7 +95,17 @@ def tree_lines(tree: object, looker: PackView, most: int = _LINES) -> list[str]:
     (fitted values) are preferred; siblings of one class are folded into the first. A value that
     occurs several times is shown at its shortest path.
     """
-    out: list[str] = []
+    return [
+        "  " * depth
+        + (f"{escaped(label)}: " if label or (depth and label is not None) else "")
+        + text
+        for depth, label, text in tree_rows(tree, looker, most)
+    ]
+
+
+def tree_rows(tree: object, looker: PackView, most: int = _LINES) -> list[Row]:
+    """Return the lines of `tree_lines` as (depth, step of the path, text); the step of a count is None."""
+    out: list[Row] = []
     _emit(_nodes(tree, looker, max(most, 1)), 0, max(most, 1), out)
     return out
 
@@ -159,15 +172,13 @@ def _node(
     return _Node(label, text, rank, fold), [] if whole else steps
 
 
-def _emit(node: _Node, depth: int, budget: int, out: list[str]) -> None:
+def _emit(node: _Node, depth: int, budget: int, out: list[Row]) -> None:
     """Append a node and its children in at most ``budget`` lines."""
-    pad = "  " * depth + (f"{escaped(node.label)}: " if node.label or depth else "")
-    out.append(pad + node.text + (" ..." if node.is_cut else ""))
     rest = budget - 1
-    if not node.below and not node.hidden:
-        return
-    if rest < 1:
-        out[-1] += " ..."
+    has_more = bool(node.below or node.hidden)
+    is_cut = node.is_cut or (has_more and rest < 1)
+    out.append((depth, node.label, node.text + (" ..." if is_cut else "")))
+    if not has_more or rest < 1:
         return
     if node.size <= budget:
         parts: list[tuple[_Node | str, int]] = [(child, child.size) for child in node.below]
@@ -176,11 +187,11 @@ def _emit(node: _Node, depth: int, budget: int, out: list[str]) -> None:
         parts, hidden = _shared(_folded(node.below), node.hidden, rest)
     for part, share in parts:
         if isinstance(part, str):
-            out.append("  " * (depth + 1) + part)
+            out.append((depth + 1, None, part))
         else:
             _emit(part, depth + 1, share, out)
     if hidden:
-        out.append("  " * (depth + 1) + f"... and {hidden:,} more")
+        out.append((depth + 1, None, f"... and {hidden:,} more"))
 
 
 def _folded(nodes: list[_Node]) -> list[_Node | str]:

@@ -16,6 +16,9 @@ from persist.tree import Record, at_path
 __all__ = ["Entry", "Plan", "Rehearsal", "located"]
 
 
+_SHOWN = 200  # entries that a notebook shows
+
+
 def located(qualname: str, path: str) -> str:
     """Return the place of a record for messages: its class and its path."""
     return f"record {qualname!r} {at_path(path)}"
@@ -162,15 +165,33 @@ class Plan:
         """The records for which a load opens a resource or calls ``__loaded__``; a plan does neither."""
         return [entry for entry in self.entries if entry.unrehearsed]
 
-    def __str__(self) -> str:
+    def _repr_html_(self) -> str:
+        from persist._trees.html import folded, listed, page
+
+        groups = _groups(self.entries)
+        shown = []
+        for entry, alike in groups[:_SHOWN]:
+            title, *rest = _lines(entry, alike)
+            inner = listed((line.strip() for line in rest), len(rest))
+            shown.append(folded(title, inner, is_open=entry.problem is not None))
+        more = [f"... and {len(groups) - _SHOWN:,} more"] if len(groups) > _SHOWN else []
+        problems = (f"cannot: {_reason(error)}" for error in self._general)
+        return page(
+            self._headline(), *shown, listed(more, len(more)), listed(problems, len(self._general))
+        )
+
+    def _headline(self) -> str:
         head = self.file or "plan"
         moved = sum(any(path.steps for path in entry.version_paths) for entry in self.entries)
         count = len(self.entries)
-        lines = [
+        return (
             f"{head}: {count} record{'s' * (count != 1)}, {moved} to be upgraded, "
             f"{sum(entry.is_opaque for entry in self.entries)} opaque, "
             f"{len(self.problems)} that cannot be"
-        ]
+        )
+
+    def __str__(self) -> str:
+        lines = [self._headline()]
         for entry, alike in _groups(self.entries):
             lines += [f"  {line}" for line in _lines(entry, alike)]
         lines += [f"  cannot: {_reason(error)}" for error in self._general]

@@ -28,6 +28,7 @@ __all__ = [
     "encoded",
     "extended",
     "find_extended",
+    "is_extended",
     "missing_name",
     "stored_dtype",
 ]
@@ -85,6 +86,11 @@ def find_extended(name: str) -> DType:
 @functools.cache
 def _opaque(name: str, width: int) -> DType:
     return np.dtype((type(name, (_Encoded,), {"kind": name}), f"V{width}"))
+
+
+def is_extended(name: str) -> bool:
+    """Return whether a name is that of a type that ``ml_dtypes`` has and NumPy lacks."""
+    return name in _WIDTHS
 
 
 def missing_name(dtype: DType) -> str:

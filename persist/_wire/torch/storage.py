@@ -445,6 +445,10 @@ class Tensors(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._arrays)
 
+    def _ipython_key_completions_(self) -> list[str]:
+        offered = getattr(self._arrays, "_ipython_key_completions_", None)
+        return list(self._arrays) if offered is None else offered()
+
 
 def _torch() -> Any:
     try:
