@@ -91,7 +91,7 @@ def stats_of(array: Any, field: str = "") -> Stats:
     with np.errstate(all="ignore"):
         for block in blocks(array):
             sums.add(field_of(block, field) if field else block, found)
-    sums.finish(found)
+        sums.finish(found)  # a norm beyond the largest number is Inf
     return found
 
 

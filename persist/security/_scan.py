@@ -191,7 +191,7 @@ class _Looked:
         closed: dict[int, tuple[str, str]] = {}
         directories: list[ZipDirectory] = []
         faults: list[str] = []
-        for read in (ZipDirectory.read, ZipDirectory.salvage):
+        for read in (ZipDirectory.read, ZipDirectory.headers, ZipDirectory.salvage):
             try:
                 directory = read(source)
             except PersistError as error:

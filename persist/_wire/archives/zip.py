@@ -174,16 +174,8 @@ class ZipDirectory:
         the first that cannot be followed, members are found through the entries of the directory that
         can be read. No other signature is believed: it may be that of an archive inside a member.
         """
-        members: list[Member] = []
-        limits: dict[int, int] = {}
-        at, lost = 0, []
-        while at + _LOCAL.size <= source.size:
-            member, end = _from_local(source, at)
-            if member is None or end > source.size:
-                lost += [] if member is None else [member.name]
-                break
-            members.append(member)
-            limits[at] = at = end
+        result, at = cls._by_headers(source)
+        members, limits, lost = result.members, result._limits, result.lost
         by_offset = {member.offset: member for member in members}
         for member in _loose_entries(source, at):
             if member.offset in limits:
@@ -196,9 +188,33 @@ class ZipDirectory:
                 lost = [name for name in lost if name != member.name]
                 members.append(member)
                 limits[member.offset] = source.size
-        result = cls(source, members, limits)
         result.lost = lost
         return result
+
+    @classmethod
+    def headers(cls, source: Source) -> ZipDirectory:
+        """Return the members that local headers alone state, from the first on, unchecked.
+
+        Programs that stream an archive see these, whatever its directory says.
+        """
+        return cls._by_headers(source)[0]
+
+    @classmethod
+    def _by_headers(cls, source: Source) -> tuple[ZipDirectory, int]:
+        """The members by local headers, and where the first header that cannot be followed is."""
+        members: list[Member] = []
+        limits: dict[int, int] = {}
+        at, lost = 0, []
+        while at + _LOCAL.size <= source.size:
+            member, end = _from_local(source, at)
+            if member is None or end > source.size:
+                lost += [] if member is None else [member.name]
+                break
+            members.append(member)
+            limits[at] = at = end
+        result = cls(source, members, limits)
+        result.lost = lost
+        return result, at
 
     @classmethod
     def whole(cls, source: Source, damage: list[str]) -> ZipDirectory:
