@@ -44,7 +44,8 @@ default_role = "py:obj"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
-autodoc_preserve_defaults = True
+# Not the source of defaults: those of keywords that functions share are not in the function.
+autodoc_preserve_defaults = False
 autodoc_class_signature = "mixed"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
@@ -58,6 +59,13 @@ nitpick_ignore_regex = [
     ("py:.*", r"(collections|numpy|np|os|pathlib|typing|fsspec|torch|attrs?|array_module)\b.*"),
     # Type variables and private helpers in signatures.
     ("py:.*", r"(.*\.)?_\w+(\..*)?"),
+    ("py:exc", "RowError"),
+    # The aliases of `persist.typing`, by their bare names.
+    (
+        "py:class",
+        "ArrayKind|CheckpointMode|Compression|DigestName|FillOptions|Format|LoadOptions|MissingResource|Openable"
+        "|Python2Text|StepOptions|UnknownFields|Verify|Writable|Readable|NaturalPath|LayoutPolicy|Match",
+    ),
     ("py:.*", r"persist\.migrations.*"),  # a package of data, which has no interface
 ]
 

@@ -255,7 +255,7 @@ class Layout:
 
     @property
     def private_owners(self) -> tuple[Part, ...]:
-        """Bases that state no fields, under a class that states none: their private attributes are theirs.
+        """Bases that state no fields, under a class that states none; they own their private attributes.
 
         The class itself first among those of one name, to which Python gives the same mangled names.
         """

@@ -189,7 +189,7 @@ class File:
 
     @functools.cached_property
     def structure(self) -> dict[str, Any]:
-        """JSON-able description of what is no array: a config, graph nodes, the globals named.
+        """JSON-able description of what is no array, such as a config, graph nodes, the globals named.
 
         ``shared`` has the further paths of containers that are listed at their shortest path.
         """

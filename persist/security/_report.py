@@ -33,7 +33,7 @@ class Finding:
         name: dotted name of what would be imported; "" of a part that could not be looked at.
         why: what is known about it, in words.
         place: the parts of the file that lead there (members of archives, layers of compression,
-            pickles in bytes), outermost first, joined by `` > ``; "" for the file itself.
+            pickles in bytes), outermost first, joined by ``>``; "" for the file itself.
         offset: bytes from the beginning of that part; None where it has none.
     """
 
@@ -74,7 +74,7 @@ class ScanReport:
 
     @property
     def status(self) -> int:
-        """The exit status: 0 clean, 1 dangerous or suspicious, 2 could not look."""
+        """The exit status of the command (0 clean, 1 dangerous or suspicious, 2 could not look)."""
         if self.is_clean:
             return 0
         dangers = {"dangerous", "suspicious"}

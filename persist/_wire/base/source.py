@@ -538,11 +538,11 @@ class Cursor:
         return window[:end]
 
     def unpack(self, form: str) -> tuple[Any, ...]:
-        """Return what `struct.unpack` makes of the next bytes."""
+        """Return what ``struct.unpack`` makes of the next bytes."""
         return struct.unpack(form, self.view(struct.calcsize(form)))
 
     def number(self, form: str) -> Any:
-        """Return the next number, of `struct` format ``form``."""
+        """Return the next number, of ``struct`` format ``form``."""
         return struct.unpack(form, self.view(struct.calcsize(form)))[0]
 
     def u8(self) -> int:
