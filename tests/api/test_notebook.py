@@ -79,6 +79,7 @@ class Checked(HTMLParser):
     handle_decl = handle_pi = unknown_decl = handle_comment
 
 
+@pytest.mark.packs
 @pytest.mark.parametrize("name", GENUINE)
 def test_a_genuine_file_is_shown(name: str) -> None:
     with persist.open(CORPUS / name) as file:

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from persist.migrations.torch import pack
 
 import persist
 from persist._torch_modules.states import normal_state, plain_names
+
+pack = pytest.importorskip("persist.migrations.torch").pack
 
 CORPUS = Path(__file__).parents[1] / "corpus" / "torch"
 

@@ -353,6 +353,7 @@ EXPECTED = {  # files of the corpus that do run more than the rebuilding of data
 }  # fmt: skip
 
 
+@pytest.mark.extra("lz4", "zstandard", "h5py")
 def test_no_genuine_file_is_called_dangerous() -> None:
     flagged: list[str] = []
     count = 0

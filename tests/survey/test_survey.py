@@ -22,6 +22,7 @@ def _files(folder: Path) -> list[str]:
     return sorted(str(path) for path in folder.iterdir())
 
 
+@pytest.mark.packs
 def test_four_generations_of_a_class(evolution: Path) -> None:
     found = survey(_files(evolution))
     assert found.files == 4
