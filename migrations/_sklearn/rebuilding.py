@@ -15,6 +15,7 @@ from persist.migrations._sklearn import (
     preprocessing,
     trees,
 )
+from persist.migrations._sklearn.checking import check
 from persist.migrations._sklearn.classes import ESTIMATORS, FUNCTIONS, PLAIN, names
 from persist.migrations._sklearn.completing import complete
 from persist.migrations._sklearn.former import FORMER, Former
@@ -126,6 +127,7 @@ def _estimator(resolve: Any, record: Record) -> Any:
         return whole
     cls = _class(name)
     complete(cls, state, name)
+    check(name.rpartition(".")[2], state)
     made = cls.__new__(cls)
     made.__dict__.update(state)
     if name == "sklearn.isotonic.IsotonicRegression" and "X_thresholds_" in state:

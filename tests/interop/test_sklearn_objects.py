@@ -141,3 +141,19 @@ def test_what_is_not_vouched_for_stays_a_record() -> None:
     evil = b"csklearn.utils._testing\nignore_warnings\n)R."
     with pytest.warns(persist.errors.OpaqueWarning):
         assert isinstance(persist.load(io.BytesIO(evil)), persist.Record)
+
+
+def test_lengths_and_features_that_compiled_code_would_follow_are_checked() -> None:
+    from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
+    from sklearn.svm import SVC
+
+    x, y = np.sin(np.arange(80.0)).reshape(20, 4), np.arange(20) % 2
+    svm = SVC().fit(x, y)
+    svm._n_support = svm._n_support * 1000
+    forest = RandomForestRegressor(2, max_depth=2, random_state=0).fit(x, y)
+    forest.n_features_in_ = 1
+    boosting = HistGradientBoostingRegressor(max_iter=2, min_samples_leaf=2).fit(x, y)
+    boosting._predictors[0][0].nodes["feature_idx"][0] = 10**6
+    for model in (svm, forest, boosting):
+        with pytest.warns(persist.errors.OpaqueWarning, match="no object of it can be made"):
+            assert isinstance(persist.load(pickle.dumps(model)), persist.Record)
