@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
+import attrs
 import numpy as np
 from persist.migrations._pandas.common import array_and_state, expect, fields, maker, named, pandas
 from persist.migrations._pandas.scalars import frequency, period_frequency, zone
@@ -101,7 +103,20 @@ def string_dtype(record: Record) -> Any:
     na_value = (
         record.args[1] if len(record.args) > 1 else named(state, "_na_value", default=pandas().NA)
     )
-    return pandas().StringDtype(storage if storage in ("python", "pyarrow") else "python", na_value)
+    return _string_dtype(storage, na_value)
+
+
+def _string_dtype(storage: Any, na_value: Any) -> Any:
+    """A dtype of texts; what is missing is NaN in some since 2.3."""
+    storage = storage if storage in ("python", "pyarrow") else "python"
+    if na_value is pandas().NA:
+        return pandas().StringDtype(storage)
+    try:
+        return pandas().StringDtype(storage, na_value)
+    except TypeError as error:
+        raise RestoreError(
+            "its texts have NaN for what is missing: pandas 2.3 is needed"
+        ) from error
 
 
 @maker("SparseDtype")
@@ -231,7 +246,7 @@ def texts(record: Record) -> Any:
     values = [None if _is_missing(item) else item for item in items.ravel()]
     if not isinstance(dtype, pd.StringDtype):
         semantics = np.nan if record.cls.name.endswith("NumpySemantics") else pd.NA
-        dtype = pd.StringDtype("python", semantics)
+        dtype = _string_dtype("python", semantics)
     return pd.array(values, dtype=dtype)
 
 
@@ -262,18 +277,42 @@ def intervals(record: Record) -> Any:
     return pandas().arrays.IntervalArray.from_arrays(left, right, closed=closed)
 
 
+@attrs.frozen
 class SparsePlaces:
-    """Where the values of a sparse array are.
+    """Where the values of a sparse array are: as runs of neighbours, which a file states in few bytes.
 
-    Args:
+    Attributes:
         length: of the array.
-        places: of its values.
+        starts: of the runs.
+        lengths: of the runs.
     """
 
-    def __init__(self, length: int, places: Any) -> None:
-        self.length, self.places = length, np.asarray(places, dtype=np.int32)
-        inside = not len(self.places) or (self.places.min() >= 0 and self.places.max() < length)
-        expect(inside, "a value lies outside of its array")
+    length: int
+    starts: Any
+    lengths: Any
+
+    def array(self, values: Any, fill: Any) -> Any:
+        """Return the sparse array; no dense one is made, since its length is only stated.
+
+        Raises:
+            RestoreError: there are not as many values as places, or a place lies outside.
+        """
+        starts, lengths = np.asarray(self.starts), np.asarray(self.lengths)
+        expect(starts.shape == lengths.shape and starts.ndim == 1, "its runs do not fit")
+        expect(bool((lengths >= 0).all()), "a run of it has a negative length")
+        count = sum(map(int, lengths))
+        expect(count == len(values), f"it has {len(values)} values for {count} places")
+        ends = starts.astype(np.int64) + lengths
+        inside = not len(starts) or (starts.min() >= 0 and ends.max() <= self.length)
+        expect(inside and bool((starts[1:] >= ends[:-1]).all()), "its runs overlap or lie outside")
+        offsets = np.repeat(starts - np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths)
+        places = (np.arange(count) + offsets).astype(np.int32)
+        kind = pandas().arrays.SparseArray
+        if hasattr(kind, "from_indices"):  # since 3.1
+            return kind.from_indices(values, places, self.length, fill_value=fill)
+        index = importlib.import_module("pandas._libs.sparse").IntIndex(self.length, places)
+        dtype = pandas().SparseDtype(np.asarray(values).dtype, fill)
+        return kind(values, sparse_index=index, fill_value=fill, dtype=dtype)
 
 
 @maker("IntIndex", "BlockIndex")
@@ -281,20 +320,16 @@ def sparse_places(record: Record) -> Any:
     """The places listed (``IntIndex``), or as runs of neighbours (``BlockIndex``)."""
     expect(len(record.args) >= 2 and isinstance(record.args[0], int), "it has no length and places")
     if record.cls.name == "IntIndex":
-        return SparsePlaces(record.args[0], record.args[1])
+        places = np.asarray(record.args[1])
+        return SparsePlaces(record.args[0], places, np.ones(places.shape, np.int64))
     expect(len(record.args) >= 3, "it has no starts and lengths")
-    starts, lengths = np.asarray(record.args[1]), np.asarray(record.args[2])
-    expect(starts.shape == lengths.shape and (lengths >= 0).all(), "its runs do not fit")
-    expect(int(lengths.sum()) <= max(record.args[0], 0), "its runs are longer than the array")
-    runs = [np.arange(start, start + count) for start, count in zip(starts, lengths, strict=True)]
-    return SparsePlaces(record.args[0], np.concatenate(runs) if runs else np.zeros(0, np.int32))
+    return SparsePlaces(*record.args[:3])
 
 
 @maker("SparseArray")
 def sparse(record: Record) -> Any:
     """Values, their places and the value of all other places."""
     subclass = array_and_state(record)
-    pd = pandas()
     if subclass is not None:  # before 0.24: (fill value, places)
         values, (fill, places) = subclass[0], (*subclass[1], None, None)[:2]
     else:
@@ -303,11 +338,4 @@ def sparse(record: Record) -> Any:
         fill = getattr(state.get("_dtype"), "fill_value", named(state, "_fill_value", "fill_value"))
     if not isinstance(places, SparsePlaces) or not isinstance(values, np.ndarray):
         raise RestoreError("it has no values and places")
-    kind = (
-        np.result_type(values.dtype, np.min_scalar_type(fill))
-        if values.dtype.kind in "iub"
-        else values.dtype
-    )
-    dense = np.full(places.length, fill, dtype=kind)
-    dense[places.places] = values
-    return pd.arrays.SparseArray(dense, fill_value=fill)
+    return places.array(values, fill)

@@ -13,7 +13,17 @@ from persist.errors import RestoreError
 from persist.packs import Record
 from persist.tree import Global
 
-__all__ = ["MAKERS", "array_and_state", "class_of", "expect", "fields", "maker", "named", "pandas"]
+__all__ = [
+    "MAKERS",
+    "TAKE_CLASSES",
+    "array_and_state",
+    "class_of",
+    "expect",
+    "fields",
+    "maker",
+    "named",
+    "pandas",
+]
 
 MAKERS: dict[str, Callable[[Record], Any]] = {}
 """The last step of a class's or function's name -> how its records become objects."""
@@ -37,17 +47,18 @@ def pandas() -> Any:
 def class_of(record: Record) -> str:
     """The bare name of a record's class, also where a function is given the class."""
     first = record.args[0] if record.args else None
-    if isinstance(first, Global) and record.cls.name in _TAKE_CLASSES:
+    if isinstance(first, Global) and record.cls.name in TAKE_CLASSES:
         return first.name.rpartition(".")[2]
     return record.cls.name
 
 
-_TAKE_CLASSES = frozenset(
+TAKE_CLASSES = frozenset(
     (
         "_new_Index", "_new_DatetimeIndex", "_new_TimedeltaIndex", "_new_PeriodIndex", "_new_IntervalIndex",
         "__pyx_unpickle_NDArrayBacked", "__pyx_unpickle_IntervalMixin", "__pyx_unpickle_PeriodMixin",
     )
 )  # fmt: skip
+"""Functions of pandas that are given the class of what they make."""
 
 
 def fields(record: Record) -> dict[str, Any]:
@@ -68,7 +79,12 @@ def array_and_state(record: Record) -> tuple[Any, tuple[Any, ...]] | None:
     made = record.maker.name if record.maker is not None else record.cls.name
     if made != "_reconstruct" or not isinstance(state, tuple):
         return None
-    if len(state) == 2 and isinstance(state[0], tuple):
+    if len(state) == 3 and isinstance(state[0], tuple) and len(state[0]) == 2:
+        # DateRange of 0.7: ((the array's, (name,)), offset, zone)
+        (inner, name), offset, zone = state
+        own = (*(name if isinstance(name, tuple) else (name,)), offset, zone)
+        array = array_of_parts(inner) if isinstance(inner, tuple) else None
+    elif len(state) == 2 and isinstance(state[0], tuple):
         own = state[1] if isinstance(state[1], tuple) else (state[1],)
         array = array_of_parts(state[0])
     else:

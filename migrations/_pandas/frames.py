@@ -15,8 +15,15 @@ from persist.migrations._pandas.indexes import as_index
 
 from persist.errors import RestoreError
 from persist.packs import Record
+from persist.tree import Global
 
 __all__ = ["Block", "Manager"]
+
+
+_MAKES_BLOCKS = (
+    "pandas.core.internals.blocks.new_block",
+    "pandas._libs.internals._unpickle_block",  # as the table of renames calls it
+)
 
 
 @attrs.frozen
@@ -45,16 +52,31 @@ class Manager:
     columns: dict[int, Any]
 
 
-@maker("_unpickle_block", "new_block", "make_block", "partial", "_fast_make_block")
+@maker(
+    "_unpickle_block", "new_block", "make_block", "_fast_make_block", "NumpyBlock", "NumericBlock", "ObjectBlock",
+    "ExtensionBlock", "DatetimeLikeBlock", "DatetimeTZBlock", "NDArrayBackedExtensionBlock", "CategoricalBlock",
+)  # fmt: skip
 def block(record: Record) -> Any:
-    """A block: ``(values, placement, ndim)``; 1.3 wrote it through a partial."""
+    """A block: ``(values, placement, ndim)``."""
     args = record.args
-    if record.kind == "called" and len(args) == 2 and isinstance(args[1], tuple):
-        args = args[1]
     values = args[0] if args else record.kwargs.get("values")
     placement = args[1] if len(args) > 1 else record.kwargs.get("placement")
     expect(values is not None and placement is not None, "a block has no values and places")
     return Block(values, placement)
+
+
+_NEW_BLOCK = object()  # the function that makes blocks, in 1.3 a partial
+
+
+@maker("partial")
+def partial_block(record: Record) -> Any:
+    """``partial(new_block, ndim=2)``, and what a call of that gives: the form of 1.3."""
+    args = record.args
+    if args and isinstance(args[0], Global) and args[0].qualname in _MAKES_BLOCKS:
+        return _NEW_BLOCK
+    is_call = len(args) == 2 and args[0] is _NEW_BLOCK and isinstance(args[1], tuple)
+    expect(is_call and len(args[1]) >= 2, "it is a partial of another function")
+    return Block(args[1][0], args[1][1])
 
 
 @maker("BlockPlacement")
@@ -90,9 +112,8 @@ def _placed(axes: list[Any], blocks: list[tuple[Any, Any]]) -> Manager:
         return Manager(axes, {0: _one(values, 0, 1)})
     found: dict[int, Any] = {}
     for values, where in blocks:
-        places = _places(where, count)
         held = len(values) if isinstance(values, list) or getattr(values, "ndim", 1) > 1 else 1
-        expect(held == len(places), "a block has not as many columns as places")
+        places = _places(where, count, held)
         for row, place in enumerate(places):
             expect(
                 0 <= place < count and place not in found, f"column {place} has no place of its own"
@@ -110,6 +131,9 @@ def _labelled(axes: list[Any], values: list[Any], items: list[Any]) -> Manager:
     if len(axes) == 1:
         expect(len(values) == 1, f"a series has {len(values)} blocks")
         return Manager(axes, {0: _one(values[0], 0, 1)})
+    expect(
+        len(axes[0]) == sum(map(len, items)), "its blocks have not as many labels as the columns"
+    )
     waiting: dict[Any, list[int]] = {}
     for place, label in enumerate(axes[0]):
         waiting.setdefault(label, []).append(place)
@@ -122,14 +146,16 @@ def _labelled(axes: list[Any], values: list[Any], items: list[Any]) -> Manager:
     return _placed(axes, blocks)
 
 
-def _places(where: Any, count: int) -> list[int]:
+def _places(where: Any, count: int, held: int) -> list[int]:
+    """The places of a block's columns, of which it holds some; a range states many in few bytes."""
+    if isinstance(where, int | np.integer):
+        where = (where,)
     if isinstance(where, slice):
-        return list(range(*where.indices(count)))
-    if isinstance(where, np.ndarray | range | list | tuple):
-        expect(len(where) <= count, "a block has more places than there are columns")
-        return [int(place) for place in where]
-    expect(isinstance(where, int | np.integer), "the places of a block are of an unknown kind")
-    return [int(where)]
+        where = range(*where.indices(count))
+    is_listed = isinstance(where, np.ndarray | range | list | tuple)
+    expect(is_listed, "the places of a block are of an unknown kind")
+    expect(len(where) == held, "a block has not as many columns as places")
+    return [int(place) for place in where]
 
 
 def _one(values: Any, row: int, ndim: int) -> Any:
@@ -222,9 +248,7 @@ def _sparse_frame(state: tuple[Any, ...]) -> Any:
 def _sparse_column(places: Any, values: Any, fill: Any) -> Any:
     if not isinstance(places, SparsePlaces):
         raise RestoreError("the places of a sparse column are unknown")
-    dense = np.full(places.length, fill, dtype=np.asarray(values).dtype)
-    dense[places.places] = values
-    return pandas().arrays.SparseArray(dense, fill_value=fill)
+    return places.array(np.asarray(values), fill)
 
 
 @maker("Series", "TimeSeries", "SparseSeries", "SparseTimeSeries")

@@ -30,7 +30,7 @@ def as_index(value: Any, name: Any = None) -> Any:
 @maker(
     "_new_Index", "_new_DatetimeIndex", "_new_TimedeltaIndex", "_new_PeriodIndex", "Index", "Int64Index", "UInt64Index", "Float64Index",
     "NumericIndex", "RangeIndex", "DatetimeIndex", "TimedeltaIndex", "PeriodIndex", "CategoricalIndex", "MultiIndex",
-    "IntervalIndex", "_new_IntervalIndex",
+    "IntervalIndex", "_new_IntervalIndex", "DateRange",
 )  # fmt: skip
 def index(record: Record) -> Any:
     """An index: ``_new_Index(cls, {...})``, or of 0.12 and before a subclass of ndarray."""
@@ -153,7 +153,7 @@ def _of_subclass(kind: str, array: Any, own: tuple[Any, ...]) -> Any:
         expect(levels is not None and codes is not None, "it has no levels and codes")
         return _of_levels([as_index(level) for level in levels], codes, names, sortorder)
     name, freq, where = (*own, None, None, None)[:3]
-    if kind == "DatetimeIndex":
+    if kind in ("DatetimeIndex", "DateRange"):
         return _datetimes({"data": array, "name": name, "freq": freq, "tz": where})
     if kind == "PeriodIndex":
         return _periods({"data": array, "name": name, "freq": freq})

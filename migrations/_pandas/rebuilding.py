@@ -6,7 +6,7 @@ import functools
 from typing import Any
 
 from persist.migrations._pandas import arrays, frames, indexes, scalars
-from persist.migrations._pandas.common import MAKERS, class_of, pandas
+from persist.migrations._pandas.common import MAKERS, TAKE_CLASSES, class_of, pandas
 
 from persist.errors import RestoreError
 from persist.packs import Record
@@ -23,7 +23,15 @@ _ZONES = ("pytz.*", "dateutil.tz.*", "dateutil.zoneinfo.*")
 
 def declare(pack: Registry) -> None:
     """Declare in a pack how objects are made of the records of pandas, and of its time zones."""
-    pack.rebuild("pandas.*", *_ZONES, library="pandas", takes_names=True)(_made)
+    pack.rebuild(
+        "pandas.*",
+        *_ZONES,
+        "functools.partial",  # of a block, in 1.3
+        library="pandas",
+        takes_names=True,
+        knows=_is_known,
+        requires=_check_installed,
+    )(_made)
     pack.importable("pandas._libs.missing.NA", library="pandas")
     pack.importable("pandas.NA", "pandas.NaT", library="pandas")
 
@@ -40,7 +48,8 @@ def _check_installed() -> None:
 
 
 def _is_known(qualname: str) -> bool:
-    return qualname.rpartition(".")[2] in MAKERS
+    name = qualname.rpartition(".")[2]
+    return name in MAKERS or name in TAKE_CLASSES
 
 
 def _made(record: Record) -> Any:

@@ -65,11 +65,12 @@ def dateutil_zone(record: Record) -> Any:
     """A zone of dateutil: the file from which it came names it (``/usr/share/zoneinfo/US/Eastern``)."""
     found = [*record.args, named(fields(record), "_filename", "_name", "key")]
     names = [name for name in found if isinstance(name, str)]
+    known = zoneinfo.available_timezones()
     for name in names:
         parts = name.strip("`'").replace("\\", "/").split("/")
         for start in range(len(parts)):
             key = "/".join(parts[start:])
-            if key in zoneinfo.available_timezones():
+            if key in known:
                 return zoneinfo.ZoneInfo(key)
     if record.cls.name == "tzoffset" and len(record.args) > 1:
         offset = record.args[1]

@@ -60,10 +60,15 @@ def complete(cls: Any, state: State, qualname: str) -> None:
     _count_features(cls, state)
 
 
+# What "warn" and "deprecated" meant while they were defaults, where that is not today's default.
+_MEANT: dict[str, Any] = {
+    "cv": 3, "dual": True, "force_alpha": False, "n_estimators": 10, "n_init": 10, "normalized_stress": False,
+    "solver": "liblinear",
+}  # fmt: skip
+
+
 def _replace_defaults(known: dict[str, Any], state: State) -> None:
     """Replace values that said "the default will change", or that are not taken any more."""
-    if "solver" in known and state.get("solver") == "warn":
-        state["solver"] = "liblinear"  # the default of `LogisticRegression` before 0.22
     if state.get("eta0") == 0.0 and "eta0" in known:  # unused by the other learning rates
         state["eta0"] = known["eta0"]
     if "categories" in known and state.get("categories") is None:
@@ -77,7 +82,7 @@ def _replace_defaults(known: dict[str, Any], state: State) -> None:
     for name, value in state.items():
         is_said = isinstance(value, str) and value in ("warn", "deprecated")
         if is_said and name in known and known[name] != value:
-            state[name] = known[name]
+            state[name] = _MEANT.get(name, known[name])
 
 
 @functools.cache

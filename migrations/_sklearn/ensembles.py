@@ -165,14 +165,15 @@ def initial_estimator(state: State) -> None:
         classes = np.asarray(state["classes_"])
         made = dummy.DummyClassifier(strategy="prior")
         made.fit(
-            np.zeros((len(classes), n_features)),
+            np.zeros((len(classes), 1)),
             classes,
             sample_weight=_weights(first, len(classes)),
         )
     else:
         constant = first.state["mean" if first.name == "MeanEstimator" else "quantile"]
         made = dummy.DummyRegressor(strategy="constant", constant=float(constant))
-        made.fit(np.zeros((1, n_features)), [float(constant)])
+        made.fit(np.zeros((1, 1)), [float(constant)])
+    made.n_features_in_ = n_features
     state["init_"] = made
     if first.name == "PriorProbabilityEstimator":
         state["_persist_offset"] = float(np.mean(first.state["priors"]))

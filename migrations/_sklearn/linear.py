@@ -62,6 +62,11 @@ def how_classes_share(state: State) -> None:
             "cannot give"
         )
     if len(classes) > 2 and written == "ovr":
+        if "scores_" in state:
+            raise RestoreError(
+                "it chose a penalty for each class, and an estimator of one model a class has no place "
+                "for its scores"
+            )
         state[INSTEAD] = _one_model_a_class(state, classes)
 
 

@@ -298,6 +298,8 @@ def column_indices(state: State) -> None:
         state["n_features_in_"] = int(count)
     if "transformers_" not in state or count is None:
         return
+    if int(count) > _MOST_COLUMNS:
+        raise RestoreError(f"it states {count} columns")
     everything = np.arange(int(count))
     if "_columns" not in state:
         state["_columns"] = [columns for _, _, columns in state["transformers_"]]
@@ -338,6 +340,7 @@ def _identity(functions: Any, columns: list[int]) -> Any:
     return made.fit(np.zeros((1, max(len(columns), 1))))
 
 
+_MOST_COLUMNS = 10_000_000  # a file states their number in a few bytes
 _SEARCHES = within("model_selection._search", "GridSearchCV", "RandomizedSearchCV")
 
 

@@ -39,7 +39,7 @@ def declare(pack: Registry) -> None:
     """Declare in a pack how objects are made, and which functions may be imported."""
 
     def declared(*qualnames: str) -> Any:
-        return pack.rebuild(*qualnames, library="sklearn")
+        return pack.rebuild(*qualnames, library="sklearn", requires=_check_installed)
 
     resolve = pack.resolve
     declared(*names(ESTIMATORS))(functools.partial(_estimator, resolve))
@@ -52,7 +52,9 @@ def declare(pack: Registry) -> None:
         lambda record: preprocessing.simple_imputer(_state(record))
     )
     declared("sklearn.tree._tree.Tree")(trees.tree)
-    by_name = functools.partial(pack.rebuild, library="sklearn", takes_names=True)
+    by_name = functools.partial(
+        pack.rebuild, library="sklearn", takes_names=True, requires=_check_installed
+    )
     by_name(*trees.SPACE_TREES)(trees.space_tree)
     by_name("sklearn.metrics._dist_metrics.newObj", *trees.METRICS)(trees.metric)
     by_name(*losses.COMPILED)(functools.partial(losses.compiled, resolve))
@@ -84,9 +86,7 @@ def _check_installed() -> str:
     from packaging.version import Version
 
     release = str(importlib.import_module("sklearn").__version__)
-    if not OLDEST <= ".".join(release.split(".")[:2]) <= NEWEST and not (
-        Version(OLDEST) <= Version(release) < Version(f"{NEWEST}.9999")
-    ):
+    if not Version(OLDEST) <= Version(release) < Version(f"{NEWEST}.9999"):
         raise RestoreError(
             f"scikit-learn {release} is installed, and objects are made for {OLDEST} to {NEWEST}"
         )

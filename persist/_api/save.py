@@ -186,13 +186,17 @@ def tree_of(
 def packs_of(registry: Registry) -> Packs:
     """Return what finds the pack of a library, once for each."""
     found: dict[str, Registry] = {}
+    names: list[str] = []
 
     def packs(name: str) -> Registry:
         from persist.packs._gather import gather
 
         library = name.partition(".")[0]
         if library not in found:
-            found[library] = gather([name], registry)
+            # A part of an object may be of a module outside of its library (``_loss`` of scikit-learn,
+            # a time zone in a frame), and the pack of the whole knows it.
+            names.append(name)
+            found[library] = gather(names, registry)
         return found[library]
 
     return packs

@@ -54,7 +54,7 @@ from persist.errors import (
 from persist.registry import Registry
 from persist.registry._declarations import user_stacklevel
 from persist.registry._enums import attribute_of, class_here, lost_member, member_named, member_of
-from persist.registry._rebuilds import Rebuild
+from persist.registry._rebuilds import Rebuild, is_installed
 from persist.tree import ABSENT, Global, LazyArray, Record, at_path, is_slots_pair
 
 __all__ = ["build"]
@@ -990,18 +990,30 @@ class _Builder(Driver):
                 stacklevel=user_stacklevel(),
             )
 
+    def _library_wanted(self, name: str) -> str:
+        """The package without which no object of a class is made, though a pack knows how; or ""."""
+        if not self._live:
+            return ""
+        listed = self._registry._rebuild_listed(self._registry.resolve(name))
+        return "" if listed is None or is_installed(listed.library) else listed.distribution
+
     def _cure(self, record: Record, known: bool) -> str:
         """The remedy for a class that stayed a record."""
         name, module = record.qualname, record.cls.module
         missing = missing_below(record, self._is_inert)
         parts = []
+        library = self._library_wanted(name)
         if known:
             parts.append("persist.open(...).arrays gives what is inside as plain arrays")
+        if library:
+            parts.append(f"with {library} installed, an object of it is made")
+        elif known:
+            pass
         elif module and module != "__main__" and module not in sys.modules:
             parts.append(f"`import {module}` first if it declares the class")
         elif _can_be_declared(class_here(name)):
             parts.append("declare it with persist.register or persist.Versioned")
-        if not known:
+        if not known and not library:
             parts.append(f"persist.alias({name!r}, NewClass) if it moved")
         if missing.classes and not missing.calls and not known:
             names = dict.fromkeys((name, *self._trust.names, *missing.classes))

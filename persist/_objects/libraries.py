@@ -40,8 +40,10 @@ def record_of_library(value: object, packs: Packs) -> Record | Global | None:
     kind = type(value)
     name = _dotted(kind)
     known = packs(name)
-    if known.rebuild_for(known.resolve(name)) is None:
+    rebuild = known.rebuild_for(known.resolve(name))
+    if rebuild is None:
         return None
+    rebuild.requires()
     reduced = value.__reduce_ex__(2)
     if isinstance(reduced, str):  # a singleton, such as pandas.NA
         library = name.partition(".")[0]

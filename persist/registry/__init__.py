@@ -226,6 +226,7 @@ class Registry:
         library: str,
         takes_names: bool = False,
         knows: Callable[[str], bool] | None = None,
+        requires: Callable[[], object] | None = None,
     ) -> Callable[[_F], _F]:
         """Declare how an object of a library's class is made of its record: ``f(record)``.
 
@@ -242,12 +243,17 @@ class Registry:
             takes_names: names of classes inside may stay names; the function knows what they mean.
             knows: whether objects of a dotted name are made, of those that a prefix covers; of all,
                 by default. `persist.save` takes objects of the same classes.
+            requires: raises `persist.errors.RestoreError` if objects are not made for the installed
+                release; asked before one is saved.
         """
 
         def decorate(function: _F) -> _F:
             with self._changing():
-                options = {} if knows is None else {"knows": knows}
-                made = Rebuild(function, library, takes_names, **options)
+                made = Rebuild(function, library, takes_names)
+                if knows is not None:
+                    made = attrs.evolve(made, knows=knows)
+                if requires is not None:
+                    made = attrs.evolve(made, requires=requires)
                 self._rebuilds = {**self._rebuilds, **dict.fromkeys(qualnames, made)}
             return function
 
@@ -265,6 +271,11 @@ class Registry:
 
     def rebuild_for(self, qualname: str) -> Rebuild | None:
         """Return how objects of a class are made, if its library is installed; else None."""
+        found = self._rebuild_listed(qualname)
+        return found if found is not None and is_installed(found.library) else None
+
+    def _rebuild_listed(self, qualname: str) -> Rebuild | None:
+        """Return how objects of a class are made, whether its library is installed or not."""
         names = [qualname]
         while "." in names[-1].removesuffix(".*"):
             names.append(f"{names[-1].removesuffix('.*').rpartition('.')[0]}.*")
@@ -272,7 +283,7 @@ class Registry:
             for name in names:
                 found = registry._rebuilds.get(name)
                 if found is not None and found.knows(qualname):
-                    return found if is_installed(found.library) else None
+                    return found
         return None
 
     def importable_for(self, qualname: str) -> Importable | None:

@@ -24,6 +24,10 @@ def _any(qualname: str) -> bool:
     return True
 
 
+def _nothing() -> None:
+    return None
+
+
 @attrs.frozen
 class Rebuild:
     """The function that makes objects of records of some classes.
@@ -35,12 +39,20 @@ class Rebuild:
         takes_names: whether names of classes and functions inside may be given to the function as
             the `Global` that the file has.
         knows: whether objects of a dotted name are made, of those that a prefix covers.
+        requires: raises `persist.errors.RestoreError` if objects are not made for the installed
+            release; asked before one is saved.
     """
 
     function: Callable[..., Any]
     library: str
     takes_names: bool = False
     knows: Callable[[str], bool] = _any
+    requires: Callable[[], object] = _nothing
+
+    @property
+    def distribution(self) -> str:
+        """The name under which the package index has the library."""
+        return {"sklearn": "scikit-learn"}.get(self.library, self.library)
 
 
 @attrs.frozen

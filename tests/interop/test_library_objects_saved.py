@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 import zipfile
+import zoneinfo
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ pytest.importorskip("sklearn")
 
 X = np.sin(np.arange(80.0)).reshape(20, 4)
 Y = np.arange(20) % 3
+BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")  # pandas 2 takes a name for a zone of pytz
 
 
 def again(value: Any, folder: Path, **options: Any) -> Any:
@@ -65,7 +67,7 @@ def test_frames_with_columns_of_all_kinds(tmp_path: Path) -> None:
         {
             "number": [1.5, 2.5],
             "text": ["a", None],
-            "when": pd.to_datetime(["2001-01-01", "2002-01-01"]).tz_localize("Europe/Berlin"),
+            "when": pd.to_datetime(["2001-01-01", "2002-01-01"]).tz_localize(BERLIN),
             "kind": pd.Categorical(["x", "y"]),
             "maybe": pd.array([1, None], dtype="Int64"),
             "span": pd.to_timedelta([1, 2], unit="h"),

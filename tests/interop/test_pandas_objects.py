@@ -1,4 +1,4 @@
-"""With a genuine pandas of today: objects of eleven releases are what the release said they were."""
+"""With a genuine pandas of today: objects of twelve releases are what the release said they were."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from packaging.version import Version
 
 import persist
 
@@ -58,6 +59,9 @@ def same_names_of_zones(got: Any, expected: Any) -> Any:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 @pytest.mark.parametrize("path", ARCHIVES, ids=lambda path: path.name.removesuffix(".zip.xz"))
 def test_objects_are_what_their_release_said(path: Path, make: Any) -> None:
+    release = path.name.removesuffix(".zip.xz")
+    if Version(release) >= Version("3") > Version(pd.__version__):
+        pytest.skip("the texts of 3.0 have no dtype before 2.3")
     archive = opened(path)
     expected = json.loads(archive.read("expected.json"))
     assert len(expected) > 30
