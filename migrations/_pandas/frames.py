@@ -54,7 +54,7 @@ class Manager:
 
 @maker(
     "_unpickle_block", "new_block", "make_block", "_fast_make_block", "NumpyBlock", "NumericBlock", "ObjectBlock",
-    "ExtensionBlock", "DatetimeLikeBlock", "DatetimeTZBlock", "NDArrayBackedExtensionBlock", "CategoricalBlock",
+    "ExtensionBlock", "DatetimeLikeBlock", "_DatetimeTZBlock", "NDArrayBackedExtensionBlock", "CategoricalBlock",
 )  # fmt: skip
 def block(record: Record) -> Any:
     """A block: ``(values, placement, ndim)``."""
