@@ -32,7 +32,7 @@ def files_in(folder: Path, count: int) -> list[str]:
 
 
 def opened(files: list[str]) -> None:
-    """The bare loop."""
+    """A loop that only opens each file."""
     for file in files:
         with persist.open(file):
             pass

@@ -60,7 +60,7 @@ nitpick_ignore_regex = [
     # Type variables and private helpers in signatures.
     ("py:.*", r"(.*\.)?_\w+(\..*)?"),
     ("py:exc", "RowError"),
-    # The aliases of `persist.typing`, by their bare names.
+    # The aliases of `persist.typing`, by their short names.
     (
         "py:class",
         "ArrayKind|CheckpointMode|Compression|DigestName|FillOptions|Format|LoadOptions|MissingResource|Openable"

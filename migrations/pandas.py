@@ -122,7 +122,7 @@ _MADE_BY = frozenset(
 
 
 def _class_of(record: Record) -> str:
-    """The bare name of the class, also where a function with the class as argument makes it."""
+    """The last part of the class's name, also where a function with the class as argument makes it."""
     if record.cls.name in _MADE_BY and record.args and isinstance(record.args[0], Global):
         return record.args[0].name
     return record.cls.name

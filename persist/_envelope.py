@@ -76,7 +76,7 @@ class Envelope:
                 yield layer.schema, layer.version, _state(layer, value)
 
     def fields(self) -> dict[Any, Any]:
-        """Return the fields of all classes by name; a codec's bare tuple as ``state/0``, ``state/1``.
+        """Return the fields of all classes by name; a codec's plain tuple as ``state/0``, ``state/1``.
 
         A name that two classes use for different things is given to the subclass
         with ``~2``.
@@ -90,7 +90,7 @@ class Envelope:
     def places(self) -> dict[Any, tuple[int, Any]]:
         """Return where each named field is: name -> (number of its layer, key in its value).
 
-        The names are those of `fields`, without the parts of a codec's bare tuple.
+        The names are those of `fields`, without the parts of a codec's plain tuple.
         """
         found: dict[Any, tuple[int, Any]] = {}
         for number, (layer, value) in enumerate(zip(self.layers, self.values, strict=True)):

@@ -1,4 +1,4 @@
-"""The envelope: distinguished from any state of old, the same in a live pickle and in an inert tree."""
+"""The envelope: distinguished from any older state, the same in a live pickle and in an inert tree."""
 
 from __future__ import annotations
 

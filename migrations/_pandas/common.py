@@ -45,7 +45,7 @@ def pandas() -> Any:
 
 
 def class_of(record: Record) -> str:
-    """The bare name of a record's class, also where a function is given the class."""
+    """The last part of the name of a record's class, also where a function is given the class."""
     first = record.args[0] if record.args else None
     if isinstance(first, Global) and record.cls.name in TAKE_CLASSES:
         return first.name.rpartition(".")[2]

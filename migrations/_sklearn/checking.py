@@ -23,7 +23,7 @@ def check(name: str, state: State) -> None:
     """Refuse a state whose indices lead out of its arrays.
 
     Args:
-        name: the bare name of the class.
+        name: the last part of the dotted name of the class.
         state: today's attributes.
 
     Raises:

@@ -333,7 +333,7 @@ def column_indices(state: State) -> None:
 
 
 def _identity(functions: Any, columns: list[int]) -> Any:
-    """The transformer that stands for "passthrough" once it is fitted, since 1.4."""
+    """The transformer that takes the place of "passthrough" once it is fitted, since 1.4."""
     made = functions.FunctionTransformer(
         accept_sparse=True, check_inverse=False, feature_names_out="one-to-one"
     )

@@ -69,7 +69,7 @@ def _shape_of(record: Record | None) -> tuple[Any, Any]:
     shape = record.state.pop("batch_input_shape", None)
     dtype = record.state.get("dtype")
     if record.cls.name == "Embedding":
-        dtype = "float32"  # whole numbers in any type; as the releases of old have them
+        dtype = "float32"  # whole numbers in any type; as old releases have them
     if record.qualname in ("keras.Sequential", "keras.Model"):
         starts = [one for one in record["layers"].values() if one.cls.name == "InputLayer"]
         if len(starts) == 1:

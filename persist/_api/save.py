@@ -71,7 +71,7 @@ def save(
         columns: store 1,000 or more records of one class and version as columns.
         pack: store 1,000 or more small arrays of one dtype and shape as a block.
         versions: schema name -> version: write those records as that older version had them, in
-            their bare state, for yesterday's code.
+            their state without an envelope, for the code of that version.
         lossy: with ``versions``, write them also if an older version cannot hold everything.
         protocol: of ``format="pickle"``; 4 by default, 2 for Python 2.
         registry: schemas; None is the default one.

@@ -1,7 +1,7 @@
 """The expressions of `persist find`: parsed with `ast`, checked, then computed by our own functions.
 
 Nothing of an expression is ever compiled or evaluated by Python. Names are those of `NAMES`; other
-operands are numbers, texts, tuples, names of dtypes and formats as bare words after a comparison
+operands are numbers, texts, tuples, names of dtypes and formats as words without quotes after a comparison
 with one. Logic has three values: a comparison with what an item lacks (the dtype of a record) is
 neither true nor false, and so is its negation.
 """
@@ -22,7 +22,7 @@ NAMES = ("class", "dtype", "format", "name", "nbytes", "ndim", "shape", "size")
 
 _TEXTS = frozenset(("class", "dtype", "format", "name"))
 _BARE = frozenset(("dtype", "format"))  # compared with words that need no quotes
-_WORD = "clas_"  # stands for the keyword `class` while parsing; of the same length
+_WORD = "clas_"  # replaces the keyword `class` while parsing, at the same length
 _LONGEST = 2_000  # characters
 _DEEPEST = 50  # levels
 _LARGEST = 1 << 80  # of a number computed in an expression

@@ -333,7 +333,7 @@ def known_versions(adapter: Any, metadata: Any) -> dict[str, int]:
 
 
 def _as_state(adapter: Any, state: dict[str, Any], known: Mapping[str, int]) -> Any:
-    """A state with the versions that are known; else a bare one, whose stamps are asked."""
+    """A state with the versions that are known; else one without a version, whose stamps are asked."""
     if adapter.schema.name not in known:
         return state
     layers, values = [], []

@@ -9,7 +9,7 @@ step gives is put on the instance with the live objects in it. Where the first u
 instance raises that error at every access until the second one succeeds
 (`persist._instances.unfinished`).
 
-The state of an instance here is what ``pickle`` hands over, an envelope or a bare state.
+The state of an instance here is what ``pickle`` hands over, an envelope or a state without one.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ class ClassLayout:
     Attributes:
         kind: "fields", "open", "codec" or "data".
         fields: in the order of the class; a codec's are the parts of what ``__getstate__`` gives.
-        arities: of a codec: the lengths of the bare tuples that it gives; () where it gives none.
+        arities: of a codec: the lengths of the plain tuples that it gives; () where it gives none.
         fingerprint: eight hexadecimal digits.
     """
 
@@ -476,7 +476,7 @@ _KINDS = {
 
 def _tuples(layout: ClassLayout) -> str:
     if not layout.arities:
-        return "no bare tuple"
+        return "no plain tuple"
     return f"a tuple of {' or '.join(map(str, layout.arities))}"
 
 

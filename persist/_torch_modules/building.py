@@ -127,11 +127,11 @@ class _Building:
         config: dict[str, Any] = {}
         rest: dict[str, Any] = {}
         for name, value in state.items():
-            bare = name.removeprefix(aside("")) if isinstance(name, str) else name
-            known = bare in self.fields or bare in self.call.all
-            is_tensor = hasattr(value, "shape") and name == bare and bare not in self.fields
+            plain = name.removeprefix(aside("")) if isinstance(name, str) else name
+            known = plain in self.fields or plain in self.call.all
+            is_tensor = hasattr(value, "shape") and name == plain and plain not in self.fields
             if known and not is_tensor:
-                config[bare] = value
+                config[plain] = value
             else:
                 rest[name] = value
         for name, field in self.fields.items():

@@ -1,4 +1,4 @@
-"""What older files hold of a module, as the flat state: a whole ``__dict__``, or a bare state dict.
+"""What older files hold of a module, as the flat state: a whole ``__dict__``, or a plain state dict.
 
 Steps of a class get NumPy arrays in every case: `to_arrays` and `to_tensor` convert.
 """

@@ -255,7 +255,7 @@ def _sources(value: ast.AST, state: str, origins: dict[str, str]) -> Iterator[st
 
 
 def _renames_by_position(old: ClassLayout, cls: type) -> dict[str, tuple[str, str]]:
-    """What the old code and today's put into the same place of a bare tuple.
+    """What the old code and today's put into the same place of a plain tuple.
 
     The old ``__setstate__`` is taken from the last commit, where the source is in a git repository;
     else the lock file says which attribute stood where.

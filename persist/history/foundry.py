@@ -91,8 +91,8 @@ def _environment(folder: Path, recipe: dict[str, object], name: str) -> str:
         venv.EnvBuilder(with_pip=bool(recipe.get("install"))).create(folder)
     else:
         # pip takes seconds to install, and only a recipe that installs something runs it.
-        bare = [] if recipe.get("install") else ["--without-pip"]
-        _call([str(wanted), "-m", "venv", *bare, str(folder)], None, name)
+        options = [] if recipe.get("install") else ["--without-pip"]
+        _call([str(wanted), "-m", "venv", *options, str(folder)], None, name)
     return str(
         folder
         / ("Scripts" if os.name == "nt" else "bin")

@@ -2,7 +2,7 @@
 
     persist.migration(Layer, 2, ops.rename("W", "weights"), ops.add("activation", "tanh"))
 
-A step takes the state of one instance, a dict of fields (or a bare tuple, for
+A step takes the state of one instance, a dict of fields (or a plain tuple, for
 `unpack`), and gives the newer one. It says what it does (``str(step)``), knows
 its inverse where one exists, reports what a downgrade loses, and can run on whole
 columns: a dict from field to the values of many instances, an array with the

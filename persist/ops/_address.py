@@ -58,7 +58,7 @@ def places(state: Any, name: str) -> Iterator[tuple[Any, Any]]:
 
 
 def star_of(key: Any, pattern: str) -> str | None:
-    """Return what the ``*`` of a pattern stands for in a key that fits it, else None."""
+    """Return the text that the ``*`` of a pattern matches in a key, else None."""
     text = str(key)
     before, _, after = pattern.partition("*")
     if len(text) < len(before) + len(after):
@@ -69,7 +69,7 @@ def star_of(key: Any, pattern: str) -> str | None:
 
 
 def starred(pattern: str, key: Any, name: str) -> str:
-    """Return a name with its ``*`` replaced by what that of a pattern stands for in a key."""
+    """Return a name with its ``*`` replaced by what that of a pattern matches in a key."""
     if "*" not in pattern or "*" not in name:
         return name
     return name.replace("*", star_of(key, pattern) or "")
@@ -241,7 +241,7 @@ def cut(array: Any, axis: int, count: int, sizes: tuple[int, ...] | None, name: 
 
 
 def refuse_stars(one: str, several: tuple[str, ...]) -> None:
-    """Refuse a pattern whose counterparts are none: ``*`` stands for the same text in all of them.
+    """Refuse a pattern whose counterparts are none: ``*`` matches the same text in all of them.
 
     Raises:
         ValueError: some of the names have one ``*``, and others have none or several.

@@ -56,7 +56,7 @@ class Op:
         """Return the newer state; the older one may be changed in doing so.
 
         Args:
-            state: the fields by name, or a bare tuple.
+            state: the fields by name, or a plain tuple.
             memo: what earlier applications in the same run did, so that what is
                 shared is changed once.
 

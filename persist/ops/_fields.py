@@ -1,4 +1,4 @@
-"""Steps on whole fields: their names, which there are, and a bare tuple as fields."""
+"""Steps on whole fields: their names, which there are, and a plain tuple as fields."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ __all__ = ["add", "drop", "pack", "rename", "unpack"]
 
 
 class unpack(Op):  # noqa: N801 - a verb, as it is used
-    """A bare tuple (or list) becomes fields, in this order; another length is an error."""
+    """A plain tuple (or list) becomes fields, in this order; another length is an error."""
 
     def __init__(self, *names: str) -> None:
         self.names = distinct(names)
 
     def apply(self, state: object, memo: Memo | None = None) -> Any:
         if not isinstance(state, tuple | list):
-            raise UnfitStateError(f"the state is a {type(state).__name__}, not a bare tuple")
+            raise UnfitStateError(f"the state is a {type(state).__name__}, not a plain tuple")
         if len(state) != len(self.names):
             raise UnfitStateError(
                 f"the state is a tuple of {len(state)}, but {len(self.names)} names are given "
@@ -68,7 +68,7 @@ class unpack(Op):  # noqa: N801 - a verb, as it is used
 
 
 class pack(Op):  # noqa: N801
-    """Fields become a bare tuple, in this order."""
+    """Fields become a plain tuple, in this order."""
 
     def __init__(self, *names: str) -> None:
         self.names = distinct(names)

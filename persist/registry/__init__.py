@@ -1186,7 +1186,7 @@ class Registry:
     def _implicit_alias(self, name: str) -> Alias | None:
         """The alias for a name under which an imported module has a declared class of another name.
 
-        Where ``from lab.nets import Layer`` stands in ``oldlab``, a file that names ``oldlab.Layer`` means
+        Where ``oldlab`` has ``from lab.nets import Layer``, a file that names ``oldlab.Layer`` means
         that class, as pickle would find it. Nothing is imported, and no code of a module runs.
         """
         found = imported(name)

@@ -89,7 +89,7 @@ class Layer(persist.Versioned, version=1):
         (PLAIN, "self.W = 1", "self.weights = 1", "+ weights"),
         (CODEC, "return self.W, self.b", "return self.b, self.W", "the parts of the state were W, b"),
         (CODEC, "return self.W, self.b", "return self.W, self.b, self.c", "gives a tuple of 3"),
-        (CODEC, "return self.W, self.b", "return {'W': self.W, 'b': self.b}", "no bare tuple"),
+        (CODEC, "return self.W, self.b", "return {'W': self.W, 'b': self.b}", "no plain tuple"),
         (DECLARED, 'dtype="f4"', 'dtype="f8"', "its dtype was <f4, and is <f8"),
         (DECLARED, "(None, 3)", "(3, None)", "its shape was (None, 3)"),
     ],

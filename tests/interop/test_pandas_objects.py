@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copyreg
 import importlib.util
 import io
 import json
 import lzma
 import pickle
 import sys
+import tracemalloc
 import warnings
 import zipfile
 from pathlib import Path
@@ -150,3 +152,68 @@ def test_a_subclass_that_is_not_known_stays_a_record() -> None:
         del sys.modules["lab"]
     with pytest.warns(persist.errors.OpaqueWarning):
         assert isinstance(persist.load(data), persist.Record)
+
+
+class Call:
+    """An object whose pickle says that a function is called."""
+
+    def __init__(self, function: Any, *args: Any, state: Any = None) -> None:
+        self.reduced = (function, args) if state is None else (function, args, state)
+
+    def __reduce__(self) -> Any:
+        return self.reduced
+
+
+def peak_of(data: bytes) -> tuple[Any, int]:
+    """What is loaded, and the most memory that Python and NumPy took for it."""
+    tracemalloc.start()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", persist.errors.OpaqueWarning)
+            loaded = persist.load(data)
+        return loaded, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_sparse_array_stays_sparse_however_long_it_says_it_is() -> None:
+    from pandas._libs.sparse import BlockIndex, IntIndex
+
+    runs = {
+        "int": IntIndex(2**31 - 1, np.array([5], "i4")),
+        "block": BlockIndex(2**31 - 1, [5], [1]),
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for index in runs.values():
+            made = pd.arrays.SparseArray(np.array([1.5]), sparse_index=index, fill_value=0.0)
+            loaded, peak = peak_of(pickle.dumps(made, 2))
+            assert (len(loaded), loaded[5], loaded[6]) == (2**31 - 1, 1.5, 0.0)
+            assert peak < 32 << 20
+    long_run = Call(BlockIndex, 10**12, np.array([0], "i4"), np.array([2**31 - 1], "i4"))
+    state = {
+        "_sparse_values": np.zeros(1),
+        "_sparse_index": long_run,
+        "_dtype": pd.SparseDtype(float, 0.0),
+    }
+    evil = Call(copyreg._reconstructor, pd.arrays.SparseArray, object, None, state=state)  # type: ignore[attr-defined]
+    loaded, peak = peak_of(pickle.dumps(evil, 2))
+    assert isinstance(loaded, persist.Record)
+    assert peak < 32 << 20
+
+
+def test_a_frame_that_says_it_has_many_columns_is_refused() -> None:
+    from pandas._libs.internals import _unpickle_block
+    from pandas.core.internals.managers import BlockManager
+
+    many = pd.RangeIndex(10**10)
+    block = Call(_unpickle_block, np.zeros((1, 1)), slice(0, 10**10, 1), 2)
+    for manager in (
+        Call(BlockManager, (block,), [many, pd.RangeIndex(1)]),
+        Call(copyreg._reconstructor, BlockManager, object, None,  # type: ignore[attr-defined]
+             state=([many, pd.RangeIndex(1)], [np.zeros((1, 1))], [pd.Index(["a"])])),
+    ):  # fmt: skip
+        frame = Call(copyreg._reconstructor, pd.DataFrame, object, None, state={"_mgr": manager})  # type: ignore[attr-defined]
+        loaded, peak = peak_of(pickle.dumps(frame, 2))
+        assert isinstance(loaded, persist.Record)
+        assert peak < 32 << 20

@@ -1,4 +1,4 @@
-"""How the objects of Theano and its heirs look: values by name, graphs reported and not descended into."""
+"""How the objects of Theano and its successors look: values by name, graphs reported and not descended into."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ def test_losses_are_reported(op, state, lost):
     ("op", "state", "said"),
     [
         (ops.unpack("W", "b"), (1, 2, 3), "a tuple of 3, but 2 names"),
-        (ops.unpack("W", "b"), {"W": 1}, "a dict, not a bare tuple"),
+        (ops.unpack("W", "b"), {"W": 1}, "a dict, not a plain tuple"),
         (ops.rename("W", "w"), {"V": 1}, r"there is no 'W' \(there are: V\)"),
         (ops.rename("W", "w"), {"W": 1, "w": 2}, "there is a 'w' already"),
         (ops.rename("W", "w"), (1, 2), "a tuple has no names"),

@@ -1,4 +1,4 @@
-"""joblib's dumps of all generations: what stands in, behind and next to the pickle."""
+"""joblib's dumps of all generations: what is in, behind and next to the pickle."""
 
 from __future__ import annotations
 

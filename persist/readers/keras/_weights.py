@@ -231,7 +231,7 @@ class _Network:
             if kind.kind != "V" or kind.names is not None or kind.itemsize > 2:
                 continue
             stated = self._attributes(path).get("dtype")
-            # The layout of old has no such attribute, and no other type of Keras takes two bytes.
+            # The older layout has no such attribute, and no other type of Keras takes two bytes.
             default = "bfloat16" if kind.itemsize == 2 else None
             name = default if stated is None else self.walk.value(path, stated)
             try:
