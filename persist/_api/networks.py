@@ -33,6 +33,7 @@ class Found:
         version: of the records.
         has_weights: whether the file, or the one next to it, has them.
         training: what ``compile`` was given, as a record, or None.
+        assumed: what the file does not say and was assumed, in words.
         fill: the file whose weights are put into the finished model, by their names; None if the
             record has them, or if there are none.
     """
@@ -43,6 +44,7 @@ class Found:
     has_weights: bool
     training: Record | None = None
     fill: File | None = None
+    assumed: tuple[str, ...] = ()
 
 
 def may_have_one(file: File) -> bool:
@@ -88,20 +90,27 @@ def found_in(file: File, weights: File | None = None) -> Found | None:
     backend = _backend(file, own, version)
     arrays = source.arrays if names else {}
     network = wire.Network(config, names, arrays, version, backend, release)
-    record = wire.network_record(network, _count)
+    assumed: list[str] = []
+    record = wire.network_record(network, _count, assumed)
+    if version == 1 and _written_backend(file, own) is None and wire.depends_on_backend(record):
+        assumed.append("it does not say which backend computed it; Theano is assumed")
     has_weights = is_listed or fill is not None or file.format in ("keras-h5", "keras-zip")
     training = _training(structure.get("training_config"), config, version)
-    return Found(record, config, version, has_weights, training, fill)
+    return Found(record, config, version, has_weights, training, fill, tuple(assumed))
 
 
 def _backend(file: File, structure: Mapping[str, Any], version: int) -> str | None:
-    known = file.writer.get("backend") or (structure.get("kernel_order") or {}).get("backend")
+    known = _written_backend(file, structure)
     if known is None and version == 2 and structure.get("weight_names"):
         names = [one for own in structure["weight_names"].values() for one in own]
         known = "tensorflow" if any(":" in one for one in names) else "theano"
     if known is None and version == 1:
         known = "theano"  # 0.x had TensorFlow for its last three months, and says nothing
     return known
+
+
+def _written_backend(file: File, structure: Mapping[str, Any]) -> str | None:
+    return file.writer.get("backend") or (structure.get("kernel_order") or {}).get("backend")
 
 
 def _count(record: Record) -> int | None:
@@ -227,7 +236,7 @@ def load_network(file: File, found: Found, trust: Iterable[str]) -> tuple[Any, l
     from persist._restore import keras_models
 
     custom = custom_objects(trust, found.record)
-    notes: list[str] = []
+    notes = list(found.assumed)
     if found.version == 4:
         model = keras_models.build_current(found.config, custom)
         _fill(found, model)

@@ -170,3 +170,20 @@ def test_the_matrix_of_the_page_is_of_these_outcomes() -> None:
     maker = importlib.util.module_from_spec(made)
     made.loader.exec_module(maker)
     assert maker.TARGET.read_text() == maker.page()
+
+
+def test_what_a_file_does_not_say_is_reported_where_it_is_assumed(tmp_path: Path) -> None:
+    """Keras 0.x wrote no backend; only layers that backends computed differently need it."""
+    seen = {True: 0, False: 0}
+    for case in outcomes.cases("keras-0.3.3-theano"):
+        path, *others = outcomes.written(case, tmp_path)
+        with persist.open(path) as file, persist.open((others or [path])[0]) as other:
+            found = networks.found_in(file, other if others else None)
+            assert found is not None
+            is_assumed = any("Theano is assumed" in one for one in found.assumed)
+            layers = str(file.structure["model"])
+            assert is_assumed == any(
+                part in layers for part in ("Conv", "Pooling", "Padding", "UpSampling")
+            )
+        seen[is_assumed] += 1
+    assert all(seen.values())

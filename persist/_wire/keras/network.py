@@ -29,7 +29,7 @@ from persist._runtime.lazy_regex import regex
 from persist.errors import DamagedFileError, LimitError
 from persist.tree import Record
 
-__all__ = ["RELEASES", "Network", "network_record", "version_of", "without"]
+__all__ = ["RELEASES", "Network", "depends_on_backend", "network_record", "version_of", "without"]
 
 RELEASES = {1: "Keras 0.x", 2: "Keras 1.x", 3: "Keras 2.x", 4: "Keras 3.x"}
 _DEEPEST, _MOST = 64, 100_000  # models within models, and layers
@@ -97,12 +97,15 @@ def version_of(release: str | None, config: Any) -> int:
     return 2 if words & _OF_1 and not words & (_OF_2 - {"batch_input_shape", "merge_mode"}) else 3
 
 
-def network_record(network: Network, count: Callable[[Record], int | None]) -> Record:
+def network_record(
+    network: Network, count: Callable[[Record], int | None], notes: list[str]
+) -> Record:
     """Return a network as a record, each layer with its weights.
 
     Args:
         network: what the file has.
         count: gives how many arrays a layer has, or None if that is not known.
+        notes: takes what the file does not say and was assumed, where it makes a difference.
 
     Raises:
         DamagedFileError: the configuration, or the list of weights, is none.
@@ -110,7 +113,7 @@ def network_record(network: Network, count: Callable[[Record], int | None]) -> R
     builder = _Builder(network)
     record = builder.item(network.config, 0)
     if network.version < 3:
-        _state_orderings(record, network.backend)
+        _state_orderings(record, network.backend, notes)
     if network.weights is not None:
         _Weights(network, count).give(record)
     return record
@@ -221,7 +224,7 @@ def _damaged(item: Any) -> DamagedFileError:
     )
 
 
-def _state_orderings(model: Record, backend: str | None) -> None:
+def _state_orderings(model: Record, backend: str | None, notes: list[str]) -> None:
     """Add the ``dim_ordering`` that 1.x leaves out of some layers' configurations.
 
     It is that of the other layers; where none has one, or they differ, that which was the default
@@ -230,13 +233,30 @@ def _state_orderings(model: Record, backend: str | None) -> None:
     layers = list(_all_below(model))
     stated = {one["dim_ordering"] for one in layers if "dim_ordering" in one}
     usual = "th" if backend == "theano" else "tf"
-    ordering = stated.pop() if len(stated) == 1 else usual
-    for one in layers:
-        if _UNSTATED.fullmatch(one.cls.name) and "dim_ordering" not in one:
-            one["dim_ordering"] = ordering
+    stated_once = len(stated) == 1
+    ordering = stated.pop() if stated_once else usual
+    silent = [
+        one for one in layers if _UNSTATED.fullmatch(one.cls.name) and "dim_ordering" not in one
+    ]
+    for one in silent:
+        one["dim_ordering"] = ordering
+    if silent and not stated_once:
+        kinds = ", ".join(dict.fromkeys(one.cls.name for one in silent))
+        notes.append(
+            f"the configurations of {kinds} do not say where the channels are; "
+            f"dim_ordering={ordering!r} is assumed"
+        )
 
 
 _UNSTATED = regex(r"(ZeroPadding|UpSampling|Cropping|SpatialDropout)[23]D")
+
+
+def depends_on_backend(model: Record) -> bool:
+    """Whether a network has layers that the backends computed in different ways."""
+    return any(_BY_BACKEND.search(one.cls.name) for one in _all_below(model))
+
+
+_BY_BACKEND = regex(r"Conv|Pooling|ZeroPadding|UpSampling|Cropping")
 
 
 def _all_below(model: Record) -> Iterator[Record]:
