@@ -1,6 +1,7 @@
 """Write a file in another format without upgrading it or building objects.
 
-npz and safetensors hold arrays only; other values are left out, and their number is reported.
+json, asdf (of the extra asdf) and parquet (one table, of the extra parquet) are written for other programs
+and cannot be read back; npz and safetensors hold arrays only; other values are left out, and their number is reported.
 A network of any release of Keras becomes the archive of Keras 3 with --to keras, for which Keras
 must be installed; --weights names the file of its weights, if the first one has the architecture alone.
 With --to-version, what the file holds is loaded, upgraded, and written as an older version of its schema
@@ -27,16 +28,15 @@ __all__ = ["add", "run"]
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     from persist._cli import _knowledge
-    from persist._cli._formats import format_name
 
     parser.add_argument("files", metavar="FILE", nargs="+", help="a file, folder, prefix or URL")
     parser.add_argument(
         "--to",
         metavar="FORMAT",
         required=True,
-        type=format_name,
-        help="the format to write: persist, npz, torch or any other that `save(format=...)` takes; "
-        "an unknown name lists them all",
+        type=_format,
+        help="the format to write: persist, npz, torch or any other that `save(format=...)` takes, or "
+        "json, asdf, parquet; an unknown name lists them all",
     )
     parser.add_argument(
         "--out",
@@ -75,6 +75,19 @@ def add(parser: argparse.ArgumentParser) -> None:
     _knowledge.add(parser)
 
 
+def _format(text: str) -> str:
+    """Return the full name of a format that a reader writes, or of an export."""
+    from persist._cli._exports import EXPORTS
+    from persist._cli._formats import format_name
+
+    if text in EXPORTS:
+        return text
+    try:
+        return format_name(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error} Or an export: {', '.join(EXPORTS)}.") from None
+
+
 def _schema_version(text: str) -> tuple[str, int]:
     """Parse ``SCHEMA=N``."""
     name, _, number = text.rpartition("=")
@@ -90,15 +103,17 @@ def run(args: argparse.Namespace) -> int:
     import persist
     from persist._cli import _knowledge, _written
     from persist._cli._each import each
+    from persist._cli._exports import EXPORTS, export
     from persist._cli._folders import files_in
     from persist._cli._formats import ending
     from persist._cli._out import show
+    from persist._container.writing.atomic import replacing
     from persist.errors import PersistError
 
     if args.out and len(args.files) > 1:
         print("persist: --out names one file, but several files are given", file=sys.stderr)
         return 2
-    suffix = ending(args.to)
+    suffix = f".{args.to}" if args.to in EXPORTS else ending(args.to)
     try:
         registry = _knowledge.registry_of(args)
     except PersistError as error:
@@ -116,6 +131,11 @@ def run(args: argparse.Namespace) -> int:
                 return
             if inside is not None:
                 target.parent.mkdir(parents=True, exist_ok=True)
+            if args.to in EXPORTS:
+                with replacing(str(target)) as stream:
+                    lost = export(file, args.to, stream)
+                show(f"{name} -> {target}{_listed(lost)}")
+                return
             options = {} if args.protocol is None else {"protocol": args.protocol}
             if args.to_version:
                 lost = _write_older(name, file, target, args, registry, options)
