@@ -36,6 +36,11 @@ def unescape(text: bytes) -> bytes:
 def string_policy(
     policy: str | Callable[[bytes], Any] | None,
 ) -> Callable[[bytes], Any] | None:
+    """Return what makes a value of the bytes of a ``str``; None for text if it is UTF-8.
+
+    Raises:
+        PersistError: no such encoding is known.
+    """
     if policy is None or callable(policy):
         return policy
     if policy == "bytes":

@@ -133,6 +133,7 @@ def _additems(machine: Machine) -> None:
 
 
 def set_pairs(machine: Machine, target: object, items: list[object]) -> None:
+    """Set keys and values, in turn, on a dict, or note them as items of a record."""
     if len(items) % 2:
         raise ValueError("a key has no value")
     if type(target) is Record:

@@ -256,6 +256,7 @@ def _build(machine: Machine) -> None:
 
 
 def build_record(machine: Machine, record: Record, state: object) -> None:
+    """Set the state of a record, and let its finisher replace it by plain data."""
     if record.state is not ABSENT:  # a second BUILD: the first state is kept below it
         machine.stack[-1] = Record(record.cls, state, kind="built", args=(record,))
         return

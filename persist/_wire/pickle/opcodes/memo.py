@@ -76,6 +76,7 @@ def _store(machine: Machine, slot: int) -> None:
 
 
 def lacks(machine: Machine, slot: int) -> NoReturn:
+    """Raise that the memo has nothing at an index, or that only an earlier memo has."""
     if slot in machine.earlier:
         raise EarlierMemo
     raise LookupError(f"nothing was put into the memo at {slot}")
@@ -90,6 +91,7 @@ def _fetch(machine: Machine, slot: int) -> None:
 
 
 def fetched(machine: Machine, value: object) -> None:
+    """Note that a record was used before it was finished."""
     if type(value) is Record and id(value) in machine.waiting:
         machine.escaped.add(id(value))
 
