@@ -41,7 +41,7 @@ class Totals:
 def memory_of(array: Any) -> tuple[object, ...]:
     """Return a key that is equal for arrays that are the same part of the same memory.
 
-    Tensors of torch files are told apart by their storage, offset, shape and strides, which are known
+    Tensors of torch files are compared by their storage, offset, shape and strides, which are known
     without reading them; arrays of NumPy by their address. An array without bytes is itself.
     """
     storage = getattr(array, "storage", None)
