@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,13 +16,13 @@ if TYPE_CHECKING:
 __all__ = ["EXPORTS", "export"]
 
 
-def export(file: File, form: str, out: IO[bytes]) -> list[str]:
+def export(file: File, form: str, target: Path) -> list[str]:
     """Write what a file holds in one of `EXPORTS`.
 
     Args:
         file: the open file.
         form: "json", "asdf" or "parquet".
-        out: an open binary file.
+        target: the path to write to; the file appears only when it is complete.
 
     Returns:
         What is left out, in words.
@@ -30,7 +31,10 @@ def export(file: File, form: str, out: IO[bytes]) -> list[str]:
         MissingExtraError: the library of the form is not installed.
         FormatError: the form cannot hold it.
     """
-    return EXPORTS[form](file, out)
+    from persist._container.writing.atomic import replacing
+
+    with replacing(str(target)) as out:
+        return EXPORTS[form](file, out)
 
 
 def _json(file: File, out: IO[bytes]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -58,55 +59,34 @@ def paged(args: argparse.Namespace) -> Iterator[None]:
     The pager is that of the environment variable ``PAGER``, else ``less``, which ends by itself if all
     fits on the screen. An empty ``PAGER``, ``PAGER=cat`` and ``--no-pager`` turn it off.
     """
-    command = _pager(args)
-    if command is None:
+    if not _is_paged(args):
         yield
         return
-    import subprocess
+    import pydoc
 
-    env = {"LESS": "FRX", "LV": "-c", **os.environ}
-    try:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, env=env)
-    except OSError:  # the command of PAGER does not exist
-        yield
-        return
-    assert process.stdin is not None
-    before = sys.stdout
-    sys.stdout = _ToPager(process.stdin)
+    held = _Held()
+    before, sys.stdout = sys.stdout, held
     try:
         yield
-    except BrokenPipeError:  # the pager was left before everything was printed
-        pass
     finally:
         sys.stdout = before
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.close()
-        process.wait()
+        os.environ.setdefault("LESS", "FRX")
+        if held.getvalue():
+            pydoc.getpager()(held.getvalue())
 
 
-def _pager(args: argparse.Namespace) -> list[str] | None:
-    """The command of the pager, or None."""
+def _is_paged(args: argparse.Namespace) -> bool:
     import shlex
     import shutil
 
     if args.no_pager or args.json or not sys.stdout.isatty():
-        return None
-    said = os.environ.get("PAGER")
-    if said is None:
-        less = shutil.which("less")
-        return None if less is None else [less]
-    words = shlex.split(said)
-    return None if words in ([], ["cat"]) else words
+        return False
+    words = shlex.split(os.environ.get("PAGER", "less"))
+    return words not in ([], ["cat"]) and shutil.which(words[0]) is not None
 
 
-class _ToPager:
-    """The standard input of the pager, which is a terminal as far as colours are concerned."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+class _Held(io.StringIO):
+    """What goes to the pager; it is a terminal as far as colours are concerned."""
 
     def isatty(self) -> bool:
         """Return True: the pager writes to one."""

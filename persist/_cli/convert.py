@@ -105,15 +105,13 @@ def run(args: argparse.Namespace) -> int:
     from persist._cli._each import each
     from persist._cli._exports import EXPORTS, export
     from persist._cli._folders import files_in
-    from persist._cli._formats import ending
     from persist._cli._out import show
-    from persist._container.writing.atomic import replacing
     from persist.errors import PersistError
 
     if args.out and len(args.files) > 1:
         print("persist: --out names one file, but several files are given", file=sys.stderr)
         return 2
-    suffix = f".{args.to}" if args.to in EXPORTS else ending(args.to)
+    suffix = _suffix(args.to)
     try:
         registry = _knowledge.registry_of(args)
     except PersistError as error:
@@ -132,9 +130,7 @@ def run(args: argparse.Namespace) -> int:
             if inside is not None:
                 target.parent.mkdir(parents=True, exist_ok=True)
             if args.to in EXPORTS:
-                with replacing(str(target)) as stream:
-                    lost = export(file, args.to, stream)
-                show(f"{name} -> {target}{_listed(lost)}")
+                show(f"{name} -> {target}{_listed(export(file, args.to, target))}")
                 return
             options = {} if args.protocol is None else {"protocol": args.protocol}
             if args.to_version:
@@ -161,6 +157,13 @@ def run(args: argparse.Namespace) -> int:
 
     every = list(files())
     return each(every, lambda name: one(name, places.get(name)), known_only=places.keys())
+
+
+def _suffix(form: str) -> str:
+    from persist._cli._exports import EXPORTS
+    from persist._cli._formats import ending
+
+    return f".{form}" if form in EXPORTS else ending(form)
 
 
 def _listed(lost: list[str]) -> str:

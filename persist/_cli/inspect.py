@@ -6,6 +6,7 @@ For a folder of files it prints one line for each. Nothing that a file names is 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fnmatch
 import sys
 import weakref
@@ -97,7 +98,8 @@ def run(args: argparse.Namespace) -> int:
             relative = None if folder is None else os.path.relpath(name, folder)
             show(trees_show.line(file, name if relative in (None, os.curdir) else relative))
 
-    with paged(args):
+    # Of a folder each line appears when its file has been read.
+    with contextlib.nullcontext() if folder else paged(args):
         status = each(args.files, one, inside)
     if args.path is not None and not matched and not status:
         print(f"persist: no path in any file matches {args.path!r}.", file=sys.stderr)

@@ -109,6 +109,8 @@ def test_on_a_terminal_it_goes_through_the_pager(
     monkeypatch.setenv("NO_COLOR", "1")
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setattr(sys, "stdin", terminal)
+    monkeypatch.setenv("TERM", "xterm")
     assert main(["inspect", str(model), *([] if is_paged else ["--no-pager"])]) == 0
     assert got.exists() == is_paged
     assert "layer.[0-39].weight" in (got.read_text() if is_paged else terminal.text)
