@@ -49,8 +49,10 @@ def renew(
     """
     from persist import _container
     from persist._api.manifest_schemas import schemas_in_file
+    from persist._api.provenance import appending, origin, split_metadata
     from persist._objects.inert import Inert
     from persist._upgrade import records
+    from persist._upgrade.step_digests import steps_of
 
     registry = registry_or_default(registry)
     with open(path, registry=registry) as file:
@@ -79,6 +81,13 @@ def renew(
                 raise _OfToday
             return made
 
+        def history(older: list[Any], manifest: dict[str, Any]) -> list[Any]:
+            plan = plans[0]
+            said = origin(file, path, steps_of(plan, knowledge), list(plan.opaque), plan=plan)
+            # A file that was written before there was a history has its origin there.
+            manifest["metadata"] = split_metadata(manifest["metadata"])
+            return appending("upgraded in place", said, file.history)(older, manifest)
+
         try:
             done = _container.rewrite(
                 path,
@@ -87,6 +96,7 @@ def renew(
                 keep=keep,
                 durable=durable,
                 check=check,
+                history=history,
             )
         except _OfToday:
             return plans[0], None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import functools
 import io
 import os
@@ -13,6 +14,7 @@ import numpy as np
 
 from persist._api.detect import readers
 from persist._api.file import registry_or_default
+from persist._api.provenance import Date, appending
 from persist._runtime.gc_pause import collector_paused
 from persist._trees.paths import PackView, PathMapping, is_array, is_series
 from persist._wire.base.source import Limits, create
@@ -50,6 +52,7 @@ def save(
     versions: Mapping[str, int] | None = None,
     lossy: bool = False,
     protocol: int | None = None,
+    date: datetime.datetime | Literal[False] | None = None,
     registry: Registry | None = None,
 ) -> None:
     """Save an object so that it stays loadable.
@@ -74,6 +77,8 @@ def save(
             their state without an envelope, for the code of that version.
         lossy: with ``versions``, write them also if an older version cannot hold everything.
         protocol: of ``format="pickle"``; 4 by default, 2 for Python 2.
+        date: of the entry in the history of a container: None is now, or what the environment variable
+            ``SOURCE_DATE_EPOCH`` states; False states none, so that equal objects give equal bytes.
         registry: schemas; None is the default one.
 
     Raises:
@@ -100,6 +105,7 @@ def save(
                 versions,
                 lossy,
                 protocol,
+                date,
                 registry,
             )
     except PersistError as error:
@@ -119,6 +125,7 @@ def _save(
     versions: Mapping[str, int] | None,
     lossy: bool,
     protocol: int | None,
+    date: Date,
     registry: Registry,
 ) -> None:
     if format == "persist":
@@ -133,6 +140,7 @@ def _save(
             columns=columns,
             pack=pack,
             registry=registry,
+            history=appending(date=date),
         )
         return
     writer = writer_of(format)
@@ -210,6 +218,7 @@ def save_tree(
     from persist._api.manifest_schemas import schemas_in_file
 
     options["schemas"] = schemas_in_file(registry_or_default(registry))
+    options.setdefault("history", appending())
     with collector_paused():
         if _is_url(target):
             with _writing(target, False) as file:

@@ -88,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
     import sys
 
     import persist
+    from persist._api.provenance import origin
     from persist._cli import _knowledge, _written
     from persist._cli._each import each
     from persist._cli._folders import files_in
@@ -122,7 +123,8 @@ def run(args: argparse.Namespace) -> int:
                 show(f"{name} -> {target}{_listed(lost)}")
                 return
             value, lost = _value(file, args, target)
-            if _written.save(value, target, file, format=args.to, **options):
+            converted = origin(file, _local(name)) if args.to == "persist" else None
+            if _written.save(value, target, file, format=args.to, converted=converted, **options):
                 lost.append("its metadata is left out")
         show(f"{name} -> {target}{_listed(lost)}")
 
@@ -141,6 +143,14 @@ def run(args: argparse.Namespace) -> int:
 
     every = list(files())
     return each(every, lambda name: one(name, places.get(name)), known_only=places.keys())
+
+
+def _local(name: str) -> str | None:
+    """The path of a local file; None for what comes from elsewhere."""
+    from persist._cli._folders import local
+
+    path = local(name)
+    return None if "://" in path else path
 
 
 def _listed(lost: list[str]) -> str:
