@@ -205,6 +205,7 @@ class SaveOptions(TypedDict, total=False):
     pack: bool
     versions: Mapping[str, int] | None
     lossy: bool
+    class_paths: Mapping[str, str] | None
     protocol: int | None
     date: datetime.datetime | Literal[False] | None
     registry: Registry | None

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from persist.registry import Registry
     from persist.typing import Compression, DigestName, Format, Writable
 
-__all__ = ["refuse_suffix", "save", "save_tree", "tree_of", "writer_of"]
+__all__ = ["older_tree", "refuse_suffix", "save", "save_tree", "tree_of", "writer_of"]
 
 
 _MOST_LOSSES = 20  # that a message lists
@@ -51,6 +51,7 @@ def save(
     pack: bool = True,
     versions: Mapping[str, int] | None = None,
     lossy: bool = False,
+    class_paths: Mapping[str, str] | None = None,
     protocol: int | None = None,
     date: datetime.datetime | Literal[False] | None = None,
     registry: Registry | None = None,
@@ -76,6 +77,8 @@ def save(
         versions: schema name -> version: write those records as that older version had them, in
             their state without an envelope, for the code of that version.
         lossy: with ``versions``, write them also if an older version cannot hold everything.
+        class_paths: with ``versions`` and a format of pickles, schema name -> dotted name of the class in
+            that code; by default the name that it had at that version, as far as aliases say.
         protocol: of ``format="pickle"``; 4 by default, 2 for Python 2.
         date: of the entry in the history of a container: None is now, or what the environment variable
             ``SOURCE_DATE_EPOCH`` states; False states none, so that equal objects give equal bytes.
@@ -104,6 +107,7 @@ def save(
                 pack,
                 versions,
                 lossy,
+                class_paths,
                 protocol,
                 date,
                 registry,
@@ -124,6 +128,7 @@ def _save(
     pack: bool,
     versions: Mapping[str, int] | None,
     lossy: bool,
+    class_paths: Mapping[str, str] | None,
     protocol: int | None,
     date: Date,
     registry: Registry,
@@ -131,7 +136,7 @@ def _save(
     if format == "persist":
         tree = tree_of(obj, registry, columns=columns and not versions)
         save_tree(
-            _older(tree, versions, registry, lossy),
+            older_tree(tree, versions, registry, lossy),
             target,
             metadata=metadata,
             compress=compress,
@@ -159,8 +164,13 @@ def _save(
         tree = obj  # objects pickle themselves, their envelopes with them
         options["reducer"] = functools.partial(reduced, registry)
     else:
-        tree = _older(
-            tree_of(obj, registry), versions, registry, lossy, is_unversioned=writer.is_pickle
+        tree = older_tree(
+            tree_of(obj, registry),
+            versions,
+            registry,
+            lossy,
+            is_unversioned=writer.is_pickle,
+            class_paths=class_paths,
         )
     if writer.is_flat:
         tree = _flat(tree, format)
@@ -289,18 +299,27 @@ def _as_array(series: Any) -> np.ndarray[Any, Any] | None:
     return None if array.dtype.hasobject or array.ndim != 1 else array
 
 
-def _older(
+def older_tree(
     tree: Any,
     versions: Mapping[str, int] | None,
     registry: Registry,
     lossy: bool,
     is_unversioned: bool = False,
+    class_paths: Mapping[str, str] | None = None,
 ) -> Any:
-    """The records of these schemas as an older version had them; with `is_unversioned`, without a version."""
+    """Return a tree with the records of these schemas as an older version had them.
+
+    Args:
+        tree: in the current layout.
+        versions, lossy, class_paths: as for `save`.
+        registry: the registry to use.
+        is_unversioned: leave out the version, and write the class paths of that version.
+    """
     if not versions:
         return tree
     from persist._objects.inert import Inert
     from persist._upgrade.downgrade import downgrade_tree
+    from persist._upgrade.past import class_paths as past_paths
 
     for name in versions:
         if registry.schema_for(name) is None:
@@ -311,8 +330,15 @@ def _older(
             )
     live = Inert(registry, is_pickle=is_unversioned)
     losses: list[str] | None = None if lossy else []
+    paths = past_paths(versions, registry, chosen=class_paths) if is_unversioned else None
     older = downgrade_tree(
-        tree, versions, registry, is_unversioned=is_unversioned, live=live, losses=losses
+        tree,
+        versions,
+        registry,
+        is_unversioned=is_unversioned,
+        live=live,
+        losses=losses,
+        class_paths=paths,
     )
     if losses:
         listed = "; ".join(losses[:_MOST_LOSSES])

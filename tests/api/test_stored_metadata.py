@@ -300,7 +300,9 @@ def test_an_upgrade_in_place_is_recorded(tmp_path: Path) -> None:
     assert [one[:3] for one in upgraded["steps"]] == [["meta.B", 1, 2]]
 
 
-@pytest.mark.parametrize("said", [3, {}, [3, None], [{"by": 5, "name": [], "date": 7}], [{"records": "x"}]])
+@pytest.mark.parametrize(
+    "said", [3, {}, [3, None], [{"by": 5, "name": [], "date": 7}], [{"records": "x"}]]
+)
 def test_a_history_can_say_anything(
     tmp_path: Path, said: object, capsys: pytest.CaptureFixture[str]
 ) -> None:

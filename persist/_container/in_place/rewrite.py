@@ -21,7 +21,15 @@ from persist._container.reading.store import Store
 from persist._container.writing.atomic import replacing
 from persist._container.writing.graph import encode
 from persist._container.writing.reflink import clone
-from persist._container.writing.writer import History, Old, Schemas, Writer, manifest_of, with_older, write
+from persist._container.writing.writer import (
+    History,
+    Old,
+    Schemas,
+    Writer,
+    manifest_of,
+    with_older,
+    write,
+)
 from persist._runtime.gc_pause import collector_paused
 from persist._wire.base.source import open_source
 from persist.errors import FormatError, PersistError
@@ -145,9 +153,7 @@ def undo(path: str | os.PathLike[str], *, durable: bool = True) -> Done:
     return Done(how, end, size)
 
 
-def _keep_history(
-    manifest: dict[str, Any], said: dict[str, Any], history: History | None
-) -> None:
+def _keep_history(manifest: dict[str, Any], said: dict[str, Any], history: History | None) -> None:
     older = said.get("history")
     if history is not None:
         manifest["history"] = history(older if isinstance(older, list) else [], manifest)
