@@ -8,13 +8,13 @@ import functools
 import io
 import os
 from collections.abc import Iterator, Mapping
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from persist._api.detect import readers
 from persist._api.file import registry_or_default
-from persist._api.provenance import Date, appending
+from persist._api.provenance import appending
 from persist._runtime.gc_pause import collector_paused
 from persist._trees.paths import PackView, PathMapping, is_array, is_series
 from persist._wire.base.source import Limits, create
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from persist.registry import Registry
     from persist.typing import Compression, DigestName, Format, Writable
 
-__all__ = ["older_tree", "refuse_suffix", "save", "save_tree", "tree_of", "writer_of"]
+__all__ = ["Older", "older_tree", "refuse_suffix", "save", "save_tree", "tree_of", "writer_of"]
 
 
 _MOST_LOSSES = 20  # that a message lists
@@ -93,69 +93,55 @@ def save(
     refuse_suffix(target, format)
     registry = registry_or_default(registry)
     name = os.fsdecode(os.fspath(target)) if isinstance(target, str | os.PathLike) else None
+    older = Older(versions, lossy, class_paths)
     try:
         with collector_paused():  # until what was made on the way is gone
-            _save(
-                obj,
-                target,
-                format,
-                durable,
-                metadata,
-                compress,
-                digest,
-                columns,
-                pack,
-                versions,
-                lossy,
-                class_paths,
-                protocol,
-                date,
-                registry,
-            )
+            if format == "persist":
+                tree = tree_of(obj, registry, columns=columns and not versions)
+                save_tree(
+                    older_tree(tree, older, registry),
+                    target,
+                    metadata=metadata,
+                    compress=compress,
+                    digest=digest,
+                    durable=durable,
+                    columns=columns,
+                    pack=pack,
+                    registry=registry,
+                    history=appending(date=date),
+                )
+            else:
+                wanted = {"metadata": metadata, "compress": compress, "protocol": protocol}
+                options = {name: value for name, value in wanted.items() if value is not None}
+                _save_other(obj, target, format, durable, options, older, registry)
     except PersistError as error:
         raise error.at(file=name) from error.__cause__
 
 
-def _save(
+class Older(NamedTuple):
+    """What older versions are asked for: the keywords of `save`."""
+
+    versions: Mapping[str, int] | None = None
+    lossy: bool = False
+    class_paths: Mapping[str, str] | None = None
+
+
+def _save_other(
     obj: object,
     target: object,
     format: str,
     durable: bool,
-    metadata: Mapping[str, object] | None,
-    compress: str | None,
-    digest: str | bool | None,
-    columns: bool,
-    pack: bool,
-    versions: Mapping[str, int] | None,
-    lossy: bool,
-    class_paths: Mapping[str, str] | None,
-    protocol: int | None,
-    date: Date,
+    options: dict[str, Any],
+    older: Older,
     registry: Registry,
 ) -> None:
-    if format == "persist":
-        tree = tree_of(obj, registry, columns=columns and not versions)
-        save_tree(
-            older_tree(tree, versions, registry, lossy),
-            target,
-            metadata=metadata,
-            compress=compress,
-            digest=digest,
-            durable=durable,
-            columns=columns,
-            pack=pack,
-            registry=registry,
-            history=appending(date=date),
-        )
-        return
+    """Write what is no container; the options are those of the writer."""
     writer = writer_of(format)
-    wanted: dict[str, Any] = {"metadata": metadata, "compress": compress, "protocol": protocol}
-    options = {name: value for name, value in wanted.items() if value is not None}
     if writer.is_model:
         with _writing(target, durable) as file:
             writer.write(obj, file, **options)
         return
-    if writer.is_pickle and not versions:
+    if writer.is_pickle and not older.versions:
         from persist._objects.flatten import flatten, reduced
 
         flatten(
@@ -164,14 +150,7 @@ def _save(
         tree = obj  # objects pickle themselves, their envelopes with them
         options["reducer"] = functools.partial(reduced, registry)
     else:
-        tree = older_tree(
-            tree_of(obj, registry),
-            versions,
-            registry,
-            lossy,
-            is_unversioned=writer.is_pickle,
-            class_paths=class_paths,
-        )
+        tree = older_tree(tree_of(obj, registry), older, registry, writer.is_pickle)
     if writer.is_flat:
         tree = _flat(tree, format)
     if writer.is_prefix:
@@ -299,22 +278,16 @@ def _as_array(series: Any) -> np.ndarray[Any, Any] | None:
     return None if array.dtype.hasobject or array.ndim != 1 else array
 
 
-def older_tree(
-    tree: Any,
-    versions: Mapping[str, int] | None,
-    registry: Registry,
-    lossy: bool,
-    is_unversioned: bool = False,
-    class_paths: Mapping[str, str] | None = None,
-) -> Any:
+def older_tree(tree: Any, older: Older, registry: Registry, is_unversioned: bool = False) -> Any:
     """Return a tree with the records of these schemas as an older version had them.
 
     Args:
         tree: in the current layout.
-        versions, lossy, class_paths: as for `save`.
+        older: which versions.
         registry: the registry to use.
         is_unversioned: leave out the version, and write the class paths of that version.
     """
+    versions, lossy, class_paths = older
     if not versions:
         return tree
     from persist._objects.inert import Inert
@@ -331,7 +304,7 @@ def older_tree(
     live = Inert(registry, is_pickle=is_unversioned)
     losses: list[str] | None = None if lossy else []
     paths = past_paths(versions, registry, chosen=class_paths) if is_unversioned else None
-    older = downgrade_tree(
+    made = downgrade_tree(
         tree,
         versions,
         registry,
@@ -349,7 +322,7 @@ def older_tree(
             "(@step.downgrade).",
             losses=losses,
         )
-    return older
+    return made
 
 
 def writer_of(format: str) -> Reader:

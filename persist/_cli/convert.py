@@ -61,6 +61,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         choices=range(6),
         help="the pickle protocol, of formats that are pickles (default 4)",
     )
+    _add_past(parser)
+    _knowledge.add(parser)
+
+
+def _add_past(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments for older versions."""
     parser.add_argument(
         "--to-version",
         metavar="SCHEMA=N",
@@ -88,7 +94,6 @@ def add(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="write an older version also if it cannot hold everything",
     )
-    _knowledge.add(parser)
 
 
 def _schema_version(text: str) -> tuple[str, int]:
@@ -198,7 +203,7 @@ def _write_older(
     import persist
     from persist._api.file import registry_or_default
     from persist._api.provenance import appending, origin
-    from persist._api.save import older_tree, save_tree, tree_of
+    from persist._api.save import Older, older_tree, save_tree, tree_of
     from persist._cli import _written
     from persist.errors import IrreversibleError
 
@@ -210,7 +215,7 @@ def _write_older(
 
     def write(lossy: bool) -> None:
         if args.to == "persist":
-            tree = older_tree(tree_of(value, known), versions, known, lossy)
+            tree = older_tree(tree_of(value, known), Older(versions, lossy), known)
             history = appending("converted", origin(file, _local(name)), file.history)
             save_tree(tree, target, registry=known, metadata=metadata, history=history)
             return
