@@ -129,17 +129,10 @@ def _downgraded(
         noted.append((made, path))
         return made
 
-    def named(schema: Schema | None) -> Global | None:
-        """What that code calls a class."""
-        if schema is None or schema.cls is None:
-            return None
-        module, _, name = class_paths.get(schema.name, "").rpartition(".")
-        return Global(module, name) if name else _of_class(schema.cls)
-
     def moved(value: Global) -> Global:
         schema = registry.schema_for(registry.resolve(value.qualname))
         is_moved = schema is not None and schema.name in class_paths
-        return (named(schema) or value) if is_moved else value
+        return (_named_then(schema, class_paths) or value) if is_moved else value
 
     copier = Copier(note, moved if class_paths else None)
     result = copier.copy(tree)
@@ -174,12 +167,16 @@ def _downgraded(
                 copier.adopt(fresh)
                 todo.append((fresh, path))
         if is_unversioned:
-            record.cls = named(schema) or record.cls
+            record.cls = _named_then(schema, class_paths) or record.cls
     return copier.mended(result)
 
 
-def _of_class(cls: type) -> Global:
-    return Global(cls.__module__, cls.__qualname__)
+def _named_then(schema: Schema | None, class_paths: Mapping[str, str]) -> Global | None:
+    """What the code of that version calls a class."""
+    if schema is None or schema.cls is None:
+        return None
+    module, _, name = class_paths.get(schema.name, "").rpartition(".")
+    return Global(module, name) if name else Global(schema.cls.__module__, schema.cls.__qualname__)
 
 
 def _wanted_of(
