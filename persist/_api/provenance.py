@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import hashlib
 import os
 import sys
 from collections import Counter
@@ -182,6 +181,8 @@ def digest_of(source: Path) -> tuple[int, str]:
 
     For a folder or a checkpoint prefix: of all its files, with their names, in order.
     """
+    import hashlib
+
     state, size = hashlib.sha256(), 0
     files = list(_files_of(source))
     for path in files:

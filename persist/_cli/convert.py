@@ -250,12 +250,13 @@ def _past(
     """Return the versions, class paths and pickle protocol that are asked for."""
     from persist._cli._formats import writer
     from persist._upgrade import past
+    from persist.history.tags import date_of_tag
 
     versions = dict(args.to_version)
     if not args.as_of:
         return versions, dict(args.class_path), None
     schemas = {one.name: one for one in _schemas_in(file, registry)}
-    moment = past.moment_of(args.as_of, schemas.values(), registry)
+    moment = past.moment_of(args.as_of, schemas.values(), registry, date_of_tag)
     asked = [one for name, one in schemas.items() if name not in versions]
     versions = {**past.versions_at(asked, moment, registry), **versions}
     is_pickle = writer(args.to).is_pickle

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import calendar
 import re
-import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,13 +49,19 @@ class Moment:
         return self.date or self.release
 
 
-def moment_of(text: str, schemas: Iterable[Schema], registry: Registry) -> Moment:
+def moment_of(
+    text: str,
+    schemas: Iterable[Schema],
+    registry: Registry,
+    date_of_tag: Callable[[str], str] = lambda name: "",
+) -> Moment:
     """Return the moment that a text means: a date, a release of the package, or a tag of git.
 
     Args:
         text: ``2012``, ``2012-03``, ``2012-03-31``; ``1.4``, ``v1.4``; the name of a tag.
         schemas: those that are to be found as they were at that moment.
         registry: what is declared about them.
+        date_of_tag: name of a tag -> date of its commit, "" for none.
 
     Raises:
         SchemaError: it is none of these.
@@ -67,7 +72,7 @@ def moment_of(text: str, schemas: Iterable[Schema], registry: Registry) -> Momen
     release = text.removeprefix("v")
     if parsed(release) is not None and any(_says_releases(one, registry) for one in schemas):
         return Moment(text, release=release)
-    date = _date_of_tag(text)
+    date = date_of_tag(text)
     if date:
         return Moment(text, date=date)
     raise SchemaError(
@@ -84,18 +89,6 @@ def _last_day(text: str, year: int, month: int, day: int) -> str:
     if day > last:
         raise SchemaError(f"{text!r} is no date: that month has {last} days.")
     return f"{year:04}-{month:02}-{day or last:02}"
-
-
-def _date_of_tag(name: str) -> str:
-    """The date of the commit of a tag, in the repository of the working directory; "" for none."""
-    if name.startswith("-"):
-        return ""
-    words = ["git", "log", "-1", "--format=%cs", f"refs/tags/{name}", "--"]
-    try:
-        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=30)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def _locked(schema: Schema) -> LockedSchema:
