@@ -120,7 +120,7 @@ class _Walker:
             at = -1
             if is_array(leaf):
                 at = len(self.arrays)
-                self.arrays.append(preview(leaf, self._budget))
+                self.arrays.append(_packed(preview(leaf, self._budget)))
             self.rows.append([depth, label, text[: 2 * _TEXT], kind, at])
             below = [
                 (depth + 1, escaped(step)[:1_000], f"{path}/{step}" if path else step, item)
@@ -148,6 +148,20 @@ class _Walker:
             return name, kind
         what = "parts" if isinstance(through, View) else type(through).__name__
         return f"{what} ({len(steps):,})", kind
+
+
+_STATS = ("min", "max", "mean", "std", "norm", "zeros", "nan", "inf", "flags")  # as in page.js
+
+
+def _packed(found: dict[str, object]) -> dict[str, object]:
+    """A preview with its statistics as a list: the names would be a fifth of a page of many arrays."""
+    stats = found.get("stats")
+    if isinstance(stats, dict):
+        values = [stats.get(name, 0) for name in _STATS]
+        while values and values[-1] == 0:
+            values.pop()
+        found["stats"] = values
+    return found
 
 
 def _curves(file: File) -> list[dict[str, object]]:
@@ -194,7 +208,7 @@ def _scan(source: str | None) -> dict[str, object] | None:
 
 
 def _structure(file: File) -> list[list[str]]:
-    """What the file says beside its values, a line each."""
+    """What the file says in addition to its values, a line each."""
     try:
         items = file.structure.items()
     except PersistError as error:

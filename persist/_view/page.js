@@ -5,6 +5,8 @@
   const HEIGHT = 22;  // pixels of a line of a list; style of .row
   const SVG = "http://www.w3.org/2000/svg";
 
+  const STATS = ["min", "max", "mean", "std", "norm", "zeros", "nan", "inf", "flags"];
+
   // Every text of a file reaches the page through here: as text, never as markup.
   function make(tag, classes, ...inside) {
     const node = document.createElement(tag);
@@ -123,14 +125,14 @@
   }
 
   function flags(found) {
-    return (found && found.stats && found.stats.flags) || [];
+    return (found && found.stats && found.stats[STATS.indexOf("flags")]) || [];
   }
   function arrayView(found) {
     const out = [];
     if (found.error) out.push(make("div", "mark damage", found.error));
     if (found.note) out.push(make("div", "soft", found.note));
     for (const flag of flags(found)) out.push(make("span", "mark dangerous", flag), " ");
-    if (found.stats) out.push(table(Object.entries(found.stats).filter(([name]) => name !== "flags")));
+    if (found.stats) out.push(table(found.stats.map((value, at) => [STATS[at], value]).filter(([name, value]) => name !== "flags" && value !== 0)));
     if (found.hist) out.push(make("div", "soft", "histogram"), histogram(bytes(found.hist), found.stats));
     if (found.image) out.push(make("div", "soft", "as an image"), picture(found.image, false));
     if (found.heat) out.push(make("div", "soft", "heat map: blue below zero, red above; black is not finite"), picture(found.heat, true));
@@ -142,7 +144,7 @@
     draw.fillStyle = getComputedStyle(document.body).getPropertyValue("--bar") || "#0969da";
     const wide = 340 / heights.length;
     heights.forEach((height, i) => draw.fillRect(i * wide, 90 - height * 90 / 255, wide - 1, height * 90 / 255));
-    return make("div", "", canvas, make("div", "soft", `${stats.min} … ${stats.max}`));
+    return make("div", "", canvas, make("div", "soft", `${stats[0]} … ${stats[1]}`));
   }
   function picture(facts, isHeat) {
     const canvas = make("canvas"), draw = canvas.getContext("2d"), from = bytes(facts.d);
