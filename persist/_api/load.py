@@ -16,6 +16,7 @@ from persist._api.file import (
     names_declared,
     nothing_at,
     plain_value,
+    settle_text_of,
     warn_about_damage,
     written_layouts,
 )
@@ -261,6 +262,7 @@ def load_file(
             written=written,
             listed=False,
         )
+        settle_text_of(file, tree)
     return made(tree, knowledge, plan=plan, file=file.path, is_known=file.is_known, looker=looker)
 
 

@@ -158,7 +158,7 @@ class Machine:
         self._buffers = buffers
         self._buffer = 0
         self._py2 = _string_policy(py2_str)
-        self._raw: dict[int, tuple[Any, bytes]] = {}  # results of an override, with their bytes
+        self._raw: dict[int, tuple[Any, bytes]] = {}  # text of Python 2's str, with its bytes
         self._memo: dict[int, Any] = {}
         self._earlier: dict[int, Any] = {}  # the memo of the pickles before this one
         self._waiting: dict[int, list[int]] = {}  # records to be finished -> their memo slots
@@ -319,6 +319,22 @@ class Machine:
             other._window()
         return other
 
+    def note_text(self, text: str, data: bytes) -> None:
+        """Remember that Python 2 wrote a text that is not ASCII as ``str``, with its bytes."""
+        self._raw[id(text)] = (text, data)
+
+    def origin(self, value: Any) -> bytes | None:
+        """Return the bytes that Python 2 wrote for a value as ``str``; None for what was none.
+
+        Text of ASCII alone is the same whether it was ``str`` or ``unicode``.
+        """
+        known = self._raw.get(id(value))
+        if known is not None and known[0] is value:
+            return known[1]
+        if isinstance(value, bytes):
+            return value
+        return value.encode() if isinstance(value, str) and value.isascii() else None
+
     def raw(self, value: Any) -> bytes | None:
         """Return the bytes of a value that Python 2 may have written as ``str``, else None."""
         if isinstance(value, bytes):
@@ -451,9 +467,13 @@ class Machine:
         self.has_py2_str = True
         if self._py2 is None:
             try:
-                self._stack.append(data.decode("utf-8"))
+                text = data.decode("utf-8")
             except UnicodeDecodeError:
                 self._stack.append(data)
+                return
+            if len(text) != len(data):
+                self.note_text(text, data)
+            self._stack.append(text)
             return
         value = self._py2(data)
         if value is not data:
