@@ -109,10 +109,7 @@ def explain_file(
         read=True,
         written=written_layouts(file),
     )
-    try:
-        settle_text_of(file, tree)
-    except PersistError as error:
-        rehearsal.fail(None, error)
+    settle_text_of(file, tree, rehearsal.fail)
     made = build(
         tree,
         knowledge,

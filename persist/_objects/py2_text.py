@@ -12,7 +12,7 @@ from typing import Any
 
 from persist._envelope import unwrap
 from persist._trees.copier import records_in
-from persist.errors import SchemaError
+from persist.errors import PersistError, SchemaError
 from persist.registry import Registry
 from persist.schema import Field
 from persist.tree import Record, at_path
@@ -23,7 +23,11 @@ Origin = Callable[[Any], "bytes | None"]
 
 
 def settle_text(
-    tree: Any, registry: Registry, origin: Origin | None, file: str | None = None
+    tree: Any,
+    registry: Registry,
+    origin: Origin | None,
+    file: str | None = None,
+    fail: Callable[[Record, PersistError], None] | None = None,
 ) -> None:
     """Give the fields of records of today the text or bytes that their declarations ask for.
 
@@ -33,17 +37,24 @@ def settle_text(
         origin: the bytes that Python 2 wrote for a value, or None for what was no ``str``; None
             where the reader does not know.
         file: for messages.
+        fail: is given each record with a value that is not in the declared encoding, and the error.
 
     Raises:
-        SchemaError: a value is not in the declared encoding.
+        SchemaError: there is such a value, and ``fail`` is None.
     """
     known: dict[str, dict[str, Field]] = {}
     for record in records_in(tree, set()):
         fields = known.get(record.qualname)
         if fields is None:
             fields = known[record.qualname] = _fields(record.qualname, registry)
-        if fields:
+        if not fields:
+            continue
+        try:
             _settle(record, fields, origin or _probable, file)
+        except SchemaError as error:
+            if fail is None:
+                raise
+            fail(record, error)
 
 
 def _fields(qualname: str, registry: Registry) -> dict[str, Field]:
