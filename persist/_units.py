@@ -5,6 +5,7 @@ Neither library is imported here: a value that has a unit comes from one that is
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 __all__ = ["fault_of_unit", "is_quantity", "is_quantity_class", "live", "stored"]
@@ -56,9 +57,7 @@ def fault_of_unit(value: Any, unit: str) -> str:
 
 
 def _astropy_unit(unit: str) -> Any:
-    from astropy.units import Unit
-
-    return Unit(unit)
+    return importlib.import_module("astropy.units").Unit(unit)
 
 
 def stored(value: Any) -> Any:

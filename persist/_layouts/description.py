@@ -12,7 +12,6 @@ import dis
 import hashlib
 import inspect
 import json
-import sys
 import textwrap
 import types
 from collections.abc import Iterable, Iterator

@@ -48,7 +48,7 @@ class Loaded(persist.Versioned, schema="partial.Loaded"):
 
 class Run(persist.Versioned, schema="partial.Run"):
     persistent = ("path", "log")
-    data = persist.resource("path", open=lambda path: open(path))
+    data = persist.resource("path", open=lambda path: open(path))  # noqa: SIM115
     later = persist.resource("log", open=lambda path: Path(path).read_text(), missing="lazy")
 
     def __init__(self, path, log=None):
@@ -181,7 +181,9 @@ def test_a_name_that_nothing_has_is_an_error(run):
 def test_a_load_that_fails_closes_what_it_opened(run, monkeypatch):
     opened = []
     monkeypatch.setattr(
-        Run.__dict__["data"], "open", lambda path: opened.append(open(path)) or opened[-1]
+        Run.__dict__["data"],
+        "open",
+        lambda path: opened.append(open(path)) or opened[-1],  # noqa: SIM115
     )
     good, bad = Run("here/d.txt"), Run("missing.txt")
     persist.save([good, bad], run / "two.persist")
