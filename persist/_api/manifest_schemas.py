@@ -10,7 +10,6 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from persist._layouts.description import tuple_names
 from persist._layouts.releases import release_entry
 from persist.errors import SchemaError
 
@@ -63,6 +62,8 @@ def _entry(schema: Schema, registry: Registry) -> dict[str, Any]:
     units = {field.name: field.unit for field in _own(schema) if field.unit}
     parts = []
     if schema.codec and schema.cls is not None:
+        from persist._layouts.description import tuple_names
+
         known = tuple_names(registry.layout(schema.cls).leaf)
         parts = [list(known[arity]) for arity in sorted(known)]
     said = (("types", types), ("units", units), ("parts", parts))

@@ -40,7 +40,6 @@ from persist._instances.resources import stored
 from persist._instances.undeclared import keep, kept_by, undeclared_by
 from persist._instances.unfinished import refuse
 from persist._layouts.checks import check_case
-from persist._layouts.description import tuple_names
 from persist._torch_modules.classes import MODULE
 from persist._upgrade.compiled import COMPILE_AFTER, SWITCH
 from persist._upgrade.records import unknown_text
@@ -327,6 +326,8 @@ class ClassAdapter:
     def _tuple_names(self, part: Part) -> dict[int, tuple[str, ...]]:
         known = self.tuple_names.get(part.cls)
         if known is None:
+            from persist._layouts.description import tuple_names
+
             known = self.tuple_names[part.cls] = tuple_names(part)
         return known
 

@@ -121,9 +121,9 @@ def _moved_parts(schema: Schema, written: Any, registry: Registry) -> tuple[str,
 
     today = tuple_names(registry.layout(schema.cls).leaf)
     for names in written:
-        if isinstance(names, list) and all(isinstance(name, str) for name in names):
-            if today.get(len(names), tuple(names)) != tuple(names):
-                return tuple(names)
+        is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
+        if is_list and today.get(len(names), tuple(names)) != tuple(names):
+            return tuple(names)
     return ()
 
 

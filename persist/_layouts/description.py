@@ -473,10 +473,10 @@ def differences(old: ClassLayout, new: ClassLayout) -> list[str]:
             lines.append(f"- {field}")
         else:
             lines += _changes(field, other)
-    if not lines and old.kind == new.kind == CODEC and {*old.names} == {*new.names}:
-        if old.names != new.names:
-            was, now = ", ".join(old.names), ", ".join(new.names)
-            return [f"~ the parts of the state were {was}, and are {now}"]
+    is_order = old.names != new.names and {*old.names} == {*new.names}
+    if not lines and old.kind == new.kind == CODEC and is_order:
+        was, now = ", ".join(old.names), ", ".join(new.names)
+        return [f"~ the parts of the state were {was}, and are {now}"]
     lines += [f"+ {field}" for field in new.fields if old.field(field.name) is None]
     if not lines and old.fingerprint != new.fingerprint and old.fingerprint and new.fingerprint:
         if old.kind == CODEC and old.names != new.names:
