@@ -36,7 +36,9 @@ from persist.errors import (
 from persist.tree import ABSENT, Record
 
 if TYPE_CHECKING:
+    from persist._layouts.checks import Written
     from persist._objects.trust import Trust
+    from persist._upgrade.plan import Plan
     from persist.registry import Registry
     from persist.typing import (
         LayoutPolicy,
@@ -145,14 +147,10 @@ def load(
             belongs to a network was left out.
     """
     from persist._api.unversioned import check_is
-    from persist._layouts import checks
 
     said = complete(load, options)
     arrays = said["arrays"] if device is None and dtype is None else "torch"
-    check_arrays(arrays)
-    checks.check_policy(layout)
-    if on_error not in ("raise", "record"):
-        raise PersistError(f"on_error={on_error!r} is no choice.", remedy='"raise" or "record".')
+    _check_choices(arrays, layout, on_error)
     recovers = on_error == "record" and migrate
     with (
         _once(source, (id(said["registry"]), migrate, said["step"])),
@@ -187,6 +185,16 @@ def load(
         if cls is not None and not (recovers and getattr(value, "failure", None) is not None):
             check_is(value, cls, file.name)
         return value
+
+
+def _check_choices(arrays: str, layout: str | None, on_error: str) -> None:
+    """Refuse keywords whose values are no choices."""
+    from persist._layouts import checks
+
+    check_arrays(arrays)
+    checks.check_policy(layout)
+    if on_error not in ("raise", "record"):
+        raise PersistError(f"on_error={on_error!r} is no choice.", remedy='"raise" or "record".')
 
 
 def _as_written(file: File, tree: Any, **options: Any) -> Any:
@@ -256,10 +264,9 @@ def load_file(
     """
     from persist._api.recover import recovered
     from persist._objects.build import build
-    from persist._objects.inert import Inert
     from persist._objects.trust import Trust
     from persist._torch_modules.reviving import tensors_of
-    from persist._upgrade import records, today
+    from persist._upgrade import today
 
     knowledge = file.knowledge
     trusted = Trust(trust, knowledge)
@@ -290,21 +297,40 @@ def load_file(
             return found
     tree, plan = file._written if tree is ABSENT else tree, None
     if written or not today.is_today(tree, knowledge):
-        tree, plan = records.upgrade(
-            tree,
-            knowledge,
-            file=file.name,
-            unknown=unknown,
-            strict=strict,
-            see=_plain_values(file, trusted, live),
-            live=Inert(knowledge),
-            read=True,
-            layout=layout,
-            written=written,
-            listed=False,
-        )
-        settle_text_of(file, tree)
+        see = _plain_values(file, trusted, live)
+        tree, plan = _upgraded(file, tree, see, unknown, strict, layout, written)
     return made(tree, knowledge, plan=plan, file=file.path, is_known=file.is_known, looker=looker)
+
+
+def _upgraded(
+    file: File,
+    tree: Any,
+    see: Callable[[Record], Any],
+    unknown: UnknownFields,
+    strict: bool,
+    layout: str | None,
+    written: Written,
+) -> tuple[Any, Plan]:
+    """Upgrade a tree of a file, and decide what Python 2's text is in its fields."""
+    from persist._objects.inert import Inert
+    from persist._upgrade import records
+
+    knowledge = file.knowledge
+    tree, plan = records.upgrade(
+        tree,
+        knowledge,
+        file=file.name,
+        unknown=unknown,
+        strict=strict,
+        see=see,
+        live=Inert(knowledge),
+        read=True,
+        layout=layout,
+        written=written,
+        listed=False,
+    )
+    settle_text_of(file, tree)
+    return tree, plan
 
 
 def _plain_values(file: File, trusted: Trust, live: bool) -> Callable[[Record], Any]:
