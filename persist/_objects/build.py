@@ -254,7 +254,7 @@ class _Builder(Driver):
 
     def hold_back(self, tree: Any) -> None:
         """Find the trusted records that cannot be made whole, before anything is made."""
-        if not self._trust and not self._makes_modules:
+        if not self._trust and not self._makes_modules and not self._makes_instances:
             return
         prepare(tree, self._trusted_class, self._registry)
 
@@ -269,6 +269,11 @@ class _Builder(Driver):
     def _makes_modules(self) -> bool:
         """Whether modules of torch's own classes are made: its pack is asked, and torch is installed."""
         return self._live and self._registry.importable_for(_MODULE) is not None
+
+    @property
+    def _makes_instances(self) -> bool:
+        """Whether the file names a class of the standard library whose instances are made."""
+        return any(one.makes_instances for one in self._registry._line())
 
     def _trusted_class(self, record: Record) -> Any:
         cls, how = self._class_of(record)
@@ -515,11 +520,11 @@ class _Builder(Driver):
     # Objects of libraries whose states a pack knows.
 
     def _rebuild_of(self, record: Record) -> Rebuild | None:
-        if not self._live:
-            return None
         name = record.qualname
         if name not in self._rebuilds:
-            self._rebuilds[name] = self._registry.rebuild_for(self._registry.resolve(name))
+            found = self._registry.rebuild_for(self._registry.resolve(name))
+            is_made = found is not None and (self._live or found.always)
+            self._rebuilds[name] = found if is_made else None
         return self._rebuilds[name]
 
     def _rebuilt(self, record: Record, rebuild: Rebuild) -> Parts:
@@ -685,9 +690,10 @@ class _Builder(Driver):
             return cls, "declared"
         if self._trust.has_exactly(qualname):
             return self._imported(record.cls), "trusted"
-        if self._makes_modules and self._registry.importable_for(qualname) is not None:
+        listed = self._registry.importable_for(self._registry.resolve(qualname))
+        if listed is not None and (self._makes_modules or listed.instances):
             found = self._declared_importable(record.cls)
-            if isinstance(found, type) and is_torchs_own(found):
+            if isinstance(found, type) and (listed.instances or is_torchs_own(found)):
                 return found, "trusted"
         if self._trust.has_pattern_of(qualname):
             found = class_here(qualname)
@@ -855,7 +861,7 @@ class _Builder(Driver):
         cls = self._registry.class_for(named.qualname) or self._registry._enum_for(named.qualname)
         if cls is not None:
             return cls
-        if self._live and (value := self._declared_importable(named)) is not ABSENT:
+        if (value := self._declared_importable(named)) is not ABSENT:
             return value
         if self._trust.has_exactly(named.qualname):
             return self._imported(named)
@@ -871,7 +877,7 @@ class _Builder(Driver):
         """The value of a name that a pack lists as importable; ABSENT for any other name."""
         name = self._registry.resolve(named.qualname)
         listed = self._registry.importable_for(name)
-        if listed is None:
+        if listed is None or not (self._live or listed.always):
             return ABSENT
         if listed.substitute is not ABSENT:
             return listed.substitute

@@ -409,6 +409,8 @@ class _Flattener(Driver):
             factory = items.default_factory
             if factory is not None and factory not in (list, dict, set, int, float, str, tuple):
                 factory = yield "default_factory", factory
+            if isinstance(factory, Record):  # no name, so that a record says how it is made
+                return (yield from self._factory_dict(items, factory))
             made.default_factory = factory
         else:
             made = kind()
@@ -421,6 +423,14 @@ class _Flattener(Driver):
             for name, item in vars(items).items():
                 vars(made)[name] = yield name, item
         return made
+
+    def _factory_dict(self, items: Any, factory: Record) -> Parts:
+        named = Global("collections", "defaultdict")
+        record = Record(named, maker=named, kind="reduce", args=(factory,))
+        self._keep(items, record)
+        for key, item in dict.items(items):
+            record.dictitems.append(((yield "key", key), (yield step_of(key), item)))
+        return record
 
     def _record(self, record: Record) -> Parts:
         made = Record(record.cls, maker=record.maker, kind=record.kind, version=record.version)

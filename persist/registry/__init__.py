@@ -148,6 +148,8 @@ class Registry:
         # The treatment of a file whose layout differs from the current one at the same version: "error", "warn"
         # or "ignore"; None leaves it to the parents, and to "error" in the end.
         self.layout_policy: LayoutPolicy | None = None
+        # Of the packs of one file: whether the file names a class of `has_instances`.
+        self.makes_instances = False
 
         _latest[name] = self
 
@@ -227,6 +229,8 @@ class Registry:
         takes_names: bool = False,
         knows: Callable[[str], bool] | None = None,
         requires: Callable[[], object] | None = None,
+        always: bool = False,
+        taken: Callable[[Any], Any] | None = None,
     ) -> Callable[[_F], _F]:
         """Declare how an object of a library's class is made of its record: ``f(record)``.
 
@@ -245,11 +249,14 @@ class Registry:
                 by default. `persist.save` takes objects of the same classes.
             requires: raises `persist.errors.RestoreError` if objects are not made for the installed
                 release; asked before one is saved.
+            always: make them whatever ``live=`` says: the library is never missing.
+            taken: takes an object apart when it is saved, and returns what ``__reduce_ex__(2)``
+                would; None calls that.
         """
 
         def decorate(function: _F) -> _F:
             with self._changing():
-                made = Rebuild(function, library, takes_names)
+                made = Rebuild(function, library, takes_names, always=always, taken=taken)
                 if knows is not None:
                     made = attrs.evolve(made, knows=knows)
                 if requires is not None:
@@ -259,14 +266,29 @@ class Registry:
 
         return decorate
 
-    def importable(self, *qualnames: str, library: str, substitute: Any = ABSENT) -> None:
+    def importable(
+        self,
+        *qualnames: str,
+        library: str,
+        substitute: Any = ABSENT,
+        always: bool = False,
+        instances: bool = False,
+    ) -> None:
         """Declare functions and classes of a library to which its states refer by name.
 
         `persist.load` imports them where such a name is met and the library is installed; they are
         not called. A ``substitute`` takes the place of what is gone from the library.
+
+        Args:
+            qualnames: current dotted names.
+            library: the import name of the package that must be installed.
+            substitute: the value in the place of what is gone.
+            always: find them whatever ``live=`` says: the library is never missing.
+            instances: they are classes, whose instances are made as their pickles say, without
+                ``trust=`` and always: making one must run nothing that a file could misuse.
         """
         with self._changing():
-            made = Importable(library, substitute)
+            made = Importable(library, substitute, always or instances, instances)
             self._importable = {**self._importable, **dict.fromkeys(qualnames, made)}
 
     def rebuild_for(self, qualname: str) -> Rebuild | None:
@@ -293,6 +315,14 @@ class Registry:
             if found is not None:
                 return found if is_installed(found.library) else None
         return None
+
+    def has_instances(self, qualname: str) -> bool:
+        """Whether instances of a class are made as their pickles say, without ``trust=``."""
+        try:
+            listed = self.importable_for(self.resolve(qualname))
+        except SchemaError:  # circular aliases: raised where the name is met
+            return False
+        return listed is not None and listed.instances
 
     # Changing it.
 
