@@ -16,7 +16,6 @@ import importlib
 import operator
 import re
 import types
-import typing
 from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import Any
@@ -299,7 +298,8 @@ def element(record: Record) -> Any:
     if type(state) is not dict or not set(state) <= {"tag", "_children", "attrib", "text", "tail"}:
         raise _refuse(record, "has a state of other parts")
     attrib = state.get("attrib") or {}
-    made = Element(state.get("tag"), attrib)  # type: ignore[arg-type]  # any tag is pickled
+    tag: Any = state.get("tag")  # of a comment it is a function
+    made = Element(tag, attrib)
     made.text, made.tail = state.get("text"), state.get("tail")
     made.extend(state.get("_children") or [])
     return made
@@ -352,7 +352,7 @@ def factory_dict(record: Record) -> Any:
     return made
 
 
-def taken_caller(value: operator.methodcaller[Any]) -> Any:
+def taken_caller(value: Any) -> Any:
     """What ``__reduce_ex__`` says of a methodcaller, if a load makes it again.
 
     Raises:
@@ -407,7 +407,11 @@ FUNCTIONS: dict[Callable[[Record], Any], tuple[str, ...]] = {
     getter: ("operator.itemgetter",),
     attributes: ("operator.attrgetter",),
     caller: ("operator.methodcaller",),
-    bound: ("builtins.getattr", "builtins.builtin_function_or_method", "builtins.method_descriptor"),
+    bound: (
+        "builtins.getattr",
+        "builtins.builtin_function_or_method",
+        "builtins.method_descriptor",
+    ),
     iterator: (
         *("builtins.iter", "builtins.reversed"),
         *(f"builtins.{name}" for name in _ITERATORS),
@@ -428,7 +432,11 @@ FUNCTIONS: dict[Callable[[Record], Any], tuple[str, ...]] = {
     factory_dict: ("collections.defaultdict",),
     stream: ("_io.BytesIO", "_io.StringIO", "io.BytesIO", "io.StringIO"),
     element: ("xml.etree.ElementTree.Element",),
-    c_number: ("_ctypes._rebuild", "_ctypes._unpickle", *(f"ctypes.{name}" for name in sorted(_NUMBERS))),
+    c_number: (
+        "_ctypes._rebuild",
+        "_ctypes._unpickle",
+        *(f"ctypes.{name}" for name in sorted(_NUMBERS)),
+    ),
     logger: ("logging.getLogger", "logging.Logger", "logging.RootLogger"),
     kind_of: ("builtins.type",),
 }
@@ -439,9 +447,13 @@ TAKEN: dict[Callable[[Record], Any], Callable[[Any], Any]] = {
 }  # fmt: skip
 
 # Dotted name -> method of a builtin type, as pickles name ``str.split``; and the types that have no name.
+_KINDS: dict[str, type] = {
+    **{kind.__name__: kind for kind in (str, bytes, bytearray, int, float, complex, list, tuple, dict, set, frozenset)},
+    "unicode": str, "long": int,  # as protocols 0 to 2 spell them
+}  # fmt: skip
 METHODS: dict[str, Any] = {
-    f"builtins.{kind.__name__}.{name}": getattr(kind, name)
-    for kind in (str, bytes, bytearray, int, float, complex, list, tuple, dict, set, frozenset)
+    f"builtins.{kind_name}.{name}": getattr(kind, name)
+    for kind_name, kind in _KINDS.items()
     for name in dir(kind)
     if not name.startswith("_") and callable(getattr(kind, name))
 } | {

@@ -18,6 +18,7 @@ import builtins
 from typing import Final
 
 from persist.migrations import _stdlib
+
 from persist.registry import Registry
 
 __all__ = ["pack"]
@@ -145,6 +146,7 @@ email.contentmanager get_and_fixup_unknown_message_content get_message_content g
 email.headerregistry Address AddressHeader BaseHeader ContentDispositionHeader ContentTransferEncodingHeader ContentTypeHeader DateHeader Group MIMEVersionHeader MessageIDHeader ParameterizedMIMEHeader SingleAddressHeader UniqueAddressHeader UniqueDateHeader UniqueSingleAddressHeader UniqueUnstructuredHeader UnstructuredHeader
 fractions Fraction
 inspect _empty
+operator methodcaller
 numbers Complex Integral Number Rational Real
 os PathLike
 pathlib Path PosixPath PurePath PurePosixPath PureWindowsPath

@@ -24,7 +24,12 @@ from persist._envelope import FIELDS, unwrap
 from persist._instances.adapter import adapter_of
 from persist._instances.builtin_bases import base_in_c, builtin_of, can_make, reconstructed
 from persist._instances.compiled_fields import StateMaker, state_maker
-from persist._instances.machinery import is_machinery, refuse_changed, refuse_machinery
+from persist._instances.machinery import (
+    is_machinery,
+    machinery_in,
+    refuse_changed,
+    refuse_machinery,
+)
 from persist._objects.rows import PendingColumn, field_access
 from persist._objects.torch_values import tensor_of
 from persist._objects.trust import (
@@ -1067,6 +1072,8 @@ def _set_state(obj: Any, state: Any) -> None:
     setter = getattr(obj, "__setstate__", None)
     if setter is not None:
         cls = type(obj)
+        if isinstance(obj, BaseException):  # of C: it sets whatever the state names
+            refuse_machinery(machinery_in(state))
         setter(state)
         refuse_changed(obj, cls, state)
         return

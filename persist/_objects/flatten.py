@@ -432,9 +432,9 @@ class _Flattener(Driver):
             record.dictitems.append(((yield "key", key), (yield step_of(key), item)))
         return record
 
-    def _record(self, record: Record) -> Parts:
+    def _record(self, record: Record, source: object = None) -> Parts:
         made = Record(record.cls, maker=record.maker, kind=record.kind, version=record.version)
-        self._keep(record, made)
+        self._keep(record if source is None else source, made)
         made.args = yield "args", record.args
         made.kwargs = yield "kwargs", record.kwargs
         made.listitems = yield "", record.listitems
@@ -449,8 +449,7 @@ class _Flattener(Driver):
         return self._keep(value, made)
 
     def _as_record(self, value: Any, record: Record) -> Parts:
-        made = yield from self._record(record)
-        return self._keep(value, made)
+        return (yield from self._record(record, value))  # what it holds may hold it
 
     def _instance(self, obj: Any) -> Parts:
         try:

@@ -24,7 +24,9 @@ __all__ = ["gather", "module_of", "written_by"]
 
 _ALWAYS = ("python2",)  # any file may hold names of Python 2's standard library
 _STANDARD = "stdlib"  # the pack of all modules of Python 3's
-_SPELLING = frozenset(("copyreg", "copy_reg", "_codecs"))  # how pickles are spelled, not what they hold
+_SPELLING = frozenset(
+    ("copyreg", "copy_reg", "_codecs")
+)  # how pickles are spelled, not what they hold
 
 
 def gather(names: Iterable[str], registry: Registry) -> Registry:
@@ -72,7 +74,8 @@ def _is_named(pack: Registry, names: Iterable[str]) -> bool:
     """Whether a pack makes anything of these names."""
     known = map(pack.resolve, names)
     return any(
-        pack.importable_for(name) is not None or pack.rebuild_for(name) is not None for name in known
+        pack.importable_for(name) is not None or pack.rebuild_for(name) is not None
+        for name in known
     )
 
 
