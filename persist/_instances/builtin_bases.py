@@ -192,8 +192,8 @@ def make(
     refuse_machinery(filter(is_machinery, kwargs or ()), f"class {dotted(cls)}")
     if cls in _schema.MAKERS:
         maker, _ = _schema.MAKERS[cls]
-        made: Any = object.__new__(cls) if maker is None else maker()
-        return made
+        new: Any = object.__new__ if maker is None else maker
+        return new(cls) if maker is None else new()
     base = builtin_of(cls)
     if base is np.ndarray and array is not None:
         return make_array(cls, array)
