@@ -96,7 +96,7 @@ class Versioned:
         layout: the fingerprint of its layout (``persist lock --write-layouts``); where the layout is
             another, the class statement fails.
         release: the releases of the package that write this version (PEP 440: ``>=1.2,<2``).
-        layouts: of older versions, by which states without a version are told apart: version -> a tuple
+        layouts: of older versions, by which states without a version are distinguished: version -> a tuple
             of names, a set of names, or what else `Registry.older_layouts` takes.
     """
 

@@ -613,7 +613,18 @@ class ClassAdapter:
                 thaw(own, roots)
         except PersistError as error:
             raise error.at(where=f"record {dotted(self.cls)!r}") from error.__cause__
-        if not given.is_in(shown):
+        self._refuse_replaced(case, given.is_in(shown))
+        if case.unknown:
+            warnings.warn(
+                unknown_text(self.schema.name, case.unknown),
+                UnknownFieldWarning,
+                stacklevel=user_stacklevel(),
+            )
+        return case
+
+    def _refuse_replaced(self, case: InstanceUpgrade, is_same: bool) -> None:
+        """Refuse what steps cannot do to an instance that pickle has made already."""
+        if not is_same:
             raise SchemaError(
                 "a migration changes the arguments or the items of the instance, which plain pickle has made already.",
                 where=f"record {dotted(self.cls)!r}",
@@ -627,13 +638,6 @@ class ClassAdapter:
                 remedy="Load the file with persist.load.",
                 schema=self.schema.name,
             )
-        if case.unknown:
-            warnings.warn(
-                unknown_text(self.schema.name, case.unknown),
-                UnknownFieldWarning,
-                stacklevel=user_stacklevel(),
-            )
-        return case
 
     @contextlib.contextmanager
     def _in_steps(self) -> Iterator[None]:

@@ -685,7 +685,7 @@ def _step(step: Migration, state: Any, record: Record | None, memo: dict[Any, An
         result = step.up(state, record, memo)
     except Exception as error:  # user code may raise anything
         if isinstance(error, SchemaError) and error.facts.get("nested"):
-            raise  # told once, and not once for each of the loads inside each other
+            raise  # raised once, and not once for each of the loads inside each other
         raise failed(step, state, error) from error
     return _looked_at(step, result, record)
 
@@ -709,7 +709,7 @@ def failed(step: Migration, state: object, error: Exception) -> MigrationFailedE
     if isinstance(error, MigrationFailedError):
         facts = error.facts
         if (facts.get("schema"), facts.get("step")) == (step.schema, (step.start, step.to)):
-            # The step loads an instance of its own class: told once, however deep that goes.
+            # The step loads an instance of its own class: raised once, however deep that goes.
             return MigrationFailedError(
                 error.what, remedy=error.remedy, schema=step.schema, step=(step.start, step.to)
             )

@@ -261,7 +261,7 @@ class Registry(Foreign):
                 defaults; None: the fields of attrs, dataclasses or slots, else every attribute.
             schema: its name; the dotted path by default.
             release: the releases of the package that write this version, such as ``>=1.2,<2``.
-            layouts: of older versions, by which unversioned states are told apart (see `older_layouts`).
+            layouts: of older versions, by which unversioned states are distinguished (see `older_layouts`).
             getstate: instance -> its state, plain or of declared classes; instead of ``fields``.
             setstate: takes a new instance and a state, and sets it.
             new: makes an instance: of the state, if there is no ``setstate``, else without arguments;
@@ -950,7 +950,7 @@ class Registry(Foreign):
     # Layouts of older versions.
 
     def older_layouts(self, schema: type | str, layouts: Mapping[int, Any]) -> None:
-        """Declare the layouts of older versions, so that a state without a version is told by its layout.
+        """Declare the layouts of older versions, so that a state without a version is found by its layout.
 
         Stamps are asked first. The current layout is known from the class. Where a state is a tuple
         and its layout gives names, steps find its parts by name as well.
