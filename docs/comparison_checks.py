@@ -1384,8 +1384,9 @@ def _() -> None:
 def _() -> None:
     old_file()
     run("upgrade", "old.pkl")
-    steps = manifest(Path("old.pkl.persist").read_bytes())["metadata"]["upgraded_from"]["steps"]
-    assert steps and all(str(step) for step in steps)
+    steps = persist.open("old.pkl.persist").history[-1]["steps"]
+    assert [step[1:3] for step in steps[:2]] == [[1, 2], [2, 3]]
+    assert all(len(step[3]) == 16 for step in steps)
 
 
 # 18 Checkpoints.
