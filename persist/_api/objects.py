@@ -36,9 +36,9 @@ class Objects(Mapping[str, Any]):
         from persist._objects.torch_values import part_at
 
         file = self._file
-        part = part_at(file._written, file.looker, path) if isinstance(path, str) else ABSENT
+        part = part_at(file._written, file.looker, path)
         if part is ABSENT:
-            raise unknown_path(str(path), self._listed(), file.name)
+            raise unknown_path(path, self._listed(), file.name)
         known = self._made.get(id(part))
         if known is None:
             copy = Copier(lambda record, path: record).copy(

@@ -101,5 +101,5 @@ def _chosen(said: Any) -> tuple[int, Packer] | None:
                 "compression with zstd needs the library zstandard.",
                 remedy="Install it with: pip install 'persist-state[zstd]'",
             ) from error
-    pack: Packer = deflate if codec == "deflate" else _zstd
+    pack: Callable[..., list[bytes]] = deflate if codec == "deflate" else _zstd
     return METHODS[codec], pack if level is None else functools.partial(pack, level=level)
