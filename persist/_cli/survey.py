@@ -21,13 +21,15 @@ def add(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("files", metavar="PATH", nargs="+", help="a file, folder, prefix or URL")
     parser.add_argument(
-        "--json", action="store_true", help="one JSON object, for `persist draft --from`"
+        "--json",
+        action="store_true",
+        help="JSON Lines, one for each class by layout by version by writer; for `persist draft --from`, too",
     )
     parser.add_argument(
-        "--jsonl", action="store_true", help="JSON Lines: the totals, then a line for each row"
-    )
-    parser.add_argument(
-        "--save", metavar="OUT", type=Path, help="write that JSON into a file, and print the table"
+        "--save",
+        metavar="OUT",
+        type=Path,
+        help="write one JSON object into a file for `persist draft --from`, and print the table",
     )
     parser.add_argument("--html", metavar="OUT", type=Path, help="write a page of HTML, too")
     parser.add_argument(
@@ -64,8 +66,13 @@ def run(args: argparse.Namespace) -> int:
         import json
 
         args.save.write_text(json.dumps(found.as_json(), indent=1) + "\n", encoding="utf-8")
-    if args.json or args.jsonl:
-        _print_json(found, lines=args.jsonl)
+    if args.json:
+        import json
+
+        from persist.survey._lines import as_lines
+
+        for line in as_lines(found):
+            print(json.dumps(line))
     else:
         show(table(found, every=args.all))
     return 1 if missing or found.damaged else 0
@@ -91,16 +98,3 @@ def expanded(names: Iterator[str] | list[str]) -> Iterator[str]:
             for path, _ in files_in(Path(name)):
                 yield str(path)
 
-
-def _print_json(found: object, lines: bool) -> None:
-    import json
-
-    said = found.as_json()  # type: ignore[attr-defined]
-    if not lines:
-        print(json.dumps(said, indent=1))
-        return
-    print(
-        json.dumps({key: value for key, value in said.items() if key not in ("rows", "together")})
-    )
-    for row in said["rows"]:
-        print(json.dumps(row))
