@@ -19,7 +19,17 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     from persist._cli import _knowledge, _reading
 
-    parser.add_argument("files", metavar="PATH", nargs="+", help="a file, folder, prefix or URL")
+    parser.add_argument("files", metavar="PATH", nargs="*", help="a file, folder, prefix or URL")
+    parser.add_argument(
+        "--git",
+        metavar="REPO",
+        type=Path,
+        help="list the layouts that the classes of a git repository ever had, with their commits, and the steps "
+        "between them; with PATH, the commits that can have written each file",
+    )
+    parser.add_argument(
+        "--no-cache", action="store_true", help="with --git: neither read nor keep the layouts found before"
+    )
     parser.add_argument(
         "--json",
         action="store_true",
@@ -47,6 +57,11 @@ def run(args: argparse.Namespace) -> int:
     from persist.survey import Collector
     from persist.survey._text import table
 
+    if args.git is not None:
+        return _of_history(args)
+    if not args.files:
+        print("persist survey: name a file or folder, or a repository with --git", file=sys.stderr)
+        return 2
     try:
         collector = Collector(_knowledge.registry_of(args), **_reading.opening(args))
     except PersistError as error:
@@ -76,6 +91,31 @@ def run(args: argparse.Namespace) -> int:
     else:
         show(table(found, every=args.all))
     return 1 if missing or found.damaged else 0
+
+
+def _of_history(args: argparse.Namespace) -> int:
+    """Print the layouts of a repository's classes, or date files by them."""
+    from persist._cli import date
+    from persist._cli._out import show
+    from persist.archaeology import history_of
+    from persist.archaeology._text import as_lines, table
+    from persist.errors import PersistError
+
+    if args.files:
+        return date.run(args)
+    try:
+        history = history_of(args.git, remember=not args.no_cache)
+    except PersistError as error:
+        print(f"persist survey: {error}", file=sys.stderr)
+        return 2
+    if args.json:
+        import json
+
+        for line in as_lines(history):
+            print(json.dumps(line))
+    else:
+        show(table(history, every=args.all))
+    return 0
 
 
 def _is_missing(name: str) -> bool:
