@@ -27,13 +27,28 @@ MODULES = 120
 
 def module(number: int, fields: list[str], bodies: list[int]) -> str:
     """The source of one module: a class, its methods, and functions."""
-    lines = [f'"""Module {number}."""', "", "import numpy as np", "", "", f"class Layer{number}:", '    """A layer."""', ""]
+    lines = [
+        f'"""Module {number}."""',
+        "",
+        "import numpy as np",
+        "",
+        "",
+        f"class Layer{number}:",
+        '    """A layer."""',
+        "",
+    ]
     lines += [f"    def __init__(self, {', '.join(fields)}):"]
     lines += [f"        self.{name} = {name}" for name in fields]
     for place, body in enumerate(bodies):
         lines += ["", f"    def method_{place}(self, x):", f'        """Compute {body}."""']
-        lines += [f"        y{step} = np.dot(x, self.{fields[0]}) + {body} * {step}" for step in range(6)]
-        lines += ["        if x is None:", "            return y0", f"        return y1 + y2 - {body}"]
+        lines += [
+            f"        y{step} = np.dot(x, self.{fields[0]}) + {body} * {step}" for step in range(6)
+        ]
+        lines += [
+            "        if x is None:",
+            "            return y0",
+            f"        return y1 + y2 - {body}",
+        ]
     for place in range(4):
         lines += ["", "", f"def helper_{place}(a, b):", f"    return a * {place} + b"]
     return "\n".join(lines) + "\n"
@@ -48,10 +63,15 @@ def stream(commits: int) -> Iterator[bytes]:
     def commit(mark: int, branch: str, parents: list[int], files: list[int]) -> bytes:
         head = f"commit refs/heads/{branch}\nmark :{mark}\ncommitter A <a@example.org> {1_300_000_000 + mark * 3600} +0000\n"
         parts = [head.encode(), f"data {len(str(mark))}\n{mark}\n".encode()]
-        parts += [f"{word} :{parent}\n".encode() for word, parent in zip(("from", "merge"), parents, strict=False)]
+        parts += [
+            f"{word} :{parent}\n".encode()
+            for word, parent in zip(("from", "merge"), parents, strict=False)
+        ]
         for number in files:
             text = module(number, fields[number], bodies[number]).encode()
-            parts.append(f"M 100644 inline lab/m{number}.py\ndata {len(text)}\n".encode() + text + b"\n")
+            parts.append(
+                f"M 100644 inline lab/m{number}.py\ndata {len(text)}\n".encode() + text + b"\n"
+            )
         return b"".join(parts)
 
     yield commit(1, "main", [], list(range(MODULES)))
@@ -60,7 +80,11 @@ def stream(commits: int) -> Iterator[bytes]:
         mark += 1
         number = chance.randrange(MODULES)
         if chance.random() < 1 / 8:
-            fields[number] = [*fields[number][:2], f"{chance.choice('abcdef')}{mark}", *fields[number][3:5]]
+            fields[number] = [
+                *fields[number][:2],
+                f"{chance.choice('abcdef')}{mark}",
+                *fields[number][3:5],
+            ]
         else:
             bodies[number][chance.randrange(METHODS)] = chance.randrange(1000)
         if mark % 40 == 0:  # on a branch, and merged
@@ -90,7 +114,9 @@ def main() -> None:
         path = Path(folder) / "repository"
         subprocess.run(["git", "init", "-q", "-b", "main", str(path)], check=True)
         subprocess.run(
-            ["git", "-C", str(path), "fast-import", "--quiet"], input=b"".join(stream(args.commits)), check=True
+            ["git", "-C", str(path), "fast-import", "--quiet"],
+            input=b"".join(stream(args.commits)),
+            check=True,
         )
         for what in ("first walk", "second walk, contents known"):
             start, clock = spent(), time.perf_counter()

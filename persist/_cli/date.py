@@ -19,11 +19,17 @@ def add(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("files", metavar="FILE", nargs="+", help="a file, folder, prefix or URL")
     parser.add_argument(
-        "--git", metavar="REPO", type=Path, default=Path(), help="the repository (default: the current folder)"
+        "--git",
+        metavar="REPO",
+        type=Path,
+        default=Path(),
+        help="the repository (default: the current folder)",
     )
     parser.add_argument("--json", action="store_true", help="JSON Lines, one for each file")
     parser.add_argument(
-        "--no-cache", action="store_true", help="neither read nor keep the layouts that were found before"
+        "--no-cache",
+        action="store_true",
+        help="neither read nor keep the layouts that were found before",
     )
     _reading.add(parser)
 

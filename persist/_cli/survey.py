@@ -28,7 +28,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         "between them; with PATH, the commits that can have written each file",
     )
     parser.add_argument(
-        "--no-cache", action="store_true", help="with --git: neither read nor keep the layouts found before"
+        "--no-cache",
+        action="store_true",
+        help="with --git: neither read nor keep the layouts found before",
     )
     parser.add_argument(
         "--json",
@@ -137,4 +139,3 @@ def expanded(names: Iterator[str] | list[str]) -> Iterator[str]:
         else:
             for path, _ in files_in(Path(name)):
                 yield str(path)
-

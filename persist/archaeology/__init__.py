@@ -14,7 +14,6 @@ the commits that can have written a file.
     _text.py     all that as text
 """
 
-
 from persist.archaeology._dates import Dated, Found, date
 from persist.archaeology._walk import History, Run, history_of
 

@@ -91,10 +91,18 @@ def _key(source: Source) -> tuple[object, ...]:
 
 def _step(old: Generation, new: Generation) -> Step:
     before, after = _layout(old.source), _layout(new.source)
-    schema = Schema(new.source.schema or new.runs[0].name, new.number, new.runs[0].name, None, _fields(new.source))
+    schema = Schema(
+        new.source.schema or new.runs[0].name,
+        new.number,
+        new.runs[0].name,
+        None,
+        _fields(new.source),
+    )
     flows = _flows([run.source for run in old.runs], [run.source for run in new.runs])
     found = guesses(before, after, None, [], [], flows=flows)
-    draft = Draft(schema, old.number, new.number, before, after, found, False, differences(before, after))
+    draft = Draft(
+        schema, old.number, new.number, before, after, found, False, differences(before, after)
+    )
     settle(draft)
     taken = tuple(guess for guess in found if draft.renames.get(guess.old) == guess.new)
     return Step(tuple(draft.calls), taken, tuple(draft.questions), draft.summary)
@@ -106,7 +114,9 @@ def _layout(source: Source) -> ClassLayout:
     listed = [*named, *source.optional]
     if source.kind == UNKNOWN:
         return ClassLayout(CODEC)
-    rows = tuple(FieldLayout(name, types.get(name, ""), default=name in source.optional) for name in listed)
+    rows = tuple(
+        FieldLayout(name, types.get(name, ""), default=name in source.optional) for name in listed
+    )
     if source.kind == NAMES:
         return ClassLayout(FIELDS if source.types else OPEN, rows)
     if len(source.arities) == 1 and len(rows) < source.arities[0]:
@@ -142,5 +152,7 @@ def _flows(old: Sequence[Source], new: Sequence[Source]) -> Mapping[str, tuple[s
     for other in new:
         for name, attribute in other.flows:
             if name != attribute:
-                found.setdefault(name, (attribute, f"__setstate__ puts {name} into self.{attribute}"))
+                found.setdefault(
+                    name, (attribute, f"__setstate__ puts {name} into self.{attribute}")
+                )
     return found

@@ -78,7 +78,9 @@ class Source:
 
     def __str__(self) -> str:
         types = dict(self.types)
-        said = [f"{name}: {types[name]}" if name in types else name or "?" for name in self.required]
+        said = [
+            f"{name}: {types[name]}" if name in types else name or "?" for name in self.required
+        ]
         said += [f"[{name}]" for name in self.optional]
         listed = ", ".join(said)
         if self.kind == UNKNOWN:
@@ -96,7 +98,17 @@ class Source:
 
     @classmethod
     def from_json(cls, said: list[object]) -> Source:
-        """Return the class that `as_json` described."""
+        """Return the class that `as_json` described.
+
+        Raises:
+            ValueError: it described none.
+        """
+        if (
+            len(said) != len(attrs.fields(cls))
+            or type(said[0]) is not str
+            or not isinstance(said[3], list)
+        ):
+            raise ValueError(said)
         return cls(*(_tuples(one) if isinstance(one, list) else one for one in said))  # type: ignore[arg-type]
 
 
@@ -145,14 +157,23 @@ def _in_body(body: Iterable[ast.stmt], prefix: str) -> Iterator[Source]:
             yield from _made(node, prefix)
         elif isinstance(node, ast.If | ast.Try | ast.With):
             handlers = [part for one in getattr(node, "handlers", ()) for part in one.body]
-            parts = (*node.body, *handlers, *getattr(node, "orelse", ()), *getattr(node, "finalbody", ()))
+            parts = (
+                *node.body,
+                *handlers,
+                *getattr(node, "orelse", ()),
+                *getattr(node, "finalbody", ()),
+            )
             yield from _in_body(parts, prefix)
 
 
 def _made(node: ast.Assign, prefix: str) -> Iterator[Source]:
     """A named tuple that a call makes: ``Run = namedtuple("Run", "name epochs")``."""
     call = node.value
-    if not isinstance(call, ast.Call) or _last(call.func) not in ("namedtuple", "NamedTuple") or len(call.args) < 2:
+    if (
+        not isinstance(call, ast.Call)
+        or _last(call.func) not in ("namedtuple", "NamedTuple")
+        or len(call.args) < 2
+    ):
         return
     if len(node.targets) != 1 or not isinstance(node.targets[0], ast.Name):
         return
@@ -168,7 +189,9 @@ def _listed(node: ast.AST) -> tuple[str, ...] | None:
     if isinstance(node, ast.Dict):
         parts: list[ast.AST] = [key for key in node.keys if key is not None]
     elif isinstance(node, ast.Tuple | ast.List | ast.Set):
-        parts = [one.elts[0] if isinstance(one, ast.Tuple) and one.elts else one for one in node.elts]
+        parts = [
+            one.elts[0] if isinstance(one, ast.Tuple) and one.elts else one for one in node.elts
+        ]
     else:
         return None
     if not all(isinstance(one, ast.Constant) and isinstance(one.value, str) for one in parts):
@@ -213,24 +236,28 @@ class _Class:
         self.name = f"{prefix}{node.name}"
         self.methods = {one.name: one for one in node.body if isinstance(one, ast.FunctionDef)}
         self.keywords = {one.arg: one.value for one in node.keywords if one.arg}
-        self.bases = tuple(name for one in node.bases if (name := _dotted(one)) and name != "object")
+        self.bases = tuple(
+            name for one in node.bases if (name := _dotted(one)) and name != "object"
+        )
 
     def source(self) -> Source:
         """Return what its instances have in a file."""
         version = self.keywords.get("version")
         stated = version.value if isinstance(version, ast.Constant) else None
         schema = self.keywords.get("schema")
-        more = {
-            "version": stated if type(stated) is int else None,
-            "schema": schema.value if isinstance(schema, ast.Constant) and isinstance(schema.value, str) else "",
-        }
+        text = schema.value if isinstance(schema, ast.Constant) else None
         setstate = self.methods.get("__setstate__")
-        if setstate is not None:
-            more["flows"] = tuple((self._mangled(a), self._mangled(b)) for a, b in flows(setstate).items())
-            more["unpacked"] = tuple(tuple(map(self._mangled, one)) for one in unpackings(setstate))
+        flowing = () if setstate is None else flows(setstate).items()
+        taken = [] if setstate is None else unpackings(setstate)
         names = self._names()
         made = self._of_getstate(names) or self._of_reduce(names) or self._of_names(names)
-        return attrs.evolve(made, **more)
+        return attrs.evolve(
+            made,
+            version=stated if type(stated) is int else None,
+            schema=text if isinstance(text, str) else "",
+            flows=tuple((self._mangled(one), self._mangled(other)) for one, other in flowing),
+            unpacked=tuple(tuple(map(self._mangled, one)) for one in taken),
+        )
 
     def _mangled(self, name: str) -> str:
         own = self.node.name.lstrip("_")
@@ -238,9 +265,13 @@ class _Class:
 
     def _source(self, kind: str, names: _Names, arities: tuple[int, ...] = ()) -> Source:
         required = tuple(map(self._mangled, names.required))[:_MOST_NAMES]
-        optional = tuple(self._mangled(name) for name in names.optional if name not in names.required)
+        optional = tuple(
+            self._mangled(name) for name in names.optional if name not in names.required
+        )
         values = {**names.optional, **names.required}
-        defaults = tuple((self._mangled(name), text) for name, text in values.items() if text is not None)
+        defaults = tuple(
+            (self._mangled(name), text) for name, text in values.items() if text is not None
+        )
         types = tuple((self._mangled(name), text) for name, text in names.types.items())
         return Source(
             self.name, self.bases, kind, required, optional[:_MOST_NAMES], arities, names.is_open,
@@ -287,18 +318,28 @@ class _Class:
         names = _Names(is_open=not is_tuple)
         calls = [one for one in kinds.values() if isinstance(one, ast.Call)]
         options = {one.arg: one.value for call in calls for one in call.keywords}
-        annotated = not ({"s", "attributes"} & kinds.keys()) or _is_true(options.get("auto_attribs"))
+        annotated = not ({"s", "attributes"} & kinds.keys()) or _is_true(
+            options.get("auto_attribs")
+        )
         for node in self.node.body:
             if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and annotated:
                 text = type_text(ast.unparse(node.annotation))
                 if not text.startswith(("ClassVar", "InitVar", "KW_ONLY")):
                     names.required[node.target.id] = _default(node.value)
                     names.types[node.target.id] = text
-            elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and _last(node.value) in _FIELD_CALLS:
+            elif (
+                isinstance(node, ast.Assign)
+                and isinstance(node.value, ast.Call)
+                and _last(node.value) in _FIELD_CALLS
+            ):
                 for target in node.targets:
                     if isinstance(target, ast.Name):
                         names.required[target.id] = _default(node.value)
-        is_slotted = {"define", "mutable", "frozen"} & kinds.keys() if "slots" not in options else _is_true(options["slots"])
+        is_slotted = (
+            {"define", "mutable", "frozen"} & kinds.keys()
+            if "slots" not in options
+            else _is_true(options["slots"])
+        )
         if is_slotted:
             names.is_open = False
         return names
@@ -306,7 +347,12 @@ class _Class:
     def _assigned(self, method: ast.FunctionDef, names: _Names) -> None:
         """Note the attributes that a method assigns; those of ``__init__`` at its top are in every instance."""
         arguments = (*method.args.posonlyargs, *method.args.args)
-        if not arguments or method.name in ("__setstate__", "__getstate__", "__reduce__", "__reduce_ex__"):
+        if not arguments or method.name in (
+            "__setstate__",
+            "__getstate__",
+            "__reduce__",
+            "__reduce_ex__",
+        ):
             return
         if any(_last(one) in ("staticmethod", "classmethod") for one in method.decorator_list):
             return
@@ -321,6 +367,8 @@ class _Class:
                 names.is_open = any(_opens(one, own) for one in calls)
 
     def _targets(self, node: ast.AST, own: str, into: dict[str, str | None], names: _Names) -> None:
+        targets: list[ast.expr]
+        value: ast.expr | None = None
         if isinstance(node, ast.Assign):
             targets, value = node.targets, node.value
         elif isinstance(node, ast.AnnAssign) and node.value is not None:
@@ -329,12 +377,12 @@ class _Class:
             if attribute:
                 names.types[attribute] = type_text(ast.unparse(node.annotation))
         elif isinstance(node, ast.For | ast.AsyncFor):
-            targets, value = [node.target], None  # type: ignore[assignment]
+            targets = [node.target]
         elif isinstance(node, ast.With | ast.AsyncWith):
-            targets, value = [one.optional_vars for one in node.items if one.optional_vars], None  # type: ignore[assignment]
+            targets = [one.optional_vars for one in node.items if one.optional_vars]
         else:
             return
-        todo: list[ast.AST] = list(targets)
+        todo: list[ast.AST] = [*reversed(targets)]
         is_single = len(targets) == 1
         while todo:
             target = todo.pop()
@@ -355,7 +403,11 @@ class _Class:
         if method is None or not method.args.args:
             return None
         own = method.args.args[0].arg
-        returned = [one.value for one in _own_nodes(method) if isinstance(one, ast.Return) and one.value is not None]
+        returned = [
+            one.value
+            for one in _own_nodes(method)
+            if isinstance(one, ast.Return) and one.value is not None
+        ]
         found = [_State(method, own, names).of(value) for value in returned]
         made = [one for one in found if one is not None]
         tuples = [one for one in made if isinstance(one, tuple)]
@@ -365,7 +417,9 @@ class _Class:
         if tuples:
             longest = max(tuples, key=len)
             self_names = _Names({name or f"\0{place}": None for place, name in enumerate(longest)})
-            made_source = self._source(TUPLE, self_names, tuple(sorted({len(one) for one in tuples})))
+            made_source = self._source(
+                TUPLE, self_names, tuple(sorted({len(one) for one in tuples}))
+            )
             plain = tuple("" if name[:1] == "\0" else name for name in made_source.required)
             return attrs.evolve(made_source, required=plain)
         every = _Names(is_open=any(one.is_open for one in keyed))
@@ -386,7 +440,11 @@ class _Class:
         state: object = None
         for node in _own_nodes(method):
             value = node.value if isinstance(node, ast.Return) else None
-            if isinstance(value, ast.Tuple) and len(value.elts) >= 2 and isinstance(value.elts[1], ast.Tuple):
+            if (
+                isinstance(value, ast.Tuple)
+                and len(value.elts) >= 2
+                and isinstance(value.elts[1], ast.Tuple)
+            ):
                 lengths.add(len(value.elts[1].elts))
                 listed = tuple(_attribute_in(one, own) for one in value.elts[1].elts)
                 if len(value.elts) > 2:
@@ -396,7 +454,9 @@ class _Class:
         if isinstance(state, _Names):
             return attrs.evolve(self._source(NAMES, state), arities=())
         if isinstance(state, tuple):
-            return attrs.evolve(self._source(TUPLE, _Names()), required=state, arities=(len(state),))
+            return attrs.evolve(
+                self._source(TUPLE, _Names()), required=state, arities=(len(state),)
+            )
         made = self._source(ARGUMENTS, _Names(), tuple(sorted(lengths)))
         return attrs.evolve(made, required=tuple(map(self._mangled, listed)))
 
@@ -417,7 +477,10 @@ def _default(node: ast.AST | None) -> str | None:
     if node is None:
         return None
     is_signed = isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant)
-    is_empty = isinstance(node, ast.List | ast.Dict | ast.Tuple) and not list(ast.iter_child_nodes(node))[:-1]
+    is_empty = (
+        isinstance(node, ast.List | ast.Dict | ast.Tuple)
+        and not list(ast.iter_child_nodes(node))[:-1]
+    )
     if isinstance(node, ast.Constant) or is_signed or is_empty:
         text = ast.unparse(node)
         return text if len(text) <= 60 else None
@@ -425,7 +488,11 @@ def _default(node: ast.AST | None) -> str | None:
 
 
 def _own(node: ast.AST, own: str) -> str:
-    is_own = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == own
+    is_own = (
+        isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == own
+    )
     return node.attr if is_own else ""  # type: ignore[attr-defined]
 
 
@@ -475,7 +542,12 @@ def _certain(
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
             name = _own(node.value.func, own)
             method = methods.get(name)
-            if method is not None and name not in called and method.args.args and method.args.args[0].arg == own:
+            if (
+                method is not None
+                and name not in called
+                and method.args.args
+                and method.args.args[0].arg == own
+            ):
                 yield from _certain(method.body, own, methods, called | {name})
         if isinstance(node, ast.Return | ast.Raise):
             return
@@ -534,7 +606,12 @@ class _State:
         return None
 
     def _copy(self) -> _Names:
-        return _Names({**self.names.required}, {**self.names.optional}, {**self.names.types}, self.names.is_open)
+        return _Names(
+            {**self.names.required},
+            {**self.names.optional},
+            {**self.names.types},
+            self.names.is_open,
+        )
 
     def _is_dict(self, node: ast.AST) -> bool:
         if _own(node, self.own) == "__dict__":
@@ -548,7 +625,9 @@ class _State:
                 inner = self.of(value, depth + 1)
                 if not isinstance(inner, _Names):
                     return None
-                made = _Names({**made.required, **inner.required}, inner.optional, inner.types, inner.is_open)
+                made = _Names(
+                    {**made.required, **inner.required}, inner.optional, inner.types, inner.is_open
+                )
             elif isinstance(key, ast.Constant) and isinstance(key.value, str):
                 made.required[key.value] = None
             else:
@@ -584,18 +663,24 @@ class _State:
                 for target in node.targets:
                     _drop(made, _key_of(target, name))
             elif isinstance(node, ast.Call) and isinstance(made, _Names):
-                is_pop = isinstance(node.func, ast.Attribute) and node.func.attr == "pop" and node.args
+                is_pop = (
+                    isinstance(node.func, ast.Attribute) and node.func.attr == "pop" and node.args
+                )
                 if is_pop and isinstance(node.func.value, ast.Name) and node.func.value.id == name:  # type: ignore[attr-defined]
-                    key = node.args[0]
-                    if isinstance(key, ast.Constant):
-                        _drop(made, str(key.value))
+                    first = node.args[0]
+                    if isinstance(first, ast.Constant):
+                        _drop(made, str(first.value))
                     else:
                         _loosen(made)
         return made
 
 
 def _key_of(node: ast.AST, name: str) -> str:
-    is_item = isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == name
+    is_item = (
+        isinstance(node, ast.Subscript)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == name
+    )
     key = node.slice if is_item else None  # type: ignore[attr-defined]
     return key.value if isinstance(key, ast.Constant) and isinstance(key.value, str) else ""
 

@@ -170,7 +170,11 @@ class _Index:
     def _fit(self, run: Run, seen: _Seen) -> int:
         """The commits in which a layout fits, as far as its bases say it; 0 if it does not."""
         source, form = run.source, seen.form
-        if form.version is not None and source.version is not None and form.version != source.version:
+        if (
+            form.version is not None
+            and source.version is not None
+            and form.version != source.version
+        ):
             return 0
         everywhere = -1
         if source.kind == UNKNOWN:
@@ -180,11 +184,17 @@ class _Index:
         if source.kind == TUPLE:
             is_tuple = form.kind in (POSITIONS, VALUE) and seen.length in source.arities
             # Under the envelope of persist, the values of a tuple have names.
-            is_named = form.kind == FIELDS and form.how == "envelope" and len(form.names) in source.arities
+            is_named = (
+                form.kind == FIELDS and form.how == "envelope" and len(form.names) in source.arities
+            )
             return everywhere if is_tuple or is_named else 0
         if form.kind in (POSITIONS, VALUE):
             # attrs writes the values of a class with slots as a tuple.
-            return everywhere if seen.length == len(source.required) and not source.optional and source.types else 0
+            return (
+                everywhere
+                if seen.length == len(source.required) and not source.optional and source.types
+                else 0
+            )
         names = frozenset(form.names)
         covered = self._covered(run, names, set())
         bits = 0
@@ -193,7 +203,9 @@ class _Index:
                 bits |= part
         return bits
 
-    def _covered(self, run: Run, names: frozenset[str], above: set[str]) -> list[tuple[frozenset[str], int, bool]]:
+    def _covered(
+        self, run: Run, names: frozenset[str], above: set[str]
+    ) -> list[tuple[frozenset[str], int, bool]]:
         """Which names a class and those that it extends give, in which commits, and whether more may come."""
         source = run.source
         if source.kind != NAMES:
@@ -207,7 +219,9 @@ class _Index:
                 continue
             known = self._bases(last, run)
             if not known:
-                found = [(own, bits, is_open or not _is_plain(last)) for own, bits, is_open in found]
+                found = [
+                    (own, bits, is_open or not _is_plain(last)) for own, bits, is_open in found
+                ]
                 continue
             inherited = [
                 (own, bits & self.history.bits(one), is_open)
@@ -221,16 +235,30 @@ class _Index:
         """The runs of a class by its last name; those in the same file where there are such."""
         runs = self.by_last.get(last, [])
         near = [one for one in runs if one.path == run.path and one is not run]
-        return near or [one for one in runs if one.source.name != run.source.name or one.path != run.path]
+        return near or [
+            one for one in runs if one.source.name != run.source.name or one.path != run.path
+        ]
 
 
 def _is_plain(last: str) -> bool:
     """Whether a base that the repository does not have adds no attributes."""
-    return last in ("Versioned", "ABC", "Generic", "Protocol", "Enum", "Exception", "list", "dict", "set", "tuple")
+    return last in (
+        "Versioned",
+        "ABC",
+        "Generic",
+        "Protocol",
+        "Enum",
+        "Exception",
+        "list",
+        "dict",
+        "set",
+        "tuple",
+    )
 
 
 def _joined(
-    found: Sequence[tuple[frozenset[str], int, bool]], more: Sequence[tuple[frozenset[str], int, bool]]
+    found: Sequence[tuple[frozenset[str], int, bool]],
+    more: Sequence[tuple[frozenset[str], int, bool]],
 ) -> list[tuple[frozenset[str], int, bool]]:
     joined: dict[tuple[frozenset[str], bool], int] = {}
     for own, bits, is_open in found:
@@ -263,7 +291,9 @@ def _difference(source: Source, names: set[str], seen: _Seen) -> str:
     said = [f"without {', '.join(lacking)}"] if lacking else []
     said += [f"with {', '.join(more)}, which the class does not assign"] if more else []
     version = f"the version is {seen.form.version}, and not {source.version}"
-    return " and ".join(said) or (version if seen.form.version != source.version else "its bases have other names")
+    return " and ".join(said) or (
+        version if seen.form.version != source.version else "its bases have other names"
+    )
 
 
 def as_json(dated: Dated) -> Mapping[str, object]:

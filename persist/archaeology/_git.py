@@ -17,9 +17,21 @@ from persist.errors import PersistError
 
 __all__ = ["Change", "Commit", "Repository"]
 
-_OFF = ("core.fsmonitor=false", "log.showSignature=false", "core.quotePath=false", "log.showRoot=true")
+_OFF = (
+    "core.fsmonitor=false",
+    "log.showSignature=false",
+    "core.quotePath=false",
+    "log.showRoot=true",
+)
 # What a hook or an outer command of git sets, and means another repository.
-_FOREIGN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX", "GIT_NAMESPACE")
+_FOREIGN = (
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_NAMESPACE",
+)
 _REGULAR = (b"100644", b"100755", b"100664")
 _MOST_BYTES = 4 << 20  # of a source file; a longer one is generated, and left out
 
@@ -70,7 +82,9 @@ class Repository:
         self.path = Path(path)
         if not self.path.is_dir():
             raise PersistError(
-                "there is no such folder.", file=str(path), remedy="Name the folder of a git repository."
+                "there is no such folder.",
+                file=str(path),
+                remedy="Name the folder of a git repository.",
             )
         self.is_shallow = self._said("rev-parse", "--is-shallow-repository") == "true"
         self.links = 0  # symbolic links and submodules that were passed over
@@ -78,7 +92,12 @@ class Repository:
     def _start(self, *words: str) -> subprocess.Popen[bytes]:
         options = [part for setting in _OFF for part in ("-c", setting)]
         env = {key: value for key, value in os.environ.items() if key not in _FOREIGN}
-        env |= {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1"}
+        env |= {
+            "LC_ALL": "C",
+            "GIT_OPTIONAL_LOCKS": "0",
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_NO_LAZY_FETCH": "1",
+        }
         try:
             return subprocess.Popen(
                 ["git", *options, "--no-pager", "-C", str(self.path), *words],
@@ -86,7 +105,9 @@ class Repository:
             )  # fmt: skip
         except FileNotFoundError:
             raise PersistError(
-                "the program git is not here.", file=str(self.path), remedy="Install git (2.31 or newer)."
+                "the program git is not here.",
+                file=str(self.path),
+                remedy="Install git (2.31 or newer).",
             ) from None
 
     def _said(self, *words: str) -> str:
@@ -99,7 +120,9 @@ class Repository:
         if status:
             said = err.decode("utf-8", "replace").strip().removeprefix("fatal: ")
             raise PersistError(
-                f"git cannot read it: {said or f'it ended with status {status}'}.".replace("..", "."),
+                f"git cannot read it: {said or f'it ended with status {status}'}.".replace(
+                    "..", "."
+                ),
                 file=str(self.path),
                 remedy="Name the folder of a git repository that has a commit.",
             )
@@ -149,7 +172,10 @@ class Repository:
         if found:
             found[-1].changes = tuple(changes)
         reader.join()
-        self._refuse(run.wait(), b"".join(errors))
+        status = run.wait()
+        run.stdout.close()
+        run.stderr.close()
+        self._refuse(status, b"".join(errors))
         return found
 
     def _change(self, line: bytes, endings: tuple[bytes, ...]) -> Change | None:
@@ -215,7 +241,15 @@ def _seconds(text: bytes) -> int:
 
 def _unquoted(path: bytes) -> bytes:
     """The path that git wrote in quotes, in the way of C."""
-    simple = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"a": b"\a", b"b": b"\b", b"f": b"\f", b"v": b"\v"}
+    simple = {
+        b"n": b"\n",
+        b"t": b"\t",
+        b"r": b"\r",
+        b"a": b"\a",
+        b"b": b"\b",
+        b"f": b"\f",
+        b"v": b"\v",
+    }
     out, rest = bytearray(), path[1:-1]
     place = 0
     while place < len(rest):

@@ -42,7 +42,9 @@ class Memory:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._data = sqlite3.connect(path, timeout=5)
-            self._data.execute("create table if not exists layouts (form, blob, said, primary key (form, blob))")
+            self._data.execute(
+                "create table if not exists layouts (form, blob, said, primary key (form, blob))"
+            )
         except (OSError, sqlite3.Error):
             self._data = None
 
@@ -69,7 +71,11 @@ class Memory:
         if self._data is None or not found:
             return
         rows = (
-            (_FORM, blob, json.dumps(None if sources is None else [one.as_json() for one in sources]))
+            (
+                _FORM,
+                blob,
+                json.dumps(None if sources is None else [one.as_json() for one in sources]),
+            )
             for blob, sources in found.items()
         )
         try:

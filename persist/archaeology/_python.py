@@ -30,7 +30,9 @@ _MOST_REPAIRS = 40
 def decoded(data: bytes) -> str:
     """Return source as text: by its declared encoding, UTF-8, or else each byte as one character."""
     lines = data[:400].split(b"\n", 2)[:2]
-    names = [match[1].decode("ascii", "replace") for line in lines if (match := _COOKIE.match(line))]
+    names = [
+        match[1].decode("ascii", "replace") for line in lines if (match := _COOKIE.match(line))
+    ]
     if data.startswith(codecs.BOM_UTF8):
         data, names = data[3:], ["utf-8"]
     for name in [*names, "utf-8"]:
@@ -80,7 +82,11 @@ def _outside(starts: list[int], text: str) -> list[int]:
     """Those places that are in no text of several lines."""
     if "'''" not in text and '"""' not in text:
         return starts
-    spans = [match.span() for match in _LEXER.finditer(text) if text[match.start()] != "#" and "\n" in match[0]]
+    spans = [
+        match.span()
+        for match in _LEXER.finditer(text)
+        if text[match.start()] != "#" and "\n" in match[0]
+    ]
     begins = [span[0] for span in spans]
     return [
         start for start in starts

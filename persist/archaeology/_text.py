@@ -68,9 +68,13 @@ def table(history: History, *, every: bool = False) -> str:
         f"{_count(history.contents, 'content')} of source files, {history.parsed:,} of them parsed now",
     ]
     if history.is_shallow:
-        lines.append("the clone is shallow: older commits are missing (`git fetch --unshallow` gets them)")
+        lines.append(
+            "the clone is shallow: older commits are missing (`git fetch --unshallow` gets them)"
+        )
     if history.links:
-        lines.append(f"{_count(history.links, 'change')} of symbolic links and submodules passed over")
+        lines.append(
+            f"{_count(history.links, 'change')} of symbolic links and submodules passed over"
+        )
     if history.unread:
         path, number = max(history.unread.items(), key=lambda item: item[1])
         lines.append(
@@ -144,7 +148,9 @@ def dated(name: str, found: Dated) -> str:
         if one.is_loose:
             lines.append("        only the last name is that of a class in the history")
         if one.nearest is not None:
-            lines.append(f"        no layout in the history fits; the nearest, {one.nearest.name}: {one.difference}")
+            lines.append(
+                f"        no layout in the history fits; the nearest, {one.nearest.name}: {one.difference}"
+            )
         for run in one.fitting[:_MOST_SPANS]:
             lines.append(f"        fits {run.name} in {run.path}")
         lines += [f"        {span_text(span)}" for span in one.spans[:_MOST_SPANS]]
@@ -160,7 +166,11 @@ def dated(name: str, found: Dated) -> str:
 def _verdict(found: Dated) -> str:
     if found.spans:
         said = " or ".join(span_text(span) for span in found.spans[:_MOST_SPANS])
-        more = f" or {_count(len(found.spans) - _MOST_SPANS, 'span')} more" if len(found.spans) > _MOST_SPANS else ""
+        more = (
+            f" or {_count(len(found.spans) - _MOST_SPANS, 'span')} more"
+            if len(found.spans) > _MOST_SPANS
+            else ""
+        )
         return f"written by {said}{more}"
     if not found.found:
         return "nothing in it is of a class in the history"

@@ -194,7 +194,8 @@ def _numbered(commits: Sequence[Commit]) -> tuple[list[int], list[int], list[int
             children[commit.parents[0]].append(place)
         else:
             roots.append(place)
-    first, last, order = [0] * len(commits), [0] * len(commits), []
+    first, last = [0] * len(commits), [0] * len(commits)
+    order: list[int] = []
     stack = [(place, False) for place in reversed(roots)]
     while stack:
         place, is_done = stack.pop()
@@ -233,7 +234,9 @@ def _sources(
     git: Repository, commits: Iterable[Commit], history: History, remember: bool
 ) -> dict[str, tuple[Source, ...]]:
     """The classes of each content that a source file ever had."""
-    paths = {change.blob: change.path for commit in commits for change in commit.changes if change.blob}
+    paths = {
+        change.blob: change.path for commit in commits for change in commit.changes if change.blob
+    }
     memory = Memory(folder() / "layouts.sqlite" if remember else None)
     try:
         known = memory.known(paths)
@@ -290,8 +293,11 @@ class _Walk:
             classes = self.sources.get(change.blob, ()) if change.blob else ()
             if not old and not classes:
                 continue
-            new = {one.name: self._run(place, change.path, one, old, parents[1:], came) for one in classes}
-            if len(new) == len(old) and all(new[name] is run for name, run in old.items() if name in new):
+            new = {
+                one.name: self._run(place, change.path, one, old, parents[1:], came)
+                for one in classes
+            }
+            if new.keys() == old.keys() and all(new[name] is run for name, run in old.items()):
                 continue
             for name, run in old.items():
                 if new.get(name) is not run:
@@ -310,7 +316,13 @@ class _Walk:
         return state
 
     def _run(
-        self, place: int, path: str, source: Source, old: dict[str, Run], others: list[Files], came: list[Run]
+        self,
+        place: int,
+        path: str,
+        source: Source,
+        old: dict[str, Run],
+        others: list[Files],
+        came: list[Run],
     ) -> Run:
         """The run of a class in a commit: one that goes on, one of another parent, or a new one."""
         before = old.get(source.name)
@@ -333,8 +345,14 @@ class _Walk:
         """Find which classes that went are ones that came: renamed, or in another file."""
         for run in gone:
             run.is_gone = True
-        pairs = [(*_same(old, new), old, new) for old in gone for new in came]
-        pairs += [(*_same(old, new), old, new) for old in gone for new in _namesakes(old, state) if new not in came]
+        alone = len(gone) == 1 == len(came)
+        pairs = [(*_same(old, new, alone), old, new) for old in gone for new in came]
+        pairs += [
+            (*_same(old, new), old, new)
+            for old in gone
+            for new in _namesakes(old, state)
+            if new not in came
+        ]
         for score, reasons, old, new in sorted(pairs, key=lambda pair: -pair[0]):
             if score >= _LIKELY and new.before is None and old.is_gone and not _is_before(new, old):
                 new.before, new.reasons, old.is_gone = old, reasons, False
@@ -373,8 +391,14 @@ def _namesakes(old: Run, state: Files) -> Iterator[Run]:
             yield start
 
 
-def _same(old: Run, new: Run) -> tuple[float, tuple[str, ...]]:
-    """How probable it is that two classes are one, and why."""
+def _same(old: Run, new: Run, alone: bool = False) -> tuple[float, tuple[str, ...]]:
+    """How probable it is that two classes are one, and why.
+
+    Args:
+        old: a class that went.
+        new: one that came.
+        alone: whether no other class went or came in the commit.
+    """
     reasons: list[tuple[float, str]] = []
     first, second = old.source.name, new.source.name
     mine, theirs = old.source.names, new.source.names
@@ -392,8 +416,13 @@ def _same(old: Run, new: Run) -> tuple[float, tuple[str, ...]]:
         reasons.append((0.5, "the same layout"))
     elif mine & theirs:
         share = len(mine & theirs) / len(mine | theirs)
-        reasons.append((0.5 * share, f"{len(mine & theirs)} of {len(mine | theirs)} names in common"))
+        reasons.append(
+            (0.5 * share, f"{len(mine & theirs)} of {len(mine | theirs)} names in common")
+        )
     if old.path == new.path:
         reasons.append((0.15, "in one file"))
-    return sum(weight for weight, _ in reasons), tuple(text for _, text in sorted(reasons, reverse=True))
-
+    if alone and reasons:
+        reasons.append((0.2, "no other class went or came"))
+    return sum(weight for weight, _ in reasons), tuple(
+        text for _, text in sorted(reasons, reverse=True)
+    )

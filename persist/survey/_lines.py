@@ -97,4 +97,3 @@ def from_lines(lines: Iterable[Any]) -> Survey:
             remedy="Make them with `persist survey FOLDER --json > survey.json`.",
         ) from error
     return Survey.from_json(said)
-
