@@ -369,7 +369,10 @@ class _TreeUpgrade:
         if member is not ABSENT:
             owner = named.qualname
             named = name_of(member, self.registry)
-            if not known.aliases and owner not in (dotted(type(member)), named.qualname.rpartition(".")[0]):
+            if not known.aliases and owner not in (
+                dotted(type(member)),
+                named.qualname.rpartition(".")[0],
+            ):
                 # A module has the enum under another name than its own.
                 entry.aliases = (f"imported as {owner}",)
             entry.note, entry.is_seen = f"{named.qualname}, a member of an enum", True
