@@ -214,8 +214,8 @@ def fifth(story: Story) -> None:
 
 def archaeology(story: Story) -> None:
     """Which layouts the classes ever had, by the history of their source; and the commits of each old file."""
-    story.persist("survey --git .")
-    story.persist(f"date {' '.join(OLD_FILES)} --git .")
+    story.persist("survey --git . --no-cache")
+    story.persist(f"date {' '.join(OLD_FILES)} --git . --no-cache")
 
 
 OLD_FILES = {

@@ -65,6 +65,6 @@ def test_five_years(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert verdict.startswith(f"    written by {commits[subject]}"), (file, verdict)
     assert "written by" in dated
     assert "2020-05-01" in dated
-    walked = said[said.index("# persist survey --git .") :]
+    walked = said[said.index("# persist survey --git") :]
     assert 'step: unpack("W", "b"); rename({"W": "west", "b": "base"})' in walked
     assert 'step: add("momentum", 0.0)' in walked
