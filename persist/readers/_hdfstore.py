@@ -192,7 +192,7 @@ def _manager(cls: str, axes: list[Record], columns: list[Column], ndim: int) -> 
         }
         for place, column in enumerate(columns)
     ]
-    state = (axes, [], [], {"0.14.1": {"axes": axes, "blocks": blocks}})
+    state: tuple[Any, ...] = (axes, [], [], {"0.14.1": {"axes": axes, "blocks": blocks}})
     return Record(Global("pandas.core.internals.managers", cls), state)
 
 

@@ -31,6 +31,7 @@ _TEXTS = {
     "SHORT_BINSTRING": 1,
     "BINSTRING": 4,
 }
+_OPCODES = {known.code: known for known in pickletools.opcodes}
 _PUTS = {b"q": 1, b"r": 4}
 _MEMOIZE = b"\x94"
 
@@ -124,7 +125,7 @@ class _Walk:
     @staticmethod
     def _opcode(stream: io.BytesIO) -> str | None:
         """Read one opcode and what follows it. None for what is no opcode, or is incomplete."""
-        known = pickletools.code2op.get(stream.read(1).decode("latin-1"))
+        known = _OPCODES.get(stream.read(1).decode("latin-1"))
         if known is None:
             return None
         width = _TEXTS.get(known.name)
@@ -133,7 +134,7 @@ class _Walk:
                 length = int.from_bytes(stream.read(width), "little")
                 stream.seek(min(stream.tell() + length, _MOST_BYTES))
             elif known.arg is not None:
-                known.arg.reader(stream)  # type: ignore[arg-type]
+                known.arg.reader(stream)
         except (ValueError, UnicodeError):
             return None
         return known.name
