@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from persist import errors, ops, registry
+    from persist._api.append import append
     from persist._api.explain import explain
     from persist._api.file import File
     from persist._api.load import load
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         stamp,
         supported,
     )
+    from persist.schema import field
     from persist.security import scan
     from persist.tree import Record
     from persist.versioned import Versioned, downgrade, resource
@@ -49,10 +51,12 @@ _HOMES = {
     "Versioned": "persist.versioned",
     "accept_releases": "persist.registry",
     "alias": "persist.registry",
+    "append": "persist._api.append",
     "constant": "persist.registry",
     "downgrade": "persist.versioned",
     "errors": "persist.errors",
     "explain": "persist._api.explain",
+    "field": "persist.schema",
     "load": "persist._api.load",
     "migration": "persist.registry",
     "open": "persist._api.open",
@@ -80,10 +84,12 @@ __all__ = [
     "__version__",
     "accept_releases",
     "alias",
+    "append",
     "constant",
     "downgrade",
     "errors",
     "explain",
+    "field",
     "load",
     "migration",
     "open",

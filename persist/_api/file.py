@@ -38,6 +38,7 @@ __all__ = [
     "nothing_at",
     "plain_value",
     "registry_or_default",
+    "settle_text_of",
     "warn_about_damage",
     "written_layouts",
 ]
@@ -53,6 +54,7 @@ class File:
         writer: what the file itself states about its writer; never guessed.
         arrays: natural path -> array, lazy where the format allows.
         scalars: natural path -> every other leaf.
+        objects: natural path -> the object there, upgraded and made when it is asked for.
         notes: what was chosen of several, and what was left out, in words; empty as a rule.
     """
 
@@ -179,6 +181,16 @@ class File:
         return self._names(lambda leaf: not is_array(leaf))
 
     @functools.cached_property
+    def objects(self) -> Mapping[str, Any]:
+        """Natural path -> the object there, upgraded and made when it is asked for, as `persist.load` does.
+
+        Only what the object needs is read: of a large file one part at a time.
+        """
+        from persist._api.objects import Objects
+
+        return Objects(self)
+
+    @functools.cached_property
     def _arrays_at_every_path(self) -> Mapping[str, Any]:
         """The arrays under every path that leads to them, to fill or write what has no sharing."""
         names = self._names(is_array, self._content.find, each_once=False)
@@ -258,6 +270,23 @@ def has_steps(file: File) -> bool:
         if schema is not None and knowledge.migrations(schema.name):
             return True
     return False
+
+
+def settle_text_of(
+    file: File, tree: Any, fail: Callable[[Record, PersistError], None] | None = None
+) -> None:
+    """Make text or bytes of what Python 2 wrote, in an upgraded tree, as declared fields say.
+
+    Args:
+        file: that is open.
+        tree: its records are changed.
+        fail: as for `persist._objects.py2_text.settle_text`.
+    """
+    if file._content.origin is None and not file.writer.get("python", "").startswith("2"):
+        return
+    from persist._objects.py2_text import settle_text
+
+    settle_text(tree, file.knowledge, file._content.origin, file.name, fail)
 
 
 def _moved_schemas(content: Content, registry: Registry) -> Registry:

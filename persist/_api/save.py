@@ -36,6 +36,8 @@ __all__ = ["Older", "older_tree", "refuse_suffix", "save", "save_tree", "tree_of
 
 
 _MOST_LOSSES = 20  # that a message lists
+# In use by many programs: a file of that name is surely of no one format.
+_GENERIC_SUFFIXES = frozenset((".bin", ".ckpt", ".dat", ".data", ".db", ".model", ".params"))
 
 
 def save(
@@ -69,7 +71,10 @@ def save(
             a model of Keras 3.
         durable: wait until the disk has it (fsync of file and folder).
         metadata: JSON-able, stored with the object.
-        compress: "zstd" or "deflate", for each array; none by default.
+        compress: "zstd" or "deflate", or a pair of it and a level (``("zstd", 19)``), for each array;
+            or a mapping from natural paths and patterns of them to these or None: the path itself
+            counts, else the first pattern that matches (``{"model/*": ("deflate", 9)}``). None by
+            default.
         digest: "xxh3-128", "sha256", "blake3": a digest of each array in addition to its CRC-32;
             None is "xxh3-128" where the extra ``fast`` is installed, False is none.
         columns: store 1,000 or more records of one class and version as columns.
@@ -348,7 +353,7 @@ def refuse_suffix(target: object, format: str) -> None:
         return
     suffix = os.path.splitext(os.fsdecode(os.fspath(target)))[1].lower()
     owners = [reader.name for reader in readers() if suffix in reader.suffixes]
-    if not suffix or not owners:
+    if not suffix or not owners or suffix in _GENERIC_SUFFIXES:
         return
     if any(name == format or name.startswith(f"{format}-") for name in owners):
         return

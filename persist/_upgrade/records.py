@@ -54,7 +54,7 @@ from persist.errors import (
 from persist.registry import IMPORTED, Registry, default_registry
 from persist.registry._declarations import user_stacklevel
 from persist.registry._enums import may_be_member, member_of, name_of
-from persist.schema import Schema
+from persist.schema import Schema, dotted
 from persist.tree import ABSENT, Global, LazyArray, Record, bare_record
 
 __all__ = [
@@ -369,7 +369,14 @@ class _TreeUpgrade:
             may_be = self._may_be[named] = may_be_member(named.qualname, self.registry)
         member = member_of(record, self.registry) if may_be else ABSENT
         if member is not ABSENT:
+            owner = named.qualname
             named = name_of(member, self.registry)
+            if not known.aliases and owner not in (
+                dotted(type(member)),
+                named.qualname.rpartition(".")[0],
+            ):
+                # A module has the enum under another name than its own.
+                entry.aliases = (f"imported as {owner}",)
             entry.note, entry.is_seen = f"{named.qualname}, a member of an enum", True
             self._note(entry, record, path)
             return record if self._only_looks else named
@@ -700,18 +707,19 @@ def rehearse(
     read: bool = False,
     layout: str | None = None,
     written: Written | None = None,
+    warns: bool = False,
 ) -> tuple[Any, Rehearsal]:
     """Upgrade a copy of a tree as `upgrade` does, and continue after errors.
 
     Stamps and migrations run, on the copy, since only a run shows whether they succeed and which
-    fields they return; there are no warnings.
+    fields they return; there are no warnings, unless ``warns``.
 
     Returns:
         The upgraded tree, in which a record that cannot be upgraded is left as it was, and the
         rehearsal, whose plan has the errors.
     """
     _check_unknown(unknown)
-    unknown = "drop" if unknown == "warn" else unknown
+    unknown = "drop" if unknown == "warn" and not warns else unknown
     registry = default_registry if registry is None else registry
     run = _TreeUpgrade(
         registry,
