@@ -206,6 +206,7 @@ class SaveOptions(TypedDict, total=False):
     versions: Mapping[str, int] | None
     lossy: bool
     class_paths: Mapping[str, str] | None
+    capsule: bool
     protocol: int | None
     date: datetime.datetime | Literal[False] | None
     registry: Registry | None

@@ -52,6 +52,7 @@ def save(
     versions: Mapping[str, int] | None = None,
     lossy: bool = False,
     class_paths: Mapping[str, str] | None = None,
+    capsule: bool = False,
     protocol: int | None = None,
     date: datetime.datetime | Literal[False] | None = None,
     registry: Registry | None = None,
@@ -79,6 +80,8 @@ def save(
         lossy: with ``versions``, write them also if an older version cannot hold everything.
         class_paths: with ``versions`` and a format of pickles, schema name -> dotted name of the class in
             that code; by default the name that it had at that version, as far as aliases say.
+        capsule: store in a container also the layouts that its classes had and have, and their
+            ready-made steps as data, so that a program that knows less of the classes can load it.
         protocol: of ``format="pickle"``; 4 by default, 2 for Python 2.
         date: of the entry in the history of a container: None is now, or what the environment variable
             ``SOURCE_DATE_EPOCH`` states; False states none, so that equal objects give equal bytes.
@@ -109,6 +112,7 @@ def save(
                     pack=pack,
                     registry=registry,
                     history=appending(date=date),
+                    capsule=capsule,
                 )
             else:
                 wanted = {"metadata": metadata, "compress": compress, "protocol": protocol}
@@ -200,14 +204,24 @@ def packs_of(registry: Registry) -> Packs:
 
 
 def save_tree(
-    tree: Any, target: object, *, registry: Registry | None = None, **options: Any
+    tree: Any,
+    target: object,
+    *,
+    registry: Registry | None = None,
+    capsule: bool = False,
+    older_capsule: object = None,
+    **options: Any,
 ) -> None:
-    """Write a tree into a container."""
+    """Write a tree into a container; with a capsule if asked for, or if the tree is from a file that has one."""
     from persist import _container
     from persist._api.manifest_schemas import schemas_in_file
 
     options["schemas"] = schemas_in_file(registry_or_default(registry))
     options.setdefault("history", appending())
+    if capsule or older_capsule is not None:
+        from persist._layouts.capsule import capsule_of
+
+        options["capsule"] = capsule_of(registry_or_default(registry), older_capsule)
     with collector_paused():
         if _is_url(target):
             with _writing(target, False) as file:

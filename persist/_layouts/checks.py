@@ -58,13 +58,22 @@ class Written:
     Attributes:
         layouts: schema -> its layout in the file, at the current version.
         releases: schema -> the release of its package that wrote the file.
+        capsule: `persist._upgrade.capsule.Capsule`, if the program knows less of a class than the file.
+        budget: bytes that its steps may make.
     """
 
     layouts: Mapping[str, WrittenLayout] = attrs.field(factory=dict)
     releases: Mapping[str, WrittenRelease] = attrs.field(factory=dict)
+    capsule: Any = None
+    budget: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.layouts) or any(not one.is_accepted for one in self.releases.values())
+        has_capsule = self.capsule is not None
+        return (
+            has_capsule
+            or bool(self.layouts)
+            or any(not one.is_accepted for one in self.releases.values())
+        )
 
 
 def check_policy(policy: str | None) -> None:

@@ -32,6 +32,7 @@ from persist._layouts import checks
 from persist._layouts.checks import Written
 from persist._trees import numpy_random
 from persist._trees.copier import Copier, is_holder
+from persist._upgrade.capsule import Lifted, lift
 from persist._upgrade.compiled_records import CompiledRecords, Upgraded
 from persist._upgrade.plan import Entry, Plan, Rehearsal, located
 from persist._upgrade.state import freeze, roots_of, state_of, take_array, thaw, today_state
@@ -44,6 +45,7 @@ from persist._upgrade.versions import (
     target_layout,
 )  # fmt: skip
 from persist.errors import (
+    DamageWarning,
     FutureVersionError,
     MigrationFailedError,
     PersistError,
@@ -159,6 +161,9 @@ class _TreeUpgrade:
         self._is_listed = listed
         self.layout = layout
         self._written = dict(written.layouts) if written is not None else {}
+        self._capsule = None if written is None else written.capsule
+        self._budget = 0 if written is None else written.budget
+        self._lifted = Lifted()
         self._releases = dict(written.releases) if written is not None else {}
         self.registry = registry
         self._see = see
@@ -192,6 +197,9 @@ class _TreeUpgrade:
         return self.dry and not self.is_rehearsal
 
     def upgrade(self, tree: object) -> Any:
+        if self._capsule is not None:
+            tree, self._lifted = lift(tree, self._capsule, self.registry, self._budget)
+            self._report_lifted()
         try:
             result = self._copier.copy(tree)
         except PersistError as error:
@@ -205,6 +213,26 @@ class _TreeUpgrade:
                 thaw(record.state, roots)
         self._warn()
         return result
+
+    def _report_lifted(self) -> None:
+        """Say what was wrong with the capsule of the file, and what its steps lost."""
+        place = f"{self._file}: " if self._file else ""
+        lost = "; ".join(self._lifted.lost[:20])
+        if lost and self.unknown == "error":
+            raise SchemaError(
+                f"the version that this program knows cannot hold everything; this would be lost: {lost}.",
+                file=self._file,
+                remedy='Load it with unknown="warn", or with a newer release of the program.',
+            )
+        if self.dry:
+            return
+        faults = [*self._capsule.faults, *self._lifted.failed] if self._capsule is not None else []
+        for fault in faults:
+            text = f"{place}the capsule of the file cannot be used: {fault}"
+            warnings.warn(text, DamageWarning, stacklevel=user_stacklevel())
+        if lost and self.unknown != "drop":
+            text = f"{place}a newer program wrote it, and this one cannot hold everything; left out: {lost}"
+            warnings.warn(text, UnknownFieldWarning, stacklevel=user_stacklevel())
 
     def _warn(self) -> None:
         if self.unknown == "warn":
@@ -308,7 +336,8 @@ class _TreeUpgrade:
         self, record: Record, named: Global, entry: Entry, path: Callable[[], str]
     ) -> Any:
         known = self._of(named, record.state)
-        entry.today, entry.aliases, entry.note = known.qualname, known.aliases, known.note
+        entry.today, entry.aliases = known.qualname, known.aliases
+        entry.note = known.note or self._lifted.done.get(named.qualname, "")
         if named.qualname == _CONSTANT and len(record.args) == 1 and type(record.args[0]) is str:
             name = record.args[0]
             if self.registry.constant_named(name) is not ABSENT:
