@@ -6,9 +6,9 @@
 with "class", "version" and "state", values of rarer kinds as the tuple of their node. Sharing and cycles
 are kept. The format is specified in container.md. Copy this file next to your data.
 """
+
 # fmt: off
 # ruff: noqa: B905, E401, I001, RUF012
-
 import io, itertools, json, struct, sys, zipfile
 
 import numpy as np
@@ -39,14 +39,16 @@ class Container:
     def run(self, start, count):
         return self.values([n] for n in range(start, start + count))
     def dtype(self, said):
-        return np.dtype(self.value(said))
+        said = self.value(said)
+        return said if isinstance(said, np.dtype) else self.make_dtype(said)
     def make_dtype(self, said):
         if isinstance(said, str):
             return np.dtype(said)
         if "fields" in said:
-            names, dtypes, offsets, titles = zip(*said["fields"]) if said["fields"] else [()] * 4
-            parts = {"names": names, "formats": [self.dtype(one) for one in dtypes], "titles": titles}
-            made = np.dtype({**parts, "offsets": offsets, "itemsize": said["size"]}, align=said["aligned"])
+            names, dtypes, offsets, titles = map(list, zip(*said["fields"])) if said["fields"] else ([], [], [], [])
+            parts = {"names": names, "formats": [self.dtype(one) for one in dtypes], "offsets": offsets}
+            more = {"titles": titles} if any(titles) else {}
+            made = np.dtype({**parts, **more, "itemsize": said["size"]}, align=said["aligned"])
             return np.dtype((np.record, made)) if said.get("record") else made
         if "base" in said:
             return np.dtype((self.dtype(said["base"]), tuple(said["shape"])))
@@ -64,8 +66,7 @@ class Container:
             made[at] = self.value(cell)
         return made
     def fields(self, dtype, shape, *cells):
-        made = np.empty(shape, self.dtype(dtype))
-        return self.filled(made, made.dtype.names, cells)
+        return self.filled(np.empty(shape, self.dtype(dtype)), self.dtype(dtype).names, cells)
     def make(self, n, node):
         kind, *cells = ("member", node) if isinstance(node, int) else node[node[0] == "late":]
         if kind in ("list", "deque"):  # containers are there before what is in them
@@ -140,7 +141,6 @@ class Container:
 
 def read(path):
     return Container(path).tree()
-
 
 if __name__ == "__main__":
     found = read(sys.argv[1])

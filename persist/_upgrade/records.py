@@ -315,7 +315,8 @@ class _TreeUpgrade:
             release = self._releases.get(entry.schema or "")
             if isinstance(error, FutureVersionError) and release is not None:
                 error.what = (
-                    f"{error.what.rstrip('.')}; {release.package} {release.release} wrote it."
+                    f"{error.what.rstrip('.')}; {release.package} {release.release} wrote it, and it "
+                    f"needs {release.package} >= {release.release}."
                 )
             if not self.dry:
                 entry.problem = error
