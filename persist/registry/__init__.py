@@ -524,7 +524,8 @@ class Registry:
             fields, is_open = said_fields(cls, declared)
             own = None if is_open else tuple(f for f in fields.values() if not f.transient)
             qualname = dotted(cls)
-            schema = Schema(declared.schema or qualname, declared.version, qualname, cls, own)
+            name = declared.schema or qualname
+            schema = Schema(name, declared.version, qualname, cls, own, minor=declared.minor)
             with self._lock:
                 self._schemas[cls] = schema
             try:
