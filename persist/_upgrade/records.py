@@ -55,7 +55,7 @@ from persist.errors import (
 from persist.registry import IMPORTED, Registry, default_registry
 from persist.registry._declarations import user_stacklevel
 from persist.registry._enums import may_be_member, member_of, name_of
-from persist.schema import Schema
+from persist.schema import Schema, minor_of
 from persist.tree import ABSENT, Global, LazyArray, Record, bare_record
 
 __all__ = [
@@ -161,6 +161,7 @@ class _TreeUpgrade:
         self._is_listed = listed
         self.layout = layout
         self._written = dict(written.layouts) if written is not None else {}
+        self._newer = frozenset[str]() if written is None else written.newer
         self._capsule = None if written is None else written.capsule
         self._budget = 0 if written is None else written.budget
         self._lifted = Lifted()
@@ -383,6 +384,15 @@ class _TreeUpgrade:
             entry.note = f"{entry.note}; {left_out}" if entry.note else left_out
         return result
 
+    def _is_of_newer_minor(self, case: InstanceUpgrade) -> bool:
+        """True if a state is of the current version of a class, and of a newer minor version."""
+        return any(
+            piece.schema is not None
+            and piece.version == piece.schema.version
+            and (piece.name in self._newer or minor_of(piece.fingerprint) > piece.schema.minor)
+            for piece in case.pieces
+        )
+
     def _without_schema(
         self,
         record: Record,
@@ -526,7 +536,11 @@ class _TreeUpgrade:
             record.cls, record.state, kind=record.kind, args=record.args, version=record.version
         )
         shown.listitems, shown.dictitems = record.listitems, record.dictitems
-        run_steps(case, record=shown, memo=self._memo, unknown=self.unknown)
+        unknown = self.unknown
+        if unknown == ("drop" if self.dry else "warn") and self._is_of_newer_minor(case):
+            unknown = "keep"  # fields of a newer minor version are written back
+        run_steps(case, record=shown, memo=self._memo, unknown=unknown)
+        case.unknown = case.unknown if unknown == self.unknown else []
         record.args, record.listitems, record.dictitems = (
             shown.args,
             shown.listitems,

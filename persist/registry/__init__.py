@@ -413,7 +413,8 @@ class Registry(Foreign):
                 else tuple(f for f in fields.values() if not (f.transient or f.reserved))
             )
             qualname = dotted(cls)
-            schema = Schema(declared.schema or qualname, declared.version, qualname, cls, own)
+            name = declared.schema or qualname
+            schema = Schema(name, declared.version, qualname, cls, own, minor=declared.minor)
             with self._lock:
                 self._schemas[cls] = schema
             try:
