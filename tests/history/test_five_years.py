@@ -55,3 +55,11 @@ def test_five_years(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "Momentum", "The grid's parts have names", "What the model holds has a name",
         "The rate is called by its name", "Two classes",
     ]  # fmt: skip
+    spec = importlib.util.spec_from_file_location(
+        "five_years_back", SCRIPT.with_name("downgrade.py")
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    back: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(back)
+    assert back.write_back(story) == "Grid 1.5 2.5"
