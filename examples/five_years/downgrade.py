@@ -42,12 +42,12 @@ def write_back(story: Any) -> str:
     Args:
         story: the finished project (`make.write_project`).
     """
+    folder = story.folder / "of-2020"
+    (folder / "weather").mkdir(parents=True, exist_ok=True)
     story.python('persist.save(Grid(1.5, 2.5), "grid.persist")')
     story.persist(
         "convert grid.persist --to pickle --as-of 1.0 --protocol 2 --import weather.models --out of-2020/grid.pkl"
     )
-    folder = story.folder / "of-2020"
-    (folder / "weather").mkdir(exist_ok=True)
     (folder / "weather/__init__.py").write_text("", encoding="utf-8")
     (folder / "weather/models.py").write_text(OF_2020, encoding="utf-8")
     (folder / "read.py").write_text(READ, encoding="utf-8")
