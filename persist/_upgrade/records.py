@@ -55,7 +55,7 @@ from persist.errors import (
 from persist.registry import IMPORTED, Registry, default_registry
 from persist.registry._declarations import user_stacklevel
 from persist.registry._enums import may_be_member, member_of, name_of
-from persist.schema import Schema, minor_of
+from persist.schema import Schema, dotted, minor_of
 from persist.tree import ABSENT, Global, LazyArray, Record, bare_record
 
 __all__ = [
@@ -407,7 +407,14 @@ class _TreeUpgrade:
             may_be = self._may_be[named] = may_be_member(named.qualname, self.registry)
         member = member_of(record, self.registry) if may_be else ABSENT
         if member is not ABSENT:
+            owner = named.qualname
             named = name_of(member, self.registry)
+            if not known.aliases and owner not in (
+                dotted(type(member)),
+                named.qualname.rpartition(".")[0],
+            ):
+                # A module has the enum under another name than its own.
+                entry.aliases = (f"imported as {owner}",)
             entry.note, entry.is_seen = f"{named.qualname}, a member of an enum", True
             self._note(entry, record, path)
             return record if self._only_looks else named
