@@ -98,6 +98,8 @@ class Versioned:
         layout: the fingerprint of its layout (``persist lock --write-layouts``); where the layout is
             another, the class statement fails.
         release: the releases of the package that write this version (PEP 440: ``>=1.2,<2``).
+        layouts: of older versions, by which states without a version are distinguished: version -> a tuple
+            of names, a set of names, or what else `Registry.older_layouts` takes.
     """
 
     __slots__ = ()
@@ -112,10 +114,15 @@ class Versioned:
         registry: Registry | None = None,
         layout: str | None = None,
         release: str = "",
+        layouts: Mapping[int, Any] | None = None,
         **keywords: Any,
     ) -> None:
         super().__init_subclass__(**keywords)
         _declare(cls, version, schema, registry, layout)
+        if layouts is not None:
+            declared = vars(cls)[_schema.DECLARED]
+            name = declared.schema or _schema.dotted(cls)
+            declared.registry._add_shapes(name, layouts, call_site("<layouts>", __file__))
         if release:
             _declare_release(cls, release, call_site("<releases>", __file__))
 
@@ -197,7 +204,7 @@ def _declare(
                 remedy='A schema\'s name is a text, such as "lab.Layer".',
             )
         home = default_registry if registry is None else registry
-        declared = Declared(version, schema, None, home, layout, minor)
+        declared = Declared(version, schema, None, home, layout, minor=minor)
         setattr(cls, _schema.DECLARED, declared)
     cls._persist_adapter = None  # type: ignore[attr-defined]
     _take_setstate(cls)
