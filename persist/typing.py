@@ -205,4 +205,5 @@ class SaveOptions(TypedDict, total=False):
     versions: Mapping[str, int] | None
     lossy: bool
     protocol: int | None
+    storage_options: Mapping[str, Any] | None
     registry: Registry | None

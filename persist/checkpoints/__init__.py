@@ -25,7 +25,7 @@ from persist._api.restore import restore
 from persist._api.save import save_tree, tree_of
 from persist._objects.snapshot import Memory
 from persist._runtime.lazy_regex import regex
-from persist._wire.base.source import is_url
+from persist._wire.base.urls import is_url
 from persist.checkpoints._background import Background
 from persist.checkpoints._folder import LocalFolder, RemoteFolder, RemoteLock
 from persist.checkpoints._lock import Lock

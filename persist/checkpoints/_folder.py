@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from persist._container.writing.atomic import is_unfinished
-from persist._wire.base.source import filesystem
+from persist._wire.base.urls import filesystem
 from persist.checkpoints._lock import Lock
 from persist.errors import PersistError
 
