@@ -23,6 +23,7 @@ from persist.errors import StorageError
 __all__ = ["HttpFile", "put"]
 
 _TRIES = 3
+_PAUSE = 0.2  # seconds before the second try, four times as long before the third
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 _T = TypeVar("_T")
@@ -216,7 +217,7 @@ def _tried(
     passing: _Passing
     for number in range(_TRIES):
         if number:
-            time.sleep(0.2 * 4**number)
+            time.sleep(_PAUSE * 4 ** (number - 1))
         with urls.explained(url, options):
             try:
                 return sync(files.loop, call)  # type: ignore[no-any-return]

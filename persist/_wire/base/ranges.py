@@ -31,14 +31,18 @@ class Ranges:
     AHEAD = 4 << 20  # most bytes of a fetch of which less was asked for
     LARGE = 1 << 20  # what is longer is fetched exactly
     KEPT = 16 << 20  # bytes of blocks that are kept
+    END = (
+        128 << 10
+    )  # bytes at the end that are fetched at once, since indexes are read from the end
 
     def __init__(self, fetch: Fetch, size: int) -> None:
         self.closed = False
         self._fetch = fetch
         self._size = size
         self._blocks: list[tuple[int, bytes | bytearray]] = []  # the most recent one first
-        self._next = -1  # where the last fetch ended
+        self._next = -2 * self.BLOCK  # where the last fetch ended
         self._ahead = self.BLOCK
+        self._has_end = False
         self._lock = threading.Lock()
 
     def keep(self, start: int, block: bytes | bytearray) -> None:
@@ -79,10 +83,34 @@ class Ranges:
         else:
             is_next = 0 <= start - self._next <= self.BLOCK
             self._ahead = min(2 * self._ahead, self.AHEAD) if is_next else self.BLOCK
-            block = self._fetched(start, max(length, self._ahead), length, name)
-            self.keep(start, block)
+            begin, wanted = start, max(length, self._ahead)
+            end = self._size - self.END
+            if start >= end > 0 and not self._has_end:
+                self._has_end = True
+                begin, wanted = end, self.END
+            block = self._fetched(begin, wanted, start - begin + length, name)
+            self.keep(begin, block)
+            self._next = begin + len(block)
+            return block[start - begin : start - begin + length]
         self._next = start + len(block)
-        return block if len(block) == length else block[:length]
+        return block
+
+    def fill(self, start: int, length: int, name: str) -> None:
+        """Fetch a part at once of which smaller parts will be read next.
+
+        Args:
+            start: offset in bytes.
+            length: number of bytes.
+            name: the file, for errors.
+        """
+        with self._lock:
+            is_known = any(
+                begin <= start and start + length <= begin + len(known)
+                for begin, known in self._blocks
+            )
+            if not is_known:
+                self.keep(start, self._fetched(start, length, length, name))
+                self._next = start + length
 
     def _fetched(self, start: int, wanted: int, length: int, name: str) -> bytes | bytearray:
         """Fetch ``wanted`` bytes or what is left of the file, at least ``length``."""
@@ -99,7 +127,11 @@ class Ranges:
 def fetching(file: IO[bytes]) -> Fetch:
     """Return the ranged reads of a seekable binary file, which `Ranges` asks one at a time."""
 
+    readv = getattr(file, "readv", None)  # SFTP files, which else wait for an answer each 32 KiB
+
     def fetch(start: int, length: int) -> bytes:
+        if readv is not None:
+            return b"".join(readv([(start, length)]))
         file.seek(start)
         block = file.read(length)
         if len(block) == length:

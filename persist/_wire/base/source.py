@@ -140,6 +140,11 @@ class Source:
             return memoryview(data if isinstance(data, bytearray) else bytearray(data))
         return memoryview(data).toreadonly()
 
+    def fill(self, offset: int, length: int) -> None:
+        """Fetch a part at once, of which smaller parts will be read next; nothing to do where mapped."""
+        if self._ranged is not None and not self._ranged.closed and offset + length <= self.size:
+            self._ranged.fill(self._base + offset, length, self.name)
+
     def read(self, offset: int, length: int) -> bytes:
         """Return a copy of ``length`` bytes at ``offset``; as `view` otherwise."""
         return bytes(self.view(offset, length))

@@ -93,6 +93,8 @@ def _renamed(
     temporary = f"{folder}{slash}.{name[:100]}.{os.urandom(6).hex()}.tmp"
     with urls.explained(url, options):
         file = files.open(temporary, "wb")
+        if hasattr(file, "set_pipelined"):  # SFTP files, which else wait for an answer each 32 KiB
+            file.set_pipelined(True)
     try:
         yield cast("IO[bytes]", _Pieces(file, url, options))
         with urls.explained(url, options):

@@ -269,8 +269,12 @@ class Machine:
                 truncated=True,
                 offset=self._at,
             )
-        self._data = self.source.view(0, min(size, max(wanted, 2 * self._end)))
-        self._end = len(self._data)
+        # Only what is new is read: behind a URL it is a request of its own.
+        grown = bytearray(min(size, max(wanted, 4 * self._end)))
+        grown[: self._end] = self._data
+        grown[self._end :] = self.source.view(self._end, len(grown) - self._end)
+        self._data = memoryview(grown).toreadonly()
+        self._end = len(grown)
 
     def take(self, count: int) -> bytes:
         """Return the next ``count`` bytes of the stream and skip them."""
