@@ -147,6 +147,7 @@ class _Builder(Driver):
         self._revived: dict[int, tuple[Any, Any]] = {}  # id of an array -> it, and its tensor
         self._live = live
         self._rebuilding: set[int] = set()
+        self._trusting: list[str] = []  # the trusted objects that are being made, outermost first
         self._rebuilds: dict[str, Rebuild | None] = {}
         self._reasons: dict[str, str] = {}  # class that no object could be made of -> why
         self._looker = looker
@@ -519,8 +520,21 @@ class _Builder(Driver):
             return None
         name = record.qualname
         if name not in self._rebuilds:
-            self._rebuilds[name] = self._registry.rebuild_for(self._registry.resolve(name))
+            self._rebuilds[name] = self._rebuild_named(record)
         return self._rebuilds[name]
+
+    def _rebuild_named(self, record: Record) -> Rebuild | None:
+        """How a pack makes objects of a record's class; None where ``trust=`` is to make them.
+
+        That is so if the user trusts the class, and the pack does not know the installed release.
+        """
+        found = self._registry.rebuild_for(self._registry.resolve(record.qualname))
+        if found is not None and self._trust and self._class_of(record)[1] == "trusted":
+            try:
+                found.requires()
+            except RestoreError:
+                return None
+        return found
 
     def _rebuilt(self, record: Record, rebuild: Rebuild) -> Parts:
         """An object made by a pack; the record itself, with the reason noted, where it cannot be."""
@@ -556,8 +570,24 @@ class _Builder(Driver):
         record.listitems, record.dictitems = made.listitems, made.dictitems
         noted = self._opaque.get(record.qualname) or (record, path, 0, False)
         if not self._inside:
+            self._refuse_in_trusted(record, path)
             self._opaque[record.qualname] = (noted[0], noted[1], noted[2] + 1, False)
         return record
+
+    def _refuse_in_trusted(self, record: Record, path: str) -> None:
+        """Refuse a record in the place of an object that a trusted one would hold: it looks alive.
+
+        Raises:
+            RestoreError: a trusted object is being made around the record.
+        """
+        if self._trusting:
+            raise RestoreError(
+                f"the trusted {self._trusting[-1]} holds it, and no object of it can be made: "
+                f"{self._reasons[record.qualname]}.",
+                file=self._file,
+                where=located(record.qualname, path),
+                remedy="With live=False, or without the name in trust=, both are given as records.",
+            )
 
     def _pairs(self, record: Record) -> Parts:
         pairs = []
@@ -785,6 +815,12 @@ class _Builder(Driver):
         return obj
 
     def _trusted(self, record: Record, cls: type) -> Parts:
+        self._trusting.append(record.qualname)
+        made = yield from self._trusted_parts(record, cls)
+        self._trusting.pop()
+        return made
+
+    def _trusted_parts(self, record: Record, cls: type) -> Parts:
         args = yield "args", record.args
         kwargs = yield "kwargs", record.kwargs
         if id(record) in self._done:
@@ -945,9 +981,12 @@ class _Builder(Driver):
                 names=[*self._missing.classes, *self._missing.calls, *self._missing.names],
             )
         if self._opaque:
-            shown = ", ".join(f"{name} (at {seen[1]!r})" for name, seen in self._opaque.items())
+            shown = ", ".join(
+                f"{name} (at {seen[1]!r}{f': {self._reasons[name]}' if name in self._reasons else ''})"
+                for name, seen in self._opaque.items()
+            )
             raise UnknownSchemaError(
-                f"{len(self._opaque)} classes are not declared here: {shown}.",
+                f"of {len(self._opaque)} classes no objects can be made here: {shown}.",
                 file=self._file,
                 remedy="Import the modules that declare them, or see `persist explain`.",
                 names=list(self._opaque),
