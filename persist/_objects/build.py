@@ -24,7 +24,12 @@ from persist._envelope import FIELDS, unwrap
 from persist._instances.adapter import adapter_of
 from persist._instances.builtin_bases import base_in_c, builtin_of, can_make, reconstructed
 from persist._instances.compiled_fields import StateMaker, state_maker
-from persist._instances.machinery import is_machinery, refuse_changed, refuse_machinery
+from persist._instances.machinery import (
+    is_machinery,
+    machinery_in,
+    refuse_changed,
+    refuse_machinery,
+)
 from persist._objects.rows import PendingColumn, field_access
 from persist._objects.torch_values import tensor_of
 from persist._objects.trust import (
@@ -255,7 +260,7 @@ class _Builder(Driver):
 
     def hold_back(self, tree: Any) -> None:
         """Find the trusted records that cannot be made whole, before anything is made."""
-        if not self._trust and not self._makes_modules:
+        if not self._trust and not self._makes_modules and not self._makes_instances:
             return
         prepare(tree, self._trusted_class, self._registry)
 
@@ -270,6 +275,11 @@ class _Builder(Driver):
     def _makes_modules(self) -> bool:
         """Whether modules of torch's own classes are made: its pack is asked, and torch is installed."""
         return self._live and self._registry.importable_for(_MODULE) is not None
+
+    @property
+    def _makes_instances(self) -> bool:
+        """Whether the file names a class of the standard library whose instances are made."""
+        return any(one.makes_instances for one in self._registry._line())
 
     def _trusted_class(self, record: Record) -> Any:
         cls, how = self._class_of(record)
@@ -516,8 +526,6 @@ class _Builder(Driver):
     # Objects of libraries whose states a pack knows.
 
     def _rebuild_of(self, record: Record) -> Rebuild | None:
-        if not self._live:
-            return None
         name = record.qualname
         if name not in self._rebuilds:
             self._rebuilds[name] = self._rebuild_named(record)
@@ -529,6 +537,8 @@ class _Builder(Driver):
         That is so if the user trusts the class, and the pack does not know the installed release.
         """
         found = self._registry.rebuild_for(self._registry.resolve(record.qualname))
+        if found is not None and not (self._live or found.always):
+            return None
         if found is not None and self._trust and self._class_of(record)[1] == "trusted":
             try:
                 found.requires()
@@ -715,9 +725,10 @@ class _Builder(Driver):
             return cls, "declared"
         if self._trust.has_exactly(qualname):
             return self._imported(record.cls), "trusted"
-        if self._makes_modules and self._registry.importable_for(qualname) is not None:
+        listed = self._registry.importable_for(self._registry.resolve(qualname))
+        if listed is not None and (self._makes_modules or listed.instances):
             found = self._declared_importable(record.cls)
-            if isinstance(found, type) and is_torchs_own(found):
+            if isinstance(found, type) and (listed.instances or is_torchs_own(found)):
                 return found, "trusted"
         if self._trust.has_pattern_of(qualname):
             found = class_here(qualname)
@@ -891,7 +902,7 @@ class _Builder(Driver):
         cls = self._registry.class_for(named.qualname) or self._registry._enum_for(named.qualname)
         if cls is not None:
             return cls
-        if self._live and (value := self._declared_importable(named)) is not ABSENT:
+        if (value := self._declared_importable(named)) is not ABSENT:
             return value
         if self._trust.has_exactly(named.qualname):
             return self._imported(named)
@@ -907,7 +918,7 @@ class _Builder(Driver):
         """The value of a name that a pack lists as importable; ABSENT for any other name."""
         name = self._registry.resolve(named.qualname)
         listed = self._registry.importable_for(name)
-        if listed is None:
+        if listed is None or not (self._live or listed.always):
             return ABSENT
         if listed.substitute is not ABSENT:
             return listed.substitute
@@ -1100,6 +1111,8 @@ def _set_state(obj: Any, state: Any) -> None:
     setter = getattr(obj, "__setstate__", None)
     if setter is not None:
         cls = type(obj)
+        if isinstance(obj, BaseException):  # of C: it sets whatever the state names
+            refuse_machinery(machinery_in(state))
         setter(state)
         refuse_changed(obj, cls, state)
         return

@@ -382,7 +382,10 @@ class _TreeUpgrade:
             self._note(entry, record, path)
             return record
         if known.today is not named:
+            is_called = record.kind == "reduce" and record.maker == named
             _rename(record, named, known.today)
+            if is_called:  # by its current name
+                record.kind, record.maker = "reduce", known.today
         elif record.maker is not None:
             record.maker = self._moved(record.maker)
         self._note(entry, record, path)
