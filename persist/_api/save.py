@@ -46,6 +46,8 @@ __all__ = [
 
 
 _MOST_LOSSES = 20  # that a message lists
+# In use by many programs: a file of that name is surely of no one format.
+_GENERIC_SUFFIXES = frozenset((".bin", ".ckpt", ".dat", ".data", ".db", ".model", ".params"))
 
 
 def save(
@@ -417,7 +419,7 @@ def refuse_suffix(target: object, format: str) -> None:
     name = urls.shown(os.fsdecode(os.fspath(target)))
     suffix = os.path.splitext(name)[1].lower()
     owners = [reader.name for reader in readers() if suffix in reader.suffixes]
-    if not suffix or not owners:
+    if not suffix or not owners or suffix in _GENERIC_SUFFIXES:
         return
     if any(name == format or name.startswith(f"{format}-") for name in owners):
         return

@@ -61,6 +61,7 @@ from persist.registry._declarations import user_stacklevel
 from persist.registry._enums import attribute_of, class_here, lost_member, member_named, member_of
 from persist.registry._rebuilds import Rebuild, is_installed
 from persist.tree import ABSENT, Global, LazyArray, Record, at_path, is_slots_pair
+from persist.typing import Resources
 
 __all__ = ["build"]
 
@@ -90,6 +91,8 @@ def build(
     finish: bool = True,
     tensors: Callable[[], dict[int, Any]] = dict,
     live: bool = False,
+    resources: Resources | None = None,
+    recovers: bool = False,
 ) -> Any:
     """Build the objects of an upgraded tree; its containers are used, not copied.
 
@@ -110,6 +113,10 @@ def build(
         finish: open resources and call ``__loaded__`` when everything is built.
         tensors: returns the tensors of the file, by the ids of their arrays, for modules of torch.
         live: make objects of installed libraries where a pack declares how.
+        resources: what takes the place of resources, as for `persist.load`.
+        recovers: with ``rehearsal``: objects are finished and warnings given as without one, unless
+            more records failed than had failed before; then the result is not to be used, and the
+            records that failed are to be marked in another run.
 
     Raises:
         UntrustedError: ``trust`` names a function, or classes of every module.
@@ -120,6 +127,9 @@ def build(
     builder = _Builder(
         registry, trusted, validate, plan, file, is_known, done, looker, tensors=tensors, live=live
     )
+    builder.resources = resources
+    if rehearsal is not None and recovers:
+        return builder.recover(tree, rehearsal, strict)
     if rehearsal is not None:
         return builder.rehearse(tree, rehearsal, strict)
     builder.hold_back(tree)
@@ -184,6 +194,8 @@ class _Builder(Driver):
         self._held_back: dict[int, Record] = {}  # trusted, and not made because parts are missing
         self._missing = Missing()
         self._rehearsed: Rehearsal | None = None
+        self._recovers = False
+        self.resources: Resources | None = None
         self._migrated = plan._classes if plan is not None else frozenset()
 
     def enter(self, value: Any) -> tuple[Any, Parts | None]:
@@ -256,6 +268,18 @@ class _Builder(Driver):
                 f"trusted, but it stays a record, since parts are missing: {self._missing.text()}"
             )
             rehearsal.remark(record, text, False)
+        return result
+
+    def recover(self, tree: Any, rehearsal: Rehearsal, strict: bool) -> Any:
+        """Build what can be built; records that are marked as failed stay records, with what they hold."""
+        before = len(rehearsal.failures)
+        self._rehearsed, self._recovers = rehearsal, True
+        self.hold_back(tree)
+        result = self.run(tree)
+        if len(rehearsal.failures) > before:
+            return ABSENT
+        self.complete()
+        self.report(strict)
         return result
 
     def hold_back(self, tree: Any) -> None:
@@ -488,6 +512,8 @@ class _Builder(Driver):
             value = self._registry.constant_named(name) if type(name) is str else ABSENT
             return self._keep(record, record if value is ABSENT else value)
         if self._rehearsed is not None and self._rehearsed.has_failed(record):
+            if self._recovers:
+                return (yield from self._inert(record, False))
             return self._keep(record, record)
         cls, how = self._class_of(record)
         if how == "declared":
@@ -508,8 +534,12 @@ class _Builder(Driver):
             self._numpy_only -= 1
             if made is not None:
                 return made
+        return (yield from self._inert(record, True))
+
+    def _inert(self, record: Record, is_noted: bool) -> Parts:
+        """The record itself, with what can be built inside of it."""
         self._keep(record, record)
-        known = self._note_opaque(record)
+        known = is_noted and self._note_opaque(record)
         self._inside += known
         self._is_in_record += 1
         record.args = yield "args", record.args
@@ -944,17 +974,22 @@ class _Builder(Driver):
     def complete(self, finish: bool = True) -> None:
         """Open resources and call ``__loaded__``, after everything is built; note them in a rehearsal."""
         self._rehash()
-        if self._rehearsed is not None:
+        if self._rehearsed is not None and not self._recovers:
             for obj, record, _ in self._whole:
                 self._rehearsed.leave_out(record, versioned.finishing(obj, self._registry))
             return
-        if not finish or not self._whole:
+        if not finish or not (self._whole or self.resources):
             return
-        with versioned.loading_from(self._file or None):
-            for obj, _, where in self._whole:
+        with versioned.loading_from(self._file or None, self.resources):
+            for obj, record, where in self._whole:
                 cure = "What it opens or computes after a load does not suit what was loaded."
                 finish_one = functools.partial(versioned.finish, obj, self._registry)
-                self._reporting(where, cure, finish_one)
+                try:
+                    self._reporting(where, cure, finish_one)
+                except PersistError as error:
+                    if self._rehearsed is None:
+                        raise
+                    self._rehearsed.failures.append((record, error))  # the object is there
 
     def report(self, strict: bool) -> None:
         """Warn about classes that stayed records, with the remedy; an error if strict."""

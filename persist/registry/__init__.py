@@ -407,7 +407,11 @@ class Registry(Foreign):
             self._settle()
             self._refuse_clash(declared.schema or dotted(cls))
             fields, is_open = said_fields(cls, declared)
-            own = None if is_open else tuple(f for f in fields.values() if not f.transient)
+            own = (
+                None
+                if is_open
+                else tuple(f for f in fields.values() if not (f.transient or f.reserved))
+            )
             qualname = dotted(cls)
             schema = Schema(declared.schema or qualname, declared.version, qualname, cls, own)
             with self._lock:
