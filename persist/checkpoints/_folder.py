@@ -91,7 +91,7 @@ class RemoteLock:
 
     Object storage cannot tell whether the writer is still alive, so the file stays until the lock
     is released or the program ends. The lock of a writer of this machine that has been killed is taken over.
-    Two writers that begin at the same moment are told apart where the storage creates a file only if there is
+    Of two writers that begin at the same moment one is refused where the storage creates a file only if there is
     none (S3, Google Cloud Storage, SFTP); elsewhere the one whose text is there afterwards has the lock.
     """
 
