@@ -126,7 +126,7 @@ class HttpFile:
         return _tried(self._files, ask, self.url, self._options)
 
     async def _ask(self, start: int, length: int, is_first: bool) -> _Answer:
-        import aiohttp
+        import aiohttp  # type: ignore[import-not-found,unused-ignore]
 
         session = await self._files.set_session()
         options = _request_options(self._files)
@@ -174,7 +174,7 @@ def put(files: Any, url: str, source: Path, options: Mapping[str, object] | None
     Raises:
         StorageError: the server does not take it.
     """
-    import aiohttp
+    import aiohttp  # type: ignore[import-not-found,unused-ignore]
 
     async def send() -> int:
         session = await files.set_session()
@@ -199,7 +199,7 @@ def put(files: Any, url: str, source: Path, options: Mapping[str, object] | None
 
 
 def _request_options(files: Any) -> dict[str, Any]:
-    import aiohttp
+    import aiohttp  # type: ignore[import-not-found,unused-ignore]
 
     # aiohttp ends a request after five minutes, which a tensor of some GiB may take.
     patient = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)

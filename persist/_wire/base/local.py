@@ -63,6 +63,17 @@ def open_local(
     map: bool,
     level: int = 0,
 ) -> Source:
+    """Return the source of a path: a file, mapped or read, a folder, or a checkpoint prefix.
+
+    Args:
+        path: where it is.
+        shown: the path as the user named it.
+        limits: see `Limits`.
+        writable: arrays handed out may be written to, privately.
+        budget: of the file whose neighbour it is; None is a new one.
+        map: map the file; without it, it is read into memory.
+        level: files it is nested in.
+    """
     home = Home(path, shown)
     common: dict[str, Any] = {
         "limits": limits,
