@@ -219,5 +219,6 @@ class SaveOptions(TypedDict, total=False):
     class_paths: Mapping[str, str] | None
     capsule: bool
     protocol: int | None
+    storage_options: Mapping[str, Any] | None
     date: datetime.datetime | Literal[False] | None
     registry: Registry | None
