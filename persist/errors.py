@@ -32,6 +32,7 @@ __all__ = [
     "ReleaseError",
     "RestoreError",
     "SchemaError",
+    "StorageError",
     "UnfitStateError",
     "UnknownFieldWarning",
     "UnknownFormatError",
@@ -175,6 +176,16 @@ class UntrustedError(PersistError, PermissionError):
     """A class would have to be imported that ``trust=`` does not name."""
 
     # PermissionError (OSError) overrides __str__ and __reduce__; use those of PersistError.
+    __str__ = PersistError.__str__
+    __reduce__ = PersistError.__reduce__
+
+
+class StorageError(PersistError, OSError):
+    """The storage behind a URL refused or failed; ``status`` is the HTTP status, or None.
+
+    What does not exist is a `FileNotFoundError`, as on this machine.
+    """
+
     __str__ = PersistError.__str__
     __reduce__ = PersistError.__reduce__
 
