@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from persist._api.file import File
     from persist._api.load import load
     from persist._api.open import open
+    from persist._api.repair import repair
     from persist._api.restore import restore
     from persist._api.save import save
     from persist._instances.modules import torch_state
@@ -59,6 +60,7 @@ _HOMES = {
     "ops": "persist.ops",
     "register": "persist.registry",
     "registry": "persist.registry",
+    "repair": "persist._api.repair",
     "resource": "persist.versioned",
     "restore": "persist._api.restore",
     "save": "persist._api.save",
@@ -90,6 +92,7 @@ __all__ = [
     "ops",
     "register",
     "registry",
+    "repair",
     "resource",
     "restore",
     "save",
