@@ -32,6 +32,7 @@ __all__ = [
     "ReleaseError",
     "RestoreError",
     "SchemaError",
+    "SignatureError",
     "UnfitStateError",
     "UnknownFieldWarning",
     "UnknownFormatError",
@@ -177,6 +178,10 @@ class UntrustedError(PersistError, PermissionError):
     # PermissionError (OSError) overrides __str__ and __reduce__; use those of PersistError.
     __str__ = PersistError.__str__
     __reduce__ = PersistError.__reduce__
+
+
+class SignatureError(PersistError):
+    """A container is not signed with a required key, or was altered after it was signed; or a key is none."""
 
 
 class MissingExtraError(PersistError, ImportError):

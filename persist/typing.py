@@ -173,6 +173,7 @@ class BuildOptions(TypedDict, total=False):
     dtype: Any
     live: bool
     weights: Openable | None
+    require_signature: Any
 
 
 class LoadOptions(OpenOptions, BuildOptions, total=False):

@@ -31,6 +31,7 @@ from persist.errors import (
     OpaqueWarning,
     PersistError,
     SchemaError,
+    SignatureError,
 )
 from persist.tree import ABSENT, Record
 
@@ -70,6 +71,7 @@ def load(
     dtype: Any = None,
     live: bool = True,
     weights: Openable | None = None,
+    require_signature: Any = None,
     **options: Unpack[OpenOptions],
 ) -> Any:
     """Load what was saved, however long ago, as what it is today.
@@ -105,6 +107,9 @@ def load(
         live: make objects of installed libraries (pandas, scikit-learn, ...) where a pack knows how
             their states of every release become those of today; False leaves them records.
         weights: the file of the weights of a Keras network, if ``source`` has its architecture alone.
+        require_signature: load only a container that was signed with this key, or one of a list of them, and
+            not altered since: the path of a public key in PEM, its content as bytes, or an Ed25519 key of
+            ``cryptography`` (see `persist.security.sign`). The whole file is read for it.
 
     Returns:
         The object; of a file of several pickles, the list of them. A network that any release of
@@ -115,6 +120,7 @@ def load(
         PersistError: there is nothing at ``at``, or it is no ``cls``.
         SchemaError: a record cannot be upgraded, with its path.
         UntrustedError: ``trust`` names a function.
+        SignatureError: the file has no signature of the required keys, or was altered after it was signed.
 
     Warns:
         OpaqueWarning: once for each class that stayed a record, with the cure.
@@ -135,6 +141,8 @@ def load(
         collector_paused(),
         placed_on(device, dtype),
     ):
+        if require_signature is not None:
+            _require(file, require_signature, weights)
         warn_about_damage(file)
         looker = file.looker if arrays == "torch" else None
         is_all = cls is None and not at and assume_version is None
@@ -160,6 +168,19 @@ def load(
         if cls is not None:
             check_is(value, cls, file.name)
         return value
+
+
+def _require(file: File, keys: object, weights: object) -> None:
+    """Refuse a file that is not signed with one of these keys."""
+    from persist._container.signed import check, public_keys
+
+    if weights is not None:
+        raise SignatureError(
+            "weights= is a file without a signature.",
+            file=file.name,
+            remedy="Leave weights= or require_signature= out.",
+        )
+    check(file._source, public_keys(keys))
 
 
 def _as_written(file: File, tree: Any, **options: Any) -> Any:
