@@ -21,7 +21,9 @@ from typing import Any
 import numpy as np
 
 from persist._runtime.lazy_regex import regex
-from persist._wire.pickle.machine import INERT, Finisher, Machine, Rebuilder
+from persist._wire.pickle.handlers import INERT, Finisher, Rebuilder
+from persist._wire.pickle.machine import Machine
+from persist._wire.pickle.opcodes.containers import hashable_set, set_pairs
 from persist._wire.pickle.timezones import named, zone_of
 from persist.tree import ABSENT, Global, Record, typed_array
 from persist.typing import Array
@@ -114,7 +116,7 @@ def _scalar(machine: Machine, args: tuple[object, ...]) -> object:
 
 @_builtin("set")
 def _set(machine: Machine, args: tuple[Any, ...]) -> object:
-    return machine.hashable_set(list(args[0])) if len(args) == 1 and _items(args[0]) else INERT
+    return hashable_set(machine, list(args[0])) if len(args) == 1 and _items(args[0]) else INERT
 
 
 @_builtin("frozenset")
@@ -122,12 +124,12 @@ def _frozenset(machine: Machine, args: tuple[Any, ...]) -> object:
     if not args:
         return frozenset()
     items = args[0]
-    return frozenset(machine.hashable_set(list(items))) if _items(items) else INERT
+    return frozenset(hashable_set(machine, list(items))) if _items(items) else INERT
 
 
 @_rebuilds("sets.Set", "sets.ImmutableSet")
 def _old_set(machine: Machine, args: tuple[Any, ...]) -> object:
-    return machine.hashable_set(list(args[0])) if len(args) == 1 and _items(args[0]) else INERT
+    return hashable_set(machine, list(args[0])) if len(args) == 1 and _items(args[0]) else INERT
 
 
 @_builtin("list")
@@ -163,7 +165,7 @@ def _ordered_dict(machine: Machine, args: tuple[Any, ...]) -> object:
     result: OrderedDict[Any, Any] = OrderedDict()
     if len(args) == 1 and _items(args[0]):
         pairs = [part for pair in args[0] for part in _pair(pair)]
-        machine._set_pairs(result, pairs)
+        set_pairs(machine, result, pairs)
     elif args:
         return INERT
     return result
