@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypedDict
@@ -205,5 +206,7 @@ class SaveOptions(TypedDict, total=False):
     pack: bool
     versions: Mapping[str, int] | None
     lossy: bool
+    class_paths: Mapping[str, str] | None
     protocol: int | None
+    date: datetime.datetime | Literal[False] | None
     registry: Registry | None

@@ -129,6 +129,19 @@ class File:
             lambda *asked: _view(self.knowledge, *asked), self._tree_of, self._source.spend_views
         )
 
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """How the file came about, oldest entry first; [] of a file that is no container.
+
+        An entry says ``action``, ``date`` and ``by`` (releases), and of which file it was made: ``name``,
+        ``size``, ``sha256``, ``format``, ``writer``, ``records`` (class, schema, version, number of
+        them), ``steps`` (schema, from, to, hash of the source); see `docs/container.md`. It is data of
+        the file, and nothing else proves it.
+        """
+        from persist._api.provenance import history_of
+
+        return history_of(self._content.structure) if self.format == "persist" else []
+
     def is_known(self, record: Record) -> bool:
         """Whether a pack knows how to look into a record."""
         return self.looker.through(record) is not record

@@ -3,34 +3,39 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import functools
 import hashlib
 import json
 import os
 import platform
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from persist._api import provenance
+from persist._api.provenance import appending, digest_of, split_metadata
 
 if TYPE_CHECKING:
     from persist._api.file import File
     from persist._upgrade.plan import Entry
     from persist.registry import Registry
 
-__all__ = ["UPGRADED", "digest_of", "metadata_of", "removing", "save", "temporary", "upgraded_from"]
-
-UPGRADED = "upgraded_from"  # the key in a container's metadata
-_CHUNK = 1 << 20
-_MOST_RECORDS = 200  # classes in one version that an origin lists
+__all__ = [
+    "digest_of",
+    "metadata_of",
+    "origin_of",
+    "removing",
+    "save",
+    "temporary",
+    "upgraded_from",
+]
 
 
 def metadata_of(file: File) -> object:
     """Return the user's metadata of a file, or None."""
     found = file.structure.get("metadata") if file.format in ("persist", "safetensors") else None
-    return found or None
+    return (split_metadata(found) if file.format == "persist" else found) or None
 
 
 def save(
@@ -40,7 +45,8 @@ def save(
     *,
     format: str,
     registry: Registry | None = None,
-    upgraded: dict[str, object] | None = None,
+    upgraded: dict[str, Any] | None = None,
+    converted: dict[str, Any] | None = None,
     **options: Any,
 ) -> bool:
     """Save a tree that was read from a file, with that file's metadata.
@@ -51,7 +57,8 @@ def save(
         file: the open file that the tree was read from.
         format: as for `persist.save`.
         registry: as for `persist.save`.
-        upgraded: the origin of the tree; stored in a container next to the user's metadata.
+        upgraded: the origin of the tree, which an upgrade made; stored in the history of a container.
+        converted: likewise, if the tree is that of the file, unchanged.
         options: further options of `persist.save`.
 
     Returns:
@@ -63,13 +70,22 @@ def save(
 
     metadata = metadata_of(file)
     if format == "persist":
-        if upgraded is not None:
-            metadata = _with(metadata, upgraded)
+        action = "saved" if upgraded is None and converted is None else "converted"
+        history = appending(
+            action if upgraded is None else "upgraded", upgraded or converted, file.history
+        )
         older = file.structure.get("schemas", ()) if file.format == "persist" else ()
         refuse_suffix(target, format)
         try:
             made = tree_of(tree, registry, columns=True)
-            save_tree(made, target, registry=registry, metadata=metadata, older_schemas=older)
+            save_tree(
+                made,
+                target,
+                registry=registry,
+                metadata=metadata,
+                older_schemas=older,
+                history=history,
+            )
         except PersistError as error:
             raise error.at(file=os.fspath(target)) from error.__cause__
         return False
@@ -78,17 +94,6 @@ def save(
         metadata = None
     persist.save(tree, target, format=format, registry=registry, **options)
     return metadata is not None
-
-
-def _with(metadata: object, upgraded: dict[str, object]) -> dict[str, object]:
-    """Add the origin to metadata; an origin that is there already is nested in the new one."""
-    if metadata is None:
-        return {UPGRADED: upgraded}
-    if not isinstance(metadata, dict):
-        return {"metadata": metadata, UPGRADED: upgraded}
-    if UPGRADED in metadata:
-        upgraded = {**upgraded, UPGRADED: metadata[UPGRADED]}
-    return {**metadata, UPGRADED: upgraded}
 
 
 def _as_text(metadata: object) -> dict[str, str]:
@@ -154,11 +159,11 @@ def removing(written: Path, target: Path) -> Iterator[None]:
 def upgraded_from(
     file: File,
     source: Path,
-    steps: list[list[object]],
+    steps: list[list[Any]],
     opaque: list[str],
-    options: dict[str, object],
+    options: dict[str, Any],
     plan: Iterable[Entry] = (),
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Return the origin that is stored in a container: the file that it was made from.
 
     Args:
@@ -169,64 +174,10 @@ def upgraded_from(
         options: the options with which the source was read.
         plan: what was done to each record.
     """
-    size, digest = digest_of(source)
-    said = {"records": _records(plan), "steps": steps, "opaque": opaque, "options": options}
-    return {
-        "date": _now(),
-        **{name: value for name, value in said.items() if value},
-        "format": file.format,
-        "writer": dict(file.writer),
-        "name": source.name,
-        "size": size,
-        "sha256": digest,
-    }
+    return provenance.origin(file, source, steps, opaque, options, plan)
 
 
-def _records(plan: Iterable[Entry]) -> list[list[Any]]:
-    """The records of declared classes as the source had them: class, schema, version, number of them."""
-    counts = Counter(
-        (entry.qualname, path.schema, path.found)
-        for entry in plan
-        if entry.schema is not None
-        for path in entry.version_paths[-1:]
-    )
-    return [[*key, count] for key, count in sorted(counts.items())][:_MOST_RECORDS]
-
-
-def _now() -> str:
-    """The time in UTC, or what ``SOURCE_DATE_EPOCH`` states, for builds that are to be repeated."""
-    stated = os.environ.get("SOURCE_DATE_EPOCH")
-    moment = datetime.datetime.now(datetime.UTC)
-    if stated is not None:
-        moment = datetime.datetime.fromtimestamp(int(stated), datetime.UTC)
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def digest_of(source: Path) -> tuple[int, str]:
-    """Return the size of a source in bytes, and its SHA-256.
-
-    For a folder or a checkpoint prefix: of all its files, with their names, in order.
-    """
-    state, size = hashlib.sha256(), 0
-    files = list(_files_of(source))
-    for path in files:
-        if len(files) > 1 or path != source:
-            state.update(f"{path.name}\0{path.stat().st_size}\0".encode("utf-8", "surrogateescape"))
-        with contextlib.suppress(IsADirectoryError), path.open("rb") as file:
-            while data := file.read(_CHUNK):
-                state.update(data)
-                size += len(data)
-    return size, state.hexdigest()
-
-
-def _files_of(source: Path) -> Iterator[Path]:
-    if source.is_dir():
-        for folder, folders, names in os.walk(source):
-            folders.sort()
-            yield from (Path(folder) / name for name in sorted(names))
-    elif source.exists():
-        yield source
-    else:  # a checkpoint prefix
-        yield from sorted(
-            path for path in source.parent.iterdir() if path.name.startswith(source.name + ".")
-        )
+def origin_of(file: File) -> dict[str, Any] | None:
+    """Return the entry of the upgrade that wrote a file; None if no upgrade did."""
+    kept = [one for one in file.history if one.get("action") != "compacted"]
+    return kept[-1] if kept and kept[-1].get("action") == "upgraded" else None

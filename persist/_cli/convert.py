@@ -3,8 +3,9 @@
 npz and safetensors hold arrays only; other values are left out, and their number is reported.
 A network of any release of Keras becomes the archive of Keras 3 with --to keras, for which Keras
 must be installed; --weights names the file of its weights, if the first one has the architecture alone.
-With --to-version, what the file holds is loaded, upgraded, and written as an older version of its schema
-had it, for yesterday's code; what that version cannot hold is listed, and refused without --lossy.
+With --to-version or --as-of, what the file holds is loaded, upgraded, and written as an older version of its schemas
+had it, for the code of that time: as a pickle under the class path of that time, which the aliases
+know, and with --as-of in the protocol of that time. What cannot be held is listed, and refused without --lossy.
 A folder of files is walked through, and its tree of folders is kept under --out; files that have
 the format already are skipped.
 """
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from persist._api.file import File
     from persist.registry import Registry
+    from persist.schema import Schema
 
 __all__ = ["add", "run"]
 
@@ -59,6 +61,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         choices=range(6),
         help="the pickle protocol, of formats that are pickles (default 4)",
     )
+    _add_past(parser)
+    _knowledge.add(parser)
+
+
+def _add_past(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments for older versions."""
     parser.add_argument(
         "--to-version",
         metavar="SCHEMA=N",
@@ -68,11 +76,24 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="write the records of a schema as its version N had them; may be repeated",
     )
     parser.add_argument(
+        "--as-of",
+        metavar="DATE",
+        help="write all records as their schemas were at a date (2012, 2012-03-31), a release or a "
+        "tag of git; schemas.lock or the declarations say which versions those were",
+    )
+    parser.add_argument(
+        "--class-path",
+        metavar="SCHEMA=NAME",
+        action="append",
+        default=[],
+        type=_class_path,
+        help="the dotted name of the class in the code of that time, if the aliases do not say it",
+    )
+    parser.add_argument(
         "--lossy",
         action="store_true",
         help="write an older version also if it cannot hold everything",
     )
-    _knowledge.add(parser)
 
 
 def _schema_version(text: str) -> tuple[str, int]:
@@ -83,11 +104,20 @@ def _schema_version(text: str) -> tuple[str, int]:
     return name, int(number)
 
 
+def _class_path(text: str) -> tuple[str, str]:
+    """Parse ``SCHEMA=NAME``."""
+    schema, _, name = text.partition("=")
+    if not schema or "." not in name:
+        raise argparse.ArgumentTypeError(f"{text!r} is not SCHEMA=NAME, as in lab.Layer=old.Layer")
+    return schema, name
+
+
 def run(args: argparse.Namespace) -> int:
     """Convert every file; 1 if any failed."""
     import sys
 
     import persist
+    from persist._api.provenance import origin
     from persist._cli import _knowledge, _written
     from persist._cli._each import each
     from persist._cli._folders import files_in
@@ -117,12 +147,13 @@ def run(args: argparse.Namespace) -> int:
             if inside is not None:
                 target.parent.mkdir(parents=True, exist_ok=True)
             options = {} if args.protocol is None else {"protocol": args.protocol}
-            if args.to_version:
+            if args.to_version or args.as_of:
                 lost = _write_older(name, file, target, args, registry, options)
                 show(f"{name} -> {target}{_listed(lost)}")
                 return
             value, lost = _value(file, args, target)
-            if _written.save(value, target, file, format=args.to, **options):
+            converted = origin(file, _local(name)) if args.to == "persist" else None
+            if _written.save(value, target, file, format=args.to, converted=converted, **options):
                 lost.append("its metadata is left out")
         show(f"{name} -> {target}{_listed(lost)}")
 
@@ -141,6 +172,14 @@ def run(args: argparse.Namespace) -> int:
 
     every = list(files())
     return each(every, lambda name: one(name, places.get(name)), known_only=places.keys())
+
+
+def _local(name: str) -> str | None:
+    """The path of a local file; None for what comes from elsewhere."""
+    from persist._cli._folders import local
+
+    path = local(name)
+    return None if "://" in path else path
 
 
 def _listed(lost: list[str]) -> str:
@@ -162,17 +201,32 @@ def _write_older(
             step has no way back.
     """
     import persist
+    from persist._api.file import registry_or_default
+    from persist._api.provenance import appending, origin
+    from persist._api.save import Older, older_tree, save_tree, tree_of
     from persist._cli import _written
     from persist.errors import IrreversibleError
 
+    known = registry_or_default(registry)
+    versions, paths, protocol = _past(file, args, known)
     value = persist.load(name, registry=registry)
     metadata = _written.metadata_of(file)
-    options = {**options, "format": args.to, "versions": dict(args.to_version)}
-    if args.to == "persist":
-        options["metadata"] = metadata
     lost: list[str] = []
+
+    def write(lossy: bool) -> None:
+        if args.to == "persist":
+            tree = older_tree(tree_of(value, known), Older(versions, lossy), known)
+            history = appending("converted", origin(file, _local(name)), file.history)
+            save_tree(tree, target, registry=known, metadata=metadata, history=history)
+            return
+        more = {"protocol": protocol, **options} if protocol is not None else options
+        persist.save(
+            value, target, registry=registry, format=args.to, versions=versions, lossy=lossy,
+            class_paths=paths, **more,
+        )  # fmt: skip
+
     try:
-        persist.save(value, target, registry=registry, **options)
+        write(False)
     except IrreversibleError as error:
         losses: Any = error.facts.get("losses")
         if not losses:
@@ -184,10 +238,41 @@ def _write_older(
             )
             raise
         lost += [f"lost: {loss}" for loss in losses]
-        persist.save(value, target, registry=registry, lossy=True, **options)
+        write(True)
     if metadata is not None and args.to != "persist":
         lost.append("its metadata is left out")
     return lost
+
+
+def _past(
+    file: File, args: argparse.Namespace, registry: Registry
+) -> tuple[dict[str, int], dict[str, str], int | None]:
+    """Return the versions, class paths and pickle protocol that are asked for."""
+    from persist._cli._formats import writer
+    from persist._upgrade import past
+    from persist.history.tags import date_of_tag
+
+    versions = dict(args.to_version)
+    if not args.as_of:
+        return versions, dict(args.class_path), None
+    schemas = {one.name: one for one in _schemas_in(file, registry)}
+    moment = past.moment_of(args.as_of, schemas.values(), registry, date_of_tag)
+    asked = [one for name, one in schemas.items() if name not in versions]
+    versions = {**past.versions_at(asked, moment, registry), **versions}
+    is_pickle = writer(args.to).is_pickle
+    paths = past.class_paths(versions, registry, moment, dict(args.class_path)) if is_pickle else {}
+    return versions, paths, past.protocol_of(moment) if is_pickle else None
+
+
+def _schemas_in(file: File, registry: Registry) -> Iterator[Schema]:
+    """Yield the schemas of the classes that a file names, and of their declared bases."""
+    for name in sorted(file._content.globals):
+        schema = registry.schema_for(file.knowledge.resolve(name))
+        if schema is None:
+            continue
+        yield schema
+        if schema.cls is not None:
+            yield from (part.schema for part in registry.layout(schema.cls).parts)
 
 
 def _value(file: File, args: argparse.Namespace, target: Path) -> tuple[Any, list[str]]:

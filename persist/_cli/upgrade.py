@@ -244,10 +244,10 @@ def _upgraded(
     from persist._api.file import has_steps, written_layouts
     from persist._cli import _reading
     from persist._cli._formats import writer
-    from persist._cli._staleness import steps_of
     from persist._cli._written import upgraded_from
     from persist._objects.inert import Inert
     from persist._upgrade import records
+    from persist._upgrade.step_digests import steps_of
 
     tree = file.tree if not args.cls else _as_class(file, args.cls, args.at)
     is_pickle = writer(args.format).is_pickle

@@ -10,6 +10,7 @@ readers may be holding.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import enum
 import importlib
 import operator
@@ -144,6 +145,7 @@ class Registry:
         self._alias_places: dict[str, tuple[tuple[str, Origin], ...]] = {}
         self._releases: dict[str, dict[int, Released]] = {}  # schema -> version -> its releases
         self._release_policies: dict[str, str] = {}  # schema -> policy; "" is that of the registry
+        self._dates: dict[str, dict[int, str]] = {}  # schema -> version -> its first day
         self._recorded: dict[str, str] = {}  # package -> release that a file was written with
         # The treatment of a file whose layout differs from the current one at the same version: "error", "warn"
         # or "ignore"; None leaves it to the parents, and to "error" in the end.
@@ -865,8 +867,10 @@ class Registry:
 
     # Releases.
 
-    def released(self, schema: type | str, version: int, release: str) -> None:
-        """Declare which releases of the package write a version of a schema.
+    def released(
+        self, schema: type | str, version: int, release: str = "", *, date: str = ""
+    ) -> None:
+        """Declare which releases of the package write a version of a schema, and since when.
 
         They are named in errors, plans and the lock file, and the version of a state that states none
         is known by them where the file records its release. ``release=`` of a class, a migration or a
@@ -876,12 +880,25 @@ class Registry:
             schema: the class, or the name of its schema.
             version: the version.
             release: the releases as in a requirement (PEP 440): ``>=1.2,<2``.
+            date: the day from which on it was current, ``2012-03-31``; `persist convert --as-of` asks.
 
         Raises:
             SchemaError: this is no set of releases, or another place declares others.
+            ValueError: this is no date.
         """
-        place = call_site("<releases>", __file__)
-        self._add_released(self._name_of(schema), version, release, place)
+        name = self._name_of(schema)
+        if date:
+            day = datetime.date.fromisoformat(date).isoformat()
+            with self._changing():
+                self._dates = {**self._dates, name: {**self._dates.get(name, {}), version: day}}
+        if release or not date:
+            self._add_released(name, version, release, call_site("<releases>", __file__))
+
+    def dates(self, schema: type | str) -> dict[int, str]:
+        """Return version -> the day from which on it was current, where that is declared."""
+        name = self._name_of(schema)
+        tables = [registry._dates.get(name, {}) for registry in self._line()]
+        return {number: day for table in reversed(tables) for number, day in table.items()}
 
     def _add_released(self, name: str, version: int, release: str, place: Origin) -> None:
         check_version(version, name)

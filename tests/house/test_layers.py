@@ -167,7 +167,7 @@ DANGEROUS = {
 # Code that is made for one class, from text of ours alone.
 COMPILERS = {"persist._upgrade.compiled", "persist._objects.rows"}
 # What is asked of git, Graphviz and the foundry's interpreters, for a project's own source.
-CALLERS = {"persist.history.evidence", "persist.history.drawing", "persist.history.foundry",
+CALLERS = {"persist.history.evidence", "persist.history.tags", "persist.history.drawing", "persist.history.foundry",
            "persist.testing._files", "persist._cli.check"}  # fmt: skip
 
 
