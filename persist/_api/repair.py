@@ -13,6 +13,7 @@ import numpy as np
 from persist._api.detect import readers
 from persist._api.file import File, registry_or_default
 from persist._api.open import open
+from persist._api.provenance import appending
 from persist._api.save import refuse_suffix, save, save_tree, tree_of, writer_of
 from persist._runtime.gc_pause import collector_paused
 from persist._trees.copier import Copier, is_holder
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Repair", "repair"]
 
-REPAIRED = "repaired_from"  # the key in a container's metadata
-_MOST = 1000  # losses that the metadata of a container lists
+_MOST = 1000  # losses that the history of a container lists
 
 
 @attrs.frozen
@@ -252,7 +252,7 @@ def _write(
     durable: bool,
     registry: Registry,
 ) -> None:
-    """Write the tree that is left; a container states in its metadata what it was made of."""
+    """Write the tree that is left; a container states in its history what it was made of, and what is lost."""
     if to != "persist":
         save(tree, path, format=to, durable=durable, registry=registry)
         return
@@ -266,13 +266,12 @@ def _write(
         "damage": file.damage[:_MOST],
         "lost": dict(itertools.islice(lost.items(), _MOST)),
     }
-    if metadata is not None and not isinstance(metadata, dict):
-        metadata = {"metadata": metadata}
     save_tree(
         tree_of(tree, registry, columns=True),
         path,
         registry=registry,
-        metadata={**(metadata or {}), REPAIRED: origin},
+        metadata=metadata,
+        history=appending("repaired", origin, file.history),
         durable=durable,
         older_schemas=older or (),
     )

@@ -149,9 +149,10 @@ def test_places_that_cannot_be_left_out_are_none(tmp_path: Path) -> None:
     done = persist.repair(path, tmp_path / "new.persist")
     assert persist.load(tmp_path / "new.persist") == [None, (None, "x"), {}]
     assert [*done.lost] == ["0", "1/0", "2/k"]
-    metadata = persist.open(tmp_path / "new.persist").structure["metadata"]
-    assert metadata["run"] == 7
-    assert [*metadata["repaired_from"]["lost"]] == ["0", "1/0", "2/k"]
+    with persist.open(tmp_path / "new.persist") as file:
+        assert file.structure["metadata"] == {"run": 7}
+        assert [entry["action"] for entry in file.history] == ["saved", "repaired"]
+        assert [*file.history[-1]["lost"]] == ["0", "1/0", "2/k"]
 
 
 def test_a_whole_file_stays_whole_and_the_source_is_never_replaced(tmp_path: Path) -> None:

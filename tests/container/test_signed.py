@@ -107,17 +107,18 @@ def forged(path: Path, change: Any) -> bytes:
     tree, _ = _container.read(path.read_bytes())
     out = io.BytesIO()
     _container.write(change(tree), out, metadata=manifest["metadata"], schemas=manifest["schemas"], writer=manifest["writer"])  # fmt: skip
-    return with_signatures(out.getvalue(), manifest["signatures"])
+    kept = {key: manifest[key] for key in ("history",) if key in manifest}
+    return with_signatures(out.getvalue(), manifest["signatures"], **kept)
 
 
-def with_signatures(data: bytes, signatures: Any) -> bytes:
+def with_signatures(data: bytes, signatures: Any, **more: Any) -> bytes:
     """A container, written by its own rules, whose manifest has these signatures."""
     from persist._container.signed import _replace_manifest, _store
 
     path = Path(os.environ["PYTEST_FORGED"])
     path.write_bytes(data)
     store = _store(str(path))
-    _replace_manifest(store, str(path), {**store.manifest, "signatures": signatures}, False)
+    _replace_manifest(store, str(path), {**store.manifest, **more, "signatures": signatures}, False)
     return path.read_bytes()
 
 
