@@ -36,6 +36,8 @@ __all__ = ["Older", "older_tree", "refuse_suffix", "save", "save_tree", "tree_of
 
 
 _MOST_LOSSES = 20  # that a message lists
+# In use by many programs: a file of that name is surely of no one format.
+_GENERIC_SUFFIXES = frozenset((".bin", ".ckpt", ".dat", ".data", ".db", ".model", ".params"))
 
 
 def save(
@@ -348,7 +350,7 @@ def refuse_suffix(target: object, format: str) -> None:
         return
     suffix = os.path.splitext(os.fsdecode(os.fspath(target)))[1].lower()
     owners = [reader.name for reader in readers() if suffix in reader.suffixes]
-    if not suffix or not owners:
+    if not suffix or not owners or suffix in _GENERIC_SUFFIXES:
         return
     if any(name == format or name.startswith(f"{format}-") for name in owners):
         return

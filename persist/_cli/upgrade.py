@@ -241,7 +241,7 @@ def _upgraded(
     again: str,
 ) -> tuple[str, str]:
     """Upgrade the tree of an open file, and write or copy it; return what was done and a note."""
-    from persist._api.file import has_steps, written_layouts
+    from persist._api.file import has_steps, settle_text_of, written_layouts
     from persist._cli import _reading
     from persist._cli._formats import writer
     from persist._cli._written import upgraded_from
@@ -262,6 +262,7 @@ def _upgraded(
         read=has_steps(file),
         written=written_layouts(file),
     )
+    settle_text_of(file, tree)
     strangers = _strangers(plan, file.knowledge, args)
     _refuse_strangers(strangers, args, file.name)
     opaque.update(strangers)

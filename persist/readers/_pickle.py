@@ -124,6 +124,7 @@ def _read_all(source: Source, options: Options) -> Content:
         damage=damage,
         held=f"{len(values):,} pickles, one after another" if len(values) > 1 else "",
         globals=set(machine.globals) | ({"joblib.numpy_pickle"} if is_wrapped else set()),
+        origin=machine.origin if machine.has_py2_str else None,
     )
 
 

@@ -270,9 +270,13 @@ def _run(machine: Machine, chunk: bytes, base: int) -> bool:
                 if is_plain_str and end <= safe:
                     machine.has_py2_str = True
                     try:
-                        stack.append(chunk[at + 2 : end].decode())
+                        text = chunk[at + 2 : end].decode()
                     except UnicodeDecodeError:
                         stack.append(chunk[at + 2 : end])
+                    else:
+                        if len(text) != end - at - 2:
+                            machine.raw_strings[id(text)] = (text, chunk[at + 2 : end])
+                        stack.append(text)
                     here = end
                     continue
             elif code == 0x5D:  # EMPTY_LIST

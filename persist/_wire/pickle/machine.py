@@ -84,7 +84,7 @@ class Machine:
         cheap_keys: types of keys whose hash costs nothing.
         keys: what hashing the other keys has cost.
         bare: containers that CPython frees by recursion, and which hold others of the kind.
-        raw_strings: by id, what became of a Python 2 string by ``py2_str``, and its bytes.
+        raw_strings: by id, text that Python 2 wrote as ``str``, where it is not ASCII or ``py2_str`` made it, and its bytes.
     """
 
     _loop = staticmethod(fast_loop.run)
@@ -302,6 +302,18 @@ class Machine:
             other.source = source
             other._window()
         return other
+
+    def origin(self, value: Any) -> bytes | None:
+        """Return the bytes that Python 2 wrote for a value as ``str``; None for what was none.
+
+        Text of ASCII alone is the same whether it was ``str`` or ``unicode``.
+        """
+        known = self.raw_strings.get(id(value))
+        if known is not None and known[0] is value:
+            return known[1]
+        if isinstance(value, bytes):
+            return value
+        return value.encode() if isinstance(value, str) and value.isascii() else None
 
     def raw(self, value: Any) -> bytes | None:
         """Return the bytes of a value that Python 2 may have written as ``str``, else None."""

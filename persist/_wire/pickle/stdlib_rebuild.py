@@ -15,7 +15,7 @@ import uuid
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from decimal import Decimal
-from pathlib import PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -381,27 +381,23 @@ def _uuid(machine: Machine, record: Record) -> object:
     return uuid.UUID(int=number) if type(number) is int and not record.args[2:] else INERT
 
 
-def _path(machine: Machine, args: tuple[Any, ...], kind: type) -> object:
+def _path(args: tuple[Any, ...], kind: type) -> object:
     return kind(*args) if all(isinstance(part, str) for part in args) else INERT
 
 
-@_rebuilds(
-    *(f"pathlib{sub}.{name}" for sub in ("", "._local") for name in ("PosixPath", "PurePosixPath"))
-)
-def _posix_path(machine: Machine, args: tuple[object, ...]) -> object:
-    """A path of the file's machine is a pure path here: it names nothing on this one."""
-    return _path(machine, args, PurePosixPath)
+def _path_of(kind: str) -> Rebuilder:
+    """A path of another kind of machine is a pure path here; of this kind, it is what it was."""
+    is_pure = kind.startswith("Pure")
+    system = "Windows" if kind.endswith("WindowsPath") else "Posix"
+    pure: type = PureWindowsPath if system == "Windows" else PurePosixPath
+    here = type(Path())
+    made = here if not is_pure and here.__name__ == kind else pure
+    return lambda machine, args: _path(args, made)
 
 
-@_rebuilds(
-    *(
-        f"pathlib{sub}.{name}"
-        for sub in ("", "._local")
-        for name in ("WindowsPath", "PureWindowsPath")
-    )
-)
-def _windows_path(machine: Machine, args: tuple[object, ...]) -> object:
-    return _path(machine, args, PureWindowsPath)
+for _kind in ("PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath"):
+    for _module in ("pathlib", "pathlib._local"):
+        _rebuilds(f"{_module}.{_kind}")(_path_of(_kind))
 
 
 @_builtin("getattr")

@@ -21,9 +21,13 @@ def _py2_string(machine: Machine, data: bytes) -> None:
     machine.has_py2_str = True
     if machine.py2 is None:
         try:
-            machine.stack.append(data.decode("utf-8"))
+            text = data.decode("utf-8")
         except UnicodeDecodeError:
             machine.stack.append(data)
+            return
+        if len(text) != len(data):
+            machine.raw_strings[id(text)] = (text, data)
+        machine.stack.append(text)
         return
     value = machine.py2(data)
     if value is not data:
