@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "tests" / "hostile"), str(HERE.parent)]
+TOP = HERE.parent
+sys.path[:0] = [str(HERE), str(TOP / "tests"), str(TOP / "tests" / "hostile"), str(TOP)]
 LARGEST = 200_000  # bytes of an input
 _GUIDED = ("persist._wire", "persist.readers", "persist._container.reading", "persist._trees")
 

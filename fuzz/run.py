@@ -18,6 +18,8 @@ from pathlib import Path
 
 import driver
 
+import counting  # isort: skip  # in tests/, which driver puts on the path
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -84,6 +86,7 @@ def _all(
             print(f"== {name}: status {status} after {count} executions\n{text[-4000:]}")
         else:
             print(f"{name}: {count} executions", flush=True)
+    counting.note("fuzz executions: nothing but PersistError came out", total)
     print(f"{len(names)} targets, {total:,} executions, {len(failed)} with findings {failed or ''}")
     return 1 if failed else 0
 
