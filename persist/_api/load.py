@@ -164,9 +164,7 @@ def load(
         collector_paused(),
         placed_on(device, dtype),
     ):
-        if require_signature is not None:
-            _require(file, require_signature, weights)
-        warn_about_damage(file)
+        _accept(file, require_signature, weights)
         looker = file.looker if arrays == "torch" else None
         is_all = cls is None and not at and assume_version is None
         tree = ABSENT if is_all else wanted_part(file, cls, at, assume_version)
@@ -193,6 +191,13 @@ def load(
         if cls is not None and not (recovers and getattr(value, "failure", None) is not None):
             check_is(value, cls, file.name)
         return value
+
+
+def _accept(file: File, keys: object, weights: object) -> None:
+    """Refuse a file that is not signed with one of these keys, if there are any; warn about damage."""
+    if keys is not None:
+        _require(file, keys, weights)
+    warn_about_damage(file)
 
 
 def _require(file: File, keys: object, weights: object) -> None:
