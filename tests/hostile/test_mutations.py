@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from effort import examples
+from effort import IS_THOROUGH
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mutations import mutated
@@ -44,7 +44,7 @@ def use(data: bytes, *, salvage: bool) -> None:
 
 
 @pytest.mark.parametrize("reader", alone())
-@settings(max_examples=examples(60), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60 if IS_THOROUGH else 6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**32), salvage=st.booleans())
 def test_no_mutant_raises_anything_but_a_persist_error(
     reader: str, seed: int, salvage: bool
