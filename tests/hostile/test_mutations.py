@@ -44,7 +44,9 @@ def use(data: bytes, *, salvage: bool) -> None:
 
 
 @pytest.mark.parametrize("reader", alone())
-@settings(max_examples=60 if IS_THOROUGH else 6, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=60 if IS_THOROUGH else 6, deadline=None, suppress_health_check=list(HealthCheck)
+)
 @given(seed=st.integers(0, 2**32), salvage=st.booleans())
 def test_no_mutant_raises_anything_but_a_persist_error(
     reader: str, seed: int, salvage: bool
