@@ -1,6 +1,7 @@
 """Write a file in another format without upgrading it or building objects.
 
-npz and safetensors hold arrays only; other values are left out, and their number is reported.
+json, asdf (of the extra asdf) and parquet (one table, of the extra parquet) are written for other programs
+and cannot be read back; npz and safetensors hold arrays only; other values are left out, and their number is reported.
 A network of any release of Keras becomes the archive of Keras 3 with --to keras, for which Keras
 must be installed; --weights names the file of its weights, if the first one has the architecture alone.
 With --to-version or --as-of, what the file holds is loaded, upgraded, and written as an older version of its schemas
@@ -29,16 +30,15 @@ __all__ = ["add", "run"]
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     from persist._cli import _knowledge
-    from persist._cli._formats import format_name
 
     parser.add_argument("files", metavar="FILE", nargs="+", help="a file, folder, prefix or URL")
     parser.add_argument(
         "--to",
         metavar="FORMAT",
         required=True,
-        type=format_name,
-        help="the format to write: persist, npz, torch or any other that `save(format=...)` takes; "
-        "an unknown name lists them all",
+        type=_format,
+        help="the format to write: persist, npz, torch or any other that `save(format=...)` takes, or "
+        "json, asdf, parquet; an unknown name lists them all",
     )
     parser.add_argument(
         "--out",
@@ -96,6 +96,19 @@ def _add_past(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _format(text: str) -> str:
+    """Return the full name of a format that a reader writes, or of an export."""
+    from persist._cli._exports import EXPORTS
+    from persist._cli._formats import format_name
+
+    if text in EXPORTS:
+        return text
+    try:
+        return format_name(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error} Or an export: {', '.join(EXPORTS)}.") from None
+
+
 def _schema_version(text: str) -> tuple[str, int]:
     """Parse ``SCHEMA=N``."""
     name, _, number = text.rpartition("=")
@@ -120,15 +133,14 @@ def run(args: argparse.Namespace) -> int:
     from persist._api.provenance import origin
     from persist._cli import _knowledge, _written
     from persist._cli._each import each
-    from persist._cli._folders import files_in
-    from persist._cli._formats import ending
+    from persist._cli._exports import EXPORTS, export
     from persist._cli._out import show
     from persist.errors import PersistError
 
     if args.out and len(args.files) > 1:
         print("persist: --out names one file, but several files are given", file=sys.stderr)
         return 2
-    suffix = ending(args.to)
+    suffix = _suffix(args.to)
     try:
         registry = _knowledge.registry_of(args)
     except PersistError as error:
@@ -146,6 +158,9 @@ def run(args: argparse.Namespace) -> int:
                 return
             if inside is not None:
                 target.parent.mkdir(parents=True, exist_ok=True)
+            if args.to in EXPORTS:
+                show(f"{name} -> {target}{_listed(export(file, args.to, target))}")
+                return
             options = {} if args.protocol is None else {"protocol": args.protocol}
             if args.to_version or args.as_of:
                 lost = _write_older(name, file, target, args, registry, options)
@@ -158,20 +173,30 @@ def run(args: argparse.Namespace) -> int:
         show(f"{name} -> {target}{_listed(lost)}")
 
     places: dict[str, Path] = {}
-
-    def files() -> Iterator[str]:
-        for name in args.files:
-            if os.path.isdir(name):
-                out = () if args.out is None else (Path(args.out),)
-                for path, inside in files_in(Path(name), out):
-                    if path != Path(name):
-                        places[str(path)] = inside
-                    yield str(path)
-            else:
-                yield name
-
-    every = list(files())
+    every = list(_expanded(args, places))
     return each(every, lambda name: one(name, places.get(name)), known_only=places.keys())
+
+
+def _expanded(args: argparse.Namespace, places: dict[str, Path]) -> Iterator[str]:
+    """Yield each file, and for a folder those in it, whose relative paths are put into ``places``."""
+    from persist._cli._folders import files_in
+
+    for name in args.files:
+        if not os.path.isdir(name):
+            yield name
+            continue
+        out = () if args.out is None else (Path(args.out),)
+        for path, inside in files_in(Path(name), out):
+            if path != Path(name):
+                places[str(path)] = inside
+            yield str(path)
+
+
+def _suffix(form: str) -> str:
+    from persist._cli._exports import EXPORTS
+    from persist._cli._formats import ending
+
+    return f".{form}" if form in EXPORTS else ending(form)
 
 
 def _local(name: str) -> str | None:
