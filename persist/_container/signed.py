@@ -35,7 +35,6 @@ __all__ = ["Signature", "check", "check_signature", "new_key", "public_keys", "s
 
 _ALGORITHM = "ed25519"
 _FIRST = "persist signature 1"  # the first word of what is signed: no other use of a key begins so
-_PRIMITIVES = "cryptography.hazmat.primitives"
 _MOST = 1000  # signatures in a file that are looked at
 
 
@@ -425,8 +424,8 @@ def _exceptions() -> Any:
 
 def _library() -> tuple[Any, Any]:
     try:
-        serialization = importlib.import_module(f"{_PRIMITIVES}.serialization")
-        ed25519 = importlib.import_module(f"{_PRIMITIVES}.asymmetric.ed25519")
+        serialization = importlib.import_module("cryptography.hazmat.primitives.serialization")
+        ed25519 = importlib.import_module("cryptography.hazmat.primitives.asymmetric.ed25519")
     except ImportError as error:
         raise MissingExtraError(
             "signatures need the library cryptography, which is not installed.",
