@@ -33,6 +33,7 @@ __all__ = [
     "RestoreError",
     "SchemaError",
     "SignatureError",
+    "StorageError",
     "UnfitStateError",
     "UnknownFieldWarning",
     "UnknownFormatError",
@@ -182,6 +183,16 @@ class UntrustedError(PersistError, PermissionError):
 
 class SignatureError(PersistError):
     """A container is not signed with a required key, or was altered after it was signed; or a key is none."""
+
+
+class StorageError(PersistError, OSError):
+    """The storage behind a URL refused or failed; ``status`` is the HTTP status, or None.
+
+    What does not exist is a `FileNotFoundError`, as on this machine.
+    """
+
+    __str__ = PersistError.__str__
+    __reduce__ = PersistError.__reduce__
 
 
 class MissingExtraError(PersistError, ImportError):

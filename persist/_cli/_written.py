@@ -47,6 +47,7 @@ def save(
     registry: Registry | None = None,
     upgraded: dict[str, Any] | None = None,
     converted: dict[str, Any] | None = None,
+    capsule: bool = False,
     **options: Any,
 ) -> bool:
     """Save a tree that was read from a file, with that file's metadata.
@@ -58,6 +59,7 @@ def save(
         format: as for `persist.save`.
         registry: as for `persist.save`.
         upgraded: the origin of the tree, which an upgrade made; stored in the history of a container.
+        capsule: add the capsule of the classes; one that the file has is kept in any case.
         converted: likewise, if the tree is that of the file, unchanged.
         options: further options of `persist.save`.
 
@@ -85,6 +87,8 @@ def save(
                 metadata=metadata,
                 older_schemas=older,
                 history=history,
+                capsule=capsule,
+                older_capsule=file.structure.get("capsule") if file.format == "persist" else None,
             )
         except PersistError as error:
             raise error.at(file=os.fspath(target)) from error.__cause__

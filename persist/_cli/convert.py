@@ -106,7 +106,8 @@ def _format(text: str) -> str:
     try:
         return format_name(text)
     except argparse.ArgumentTypeError as error:
-        raise argparse.ArgumentTypeError(f"{error} Or an export: {', '.join(EXPORTS)}.") from None
+        exports = f" to write, nor an export ({', '.join(EXPORTS)})."
+        raise argparse.ArgumentTypeError(str(error).replace(" to write.", exports, 1)) from None
 
 
 def _schema_version(text: str) -> tuple[str, int]:
@@ -148,17 +149,21 @@ def run(args: argparse.Namespace) -> int:
         return 2
 
     def one(name: str, inside: Path | None = None) -> None:
-        target = Path(args.out or name.rstrip("/") + suffix)
-        if args.out and inside is not None:
-            target = target / inside.with_name(inside.name + suffix)
-        if (target.exists() or Path(f"{target}.index").exists()) and not args.force:
+        target = _target(args.out, name, inside, suffix)
+        if _exists(target) and not args.force:
             raise PersistError(f"{target} exists.", file=name, remedy="Overwrite it with --force.")
         with persist.open(name) as file:
             if inside is not None and file.format == args.to:
                 return
-            if inside is not None:
+            if inside is not None and isinstance(target, Path):
                 target.parent.mkdir(parents=True, exist_ok=True)
             if args.to in EXPORTS:
+                if not isinstance(target, Path):
+                    raise PersistError(
+                        f"--to {args.to} writes local files, and {target} is a URL.",
+                        file=name,
+                        remedy="Give a local path as --out, and copy the file.",
+                    )
                 show(f"{name} -> {target}{_listed(export(file, args.to, target))}")
                 return
             options = {} if args.protocol is None else {"protocol": args.protocol}
@@ -175,6 +180,30 @@ def run(args: argparse.Namespace) -> int:
     places: dict[str, Path] = {}
     every = list(_expanded(args, places))
     return each(every, lambda name: one(name, places.get(name)), known_only=places.keys())
+
+
+def _target(out: str | None, name: str, inside: Path | None, suffix: str) -> Path | str:
+    """Return the path or the URL to write to."""
+    from persist._cli._folders import local
+    from persist._wire.base import urls
+
+    target = local(out or name.rstrip("/") + suffix)
+    if out and inside is not None:
+        below = inside.with_name(inside.name + suffix)
+        return (
+            f"{target.rstrip('/')}/{below.as_posix()}"
+            if urls.is_url(target)
+            else Path(target, below)
+        )
+    return target if urls.is_url(target) else Path(target)
+
+
+def _exists(target: Path | str) -> bool:
+    from persist._wire.base import urls
+
+    if isinstance(target, Path):
+        return target.exists() or Path(f"{target}.index").exists()
+    return urls.exists(target) or urls.exists(f"{target}.index")
 
 
 def _expanded(args: argparse.Namespace, places: dict[str, Path]) -> Iterator[str]:
@@ -214,7 +243,7 @@ def _listed(lost: list[str]) -> str:
 def _write_older(
     name: str,
     file: File,
-    target: Path,
+    target: Path | str,
     args: argparse.Namespace,
     registry: Registry,
     options: dict[str, Any],
@@ -300,7 +329,7 @@ def _schemas_in(file: File, registry: Registry) -> Iterator[Schema]:
             yield from (part.schema for part in registry.layout(schema.cls).parts)
 
 
-def _value(file: File, args: argparse.Namespace, target: Path) -> tuple[Any, list[str]]:
+def _value(file: File, args: argparse.Namespace, target: Path | str) -> tuple[Any, list[str]]:
     """Return the tree, the arrays or the model to write, and what is left out, in words."""
     from persist._cli._formats import writer
 
@@ -313,7 +342,7 @@ def _value(file: File, args: argparse.Namespace, target: Path) -> tuple[Any, lis
     return arrays, [f"{left_out:,} values that are not arrays are left out"] if left_out else []
 
 
-def _model(file: File, args: argparse.Namespace, target: Path) -> tuple[Any, list[str]]:
+def _model(file: File, args: argparse.Namespace, target: Path | str) -> tuple[Any, list[str]]:
     """Return the living model of a network, and what is left out of it."""
     import contextlib
 
@@ -324,7 +353,7 @@ def _model(file: File, args: argparse.Namespace, target: Path) -> tuple[Any, lis
         weights = None if args.weights is None else stack.enter_context(persist.open(args.weights))
         model, lost = networks.converted(file, weights, args.allow_partial)
         if args.allow_partial and lost:
-            separate = target.with_suffix(".npz")
+            separate = f"{os.path.splitext(target)[0]}.npz"
             arrays, _ = _arrays(file if weights is None else weights, "npz")
             persist.save(arrays, separate, format="npz")
             lost.append(f"all weights are in {separate}")

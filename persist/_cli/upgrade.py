@@ -71,6 +71,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="any format that `save(format=...)` takes (default: persist); an unknown name lists them",
     )
     parser.add_argument(
+        "--capsule",
+        action="store_true",
+        help="store the layouts of the classes, old and new, and the ready-made steps in each new file, "
+        "for programs that know less of the classes",
+    )
+    parser.add_argument(
         "--unknown",
         choices=("warn", "drop", "keep", "error"),
         default="warn",
@@ -140,6 +146,8 @@ def _misfit(args: argparse.Namespace) -> str:
         return "--keep needs --in-place; without it the source is not changed anyway."
     if args.in_place and (args.to or args.format != "persist"):
         return "--in-place replaces the file in its own format: leave out --to and --format."
+    if args.capsule and (args.in_place or args.format != "persist"):
+        return "--capsule is for new containers: leave out --in-place and --format."
     if args.in_place and (args.salvage or args.py2_str):
         return "--salvage and --py2-str apply to files that persist did not write: leave out --in-place."
     for name in (*args.sources, *([args.to] if args.to else ())):
@@ -284,7 +292,7 @@ def _upgraded(
     origin = upgraded_from(
         file, job.source, steps_of(plan, file.knowledge), strangers, _reading.loading(args), plan
     )
-    _write(tree, file, job.target, args.format, registry, origin)
+    _write(tree, file, job.target, args.format, registry, origin, args.capsule)
     return "upgraded", note
 
 
@@ -430,7 +438,13 @@ def _try(tree: Any, file: Any, format: str) -> None:
 
 
 def _write(
-    tree: Any, file: Any, target: Path, format: str, registry: Registry, origin: dict[str, Any]
+    tree: Any,
+    file: Any,
+    target: Path,
+    format: str,
+    registry: Registry,
+    origin: dict[str, Any],
+    capsule: bool,
 ) -> None:
     """Write the tree to a temporary file, load it back, compare, and only then rename it to the target."""
     import persist
@@ -443,7 +457,15 @@ def _write(
 
     temporary = _written.temporary(target, ending(format))
     with _written.removing(temporary, target):
-        _written.save(tree, temporary, file, format=format, registry=registry, upgraded=origin)
+        _written.save(
+            tree,
+            temporary,
+            file,
+            format=format,
+            registry=registry,
+            upgraded=origin,
+            capsule=capsule,
+        )
         if not writer(format).is_flat:
             with persist.open(temporary, registry=registry, verify="always") as written:
                 again = written.tree

@@ -1,6 +1,6 @@
 """Signatures of containers: Ed25519 over the digests of all members.
 
-Specified in ``docs/container.md``, section 15. The signature is in the manifest; it covers the name, the size
+Specified in ``docs/container.md``, section 16. The signature is in the manifest; it covers the name, the size
 and the SHA-256 of every other member, and the manifest without its signatures. Checking it reads the
 whole file.
 """
@@ -227,7 +227,7 @@ def _is_packed_again(source: Source) -> bool:
 
 
 def _statement(store: Store, date: str) -> bytes:
-    """Return the bytes that are signed: see ``docs/container.md``, section 15.
+    """Return the bytes that are signed: see ``docs/container.md``, section 16.
 
     Raises:
         DamagedFileError: a member is not what the directory says, or there are bytes between members.

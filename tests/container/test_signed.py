@@ -297,7 +297,7 @@ def test_keys_of_openssl_are_taken(tmp_path: Path) -> None:
 def test_the_signed_text_is_that_of_the_specification(
     keys: tuple[str, str], tmp_path: Path
 ) -> None:
-    """Made here from docs/container.md, section 15, with zipfile and hashlib alone."""
+    """Made here from docs/container.md, section 16, with zipfile and hashlib alone."""
     import hashlib
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
