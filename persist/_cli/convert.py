@@ -12,24 +12,23 @@ the format already are skipped.
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from persist._api.file import File
-    from persist.registry import Registry
+    from persist.bulk import Event
 
 __all__ = ["add", "run"]
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    from persist._cli import _knowledge
+    from persist._cli import _bulk, _knowledge
     from persist._cli._formats import format_name
 
-    parser.add_argument("files", metavar="FILE", nargs="+", help="a file, folder, prefix or URL")
+    parser.add_argument(
+        "files", metavar="FILE", nargs="*", help="a file, pattern, folder, prefix or URL"
+    )
     parser.add_argument(
         "--to",
         metavar="FORMAT",
@@ -72,7 +71,17 @@ def add(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="write an older version also if it cannot hold everything",
     )
+    parser.add_argument(
+        "--names",
+        metavar="TEMPLATE",
+        default="",
+        help="names of new files, of {folder}, {name}, {stem}, {suffix} and {ending}; --out is a folder",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="open each file, and report what would be written"
+    )
     _knowledge.add(parser)
+    _bulk.add(parser)
 
 
 def _schema_version(text: str) -> tuple[str, int]:
@@ -85,157 +94,38 @@ def _schema_version(text: str) -> tuple[str, int]:
 
 def run(args: argparse.Namespace) -> int:
     """Convert every file; 1 if any failed."""
-    import sys
-
-    import persist
-    from persist._cli import _knowledge, _written
-    from persist._cli._each import each
-    from persist._cli._folders import files_in
-    from persist._cli._formats import ending
+    from persist._cli import _bulk
     from persist._cli._out import show
     from persist.errors import PersistError
 
     if args.out and len(args.files) > 1:
         print("persist: --out names one file, but several files are given", file=sys.stderr)
         return 2
-    suffix = ending(args.to)
+    if not args.files and not args.inventory:
+        print("persist convert: name files, folders, or an inventory", file=sys.stderr)
+        return 2
     try:
-        registry = _knowledge.registry_of(args)
+        plan = _bulk.planned(
+            args, args.files, "convert", to=args.out, names=args.names, format=args.to,
+            force=args.force, dry_run=args.dry_run, weights=args.weights,
+            allow_partial=args.allow_partial, protocol=args.protocol, to_version=args.to_version,
+            lossy=args.lossy,
+        )  # fmt: skip
     except PersistError as error:
         print(f"persist: {error}", file=sys.stderr)
         return 2
+    foreign = _bulk.Foreign()
 
-    def one(name: str, inside: Path | None = None) -> None:
-        target = Path(args.out or name.rstrip("/") + suffix)
-        if args.out and inside is not None:
-            target = target / inside.with_name(inside.name + suffix)
-        if (target.exists() or Path(f"{target}.index").exists()) and not args.force:
-            raise PersistError(f"{target} exists.", file=name, remedy="Overwrite it with --force.")
-        with persist.open(name) as file:
-            if inside is not None and file.format == args.to:
-                return
-            if inside is not None:
-                target.parent.mkdir(parents=True, exist_ok=True)
-            options = {} if args.protocol is None else {"protocol": args.protocol}
-            if args.to_version:
-                lost = _write_older(name, file, target, args, registry, options)
-                show(f"{name} -> {target}{_listed(lost)}")
-                return
-            value, lost = _value(file, args, target)
-            if _written.save(value, target, file, format=args.to, **options):
-                lost.append("its metadata is left out")
-        show(f"{name} -> {target}{_listed(lost)}")
+    def each(event: Event) -> None:
+        if event.status == "not an experiment file":
+            foreign.add(event.file)
+        elif event.error:
+            print(f"persist: {event.error}", file=sys.stderr)
+        elif event.status in ("converted", "would be converted"):
+            show(f"{event.file} -> {event.target}{event.note}")
 
-    places: dict[str, Path] = {}
-
-    def files() -> Iterator[str]:
-        for name in args.files:
-            if os.path.isdir(name):
-                out = () if args.out is None else (Path(args.out),)
-                for path, inside in files_in(Path(name), out):
-                    if path != Path(name):
-                        places[str(path)] = inside
-                    yield str(path)
-            else:
-                yield name
-
-    every = list(files())
-    return each(every, lambda name: one(name, places.get(name)), known_only=places.keys())
-
-
-def _listed(lost: list[str]) -> str:
-    return f"  ({'; '.join(lost)})" if lost else ""
-
-
-def _write_older(
-    name: str,
-    file: File,
-    target: Path,
-    args: argparse.Namespace,
-    registry: Registry,
-    options: dict[str, Any],
-) -> list[str]:
-    """Load a file and write it as older versions had it; return what is lost, in words.
-
-    Raises:
-        IrreversibleError: an older version cannot hold everything, and ``--lossy`` is not given; or a
-            step has no way back.
-    """
-    import persist
-    from persist._cli import _written
-    from persist.errors import IrreversibleError
-
-    value = persist.load(name, registry=registry)
-    metadata = _written.metadata_of(file)
-    options = {**options, "format": args.to, "versions": dict(args.to_version)}
-    if args.to == "persist":
-        options["metadata"] = metadata
-    lost: list[str] = []
-    try:
-        persist.save(value, target, registry=registry, **options)
-    except IrreversibleError as error:
-        losses: Any = error.facts.get("losses")
-        if not losses:
-            raise
-        if not args.lossy:
-            error.remedy = (
-                "Write it without these: --lossy; or give the steps a way back that keeps them "
-                "(@step.downgrade)."
-            )
-            raise
-        lost += [f"lost: {loss}" for loss in losses]
-        persist.save(value, target, registry=registry, lossy=True, **options)
-    if metadata is not None and args.to != "persist":
-        lost.append("its metadata is left out")
-    return lost
-
-
-def _value(file: File, args: argparse.Namespace, target: Path) -> tuple[Any, list[str]]:
-    """Return the tree, the arrays or the model to write, and what is left out, in words."""
-    from persist._cli._formats import writer
-
-    to = writer(args.to)
-    if to.is_model:
-        return _model(file, args, target)
-    if not to.is_flat:
-        return file.tree, []
-    arrays, left_out = _arrays(file, args.to)
-    return arrays, [f"{left_out:,} values that are not arrays are left out"] if left_out else []
-
-
-def _model(file: File, args: argparse.Namespace, target: Path) -> tuple[Any, list[str]]:
-    """Return the living model of a network, and what is left out of it."""
-    import contextlib
-
-    import persist
-    from persist._api import networks
-
-    with contextlib.ExitStack() as stack:
-        weights = None if args.weights is None else stack.enter_context(persist.open(args.weights))
-        model, lost = networks.converted(file, weights, args.allow_partial)
-        if args.allow_partial and lost:
-            separate = target.with_suffix(".npz")
-            arrays, _ = _arrays(file if weights is None else weights, "npz")
-            persist.save(arrays, separate, format="npz")
-            lost.append(f"all weights are in {separate}")
-        return model, lost
-
-
-def _arrays(file: File, format: str) -> tuple[dict[str, Any], int]:
-    """Return the arrays of a file by path, and the number of values that are none."""
-    import numpy as np
-
-    from persist._wire.torch.quantized import expanded
-    from persist.tree import LazyArray
-
-    arrays: dict[str, Any] = dict(file._arrays_at_every_path)
-    arrays = expanded(arrays)
-    # safetensors has element types that NumPy lacks; its writer copies their bytes unconverted.
-    arrays = {
-        path: array
-        if format == "safetensors" and isinstance(array, LazyArray)
-        else np.asarray(array)
-        for path, array in arrays.items()
-    }
-    arrays = {path: array for path, array in arrays.items() if not array.dtype.hasobject}
-    return arrays, sum(path not in arrays for path in file.scalars)
+    with plan:
+        is_done = _bulk.follow(plan, args, "converting", each)
+        failed = plan.count("damaged") or plan.count("failed")
+    foreign.show()
+    return 2 if not is_done else int(bool(failed))

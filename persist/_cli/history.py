@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
 
 def origins(file: File) -> list[dict[str, Any]]:
     """Return what a container says of the files that it was made from, the last one first."""
-    from persist._cli._written import UPGRADED, metadata_of
+    from persist.bulk._origin import UPGRADED, metadata_of
 
     said = metadata_of(file) if file.format == "persist" else None
     found: list[dict[str, Any]] = []
@@ -68,7 +68,7 @@ def in_one_line(file: File) -> str:
 
 
 def _as_json(file: File) -> dict[str, Any]:
-    from persist._cli._written import UPGRADED, metadata_of
+    from persist.bulk._origin import UPGRADED, metadata_of
 
     metadata = metadata_of(file)
     if isinstance(metadata, dict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from persist._upgrade.plan import Plan
     from persist.registry import Registry
 
-__all__ = ["Verdict", "look", "steps_of"]
+__all__ = ["Verdict", "digest_of_stamps", "digest_of_step", "look", "steps_of"]
 
 
 class Verdict(NamedTuple):
@@ -29,7 +29,13 @@ class Verdict(NamedTuple):
     is_ours: bool
 
 
-def look(source: Path, target: Path, registry: Registry, options: dict[str, object]) -> Verdict:
+def look(
+    source: Path,
+    target: Path,
+    registry: Registry,
+    options: dict[str, object],
+    digest: Callable[[], tuple[int, str]],
+) -> Verdict:
     """Compare a target with its source and the current declarations.
 
     Args:
@@ -37,13 +43,14 @@ def look(source: Path, target: Path, registry: Registry, options: dict[str, obje
         target: the existing file.
         registry: the user's schemas, aliases, stamps and steps.
         options: the options with which the source is read.
+        digest: returns the size and the digest of the source.
 
     Raises:
         PersistError: the target cannot be read.
     """
     import persist
-    from persist._cli._written import UPGRADED, digest_of, metadata_of
     from persist._upgrade import records
+    from persist.bulk._origin import UPGRADED, digest_of, metadata_of
     from persist.errors import UnknownFormatError
 
     try:
@@ -54,13 +61,13 @@ def look(source: Path, target: Path, registry: Registry, options: dict[str, obje
         metadata = metadata_of(file) if file.format == "persist" else None
         said = metadata.get(UPGRADED) if isinstance(metadata, dict) else None
         if file.format == "persist" and not isinstance(said, dict):
-            same = target.is_file() and source.is_file() and digest_of(target) == digest_of(source)
+            same = target.is_file() and source.is_file() and digest_of(target) == digest()
             return Verdict("" if same else _older(source, target), False)
         plan = records.plan(file.tree, file.knowledge, file=file.name)
         if not isinstance(said, dict):  # a format that does not record its origin
             return Verdict(_older(source, target) or _of_plan(plan), False)
         if "sha256" in said:
-            changed = [said.get("size"), said["sha256"]] != list(digest_of(source))
+            changed = [said.get("size"), said["sha256"]] != list(digest())
             why = "its source has changed" if changed else ""
         else:
             why = _older(source, target)
@@ -130,9 +137,9 @@ def steps_of(plan: Plan, registry: Registry) -> list[list[Any]]:
             for step in path.steps:
                 key = (step.schema, step.start, step.to)
                 if key not in found:
-                    found[key] = [*key, _digest_of_step(step)]
+                    found[key] = [*key, digest_of_step(step)]
             if path.how.startswith("stamp") and (path.schema,) not in found:
-                digest = _digest_of_stamps(registry, path.schema)
+                digest = digest_of_stamps(registry, path.schema)
                 found[(path.schema,)] = [path.schema, None, None, digest]
     return list(found.values())
 
@@ -140,12 +147,12 @@ def steps_of(plan: Plan, registry: Registry) -> list[list[Any]]:
 def _is_changed(said: list[Any], registry: Registry) -> bool:
     schema, start, to, digest = said
     if start is None:
-        return bool(_digest_of_stamps(registry, schema) != digest)
+        return bool(digest_of_stamps(registry, schema) != digest)
     step = registry.migrations(schema).get((start, to))
-    return bool(step is None or _digest_of_step(step) != digest)
+    return bool(step is None or digest_of_step(step) != digest)
 
 
-def _digest_of_step(step: Any) -> str:
+def digest_of_step(step: Any) -> str:
     code = [step.function] if step.function is not None else []
     for op in step.ops:
         code += [value for value in _values(op) if callable(value)]
@@ -153,7 +160,7 @@ def _digest_of_step(step: Any) -> str:
     return _digest([re.sub(r" at 0x[0-9a-fA-F]+", "", text), *map(_source, code)])
 
 
-def _digest_of_stamps(registry: Registry, schema: str) -> str:
+def digest_of_stamps(registry: Registry, schema: str) -> str:
     texts = [f"{number} {said}" for number, said in registry.releases(schema).items()]
     for stamp in registry.stamps(schema):
         texts.append(str(stamp.key))

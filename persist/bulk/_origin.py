@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import functools
 import hashlib
 import json
 import os
-import platform
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
+
+from persist._wire.base.source import filesystem, is_url
 
 if TYPE_CHECKING:
     from persist._api.file import File
     from persist._upgrade.plan import Entry
     from persist.registry import Registry
 
-__all__ = ["UPGRADED", "digest_of", "metadata_of", "removing", "save", "temporary", "upgraded_from"]
+__all__ = ["UPGRADED", "digest_of", "metadata_of", "save", "upgraded_from"]
 
 UPGRADED = "upgraded_from"  # the key in a container's metadata
 _CHUNK = 1 << 20
@@ -35,10 +34,11 @@ def metadata_of(file: File) -> object:
 
 def save(
     tree: Any,
-    target: str | os.PathLike[str],
+    target: str | os.PathLike[str] | IO[bytes],
     file: File,
     *,
     format: str,
+    name: str | None = None,
     registry: Registry | None = None,
     upgraded: dict[str, object] | None = None,
     **options: Any,
@@ -47,9 +47,10 @@ def save(
 
     Args:
         tree: the tree to write.
-        target: the path to write to.
+        target: the path to write to, or an open binary file.
         file: the open file that the tree was read from.
         format: as for `persist.save`.
+        name: the path that errors name; None is the target's.
         registry: as for `persist.save`.
         upgraded: the origin of the tree; stored in a container next to the user's metadata.
         options: further options of `persist.save`.
@@ -61,22 +62,28 @@ def save(
     from persist._api.save import refuse_suffix, save_tree, tree_of
     from persist.errors import PersistError
 
+    if name is None and isinstance(target, str | os.PathLike):
+        name = os.fspath(target)
     metadata = metadata_of(file)
     if format == "persist":
         if upgraded is not None:
             metadata = _with(metadata, upgraded)
         older = file.structure.get("schemas", ()) if file.format == "persist" else ()
-        refuse_suffix(target, format)
+        refuse_suffix(name if name is not None else target, format)
         try:
             made = tree_of(tree, registry, columns=True)
             save_tree(made, target, registry=registry, metadata=metadata, older_schemas=older)
         except PersistError as error:
-            raise error.at(file=os.fspath(target)) from error.__cause__
+            raise error.at(file=name) from error.__cause__
         return False
     if format == "safetensors" and metadata is not None:
         options["metadata"] = _as_text(metadata)
         metadata = None
-    persist.save(tree, target, format=format, registry=registry, **options)
+    refuse_suffix(name if name is not None else target, format)
+    try:
+        persist.save(tree, target, format=format, registry=registry, **options)
+    except PersistError as error:
+        raise error.at(file=name) from error.__cause__
     return metadata is not None
 
 
@@ -100,60 +107,10 @@ def _as_text(metadata: object) -> dict[str, str]:
     }
 
 
-def temporary(target: Path, ending: str) -> Path:
-    """Return the temporary path for a target: in the same folder, so that it can be renamed."""
-    _remove_leftovers(target.parent)
-    return target.with_name(f".{target.name}.{_host()}-{os.getpid()}.part{ending}")
-
-
-def _host() -> str:
-    return hashlib.sha256(platform.node().encode()).hexdigest()[:6]
-
-
-@functools.cache
-def _remove_leftovers(folder: Path) -> None:
-    """Remove temporary files of killed processes of this machine; once per run, since listing a folder may be slow."""
-    left = re.compile(rf"\..*\.{_host()}-(\d+)\.part.*", re.DOTALL)
-    if os.name == "nt" or not folder.is_dir():  # os.kill(pid, 0) would end the process on Windows
-        return
-    for name in os.listdir(folder):
-        match = left.fullmatch(name)
-        if match is not None and not _is_alive(int(match[1])):
-            (folder / name).unlink(missing_ok=True)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # a process of another user
-        return True
-    return True
-
-
-@contextlib.contextmanager
-def removing(written: Path, target: Path) -> Iterator[None]:
-    """Remove a temporary file at the end; errors name the target in place of it."""
-    from persist.errors import PersistError
-
-    try:
-        yield
-    except PersistError as error:
-        if error.file == str(written):
-            error.file = str(target)
-        raise
-    except OSError as error:
-        if error.filename == str(written):
-            error.filename = str(target)
-        raise
-    finally:
-        written.unlink(missing_ok=True)
-
-
 def upgraded_from(
     file: File,
-    source: Path,
+    name: str,
+    digest: tuple[int, str],
     steps: list[list[object]],
     opaque: list[str],
     options: dict[str, object],
@@ -163,22 +120,22 @@ def upgraded_from(
 
     Args:
         file: the open source.
-        source: its path, for its name and digest.
+        name: its own name.
+        digest: its size in bytes, and its SHA-256.
         steps: the migrations that were applied.
         opaque: the names of undeclared classes.
         options: the options with which the source was read.
         plan: what was done to each record.
     """
-    size, digest = digest_of(source)
     said = {"records": _records(plan), "steps": steps, "opaque": opaque, "options": options}
     return {
         "date": _now(),
         **{name: value for name, value in said.items() if value},
         "format": file.format,
         "writer": dict(file.writer),
-        "name": source.name,
-        "size": size,
-        "sha256": digest,
+        "name": name,
+        "size": digest[0],
+        "sha256": digest[1],
     }
 
 
@@ -202,12 +159,16 @@ def _now() -> str:
     return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def digest_of(source: Path) -> tuple[int, str]:
+def digest_of(source: str | os.PathLike[str]) -> tuple[int, str]:
     """Return the size of a source in bytes, and its SHA-256.
 
     For a folder or a checkpoint prefix: of all its files, with their names, in order.
     """
+    text = os.fspath(source)
+    if is_url(text):
+        return _remote_digest(text)
     state, size = hashlib.sha256(), 0
+    source = Path(source)
     files = list(_files_of(source))
     for path in files:
         if len(files) > 1 or path != source:
@@ -216,6 +177,16 @@ def digest_of(source: Path) -> tuple[int, str]:
             while data := file.read(_CHUNK):
                 state.update(data)
                 size += len(data)
+    return size, state.hexdigest()
+
+
+def _remote_digest(url: str) -> tuple[int, str]:
+    state, size = hashlib.sha256(), 0
+    files, path = filesystem(url)
+    with files.open(path, "rb") as file:
+        while data := file.read(_CHUNK):
+            state.update(data)
+            size += len(data)
     return size, state.hexdigest()
 
 
