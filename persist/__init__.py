@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from persist import errors, ops, registry
+    from persist import bulk, errors, ops, registry
     from persist._api.explain import explain
     from persist._api.file import File
     from persist._api.load import load
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from persist._restore.match import Report
     from persist._upgrade.plan import Plan
     from persist._version import __version__
+    from persist.bulk._plan import upgrade
     from persist.checkpoints import Checkpoints
     from persist.errors import PersistError
     from persist.registry import (
@@ -49,6 +50,7 @@ _HOMES = {
     "Versioned": "persist.versioned",
     "accept_releases": "persist.registry",
     "alias": "persist.registry",
+    "bulk": "persist.bulk",
     "constant": "persist.registry",
     "downgrade": "persist.versioned",
     "errors": "persist.errors",
@@ -66,6 +68,7 @@ _HOMES = {
     "stamp": "persist.registry",
     "supported": "persist.registry",
     "torch_state": "persist._instances.modules",
+    "upgrade": "persist.bulk._plan",
 }
 
 __all__ = [
@@ -80,6 +83,7 @@ __all__ = [
     "__version__",
     "accept_releases",
     "alias",
+    "bulk",
     "constant",
     "downgrade",
     "errors",
@@ -97,6 +101,7 @@ __all__ = [
     "stamp",
     "supported",
     "torch_state",
+    "upgrade",
 ]
 
 

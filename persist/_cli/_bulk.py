@@ -128,13 +128,15 @@ def planned(args: argparse.Namespace, sources: list[str], job: str, **options: A
 def _executor(args: argparse.Namespace) -> Iterator[Any]:
     """The executor that the command line asks for."""
     if args.dask:
+        import importlib
+
         try:
-            from distributed import Client
+            distributed: Any = importlib.import_module("distributed")
         except ImportError as error:
             raise MissingExtraError(
                 "--dask needs distributed.", remedy="Install it: pip install persist-state[dask]."
             ) from error
-        with Client(args.dask, set_as_default=False) as client:
+        with distributed.Client(args.dask, set_as_default=False) as client:
             yield client.get_executor(pure=False)
     elif args.executor:
         from persist.bulk._engine import executor_of

@@ -105,9 +105,9 @@ class _Crew:
         known = getattr(self.executor, "_max_workers", None)
         if isinstance(known, int):
             return max(known, 1)
-        client = getattr(self.executor, "_client", None)  # of Dask
+        client: Any = getattr(self.executor, "_client", None)  # of Dask
         if client is not None and hasattr(client, "nthreads"):
-            return max(sum(client.nthreads().values()), 1)
+            return max(int(sum(client.nthreads().values())), 1)
         return max(os.cpu_count() or 1, 64)
 
     def renew(self) -> None:
@@ -238,9 +238,15 @@ class _Dispatch:
                 break
             self._number += 1
             marker = os.path.join(self._markers, str(self._number))
-            future = self._crew.executor.submit(
-                work, self._job, [tuple(w) for w in batch.works], marker
-            )
+            fields = [tuple(one) for one in batch.works]
+            try:
+                future = self._crew.executor.submit(work, self._job, fields, marker)
+            except BrokenExecutor:
+                self._again.appendleft(batch)
+                if self._out:  # what is on its way fails, too, and the executor is replaced then
+                    return True
+                self._crew.renew()
+                continue
             self.tasks += 1
             self._out[future] = batch, marker
             future.add_done_callback(self._arrived.put)

@@ -220,8 +220,10 @@ def _data_file(folder: str, key: str, said: dict[str, Any]) -> str:
 
 
 def _of_parquet(file: IO[bytes], inventory: Inventory) -> Iterator[Listed]:
+    import importlib
+
     try:
-        import pyarrow.parquet as parquet
+        parquet: Any = importlib.import_module("pyarrow.parquet")
     except ImportError as error:
         raise MissingExtraError(
             "reading Parquet needs pyarrow.",

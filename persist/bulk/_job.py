@@ -161,8 +161,10 @@ def function_job(function: Callable[[str], Any]) -> tuple[bytes, str]:
     try:
         return pickle.dumps(function), f"{module}.{name}"
     except Exception as error:
+        import importlib
+
         try:
-            import cloudpickle
+            cloudpickle: Any = importlib.import_module("cloudpickle")
         except ImportError:
             raise PersistError(
                 f"{name} cannot be sent to a worker ({type(error).__name__}: {error}).",

@@ -2,6 +2,7 @@
 
     runs       each call of the engine: job, options, when, whether it was finished or undone
     files      each file of a job, with what became of it last
+    writes     each file that a run wrote, with the digest of what it wrote
     knowledge  the sets of classes that files name, with the fingerprint of what was declared of them
     parts      what a job collected over several files (a survey)
 
@@ -17,7 +18,7 @@ import json
 import os
 import sqlite3
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +27,7 @@ from persist.bulk._sources import Item
 from persist.checkpoints._lock import Lock
 from persist.errors import FormatError, PersistError
 
-__all__ = ["Ledger", "Row", "is_ledger"]
+__all__ = ["Ledger", "Row", "Write", "is_ledger"]
 
 _FORM = 1
 _MAGIC = 0x70727374  # the application_id of the file: "prst"
@@ -42,6 +43,9 @@ CREATE TABLE files(
   status TEXT, verdict TEXT, format TEXT, digest TEXT, seconds REAL, kind TEXT, error TEXT,
   target_size INTEGER, target_digest TEXT, knowledge INTEGER, part INTEGER, facts TEXT,
   UNIQUE(job, name));
+CREATE TABLE writes(
+  run TEXT NOT NULL, number INTEGER NOT NULL, path TEXT NOT NULL, digest TEXT NOT NULL,
+  before TEXT NOT NULL, source TEXT NOT NULL, PRIMARY KEY(run, number)) WITHOUT ROWID;
 CREATE TABLE knowledge(id INTEGER PRIMARY KEY, names TEXT UNIQUE NOT NULL, digest TEXT NOT NULL);
 CREATE TABLE parts(id INTEGER PRIMARY KEY, job TEXT NOT NULL, data BLOB NOT NULL);
 """
@@ -109,6 +113,27 @@ class Row(NamedTuple):
     facts: str | None
 
 
+class Write(NamedTuple):
+    """A file that a run wrote.
+
+    Attributes:
+        run: the id of the run.
+        number: of the file in the ledger.
+        path: what was written.
+        digest: SHA-256 of what was written.
+        before: what was there: "nothing", "kept" (its original is kept by digest), "generation" (in the
+            file itself), or "lost".
+        source: SHA-256 of the source.
+    """
+
+    run: str
+    number: int
+    path: str
+    digest: str
+    before: str
+    source: str
+
+
 def is_ledger(path: str | os.PathLike[str]) -> bool:
     """Whether a file is a ledger."""
     try:
@@ -156,15 +181,17 @@ class Ledger:
             name = f"{self.path.absolute().as_uri()}?mode=ro"  # type: ignore[union-attr]
         self._base = sqlite3.connect(name, uri=not writes, isolation_level=None)
         self._base.execute("PRAGMA cache_size = -16000")
-        if writes:
-            self._base.execute("PRAGMA journal_mode = WAL")
-            self._base.execute("PRAGMA synchronous = NORMAL")
-        if is_new:
+        if (
+            is_new
+        ):  # before the journal is a log of its own: what is read of the file says what it is
             with self.transaction():
                 for statement in filter(str.strip, _TABLES.split(";")):
                     self._base.execute(statement)
                 self._base.execute(f"PRAGMA application_id = {_MAGIC}")
                 self._base.execute(f"PRAGMA user_version = {_FORM}")
+        if writes:
+            self._base.execute("PRAGMA journal_mode = WAL")
+            self._base.execute("PRAGMA synchronous = NORMAL")
         (form,) = self._base.execute("PRAGMA user_version").fetchone()
         if form != _FORM:
             self.close()
@@ -229,9 +256,25 @@ class Ledger:
         """Note that nothing of a run is left to be done."""
         self._base.execute("UPDATE runs SET finished = ? WHERE id = ?", (_now(), run))
 
-    def note_undone(self, run: str) -> None:
-        """Note that a run was undone."""
-        self._base.execute("UPDATE runs SET undone = ? WHERE id = ?", (_now(), run))
+    def forget(self, numbers: list[int], run: str, *, is_undone: bool) -> None:
+        """Let files count as never done.
+
+        Args:
+            numbers: of the files.
+            run: the run that did them.
+            is_undone: note that the whole run was undone.
+        """
+        with self.transaction():
+            self._base.executemany(
+                "UPDATE files SET state = 0, options = NULL WHERE number = ?",
+                ((number,) for number in numbers),
+            )
+            self._base.executemany(
+                "DELETE FROM writes WHERE run = ? AND number = ?",
+                ((run, number) for number in numbers),
+            )
+            if is_undone:
+                self._base.execute("UPDATE runs SET undone = ? WHERE id = ?", (_now(), run))
 
     def runs(self) -> list[dict[str, Any]]:
         """Return the runs, the oldest first."""
@@ -314,9 +357,15 @@ class Ledger:
                 return
             last = rows[-1][0]
 
-    def done(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Fill the rows of files that are done."""
+    def done(self, rows: Iterable[Sequence[Any]], writes: Iterable[Write] = ()) -> None:
+        """Fill the rows of files that are done, and note what was written."""
         self._base.executemany(_DONE, rows)
+        self._base.executemany("INSERT OR REPLACE INTO writes VALUES(?, ?, ?, ?, ?, ?)", writes)
+
+    def writes(self, run: str) -> list[Write]:
+        """Return what a run wrote."""
+        rows = self._base.execute("SELECT * FROM writes WHERE run = ? ORDER BY number", (run,))
+        return [Write._make(row) for row in rows]
 
     # What was known of the classes that a file names.
 

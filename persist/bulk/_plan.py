@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import builtins
 import inspect
 import json
 import os
 import pickle
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
@@ -19,9 +21,10 @@ from persist.bulk._event import Event
 from persist.bulk._fingerprint import Fingerprints
 from persist.bulk._inventory import Inventory
 from persist.bulk._job import JOBS, Job, Work, function_job
-from persist.bulk._ledger import Ledger, Row
+from persist.bulk._ledger import Ledger, Row, Write
 from persist.bulk._sources import Filters, Item, Source, items, local
 from persist.bulk._targets import targets
+from persist.bulk._words import WarningCounter
 from persist.bulk._worker import Done
 from persist.errors import CollisionError, PersistError
 
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
     from persist.registry import Registry
     from persist.survey import Survey
 
-__all__ = ["Plan", "plan", "run"]
+__all__ = ["Plan", "plan", "run", "upgrade"]
 
 _MOST_ROWS = 2_000  # that are done and not yet in the ledger
 _SECONDS = 0.5  # after which they are written
@@ -79,6 +82,7 @@ class Plan:
         self._registry = registry
         self._fingerprints = Fingerprints(registry)
         self._out: dict[int, Row] = {}
+        self._writes: list[Write] = []  # of files that are done and not yet in the ledger
         self._flushed = time.monotonic()
         self._buffered = 0
         said = {key: value for key, value in job.options.items() if key != "run"}
@@ -237,8 +241,9 @@ class Plan:
     def _flush(self, rows: list[list[Any]]) -> None:
         if rows:
             with self.ledger.transaction():
-                self.ledger.done(rows)
+                self.ledger.done(rows, self._writes)
             rows.clear()
+            self._writes.clear()
         self._buffered, self._flushed = 0, time.monotonic()
 
     def _taken(self, row: Row, done: Done) -> tuple[Event, list[Any]]:
@@ -248,6 +253,8 @@ class Plan:
         status = done.status
         if status == "there already" and row.fresh and self.is_resumed:
             status = "upgraded"  # by this run, before it was interrupted
+        if status in ("upgraded", "copied", "converted"):
+            self._writes.append(self._write(row, done))
         knowledge = self._knowledge(done, row)
         filled = [
             self.run_id, self.job.digest, status, done.verdict, done.format, done.digest,
@@ -255,6 +262,16 @@ class Plan:
             None, done.facts, row.number,
         ]  # fmt: skip
         return self._event(row, done, status, done.verdict, done.facts), filled
+
+    def _write(self, row: Row, done: Done) -> Write:
+        said = self.job.options
+        before = "nothing" if row.fresh else "kept" if said.get("originals") else "lost"
+        path = row.target or row.name
+        if self.job.in_place:
+            before = "kept" if said.get("originals") else "generation" if said["keep"] else "lost"
+        return Write(
+            self.run_id, row.number, os.path.abspath(path), done.target_digest, before, done.digest
+        )
 
     def _knowledge(self, done: Done, row: Row) -> int | None:
         if not done.knowledge:
@@ -460,6 +477,44 @@ def run(
     """
     plan._in_process = executor is None or executor == 1
     yield from plan._run(executor)
+
+
+def upgrade(
+    sources: Source | Iterable[Source],
+    *,
+    to: str | os.PathLike[str] | None = None,
+    executor: Executor | Callable[[], Executor] | int | None = None,
+    **options: Any,
+) -> list[Event]:
+    """Upgrade files to the current versions of the classes: `plan` and `run` in one call.
+
+    Warnings are summed up over the files, and given at the end, once a kind.
+
+    Args:
+        sources: as for `plan`.
+        to: a folder; None writes each new file next to its source.
+        executor: as for `run`.
+        options: those of `plan`, such as ``ledger``, ``imports``, ``dry_run`` and ``in_place``.
+
+    Returns:
+        The event of each file; one that failed raises nothing, its ``error`` tells why.
+
+    Raises:
+        CollisionError: two files would be written under one name.
+        PersistError: an option cannot be understood, or the run cannot begin.
+    """
+    from persist import errors
+
+    warned = WarningCounter()
+    with plan(sources, "upgrade", to=to, **options) as made:
+        events = list(run(made, executor))
+    for event in events:
+        warned.extend(event.warnings)
+    for name, text in warned.summed():
+        category = getattr(errors, name, getattr(builtins, name, UserWarning))
+        is_category = isinstance(category, type) and issubclass(category, Warning)
+        warnings.warn(text, category if is_category else UserWarning, stacklevel=2)
+    return events
 
 
 def _once(found: Iterable[Item]) -> Iterator[Item]:

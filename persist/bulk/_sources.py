@@ -250,5 +250,5 @@ def _size_and_time(said: dict[str, Any]) -> tuple[int, int]:
     )  # fmt: skip
     if isinstance(moment, datetime.datetime):
         moment = moment.timestamp()
-    is_time = isinstance(moment, int | float)
-    return size if isinstance(size, int) else -1, int(moment * 1e9) if is_time else -1
+    mtime = int(moment * 1e9) if isinstance(moment, int | float) else -1
+    return size if isinstance(size, int) else -1, mtime

@@ -140,7 +140,7 @@ def write_certificate(
     said = {
         "certificate": 1,
         "source": {key: origin[key] for key in ("name", "size", "sha256", "format", "writer")},
-        "target": dict(zip(("path", "size", "sha256"), written, strict=True)),
+        "target": {"path": written[0], "size": written[1], "sha256": written[2]},
         "date": origin["date"],
         "compared": compared.how,
         **({"because": compared.why} if compared.why else {}),

@@ -332,11 +332,11 @@ class UpgradeTask:
             return _truth.Compared("trees", error.what)
         with self._old(file, plan, work) as old:
             state = self._state(old)
-            options = {"unknown": "drop" if self._unknown == "warn" else self._unknown}
+            unknown = "drop" if self._unknown == "warn" else self._unknown
             before = (
-                _truth.value_of(old, **options)
+                _truth.value_of(old, unknown=unknown)
                 if state is None
-                else _truth.value_of(old, state, **options)
+                else _truth.value_of(old, state, unknown=unknown)
             )
             compared = _truth.compare(before, after, self._registry)
         _refuse(compared.fault, target)
