@@ -71,7 +71,7 @@ def test_undo_of_a_run(lab: Path, capsys: Captured) -> None:
     second = re.search(r"run (\S+) in L", capsys.readouterr().err)
     assert second is not None
     kept = [path for path in Path("L.originals/objects").rglob("*") if path.is_file()]
-    assert len(kept) == len({data for data in first.values()})
+    assert len(kept) == len(set(first.values()))
     (lab / "out" / "1" / "run001.pkl.persist").write_bytes(b"changed since")
     assert main(["undo", "--run", second[1], "--ledger", "L"]) == 1
     captured = capsys.readouterr()
