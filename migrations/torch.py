@@ -22,7 +22,7 @@ import numpy as np
 from persist.migrations import _torch_modules  # type: ignore[import-not-found, unused-ignore]
 
 from persist._wire.base.ml_dtypes import missing_name
-from persist._wire.pickle.machine import INERT
+from persist._wire.pickle.handlers import INERT
 from persist._wire.torch.outline import fields_of, module_parts
 from persist._wire.torch.quantized import QuantizedTensor, quantizer_of
 from persist._wire.torch.rebuild import rebuilt, storage_of

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         stamp,
         supported,
     )
+    from persist.schema import field
     from persist.security import scan
     from persist.tree import Record
     from persist.versioned import Versioned, downgrade, resource
@@ -55,6 +56,7 @@ _HOMES = {
     "downgrade": "persist.versioned",
     "errors": "persist.errors",
     "explain": "persist._api.explain",
+    "field": "persist.schema",
     "load": "persist._api.load",
     "migration": "persist.registry",
     "open": "persist._api.open",
@@ -88,6 +90,7 @@ __all__ = [
     "downgrade",
     "errors",
     "explain",
+    "field",
     "load",
     "migration",
     "open",

@@ -206,6 +206,18 @@ class OpaqueWarning(UserWarning):
     """A class named by the file is not available; its instances remain complete, inert records."""
 
 
+class FailedRecordWarning(UserWarning):
+    """Records of declared classes could not be loaded, and stayed records, as ``on_error="record"`` asks.
+
+    Attributes:
+        failures: (natural path, dotted name of the class, error) of each; the path is "" for the root.
+    """
+
+    def __init__(self, text: str, failures: list[tuple[str, str, PersistError]]) -> None:
+        super().__init__(text)
+        self.failures = failures
+
+
 class UnknownFieldWarning(UserWarning):
     """An old state has fields that the current class does not declare; they were dropped."""
 

@@ -21,10 +21,11 @@ from typing import Any
 import attrs
 import numpy as np
 
+from persist import _annotations, _units
 from persist.errors import SchemaError
 from persist.tree import ABSENT
 
-__all__ = ["Declared", "Field", "Layout", "Part", "Schema", "dotted", "read_layout"]
+__all__ = ["Declared", "Field", "Layout", "Part", "Schema", "dotted", "field", "read_layout"]
 
 DECLARED = "_persist_declared"  # in the __dict__ of a class: its own declaration
 OWN_SETSTATE = "_persist_setstate"  # in the __dict__ of a class: the __setstate__ that it wrote
@@ -45,6 +46,10 @@ class Field:
         dtype: the dtype of the array.
         shape: the shape of the array; None in it means any extent.
         attribute: where it is on the instance, as Python mangles it.
+        unit: in which its numbers are ("m/s"); "" for none.
+        reserved: the name belonged to a field of an older version, and is not to be used again.
+        py2: what Python 2's ``str`` becomes in this field; None leaves it to the declared type.
+        annotated: whether its annotation states what is not given here.
     """
 
     name: str = ""
@@ -58,6 +63,10 @@ class Field:
     dtype: Any = attrs.field(default=None, kw_only=True)
     shape: tuple[int | None, ...] | None = attrs.field(default=None, kw_only=True)
     attribute: str = attrs.field(default="", kw_only=True, repr=False)
+    unit: str = attrs.field(default="", kw_only=True)
+    reserved: bool = attrs.field(default=False, kw_only=True)
+    py2: str | Callable[[bytes], Any] | None = attrs.field(default=None, kw_only=True, repr=False)
+    annotated: bool = attrs.field(default=False, kw_only=True, repr=False)
     _from_self: Callable[[Any], Any] | None = attrs.field(default=None, kw_only=True, repr=False)
     # "inherited" or "body" if attrs, a dataclass or slots declare it; "" if it is listed.
     _origin: str = attrs.field(default="", kw_only=True, repr=False)
@@ -83,8 +92,35 @@ class Field:
             return self.factory()
         return None if self.default is ABSENT else _own_copy(self.default)
 
+    @property
+    def is_checked(self) -> bool:
+        """Whether values are compared with the declaration."""
+        said = (self.type, self.dtype, self.shape)
+        return any(one is not None for one in said) or bool(self.unit)
+
+    @property
+    def is_quantity(self) -> bool:
+        """Whether its values are quantities of pint or astropy, which are saved as numbers."""
+        return bool(self.unit) and self.type is not None and _units.is_quantity_class(self.type)
+
+    def stored(self, value: Any) -> Any:
+        """Return a value as it is saved: a quantity as its number."""
+        if self.is_quantity and _units.is_quantity(value):
+            return _units.stored(value)
+        return value
+
+    def live(self, value: Any) -> Any:
+        """Return a saved value as it is on the instance: a number as the declared quantity."""
+        if not self.is_quantity or value is None or _units.is_quantity(value):
+            return value
+        return self.type(value, self.unit)
+
     def fault(self, value: Any) -> str:
         """Return how a value differs from the declaration; "" if it does not."""
+        if value is None and isinstance(self.type, tuple) and type(None) in self.type:
+            return ""
+        if self.unit and (fault := _units.fault_of_unit(value, self.unit)):
+            return fault
         if self.type is not None and not isinstance(value, self.type):
             return f"it is a {type(value).__name__}, not a {_type_text(self.type)}"
         if self.dtype is not None and getattr(value, "dtype", None) != np.dtype(self.dtype):
@@ -102,13 +138,91 @@ class Field:
 
     @property
     def kind(self) -> str:
-        """The declared type, dtype and shape as text; part of the fingerprint."""
+        """The declared type, dtype, shape and unit as text; part of the fingerprint."""
         parts = (
             "" if self.type is None else _type_text(self.type),
             "" if self.dtype is None else np.dtype(self.dtype).str,
             "" if self.shape is None else str(tuple(self.shape)),
+            *((self.unit,) if self.unit else ()),
         )
         return "|".join(parts) if any(parts) else ""
+
+
+def field(
+    *,
+    type: Any = None,
+    dtype: Any = None,
+    shape: tuple[int | None, ...] | None = None,
+    unit: str = "",
+    default: object = ABSENT,
+    factory: Callable[[], Any] | None = None,
+    computed: Callable[[dict[str, Any]], Any] | None = None,
+    transient: bool = False,
+    reserved: bool = False,
+    py2: str | Callable[[bytes], Any] | None = None,
+) -> Field:
+    """Declare the details of one field.
+
+    It is the value of a field in ``persistent`` or ``transient``, the metadata ``persist`` of a
+    field of attrs or a dataclass, or stands in the annotation:
+
+        class Trace(persist.Versioned, version=2):
+            persistent = {
+                "samples": persist.field(dtype="f4", shape=(None, 3), unit="m/s"),
+                "label": persist.field(py2="latin-1", default=""),
+                "gain": persist.field(reserved=True),
+            }
+
+        @attrs.define
+        class Point(persist.Versioned):
+            place: Annotated[NDArray[np.float64], persist.field(shape=(3,), unit="m")]
+
+    What is declared is checked when an instance is saved and when it is loaded. Type, dtype and number
+    of axes that are not given are those of the annotation, if there is one (``int | None``,
+    ``NDArray[np.float32]``); an annotation of a field without `field` is not checked.
+
+    Args:
+        type: a class, or a tuple of them, that values are instances of. A class of quantities of
+            pint or astropy, with ``unit``: the numbers are saved, and become quantities again.
+        dtype: the dtype of the array.
+        shape: the shape of the array; None in it means any extent.
+        unit: the unit of the numbers, as pint and astropy spell it; a quantity of either library that
+            has another one is refused. Values without a unit are taken to be in this one. The unit is
+            listed in the file.
+        default: the value for a state without the field; each instance gets a copy of a container.
+        factory: makes that value, without arguments.
+        computed: makes that value from a dict of the other fields.
+        transient: not saved; after a load it has its default (None without one).
+        reserved: there is no such field any more, and its name is never to be used again, since older
+            files hold another thing under it: a class, or a subclass, that has a field of that name is
+            refused.
+        py2: what Python 2's ``str`` becomes in this field, whatever the rest of the file does:
+            "text", "bytes", an encoding, or a function from bytes; in a list, tuple or dict too.
+            Without it, a declared or annotated ``bytes`` or ``str`` decides.
+
+    Returns:
+        The declaration, without a name.
+
+    Raises:
+        SchemaError: two of ``default``, ``factory`` and ``computed`` are given, or ``reserved`` with
+            anything else.
+    """
+    given = [default is not ABSENT, factory is not None, computed is not None]
+    if sum(given) > 1:
+        raise SchemaError(
+            "a field has more than one of default, factory and computed.",
+            remedy="Give the one that makes the value for a state without the field.",
+        )
+    said = Field(
+        default=default, factory=factory, computed=computed, transient=transient, type=type,
+        dtype=dtype, shape=shape, unit=unit, reserved=reserved, py2=py2, annotated=True,
+    )  # fmt: skip
+    if reserved and (any(given) or transient or said.is_checked or py2 is not None):
+        raise SchemaError(
+            "a reserved name has no value, and so nothing else is declared of it.",
+            remedy="Give reserved=True alone.",
+        )
+    return said
 
 
 def _own_copy(value: Any) -> object:
@@ -215,6 +329,7 @@ class Part:
         infers: whether attrs or the dataclass says which fields there are, not the class itself.
         getstate: its codec's half for saving, a plain function, or None.
         setstate: its codec's half for loading, or None.
+        quantities: those of its fields whose values are quantities of pint or astropy.
     """
 
     cls: type
@@ -226,6 +341,20 @@ class Part:
     infers: bool = False
     getstate: Callable[[Any], Any] | None = None
     setstate: Callable[[Any, Any], Any] | None = None
+    quantities: tuple[Field, ...] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.quantities = tuple(field for field in self.fields if field.is_quantity)
+
+    def stored(self, names: tuple[str, ...], values: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return values of its fields, by their names, as they are saved."""
+        known = {field.name: field for field in self.quantities}
+        if not known:
+            return values
+        return tuple(
+            known[name].stored(value) if name in known else value
+            for name, value in zip(names, values, strict=True)
+        )
 
 
 @attrs.define(eq=False)
@@ -239,6 +368,7 @@ class Layout:
         known: attributes that somebody declares, saved or not.
         doubtful: a base without field list under subclasses that have one.
         codec: whether any part is a codec.
+        reserved: attributes whose names are not to be used again.
     """
 
     cls: type
@@ -247,6 +377,7 @@ class Layout:
     known: frozenset[str]
     doubtful: type | None
     codec: bool = False
+    reserved: frozenset[str] = frozenset()
 
     @property
     def leaf(self) -> Part:
@@ -324,6 +455,9 @@ def read_layout(
     return Layout(
         cls, tuple(parts), resources, frozenset(known), doubtful,
         codec=any(part.kind == "codec" for part in parts),
+        reserved=frozenset(
+            field.attribute for fields, _ in said.values() for field in fields.values() if field.reserved
+        ),
     )  # fmt: skip
 
 
@@ -335,6 +469,8 @@ def _owners(
     for base in classes:
         for field in said[base][0].values():
             owner = owners.setdefault(field.attribute, base)
+            if owner is not base and said[owner][0][field.attribute].reserved != field.reserved:
+                raise _reused(field.name, owner if not field.reserved else base, cls)
             if owner is not base and not issubclass(base, owner):
                 raise SchemaError(
                     f"the classes {dotted(owner)} and {dotted(base)} both declare the field "
@@ -346,6 +482,17 @@ def _owners(
                     field=field.name,
                 )
     return owners
+
+
+def _reused(name: str, owner: type, cls: type) -> SchemaError:
+    return SchemaError(
+        f"the name {name!r} is reserved by {dotted(owner)}: a field of older versions had it.",
+        where=f"class {dotted(cls)}",
+        remedy="Give the field another name; a step moves the value of older states there "
+        "(persist.ops.rename).",
+        schema=dotted(cls),
+        field=name,
+    )
 
 
 def _parts(
@@ -370,7 +517,7 @@ def _parts(
         own = [
             attrs.evolve(latest[field.attribute], name=field.name)
             for field in said[base][0].values()
-            if owners[field.attribute] is base
+            if owners[field.attribute] is base and not field.reserved
         ]
         getstate, setstate = _codec(base, set(classes))
         parts.append(
@@ -413,6 +560,9 @@ def said_fields(cls: type, declared: Declared | None) -> tuple[dict[str, Field],
     names: dict[str, Field] = {}
     if said is not None:
         listed = dict(_entries(cls, said, "persistent"))
+        for name in listed:
+            if listed[name].reserved and name in (inherent or {}):
+                raise _reused(name, cls, cls)
         names.update(
             {name: _completed(cls, name, field, inherent) for name, field in listed.items()}
         )
@@ -429,8 +579,82 @@ def said_fields(cls: type, declared: Declared | None) -> tuple[dict[str, Field],
         names.setdefault(
             "default_factory", Field("default_factory", default=None, attribute="default_factory")
         )
+    _take_annotations(cls, names, is_plain=said is None and inherent is None)
     is_open = said is None and (inherent is None or (_by_slots(cls) and _has_dict(cls)))
     return {field.attribute: field for field in names.values()}, is_open
+
+
+def _take_annotations(cls: type, names: dict[str, Field], is_plain: bool) -> None:
+    """Complete fields by their annotations: by a `field` in ``Annotated``, and by types where that is wanted."""
+    for attribute, written in _annotations.own_annotations(cls).items():
+        name = plain_name(attribute, cls)
+        known = names.get(name)
+        if known is not None and known.attribute != mangled(name, cls):
+            known = None
+        if known is not None and known.py2 is None:
+            names[name] = known = attrs.evolve(known, py2=_text_policy(known.type or written))
+        if isinstance(written, str) and written in _BARE and (known is None or not known.annotated):
+            continue  # a class of only such annotations is declared quickly
+        annotation = _annotations.evaluated(written, cls)
+        if annotation is ABSENT:
+            if "Annotated" in written and "field(" in written:
+                raise SchemaError(
+                    f"the annotation of {name!r} declares a field, and cannot be evaluated: {written}.",
+                    where=f"class {dotted(cls)}",
+                    remedy="Import at run time what it names, not for type checkers only; or declare "
+                    'the field in persistent, or in metadata={"persist": ...}.',
+                    schema=dotted(cls),
+                    field=name,
+                )
+            continue
+        more = [one for one in _annotations.options_in(annotation) if isinstance(one, Field)]
+        if more and more[0].reserved:
+            if known is not None:
+                raise _reused(name, cls, cls)
+            names[name] = attrs.evolve(more[0], name=name, attribute=mangled(name, cls))
+            continue
+        if more and (known is not None or is_plain):
+            known = _merged(known or Field(name, attribute=mangled(name, cls)), more[0])
+            known = known if known.has_default else _completed(cls, name, known, None)
+        if known is not None:
+            names[name] = _with_annotation(known, _annotations.read(annotation))
+    for name, known in names.items():
+        if known.py2 is None and known.type is not None:
+            names[name] = attrs.evolve(known, py2=_text_policy(known.type))
+
+
+_BARE = frozenset(("bool", "bytes", "dict", "float", "int", "list", "str", "np.ndarray"))
+
+
+def _text_policy(kind: Any) -> str | None:
+    """What Python 2's ``str`` is in a field of a type, or of an annotation as it is written."""
+    if kind in ("bytes", bytes):
+        return "bytes"
+    return "text" if kind in ("str", str) else None
+
+
+def _merged(known: Field, more: Field) -> Field:
+    """A field with what the `field` of its annotation declares, where it says nothing itself."""
+    changes: dict[str, Any] = {"annotated": True, "transient": known.transient or more.transient}
+    for option in ("type", "dtype", "shape", "unit", "py2"):
+        value = getattr(known, option)
+        is_given = value is not None and not (option == "unit" and value == "")
+        changes[option] = value if is_given else getattr(more, option)
+    if more.has_default and not known.has_default and not more.transient:
+        changes.update(default=more.default, factory=more.factory, computed=more.computed)
+    return attrs.evolve(known, **changes)
+
+
+def _with_annotation(known: Field, said: _annotations.Said) -> Field:
+    """A field with the types of its annotation, where it asked for them."""
+    if not known.annotated:
+        return known
+    return attrs.evolve(
+        known,
+        type=said.type if known.type is None else known.type,
+        dtype=said.dtype if known.dtype is None else known.dtype,
+        shape=said.shape if known.shape is None else known.shape,
+    )
 
 
 def _infers(cls: type, declared: Declared | None) -> bool:

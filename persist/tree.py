@@ -20,7 +20,7 @@ from __future__ import annotations
 import array as array_module
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -144,10 +144,13 @@ class Record:
         listitems: items appended to it (subclasses of list and the like).
         dictitems: (key, value) pairs set on it (subclasses of dict).
         version: the version of its schema if the file records it, else None.
+        failure: the error because of which ``load(..., on_error="record")`` left it a record;
+            None for any other record.
     """
 
     __slots__ = (
         "__weakref__",
+        "_failure",
         "_touched",
         "args",
         "cls",
@@ -205,6 +208,14 @@ class Record:
         if not self._touched:  # created without these parts, and none was accessed since
             return True
         return not (self.args or self.kwargs or self.listitems or self.dictitems)
+
+    @property
+    def failure(self) -> PersistError | None:
+        """The error because of which a load left it a record, or None."""
+        try:
+            return cast("PersistError", object.__getattribute__(self, "_failure"))
+        except AttributeError:
+            return None
 
     @property
     def qualname(self) -> str:

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypedDict
@@ -115,6 +116,12 @@ UnknownFields: TypeAlias = Literal["warn", "drop", "keep", "error"]
 Verify: TypeAlias = Literal["lazy", "always", "never"]
 """When checksums are verified: on first access of a value, all at once, or not at all."""
 
+OnError: TypeAlias = Literal["raise", "record"]
+"""What becomes of a record that cannot be loaded: an error, or it stays a record."""
+
+Resources: TypeAlias = Mapping[str, Any] | Callable[[Any], Any]
+"""What takes the place of resources: by name or by the beginning of the path, or a function of the path."""
+
 Python2Text: TypeAlias = str | Callable[[bytes], object]
 """What Python 2's ``str`` becomes: "text", "bytes", the name of an encoding, or a function."""
 
@@ -173,6 +180,8 @@ class BuildOptions(TypedDict, total=False):
     dtype: Any
     live: bool
     weights: Openable | None
+    on_error: OnError
+    resources: Resources | None
 
 
 class LoadOptions(OpenOptions, BuildOptions, total=False):
@@ -204,5 +213,7 @@ class SaveOptions(TypedDict, total=False):
     pack: bool
     versions: Mapping[str, int] | None
     lossy: bool
+    class_paths: Mapping[str, str] | None
     protocol: int | None
+    date: datetime.datetime | Literal[False] | None
     registry: Registry | None

@@ -7,6 +7,7 @@ needs an extra which is truly absent is skipped, and so is one that is marked ``
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,9 @@ from hypothesis import settings
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))  # `warm` is imported by its own name
+
+# A container states when it was saved: files of equal objects are to be equal.
+os.environ.setdefault("SOURCE_DATE_EPOCH", "1700000000")
 
 # Machines differ in speed, and a slow one is no failure; CI repeats what it found.
 settings.register_profile("persist", deadline=None, print_blob=True)

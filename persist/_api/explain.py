@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Unpack
 
-from persist._api.file import File, plain_value, written_layouts
+from persist._api.file import File, plain_value, settle_text_of, written_layouts
 from persist._api.keywords import complete, shares
 from persist._api.load import wanted_part
 from persist._api.open import open_writable
@@ -109,6 +109,7 @@ def explain_file(
         read=True,
         written=written_layouts(file),
     )
+    settle_text_of(file, tree, rehearsal.fail)
     made = build(
         tree,
         knowledge,

@@ -38,6 +38,7 @@ __all__ = [
     "nothing_at",
     "plain_value",
     "registry_or_default",
+    "settle_text_of",
     "warn_about_damage",
     "written_layouts",
 ]
@@ -128,6 +129,19 @@ class File:
         return PackView(
             lambda *asked: _view(self.knowledge, *asked), self._tree_of, self._source.spend_views
         )
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """How the file came about, oldest entry first; [] of a file that is no container.
+
+        An entry says ``action``, ``date`` and ``by`` (releases), and of which file it was made: ``name``,
+        ``size``, ``sha256``, ``format``, ``writer``, ``records`` (class, schema, version, number of
+        them), ``steps`` (schema, from, to, hash of the source); see `docs/container.md`. It is data of
+        the file, and nothing else proves it.
+        """
+        from persist._api.provenance import history_of
+
+        return history_of(self._content.structure) if self.format == "persist" else []
 
     def is_known(self, record: Record) -> bool:
         """Whether a pack knows how to look into a record."""
@@ -245,6 +259,23 @@ def has_steps(file: File) -> bool:
         if schema is not None and knowledge.migrations(schema.name):
             return True
     return False
+
+
+def settle_text_of(
+    file: File, tree: Any, fail: Callable[[Record, PersistError], None] | None = None
+) -> None:
+    """Make text or bytes of what Python 2 wrote, in an upgraded tree, as declared fields say.
+
+    Args:
+        file: that is open.
+        tree: its records are changed.
+        fail: as for `persist._objects.py2_text.settle_text`.
+    """
+    if file._content.origin is None and not file.writer.get("python", "").startswith("2"):
+        return
+    from persist._objects.py2_text import settle_text
+
+    settle_text(tree, file.knowledge, file._content.origin, file.name, fail)
 
 
 def _moved_schemas(content: Content, registry: Registry) -> Registry:

@@ -16,6 +16,7 @@ from persist._api.file import (
     names_declared,
     nothing_at,
     plain_value,
+    settle_text_of,
     warn_about_damage,
     written_layouts,
 )
@@ -35,9 +36,19 @@ from persist.errors import (
 from persist.tree import ABSENT, Record
 
 if TYPE_CHECKING:
+    from persist._layouts.checks import Written
     from persist._objects.trust import Trust
+    from persist._upgrade.plan import Plan
     from persist.registry import Registry
-    from persist.typing import LayoutPolicy, LoadOptions, Openable, OpenOptions, UnknownFields
+    from persist.typing import (
+        LayoutPolicy,
+        LoadOptions,
+        OnError,
+        Openable,
+        OpenOptions,
+        Resources,
+        UnknownFields,
+    )
 
 __all__ = ["check_loads", "check_tree", "load", "load_file", "upgraded_state", "wanted_part"]
 
@@ -70,6 +81,8 @@ def load(
     dtype: Any = None,
     live: bool = True,
     weights: Openable | None = None,
+    on_error: OnError = "raise",
+    resources: Resources | None = None,
     **options: Unpack[OpenOptions],
 ) -> Any:
     """Load what was saved, however long ago, as what it is today.
@@ -105,6 +118,15 @@ def load(
         live: make objects of installed libraries (pandas, scikit-learn, ...) where a pack knows how
             their states of every release become those of today; False leaves them records.
         weights: the file of the weights of a Keras network, if ``source`` has its architecture alone.
+        on_error: "raise", or "record": a record of a declared class that cannot be brought up or made
+            stays a record, as it is in the file, and ``record.failure`` has the error; everything
+            else is loaded. It takes more memory, as arrays of the file are copied.
+        resources: what takes the place of what `resource` declares, a mapping or a function. Keys:
+            the attribute (``"training_set"``), or the schema's name and the attribute
+            (``"lab.Trainer.training_set"``); the value is a path that is opened instead, or the
+            resource itself if it is neither text nor a path. Any other key is the beginning of paths,
+            in whose place its value is put (``{"/old/data/": "/data/"}``). A function takes the
+            path that the file has, and returns the one to open.
 
     Returns:
         The object; of a file of several pickles, the list of them. A network that any release of
@@ -112,26 +134,27 @@ def load(
 
     Raises:
         FormatError: the file cannot be read.
-        PersistError: there is nothing at ``at``, or it is no ``cls``.
+        PersistError: there is nothing at ``at``, or it is no ``cls``; or ``resources`` names what no
+            object has.
         SchemaError: a record cannot be upgraded, with its path.
         UntrustedError: ``trust`` names a function.
 
     Warns:
         OpaqueWarning: once for each class that stayed a record, with the cure.
+        FailedRecordWarning: once, with all records that failed.
         DamageWarning: once for each thing that was wrong with the file and passed over.
         ChoiceWarning: the source is a folder of several things, of which one was chosen; or what
             belongs to a network was left out.
     """
     from persist._api.unversioned import check_is
-    from persist._layouts import checks
 
     said = complete(load, options)
     arrays = said["arrays"] if device is None and dtype is None else "torch"
-    check_arrays(arrays)
-    checks.check_policy(layout)
+    _check_choices(arrays, layout, on_error)
+    recovers = on_error == "record" and migrate
     with (
         _once(source, (id(said["registry"]), migrate, said["step"])),
-        open_writable(source, {**said, "arrays": "numpy"}) as file,
+        open_writable(source, {**said, "arrays": "numpy"}, writable=not recovers) as file,
         collector_paused(),
         placed_on(device, dtype),
     ):
@@ -153,13 +176,25 @@ def load(
                 looker=looker,
                 layout=layout,
                 live=live,
+                recovers=recovers,
+                resources=resources,
             )
         else:
             written = file._written if is_all else tree
             value = _as_written(file, written, live=live, trust=trust, strict=strict, looker=looker)
-        if cls is not None:
+        if cls is not None and not (recovers and getattr(value, "failure", None) is not None):
             check_is(value, cls, file.name)
         return value
+
+
+def _check_choices(arrays: str, layout: str | None, on_error: str) -> None:
+    """Refuse keywords whose values are no choices."""
+    from persist._layouts import checks
+
+    check_arrays(arrays)
+    checks.check_policy(layout)
+    if on_error not in ("raise", "record"):
+        raise PersistError(f"on_error={on_error!r} is no choice.", remedy='"raise" or "record".')
 
 
 def _as_written(file: File, tree: Any, **options: Any) -> Any:
@@ -213,6 +248,8 @@ def load_file(
     finish: bool = True,
     layout: str | None = None,
     live: bool = False,
+    recovers: bool = False,
+    resources: Resources | None = None,
 ) -> Any:
     """Upgrade the tree of a file, or a part of it, and make its objects.
 
@@ -222,13 +259,14 @@ def load_file(
         tree: a part of the file's tree; ABSENT is all of it.
         looker: sees arrays in records; with it, arrays become tensors of torch.
         finish: open resources and call ``__loaded__``.
-        layout, live: as for `load`.
+        layout, live, resources: as for `load`.
+        recovers: records that fail stay records (``on_error="record"``).
     """
+    from persist._api.recover import recovered
     from persist._objects.build import build
-    from persist._objects.inert import Inert
     from persist._objects.trust import Trust
     from persist._torch_modules.reviving import tensors_of
-    from persist._upgrade import records, today
+    from persist._upgrade import today
 
     knowledge = file.knowledge
     trusted = Trust(trust, knowledge)
@@ -240,7 +278,18 @@ def load_file(
         finish=finish,
         tensors=lambda: tensors_of(file._written),
         live=live,
+        resources=resources,
     )
+    if recovers:
+        return recovered(
+            file,
+            file._written if tree is ABSENT else tree,
+            build=functools.partial(made, looker=looker),
+            see=_plain_values(file, trusted, live),
+            unknown=unknown,
+            strict=strict,
+            layout=layout,
+        )
     written = written_layouts(file)
     if tree is ABSENT and looker is None:
         found = ABSENT if written else _by_columns(file, made)
@@ -248,20 +297,40 @@ def load_file(
             return found
     tree, plan = file._written if tree is ABSENT else tree, None
     if written or not today.is_today(tree, knowledge):
-        tree, plan = records.upgrade(
-            tree,
-            knowledge,
-            file=file.name,
-            unknown=unknown,
-            strict=strict,
-            see=_plain_values(file, trusted, live),
-            live=Inert(knowledge),
-            read=True,
-            layout=layout,
-            written=written,
-            listed=False,
-        )
+        see = _plain_values(file, trusted, live)
+        tree, plan = _upgraded(file, tree, see, unknown, strict, layout, written)
     return made(tree, knowledge, plan=plan, file=file.path, is_known=file.is_known, looker=looker)
+
+
+def _upgraded(
+    file: File,
+    tree: Any,
+    see: Callable[[Record], Any],
+    unknown: UnknownFields,
+    strict: bool,
+    layout: str | None,
+    written: Written,
+) -> tuple[Any, Plan]:
+    """Upgrade a tree of a file, and decide what Python 2's text is in its fields."""
+    from persist._objects.inert import Inert
+    from persist._upgrade import records
+
+    knowledge = file.knowledge
+    tree, plan = records.upgrade(
+        tree,
+        knowledge,
+        file=file.name,
+        unknown=unknown,
+        strict=strict,
+        see=see,
+        live=Inert(knowledge),
+        read=True,
+        layout=layout,
+        written=written,
+        listed=False,
+    )
+    settle_text_of(file, tree)
+    return tree, plan
 
 
 def _plain_values(file: File, trusted: Trust, live: bool) -> Callable[[Record], Any]:

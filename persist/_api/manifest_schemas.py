@@ -38,7 +38,7 @@ def schemas_in_file(registry: Registry) -> Callable[[Iterable[str]], list[dict[s
                     found.setdefault(one.name, one)
             except SchemaError:
                 continue
-        return [_entry(found[name]) for name in sorted(found)]
+        return [_entry(found[name], registry) for name in sorted(found)]
 
     return listed
 
@@ -50,7 +50,7 @@ def _bases(schema: Schema, registry: Registry) -> list[Schema]:
     return [part.schema for part in registry.layout(schema.cls).parts]
 
 
-def _entry(schema: Schema) -> dict[str, Any]:
+def _entry(schema: Schema, registry: Registry) -> dict[str, Any]:
     entry = {
         "name": schema.name,
         "version": schema.version,
@@ -59,7 +59,16 @@ def _entry(schema: Schema) -> dict[str, Any]:
         "fingerprint": schema.fingerprint,
     }
     types = _types(schema)
-    return {**entry, **release_entry(schema), **({"types": types} if types else {})}
+    units = {field.name: field.unit for field in _own(schema) if field.unit}
+    parts = []
+    if schema.codec and schema.cls is not None:
+        from persist._layouts.description import tuple_names
+
+        known = tuple_names(registry.layout(schema.cls).leaf)
+        parts = [list(known[arity]) for arity in sorted(known)]
+    said = (("types", types), ("units", units), ("parts", parts))
+    more = {name: value for name, value in said if value}
+    return {**entry, **release_entry(schema), **more}
 
 
 def _types(schema: Schema) -> dict[str, str]:

@@ -61,14 +61,15 @@ def check_arrays(arrays: str) -> None:
         raise PersistError(f"arrays={arrays!r} is no kind of array.", remedy='"numpy" or "torch".')
 
 
-def open_writable(source: Openable, options: OpenOptions) -> File:
+def open_writable(source: Openable, options: OpenOptions, *, writable: bool = True) -> File:
     """Open a source as `load` does: maps of arrays are private, and may be written into.
 
     Args:
         source: as for `open`.
         options: all keywords of `open`, each with a value (`complete`).
+        writable: False for maps that are read only, of which a load makes copies.
     """
-    return _opened(source, options, writable=True)
+    return _opened(source, options, writable=writable)
 
 
 def _opened(

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from persist._api.file import has_steps, registry_or_default, written_layouts
 from persist._api.open import open
+from persist._api.provenance import appending, origin, split_metadata
+from persist._upgrade.step_digests import steps_of
 from persist.errors import (
     FormatError,
 )
 
 if TYPE_CHECKING:
     from persist import _container
+    from persist._api.file import File
     from persist._upgrade.plan import Plan
     from persist.registry import Registry
 
@@ -87,10 +90,26 @@ def renew(
                 keep=keep,
                 durable=durable,
                 check=check,
+                history=_history(file, path, plans),
             )
         except _OfToday:
             return plans[0], None
     return plans[0], done
+
+
+def _history(
+    file: File, path: str | os.PathLike[str], plans: list[Plan]
+) -> Callable[[list[Any], dict[str, Any]], list[Any]]:
+    """What makes the history of the new file, when the plan of its upgrade is there."""
+
+    def history(older: list[Any], manifest: dict[str, Any]) -> list[Any]:
+        plan, knowledge = plans[0], file.knowledge
+        said = origin(file, path, steps_of(plan, knowledge), list(plan.opaque), plan=plan)
+        # A file that was written before there was a history has its origin there.
+        manifest["metadata"] = split_metadata(manifest["metadata"])
+        return appending("upgraded in place", said, file.history)(older, manifest)
+
+    return history
 
 
 class _OfToday(Exception):

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import functools
 import io
 import os
 from collections.abc import Iterator, Mapping
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from persist._api.detect import readers
 from persist._api.file import registry_or_default
+from persist._api.provenance import appending
 from persist._runtime.gc_pause import collector_paused
 from persist._trees.paths import PackView, PathMapping, is_array, is_series
 from persist._wire.base.source import Limits, create
@@ -30,10 +32,12 @@ if TYPE_CHECKING:
     from persist.registry import Registry
     from persist.typing import Compression, DigestName, Format, Writable
 
-__all__ = ["refuse_suffix", "save", "save_tree", "tree_of", "writer_of"]
+__all__ = ["Older", "older_tree", "refuse_suffix", "save", "save_tree", "tree_of", "writer_of"]
 
 
 _MOST_LOSSES = 20  # that a message lists
+# In use by many programs: a file of that name is surely of no one format.
+_GENERIC_SUFFIXES = frozenset((".bin", ".ckpt", ".dat", ".data", ".db", ".model", ".params"))
 
 
 def save(
@@ -49,7 +53,9 @@ def save(
     pack: bool = True,
     versions: Mapping[str, int] | None = None,
     lossy: bool = False,
+    class_paths: Mapping[str, str] | None = None,
     protocol: int | None = None,
+    date: datetime.datetime | Literal[False] | None = None,
     registry: Registry | None = None,
 ) -> None:
     """Save an object so that it stays loadable.
@@ -73,7 +79,11 @@ def save(
         versions: schema name -> version: write those records as that older version had them, in
             their state without an envelope, for the code of that version.
         lossy: with ``versions``, write them also if an older version cannot hold everything.
+        class_paths: with ``versions`` and a format of pickles, schema name -> dotted name of the class in
+            that code; by default the name that it had at that version, as far as aliases say.
         protocol: of ``format="pickle"``; 4 by default, 2 for Python 2.
+        date: of the entry in the history of a container: None is now, or what the environment variable
+            ``SOURCE_DATE_EPOCH`` states; False states none, so that equal objects give equal bytes.
         registry: schemas; None is the default one.
 
     Raises:
@@ -85,64 +95,55 @@ def save(
     refuse_suffix(target, format)
     registry = registry_or_default(registry)
     name = os.fsdecode(os.fspath(target)) if isinstance(target, str | os.PathLike) else None
+    older = Older(versions, lossy, class_paths)
     try:
         with collector_paused():  # until what was made on the way is gone
-            _save(
-                obj,
-                target,
-                format,
-                durable,
-                metadata,
-                compress,
-                digest,
-                columns,
-                pack,
-                versions,
-                lossy,
-                protocol,
-                registry,
-            )
+            if format == "persist":
+                tree = tree_of(obj, registry, columns=columns and not versions)
+                save_tree(
+                    older_tree(tree, older, registry),
+                    target,
+                    metadata=metadata,
+                    compress=compress,
+                    digest=digest,
+                    durable=durable,
+                    columns=columns,
+                    pack=pack,
+                    registry=registry,
+                    history=appending(date=date),
+                )
+            else:
+                wanted = {"metadata": metadata, "compress": compress, "protocol": protocol}
+                options = {name: value for name, value in wanted.items() if value is not None}
+                _save_other(obj, target, format, durable, options, older, registry)
     except PersistError as error:
         raise error.at(file=name) from error.__cause__
 
 
-def _save(
+class Older(NamedTuple):
+    """What older versions are asked for: the keywords of `save`."""
+
+    versions: Mapping[str, int] | None = None
+    lossy: bool = False
+    class_paths: Mapping[str, str] | None = None
+
+
+def _save_other(
     obj: object,
     target: object,
     format: str,
     durable: bool,
-    metadata: Mapping[str, object] | None,
-    compress: str | None,
-    digest: str | bool | None,
-    columns: bool,
-    pack: bool,
-    versions: Mapping[str, int] | None,
-    lossy: bool,
-    protocol: int | None,
+    options: dict[str, Any],
+    older: Older,
     registry: Registry,
 ) -> None:
-    if format == "persist":
-        tree = tree_of(obj, registry, columns=columns and not versions)
-        save_tree(
-            _older(tree, versions, registry, lossy),
-            target,
-            metadata=metadata,
-            compress=compress,
-            digest=digest,
-            durable=durable,
-            columns=columns,
-            pack=pack,
-            registry=registry,
-        )
-        return
+    """Write what is no container; the options are those of the writer."""
     writer = writer_of(format)
-    wanted: dict[str, Any] = {"metadata": metadata, "compress": compress, "protocol": protocol}
-    options = {name: value for name, value in wanted.items() if value is not None}
     if writer.is_model:
         with _writing(target, durable) as file:
             writer.write(obj, file, **options)
         return
-    if writer.is_pickle and not versions:
+    if writer.is_pickle and not older.versions:
         from persist._objects.flatten import flatten, reduced
 
         flatten(
@@ -151,9 +152,7 @@ def _save(
         tree = obj  # objects pickle themselves, their envelopes with them
         options["reducer"] = functools.partial(reduced, registry)
     else:
-        tree = _older(
-            tree_of(obj, registry), versions, registry, lossy, is_unversioned=writer.is_pickle
-        )
+        tree = older_tree(tree_of(obj, registry), older, registry, writer.is_pickle)
     if writer.is_flat:
         tree = _flat(tree, format)
     if writer.is_prefix:
@@ -210,6 +209,7 @@ def save_tree(
     from persist._api.manifest_schemas import schemas_in_file
 
     options["schemas"] = schemas_in_file(registry_or_default(registry))
+    options.setdefault("history", appending())
     with collector_paused():
         if _is_url(target):
             with _writing(target, False) as file:
@@ -280,18 +280,21 @@ def _as_array(series: Any) -> np.ndarray[Any, Any] | None:
     return None if array.dtype.hasobject or array.ndim != 1 else array
 
 
-def _older(
-    tree: Any,
-    versions: Mapping[str, int] | None,
-    registry: Registry,
-    lossy: bool,
-    is_unversioned: bool = False,
-) -> Any:
-    """The records of these schemas as an older version had them; with `is_unversioned`, without a version."""
+def older_tree(tree: Any, older: Older, registry: Registry, is_unversioned: bool = False) -> Any:
+    """Return a tree with the records of these schemas as an older version had them.
+
+    Args:
+        tree: in the current layout.
+        older: which versions.
+        registry: the registry to use.
+        is_unversioned: leave out the version, and write the class paths of that version.
+    """
+    versions, lossy, class_paths = older
     if not versions:
         return tree
     from persist._objects.inert import Inert
     from persist._upgrade.downgrade import downgrade_tree
+    from persist._upgrade.past import class_paths as past_paths
 
     for name in versions:
         if registry.schema_for(name) is None:
@@ -302,8 +305,15 @@ def _older(
             )
     live = Inert(registry, is_pickle=is_unversioned)
     losses: list[str] | None = None if lossy else []
-    older = downgrade_tree(
-        tree, versions, registry, is_unversioned=is_unversioned, live=live, losses=losses
+    paths = past_paths(versions, registry, chosen=class_paths) if is_unversioned else None
+    made = downgrade_tree(
+        tree,
+        versions,
+        registry,
+        is_unversioned=is_unversioned,
+        live=live,
+        losses=losses,
+        class_paths=paths,
     )
     if losses:
         listed = "; ".join(losses[:_MOST_LOSSES])
@@ -314,7 +324,7 @@ def _older(
             "(@step.downgrade).",
             losses=losses,
         )
-    return older
+    return made
 
 
 def writer_of(format: str) -> Reader:
@@ -340,7 +350,7 @@ def refuse_suffix(target: object, format: str) -> None:
         return
     suffix = os.path.splitext(os.fsdecode(os.fspath(target)))[1].lower()
     owners = [reader.name for reader in readers() if suffix in reader.suffixes]
-    if not suffix or not owners:
+    if not suffix or not owners or suffix in _GENERIC_SUFFIXES:
         return
     if any(name == format or name.startswith(f"{format}-") for name in owners):
         return

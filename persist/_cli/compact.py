@@ -23,13 +23,14 @@ def run(args: argparse.Namespace) -> int:
     import os
 
     from persist import _container
+    from persist._api.provenance import appending
     from persist._cli._each import each
     from persist._cli._folders import containers
     from persist._cli._out import show
 
     def one(name: str) -> None:
         before = os.path.getsize(name)
-        done = _container.compact(name)
+        done = _container.compact(name, history=appending("compacted"))
         show(f"{name}: {before:,} bytes, now {done.size:,}")
 
     files, status = containers(args.files, "that persist wrote", lambda name: True)

@@ -3,8 +3,9 @@
 npz and safetensors hold arrays only; other values are left out, and their number is reported.
 A network of any release of Keras becomes the archive of Keras 3 with --to keras, for which Keras
 must be installed; --weights names the file of its weights, if the first one has the architecture alone.
-With --to-version, what the file holds is loaded, upgraded, and written as an older version of its schema
-had it, for yesterday's code; what that version cannot hold is listed, and refused without --lossy.
+With --to-version or --as-of, what the file holds is loaded, upgraded, and written as an older version of its schemas
+had it, for the code of that time: as a pickle under the class path of that time, which the aliases
+know, and with --as-of in the protocol of that time. What cannot be held is listed, and refused without --lossy.
 A folder of files is walked through, and its tree of folders is kept under --out; files that have
 the format already are skipped.
 """
@@ -59,19 +60,6 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="the pickle protocol, of formats that are pickles (default 4)",
     )
     parser.add_argument(
-        "--to-version",
-        metavar="SCHEMA=N",
-        action="append",
-        default=[],
-        type=_schema_version,
-        help="write the records of a schema as its version N had them; may be repeated",
-    )
-    parser.add_argument(
-        "--lossy",
-        action="store_true",
-        help="write an older version also if it cannot hold everything",
-    )
-    parser.add_argument(
         "--names",
         metavar="TEMPLATE",
         default="",
@@ -80,8 +68,40 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="open each file, and report what would be written"
     )
+    _add_past(parser)
     _knowledge.add(parser)
     _bulk.add(parser)
+
+
+def _add_past(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments for older versions."""
+    parser.add_argument(
+        "--to-version",
+        metavar="SCHEMA=N",
+        action="append",
+        default=[],
+        type=_schema_version,
+        help="write the records of a schema as its version N had them; may be repeated",
+    )
+    parser.add_argument(
+        "--as-of",
+        metavar="DATE",
+        help="write all records as their schemas were at a date (2012, 2012-03-31), a release or a "
+        "tag of git; schemas.lock or the declarations say which versions those were",
+    )
+    parser.add_argument(
+        "--class-path",
+        metavar="SCHEMA=NAME",
+        action="append",
+        default=[],
+        type=_class_path,
+        help="the dotted name of the class in the code of that time, if the aliases do not say it",
+    )
+    parser.add_argument(
+        "--lossy",
+        action="store_true",
+        help="write an older version also if it cannot hold everything",
+    )
 
 
 def _schema_version(text: str) -> tuple[str, int]:
@@ -90,6 +110,14 @@ def _schema_version(text: str) -> tuple[str, int]:
     if not name or not number.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not SCHEMA=N, as in lab.Layer=1")
     return name, int(number)
+
+
+def _class_path(text: str) -> tuple[str, str]:
+    """Parse ``SCHEMA=NAME``."""
+    schema, _, name = text.partition("=")
+    if not schema or "." not in name:
+        raise argparse.ArgumentTypeError(f"{text!r} is not SCHEMA=NAME, as in lab.Layer=old.Layer")
+    return schema, name
 
 
 def run(args: argparse.Namespace) -> int:
@@ -109,7 +137,7 @@ def run(args: argparse.Namespace) -> int:
             args, args.files, "convert", to=args.out, names=args.names, format=args.to,
             force=args.force, dry_run=args.dry_run, weights=args.weights,
             allow_partial=args.allow_partial, protocol=args.protocol, to_version=args.to_version,
-            lossy=args.lossy,
+            lossy=args.lossy, as_of=args.as_of, class_path=args.class_path,
         )  # fmt: skip
     except PersistError as error:
         print(f"persist: {error}", file=sys.stderr)

@@ -1,7 +1,8 @@
 """Show how a file came about: its writer, the files that it was made from, and the steps that ran.
 
-For a file that `persist upgrade` wrote: when it was upgraded, from which file (size, SHA-256, format,
-writer), the classes and versions in that one, and the steps, each with a hash of its source.
+For a file that persist wrote: when, and by which releases of persist and of the packages whose
+classes are in it. If it was upgraded or converted: from which file (size, SHA-256, format, writer),
+the classes and versions in that one, and the steps, each with a hash of its source.
 """
 
 from __future__ import annotations
@@ -47,35 +48,30 @@ def run(args: argparse.Namespace) -> int:
 
 
 def origins(file: File) -> list[dict[str, Any]]:
-    """Return what a container says of the files that it was made from, the last one first."""
-    from persist.bulk._origin import UPGRADED, metadata_of
-
-    said = metadata_of(file) if file.format == "persist" else None
-    found: list[dict[str, Any]] = []
-    while isinstance(said, dict) and isinstance(said.get(UPGRADED), dict) and len(found) < 1000:
-        said = said[UPGRADED]
-        found.append({key: value for key, value in said.items() if key != UPGRADED})
-    return found
+    """Return the entries of a container's history that name the file it was made from, the last one first."""
+    return [one for one in reversed(file.history) if "name" in one or "records" in one]
 
 
 def in_one_line(file: File) -> str:
-    """Return the origin of a file in a line; "" if none is recorded."""
+    """Return how a file came about in a line; "" if no history is recorded."""
+    if not file.history:
+        return ""
+    last = file.history[-1]
     found = origins(file)
     if not found:
-        return ""
+        return f"{_action(last)}{_dated(last)}{_by(last)}"
     more = f", which was made from {len(found) - 1:,} more" if len(found) > 1 else ""
-    return f"upgraded{_dated(found[0])} from {_source(found[0])}{more}"
+    later = "" if found[0] is last else f"{_action(last)}{_dated(last)}; "
+    return f"{later}{_action(found[0])}{_dated(found[0])} from {_source(found[0])}{more}"
 
 
 def _as_json(file: File) -> dict[str, Any]:
-    from persist.bulk._origin import UPGRADED, metadata_of
+    from persist.bulk._origin import metadata_of
 
-    metadata = metadata_of(file)
-    if isinstance(metadata, dict):
-        metadata = {key: value for key, value in metadata.items() if key != UPGRADED}
     return {
         "file": file.name, "format": file.format, "writer": dict(file.writer), "evidence": file.evidence,
-        "schemas": _schemas(file), "origins": origins(file), "metadata": metadata or None,
+        "schemas": _schemas(file), "history": file.history, "origins": origins(file),
+        "metadata": metadata_of(file),
     }  # fmt: skip
 
 
@@ -94,14 +90,30 @@ def _lines(file: File) -> Iterator[str]:
     for one in _schemas(file):
         package = f", of {one['package']} {one.get('release')}" if one.get("package") else ""
         yield f"    holds {printable(str(one.get('name')))} {one.get('version')}{printable(package)}"
-    for origin in origins(file):
-        yield f"    upgraded{_dated(origin)} from {_source(origin)}"
-        yield from (f"        {line}" for line in _inside(origin))
+    for entry in reversed(file.history):
+        source = f" from {_source(entry)}" if "name" in entry else ""
+        yield f"    {_action(entry)}{_dated(entry)}{source}{_by(entry)}"
+        yield from (f"        {line}" for line in _inside(entry))
     metadata = _as_json(file)["metadata"]
     if metadata is not None:
         import json
 
         yield f"    metadata: {printable(json.dumps(metadata, ensure_ascii=False))}"
+
+
+def _action(entry: dict[str, Any]) -> str:
+    from persist._trees.show import printable
+
+    return printable(str(entry.get("action") or "written"))
+
+
+def _by(entry: dict[str, Any]) -> str:
+    from persist._trees.show import printable
+
+    said = entry.get("by")
+    if not isinstance(said, dict) or not said:
+        return ""
+    return printable(" by " + ", ".join(f"{name} {release}" for name, release in said.items()))
 
 
 def _dated(origin: dict[str, Any]) -> str:

@@ -204,6 +204,7 @@ class ClassAdapter:
         self.older: tuple[Any, Any, int] = (object(), None, -1)  # the one that was gone last
         self.known: Any = object()  # the header of the file that was read last, equal to ours
         self.last: Any = None  # the header that was written last, and its names
+        self.tuple_names: dict[type, dict[int, tuple[str, ...]]] = {}  # of codecs, by arity
         self.arities: dict[int | None, tuple[Any, ...]] = {}  # of a codec's tuple -> header
 
     def __reduce__(self) -> Any:
@@ -293,14 +294,18 @@ class ClassAdapter:
         values: list[Any] = []
         if self.layout.doubtful is not None:
             self._refuse_doubt(obj)
+        for attribute in self.layout.reserved:
+            if has(obj, attribute):
+                raise self._reserved(attribute)
         for part, getter in zip(self.layout.parts, self.getters, strict=True):
             if part.kind == FIELDS:
                 own, value = getter(obj)
                 if self.profile.is_checked:
                     self._check(part, own, value, "saved")
+                    value = part.stored(own, value)
             elif part.kind == CODEC:
                 value = self._coded(part, obj)
-                own = len(value) if type(value) is tuple else None
+                own = self._named_parts(part, value) if type(value) is tuple else None
             elif part in self.private_owners:
                 own, value = _private_values(part.cls, obj)
                 value = value if own else None
@@ -313,6 +318,18 @@ class ClassAdapter:
             names[-1] = (*names[-1], *more)
             values[-1] = (*values[-1], *more.values())
         return names, values
+
+    def _named_parts(self, part: Part, value: tuple[Any, ...]) -> tuple[str, ...] | int:
+        """The names of the parts of a codec's tuple where they are known, else their number."""
+        return self._tuple_names(part).get(len(value), len(value))
+
+    def _tuple_names(self, part: Part) -> dict[int, tuple[str, ...]]:
+        known = self.tuple_names.get(part.cls)
+        if known is None:
+            from persist._layouts.description import tuple_names
+
+            known = self.tuple_names[part.cls] = tuple_names(part)
+        return known
 
     def _coded(self, part: Part, obj: Any) -> Any:
         if part.getstate is not None:
@@ -333,7 +350,8 @@ class ClassAdapter:
             header = seal(self._layers(names))
             header = self.header if header == self.header else header
             if self.layout.leaf.kind == CODEC:
-                self.arities[names[-1]] = header
+                last = names[-1]
+                self.arities[len(last) if type(last) is tuple else last] = header
             if len(self.headers) < 1000:
                 self.headers[key] = header
         self.last = (names, header)
@@ -390,6 +408,17 @@ class ClassAdapter:
                 schema=self.schema.name,
                 fields=extra,
             )
+
+    def _reserved(self, attribute: str) -> SchemaError:
+        name = _schema.plain_name(attribute, self.cls)
+        return SchemaError(
+            f"it has the attribute {name!r}, a name that is reserved: a field of older versions had it.",
+            where=f"class {dotted(self.cls)}",
+            remedy=f"Give the attribute another name; a step drops it from older states "
+            f"(persist.ops.drop({name!r})) or renames it.",
+            schema=self.schema.name,
+            field=name,
+        )
 
     def _check(self, part: Part, names: Any, values: Any, doing: str) -> None:
         given = dict(zip(names, values, strict=True))
@@ -542,9 +571,15 @@ class ClassAdapter:
             mine[:2] == other[:2]
             and (mine.fingerprint == other.fingerprint or not other.fingerprint)
             and mine.kind == other.kind
-            and (mine.kind == CODEC or mine.names == other.names)
-            for mine, other in zip(ours, envelope.layers, strict=True)
+            and (self._has_names(part, other) if mine.kind == CODEC else mine.names == other.names)
+            for part, mine, other in zip(self.layout.parts, ours, envelope.layers, strict=True)
         )
+
+    def _has_names(self, part: Part, written: Layer) -> bool:
+        """True if the parts of a codec's tuple are not known to have other names today."""
+        if type(written.names) is not tuple:
+            return True
+        return self._tuple_names(part).get(len(written.names), written.names) == written.names
 
     def _set_current(self, obj: Any, state: tuple[Any, ...]) -> None:
         """Set the fields of a current state that has all of them."""
@@ -730,6 +765,8 @@ class ClassAdapter:
             )
         if is_machinery(name, value):
             refuse_machinery([name], f"class {dotted(self.cls)}", self.schema.name)
+        if _schema.mangled(name, owner) in self.layout.reserved:
+            raise self._reserved(_schema.mangled(name, owner))
         self._put(obj, _schema.mangled(name, owner), value)
 
     def _converted(self, obj: Any, field: Field, converter: Any, value: Any) -> Any:
@@ -767,6 +804,10 @@ class ClassAdapter:
                 is_set = self.is_module and has(obj, field.attribute)  # by its constructor
                 if (field.transient and not is_set) or not has(obj, field.attribute):
                     self._put(obj, field.attribute, field.fresh(given, obj))
+            for field in part.quantities:
+                if has(obj, field.attribute):
+                    value = object.__getattribute__(obj, field.attribute)
+                    self._put(obj, field.attribute, field.live(value))
         if self.profile.caches_hash:
             object.__setattr__(obj, "_attrs_cached_hash", None)
         if self.profile.is_checked:

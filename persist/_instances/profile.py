@@ -113,10 +113,7 @@ def profile_of(cls: type, layout: Layout) -> ClassProfile:
     written = written_names(cls)
     validators = validators_of(cls)
     own_hash: Any = cls.__hash__
-    is_checked = any(
-        field.type is not None or field.dtype is not None or field.shape is not None
-        for field in layout.saved()
-    )
+    is_checked = bool(layout.reserved) or any(field.is_checked for field in layout.saved())
     caches_hash = hasattr(cls, "_attrs_cached_hash")
     return ClassProfile(
         builtin=builtin,

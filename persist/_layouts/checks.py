@@ -97,7 +97,7 @@ def mismatched(
     found = {}
     for said in written:
         name, version, mark = said.get("name"), said.get("version"), said.get("fingerprint")
-        if not isinstance(name, str) or not mark:
+        if not isinstance(name, str) or not (mark or said.get("parts")):
             continue
         try:
             schema = registry.schema_for(name)
@@ -106,7 +106,25 @@ def mismatched(
         if schema is not None and schema.version == version and _differs(schema, str(mark)):
             names = said.get("fields") or ()
             found[schema.name] = WrittenLayout(schema.version, str(mark), tuple(map(str, names)))
+        elif schema is not None and schema.version == version and said.get("parts"):
+            moved = _moved_parts(schema, said["parts"], registry)
+            if moved:
+                found[schema.name] = WrittenLayout(schema.version, "", moved)
     return found
+
+
+def _moved_parts(schema: Schema, written: Any, registry: Registry) -> tuple[str, ...]:
+    """The names of a codec's tuple in a file, where today's of the same length have others; else ()."""
+    if not schema.codec or schema.cls is None or not isinstance(written, list):
+        return ()
+    from persist._layouts.description import tuple_names
+
+    today = tuple_names(registry.layout(schema.cls).leaf)
+    for names in written:
+        is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
+        if is_list and today.get(len(names), tuple(names)) != tuple(names):
+            return tuple(names)
+    return ()
 
 
 def _differs(schema: Schema, mark: str) -> bool:
@@ -132,7 +150,13 @@ def check_case(case: Any, registry: Registry, policy: str | None = None) -> str:
         return ""
     for piece in case.pieces:
         schema = piece.schema
-        if schema is None or piece.version != schema.version or not piece.fingerprint:
+        if schema is None or piece.version != schema.version:
+            continue
+        if piece.parts and _moved_parts(schema, [[*piece.parts]], registry):
+            written = WrittenLayout(piece.version, "", piece.parts)
+            notes.append(check_written(schema, written, registry, policy))
+            continue
+        if not piece.fingerprint:
             continue
         if _differs(schema, piece.fingerprint):
             written = WrittenLayout(piece.version, piece.fingerprint, tuple(_names_of(piece)))
@@ -189,11 +213,17 @@ def _changed(schema: Schema, written: WrittenLayout, registry: Registry) -> Layo
         before = known.layout
     else:
         rows = tuple(today.field(name) or FieldLayout(name) for name in written.names)
-        before = ClassLayout(today.kind, rows, (), written.fingerprint)
+        is_tuple = today.kind == description.CODEC and written.names
+        arities = (len(written.names),) if is_tuple else ()
+        before = ClassLayout(today.kind, rows, arities, written.fingerprint)
     lines = description.differences(before, today)
+
+    def mark(fingerprint: str) -> str:
+        return f" ({fingerprint})" if fingerprint else ""
+
     return LayoutError(
         f"version {schema.version} of {schema.name!r} has two layouts: the file was written with "
-        f"[{before}] ({written.fingerprint}), and the class has [{today}] ({schema.fingerprint}): "
+        f"[{before}]{mark(written.fingerprint)}, and the class has [{today}]{mark(schema.fingerprint)}: "
         f"{_sentence(lines)}.",
         remedy=f"The class changed and its version did not: set version={schema.version + 1} in the head of "
         f"{schema.qualname}, and register the step with @persist.migration({schema.name!r}, "

@@ -12,7 +12,6 @@ import dis
 import hashlib
 import inspect
 import json
-import sys
 import textwrap
 import types
 from collections.abc import Iterable, Iterator
@@ -21,6 +20,7 @@ from typing import Any
 import attrs
 import numpy as np
 
+from persist._annotations import own_annotations
 from persist.schema import Field, Layout, Part, Schema, fingerprint, mangled, plain_name
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "differences",
     "layout_of",
     "source_of",
+    "tuple_names",
     "type_text",
 ]
 
@@ -143,11 +144,7 @@ def _hashed(kind: str, said: Any) -> str:
 
 def annotations_of(cls: type) -> dict[str, object]:
     """Return the annotations of a class's own body; as text where they cannot be evaluated."""
-    if sys.version_info >= (3, 14):
-        import annotationlib
-
-        return dict(annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF))
-    return dict(inspect.get_annotations(cls))
+    return own_annotations(cls)
 
 
 def type_text(annotation: object) -> str:
@@ -325,6 +322,26 @@ def _codec_layout(cls: type, part: Part) -> ClassLayout:
     return ClassLayout(CODEC, rows, arities, _hashed(CODEC, said))
 
 
+def tuple_names(part: Part) -> dict[int, tuple[str, ...]]:
+    """Return the names of the parts of the plain tuples that a codec gives, by the number of parts.
+
+    They are those of the attributes that its source puts there; where that cannot be followed, the
+    names in ``persistent`` if they are as many. An arity that is not listed has no known names.
+    """
+    found: dict[int, set[tuple[str, ...]]] = {}
+    for shape in codec_shapes(part.getstate, part.setstate):
+        if shape.kind == "tuple":
+            found.setdefault(len(shape.names), set()).add(shape.names)
+    names = {
+        arity: listed.pop()
+        for arity, listed in found.items()
+        if len(listed) == 1 and all(all(one) and len(set(one)) == len(one) for one in listed)
+    }
+    if part.fields:
+        names.setdefault(len(part.fields), tuple(field.name for field in part.fields))
+    return names
+
+
 def codec_shapes(getstate: object, setstate: object = None) -> list[CodecShape]:
     """Return what a class's ``__getstate__`` gives, as far as its source says it.
 
@@ -456,6 +473,10 @@ def differences(old: ClassLayout, new: ClassLayout) -> list[str]:
             lines.append(f"- {field}")
         else:
             lines += _changes(field, other)
+    is_order = old.names != new.names and {*old.names} == {*new.names}
+    if not lines and old.kind == new.kind == CODEC and is_order:
+        was, now = ", ".join(old.names), ", ".join(new.names)
+        return [f"~ the parts of the state were {was}, and are {now}"]
     lines += [f"+ {field}" for field in new.fields if old.field(field.name) is None]
     if not lines and old.fingerprint != new.fingerprint and old.fingerprint and new.fingerprint:
         if old.kind == CODEC and old.names != new.names:

@@ -24,7 +24,12 @@ from persist._envelope import FIELDS, unwrap
 from persist._instances.adapter import adapter_of
 from persist._instances.builtin_bases import base_in_c, builtin_of, can_make, reconstructed
 from persist._instances.compiled_fields import StateMaker, state_maker
-from persist._instances.machinery import is_machinery, refuse_changed, refuse_machinery
+from persist._instances.machinery import (
+    is_machinery,
+    machinery_in,
+    refuse_changed,
+    refuse_machinery,
+)
 from persist._objects.rows import PendingColumn, field_access
 from persist._objects.torch_values import tensor_of
 from persist._objects.trust import (
@@ -56,6 +61,7 @@ from persist.registry._declarations import user_stacklevel
 from persist.registry._enums import attribute_of, class_here, lost_member, member_named, member_of
 from persist.registry._rebuilds import Rebuild, is_installed
 from persist.tree import ABSENT, Global, LazyArray, Record, at_path, is_slots_pair
+from persist.typing import Resources
 
 __all__ = ["build"]
 
@@ -85,6 +91,8 @@ def build(
     finish: bool = True,
     tensors: Callable[[], dict[int, Any]] = dict,
     live: bool = False,
+    resources: Resources | None = None,
+    recovers: bool = False,
 ) -> Any:
     """Build the objects of an upgraded tree; its containers are used, not copied.
 
@@ -105,6 +113,10 @@ def build(
         finish: open resources and call ``__loaded__`` when everything is built.
         tensors: returns the tensors of the file, by the ids of their arrays, for modules of torch.
         live: make objects of installed libraries where a pack declares how.
+        resources: what takes the place of resources, as for `persist.load`.
+        recovers: with ``rehearsal``: objects are finished and warnings given as without one, unless
+            more records failed than had failed before; then the result is not to be used, and the
+            records that failed are to be marked in another run.
 
     Raises:
         UntrustedError: ``trust`` names a function, or classes of every module.
@@ -115,6 +127,9 @@ def build(
     builder = _Builder(
         registry, trusted, validate, plan, file, is_known, done, looker, tensors=tensors, live=live
     )
+    builder.resources = resources
+    if rehearsal is not None and recovers:
+        return builder.recover(tree, rehearsal, strict)
     if rehearsal is not None:
         return builder.rehearse(tree, rehearsal, strict)
     builder.hold_back(tree)
@@ -147,6 +162,7 @@ class _Builder(Driver):
         self._revived: dict[int, tuple[Any, Any]] = {}  # id of an array -> it, and its tensor
         self._live = live
         self._rebuilding: set[int] = set()
+        self._trusting: list[str] = []  # the trusted objects that are being made, outermost first
         self._rebuilds: dict[str, Rebuild | None] = {}
         self._reasons: dict[str, str] = {}  # class that no object could be made of -> why
         self._looker = looker
@@ -178,6 +194,8 @@ class _Builder(Driver):
         self._held_back: dict[int, Record] = {}  # trusted, and not made because parts are missing
         self._missing = Missing()
         self._rehearsed: Rehearsal | None = None
+        self._recovers = False
+        self.resources: Resources | None = None
         self._migrated = plan._classes if plan is not None else frozenset()
 
     def enter(self, value: Any) -> tuple[Any, Parts | None]:
@@ -252,9 +270,21 @@ class _Builder(Driver):
             rehearsal.remark(record, text, False)
         return result
 
+    def recover(self, tree: Any, rehearsal: Rehearsal, strict: bool) -> Any:
+        """Build what can be built; records that are marked as failed stay records, with what they hold."""
+        before = len(rehearsal.failures)
+        self._rehearsed, self._recovers = rehearsal, True
+        self.hold_back(tree)
+        result = self.run(tree)
+        if len(rehearsal.failures) > before:
+            return ABSENT
+        self.complete()
+        self.report(strict)
+        return result
+
     def hold_back(self, tree: Any) -> None:
         """Find the trusted records that cannot be made whole, before anything is made."""
-        if not self._trust and not self._makes_modules:
+        if not self._trust and not self._makes_modules and not self._makes_instances:
             return
         prepare(tree, self._trusted_class, self._registry)
 
@@ -269,6 +299,11 @@ class _Builder(Driver):
     def _makes_modules(self) -> bool:
         """Whether modules of torch's own classes are made: its pack is asked, and torch is installed."""
         return self._live and self._registry.importable_for(_MODULE) is not None
+
+    @property
+    def _makes_instances(self) -> bool:
+        """Whether the file names a class of the standard library whose instances are made."""
+        return any(one.makes_instances for one in self._registry._line())
 
     def _trusted_class(self, record: Record) -> Any:
         cls, how = self._class_of(record)
@@ -477,6 +512,8 @@ class _Builder(Driver):
             value = self._registry.constant_named(name) if type(name) is str else ABSENT
             return self._keep(record, record if value is ABSENT else value)
         if self._rehearsed is not None and self._rehearsed.has_failed(record):
+            if self._recovers:
+                return (yield from self._inert(record, False))
             return self._keep(record, record)
         cls, how = self._class_of(record)
         if how == "declared":
@@ -497,8 +534,12 @@ class _Builder(Driver):
             self._numpy_only -= 1
             if made is not None:
                 return made
+        return (yield from self._inert(record, True))
+
+    def _inert(self, record: Record, is_noted: bool) -> Parts:
+        """The record itself, with what can be built inside of it."""
         self._keep(record, record)
-        known = self._note_opaque(record)
+        known = is_noted and self._note_opaque(record)
         self._inside += known
         self._is_in_record += 1
         record.args = yield "args", record.args
@@ -515,12 +556,25 @@ class _Builder(Driver):
     # Objects of libraries whose states a pack knows.
 
     def _rebuild_of(self, record: Record) -> Rebuild | None:
-        if not self._live:
-            return None
         name = record.qualname
         if name not in self._rebuilds:
-            self._rebuilds[name] = self._registry.rebuild_for(self._registry.resolve(name))
+            self._rebuilds[name] = self._rebuild_named(record)
         return self._rebuilds[name]
+
+    def _rebuild_named(self, record: Record) -> Rebuild | None:
+        """How a pack makes objects of a record's class; None where ``trust=`` is to make them.
+
+        That is so if the user trusts the class, and the pack does not know the installed release.
+        """
+        found = self._registry.rebuild_for(self._registry.resolve(record.qualname))
+        if found is not None and not (self._live or found.always):
+            return None
+        if found is not None and self._trust and self._class_of(record)[1] == "trusted":
+            try:
+                found.requires()
+            except RestoreError:
+                return None
+        return found
 
     def _rebuilt(self, record: Record, rebuild: Rebuild) -> Parts:
         """An object made by a pack; the record itself, with the reason noted, where it cannot be."""
@@ -556,8 +610,24 @@ class _Builder(Driver):
         record.listitems, record.dictitems = made.listitems, made.dictitems
         noted = self._opaque.get(record.qualname) or (record, path, 0, False)
         if not self._inside:
+            self._refuse_in_trusted(record, path)
             self._opaque[record.qualname] = (noted[0], noted[1], noted[2] + 1, False)
         return record
+
+    def _refuse_in_trusted(self, record: Record, path: str) -> None:
+        """Refuse a record in the place of an object that a trusted one would hold: it looks alive.
+
+        Raises:
+            RestoreError: a trusted object is being made around the record.
+        """
+        if self._trusting:
+            raise RestoreError(
+                f"the trusted {self._trusting[-1]} holds it, and no object of it can be made: "
+                f"{self._reasons[record.qualname]}.",
+                file=self._file,
+                where=located(record.qualname, path),
+                remedy="With live=False, or without the name in trust=, both are given as records.",
+            )
 
     def _pairs(self, record: Record) -> Parts:
         pairs = []
@@ -685,9 +755,10 @@ class _Builder(Driver):
             return cls, "declared"
         if self._trust.has_exactly(qualname):
             return self._imported(record.cls), "trusted"
-        if self._makes_modules and self._registry.importable_for(qualname) is not None:
+        listed = self._registry.importable_for(self._registry.resolve(qualname))
+        if listed is not None and (self._makes_modules or listed.instances):
             found = self._declared_importable(record.cls)
-            if isinstance(found, type) and is_torchs_own(found):
+            if isinstance(found, type) and (listed.instances or is_torchs_own(found)):
                 return found, "trusted"
         if self._trust.has_pattern_of(qualname):
             found = class_here(qualname)
@@ -785,6 +856,12 @@ class _Builder(Driver):
         return obj
 
     def _trusted(self, record: Record, cls: type) -> Parts:
+        self._trusting.append(record.qualname)
+        made = yield from self._trusted_parts(record, cls)
+        self._trusting.pop()
+        return made
+
+    def _trusted_parts(self, record: Record, cls: type) -> Parts:
         args = yield "args", record.args
         kwargs = yield "kwargs", record.kwargs
         if id(record) in self._done:
@@ -855,7 +932,7 @@ class _Builder(Driver):
         cls = self._registry.class_for(named.qualname) or self._registry._enum_for(named.qualname)
         if cls is not None:
             return cls
-        if self._live and (value := self._declared_importable(named)) is not ABSENT:
+        if (value := self._declared_importable(named)) is not ABSENT:
             return value
         if self._trust.has_exactly(named.qualname):
             return self._imported(named)
@@ -871,7 +948,7 @@ class _Builder(Driver):
         """The value of a name that a pack lists as importable; ABSENT for any other name."""
         name = self._registry.resolve(named.qualname)
         listed = self._registry.importable_for(name)
-        if listed is None:
+        if listed is None or not (self._live or listed.always):
             return ABSENT
         if listed.substitute is not ABSENT:
             return listed.substitute
@@ -897,17 +974,22 @@ class _Builder(Driver):
     def complete(self, finish: bool = True) -> None:
         """Open resources and call ``__loaded__``, after everything is built; note them in a rehearsal."""
         self._rehash()
-        if self._rehearsed is not None:
+        if self._rehearsed is not None and not self._recovers:
             for obj, record, _ in self._whole:
                 self._rehearsed.leave_out(record, versioned.finishing(obj, self._registry))
             return
-        if not finish or not self._whole:
+        if not finish or not (self._whole or self.resources):
             return
-        with versioned.loading_from(self._file or None):
-            for obj, _, where in self._whole:
+        with versioned.loading_from(self._file or None, self.resources):
+            for obj, record, where in self._whole:
                 cure = "What it opens or computes after a load does not suit what was loaded."
                 finish_one = functools.partial(versioned.finish, obj, self._registry)
-                self._reporting(where, cure, finish_one)
+                try:
+                    self._reporting(where, cure, finish_one)
+                except PersistError as error:
+                    if self._rehearsed is None:
+                        raise
+                    self._rehearsed.failures.append((record, error))  # the object is there
 
     def report(self, strict: bool) -> None:
         """Warn about classes that stayed records, with the remedy; an error if strict."""
@@ -945,9 +1027,12 @@ class _Builder(Driver):
                 names=[*self._missing.classes, *self._missing.calls, *self._missing.names],
             )
         if self._opaque:
-            shown = ", ".join(f"{name} (at {seen[1]!r})" for name, seen in self._opaque.items())
+            shown = ", ".join(
+                f"{name} (at {seen[1]!r}{f': {self._reasons[name]}' if name in self._reasons else ''})"
+                for name, seen in self._opaque.items()
+            )
             raise UnknownSchemaError(
-                f"{len(self._opaque)} classes are not declared here: {shown}.",
+                f"of {len(self._opaque)} classes no objects can be made here: {shown}.",
                 file=self._file,
                 remedy="Import the modules that declare them, or see `persist explain`.",
                 names=list(self._opaque),
@@ -1061,6 +1146,8 @@ def _set_state(obj: Any, state: Any) -> None:
     setter = getattr(obj, "__setstate__", None)
     if setter is not None:
         cls = type(obj)
+        if isinstance(obj, BaseException):  # of C: it sets whatever the state names
+            refuse_machinery(machinery_in(state))
         setter(state)
         refuse_changed(obj, cls, state)
         return

@@ -409,6 +409,8 @@ class _Flattener(Driver):
             factory = items.default_factory
             if factory is not None and factory not in (list, dict, set, int, float, str, tuple):
                 factory = yield "default_factory", factory
+            if isinstance(factory, Record):  # no name, so that a record says how it is made
+                return (yield from self._factory_dict(items, factory))
             made.default_factory = factory
         else:
             made = kind()
@@ -422,9 +424,17 @@ class _Flattener(Driver):
                 vars(made)[name] = yield name, item
         return made
 
-    def _record(self, record: Record) -> Parts:
+    def _factory_dict(self, items: Any, factory: Record) -> Parts:
+        named = Global("collections", "defaultdict")
+        record = Record(named, maker=named, kind="reduce", args=(factory,))
+        self._keep(items, record)
+        for key, item in dict.items(items):
+            record.dictitems.append(((yield "key", key), (yield step_of(key), item)))
+        return record
+
+    def _record(self, record: Record, source: object = None) -> Parts:
         made = Record(record.cls, maker=record.maker, kind=record.kind, version=record.version)
-        self._keep(record, made)
+        self._keep(record if source is None else source, made)
         made.args = yield "args", record.args
         made.kwargs = yield "kwargs", record.kwargs
         made.listitems = yield "", record.listitems
@@ -439,8 +449,7 @@ class _Flattener(Driver):
         return self._keep(value, made)
 
     def _as_record(self, value: Any, record: Record) -> Parts:
-        made = yield from self._record(record)
-        return self._keep(value, made)
+        return (yield from self._record(record, value))  # what it holds may hold it
 
     def _instance(self, obj: Any) -> Parts:
         try:

@@ -8,12 +8,14 @@ any other value: arrays become members of a container, and no pickle is written.
 from __future__ import annotations
 
 import copyreg
+import functools
 import types
 from collections.abc import Callable
 from typing import Any
 
 from persist.errors import SchemaError
 from persist.registry import Registry
+from persist.registry._names import imported
 from persist.tree import ABSENT, Global, Record
 
 __all__ = ["Packs", "name_in_library", "record_of_library"]
@@ -42,9 +44,9 @@ def record_of_library(value: object, packs: Packs) -> Record | Global | None:
     known = packs(name)
     rebuild = known.rebuild_for(known.resolve(name))
     if rebuild is None:
-        return None
+        return _record_of_instance(value, name, known)
     rebuild.requires()
-    reduced = value.__reduce_ex__(2)
+    reduced = _reduced(value) if rebuild.taken is None else rebuild.taken(value)
     if isinstance(reduced, str):  # a singleton, such as pandas.NA
         library = name.partition(".")[0]
         return (
@@ -52,6 +54,25 @@ def record_of_library(value: object, packs: Packs) -> Record | Global | None:
             if known.importable_for(f"{library}.{reduced}") is None
             else Global(library, reduced)
         )
+    return _record_of(reduced, name)
+
+
+def _record_of_instance(value: object, name: str, known: Registry) -> Record | None:
+    """The record of an instance that is made again as its pickle says; None of any other."""
+    listed = known.importable_for(known.resolve(name))
+    if listed is None or not listed.instances:
+        return None
+    reduced = _reduced(value)
+    return None if isinstance(reduced, str) else _record_of(reduced, name)
+
+
+def _reduced(value: object) -> Any:
+    """What pickle would write of an object: what `copyreg` has for its type, else what it says itself."""
+    registered = copyreg.dispatch_table.get(type(value))
+    return value.__reduce_ex__(2) if registered is None else registered(value)
+
+
+def _record_of(reduced: tuple[Any, ...], name: str) -> Record:
     maker, args, state, listitems, dictitems = (*reduced, None, None, None)[:5]
     record = _made(maker, tuple(args), name)
     record.state = ABSENT if state is None else state
@@ -68,6 +89,8 @@ def _made(maker: Any, args: tuple[Any, ...], name: str) -> Record:
         return Record(_global(args[0]), kind="newobj_ex", args=tuple(args[1]), kwargs=dict(args[2]))
     if maker is copyreg._reconstructor:  # type: ignore[attr-defined]
         return Record(_global(args[0]), kind="reconstructor", args=args[1:])
+    if isinstance(maker, functools.partial):  # as operator.methodcaller is pickled with keywords
+        return Record(Global("functools", "partial"), kind="called", args=(maker, args))
     if not isinstance(maker, type | types.FunctionType | types.BuiltinFunctionType) and not hasattr(
         maker, "__qualname__"
     ):
@@ -92,6 +115,8 @@ def name_in_library(value: object, packs: Packs) -> Global | None:
         if type(qualname) is not str or module.partition(".")[0] != "numpy":
             return None
         module = "numpy"
+    if type(value).__module__ == "typing" and imported(f"{module}.{qualname}") is not value:
+        return None  # List[int] has the name of List
     if "<" in qualname or not (isinstance(value, type) or callable(value)):
         return None
     known = packs(f"{module}.{qualname}")

@@ -74,6 +74,7 @@ def downgrade_tree(
     is_unversioned: bool = False,
     live: Callable[[Any, Callable[[Any], bool]], Any] | None = None,
     losses: list[str] | None = None,
+    class_paths: Mapping[str, str] | None = None,
 ) -> Any:
     """Return a copy of a tree with the records of these schemas as an older version wrote them.
 
@@ -87,6 +88,8 @@ def downgrade_tree(
         registry: the registry to use.
         is_unversioned: write no versions, and name classes by their import path, for a pickle that older
             code without persist reads.
+        class_paths: with ``is_unversioned``, schema name -> dotted name of the class in that code, where
+            it is not that of today.
         live: replaces instances that steps made by records (`persist._objects.inert.Inert`).
         losses: the list to which what is lost is added, with the paths; None to leave that out.
 
@@ -95,13 +98,13 @@ def downgrade_tree(
     """
     if losses is not None:
         reported: list[tuple[str, str]] = []
-        older = _downgraded(tree, versions, registry, False, live, reported)
+        older = _downgraded(tree, versions, registry, False, live, reported, {})
         losses += [f"{path or 'the root'}: {text}" for path, text in reported]
         known = {_place(path, text.partition(": ")[2]) for path, text in reported}
         for path, text in lost_by(tree, older, registry, live=live):
             if not any(path == place or path.startswith(f"{place}/") for place in known):
                 losses.append(f"{path or 'the root'}: {text}")
-    return _downgraded(tree, versions, registry, is_unversioned, live, None)
+    return _downgraded(tree, versions, registry, is_unversioned, live, None, class_paths or {})
 
 
 def _place(path: str, text: str) -> str:
@@ -117,6 +120,7 @@ def _downgraded(
     is_unversioned: bool,
     live: Callable[[Any, Callable[[Any], bool]], Any] | None,
     reported: list[tuple[str, str]] | None,
+    class_paths: Mapping[str, str],
 ) -> Any:
     """A downgraded copy; the losses that its steps report themselves are added with their paths."""
     noted: list[tuple[Record, Callable[[], str]]] = []
@@ -125,7 +129,12 @@ def _downgraded(
         noted.append((made, path))
         return made
 
-    copier = Copier(note)
+    def moved(value: Global) -> Global:
+        schema = registry.schema_for(registry.resolve(value.qualname))
+        is_moved = schema is not None and schema.name in class_paths
+        return (_named_then(schema, class_paths) or value) if is_moved else value
+
+    copier = Copier(note, moved if class_paths else None)
     result = copier.copy(tree)
     losses: list[str] = []
     downgrade = _Downgrade(registry, None if reported is None else losses, is_alone=False)
@@ -157,9 +166,17 @@ def _downgraded(
             for fresh in copier.fresh(made.state):
                 copier.adopt(fresh)
                 todo.append((fresh, path))
-        if is_unversioned and schema is not None and schema.cls is not None:
-            record.cls = Global(schema.cls.__module__, schema.cls.__qualname__)
+        if is_unversioned:
+            record.cls = _named_then(schema, class_paths) or record.cls
     return copier.mended(result)
+
+
+def _named_then(schema: Schema | None, class_paths: Mapping[str, str]) -> Global | None:
+    """What the code of that version calls a class."""
+    if schema is None or schema.cls is None:
+        return None
+    module, _, name = class_paths.get(schema.name, "").rpartition(".")
+    return Global(module, name) if name else Global(schema.cls.__module__, schema.cls.__qualname__)
 
 
 def _wanted_of(

@@ -203,12 +203,14 @@ class Rehearsal:
 
     Attributes:
         plan: the report.
+        failures: the records of the upgraded tree that cannot be loaded, and why.
     """
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self._entries: dict[int, tuple[Record, Entry]] = {}
         self._failed: set[int] = set()
+        self.failures: list[tuple[Record | None, PersistError]] = []
 
     def expect(self, record: Record, entry: Entry) -> None:
         """Note the entry of a record of the upgraded tree."""
@@ -217,12 +219,18 @@ class Rehearsal:
     def fail(self, record: Record | None, error: PersistError) -> None:
         """Note why a record cannot be loaded; ``record`` is None if no single one is the cause."""
         known = None if record is None else self._entries.get(id(record))
+        self.failures.append((record, error))
         if record is not None:
             self._failed.add(id(record))
         if known is None:
             self.plan._general.append(error)
         elif known[1].problem is None:
             known[1].problem = error
+
+    def path_of(self, record: Record) -> str:
+        """Return the natural path of a record of the upgraded tree."""
+        known = self._entries.get(id(record))
+        return "" if known is None else known[1].path
 
     def has_failed(self, record: Record) -> bool:
         """True if a record of the upgraded tree cannot be loaded."""

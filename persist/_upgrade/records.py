@@ -382,7 +382,10 @@ class _TreeUpgrade:
             self._note(entry, record, path)
             return record
         if known.today is not named:
+            is_called = record.kind == "reduce" and record.maker == named
             _rename(record, named, known.today)
+            if is_called:  # by its current name
+                record.kind, record.maker = "reduce", known.today
         elif record.maker is not None:
             record.maker = self._moved(record.maker)
         self._note(entry, record, path)
@@ -664,18 +667,19 @@ def rehearse(
     read: bool = False,
     layout: str | None = None,
     written: Written | None = None,
+    warns: bool = False,
 ) -> tuple[Any, Rehearsal]:
     """Upgrade a copy of a tree as `upgrade` does, and continue after errors.
 
     Stamps and migrations run, on the copy, since only a run shows whether they succeed and which
-    fields they return; there are no warnings.
+    fields they return; there are no warnings, unless ``warns``.
 
     Returns:
         The upgraded tree, in which a record that cannot be upgraded is left as it was, and the
         rehearsal, whose plan has the errors.
     """
     _check_unknown(unknown)
-    unknown = "drop" if unknown == "warn" else unknown
+    unknown = "drop" if unknown == "warn" and not warns else unknown
     registry = default_registry if registry is None else registry
     run = _TreeUpgrade(
         registry,

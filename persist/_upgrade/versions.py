@@ -176,6 +176,7 @@ class _StatePart:
     private: dict[str, Any] = attrs.field(factory=dict)  # of a base, out of an unversioned state
     raw: Any = ABSENT  # for a codec: the state as it is in the file, if steps see it otherwise
     hides: frozenset[str] = frozenset()  # private fields that no base's stamps and steps see
+    parts: tuple[str, ...] = ()  # names of the parts of a codec's tuple, if the file states them
 
     @property
     def knows_its_gaps(self) -> bool:
@@ -372,6 +373,7 @@ def _enveloped(envelope: Envelope, target: TargetLayout, registry: Registry) -> 
             _StatePart(
                 name, layer.version, "envelope", layer.kind, value, names,
                 fingerprint=layer.fingerprint,
+                parts=layer.names if layer.kind == CODEC and type(layer.names) is tuple else (),
             )
         )  # fmt: skip
     own = [piece for piece in pieces if piece.kind != ITEMS]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from persist._api.open import open as open_file
+from persist._wire.base.source import is_url
 from persist.bulk import _origin
 from persist.bulk._filtering import is_wanted
 from persist.bulk._formats import writer
@@ -18,6 +20,7 @@ from persist.errors import IrreversibleError, PersistError, UnknownFormatError
 if TYPE_CHECKING:
     from persist._api.file import File
     from persist.registry import Registry
+    from persist.schema import Schema
 
 __all__ = ["ConvertTask"]
 
@@ -27,7 +30,7 @@ class ConvertTask:
 
     Args:
         job: its options are ``format``, ``force``, ``weights``, ``allow_partial``, ``protocol``,
-            ``to_version``, ``lossy``, ``dry_run`` and those of `open`.
+            ``to_version``, ``as_of``, ``class_path``, ``lossy``, ``dry_run`` and those of `open`.
         registry: what is declared.
     """
 
@@ -84,12 +87,15 @@ class ConvertTask:
 
     def _written(self, name: str, file: File, target: Path) -> list[str]:
         """Write a file; return what is left out, in words."""
+        from persist._api.provenance import origin
+
         protocol = self._said.get("protocol")
         options = {} if protocol is None else {"protocol": protocol}
-        if self._said.get("to_version"):
+        if self._said.get("to_version") or self._said.get("as_of"):
             return self._write_older(name, file, target, options)
         value, lost = self._value(file, target)
-        if _origin.save(value, target, file, format=self._to, **options):
+        converted = origin(file, _local(name)) if self._to == "persist" else None
+        if _origin.save(value, target, file, format=self._to, converted=converted, **options):
             lost.append("its metadata is left out")
         return lost
 
@@ -103,15 +109,29 @@ class ConvertTask:
                 or a step has no way back.
         """
         import persist
+        from persist._api.provenance import appending, origin
+        from persist._api.save import Older, older_tree, save_tree, tree_of
 
-        value = persist.load(name, registry=self._registry)
+        known, to = self._registry, self._to
+        versions, paths, protocol = self._past(file)
+        value = persist.load(name, registry=known)
         metadata = _origin.metadata_of(file)
-        options = {**options, "format": self._to, "versions": dict(self._said["to_version"])}
-        if self._to == "persist":
-            options["metadata"] = metadata
         lost: list[str] = []
+
+        def write(lossy: bool) -> None:
+            if to == "persist":
+                tree = older_tree(tree_of(value, known), Older(versions, lossy), known)
+                history = appending("converted", origin(file, _local(name)), file.history)
+                save_tree(tree, target, registry=known, metadata=metadata, history=history)
+                return
+            more = {"protocol": protocol, **options} if protocol is not None else options
+            persist.save(
+                value, target, registry=known, format=to, versions=versions, lossy=lossy,
+                class_paths=paths, **more,
+            )  # fmt: skip
+
         try:
-            persist.save(value, target, registry=self._registry, **options)
+            write(False)
         except IrreversibleError as error:
             losses: Any = error.facts.get("losses")
             if not losses:
@@ -123,10 +143,28 @@ class ConvertTask:
                 )
                 raise
             lost += [f"lost: {loss}" for loss in losses]
-            persist.save(value, target, registry=self._registry, lossy=True, **options)
-        if metadata is not None and self._to != "persist":
+            write(True)
+        if metadata is not None and to != "persist":
             lost.append("its metadata is left out")
         return lost
+
+    def _past(self, file: File) -> tuple[dict[str, int], dict[str, str], int | None]:
+        """Return the versions, class paths and pickle protocol that are asked for."""
+        from persist._upgrade import past
+        from persist.history.tags import date_of_tag
+
+        versions = dict(self._said.get("to_version") or ())
+        given, as_of = dict(self._said.get("class_path") or ()), self._said.get("as_of")
+        if not as_of:
+            return versions, given, None
+        registry = self._registry
+        schemas = {one.name: one for one in _schemas_in(file, registry)}
+        moment = past.moment_of(as_of, schemas.values(), registry, date_of_tag)
+        asked = [one for name, one in schemas.items() if name not in versions]
+        versions = {**past.versions_at(asked, moment, registry), **versions}
+        is_pickle = writer(self._to).is_pickle
+        paths = past.class_paths(versions, registry, moment, given) if is_pickle else {}
+        return versions, paths, past.protocol_of(moment) if is_pickle else None
 
     def _value(self, file: File, target: Path) -> tuple[Any, list[str]]:
         """Return the tree, the arrays or the model to write, and what is left out, in words."""
@@ -155,6 +193,22 @@ class ConvertTask:
                 persist.save(arrays, separate, format="npz")
                 lost.append(f"all weights are in {separate}")
             return model, lost
+
+
+def _local(name: str) -> str | None:
+    """The path of a local file; None for what comes from elsewhere."""
+    return None if is_url(name) else name
+
+
+def _schemas_in(file: File, registry: Registry) -> Iterator[Schema]:
+    """Yield the schemas of the classes that a file names, and of their declared bases."""
+    for name in sorted(file._content.globals):
+        schema = registry.schema_for(file.knowledge.resolve(name))
+        if schema is None:
+            continue
+        yield schema
+        if schema.cls is not None:
+            yield from (part.schema for part in registry.layout(schema.cls).parts)
 
 
 def _arrays(file: File, format: str) -> tuple[dict[str, Any], int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from persist.bulk._staleness import digest_of_stamps, digest_of_step
+from persist._upgrade.step_digests import digest_of_stamps, digest_of_step
 from persist.errors import SchemaError
 from persist.registry import Registry
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import datetime
 import hashlib
 import json
 import os
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from persist._api import provenance
+from persist._api.provenance import appending, split_metadata
 from persist._wire.base.source import filesystem, is_url
 
 if TYPE_CHECKING:
@@ -19,17 +18,15 @@ if TYPE_CHECKING:
     from persist._upgrade.plan import Entry
     from persist.registry import Registry
 
-__all__ = ["UPGRADED", "digest_of", "metadata_of", "save", "upgraded_from"]
+__all__ = ["digest_of", "metadata_of", "origin_of", "save", "upgraded_from"]
 
-UPGRADED = "upgraded_from"  # the key in a container's metadata
 _CHUNK = 1 << 20
-_MOST_RECORDS = 200  # classes in one version that an origin lists
 
 
 def metadata_of(file: File) -> object:
     """Return the user's metadata of a file, or None."""
     found = file.structure.get("metadata") if file.format in ("persist", "safetensors") else None
-    return found or None
+    return (split_metadata(found) if file.format == "persist" else found) or None
 
 
 def save(
@@ -40,7 +37,8 @@ def save(
     format: str,
     name: str | None = None,
     registry: Registry | None = None,
-    upgraded: dict[str, object] | None = None,
+    upgraded: dict[str, Any] | None = None,
+    converted: dict[str, Any] | None = None,
     **options: Any,
 ) -> bool:
     """Save a tree that was read from a file, with that file's metadata.
@@ -52,7 +50,8 @@ def save(
         format: as for `persist.save`.
         name: the path that errors name; None is the target's.
         registry: as for `persist.save`.
-        upgraded: the origin of the tree; stored in a container next to the user's metadata.
+        upgraded: the origin of the tree, which an upgrade made; stored in the history of a container.
+        converted: likewise, if the tree is that of the file, unchanged.
         options: further options of `persist.save`.
 
     Returns:
@@ -66,13 +65,22 @@ def save(
         name = os.fspath(target)
     metadata = metadata_of(file)
     if format == "persist":
-        if upgraded is not None:
-            metadata = _with(metadata, upgraded)
+        action = "saved" if upgraded is None and converted is None else "converted"
+        history = appending(
+            action if upgraded is None else "upgraded", upgraded or converted, file.history
+        )
         older = file.structure.get("schemas", ()) if file.format == "persist" else ()
         refuse_suffix(name if name is not None else target, format)
         try:
             made = tree_of(tree, registry, columns=True)
-            save_tree(made, target, registry=registry, metadata=metadata, older_schemas=older)
+            save_tree(
+                made,
+                target,
+                registry=registry,
+                metadata=metadata,
+                older_schemas=older,
+                history=history,
+            )
         except PersistError as error:
             raise error.at(file=name) from error.__cause__
         return False
@@ -85,17 +93,6 @@ def save(
     except PersistError as error:
         raise error.at(file=name) from error.__cause__
     return metadata is not None
-
-
-def _with(metadata: object, upgraded: dict[str, object]) -> dict[str, object]:
-    """Add the origin to metadata; an origin that is there already is nested in the new one."""
-    if metadata is None:
-        return {UPGRADED: upgraded}
-    if not isinstance(metadata, dict):
-        return {"metadata": metadata, UPGRADED: upgraded}
-    if UPGRADED in metadata:
-        upgraded = {**upgraded, UPGRADED: metadata[UPGRADED]}
-    return {**metadata, UPGRADED: upgraded}
 
 
 def _as_text(metadata: object) -> dict[str, str]:
@@ -111,11 +108,11 @@ def upgraded_from(
     file: File,
     name: str,
     digest: tuple[int, str],
-    steps: list[list[object]],
+    steps: list[list[Any]],
     opaque: list[str],
-    options: dict[str, object],
+    options: dict[str, Any],
     plan: Iterable[Entry] = (),
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Return the origin that is stored in a container: the file that it was made from.
 
     Args:
@@ -127,36 +124,8 @@ def upgraded_from(
         options: the options with which the source was read.
         plan: what was done to each record.
     """
-    said = {"records": _records(plan), "steps": steps, "opaque": opaque, "options": options}
-    return {
-        "date": _now(),
-        **{name: value for name, value in said.items() if value},
-        "format": file.format,
-        "writer": dict(file.writer),
-        "name": name,
-        "size": digest[0],
-        "sha256": digest[1],
-    }
-
-
-def _records(plan: Iterable[Entry]) -> list[list[Any]]:
-    """The records of declared classes as the source had them: class, schema, version, number of them."""
-    counts = Counter(
-        (entry.qualname, path.schema, path.found)
-        for entry in plan
-        if entry.schema is not None
-        for path in entry.version_paths[-1:]
-    )
-    return [[*key, count] for key, count in sorted(counts.items())][:_MOST_RECORDS]
-
-
-def _now() -> str:
-    """The time in UTC, or what ``SOURCE_DATE_EPOCH`` states, for builds that are to be repeated."""
-    stated = os.environ.get("SOURCE_DATE_EPOCH")
-    moment = datetime.datetime.now(datetime.UTC)
-    if stated is not None:
-        moment = datetime.datetime.fromtimestamp(int(stated), datetime.UTC)
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+    found = provenance.origin(file, None, steps, opaque, options, plan)
+    return {**found, "name": name, "size": digest[0], "sha256": digest[1]}
 
 
 def digest_of(source: str | os.PathLike[str]) -> tuple[int, str]:
@@ -165,24 +134,10 @@ def digest_of(source: str | os.PathLike[str]) -> tuple[int, str]:
     For a folder or a checkpoint prefix: of all its files, with their names, in order.
     """
     text = os.fspath(source)
-    if is_url(text):
-        return _remote_digest(text)
+    if not is_url(text):
+        return provenance.digest_of(Path(text))
     state, size = hashlib.sha256(), 0
-    source = Path(source)
-    files = list(_files_of(source))
-    for path in files:
-        if len(files) > 1 or path != source:
-            state.update(f"{path.name}\0{path.stat().st_size}\0".encode("utf-8", "surrogateescape"))
-        with contextlib.suppress(IsADirectoryError), path.open("rb") as file:
-            while data := file.read(_CHUNK):
-                state.update(data)
-                size += len(data)
-    return size, state.hexdigest()
-
-
-def _remote_digest(url: str) -> tuple[int, str]:
-    state, size = hashlib.sha256(), 0
-    files, path = filesystem(url)
+    files, path = filesystem(text)
     with files.open(path, "rb") as file:
         while data := file.read(_CHUNK):
             state.update(data)
@@ -190,14 +145,7 @@ def _remote_digest(url: str) -> tuple[int, str]:
     return size, state.hexdigest()
 
 
-def _files_of(source: Path) -> Iterator[Path]:
-    if source.is_dir():
-        for folder, folders, names in os.walk(source):
-            folders.sort()
-            yield from (Path(folder) / name for name in sorted(names))
-    elif source.exists():
-        yield source
-    else:  # a checkpoint prefix
-        yield from sorted(
-            path for path in source.parent.iterdir() if path.name.startswith(source.name + ".")
-        )
+def origin_of(file: File) -> dict[str, Any] | None:
+    """Return the entry of the upgrade that wrote a file; None if no upgrade did."""
+    kept = [one for one in file.history if one.get("action") != "compacted"]
+    return kept[-1] if kept and kept[-1].get("action") == "upgraded" else None

@@ -51,7 +51,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     },
     "convert": {
         **_WRITE, "format": None, "weights": None, "allow_partial": False, "protocol": None,
-        "to_version": (), "lossy": False,
+        "to_version": (), "as_of": None, "class_path": (), "lossy": False,
     },
     "survey": _READ,
     "verify": _READ,
@@ -368,7 +368,8 @@ def plan(
             what is replaced; next to the ledger by default). Of upgrade ``in_place``, ``keep``, ``cls``
             and ``at`` (as for `persist.load`; the name of the class), ``unknown``, ``strict``, ``trust``,
             ``certificates`` (a folder that receives a proof of each new file). Of convert ``weights``,
-            ``allow_partial``, ``protocol``, ``to_version`` (pairs of schema and version), ``lossy``. Of scan
+            ``allow_partial``, ``protocol``, ``to_version`` (pairs of schema and version),
+            ``as_of``, ``class_path`` (pairs of schema and dotted name), ``lossy``. Of scan
             ``strict``.
 
     Returns:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +11,7 @@ if TYPE_CHECKING:
     from persist._upgrade.plan import Plan
     from persist.registry import Registry
 
-__all__ = ["Verdict", "digest_of_stamps", "digest_of_step", "look", "steps_of"]
+__all__ = ["Verdict", "look"]
 
 
 class Verdict(NamedTuple):
@@ -50,7 +47,7 @@ def look(
     """
     import persist
     from persist._upgrade import records
-    from persist.bulk._origin import UPGRADED, digest_of, metadata_of
+    from persist.bulk._origin import digest_of, origin_of
     from persist.errors import UnknownFormatError
 
     try:
@@ -58,13 +55,12 @@ def look(
     except UnknownFormatError:
         return Verdict("", False)
     with file:
-        metadata = metadata_of(file) if file.format == "persist" else None
-        said = metadata.get(UPGRADED) if isinstance(metadata, dict) else None
-        if file.format == "persist" and not isinstance(said, dict):
+        said = origin_of(file)
+        if file.format == "persist" and said is None:
             same = target.is_file() and source.is_file() and digest_of(target) == digest()
             return Verdict("" if same else _older(source, target), False)
         plan = records.plan(file.tree, file.knowledge, file=file.name)
-        if not isinstance(said, dict):  # a format that does not record its origin
+        if said is None:  # a format that does not record its origin
             return Verdict(_older(source, target) or _of_plan(plan), False)
         if "sha256" in said:
             changed = [said.get("size"), said["sha256"]] != list(digest())
@@ -126,64 +122,11 @@ def _of_knowledge(file: File, said: dict[str, Any], plan: Plan) -> str:
     return ""
 
 
-def steps_of(plan: Plan, registry: Registry) -> list[list[Any]]:
-    """Return the steps and stamps that an upgrade used, once each: schema, from, to, digest.
-
-    For a stamp, from and to are None.
-    """
-    found: dict[tuple[Any, ...], list[Any]] = {}
-    for entry in plan:
-        for path in entry.version_paths:
-            for step in path.steps:
-                key = (step.schema, step.start, step.to)
-                if key not in found:
-                    found[key] = [*key, digest_of_step(step)]
-            if path.how.startswith("stamp") and (path.schema,) not in found:
-                digest = digest_of_stamps(registry, path.schema)
-                found[(path.schema,)] = [path.schema, None, None, digest]
-    return list(found.values())
-
-
 def _is_changed(said: list[Any], registry: Registry) -> bool:
+    from persist._upgrade.step_digests import digest_of_stamps, digest_of_step
+
     schema, start, to, digest = said
     if start is None:
         return bool(digest_of_stamps(registry, schema) != digest)
     step = registry.migrations(schema).get((start, to))
     return bool(step is None or digest_of_step(step) != digest)
-
-
-def digest_of_step(step: Any) -> str:
-    code = [step.function] if step.function is not None else []
-    for op in step.ops:
-        code += [value for value in _values(op) if callable(value)]
-    text = step.text if step.ops else step.origin.qualname
-    return _digest([re.sub(r" at 0x[0-9a-fA-F]+", "", text), *map(_source, code)])
-
-
-def digest_of_stamps(registry: Registry, schema: str) -> str:
-    texts = [f"{number} {said}" for number, said in registry.releases(schema).items()]
-    for stamp in registry.stamps(schema):
-        texts.append(str(stamp.key))
-        if stamp.function is not None:
-            texts.append(_source(stamp.function))
-    return _digest(texts)
-
-
-def _values(op: object) -> list[Any]:
-    slots = [name for cls in type(op).__mro__ for name in getattr(cls, "__slots__", ())]
-    held = [getattr(op, name, None) for name in slots if not name.startswith("__")]
-    return [*held, *getattr(op, "__dict__", {}).values()]
-
-
-def _source(function: Any) -> str:
-    """Return the source of a function; without one, its name and bytecode."""
-    try:
-        return inspect.getsource(function)
-    except (OSError, TypeError):
-        code = getattr(function, "__code__", None)
-        text = "" if code is None else code.co_code.hex()
-        return f"{getattr(function, '__qualname__', type(function).__qualname__)} {text}"
-
-
-def _digest(texts: Iterable[str]) -> str:
-    return hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).hexdigest()[:16]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
 import os
@@ -141,7 +142,7 @@ def write_certificate(
         "certificate": 1,
         "source": {key: origin[key] for key in ("name", "size", "sha256", "format", "writer")},
         "target": {"path": written[0], "size": written[1], "sha256": written[2]},
-        "date": origin["date"],
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "compared": compared.how,
         **({"because": compared.why} if compared.why else {}),
         "equal": not compared.fault,

@@ -14,17 +14,18 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from persist._api.file import has_steps, names_declared, written_layouts
+from persist._api.file import has_steps, names_declared, settle_text_of, written_layouts
 from persist._api.keywords import OPEN_DEFAULTS
 from persist._api.open import open as open_file
 from persist._api.open import open_writable
+from persist._upgrade.step_digests import steps_of
 from persist.bulk import _truth
 from persist.bulk._filtering import is_wanted
 from persist.bulk._formats import writer
 from persist.bulk._job import Job, Outcome, Work
 from persist.bulk._origin import digest_of, save, upgraded_from
 from persist.bulk._originals import Originals
-from persist.bulk._staleness import look, steps_of
+from persist.bulk._staleness import look
 from persist.errors import (
     DamagedFileError,
     MissingExtraError,
@@ -152,6 +153,7 @@ class UpgradeTask:
             read=has_steps(file),
             written=written_layouts(file),
         )
+        settle_text_of(file, tree)
         outcome = self._described(file, plan, source)
         outcome.note = _note(plan, file.damage) + again
         is_older = any(entry.steps or entry.aliases for entry in plan)

@@ -23,6 +23,10 @@ from persist.registry import Registry
 __all__ = ["gather", "module_of", "written_by"]
 
 _ALWAYS = ("python2",)  # any file may hold names of Python 2's standard library
+_STANDARD = "stdlib"  # the pack of all modules of Python 3's
+_SPELLING = frozenset(
+    ("copyreg", "copy_reg", "_codecs")
+)  # how pickles are spelled, not what they hold
 
 
 def gather(names: Iterable[str], registry: Registry) -> Registry:
@@ -45,7 +49,34 @@ def gather(names: Iterable[str], registry: Registry) -> Registry:
             known = Registry(f"{registry.name} with packs", parents=(registry, *packs))
         # A class may have moved to another library, whose pack knows its later names.
         tops |= _tops(_current_names(names, known))
+    return _with_standard(names, known, registry, packs)
+
+
+def _with_standard(
+    names: set[str], known: Registry, registry: Registry, packs: list[Registry]
+) -> Registry:
+    """Add the pack of Python's standard library, if it makes anything of these names.
+
+    Most files name modules of Python for plain values, or for how a pickle is spelled.
+    """
+    current = {*names, *_current_names(names, known)}
+    if not _tops(current) & (sys.stdlib_module_names - _SPELLING):
+        return known
+    pack = _pack(_STANDARD)
+    if pack is None or not _is_named(pack, current):
+        return known
+    known = Registry(f"{registry.name} with packs", parents=(registry, *packs, pack))
+    known.makes_instances = any(map(known.has_instances, names))
     return known
+
+
+def _is_named(pack: Registry, names: Iterable[str]) -> bool:
+    """Whether a pack makes anything of these names."""
+    known = map(pack.resolve, names)
+    return any(
+        pack.importable_for(name) is not None or pack.rebuild_for(name) is not None
+        for name in known
+    )
 
 
 def _current_names(names: Iterable[str], registry: Registry) -> set[str]:

@@ -8,7 +8,9 @@ from typing import IO, Any
 from persist._wire.base.source import Cursor, Source
 from persist._wire.joblib.wrappers import INLINE, SATELLITE, Wrappers, inline
 from persist._wire.pickle import numpy_rebuild, sidecars, stdlib_rebuild
-from persist._wire.pickle.machine import CarriageReturnError, Finisher, Machine
+from persist._wire.pickle.handlers import Finisher
+from persist._wire.pickle.machine import Machine
+from persist._wire.pickle.opcodes.instances import CarriageReturnError
 from persist.errors import DamagedFileError, FormatError, LimitError, PersistError
 from persist.readers.base import Content, Options
 from persist.readers.pickle import begins_as_text
@@ -122,6 +124,7 @@ def _read_all(source: Source, options: Options) -> Content:
         damage=damage,
         held=f"{len(values):,} pickles, one after another" if len(values) > 1 else "",
         globals=set(machine.globals) | ({"joblib.numpy_pickle"} if is_wrapped else set()),
+        origin=machine.origin if machine.has_py2_str else None,
     )
 
 

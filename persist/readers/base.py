@@ -71,6 +71,9 @@ class Content:
             "7 pickles, one after another"; usually empty.
         with_rows: for formats with tables of instances: takes a function that builds the
             rows of a table, and returns the tree with those rows.
+        origin: for a file that Python 2 wrote: takes a value of the tree, and returns the
+            bytes that Python 2 wrote for it as ``str``, or None for what was no ``str``;
+            None where that is not known.
     """
 
     def __init__(
@@ -87,8 +90,10 @@ class Content:
         held: str = "",
         *,
         make_tree: Callable[[], Any] | None = None,
+        origin: Callable[[Any], bytes | None] | None = None,
     ) -> None:
         self._tree = tree
+        self.origin = origin
         self._make_tree = make_tree
         self.structure = {} if structure is None else structure
         self.writer = {} if writer is None else writer

@@ -46,7 +46,7 @@ class ContainerReader(Reader):
 
         return Content(
             make_tree=make,
-            structure={key: manifest[key] for key in ("metadata", "schemas", "globals", "version")},
+            structure=_structure(manifest),
             writer=_writer(manifest),
             globals=set(manifest["globals"]),
             find=None if manifest["globals"] else store.array,  # packs may see records otherwise
@@ -56,6 +56,11 @@ class ContainerReader(Reader):
 
     def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
         _container.write(tree, target, **options)
+
+
+def _structure(manifest: dict[str, Any]) -> dict[str, Any]:
+    found = {key: manifest[key] for key in ("metadata", "schemas", "globals", "version")}
+    return found | {key: manifest[key] for key in ("history",) if key in manifest}
 
 
 def _of_damaged(source: Source, options: Options) -> Content | None:
@@ -70,7 +75,7 @@ def _of_damaged(source: Source, options: Options) -> Content | None:
     damage: list[str] = []
     tree, manifest = salvaged(source, damage)
     structure: dict[str, Any] = {"metadata": None, "schemas": [], "globals": [], "version": None}
-    structure |= {key: manifest[key] for key in structure if key in manifest}
+    structure |= {key: manifest[key] for key in (*structure, "history") if key in manifest}
     return Content(
         tree,
         structure=structure,

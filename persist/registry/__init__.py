@@ -10,6 +10,7 @@ readers may be holding.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import enum
 import importlib
 import operator
@@ -44,6 +45,7 @@ from persist.registry._declarations import (
     shortest,
     unsupported,
 )
+from persist.registry._foreign import Foreign, Plain
 from persist.registry._names import (
     applied,
     check_version,
@@ -55,7 +57,7 @@ from persist.registry._names import (
     same,
     versions_of,
 )
-from persist.registry._rebuilds import Importable, Rebuild, is_installed
+from persist.registry._rebuilds import Importable, Rebuild
 from persist.registry._releases import (
     Released,
     checked_policy,
@@ -88,25 +90,25 @@ __all__ = [
     "supported",
 ]
 
-Plain = Callable[[Any, Any], Any]
 IMPORTED = "a module has the class under this name"  # evidence of an alias that nobody gave
 _T = TypeVar("_T")
 _F = TypeVar("_F", bound=Callable[..., Any])
 _C = TypeVar("_C", bound=type | str)
 _P = ParamSpec("_P")
-_PlainFunction = TypeVar("_PlainFunction", bound=Plain)
 _StampFunction = TypeVar("_StampFunction", bound=Callable[[Any], int | str | bytes | None])
 
 _latest: weakref.WeakValueDictionary[str, Registry] = weakref.WeakValueDictionary()
 
 
-class Registry:
+class Registry(Foreign):
     """Knowledge about classes; any number of them, a default one among them.
 
     Args:
         name: for messages.
         parents: registries that are asked after this one.
     """
+
+    parents: tuple[Registry, ...]
 
     def __init__(self, name: str, parents: tuple[Registry, ...] = ()) -> None:
         self.name = name
@@ -144,10 +146,13 @@ class Registry:
         self._alias_places: dict[str, tuple[tuple[str, Origin], ...]] = {}
         self._releases: dict[str, dict[int, Released]] = {}  # schema -> version -> its releases
         self._release_policies: dict[str, str] = {}  # schema -> policy; "" is that of the registry
+        self._dates: dict[str, dict[int, str]] = {}  # schema -> version -> its first day
         self._recorded: dict[str, str] = {}  # package -> release that a file was written with
         # The treatment of a file whose layout differs from the current one at the same version: "error", "warn"
         # or "ignore"; None leaves it to the parents, and to "error" in the end.
         self.layout_policy: LayoutPolicy | None = None
+        # Of the packs of one file: whether the file names a class of `has_instances`.
+        self.makes_instances = False
 
         _latest[name] = self
 
@@ -175,124 +180,6 @@ class Registry:
 
     def __deepcopy__(self, memo: object) -> Registry:
         return self
-
-    # How foreign classes look.
-
-    def plain(self, *qualnames: str) -> Callable[[_PlainFunction], _PlainFunction]:
-        """Declare how records of these classes look: ``f(record, looker)``.
-
-        A name that ends in ``.*`` matches all names with that prefix that have no exact entry.
-        """
-
-        def register(function: _PlainFunction) -> _PlainFunction:
-            with self._changing():
-                for qualname in qualnames:
-                    self._plain[qualname] = function
-            return function
-
-        return register
-
-    def plain_like(self, function: _PlainFunction) -> _PlainFunction:
-        """Register a function that recognises records of unknown classes; it returns None for others."""
-        with self._changing():
-            self._plain_like = [*self._plain_like, function]
-        return function
-
-    def plain_for(self, qualname: str) -> Plain | None:
-        """Return how records of that class look, own knowledge first."""
-        found = self._plain.get(qualname)
-        if found is not None:
-            return found
-        for parent in self.parents:
-            found = parent.plain_for(qualname)
-            if found is not None:
-                return found
-        name = qualname
-        while "." in name:
-            name = name.rpartition(".")[0]
-            if f"{name}.*" in self._plain:
-                return self._plain[f"{name}.*"]
-        return None
-
-    def plains_like(self) -> list[Plain]:
-        """Return the functions that are asked about records of unknown names."""
-        return [*self._plain_like, *(f for parent in self.parents for f in parent.plains_like())]
-
-    # How objects of foreign classes are made.
-
-    def rebuild(
-        self,
-        *qualnames: str,
-        library: str,
-        takes_names: bool = False,
-        knows: Callable[[str], bool] | None = None,
-        requires: Callable[[], object] | None = None,
-    ) -> Callable[[_F], _F]:
-        """Declare how an object of a library's class is made of its record: ``f(record)``.
-
-        The function gets a copy of the `Record` whose parts are objects already, and returns the
-        object. It raises `persist.errors.RestoreError` with the reason where the state cannot be
-        brought to the layout of the installed release; then the record stays, and the reason is
-        part of the warning. `persist.load` calls it without ``trust=``, so it must not call what
-        the file names.
-
-        Args:
-            qualnames: current dotted names of classes, or of functions that pickles call; ``lab.*`` for
-                all with that prefix that have no entry of their own.
-            library: the import name of the package that must be installed.
-            takes_names: names of classes inside may stay names; the function knows what they mean.
-            knows: whether objects of a dotted name are made, of those that a prefix covers; of all,
-                by default. `persist.save` takes objects of the same classes.
-            requires: raises `persist.errors.RestoreError` if objects are not made for the installed
-                release; asked before one is saved.
-        """
-
-        def decorate(function: _F) -> _F:
-            with self._changing():
-                made = Rebuild(function, library, takes_names)
-                if knows is not None:
-                    made = attrs.evolve(made, knows=knows)
-                if requires is not None:
-                    made = attrs.evolve(made, requires=requires)
-                self._rebuilds = {**self._rebuilds, **dict.fromkeys(qualnames, made)}
-            return function
-
-        return decorate
-
-    def importable(self, *qualnames: str, library: str, substitute: Any = ABSENT) -> None:
-        """Declare functions and classes of a library to which its states refer by name.
-
-        `persist.load` imports them where such a name is met and the library is installed; they are
-        not called. A ``substitute`` takes the place of what is gone from the library.
-        """
-        with self._changing():
-            made = Importable(library, substitute)
-            self._importable = {**self._importable, **dict.fromkeys(qualnames, made)}
-
-    def rebuild_for(self, qualname: str) -> Rebuild | None:
-        """Return how objects of a class are made, if its library is installed; else None."""
-        found = self._rebuild_listed(qualname)
-        return found if found is not None and is_installed(found.library) else None
-
-    def _rebuild_listed(self, qualname: str) -> Rebuild | None:
-        """Return how objects of a class are made, whether its library is installed or not."""
-        names = [qualname]
-        while "." in names[-1].removesuffix(".*"):
-            names.append(f"{names[-1].removesuffix('.*').rpartition('.')[0]}.*")
-        for registry in self._line():
-            for name in names:
-                found = registry._rebuilds.get(name)
-                if found is not None and found.knows(qualname):
-                    return found
-        return None
-
-    def importable_for(self, qualname: str) -> Importable | None:
-        """Return that a name may be imported, if its library is installed; else None."""
-        for registry in self._line():
-            found = registry._importable.get(qualname)
-            if found is not None:
-                return found if is_installed(found.library) else None
-        return None
 
     # Changing it.
 
@@ -520,7 +407,11 @@ class Registry:
             self._settle()
             self._refuse_clash(declared.schema or dotted(cls))
             fields, is_open = said_fields(cls, declared)
-            own = None if is_open else tuple(f for f in fields.values() if not f.transient)
+            own = (
+                None
+                if is_open
+                else tuple(f for f in fields.values() if not (f.transient or f.reserved))
+            )
             qualname = dotted(cls)
             schema = Schema(declared.schema or qualname, declared.version, qualname, cls, own)
             with self._lock:
@@ -865,8 +756,10 @@ class Registry:
 
     # Releases.
 
-    def released(self, schema: type | str, version: int, release: str) -> None:
-        """Declare which releases of the package write a version of a schema.
+    def released(
+        self, schema: type | str, version: int, release: str = "", *, date: str = ""
+    ) -> None:
+        """Declare which releases of the package write a version of a schema, and since when.
 
         They are named in errors, plans and the lock file, and the version of a state that states none
         is known by them where the file records its release. ``release=`` of a class, a migration or a
@@ -876,12 +769,25 @@ class Registry:
             schema: the class, or the name of its schema.
             version: the version.
             release: the releases as in a requirement (PEP 440): ``>=1.2,<2``.
+            date: the day from which on it was current, ``2012-03-31``; `persist convert --as-of` asks.
 
         Raises:
             SchemaError: this is no set of releases, or another place declares others.
+            ValueError: this is no date.
         """
-        place = call_site("<releases>", __file__)
-        self._add_released(self._name_of(schema), version, release, place)
+        name = self._name_of(schema)
+        if date:
+            day = datetime.date.fromisoformat(date).isoformat()
+            with self._changing():
+                self._dates = {**self._dates, name: {**self._dates.get(name, {}), version: day}}
+        if release or not date:
+            self._add_released(name, version, release, call_site("<releases>", __file__))
+
+    def dates(self, schema: type | str) -> dict[int, str]:
+        """Return version -> the day from which on it was current, where that is declared."""
+        name = self._name_of(schema)
+        tables = [registry._dates.get(name, {}) for registry in self._line()]
+        return {number: day for table in reversed(tables) for number, day in table.items()}
 
     def _add_released(self, name: str, version: int, release: str, place: Origin) -> None:
         check_version(version, name)

@@ -92,7 +92,11 @@ def pure_fields(fields: Iterable[Any]) -> tuple[Any, ...]:
         ]
     else:
         pairs = [field if isinstance(field, Field) else Field(field) for field in fields]
-    return tuple(attrs.evolve(field, attribute=field.attribute or field.name) for field in pairs)
+    return tuple(
+        attrs.evolve(field, attribute=field.attribute or field.name)
+        for field in pairs
+        if not field.reserved
+    )
 
 
 def versions_of(version: Any, what: str) -> range:

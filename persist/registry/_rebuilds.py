@@ -41,6 +41,8 @@ class Rebuild:
         knows: whether objects of a dotted name are made, of those that a prefix covers.
         requires: raises `persist.errors.RestoreError` if objects are not made for the installed
             release; asked before one is saved.
+        always: objects are made whatever ``live=`` says, since the library is never missing.
+        taken: what takes an object apart when it is saved, as ``__reduce_ex__(2)`` does; None is that.
     """
 
     function: Callable[..., Any]
@@ -48,6 +50,8 @@ class Rebuild:
     takes_names: bool = False
     knows: Callable[[str], bool] = _any
     requires: Callable[[], object] = _nothing
+    always: bool = False
+    taken: Callable[[Any], Any] | None = None
 
     @property
     def distribution(self) -> str:
@@ -62,10 +66,14 @@ class Importable:
     Attributes:
         library: the import name of the package that must be installed.
         substitute: given in the place of what the installed release may not have; or ABSENT.
+        always: it is found whatever ``live=`` says, since the library is never missing.
+        instances: of a class: its instances are made, too, as their pickles say.
     """
 
     library: str
     substitute: Any = ABSENT
+    always: bool = False
+    instances: bool = False
 
 
 @functools.cache

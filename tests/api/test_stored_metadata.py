@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
+import hashlib
 import io
 import json
 import pickle
+import platform
 import sys
 import types
 import zipfile
@@ -16,8 +19,9 @@ import numpy as np
 import pytest
 
 import persist
-from persist import _cli
-from persist.errors import SchemaError
+from persist import _cli, _container
+from persist._api.renew import renew
+from persist.errors import PersistError, SchemaError
 
 
 def manifest_of(file: Any) -> dict[str, Any]:
@@ -118,28 +122,55 @@ def stored(path: Path) -> Any:
         return file.structure["metadata"]
 
 
+def history(path: Path) -> list[dict[str, Any]]:
+    with persist.open(path) as file:
+        return file.history
+
+
 def test_metadata_survives_upgrade(described: Path, tmp_path: Path) -> None:
     assert _cli.main(["upgrade", str(described)]) == 0
-    found = stored(tmp_path / "m.persist.persist")
-    assert found["run"] == 7
-    assert found["upgraded_from"]["name"] == "m.persist"
-    assert found["upgraded_from"]["size"] == described.stat().st_size
-    assert len(found["upgraded_from"]["sha256"]) == 64
+    assert stored(tmp_path / "m.persist.persist") == {"run": 7}
+    saved, upgraded = history(tmp_path / "m.persist.persist")
+    assert [saved] == history(described)
+    assert upgraded["action"] == "upgraded"
+    assert upgraded["name"] == "m.persist"
+    assert upgraded["size"] == described.stat().st_size
+    assert upgraded["sha256"] == hashlib.sha256(described.read_bytes()).hexdigest()
+    assert upgraded["format"] == "persist"
+    assert upgraded["by"]["persist"] == persist.__version__
 
 
 def test_metadata_survives_an_upgrade_of_an_upgraded_file(described: Path, tmp_path: Path) -> None:
     assert _cli.main(["upgrade", str(described)]) == 0
     assert _cli.main(["upgrade", str(tmp_path / "m.persist.persist")]) == 0
-    found = stored(tmp_path / "m.persist.persist.persist")
-    assert found["run"] == 7
-    assert found["upgraded_from"]["name"] == "m.persist.persist"
-    assert found["upgraded_from"]["upgraded_from"]["name"] == "m.persist"
+    last = tmp_path / "m.persist.persist.persist"
+    assert stored(last) == {"run": 7}
+    assert [one.get("name") for one in history(last)] == [None, "m.persist", "m.persist.persist"]
 
 
 def test_metadata_that_is_no_dict_survives_upgrade(tmp_path: Path) -> None:
     persist.save(1, tmp_path / "m.persist", metadata=["run", 7])
     assert _cli.main(["upgrade", str(tmp_path / "m.persist")]) == 0
-    assert stored(tmp_path / "m.persist.persist")["metadata"] == ["run", 7]
+    assert stored(tmp_path / "m.persist.persist") == ["run", 7]
+
+
+@pytest.mark.parametrize(
+    ("older", "own"),
+    [({"run": 7}, {"run": 7}), ({}, None), ({"metadata": [1]}, [1]), ({"metadata": {}}, {"metadata": {}})],
+)  # fmt: skip
+def test_the_origin_in_the_metadata_of_older_files_moves_into_the_history(
+    tmp_path: Path, older: dict[str, Any], own: object
+) -> None:
+    origin = {"name": "b", "steps": [], "upgraded_from": {"name": "a"}}
+    persist.save(1, tmp_path / "m.persist", metadata={**older, "upgraded_from": origin}, date=False)
+    found = history(tmp_path / "m.persist")
+    assert [one.get("name") for one in found] == ["a", "b", None]
+    assert _cli.main(["upgrade", str(tmp_path / "m.persist")]) == 0
+    assert stored(tmp_path / "m.persist.persist") == own
+    after = history(tmp_path / "m.persist.persist")
+    assert after[:3] == found
+    assert after[3]["name"] == "m.persist"
+    assert len(after) == 4
 
 
 def test_metadata_survives_convert_and_compact(described: Path, tmp_path: Path) -> None:
@@ -148,6 +179,8 @@ def test_metadata_survives_convert_and_compact(described: Path, tmp_path: Path) 
     assert stored(target) == {"run": 7}
     assert _cli.main(["compact", str(target)]) == 0
     assert stored(target) == {"run": 7}
+    assert [one["action"] for one in history(target)] == ["saved", "converted", "compacted"]
+    assert history(target)[1]["sha256"] == hashlib.sha256(described.read_bytes()).hexdigest()
     flat = tmp_path / "c.safetensors"
     assert _cli.main(["convert", str(target), "--to", "safetensors", "--out", str(flat)]) == 0
     assert persist.open(flat).tree["__metadata__"] == {"run": "7"}
@@ -216,3 +249,66 @@ def test_a_resource_next_to_a_file_is_found_whatever_names_the_file(
         file.write("hello")
     persist.save(made(Trainer, path="data.txt"), f"{folder}/t.persist", registry=registry)
     assert persist.load(f"{folder}/t.persist", registry=registry).data == "hello"
+
+
+def test_every_file_says_when_and_by_which_releases(lab: types.ModuleType, tmp_path: Path) -> None:
+    lab.__version__ = "3.1"
+    when = datetime.datetime(2012, 5, 1, 14, tzinfo=datetime.timezone(datetime.timedelta(hours=2)))
+    persist.save(made(lab.A, x=1), tmp_path / "a.persist", registry=lab.registry, date=when)
+    (entry,) = history(tmp_path / "a.persist")
+    assert entry["date"] == "2012-05-01T12:00:00Z"
+    assert entry["by"] == {
+        "persist": persist.__version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "stored_metadata_lab": "3.1",
+    }
+
+
+def test_equal_objects_give_equal_bytes_without_a_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = tmp_path / "1.persist", tmp_path / "2.persist"
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    persist.save([1], first, date=False)
+    persist.save([1], second, date=False)
+    assert first.read_bytes() == second.read_bytes()
+    assert "date" not in history(first)[0]
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    persist.save([1], first)
+    assert history(first)[0]["date"] == "2023-11-14T22:13:20Z"
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "tomorrow")
+    with pytest.raises(PersistError, match="SOURCE_DATE_EPOCH is 'tomorrow'"):
+        persist.save([1], first)
+
+
+def test_an_upgrade_in_place_is_recorded(tmp_path: Path) -> None:
+    path = tmp_path / "b.persist"
+    record = persist.Record("meta.B", {"w": np.arange(2000.0)}, version=1)
+    persist.save([record, record], path, metadata={"run": 7}, registry=persist.Registry("none"))
+    before = path.read_bytes()
+    registry = persist.Registry("later")
+    registry.register("meta.B", version=2, fields=("x",))
+    registry.migration("meta.B", 1, persist.ops.rename("w", "x"))
+    renew(path, registry=registry)
+    assert stored(path) == {"run": 7}
+    saved, upgraded = history(path)
+    assert saved["action"] == "saved"
+    assert upgraded["action"] == "upgraded in place"
+    assert upgraded["sha256"] == hashlib.sha256(before).hexdigest()
+    assert upgraded["records"] == [["meta.B", "meta.B", 1, 1]]
+    assert [one[:3] for one in upgraded["steps"]] == [["meta.B", 1, 2]]
+
+
+@pytest.mark.parametrize(
+    "said", [3, {}, [3, None], [{"by": 5, "name": [], "date": 7}], [{"records": "x"}]]
+)
+def test_a_history_can_say_anything(
+    tmp_path: Path, said: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.persist"
+    _container.write([1], path, history=lambda older, manifest: said)
+    assert all(isinstance(one, dict) for one in history(path))
+    for verb in (["history"], ["history", "--json"], ["inspect"], ["compact"]):
+        assert _cli.main([*verb, str(path)]) == 0
+    assert history(path)[-1]["action"] == "compacted"

@@ -1,124 +1,152 @@
-"""Saving is all or nothing: every write, sync, rename and close fails in turn.
+"""Whatever replaces a file does it all or not at all: each call of the system fails in turn.
 
-After each fault the old file is there, whole, or the new one is; no other file is left behind.
+After each fault the old state is there, whole, or the new one is; no other file is left behind.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import io
 import os
-import signal
+import random
 import stat
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from faulty import Disk, Faults
+from operations import OPERATIONS, Operation, in_place, saving, unfinished
 
 import persist
-from persist._container.writing import atomic
+from persist import _container
+from persist.errors import DamagedFileError, FormatError
 
-OLD = {"w": np.arange(4000.0), "b": np.zeros(3)}
-NEW = {"w": np.arange(4000.0) + 1, "b": np.ones(3)}
-FORMATS = {"persist": ".persist", "pickle": ".pkl", "npz": ".npz", "safetensors": ".safetensors", "torch-zip": ".pth"}  # fmt: skip
-CALLS = (
-    "fsync", "fdatasync", "replace", "fchmod", "write", "writev", "pwrite", "pwritev", "sendfile",
-    "copy_file_range", "ftruncate", "posix_fallocate",
-)  # fmt: skip
+OLD, NEW = {"w": 1, "b": np.zeros(3)}, {"w": 2, "b": np.ones(3)}
 
 
-class Faults:
-    """Counts what a save asks of the system, and lets one of these calls fail."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.count = 0
-        self.at = 0
-        self.seen: list[str] = []
-        for name in CALLS:
-            if hasattr(os, name):
-                monkeypatch.setattr(os, name, self.failing(name, getattr(os, name)))
-        monkeypatch.setattr(atomic, "open", self.opened, raising=False)
-
-    def failing(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        def one(*args: Any, **options: Any) -> Any:
-            self.hit(name)
-            return call(*args, **options)
-
-        return one
-
-    def hit(self, name: str) -> None:
-        self.count += 1
-        self.seen.append(name)
-        if self.count == self.at:
-            raise OSError(errno.EIO, f"injected into {name}")
-
-    def opened(self, file: Any, mode: str, buffering: int = -1) -> Any:
-        faults = self
-
-        class Faulty(io.FileIO):
-            def write(self, data: Any, /) -> Any:
-                try:
-                    faults.hit("FileIO.write")
-                except OSError:
-                    super().write(memoryview(data).cast("B")[: max(len(data) // 2, 1)])
-                    raise  # half of it is on the disk
-                return super().write(data)
-
-            def close(self) -> None:
-                is_open = not self.closed
-                super().close()
-                if is_open:
-                    faults.hit("FileIO.close")
-
-        return Faulty(file, mode.replace("b", ""))
-
-    def start(self, at: int) -> None:
-        self.count, self.at, self.seen = 0, at, []
+def emptied(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
 
 
-@pytest.mark.parametrize("is_there", [True, False])
-@pytest.mark.parametrize("format", FORMATS)
-def test_every_fault_leaves_the_old_file_or_the_new_one(
-    format: str, is_there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_fault_leaves_the_old_state_or_the_new_one(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / f"net{FORMATS[format]}"
+    operation = OPERATIONS[name]
     faults = Faults(monkeypatch)
+    operation.prepare(tmp_path)
     faults.start(0)
-    persist.save(OLD, path, format=format)
-    whole = path.read_bytes()
-    if is_there:  # keeping the mode of what is replaced is one more
-        faults.start(0)
-        persist.save(NEW, path, format=format)
+    operation.act(tmp_path)
+    assert operation.state(tmp_path) == "new"
     points = faults.count
-    assert points >= 4, faults.seen
     assert {"fsync", "replace", "FileIO.close"} <= {*faults.seen}
+    failures = 0
     for at in range(1, points + 2):
-        path.unlink(missing_ok=True)
-        if is_there:
-            path.write_bytes(whole)
+        emptied(tmp_path)
+        faults.start(0)
+        operation.prepare(tmp_path)
         faults.start(at)
         try:
-            persist.save(NEW, path, format=format)
-        except (OSError, persist.PersistError) as error:
-            failed: BaseException | None = error
+            operation.act(tmp_path)
+        except (OSError, persist.PersistError):
+            has_failed = True
         else:
-            failed = None
+            has_failed = False
         faults.start(0)
-        assert (failed is None) == (at > points), (at, failed)
-        assert [file.name for file in tmp_path.iterdir() if file != path] == []
-        if not path.exists():
-            assert not is_there
-            continue
-        found = {name: np.asarray(array) for name, array in persist.open(path).arrays.items()}
-        wanted = NEW if found["b"][0] else OLD
-        assert is_there or wanted is NEW
-        for name, array in wanted.items():
-            np.testing.assert_array_equal(found[name], array)
+        failures += has_failed
+        assert operation.state(tmp_path) == "new" or has_failed, at
+        assert not (has_failed and at > points)
+        assert {*os.listdir(tmp_path)} <= operation.names[0] | operation.names[1], at
+    assert failures >= 4
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+@pytest.mark.parametrize("name", ["save persist", "upgrade in place, kept", "undo", "checkpoint"])
+def test_a_disk_that_is_gone_leaves_the_old_state_or_the_new_one(
+    name: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All calls from one on fail, removing what was begun among them; the next attempt tidies up."""
+    operation = OPERATIONS[name]
+    faults = Faults(monkeypatch, code)
+    operation.prepare(tmp_path)
+    faults.start(0)
+    operation.act(tmp_path)
+    points, were_left = faults.count, 0
+    for at in range(1, points + 1):
+        emptied(tmp_path)
+        faults.start(0)
+        operation.prepare(tmp_path)
+        faults.start(at, is_lasting=True)
+        with contextlib.suppress(OSError, persist.PersistError):
+            operation.act(tmp_path)
+        faults.start(0)
+        state = operation.state(tmp_path)
+        were_left += bool(unfinished(tmp_path))
+        if state == "old":
+            operation.act(tmp_path)
+            assert operation.state(tmp_path) == "new"
+            assert unfinished(tmp_path) == []
+    assert were_left
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_a_loss_of_power_leaves_the_old_state_or_the_new_one(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every prefix of what was asked, and what a file system may have done of it in another order."""
+    folder, after = tmp_path / "folder", tmp_path / "after"
+    folder.mkdir()
+    operation = OPERATIONS[name]
+    operation.prepare(folder)
+    faults, disk = Faults(monkeypatch), Disk(folder)
+    chance, found = random.Random(5), set()
+
+    def look(call: str, args: tuple[object, ...]) -> None:
+        disk.note(call, args)
+        found.update(tuple(sorted(state.items())) for state in disk.states(chance, 3))
+
+    faults.after = look
+    operation.act(folder)
+    faults.after = None
+    assert disk.points >= 4
+    assert len(found) > 4
+    for state in found:
+        assert held(operation, after, dict(state)) in ("old", "new")
+    # And when it has returned, nothing can take it back.
+    for state in disk.states(chance, 3):
+        assert held(operation, after, state) == "new"
+
+
+def held(operation: Operation, folder: Path, state: dict[str, bytes]) -> str:
+    """What is there once the machine runs again."""
+    folder.mkdir(exist_ok=True)
+    emptied(folder)
+    for name, data in state.items():
+        (folder / name).write_bytes(data)
+    return operation.state(folder)
+
+
+@pytest.mark.parametrize("format", ["persist", "npz", "torch-zip"])
+def test_what_was_not_durable_is_whole_or_reported(
+    format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With ``durable=False`` the new name may come before its bytes: that is an error, never other numbers."""
+    folder, after = tmp_path / "folder", tmp_path / "after"
+    folder.mkdir()
+    operation = saving(format, durable=False)
+    operation.prepare(folder)
+    faults, disk = Faults(monkeypatch), Disk(folder)
+    faults.after = disk.note
+    operation.act(folder)
+    faults.after = None
+    outcomes = set()
+    for state in disk.states(random.Random(7), 12):
+        try:
+            outcomes.add(held(operation, after, state))
+        except FormatError:
+            outcomes.add("reported")
+    assert outcomes == {"old", "new", "reported"}
 
 
 def test_a_fault_names_the_file_and_the_next_save_works(
@@ -158,29 +186,88 @@ def test_mode_links_and_targets_are_those_that_users_expect(tmp_path: Path) -> N
             persist.save(NEW, wrong)
 
 
-WRITER = """
-import sys, numpy as np, persist
-path = sys.argv[1]
-print("ready", flush=True)
-number = 0
-while True:
-    number += 1
-    persist.save({"n": np.full(200_000, float(number)), "m": number}, path, durable=False)
-"""
+@pytest.mark.skipif(os.name == "nt", reason="modes and links of POSIX")
+@pytest.mark.parametrize("act", ["upgrade", "undo", "compact"])
+def test_what_is_rewritten_in_place_keeps_mode_and_link(act: str, tmp_path: Path) -> None:
+    operation = in_place(from_=1 if act == "upgrade" else 2, act=act)
+    operation.prepare(tmp_path)
+    path = tmp_path / "nets.persist"
+    real = path.rename(tmp_path / "real.persist")
+    path.symlink_to(real)
+    real.chmod(0o604)
+    operation.act(tmp_path)
+    assert operation.state(tmp_path) == "new"
+    assert path.is_symlink()
+    assert stat.S_IMODE(real.stat().st_mode) == 0o604
 
 
-@pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
-def test_a_killed_writer_leaves_a_whole_file(tmp_path: Path) -> None:
-    """At moments that differ from run to run: whatever they are, the file is whole."""
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may give files away"
+)
+def test_the_owner_stays(tmp_path: Path) -> None:
     path = tmp_path / "net.persist"
-    persist.save({"n": np.full(200_000, 0.0), "m": 0}, path)
-    for turn in range(4):
-        with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE) as writer:  # fmt: skip
-            assert writer.stdout is not None
-            writer.stdout.readline()
-            time.sleep(0.013 * (turn + 1))
-            writer.send_signal(signal.SIGKILL)
-        found = persist.load(path, verify="always")
-        assert (np.asarray(found["n"]) == found["m"]).all()
+    persist.save(OLD, path)
+    os.chown(path, 4321, 1234)
     persist.save(NEW, path)
-    assert os.listdir(tmp_path) == ["net.persist"]
+    assert (path.stat().st_uid, path.stat().st_gid) == (4321, 1234)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the umask of POSIX")
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_a_new_file_gets_what_the_umask_leaves(mask: int, mode: int, tmp_path: Path) -> None:
+    before = os.umask(mask)
+    try:
+        persist.save(OLD, tmp_path / "net.persist")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "net.persist").stat().st_mode) == mode
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a file that is mapped cannot be replaced there")
+@pytest.mark.parametrize("act", ["save", "upgrade", "undo", "compact"])
+def test_a_reader_that_has_the_file_mapped_keeps_the_old_bytes(act: str, tmp_path: Path) -> None:
+    operation = (
+        saving("persist", size=200_000)
+        if act == "save"
+        else in_place(from_=1 if act == "upgrade" else 2, act=act, size=200_000)
+    )
+    operation.prepare(tmp_path)
+    (path,) = tmp_path.iterdir()
+    with persist.open(path) as file:
+        names = [*file.arrays]
+        before = {name: np.array(file.arrays[name]) for name in names}
+        late = persist.open(path)
+        operation.act(tmp_path)
+        for name in names:
+            np.testing.assert_array_equal(file.arrays[name], before[name])
+            np.testing.assert_array_equal(late.arrays[name], before[name])  # not read until now
+        late.close()
+    assert operation.state(tmp_path) == "new"
+
+
+def test_a_file_that_may_not_be_written_is_not_replaced(tmp_path: Path) -> None:
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        pytest.skip("root may write everything")
+    path = tmp_path / "net.persist"
+    persist.save(OLD, path)
+    path.chmod(0o400)
+    with pytest.raises(PermissionError):
+        persist.save(NEW, path)
+    assert persist.load(path)["w"] == 1
+
+
+def test_what_is_damaged_is_damaged_after_an_upgrade_in_place(tmp_path: Path) -> None:
+    """Its bytes are copied with the checksums of old: no new checksum is made of wrong numbers."""
+    operation = in_place()
+    operation.prepare(tmp_path)
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+    for at in (whole.index(np.arange(4000.0).tobytes()) + 99, len(whole) - 40):
+        data = bytearray(whole)
+        data[at] ^= 1
+        path.write_bytes(data)
+        with contextlib.suppress(DamagedFileError):
+            operation.act(tmp_path)
+        with pytest.raises((DamagedFileError, AssertionError)):
+            operation.state(tmp_path)
+        assert _container.verify(path)

@@ -48,7 +48,13 @@ def described(prefix: str, module: Any, names: list[str]) -> Iterator[str]:
 
 
 def members(prefix: str, cls: type) -> Iterator[str]:
-    for name, value in sorted(vars(cls).items()):
+    own: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):  # what a private base has is of the class
+        if base is cls or (
+            base.__module__.startswith("persist.registry._") and cls.__name__ == "Registry"
+        ):
+            own.update(vars(base))
+    for name, value in sorted(own.items()):
         if name.startswith("_"):
             continue
         if isinstance(value, classmethod | staticmethod):

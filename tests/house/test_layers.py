@@ -167,7 +167,7 @@ DANGEROUS = {
 # Code that is made for one class, from text of ours alone.
 COMPILERS = {"persist._upgrade.compiled", "persist._objects.rows"}
 # What is asked of git, Graphviz and the foundry's interpreters, for a project's own source.
-CALLERS = {"persist.history.evidence", "persist.history.drawing", "persist.history.foundry",
+CALLERS = {"persist.history.evidence", "persist.history.tags", "persist.history.drawing", "persist.history.foundry",
            "persist.testing._files", "persist._cli.check"}  # fmt: skip
 
 
@@ -191,6 +191,7 @@ def test_only_one_room_imports_by_a_name_from_a_file() -> None:
         "persist.history.project",  # modules that the user's own settings name
         "persist.migrations._sklearn.rebuilding",  # classes of its own table
         "persist.migrations._sklearn.trees",  # one of two modules
+        "persist.migrations._stdlib",  # classes of the table in stdlib.py
         "persist._wire.hdf5.filters",  # libraries of filters, from its own table
     }  # fmt: skip
     for module, path in modules().items():

@@ -159,3 +159,44 @@ def test_lengths_and_features_that_compiled_code_would_follow_are_checked() -> N
     for model in (svm, forest, boosting):
         with pytest.warns(persist.errors.OpaqueWarning, match="no object of it can be made"):
             assert isinstance(persist.load(pickle.dumps(model)), persist.Record)
+
+
+class Holder:
+    """A class that is not declared, and holds an estimator."""
+
+
+def test_what_is_trusted_is_never_made_around_a_record() -> None:
+    holder = Holder()
+    holder.model = None  # type: ignore[attr-defined]
+    refused = first("0.20.4", "adaboost_classifier")
+    shell = pickle.dumps(holder, 2)
+    at = shell.rindex(b"N")  # the opcode of None
+    data = shell[:at] + refused[2:-1] + shell[at + 1 :]
+    name = f"{Holder.__module__}.Holder"
+    with pytest.raises(persist.errors.RestoreError, match=r"SAMME\.R") as caught:
+        persist.load(data, trust=[name])
+    assert "live=False" in str(caught.value)
+    with pytest.warns(persist.errors.OpaqueWarning):
+        assert isinstance(persist.load(data, trust=[name], live=False), persist.Record)
+    with pytest.warns(persist.errors.OpaqueWarning):
+        assert isinstance(persist.load(data), persist.Record)
+
+
+def test_a_trusted_estimator_of_a_release_that_is_not_known_is_made_as_its_pickle_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from persist.migrations._sklearn import rebuilding
+    from sklearn.preprocessing import StandardScaler
+
+    data = pickle.dumps(StandardScaler().fit(np.eye(2)))
+    monkeypatch.setattr(rebuilding, "NEWEST", "1.0")
+    rebuilding._check_installed.cache_clear()
+    try:
+        with pytest.warns(persist.errors.OpaqueWarning, match="objects are made for"):
+            assert isinstance(persist.load(data), persist.Record)
+        made = persist.load(data, trust=["sklearn.preprocessing._data.StandardScaler"])
+        assert isinstance(made, StandardScaler)
+        with pytest.raises(persist.errors.RestoreError, match="objects are made for"):
+            persist.save(StandardScaler(), io.BytesIO())
+    finally:
+        rebuilding._check_installed.cache_clear()

@@ -21,7 +21,15 @@ from persist._container.reading.store import Store
 from persist._container.writing.atomic import replacing
 from persist._container.writing.graph import encode
 from persist._container.writing.reflink import clone
-from persist._container.writing.writer import Old, Schemas, Writer, manifest_of, with_older, write
+from persist._container.writing.writer import (
+    History,
+    Old,
+    Schemas,
+    Writer,
+    manifest_of,
+    with_older,
+    write,
+)
 from persist._runtime.gc_pause import collector_paused
 from persist._wire.base.source import open_source
 from persist.errors import FormatError, PersistError
@@ -63,6 +71,7 @@ def rewrite(
     columns: bool = True,
     pack: bool = True,
     check: Callable[[Any, Any], None] | None = None,
+    history: History | None = None,
 ) -> Done:
     """Rewrite a container in place, with another tree over the same arrays.
 
@@ -75,6 +84,7 @@ def rewrite(
         durable: wait until it is on the disk.
         columns, pack: as for `write`.
         check: called with the new tree and the content of the new file before it is renamed.
+        history: makes the entries of its history of the older ones and the manifest; None keeps those.
 
     Raises:
         FormatError: the file is no intact container, or the tree cannot be stored in one.
@@ -90,6 +100,7 @@ def rewrite(
         manifest = manifest_of(graph, said["metadata"], schemas, said["writer"], path)
         manifest["schemas"] = with_older(manifest, said["schemas"])
         manifest["bytes"] += said.get("bytes", 0)
+        _keep_history(manifest, said, history)
         older = {name: store.control(name) for name in store.older}
         if keep:
             older |= _generation(store)
@@ -142,10 +153,20 @@ def undo(path: str | os.PathLike[str], *, durable: bool = True) -> Done:
     return Done(how, end, size)
 
 
-def compact(path: str | os.PathLike[str], *, durable: bool = True) -> Done:
+def _keep_history(manifest: dict[str, Any], said: dict[str, Any], history: History | None) -> None:
+    older = said.get("history")
+    if history is not None:
+        manifest["history"] = history(older if isinstance(older, list) else [], manifest)
+    elif older is not None:
+        manifest["history"] = older
+
+
+def compact(
+    path: str | os.PathLike[str], *, durable: bool = True, history: History | None = None
+) -> Done:
     """Write a container as if it were new: members in the order of paths, unused ones removed.
 
-    Older generations are removed, too.
+    Older generations are removed, too. ``history`` is as for `rewrite`.
     """
     path = os.fspath(path)
     store = _opened(path)
@@ -155,6 +176,11 @@ def compact(path: str | os.PathLike[str], *, durable: bool = True) -> Done:
     names = {number: name for name, number in METHODS.items()}
     pressed = [names[method] for method in methods if method]
     digest = said.get("digest")
+    entries = said.get("history", [])
+
+    def remade(_: list[Any], manifest: dict[str, Any]) -> list[Any]:
+        return entries if history is None else history(entries, manifest)
+
     with collector_paused():
         tree = decode(store.graph(), store, store.source.limits, path)
         write(
@@ -166,6 +192,7 @@ def compact(path: str | os.PathLike[str], *, durable: bool = True) -> Done:
             schemas=said["schemas"],
             durable=durable,
             writer=said["writer"],
+            history=remade if history is not None or "history" in said else None,
         )
     return Done("copy", 0, os.path.getsize(path))
 

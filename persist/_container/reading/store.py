@@ -46,6 +46,7 @@ from persist._container.reading import long_double
 from persist._container.reading.bulk import whole_arrays
 from persist._container.reading.lookup import Lookup
 from persist._container.reading.tables import row_of
+from persist._container.reading.unpack import unpacked, unpacked_begin
 from persist._wire.base.source import Source
 from persist._wire.npy.npy import Header, read_header
 from persist.errors import (
@@ -414,7 +415,7 @@ class Store:
         self.source.spend(entry.size)
         made = 0
         try:
-            for piece in _unpacked(self.source, offset, entry):
+            for piece in unpacked(self.source, offset, entry.method, entry.packed):
                 made += len(piece)
                 if made > entry.size:
                     break
@@ -514,21 +515,21 @@ class Store:
 
     def _header(self, number: int, entry: Entry, offset: int) -> Header:
         if entry.method:
-            source = self.source.nested(
-                self._unpack(number, entry, offset), f"member {entry.text!r}"
-            )
-            at = 0
+            begun = self._begin_of(number, entry, offset)
+            source, at = self.source.nested(begun, f"member {entry.text!r}"), 0
         else:
             source, at = self.source, offset
         head = source.read(at, min(_HEADERS, entry.size, source.size - at))
         header = self._headers.get(head)
         if header is None:
-            window = source.window(
-                at, entry.size, f"member {entry.text!r}" if not entry.method else None
-            )
+            size = min(entry.size, source.size - at) if entry.method else entry.size
+            window = source.window(at, size, f"member {entry.text!r}" if not entry.method else None)
             try:
                 header = read_header(window.cursor())
             except FormatError as error:
+                if entry.method and number not in self._blocks:
+                    self._unpack(number, entry, offset)  # its checksum states whether it is damaged
+                    return self._header(number, entry, offset)
                 if self.foreign is None:
                     raise
                 # 12 bytes of 32-bit x86, say: a dtype that NumPy has only there.
@@ -543,6 +544,14 @@ class Store:
                 f"member {entry.text!r}",
             )
         return header
+
+    def _begin_of(self, number: int, entry: Entry, offset: int) -> Any:
+        """The first bytes of a compressed member, with its NPY header; all where they are known."""
+        known = self._blocks.get(number)
+        if known is not None:
+            return known
+        begun = unpacked_begin(self.source, offset, entry.method, entry.packed, _HEADERS)
+        return self._unpack(number, entry, offset) if begun is None else begun
 
     def _unpack(self, number: int, entry: Entry, offset: int) -> Any:
         """The bytes of a compressed member; verified, since they are copied."""
@@ -820,6 +829,8 @@ class Store:
         if known is not None:
             return known
         source, entry = self.source, place.entry
+        if entry.method:
+            return self._unpack(number, entry, place.offset)
         if source.is_mapped:
             block: Any = source.view(place.offset, entry.size)
         else:
@@ -908,40 +919,6 @@ class Store:
             self._header(number, entry, offset)
             if state is not None and self._digests is not None:
                 self._same(state.digest(), self._digests[number].tobytes(), entry)
-
-
-def _unpacked(source: Source, offset: int, entry: Entry) -> Iterator[bytes]:
-    """Inflate a member piece by piece, never more at a time than a chunk."""
-    if entry.method == METHODS["deflate"]:
-        unpacker = zlib.decompressobj(-15)
-        for at in range(0, entry.packed, CHUNK):
-            data: Any = source.view(offset + at, min(CHUNK, entry.packed - at))
-            while data:
-                yield unpacker.decompress(data, CHUNK)
-                data = unpacker.unconsumed_tail
-        while not unpacker.eof:
-            piece = unpacker.decompress(b"", CHUNK)
-            if not piece:
-                raise ValueError("it breaks off")
-            yield piece
-        if unpacker.unused_data:
-            raise ValueError("bytes follow its end")
-        return
-    try:
-        import zstandard
-    except ImportError as error:
-        raise MissingExtraError(
-            "a member is compressed with zstd, whose library is not installed.",
-            file=source.name,
-            remedy="Install it with: pip install 'persist-state[zstd]'",
-        ) from error
-    reader = zstandard.ZstdDecompressor(max_window_size=1 << 27)
-    try:
-        with reader.stream_reader(bytes(source.view(offset, entry.packed))) as stream:
-            while piece := stream.read(CHUNK):
-                yield piece
-    except zstandard.ZstdError as error:
-        raise ValueError(str(error)) from error
 
 
 def _said(digest: Any, name: str) -> bytes:

@@ -47,12 +47,13 @@ from persist.errors import FormatError, MissingExtraError, PersistError
 from persist.tree import LazyArray
 from persist.typing import Array, DType
 
-__all__ = ["Old", "Schemas", "Writer", "manifest_of", "with_older", "write"]
+__all__ = ["History", "Old", "Schemas", "Writer", "manifest_of", "with_older", "write"]
 
 _SMALL = 1 << 16  # bytes of an array up to which it is written together with others
 _TWICE = 4 << 20  # bytes of an array up to which a second pass finds it in the cache
 _TOGETHER = 1 << 21  # bytes of them that are
 Schemas = Iterable[Any] | Callable[[Iterable[str]], Iterable[Any]]
+History = Callable[[list[Any], dict[str, Any]], list[Any]]  # older entries, manifest -> entries
 Entry = tuple[bytes, int, int, int, int, int]  # name, method, crc, packed, size, offset
 
 
@@ -70,6 +71,7 @@ def write(
     pack: bool = True,
     like: str | os.PathLike[str] | None = None,
     older_schemas: Any = (),
+    history: History | None = None,
 ) -> None:
     """Write a tree as a container.
 
@@ -88,6 +90,8 @@ def write(
         pack: store many small arrays of one kind as blocks.
         like: an older file: what is the same in both is shared with it, where the file
             system can. The bytes of the new file do not depend on it.
+        older_schemas: the schemas of the manifest of an older file that the tree is from.
+        history: makes the entries of the file's history of its manifest; None for no history.
 
     Raises:
         FormatError: the tree holds what a container cannot, with its path.
@@ -99,6 +103,8 @@ def write(
         graph = encode(tree, name, columns=columns, pack=pack)
         manifest = manifest_of(graph, metadata, schemas, writer, name)
         manifest["schemas"] = with_older(manifest, older_schemas)
+        if history is not None:
+            manifest["history"] = history([], manifest)
         with replacing(target, durable) as file, sharing(file, like) as shared:
             Writer(shared, algorithm, packer).write(graph, manifest)
 

@@ -26,7 +26,8 @@ from persist._wire.base.source import Cursor, Source
 from persist._wire.compression.zfile import unpacked
 from persist._wire.npy.npy import read_array
 from persist._wire.pickle import numpy_rebuild, stdlib_rebuild
-from persist._wire.pickle.machine import INERT, Finisher, Machine
+from persist._wire.pickle.handlers import INERT, Finisher
+from persist._wire.pickle.machine import Machine
 from persist.errors import DamagedFileError, FormatError, LimitError
 from persist.tree import Global, LazyArray, Record
 

@@ -3,7 +3,7 @@
 A graph of small objects has millions of opcodes, and calling a method for each costs more than
 executing it. So the two dozen that make up nearly all of a pickle are executed here, on local
 names and on a copy of the next bytes. The other opcodes, and all opcodes near the end of the
-available bytes, are executed through the machine's table (`step`). Both paths give the same
+available bytes, are executed through the table of `opcodes` (`step`). Both paths give the same
 result: a test runs the corpus through both.
 
 Source of the opcodes: CPython's ``Lib/pickletools.py``.
@@ -13,14 +13,18 @@ from __future__ import annotations
 
 import struct
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from persist.tree import ABSENT, Global, Record
+from persist._wire.pickle.opcodes import TABLE
+from persist._wire.pickle.opcodes.containers import set_pairs
+from persist._wire.pickle.opcodes.memo import fetched, lacks
+from persist._wire.pickle.records import new_record, set_state
+from persist.tree import ABSENT, Record
 
 if TYPE_CHECKING:
     from persist._wire.pickle.machine import Machine
 
-__all__ = ["MARGIN", "new_record", "run", "set_state", "step"]
+__all__ = ["MARGIN", "run", "step"]
 
 # Upper bound of the bytes of any opcode executed here, without text, plus the PUT that follows it.
 MARGIN = 24
@@ -32,49 +36,20 @@ _I4 = struct.Struct("<i").unpack_from
 _U4 = struct.Struct("<I").unpack_from
 _F8 = struct.Struct(">d").unpack_from
 
-# Slots are set directly, bypassing `Record.__setattr__`; defaults stay unset (`tree._UNSET`).
-_new = object.__new__
-_slots = vars(Record)
-_set_cls: Any = _slots["cls"].__set__
-_set_maker: Any = _slots["maker"].__set__
-_set_kind: Any = _slots["kind"].__set__
-_set_args: Any = _slots["args"].__set__
-_set_touched: Any = _slots["_touched"].__set__
-_set_version: Any = _slots["version"].__set__
-set_state: Any = _slots["state"].__set__
-
-
-def new_record(
-    cls: Global, args: tuple[object, ...], kind: str = "newobj", maker: Global | None = None
-) -> Record:
-    """Return a new record, whose keywords and items are created on first access."""
-    record = _new(Record)
-    _set_cls(record, cls)
-    _set_kind(record, kind)
-    set_state(record, ABSENT)
-    _set_maker(record, maker)
-    _set_version(record, None)
-    if args:
-        _set_args(record, args)
-        _set_touched(record, True)
-    else:
-        _set_touched(record, False)
-    return record
-
 
 def step(machine: Machine) -> bool:
-    """Execute one opcode through the machine's table, with every byte checked. True for STOP."""
-    at = machine._at = machine._pos
-    if at >= machine._end:
-        machine._need(1)
-    machine._pos = at + 1
-    code = machine._data[at]
+    """Execute one opcode through the table, with every byte checked. True for STOP."""
+    at = machine.at = machine.pos
+    if at >= machine.end:
+        machine.need(1)
+    machine.pos = at + 1
+    code = machine.data[at]
     if code == 0x2E:
         return True
     machine.steps += 1
-    if machine.steps > machine._most:
-        machine._too_much(f"more than {machine._most:,} opcodes are executed.", "opcodes")
-    machine.table[code](machine)
+    if machine.steps > machine.most:
+        machine.too_much(f"more than {machine.most:,} opcodes are executed.", "opcodes")
+    TABLE[code](machine)
     return False
 
 
@@ -82,14 +57,14 @@ def run(machine: Machine) -> None:
     """Execute opcodes up to STOP."""
     size, behind = _LEAST, -1
     while True:
-        pos, left = machine._pos, machine._most - machine.steps
-        if pos + MARGIN > machine._end or left < _LEAST:
+        pos, left = machine.pos, machine.most - machine.steps
+        if pos + MARGIN > machine.end or left < _LEAST:
             if step(machine):
                 return
             continue
         # An opcode has at least one byte, so the chunk cannot hold more opcodes than are left.
         size = min(2 * size, _MOST, left) if pos <= behind else _LEAST
-        chunk = bytes(machine._data[pos : pos + size])
+        chunk = bytes(machine.data[pos : pos + size])
         behind = pos + len(chunk) + MARGIN
         if _run(machine, chunk, pos):
             return
@@ -100,10 +75,10 @@ def _run(machine: Machine, chunk: bytes, base: int) -> bool:
 
     Returns False at the end of the chunk, or earlier when a handler has charged extra steps.
     """
-    table, memo, waiting, marked = machine.table, machine._memo, machine._waiting, machine._marked
-    judged, set_pairs = machine._judged, machine._set_pairs
-    is_plain_str = machine._py2 is None
-    stack, find, phrase = machine._stack, chunk.find, machine.phrase
+    memo, waiting, marked = machine.memo, machine.waiting, machine.marked
+    finishers = machine.finishers
+    is_plain_str = machine.py2 is None
+    stack, find, phrase = machine.stack, chunk.find, machine.phrase
     safe = len(chunk) - MARGIN
     at = here = 0  # positions of the opcode, and of the byte after it
     steps = synced = machine.steps  # `synced`: the steps that the machine has counted
@@ -147,7 +122,7 @@ def _run(machine: Machine, chunk: bytes, base: int) -> bool:
                     continue
                 if code == 0x81:  # NEWOBJ
                     value, cls = stack[-1], stack[-2]
-                    known = judged.get(id(cls))
+                    known = finishers.get(id(cls))
                     is_plain = known is not None and known[0] is cls and not known[1]
                     if is_plain and type(value) is tuple:  # nothing to finish when it is built
                         del stack[-1]
@@ -179,16 +154,16 @@ def _run(machine: Machine, chunk: bytes, base: int) -> bool:
                     else:
                         slot, here = _U4(chunk, here)[0], at + 5
                     if slot not in memo:
-                        machine._lacks(slot)
+                        lacks(machine, slot)
                     value = memo[slot]
                     if waiting and type(value) is Record:
-                        machine._fetched(value)
+                        fetched(machine, value)
                     stack.append(value)
                     continue
                 if code == 0x75:  # SETITEMS
                     items = stack
-                    stack = machine._stack = marked.pop()
-                    set_pairs(stack[-1], items)
+                    stack = machine.stack = marked.pop()
+                    set_pairs(machine, stack[-1], items)
                     if machine.steps != synced:
                         return False
                     continue
@@ -204,7 +179,7 @@ def _run(machine: Machine, chunk: bytes, base: int) -> bool:
                     continue
                 if code == 0x74:  # TUPLE
                     value = tuple(stack)
-                    stack = machine._stack = marked.pop()
+                    stack = machine.stack = marked.pop()
                     stack.append(value)
                     if chunk[here] == 0x94:
                         memo[len(memo)] = value
@@ -233,18 +208,18 @@ def _run(machine: Machine, chunk: bytes, base: int) -> bool:
                 continue
             elif code == 0x28:  # MARK
                 if phrase is not None and chunk[here] == 0x28:
-                    told_at_once = phrase(chunk, at, stack, memo)
-                    if told_at_once is not None:
-                        stack[-1], here, opcodes = told_at_once
+                    replaced = phrase(chunk, at, stack, memo)
+                    if replaced is not None:
+                        stack[-1], here, opcodes = replaced
                         more += opcodes - 1
                         continue
                 marked.append(stack)
-                stack = machine._stack = []
+                stack = machine.stack = []
                 continue
             elif code == 0x29:  # EMPTY_TUPLE
                 if chunk[here] == 0x81 and stack:  # NEWOBJ, as a rule
                     cls = stack[-1]
-                    known = judged.get(id(cls))
+                    known = finishers.get(id(cls))
                     if known is not None and known[0] is cls and not known[1]:
                         stack[-1] = value = new_record(cls, ())
                         if chunk[at + 2] == 0x94:  # MEMOIZE, as a rule
@@ -295,9 +270,13 @@ def _run(machine: Machine, chunk: bytes, base: int) -> bool:
                 if is_plain_str and end <= safe:
                     machine.has_py2_str = True
                     try:
-                        stack.append(chunk[at + 2 : end].decode())
+                        text = chunk[at + 2 : end].decode()
                     except UnicodeDecodeError:
                         stack.append(chunk[at + 2 : end])
+                    else:
+                        if len(text) != end - at - 2:
+                            machine.raw_strings[id(text)] = (text, chunk[at + 2 : end])
+                        stack.append(text)
                     here = end
                     continue
             elif code == 0x5D:  # EMPTY_LIST
@@ -313,7 +292,7 @@ def _run(machine: Machine, chunk: bytes, base: int) -> bool:
             elif code == 0x65:  # APPENDS
                 if type(marked[-1][-1]) is list:
                     items = stack
-                    stack = machine._stack = marked.pop()
+                    stack = machine.stack = marked.pop()
                     stack[-1].extend(items)
                     continue
             elif code == 0x61:  # APPEND
@@ -340,10 +319,10 @@ def _run(machine: Machine, chunk: bytes, base: int) -> bool:
                 if 0 < end - here < 10:
                     slot, here = int(chunk[here:end]), end + 1
                     if slot not in memo:
-                        machine._lacks(slot)
+                        lacks(machine, slot)
                     value = memo[slot]
                     if waiting and type(value) is Record:
-                        machine._fetched(value)
+                        fetched(machine, value)
                     stack.append(value)
                     continue
             elif code == 0x49:  # INT
@@ -362,13 +341,13 @@ def _run(machine: Machine, chunk: bytes, base: int) -> bool:
                 steps -= 1
                 return True
             # All other opcodes, and those above whose operands are not the usual ones.
-            machine._at, machine._pos = base + at, base + here
+            machine.at, machine.pos = base + at, base + here
             machine.steps = synced = steps
-            table[code](machine)
-            stack, here = machine._stack, machine._pos - base
+            TABLE[code](machine)
+            stack, here = machine.stack, machine.pos - base
             if machine.steps != steps:
                 return False
         return False
     finally:
-        machine._at, machine._pos = base + at, base + here
+        machine.at, machine.pos = base + at, base + here
         machine.steps += steps - synced + more

@@ -28,7 +28,8 @@ from persist._wire.base.ml_dtypes import (
     missing_name,
 )
 from persist._wire.base.source import MIB, is_text_valid
-from persist._wire.pickle.machine import INERT, Finisher, Machine, Rebuilder
+from persist._wire.pickle.handlers import INERT, Finisher, Rebuilder
+from persist._wire.pickle.machine import Machine
 from persist.tree import Global, Record
 from persist.typing import Array, DType
 

@@ -15,13 +15,15 @@ import uuid
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from decimal import Decimal
-from pathlib import PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
 
 from persist._runtime.lazy_regex import regex
-from persist._wire.pickle.machine import INERT, Finisher, Machine, Rebuilder
+from persist._wire.pickle.handlers import INERT, Finisher, Rebuilder
+from persist._wire.pickle.machine import Machine
+from persist._wire.pickle.opcodes.containers import hashable_set, set_pairs
 from persist._wire.pickle.timezones import named, zone_of
 from persist.tree import ABSENT, Global, Record, typed_array
 from persist.typing import Array
@@ -114,7 +116,7 @@ def _scalar(machine: Machine, args: tuple[object, ...]) -> object:
 
 @_builtin("set")
 def _set(machine: Machine, args: tuple[Any, ...]) -> object:
-    return machine.hashable_set(list(args[0])) if len(args) == 1 and _items(args[0]) else INERT
+    return hashable_set(machine, list(args[0])) if len(args) == 1 and _items(args[0]) else INERT
 
 
 @_builtin("frozenset")
@@ -122,12 +124,12 @@ def _frozenset(machine: Machine, args: tuple[Any, ...]) -> object:
     if not args:
         return frozenset()
     items = args[0]
-    return frozenset(machine.hashable_set(list(items))) if _items(items) else INERT
+    return frozenset(hashable_set(machine, list(items))) if _items(items) else INERT
 
 
 @_rebuilds("sets.Set", "sets.ImmutableSet")
 def _old_set(machine: Machine, args: tuple[Any, ...]) -> object:
-    return machine.hashable_set(list(args[0])) if len(args) == 1 and _items(args[0]) else INERT
+    return hashable_set(machine, list(args[0])) if len(args) == 1 and _items(args[0]) else INERT
 
 
 @_builtin("list")
@@ -163,7 +165,7 @@ def _ordered_dict(machine: Machine, args: tuple[Any, ...]) -> object:
     result: OrderedDict[Any, Any] = OrderedDict()
     if len(args) == 1 and _items(args[0]):
         pairs = [part for pair in args[0] for part in _pair(pair)]
-        machine._set_pairs(result, pairs)
+        set_pairs(machine, result, pairs)
     elif args:
         return INERT
     return result
@@ -379,27 +381,23 @@ def _uuid(machine: Machine, record: Record) -> object:
     return uuid.UUID(int=number) if type(number) is int and not record.args[2:] else INERT
 
 
-def _path(machine: Machine, args: tuple[Any, ...], kind: type) -> object:
+def _path(args: tuple[Any, ...], kind: type) -> object:
     return kind(*args) if all(isinstance(part, str) for part in args) else INERT
 
 
-@_rebuilds(
-    *(f"pathlib{sub}.{name}" for sub in ("", "._local") for name in ("PosixPath", "PurePosixPath"))
-)
-def _posix_path(machine: Machine, args: tuple[object, ...]) -> object:
-    """A path of the file's machine is a pure path here: it names nothing on this one."""
-    return _path(machine, args, PurePosixPath)
+def _path_of(kind: str) -> Rebuilder:
+    """A path of another kind of machine is a pure path here; of this kind, it is what it was."""
+    is_pure = kind.startswith("Pure")
+    system = "Windows" if kind.endswith("WindowsPath") else "Posix"
+    pure: type = PureWindowsPath if system == "Windows" else PurePosixPath
+    here = type(Path())
+    made = here if not is_pure and here.__name__ == kind else pure
+    return lambda machine, args: _path(args, made)
 
 
-@_rebuilds(
-    *(
-        f"pathlib{sub}.{name}"
-        for sub in ("", "._local")
-        for name in ("WindowsPath", "PureWindowsPath")
-    )
-)
-def _windows_path(machine: Machine, args: tuple[object, ...]) -> object:
-    return _path(machine, args, PureWindowsPath)
+for _kind in ("PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath"):
+    for _module in ("pathlib", "pathlib._local"):
+        _rebuilds(f"{_module}.{_kind}")(_path_of(_kind))
 
 
 @_builtin("getattr")

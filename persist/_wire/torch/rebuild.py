@@ -20,7 +20,8 @@ from persist._runtime.lazy_regex import regex
 from persist._wire.base.ml_dtypes import encoded, missing_name
 from persist._wire.base.source import Source
 from persist._wire.pickle import numpy_rebuild, stdlib_rebuild
-from persist._wire.pickle.machine import INERT, Finisher, Machine, Rebuilder
+from persist._wire.pickle.handlers import INERT, Finisher, Rebuilder
+from persist._wire.pickle.machine import Machine
 from persist._wire.torch.storage import Blob, Storage, Tensor, dtype_of, kind_of
 from persist._wire.torch.tensor_opcodes import Phrases
 from persist.errors import DamagedFileError, PersistError

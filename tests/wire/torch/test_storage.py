@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
 from typing import Any
 
@@ -61,7 +62,9 @@ def test_a_tensor_beyond_its_storage_is_refused_before_anything_is_read(
         count *= extent
     last = offset + sum((e - 1) * s for e, s in zip(shape, strides, strict=True))
     fits = min([offset, *shape, *strides], default=0) >= 0 and (not count or last < 10)
-    if fits and count <= 1 << 60:
+    # Beyond, NumPy cannot count the bytes of the widest elements; it leaves out empty axes.
+    countable = math.prod(filter(None, shape)) <= 1 << 58 and max(strides, default=0) <= 1 << 58
+    if fits and countable:
         assert Tensor(storage, offset, tuple(shape), tuple(strides)).size == count
     else:
         with pytest.raises(DamagedFileError, match="10 elements of its storage"):

@@ -63,7 +63,7 @@ def left_behind(data: bytes, loop: Any, has_storages: bool) -> Any:
         said = reported(machine.load(source.cursor()))
     except FormatError as error:
         said = (type(error), error.where, str(error))
-    return said, {slot: reported(value) for slot, value in machine._memo.items()}, machine.steps
+    return said, {slot: reported(value) for slot, value in machine.memo.items()}, machine.steps
 
 
 def stepwise(machine: Machine) -> None:
