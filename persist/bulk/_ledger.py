@@ -348,7 +348,7 @@ class Ledger:
         last = -1
         while True:
             rows = self._base.execute(
-                f"SELECT {', '.join(_COLUMNS)} FROM files WHERE number > ? AND job = ? AND seen = ? "
+                f"SELECT {', '.join(_COLUMNS)} FROM files NOT INDEXED WHERE number > ? AND job = ? AND seen = ? "
                 "AND state = 0 ORDER BY number LIMIT ?",
                 (last, job, run, chunk),
             ).fetchall()
