@@ -82,6 +82,7 @@ class Plan:
         self._registry = registry
         self._fingerprints = Fingerprints(registry)
         self._out: dict[int, Row] = {}
+        self._digest = job.digest
         self._writes: list[Write] = []  # of files that are done and not yet in the ledger
         self._flushed = time.monotonic()
         self._buffered = 0
@@ -183,7 +184,7 @@ class Plan:
 
     def _known(self, row: Row) -> tuple[str, int] | None:
         """The digest with which the same was done to a file, and the size of its target; or None."""
-        is_same = row.options == self.job.digest and row.verdict in _KNOWN and row.digest
+        is_same = row.options == self._digest and row.verdict in _KNOWN and row.digest
         if not is_same or self.job.options.get("force") or (row.status or "").startswith("would"):
             return None
         if self.job.in_place:
@@ -257,7 +258,7 @@ class Plan:
             self._writes.append(self._write(row, done))
         knowledge = self._knowledge(done, row)
         filled = [
-            self.run_id, self.job.digest, status, done.verdict, done.format, done.digest,
+            self.run_id, self._digest, status, done.verdict, done.format, done.digest,
             done.seconds, done.kind, done.error, done.target_size, done.target_digest, knowledge,
             None, done.facts, row.number,
         ]  # fmt: skip
@@ -300,7 +301,7 @@ class Plan:
             status = "up to date" if self.job.in_place else "there already"
         facts = row.facts or ""
         filled = [
-            self.run_id, self.job.digest, status, row.verdict, row.format, row.digest, done.seconds,
+            self.run_id, self._digest, status, row.verdict, row.format, row.digest, done.seconds,
             row.kind, row.error, row.target_size, row.target_digest, row.knowledge, None, facts,
             row.number,
         ]  # fmt: skip
@@ -544,7 +545,29 @@ def _once(found: Iterable[Item]) -> Iterator[Item]:
 def _with_targets(
     found: Iterable[Item], target_of: Callable[[Item], str | None]
 ) -> Iterator[tuple[Item, str | None, bool]]:
+    there = _There()
     for item in found:
         target = target_of(item)
-        is_fresh = target is not None and not is_url(target) and not os.path.lexists(target)
-        yield item, target, is_fresh
+        yield item, target, target is not None and not there.has(target)
+
+
+class _There:
+    """Whether files are there; a folder is listed once, as targets come folder by folder."""
+
+    _MOST = 50_000  # names of a folder that are kept
+
+    def __init__(self) -> None:
+        self._folder: str | None = None
+        self._names: set[str] | None = set()
+
+    def has(self, path: str) -> bool:
+        """Whether a path exists."""
+        folder, name = os.path.split(path)
+        if folder != self._folder:
+            self._folder = folder
+            try:
+                names = os.listdir(folder or ".")
+            except OSError:  # there is no such folder
+                names = []
+            self._names = set(names) if len(names) <= self._MOST else None
+        return os.path.lexists(path) if self._names is None else name in self._names
