@@ -1,6 +1,7 @@
 """Write a file in another format without upgrading it or building objects.
 
-npz and safetensors hold arrays only; other values are left out, and their number is reported.
+json, asdf (of the extra asdf) and parquet (one table, of the extra parquet) are written for other programs
+and cannot be read back; npz and safetensors hold arrays only; other values are left out, and their number is reported.
 A network of any release of Keras becomes the archive of Keras 3 with --to keras, for which Keras
 must be installed; --weights names the file of its weights, if the first one has the architecture alone.
 With --to-version or --as-of, what the file holds is loaded, upgraded, and written as an older version of its schemas
@@ -25,7 +26,6 @@ __all__ = ["add", "run"]
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     from persist._cli import _bulk, _knowledge
-    from persist._cli._formats import format_name
 
     parser.add_argument(
         "files", metavar="FILE", nargs="*", help="a file, pattern, folder, prefix or URL"
@@ -34,9 +34,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--to",
         metavar="FORMAT",
         required=True,
-        type=format_name,
-        help="the format to write: persist, npz, torch or any other that `save(format=...)` takes; "
-        "an unknown name lists them all",
+        type=_format,
+        help="the format to write: persist, npz, torch or any other that `save(format=...)` takes, or "
+        "json, asdf, parquet; an unknown name lists them all",
     )
     parser.add_argument(
         "--out",
@@ -104,6 +104,19 @@ def _add_past(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _format(text: str) -> str:
+    """Return the full name of a format that a reader writes, or of an export."""
+    from persist._cli._exports import EXPORTS
+    from persist._cli._formats import format_name
+
+    if text in EXPORTS:
+        return text
+    try:
+        return format_name(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error} Or an export: {', '.join(EXPORTS)}.") from None
+
+
 def _schema_version(text: str) -> tuple[str, int]:
     """Parse ``SCHEMA=N``."""
     name, _, number = text.rpartition("=")
@@ -123,6 +136,7 @@ def _class_path(text: str) -> tuple[str, str]:
 def run(args: argparse.Namespace) -> int:
     """Convert every file; 1 if any failed."""
     from persist._cli import _bulk
+    from persist._cli._exports import EXPORTS
     from persist._cli._out import show
     from persist.errors import PersistError
 
@@ -138,6 +152,7 @@ def run(args: argparse.Namespace) -> int:
             force=args.force, dry_run=args.dry_run, weights=args.weights,
             allow_partial=args.allow_partial, protocol=args.protocol, to_version=args.to_version,
             lossy=args.lossy, as_of=args.as_of, class_path=args.class_path,
+            exporter="persist._cli._exports:export" if args.to in EXPORTS else None,
         )  # fmt: skip
     except PersistError as error:
         print(f"persist: {error}", file=sys.stderr)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from persist._api.file import File
     from persist.errors import PersistError
 
-__all__ = ["add", "run"]
+__all__ = ["add", "run", "value_at", "write_json"]
 
 _FORMS = ("npy", "csv", "txt", "json")
 
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     def one(name: str) -> None:
         form = args.to or _form_of(args.out)
         with persist.open(name, **_reading.opening(args)) as file:
-            value = _value_at(file, args.path)
+            value = value_at(file, args.path)
             write = _writer(value, form, file, args.path)
             _deliver(write, args, form)
 
@@ -58,7 +58,7 @@ def _form_of(out: str | None) -> str:
     return suffix if suffix in _FORMS else "txt"
 
 
-def _value_at(file: File, path: str) -> Any:
+def value_at(file: File, path: str) -> Any:
     """Return the array or the other value at a path; of a container, its values by their paths.
 
     Raises:
@@ -71,7 +71,7 @@ def _value_at(file: File, path: str) -> Any:
             return names[path]
     every = [*file.arrays, *file.scalars]
     if path in ("(root)", "/"):
-        return _value_at(file, "") if "" in every else _Container(file, every, "")
+        return value_at(file, "") if "" in every else _Container(file, every, "")
     below = [one for one in every if not path or one.startswith(f"{path}/")]
     if below:
         return _Container(file, below, f"{path}/" if path else "")
@@ -131,7 +131,7 @@ def _writer(value: Any, form: str, file: File, path: str) -> Callable[[IO[bytes]
     from persist._trees.paths import is_array
 
     if form == "json":
-        return lambda out: _json(value, out)
+        return lambda out: write_json(value, out)
     if isinstance(value, _Container):
         shown = ", ".join(map(repr, value.paths[:5]))
         raise _unfit(file, path, f"it is a container of {len(value.paths):,} values", form,
@@ -269,7 +269,8 @@ def _text(value: Any, out: IO[bytes]) -> None:
         out.write(f"{text_of(value)}\n".encode("utf-8", "backslashreplace"))
 
 
-def _json(value: Any, out: IO[bytes]) -> None:
+def write_json(value: Any, out: IO[bytes]) -> None:
+    """Write a value, or all values of a container by their paths, as one JSON document."""
     import json
 
     held = (

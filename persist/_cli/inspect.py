@@ -6,6 +6,7 @@ For a folder of files it prints one line for each. Nothing that a file names is 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fnmatch
 import sys
 import weakref
@@ -20,25 +21,41 @@ __all__ = ["add", "run"]
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    from persist._cli import _knowledge, _reading
+    from persist._cli import _knowledge, _out, _reading
 
     parser.add_argument("files", metavar="FILE", nargs="+", help="a file, folder, prefix or URL")
-    parser.add_argument("--json", action="store_true", help="one JSON object a file")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="one JSON document; of several files or a folder JSON Lines, one document a line",
+    )
     parser.add_argument("--arrays", action="store_true", help="list every array by its path")
     parser.add_argument("--path", metavar="GLOB", help="only paths that match, such as '*/weights'")
     parser.add_argument(
         "--lines", type=int, default=60, help="maximum number of lines of the tree (default 60)"
     )
+    parser.add_argument(
+        "--depth",
+        type=int,
+        metavar="N",
+        help="levels of the tree; a name such as encoder.layer.0.weight has one level a dot",
+    )
+    parser.add_argument(
+        "--sort", choices=("size",), help="size: the largest of each level in bytes first"
+    )
+    _out.add_pager(parser)
     _reading.add(parser)
     _knowledge.add(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Show every file; 1 if any could not be read, or has nothing at ``--path``."""
+    import os
+
     import persist
     from persist._cli import _knowledge, _reading
     from persist._cli._each import each
-    from persist._cli._out import show
+    from persist._cli._out import paged, show
     from persist._trees import show as trees_show
     from persist.errors import PersistError
 
@@ -49,6 +66,9 @@ def run(args: argparse.Namespace) -> int:
         return 2
     options = {**_reading.opening(args), "registry": registry}
     matched = []
+    folder = args.files[0] if len(args.files) == 1 and os.path.isdir(args.files[0]) else None
+    indent = 1 if len(args.files) == 1 and folder is None else None
+    shape = trees_show.Shape(args.depth, args.sort == "size")
 
     def one(name: str, *, is_named: bool = True) -> None:
         with persist.open(name, **options) as file:
@@ -62,11 +82,11 @@ def run(args: argparse.Namespace) -> int:
             if args.json:
                 import json
 
-                print(json.dumps(_as_json(file, args.path), indent=1, allow_nan=False))
+                print(json.dumps(_as_json(file, args.path), indent=indent, allow_nan=False))
             elif args.arrays or args.path:
                 show("\n".join(_table(file, args)))
             else:
-                page = trees_show.page(file, args.lines)
+                page = trees_show.page(file, args.lines, shape)
                 show("\n".join([page, *_origin(file), *_classes(file), *_globals(file)]))
 
     def inside(name: str) -> None:
@@ -75,9 +95,12 @@ def run(args: argparse.Namespace) -> int:
             one(name, is_named=False)
             return
         with persist.open(name, **options) as file:
-            show(trees_show.line(file))
+            relative = None if folder is None else os.path.relpath(name, folder)
+            show(trees_show.line(file, name if relative in (None, os.curdir) else relative))
 
-    status = each(args.files, one, inside)
+    # Of a folder each line appears when its file has been read.
+    with contextlib.nullcontext() if folder else paged(args):
+        status = each(args.files, one, inside)
     if args.path is not None and not matched and not status:
         print(f"persist: no path in any file matches {args.path!r}.", file=sys.stderr)
         return 1
@@ -125,12 +148,16 @@ def _wanted(path: str, glob: str | None) -> bool:
 def _table(file: File, args: argparse.Namespace) -> list[str]:
     """Return one line for each array and, without ``--arrays``, each scalar."""
     from persist._trees.show import escaped, leaf_text
+    from persist._trees.totals import nbytes_of
 
     rows = [
         (path, leaf_text(file.arrays[path])) for path in file.arrays if _wanted(path, args.path)
     ]
     if not args.arrays:
         rows += [(path, leaf_text(file.scalars[path])) for path in _scalars(file, args.path)]
+    if args.sort == "size":
+        sizes = {path: nbytes_of(file.arrays[path]) for path in file.arrays}
+        rows.sort(key=lambda row: -sizes.get(row[0], 0))
     rows = [(escaped(path or "(root)"), text) for path, text in rows]
     width = min(max((len(path) for path, _ in rows), default=0), 48)
     return [file.name, *(f"  {path:<{width}}  {text}" for path, text in rows)]
@@ -263,11 +290,24 @@ def _as_json(file: File, glob: str | None) -> dict[str, object]:
         "writer": file.writer,
         "damage": file.damage,
         "notes": file.notes,
+        "totals": _totals(file),
         "arrays": {path: _array(file, path) for path in file.arrays if _wanted(path, glob)},
         "scalars": {path: _value(file.scalars[path]) for path in _scalars(file, glob)},
         "classes": dict(classes_of(file.tree, file.looker)),
         "names": {name: _verdict(file, name) for name in _names(file)},
         "structure": _value(file.structure),
+    }
+
+
+def _totals(file: File) -> dict[str, object]:
+    from persist._trees.totals import totals_of
+
+    total = totals_of(file.arrays)
+    return {
+        "arrays": total.arrays,
+        "numbers": total.numbers,
+        "bytes": total.nbytes,
+        "shared": total.tied,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +31,7 @@ class ConvertTask:
 
     Args:
         job: its options are ``format``, ``force``, ``weights``, ``allow_partial``, ``protocol``,
-            ``to_version``, ``as_of``, ``class_path``, ``lossy``, ``dry_run`` and those of `open`.
+            ``to_version``, ``as_of``, ``class_path``, ``exporter``, ``lossy``, ``dry_run`` and those of `open`.
         registry: what is declared.
     """
 
@@ -76,7 +77,11 @@ class ConvertTask:
             if self._originals is not None and target.is_file():
                 self._originals.keep(os.fspath(target), _origin.digest_of(target)[1])
             target.parent.mkdir(parents=True, exist_ok=True)
-            lost = self._written(work.name, file, target)
+            exporter = self._said.get("exporter")
+            if exporter:
+                lost = _named(exporter)(file, self._to, target)
+            else:
+                lost = self._written(work.name, file, target)
             outcome.note = f"  ({'; '.join(lost)})" if lost else ""
             if self._job.keeps_ledger and target.is_file():
                 outcome.target_size, outcome.target_digest = _origin.digest_of(target)
@@ -193,6 +198,12 @@ class ConvertTask:
                 persist.save(arrays, separate, format="npz")
                 lost.append(f"all weights are in {separate}")
             return model, lost
+
+
+def _named(text: str) -> Any:
+    """Return the function that ``MODULE:NAME`` names."""
+    module, _, name = text.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def _local(name: str) -> str | None:

@@ -51,7 +51,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     },
     "convert": {
         **_WRITE, "format": None, "weights": None, "allow_partial": False, "protocol": None,
-        "to_version": (), "as_of": None, "class_path": (), "lossy": False,
+        "to_version": (), "as_of": None, "class_path": (), "lossy": False, "exporter": None,
     },
     "survey": _READ,
     "verify": _READ,
@@ -370,7 +370,8 @@ def plan(
             and ``at`` (as for `persist.load`; the name of the class), ``unknown``, ``strict``, ``trust``,
             ``certificates`` (a folder that receives a proof of each new file). Of convert ``weights``,
             ``allow_partial``, ``protocol``, ``to_version`` (pairs of schema and version),
-            ``as_of``, ``class_path`` (pairs of schema and dotted name), ``lossy``. Of scan
+            ``as_of``, ``class_path`` (pairs of schema and dotted name), ``lossy``, ``exporter`` (``MODULE:NAME`` of a
+            function that writes a format of its own, given the open file, the format and the path). Of scan
             ``strict``.
 
     Returns:

@@ -23,7 +23,8 @@ def targets(job: Job) -> Callable[[Item], str | None]:
     if not job.writes:
         return lambda item: None
     said = job.options
-    suffix = ending(said.get("format") or "persist")
+    form = said.get("format") or "persist"
+    suffix = f".{form}" if said.get("exporter") else ending(form)
     out, template = said.get("to"), said.get("names") or ""
     if template:
         check_template(template)

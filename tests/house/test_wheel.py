@@ -19,7 +19,7 @@ def expected() -> set[str]:
     """What of the checkout is shipped, under the names that it has in a wheel."""
     names = set()
     for path in (TOP / "persist").rglob("*"):
-        if path.is_file() and path.suffix in (".py", ".typed"):
+        if path.is_file() and path.suffix in (".py", ".typed", ".js", ".css"):
             names.add(path.relative_to(TOP).as_posix())
     for path in (TOP / "migrations").rglob("*"):
         if path.suffix in (".py", ".tsv"):

@@ -175,7 +175,7 @@ def test_a_path_is_never_cut() -> None:
 @pytest.mark.parametrize(
     ("leaf", "text"),
     [
-        (np.array([0.44666433, -0.0382], "f4"), "float32 (2,)  [0.446664, -0.0382]"),
+        (np.array([0.44666433, -0.0382], "f4"), "float32 (2,)  [0.44666433, -0.0382]"),
         (np.array([[0.1, 0.2, 0.3, 0.4]], "f4"), "float32 (1, 4)  [0.1, 0.2, 0.3, 0.4]"),
         (np.array(0.1, "f4"), "float32 ()  0.1"),
         (np.array(b"Recurrent"), "S9 ()  b'Recurrent'"),
