@@ -26,7 +26,7 @@ from persist.errors import PersistError
 __all__ = ["Report", "lines", "report", "write_report"]
 
 _EXAMPLES = 3  # of each kind of failure
-_KINDS = 1_000  # of failures that are told apart
+_KINDS = 1_000  # of failures that are kept apart
 _SLOWEST = 10
 _STATUSES = {"damaged": 4, "failed": 1, "class unknown": 3}
 _COLUMNS = (
