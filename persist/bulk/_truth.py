@@ -138,17 +138,18 @@ def write_certificate(
          "in_source": places.get(f"{dtype} {shape} {digest}", [])}
         for name, (dtype, shape, digest) in after.items()
     ]  # fmt: skip
-    said = {
+    said: dict[str, Any] = {
         "certificate": 1,
         "source": {key: origin[key] for key in ("name", "size", "sha256", "format", "writer")},
         "target": {"path": written[0], "size": written[1], "sha256": written[2]},
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "compared": compared.how,
-        **({"because": compared.why} if compared.why else {}),
         "equal": not compared.fault,
-        **{key: origin[key] for key in ("records", "steps", "opaque", "options") if key in origin},
-        "arrays": arrays,
     }
+    if compared.why:
+        said["because"] = compared.why
+    said |= {key: origin[key] for key in ("records", "steps", "opaque", "options") if key in origin}
+    said["arrays"] = arrays
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     with replacing(path) as file:
         file.write(
