@@ -382,9 +382,11 @@ def _places(placement: Any, count: int) -> list[int]:
 
 def _column(values: Any, row: int, ndim: int) -> Any:
     """One row of a block as a column."""
-    plain = values if isinstance(values, np.ndarray) else _plain_array(values)
+    plain = values if isinstance(values, np.ndarray | LazyArray) else _plain_array(values)
     if isinstance(plain, View):
         plain = plain.value
+    if isinstance(plain, LazyArray) and plain.ndim == 2 and ndim == 2:
+        return _meant(_lazy_row(plain, row), values)
     if plain is not None:
         column = (
             plain[row]
@@ -400,6 +402,10 @@ def _column(values: Any, row: int, ndim: int) -> Any:
         own = ordinals[row] if ordinals.ndim == 2 else ordinals
         return View(parts={**seen.parts, "ordinals": own})
     return seen
+
+
+def _lazy_row(plain: LazyArray, row: int) -> LazyArray:
+    return LazyArray(plain.dtype, plain.shape[1:], lambda: plain.read()[row])
 
 
 # Metadata of values: the time zone and the frequency of an index or array.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from persist import bulk, errors, ops, registry
+    from persist._api.append import append
     from persist._api.explain import explain
     from persist._api.file import File
     from persist._api.load import load
@@ -51,6 +52,7 @@ _HOMES = {
     "Versioned": "persist.versioned",
     "accept_releases": "persist.registry",
     "alias": "persist.registry",
+    "append": "persist._api.append",
     "bulk": "persist.bulk",
     "constant": "persist.registry",
     "downgrade": "persist.versioned",
@@ -85,6 +87,7 @@ __all__ = [
     "__version__",
     "accept_releases",
     "alias",
+    "append",
     "bulk",
     "constant",
     "downgrade",

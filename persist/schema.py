@@ -14,6 +14,7 @@ import functools
 import inspect
 import json
 import types
+import weakref
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -27,6 +28,11 @@ from persist.tree import ABSENT
 
 __all__ = ["Declared", "Field", "Layout", "Part", "Schema", "dotted", "field", "read_layout"]
 
+# Class whose state `register` was given functions for -> what makes its instances, or None; and
+# whether that takes the state.
+MAKERS: weakref.WeakKeyDictionary[type, tuple[Callable[..., Any] | None, bool]] = (
+    weakref.WeakKeyDictionary()
+)
 DECLARED = "_persist_declared"  # in the __dict__ of a class: its own declaration
 OWN_SETSTATE = "_persist_setstate"  # in the __dict__ of a class: the __setstate__ that it wrote
 OWN_GETSTATE = "_persist_getstate"  # likewise: what takes its state, where that is not __getstate__
@@ -306,6 +312,7 @@ class Declared:
         fields: the fields that `register` was given, or None.
         registry: the registry that the class belongs to.
         layout: the fingerprint that its layout is to have, or None.
+        codec: the functions that `register` was given for its state: ``getstate``, ``setstate``, ``new``.
     """
 
     version: int = 1
@@ -313,6 +320,7 @@ class Declared:
     fields: Any = None
     registry: Any = None
     layout: str | None = None
+    codec: tuple[Any, Any, Any] | None = None
 
 
 @attrs.define(eq=False)
@@ -519,7 +527,9 @@ def _parts(
             for field in said[base][0].values()
             if owners[field.attribute] is base and not field.reserved
         ]
-        getstate, setstate = _codec(base, set(classes))
+        declared = declared_of(base)
+        given = None if declared is None else declared.codec
+        getstate, setstate = _codec(base, set(classes)) if given is None else given[:2]
         parts.append(
             Part(
                 base,

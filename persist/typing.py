@@ -78,8 +78,11 @@ ArrayKind: TypeAlias = Literal["numpy", "torch"]
 CheckpointMode: TypeAlias = Literal["min", "max"]
 """Whether the smallest or the largest value of a metric is the best."""
 
-Compression: TypeAlias = Literal["zstd", "deflate"]
-"""How arrays are compressed."""
+Codec: TypeAlias = Literal["zstd", "deflate"]
+"""A method of compression."""
+
+Compression: TypeAlias = Codec | tuple[Codec, int] | Mapping[str, Codec | tuple[Codec, int] | None]
+"""How arrays are compressed: a method, with a level if it is a pair; or by patterns of natural paths."""
 
 DigestName: TypeAlias = Literal["xxh3-128", "sha256", "blake3"]
 """The digest of each array that is stored in addition to its CRC-32."""

@@ -96,6 +96,8 @@ class Versioned:
         layout: the fingerprint of its layout (``persist lock --write-layouts``); where the layout is
             another, the class statement fails.
         release: the releases of the package that write this version (PEP 440: ``>=1.2,<2``).
+        layouts: of older versions, by which states without a version are distinguished: version -> a tuple
+            of names, a set of names, or what else `Registry.older_layouts` takes.
     """
 
     __slots__ = ()
@@ -110,10 +112,15 @@ class Versioned:
         registry: Registry | None = None,
         layout: str | None = None,
         release: str = "",
+        layouts: Mapping[int, Any] | None = None,
         **keywords: Any,
     ) -> None:
         super().__init_subclass__(**keywords)
         _declare(cls, version, schema, registry, layout)
+        if layouts is not None:
+            declared = vars(cls)[_schema.DECLARED]
+            name = declared.schema or _schema.dotted(cls)
+            declared.registry._add_shapes(name, layouts, call_site("<layouts>", __file__))
         if release:
             _declare_release(cls, release, call_site("<releases>", __file__))
 

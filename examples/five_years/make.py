@@ -2,7 +2,7 @@
 
 Each generation changes a class. Some forget the version, and `persist check` finds it; `persist draft`
 writes the step, each time by other evidence: names, files, the code of ``__setstate__``. In the end
-the files of all five years load, and the laws hold.
+the files of all five years load, the laws hold, and the history names the commits that wrote each file.
 """
 
 from __future__ import annotations
@@ -79,6 +79,7 @@ class Story:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.said: list[str] = []
+        self.year = 2019  # of the last commit
 
     def write(self, name: str, text: str) -> None:
         """Write a file of the project."""
@@ -123,7 +124,8 @@ class Story:
         return self.run(sys.executable, "-c", head + code)
 
     def commit(self, text: str) -> None:
-        """Commit all."""
+        """Commit all, in the next year."""
+        self.year += 1
         self.run("git", "add", "-A")
         who = (
             "-c",
@@ -133,7 +135,7 @@ class Story:
             "-c",
             "commit.gpgsign=false",
         )
-        self.run("git", *who, "commit", "-q", "-m", text)
+        self.run("git", *who, "commit", "-q", "--date", f"{self.year}-05-01T12:00:00Z", "-m", text)
 
 
 CALL = "import sys; from persist._cli import main; sys.exit(main())"
@@ -207,6 +209,21 @@ def fifth(story: Story) -> None:
     released(story, "2.0", "Momentum")
     story.run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin())
     story.persist("schemas --changelog")
+    archaeology(story)
+
+
+def archaeology(story: Story) -> None:
+    """Which layouts the classes ever had, by the history of their source; and the commits of each old file."""
+    story.persist("survey --git . --no-cache")
+    story.persist(f"date {' '.join(OLD_FILES)} --git . --no-cache")
+
+
+OLD_FILES = {
+    "tests/golden/2020.persist": "Two classes",
+    "tests/golden/grid-2020.persist": "Two classes",
+    "tests/golden/weather-Model-2.persist": "The rate is called by its name",
+    "tests/golden/weather-Model-3.persist": "What the model holds has a name",
+}
 
 
 def plugin() -> list[str]:

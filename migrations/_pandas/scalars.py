@@ -27,7 +27,7 @@ def zone(value: Any) -> Any:
         return value
     if isinstance(value, str):
         try:
-            return zoneinfo.ZoneInfo(value)
+            return zoneinfo.ZoneInfo(value.removeprefix("dateutil/"))
         except (zoneinfo.ZoneInfoNotFoundError, ValueError) as error:
             raise RestoreError(f"the time zone {value!r} is not known here") from error
     raise RestoreError(f"its time zone is a {type(value).__name__}")

@@ -54,6 +54,7 @@ class File:
         writer: what the file itself states about its writer; never guessed.
         arrays: natural path -> array, lazy where the format allows.
         scalars: natural path -> every other leaf.
+        objects: natural path -> the object there, upgraded and made when it is asked for.
         notes: what was chosen of several, and what was left out, in words; empty as a rule.
     """
 
@@ -178,6 +179,16 @@ class File:
     def scalars(self) -> Mapping[str, Any]:
         """Natural path -> every leaf that is no array."""
         return self._names(lambda leaf: not is_array(leaf))
+
+    @functools.cached_property
+    def objects(self) -> Mapping[str, Any]:
+        """Natural path -> the object there, upgraded and made when it is asked for, as `persist.load` does.
+
+        Only what the object needs is read: of a large file one part at a time.
+        """
+        from persist._api.objects import Objects
+
+        return Objects(self)
 
     @functools.cached_property
     def _arrays_at_every_path(self) -> Mapping[str, Any]:

@@ -71,7 +71,10 @@ def save(
             a model of Keras 3.
         durable: wait until the disk has it (fsync of file and folder).
         metadata: JSON-able, stored with the object.
-        compress: "zstd" or "deflate", for each array; none by default.
+        compress: "zstd" or "deflate", or a pair of it and a level (``("zstd", 19)``), for each array;
+            or a mapping from natural paths and patterns of them to these or None: the path itself
+            counts, else the first pattern that matches (``{"model/*": ("deflate", 9)}``). None by
+            default.
         digest: "xxh3-128", "sha256", "blake3": a digest of each array in addition to its CRC-32;
             None is "xxh3-128" where the extra ``fast`` is installed, False is none.
         columns: store 1,000 or more records of one class and version as columns.

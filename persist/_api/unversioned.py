@@ -16,7 +16,7 @@ from persist._torch_modules.states import normal_state
 from persist._trees.copier import records_in
 from persist._trees.paths import PackView
 from persist._upgrade.versions import plain_state
-from persist.errors import PersistError, UnknownSchemaError
+from persist.errors import PersistError, SchemaError, UnknownSchemaError
 from persist.registry import Registry
 from persist.tree import ABSENT, Global, Record, step_of
 
@@ -128,7 +128,11 @@ def assume(tree: object, version: int, registry: Registry) -> None:
         schema = registry.schema_for(registry.resolve(record.qualname))
         if schema is None or record.version is not None or unwrap(record.state) is not None:
             continue
-        if not registry.stamp_of(schema.name, plain_state(record.state))[1].startswith("stamp"):
+        try:
+            how = registry.stamp_of(schema.name, plain_state(record.state))[1]
+        except SchemaError:  # two layouts fit, or none: this is what the version is given for
+            how = ""
+        if not how.startswith("stamp"):
             record.version = version
 
 

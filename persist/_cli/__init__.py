@@ -19,21 +19,21 @@ from collections.abc import Sequence
 from persist._cli._misspelt import unknown_options, unknown_verb
 from persist._runtime.discovery import modules_in
 
-__all__ = ["main"]
+__all__ = ["main", "parser", "verb_names"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, and return its exit status."""
-    parser = _parser()
+    whole = parser()
     arguments = sys.argv[1:] if arguments is None else arguments
     fault = unknown_verb(arguments, verb_names())
     if fault:
-        parser.error(fault)
-    args, unknown = parser.parse_known_args(arguments)
+        whole.error(fault)
+    args, unknown = whole.parse_known_args(arguments)
     if unknown:
-        parser.error(unknown_options(unknown, _options(parser, args)))
+        whole.error(unknown_options(unknown, _options(whole, args)))
     if args.verb is None:
-        parser.print_help()
+        whole.print_help()
         return 2
     verb = importlib.import_module(f"{__name__}.{args.verb}")
     try:
@@ -46,16 +46,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command, with every verb."""
     from persist import __version__
 
-    parser = argparse.ArgumentParser(
+    whole = argparse.ArgumentParser(
         prog="persist",
         description="Open, upgrade and convert experiment files, without the frameworks that wrote them.",
         epilog="Exit status: 0 success, 1 some file failed, 2 the command was not understood.",
     )
-    parser.add_argument("--version", action="version", version=f"persist {__version__}")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
+    whole.add_argument("--version", action="version", version=f"persist {__version__}")
+    verbs = whole.add_subparsers(dest="verb", metavar="VERB", title="verbs")
     for name in verb_names():
         module = importlib.import_module(f"{__name__}.{name}")
         text = (module.__doc__ or "").strip()
@@ -66,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add(added)
-    return parser
+    return whole
 
 
 def _options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> set[str]:

@@ -114,7 +114,8 @@ def _format(text: str) -> str:
     try:
         return format_name(text)
     except argparse.ArgumentTypeError as error:
-        raise argparse.ArgumentTypeError(f"{error} Or an export: {', '.join(EXPORTS)}.") from None
+        exports = f" to write, nor an export ({', '.join(EXPORTS)})."
+        raise argparse.ArgumentTypeError(str(error).replace(" to write.", exports, 1)) from None
 
 
 def _schema_version(text: str) -> tuple[str, int]:

@@ -35,7 +35,6 @@ def run(args: argparse.Namespace) -> int:
     from persist._cli._each import each
     from persist._cli._out import paged, plain
     from persist._dissect import dissect
-    from persist._trees.leaves import counted
 
     def one(name: str) -> None:
         ranges = dissect(name)
@@ -54,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
             print(plain(f"  {found.start:>10,} {size:>10,}  {found.what}"))
         rest = sum(1 for _ in ranges)
         if rest and not args.json:
-            print(f"... and {counted(rest, 'range')} more, from byte {count:,}")
+            print(f"... and {rest:,} more, from byte {count:,}")
 
     with paged(args):
         return each([args.file], one)

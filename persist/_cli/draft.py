@@ -54,7 +54,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="the same objects, saved by the current version; in the same order",
     )
     parser.add_argument(
-        "--module",
+        "--out",
         metavar="FILE",
         type=Path,
         default=Path("recovered.py"),
@@ -121,16 +121,23 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _survey_in(path: Path) -> object:
-    """The JSON of a survey; None for any other file."""
+    """The JSON of a survey: an object, or a list of the lines of JSON Lines; None for any other file."""
     import json
 
-    if path.suffix != ".json" or not path.is_file():
+    if path.suffix not in (".json", ".jsonl") or not path.is_file():
         return None
+    text = path.read_text(encoding="utf-8")
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        said = json.loads(text)
     except ValueError:
-        return None
-    return said if isinstance(said, dict) and "survey" in said else None
+        try:
+            said = [json.loads(line) for line in text.splitlines()]
+        except ValueError:
+            return None
+    if isinstance(said, dict) and isinstance(said.get("survey"), dict):
+        said = [said]  # JSON Lines of a single line
+    first = said[0] if isinstance(said, list) and said else said
+    return said if isinstance(first, dict) and "survey" in first else None
 
 
 def _recover(args: argparse.Namespace, said: object) -> int:
@@ -139,11 +146,12 @@ def _recover(args: argparse.Namespace, said: object) -> int:
     from persist._cli.survey import expanded
     from persist.errors import PersistError
     from persist.survey import Survey
+    from persist.survey._lines import from_lines
     from persist.survey._proof import prove
     from persist.survey._skeleton import skeleton
 
     try:
-        found = Survey.from_json(said)
+        found = from_lines(said) if isinstance(said, list) else Survey.from_json(said)
     except PersistError as error:
         raise error.at(file=str(args.before[0])) from error.__cause__
     made = skeleton(found, joins=not args.separate)
@@ -153,21 +161,21 @@ def _recover(args: argparse.Namespace, said: object) -> int:
     if args.dry_run:
         show(made.text.rstrip("\n"))
         return 0
-    if args.module.exists() and not args.force:
+    if args.out.exists() and not args.force:
         raise PersistError(
-            "there is such a file already.", file=str(args.module),
-            remedy="Name another one with --module, or replace it with --force.",
+            "there is such a file already.", file=str(args.out),
+            remedy="Name another one with --out, or replace it with --force.",
         )  # fmt: skip
-    args.module.write_text(made.text, encoding="utf-8")
+    args.out.write_text(made.text, encoding="utf-8")
     count = len(made.classes)
     show(
-        f"{args.module}: {count:,} class{'es' * (count != 1)}, {made.guesses:,} guesses, each with a comment"
+        f"{args.out}: {count:,} class{'es' * (count != 1)}, {made.guesses:,} guesses, each with a comment"
     )
     for pair in made.joined:
         show(f"taken as one class: {pair}")
     for name, why in sorted(made.left_out.items()):
         show(f"not drafted: {name}: {why}")
-    proof = prove(args.module, expanded(found.roots))
+    proof = prove(args.out, expanded(found.roots))
     show(str(proof))
     return 1 if proof.failed else 0
 

@@ -24,13 +24,27 @@ def add(parser: argparse.ArgumentParser) -> None:
         "files", metavar="PATH", nargs="*", help="a file, pattern, folder, prefix or URL"
     )
     parser.add_argument(
-        "--json", action="store_true", help="one JSON object, for `persist draft --from`"
+        "--git",
+        metavar="REPO",
+        type=Path,
+        help="list the layouts that the classes of a git repository ever had, with their commits, and the steps "
+        "between them; with PATH, the commits that can have written each file",
     )
     parser.add_argument(
-        "--jsonl", action="store_true", help="JSON Lines: the totals, then a line for each row"
+        "--no-cache",
+        action="store_true",
+        help="with --git: neither read nor keep the layouts found before",
     )
     parser.add_argument(
-        "--save", metavar="OUT", type=Path, help="write that JSON into a file, and print the table"
+        "--json",
+        action="store_true",
+        help="JSON Lines, one for each class by layout by version by writer; for `persist draft --from`, too",
+    )
+    parser.add_argument(
+        "--save",
+        metavar="OUT",
+        type=Path,
+        help="write one JSON object into a file for `persist draft --from`, and print the table",
     )
     parser.add_argument("--html", metavar="OUT", type=Path, help="write a page of HTML, too")
     parser.add_argument(
@@ -48,8 +62,10 @@ def run(args: argparse.Namespace) -> int:
     from persist.errors import PersistError
     from persist.survey._text import table
 
+    if args.git is not None:
+        return _of_history(args)
     if not args.files and not args.inventory:
-        print("persist survey: name files, folders, or an inventory", file=sys.stderr)
+        print("persist survey: name a file or folder, or a repository with --git", file=sys.stderr)
         return 2
     missing = [name for name in args.files if _is_missing(name)]
     for name in missing:
@@ -74,11 +90,41 @@ def run(args: argparse.Namespace) -> int:
         args.save.write_text(json.dumps(found.as_json(), indent=1) + "\n", encoding="utf-8")
     if args.events:
         return 1 if missing or found.damaged else 0
-    if args.json or args.jsonl:
-        _print_json(found, lines=args.jsonl)
+    if args.json:
+        import json
+
+        from persist.survey._lines import as_lines
+
+        for line in as_lines(found):
+            print(json.dumps(line))
     else:
         show(table(found, every=args.all))
     return 1 if missing or found.damaged else 0
+
+
+def _of_history(args: argparse.Namespace) -> int:
+    """Print the layouts of a repository's classes, or date files by them."""
+    from persist._cli import date
+    from persist._cli._out import show
+    from persist.archaeology import history_of
+    from persist.archaeology._text import as_lines, table
+    from persist.errors import PersistError
+
+    if args.files:
+        return date.run(args)
+    try:
+        history = history_of(args.git, remember=not args.no_cache)
+    except PersistError as error:
+        print(f"persist survey: {error}", file=sys.stderr)
+        return 2
+    if args.json:
+        import json
+
+        for line in as_lines(history):
+            print(json.dumps(line))
+    else:
+        show(table(history, every=args.all))
+    return 0
 
 
 def _is_missing(name: str) -> bool:
@@ -96,17 +142,3 @@ def expanded(names: Iterable[str]) -> Iterator[str]:
 
     for item in items(list(names), Filters()):
         yield item.name
-
-
-def _print_json(found: object, lines: bool) -> None:
-    import json
-
-    said = found.as_json()  # type: ignore[attr-defined]
-    if not lines:
-        print(json.dumps(said, indent=1))
-        return
-    print(
-        json.dumps({key: value for key, value in said.items() if key not in ("rows", "together")})
-    )
-    for row in said["rows"]:
-        print(json.dumps(row))

@@ -46,18 +46,50 @@ class _Stream:
         return self.at
 
 
+def _opcodes(stream: _Stream) -> Iterator[tuple[str, Any, int]]:
+    """The name, argument and offset of each opcode up to STOP; text of Python 2 may be of any encoding.
+
+    As `pickletools.genops`, which takes arguments that end with a line for ASCII.
+
+    Raises:
+        ValueError: a byte is no opcode, or an argument is cut.
+    """
+    while True:
+        at = stream.at
+        code = stream.read(1)
+        opcode = _CODES.get(code.decode("latin-1"))
+        if opcode is None:
+            raise ValueError(f"no opcode at {at}")
+        argument: object = None
+        if opcode.arg is not None:
+            lines = _LINES.get(opcode.arg.name)
+            if lines is None:
+                argument = opcode.arg.reader(cast(Any, stream))
+            else:
+                read = [stream.readline() for _ in range(lines)]
+                if not all(line.endswith(b"\n") for line in read):
+                    raise ValueError("a line is cut")
+                argument = " ".join(line[:-1].decode("utf-8", "backslashreplace") for line in read)
+        yield opcode.name, argument, at
+        if opcode.name == "STOP":
+            return
+
+
+_CODES: dict[str, Any] = vars(pickletools)["code2op"]  # the stubs of type checkers lack it
+# Arguments that are lines -> how many.
+_LINES = {"stringnl": 1, "stringnl_noescape": 1, "stringnl_noescape_pair": 2}
+
+
 def is_pickle(data: memoryview) -> bool:
     """Whether it begins with PROTO; or its first bytes are opcodes and arguments to the end or for long."""
     if len(data) > 2 and data[0] == 0x80:
         return 2 <= data[1] <= 5
     if not len(data) or data[0] not in b"(]}cNIFSVUX)":
         return False
-    stop = 0
     try:
-        for opcode, _, at in pickletools.genops(cast(Any, _Stream(data, 0))):
-            stop = (at or 0) + 1
-            if opcode.name == "STOP" or stop > _TRIED:
-                return stop > 1
+        for name, _, at in _opcodes(_Stream(data, 0)):
+            if name == "STOP" or at > _TRIED:
+                return at > 0
     except (ValueError, UnicodeError, OverflowError):
         return False
     return False
@@ -76,18 +108,14 @@ def pickles(data: memoryview) -> Parts:
 def _one_pickle(
     data: memoryview, start: int, number: int
 ) -> Generator[tuple[int, int, str], None, int]:
-    stream: Any = _Stream(data, start)
+    stream = _Stream(data, start)
     which = f"pickle {number + 1}: " if number else ""
-    stop = start
     try:
-        for opcode, argument, at in pickletools.genops(stream):
-            stop = int(stream.at)
-            yield at or 0, stop, f"{which}{opcode.name}{_argument(argument)}"
-            if opcode.name == "STOP":
-                return stop
+        for name, argument, at in _opcodes(stream):
+            yield at, stream.at, f"{which}{name}{_argument(argument)}"
     except (ValueError, UnicodeError, OverflowError, AttributeError):
         return start  # from here on it is no pickle: the rest is unknown
-    return start
+    return stream.at
 
 
 def _argument(value: object) -> str:

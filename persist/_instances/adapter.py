@@ -42,6 +42,7 @@ from persist._instances.unfinished import refuse
 from persist._layouts.checks import check_case
 from persist._torch_modules.classes import MODULE
 from persist._upgrade.compiled import COMPILE_AFTER, SWITCH
+from persist._upgrade.items import contents_of
 from persist._upgrade.records import unknown_text
 from persist._upgrade.state import (
     freeze,
@@ -83,11 +84,15 @@ NEWOBJ_EX: Any = vars(copyreg)["__newobj_ex__"]
 RECONSTRUCTOR: Any = vars(copyreg)["_reconstructor"]
 
 
+_NESTED = 20  # upgrades of one class inside each other, by steps that load files of older versions
+
+
 class _Busy(threading.local):
     """The objects whose own ``__setstate__`` is running, in this thread."""
 
     def __init__(self) -> None:
         self.ids: list[int] = []
+        self.upgrades: list[type] = []  # the classes whose steps are running
 
 
 _busy = _Busy()
@@ -453,7 +458,7 @@ class ClassAdapter:
 
     def load(self, obj: Any, state: Any) -> None:
         """Apply a state from a pickle, of whatever age."""
-        if _waiting.is_waiting() or not SWITCH.is_on:
+        if _waiting.is_waiting() or not SWITCH.is_on or _busy.upgrades:
             self._load_waiting(obj, state)
             return
         if self.builtin is np.ndarray and unwrap(state) is None:
@@ -627,8 +632,11 @@ class ClassAdapter:
                     piece.value = dict(piece.value)
             for piece, (value, count) in zip(case.pieces, done, strict=False):
                 piece.value, piece.done = value, count
+            shown = self._record(obj, state)
+            given = contents_of(shown)
             try:
-                run_steps(case, record=self._record(obj, state))
+                with self._in_steps():
+                    run_steps(case, record=shown)
             finally:
                 for array in frozen.values():
                     array.flags.writeable = True
@@ -640,13 +648,7 @@ class ClassAdapter:
                 thaw(own, roots)
         except PersistError as error:
             raise error.at(where=f"record {dotted(self.cls)!r}") from error.__cause__
-        if case.instead is not ABSENT:
-            raise SchemaError(
-                "a migration puts another value in the place of the instance, which plain pickle cannot do.",
-                where=f"record {dotted(self.cls)!r}",
-                remedy="Load the file with persist.load.",
-                schema=self.schema.name,
-            )
+        self._refuse_replaced(case, given.is_in(shown))
         if case.unknown:
             warnings.warn(
                 unknown_text(self.schema.name, case.unknown),
@@ -654,6 +656,41 @@ class ClassAdapter:
                 stacklevel=user_stacklevel(),
             )
         return case
+
+    def _refuse_replaced(self, case: InstanceUpgrade, is_same: bool) -> None:
+        """Refuse what steps cannot do to an instance that pickle has made already."""
+        if not is_same:
+            raise SchemaError(
+                "a migration changes the arguments or the items of the instance, which plain pickle has made already.",
+                where=f"record {dotted(self.cls)!r}",
+                remedy="Load the file with persist.load.",
+                schema=self.schema.name,
+            )
+        if case.instead is not ABSENT:
+            raise SchemaError(
+                "a migration puts another value in the place of the instance, which plain pickle cannot do.",
+                where=f"record {dotted(self.cls)!r}",
+                remedy="Load the file with persist.load.",
+                schema=self.schema.name,
+            )
+
+    @contextlib.contextmanager
+    def _in_steps(self) -> Iterator[None]:
+        """Refuse a step that loads the file that is being loaded, which would never end."""
+        if _busy.upgrades.count(self.cls) >= _NESTED:
+            raise SchemaError(
+                f"steps of {self.schema.name!r} load instances of it inside each other, {_NESTED} deep: a step "
+                "loads the file that is being loaded.",
+                remedy="A step gets the whole state that it needs; what else is in the file, "
+                "persist.open(...) gives without upgrading it.",
+                schema=self.schema.name,
+                nested=True,
+            )
+        _busy.upgrades.append(self.cls)
+        try:
+            yield
+        finally:
+            _busy.upgrades.pop()
 
     def _normal(self, state: Any) -> Any:
         """The state of a module of torch as one flat dict, whatever wrote it; any other as it is."""
@@ -671,6 +708,11 @@ class ClassAdapter:
 
     def _record(self, obj: Any, state: Any) -> Record:
         record = Record(Global(self.cls.__module__, self.cls.__qualname__), state)
+        if not self.profile.is_plain and self.builtin is not np.ndarray:
+            with contextlib.suppress(
+                Exception
+            ):  # a method of the user's, on an instance without a state
+                record.args, record.kwargs = self.contents(obj)[:2]
         if self.builtin is list:
             record.listitems = list(list.__iter__(obj))
         elif issubclass(self.builtin, dict):

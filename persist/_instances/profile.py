@@ -21,7 +21,7 @@ from persist._instances.builtin_bases import (
     validators_of,
     written_names,
 )
-from persist.schema import DECLARED, Layout
+from persist.schema import DECLARED, MAKERS, Layout
 
 __all__ = ["ClassProfile", "profile_of"]
 
@@ -120,9 +120,12 @@ def profile_of(cls: type, layout: Layout) -> ClassProfile:
         # Built-in exceptions read their arguments in __init__, which subclasses may override.
         reads_args=issubclass(builtin, BaseException) and builtin not in (BaseException, Exception),
         makes_itself=makes_itself(cls) or issubclass(builtin, BaseException),
-        is_plain=builtin is object
-        and written.isdisjoint(("__getnewargs__", "__getnewargs_ex__"))
-        and can_make(cls),
+        is_plain=cls in MAKERS
+        or (
+            builtin is object
+            and written.isdisjoint(("__getnewargs__", "__getnewargs_ex__"))
+            and can_make(cls)
+        ),
         is_declared=DECLARED in vars(cls),
         is_local="<locals>" in cls.__qualname__ or cls.__module__ == "__main__",
         has_codec=layout.codec,

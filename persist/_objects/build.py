@@ -60,6 +60,7 @@ from persist.registry import Registry
 from persist.registry._declarations import user_stacklevel
 from persist.registry._enums import attribute_of, class_here, lost_member, member_named, member_of
 from persist.registry._rebuilds import Rebuild, is_installed
+from persist.schema import MAKERS
 from persist.tree import ABSENT, Global, LazyArray, Record, at_path, is_slots_pair
 from persist.typing import Resources
 
@@ -818,7 +819,32 @@ class _Builder(Driver):
             names=[named.qualname],
         ) from first
 
+    def _of_state(self, record: Record, cls: type, maker: Callable[[Any], Any]) -> Parts:
+        """An instance that a function of the user's makes of its whole state."""
+        path, state = self.path, record.state
+        if state is not ABSENT:
+            state = yield "", state
+        if id(record) in self._done:
+            raise RestoreError(
+                "it is part of the state that it would be made from.",
+                file=self._file,
+                where=located(record.qualname, path),
+                remedy="Register its class with setstate=, which is called when the instance is there.",
+            )
+        obj = self._guarded(record, path, lambda: maker(state))
+        if not isinstance(obj, cls):
+            raise RestoreError(
+                f"new= of {record.qualname} gave a {type(obj).__name__}.",
+                file=self._file,
+                where=located(record.qualname, path),
+                remedy="It takes the state and returns an instance of the class.",
+            )
+        return self._keep(record, obj)
+
     def _declared(self, record: Record, cls: type) -> Parts:
+        maker, takes_state = MAKERS.get(cls, (None, False))
+        if takes_state and maker is not None:
+            return (yield from self._of_state(record, cls, maker))
         contents = versioned.unpacked(cls, record)
         args = yield "args", contents.args
         kwargs = yield "kwargs", contents.kwargs

@@ -198,6 +198,8 @@ def _below(node: object) -> Iterable[object]:
         yield from node.args[1:]  # the first names the builtin base
         yield from (part for step, part in parts_of(node) if part is not node.args)
         return
+    if type(node) is Global:  # a member of an enum that is the whole tree
+        return
     yield from (part for _, part in parts_of(node))
     if type(node) is defaultdict:
         factory: object = node.default_factory

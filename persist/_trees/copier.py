@@ -369,7 +369,11 @@ class Copier:
     def _key(self, old: Any, of: Callable[[Any], Any]) -> Any:
         """The key of the copy; the shell or the old key if the result is not hashable."""
         new = of(old)
-        return new if type(new) in self._plain or _has_hash(new) else self._shells.get(id(old), old)
+        if type(new) in self._plain or _has_hash(new):
+            return new
+        if type(old) is Record and not isinstance(new, Record):
+            raise _without_hash(old, new)
+        return self._shells.get(id(old), old)
 
     def _fill(self, node: Any, shell: Any, new: Callable[[Any], Any]) -> Any:
         kind = type(node)
@@ -437,6 +441,17 @@ def _contents(value: Any) -> list[Any]:
         return [value.state]
     items = chain.from_iterable(value.dictitems)
     return [value.state, value.args, *value.kwargs.values(), *value.listitems, *items]
+
+
+def _without_hash(old: object, new: object) -> MigrationFailedError:
+    """The error for a member of a set, or a key, in whose place a step put what cannot be one."""
+    what = f"a {old.qualname}" if isinstance(old, Record) else f"a {type(old).__name__}"
+    return MigrationFailedError(
+        f"{what} is a member of a set or a key of a dict, and a step put a {type(new).__name__} in its "
+        "place, or into it, which has no hash.",
+        remedy="Return what has a hash: a tuple in the place of a list, a frozenset in the place of a set, or a "
+        "Record of a class that has one.",
+    )
 
 
 def _has_hash(value: object) -> bool:
@@ -661,7 +676,11 @@ class _ReferencePatcher:
 
     def _key(self, old: object) -> Any:
         new = self._of(old)
-        return new if _has_hash(new) else old
+        if _has_hash(new):
+            return new
+        if new is not old and _has_hash(old):
+            raise _without_hash(old, new)
+        return old
 
     def _mend(self, holder: Any) -> None:
         of = self._of

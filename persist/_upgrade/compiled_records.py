@@ -259,6 +259,7 @@ def takes(target: TargetLayout) -> bool:
     """Whether a class has only declared fields, and no base with fields."""
     return (
         len(target.parts) == 1
+        and not target.items
         and not target.is_open
         and target.leaf.kind == FIELDS
         and not target.dropped

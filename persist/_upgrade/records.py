@@ -33,6 +33,7 @@ from persist._layouts.checks import Written
 from persist._trees import numpy_random
 from persist._trees.copier import Copier, is_holder
 from persist._upgrade.compiled_records import CompiledRecords, Upgraded
+from persist._upgrade.items import contents_of, item_fields, taken_items
 from persist._upgrade.plan import Entry, Plan, Rehearsal, located
 from persist._upgrade.state import freeze, roots_of, state_of, take_array, thaw, today_state
 from persist._upgrade.versions import (
@@ -53,7 +54,7 @@ from persist.errors import (
 from persist.registry import IMPORTED, Registry, default_registry
 from persist.registry._declarations import user_stacklevel
 from persist.registry._enums import may_be_member, member_of, name_of
-from persist.schema import Schema
+from persist.schema import Schema, dotted
 from persist.tree import ABSENT, Global, LazyArray, Record, bare_record
 
 __all__ = [
@@ -255,14 +256,14 @@ class _TreeUpgrade:
             schema = self.registry.schema_for(layers[-1].schema) if layers else None
             if schema is not None:
                 note = f"found by its schema {schema.name!r}"
-                target = target_layout(schema, self.registry)
+                target = with_items(target_layout(schema, self.registry))
                 return ClassInfo(self._global(schema.qualname), schema, target, known.aliases, note)
         return known
 
     def _find(self, named: Global) -> ClassInfo:
         today, aliases = self.registry.aliases_from(named.qualname)
         schema = self.registry.schema_for(today)
-        target = None if schema is None else target_layout(schema, self.registry)
+        target = None if schema is None else with_items(target_layout(schema, self.registry))
         moved = named if today == named.qualname else self._global(today)
         if self._names and schema is not None and schema.cls is not None:
             moved = self._global(today)
@@ -339,6 +340,7 @@ class _TreeUpgrade:
             self.registry,
             version=record.version,
             owners=lambda: self._owners(named, known),
+            items=self._items(record, known, state),
         )
         entry.version_paths = tuple(case.version_paths)
         self._refuse_guess(case)
@@ -367,7 +369,14 @@ class _TreeUpgrade:
             may_be = self._may_be[named] = may_be_member(named.qualname, self.registry)
         member = member_of(record, self.registry) if may_be else ABSENT
         if member is not ABSENT:
+            owner = named.qualname
             named = name_of(member, self.registry)
+            if not known.aliases and owner not in (
+                dotted(type(member)),
+                named.qualname.rpartition(".")[0],
+            ):
+                # A module has the enum under another name than its own.
+                entry.aliases = (f"imported as {owner}",)
             entry.note, entry.is_seen = f"{named.qualname}, a member of an enum", True
             self._note(entry, record, path)
             return record if self._only_looks else named
@@ -492,16 +501,14 @@ class _TreeUpgrade:
     ) -> Any:
         if case.is_migrated:
             self._freeze(case)
-        shown = Record(
-            record.cls, record.state, kind=record.kind, args=record.args, version=record.version
-        )
-        shown.listitems, shown.dictitems = record.listitems, record.dictitems
+        shown = Record(record.cls, record.state, kind=record.kind, version=record.version)
+        contents = contents_of(record)
+        contents.show(shown)
         run_steps(case, record=shown, memo=self._memo, unknown=self.unknown)
-        record.args, record.listitems, record.dictitems = (
-            shown.args,
-            shown.listitems,
-            shown.dictitems,
-        )
+        if not contents.is_in(shown):
+            record.kind = "newobj" if record.kind == "reconstructor" else record.kind
+            record.args, record.kwargs = shown.args, shown.kwargs
+            record.listitems, record.dictitems = shown.listitems, shown.dictitems
         if case.instead is not ABSENT:
             return self._instead(record, case.instead, path)
         assert known.schema is not None
@@ -512,6 +519,7 @@ class _TreeUpgrade:
             record.listitems = [*record.listitems, *case.items]
         if record.state is ABSENT and state_of(record, known.schema) is not ABSENT:
             record.args = ()  # they were its state (see `state_of`)
+        self._put_items(record, known, case)
         _rename(record, named, known.today)
         record.state = today_state(case)
         record.version = known.schema.version
@@ -525,6 +533,27 @@ class _TreeUpgrade:
                     setattr(record, name, self._inert(getattr(record, name)))
                     self._take_in(getattr(record, name), path)
         return record
+
+    def _items(self, record: Record, known: ClassInfo, state: Any) -> tuple[Any, ...] | None:
+        """The parts of a named tuple, in the file or today, if they are no state already."""
+        if known.target is None or not known.target.items:
+            return None
+        args = contents_of(record).args
+        if record.state is ABSENT and type(state) is tuple:
+            return None  # they are the state (see `state_of`)
+        if record.kind == "reconstructor" and len(args) == 1 and isinstance(args[0], tuple):
+            args = args[0]
+        return args or None
+
+    def _put_items(self, record: Record, known: ClassInfo, case: InstanceUpgrade) -> None:
+        """Take the parts of a named tuple of today out of the fields, to be its arguments."""
+        target = known.target
+        if target is None or not target.items:
+            return
+        for part, state in case.states:
+            if part is target.leaf and isinstance(state, dict):
+                record.args = taken_items(target.items, state, part.schema.name)
+                record.kind, record.maker, record.kwargs = "newobj", None, {}
 
     def _inert(self, value: object) -> Any:
         """The result of a step, with live instances replaced by records."""
@@ -576,6 +605,17 @@ class _TreeUpgrade:
         for piece in case.pieces:
             freeze(piece.value, self._frozen)
             freeze(piece.private, self._frozen)
+
+
+def with_items(target: TargetLayout) -> TargetLayout:
+    """A layout with the parts of a named tuple as fields of the class, for the time of the steps."""
+    cls = target.leaf.schema.cls
+    target.items = item_fields(cls)
+    if target.items:
+        known = {field.name for field in target.leaf.fields}
+        more = tuple(field for field in target.items if field.name not in known)
+        target.leaf.fields = (*target.leaf.fields, *more)
+    return target
 
 
 class ClassInfo(NamedTuple):

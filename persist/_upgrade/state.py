@@ -9,6 +9,7 @@ import numpy as np
 from persist._envelope import CODEC, FIELDS, INSIDE, Layer, seal, unwrap, wrap
 from persist._torch_modules.classes import MODULE
 from persist._trees.copier import arrays_in, has_no_arrays
+from persist._upgrade.items import contents_of, item_fields
 from persist._upgrade.private_names import has_private_names
 from persist._upgrade.versions import InstanceUpgrade, TargetLayout, TargetPart
 from persist.schema import Schema
@@ -29,12 +30,27 @@ def state_of(record: Record, schema: Schema | None = None) -> Any:
         record.state = normal_state(record.state)
     if record.state is not ABSENT or not record.args:
         return record.state
-    if record.kind not in ("reduce", "inst", "obj"):
-        return ABSENT
     cls = schema.cls if schema is not None else None
     if cls is not None and issubclass(cls, BaseException | set | frozenset | np.ndarray):
         return ABSENT
-    return record.args
+    if record.kind in ("reduce", "inst", "obj"):
+        return record.args
+    if record.version is not None or cls is None:
+        return ABSENT
+    if _takes_arguments(cls) and not item_fields(cls):
+        return ABSENT
+    args = contents_of(record).args
+    if record.kind == "reconstructor" and len(args) == 1 and isinstance(args[0], tuple):
+        args = args[0]  # of a subclass of tuple
+    return args or ABSENT
+
+
+def _takes_arguments(cls: type) -> bool:
+    """Whether instances of a class are made of arguments, which then are no state."""
+    held = (tuple, int, float, complex, str, bytes)
+    return issubclass(cls, held) or any(
+        hasattr(cls, name) for name in ("__getnewargs__", "__getnewargs_ex__")
+    )
 
 
 def take_array(record: Record) -> None:

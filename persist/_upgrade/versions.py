@@ -20,6 +20,7 @@ from typing import Any
 
 import attrs
 
+from persist import ops
 from persist._envelope import (
     CODEC,
     FIELDS,
@@ -32,6 +33,7 @@ from persist._envelope import (
 )
 from persist._trees.copier import arrays_in, has_no_arrays
 from persist._upgrade import compiled
+from persist._upgrade.items import NamedItems, named_items
 from persist._upgrade.private_names import has_private_names, split_private
 from persist.errors import (
     FutureVersionError,
@@ -119,6 +121,7 @@ class TargetLayout:
         dropped: names of declared attributes that are not saved (transients, resources).
         owners: simple names by which private attributes may be mangled.
         headers: cached envelope headers, by their field names.
+        items: the parts of a named tuple, which steps see as fields of the class itself.
     """
 
     parts: list[TargetPart]
@@ -127,6 +130,7 @@ class TargetLayout:
     dropped: frozenset[str]
     owners: tuple[str, ...] = ()
     headers: dict[Any, Any] = attrs.field(factory=dict, repr=False)
+    items: tuple[Field, ...] = ()
 
     @property
     def leaf(self) -> TargetPart:
@@ -242,6 +246,7 @@ def plan_instance(
     *,
     version: int | None = None,
     owners: Callable[[], Iterable[str]] = tuple,
+    items: tuple[Any, ...] | None = None,
 ) -> InstanceUpgrade:
     """Find the versions of a state and the steps that it needs, without running them.
 
@@ -251,6 +256,7 @@ def plan_instance(
         registry: migrations and stamps.
         version: the version that the record states.
         owners: the simple names of classes that may have mangled its attributes.
+        items: the parts of a tuple of which the state has the attributes.
 
     Raises:
         FutureVersionError: it is newer than the program.
@@ -277,7 +283,36 @@ def plan_instance(
         if piece.schema is not None:
             piece.version_path = _version_path(piece, registry)
             case.version_paths.append(piece.version_path)
+    _name_items(case, items, registry)
     return case
+
+
+def _name_items(case: InstanceUpgrade, items: tuple[Any, ...] | None, registry: Registry) -> None:
+    """Give names to the parts of a tuple, and put those of a named tuple next to its attributes."""
+    piece = case.pieces[-1] if case.pieces else None
+    if piece is None or piece.kind == INSIDE:
+        return
+    value = piece.value
+    if type(value) in (tuple, list):
+        piece.value = _with_names(value, piece, case, registry) or value
+    elif items is not None and isinstance(value, dict):
+        named = _with_names(items, piece, case, registry)
+        if named is not None:
+            piece.value = {**named, **value}
+        elif not value:
+            piece.value = items
+        elif not piece.version_path or not piece.version_path.steps:
+            piece.value = items  # of which nothing tells the names: refused where they are sorted
+
+
+def _with_names(
+    values: Any, piece: _StatePart, case: InstanceUpgrade, registry: Registry
+) -> NamedItems | None:
+    names = registry.item_names(piece.name, piece.version, len(values))
+    own = case.target.items
+    if not names and len(own) == len(values):
+        names = tuple(one.name for one in own)
+    return named_items(tuple(values), names) if names else None
 
 
 def _added(case: InstanceUpgrade, registry: Registry) -> list[_StatePart]:
@@ -643,11 +678,16 @@ def _step(step: Migration, state: Any, record: Record | None, memo: dict[Any, An
         state = read_lazy(state)
         if isinstance(state, _Watched):
             state.seen.clear()
+    if step.ops and isinstance(state, NamedItems):
+        # `unpack` names the parts itself; every other step finds fields by name.
+        state = tuple(state) if isinstance(step.ops[0], ops.unpack) else dict(state.items())
     if record is not None:
         record.state = state
     try:
         result = step.up(state, record, memo)
     except Exception as error:  # user code may raise anything
+        if isinstance(error, SchemaError) and error.facts.get("nested"):
+            raise  # raised once, and not once for each of the loads inside each other
         raise failed(step, state, error) from error
     return _looked_at(step, result, record)
 
@@ -668,9 +708,19 @@ def _looked_at(step: Migration, result: Any, record: Record | None) -> Any:
 
 def failed(step: Migration, state: object, error: Exception) -> MigrationFailedError:
     """Return the error for a step that raised."""
+    if isinstance(error, MigrationFailedError):
+        facts = error.facts
+        if (facts.get("schema"), facts.get("step")) == (step.schema, (step.start, step.to)):
+            # The step loads an instance of its own class: raised once, however deep that goes.
+            return MigrationFailedError(
+                error.what, remedy=error.remedy, schema=step.schema, step=(step.start, step.to)
+            )
+    nested = ""
+    if isinstance(error, RecursionError):
+        nested = "If it loads the file that is being loaded, that never ends: a step gets the whole state. "
     return MigrationFailedError(
         f"the step {step} failed: {_said(error)}.",
-        remedy=f"{_cure_of(error)}{_of_state(state)} It is written in {step.where}; nothing was changed.",
+        remedy=f"{nested}{_cure_of(error)}{_of_state(state)} It is written in {step.where}; nothing was changed.",
         schema=step.schema,
         step=(step.start, step.to),
     )
@@ -965,6 +1015,8 @@ def _is_for_stamp(name: Any, item: Any, case: InstanceUpgrade) -> bool:
 
 def _of_codec(piece: _StatePart, case: InstanceUpgrade) -> Any:
     """The state for a codec: as it is in the file, unless there were steps."""
+    if isinstance(piece.value, NamedItems):
+        return tuple(piece.value)
     if not case.is_migrated:
         return piece.value if piece.raw is ABSENT else piece.raw
     if not case.stamps or not isinstance(piece.value, dict):
@@ -976,6 +1028,13 @@ def _named(value: object, part: TargetPart, case: InstanceUpgrade) -> dict[Any, 
     """A state as a dict; a tuple is accepted if attrs or a dataclass wrote it by position."""
     if isinstance(value, dict):
         return value
+    if isinstance(value, NamedItems):
+        if {field.name for field in (*part.fields, *part.transients)} & set(value.keys()):
+            return dict(value.items())
+        value = tuple(value)
+    items = case.target.items if part is case.target.leaf else ()
+    if items and type(value) is tuple and len(value) == len(items):
+        return {one.name: item for one, item in zip(items, value, strict=True)}
     if value is None:
         return {}
     cls = part.schema.cls

@@ -7,7 +7,7 @@ import difflib
 import inspect
 import re
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,8 @@ def guesses(
     cls: type | None,
     before: list[State],
     after: list[State],
+    *,
+    flows: Mapping[str, tuple[str, str]] | None = None,
 ) -> list[Guess]:
     """Return which dropped field may be which new one, best first.
 
@@ -64,10 +66,13 @@ def guesses(
         cls: today's class, for its code; None for data.
         before: states of the old version.
         after: states of today's, of the same objects and in the same order.
+        flows: old name -> (new name, how code shows it); None takes them from the class's code.
     """
     gone = [field for field in old.fields if new.field(field.name) is None]
     came = [field for field in new.fields if old.field(field.name) is None]
-    said = {} if cls is None else {**_renames_by_position(old, cls), **flows_of_class(cls)}
+    said = dict(flows or {})
+    if cls is not None and flows is None:
+        said = {**_renames_by_position(old, cls), **flows_of_class(cls)}
     found = [_guess(one, other, old, new, said, before, after) for one in gone for other in came]
     return sorted(found, key=lambda guess: (-guess.score, guess.old, guess.new))
 

@@ -11,6 +11,7 @@ from persist._wire.pickle import numpy_rebuild, sidecars, stdlib_rebuild
 from persist._wire.pickle.handlers import Finisher
 from persist._wire.pickle.machine import Machine
 from persist._wire.pickle.opcodes.instances import CarriageReturnError
+from persist._wire.pickle.replaced_text import repaired, replaced_texts
 from persist.errors import DamagedFileError, FormatError, LimitError, PersistError
 from persist.readers.base import Content, Options
 from persist.readers.pickle import begins_as_text
@@ -24,6 +25,8 @@ FINISH = {**stdlib_rebuild.FINISH, **numpy_rebuild.FINISH}
 
 # Bytes charged for each neighbour, which limits how many a small file can open.
 _NEIGHBOUR = 1 << 16
+
+_DIAGNOSED = 1 << 26  # bytes of a damaged file that are looked at for its cause
 
 _PROBED = 64  # opcodes of a protocol 0 or 1 pickle that must execute
 _TRIFLE = 16  # up to so many bytes after the last pickle are shown in the message
@@ -45,6 +48,13 @@ def read_pickles(source: Source, options: Options) -> Content:
     """Read the pickles of a file, also if a transfer in text mode has changed its line ends."""
     try:
         return _read_all(source, options)
+    except DamagedFileError as error:
+        content = _with_replaced_texts(source, options, error)
+        if content is not None:
+            return content
+        if not options.salvage:
+            raise
+        return _read_all(source, options, salvage=True)
     except CarriageReturnError:
         data = source.read(0, source.size)
         repaired = source.nested(data.replace(b"\r\n", b"\n"), "", here=True)
@@ -53,6 +63,43 @@ def read_pickles(source: Source, options: Options) -> Content:
             0, "its line ends were CR LF, from a transfer in text mode; it was read as repaired"
         )
         return content
+
+
+def _with_replaced_texts(
+    source: Source, options: Options, error: DamagedFileError
+) -> Content | None:
+    """Read a damaged pickle with the lengths that its texts have; None if none was replaced.
+
+    Raises:
+        DamagedFileError: texts were replaced, and ``salvage`` is not asked for.
+    """
+    data = source.read(0, min(source.size, _DIAGNOSED))
+    found = replaced_texts(data) if source.size <= _DIAGNOSED else []
+    if not found:
+        return None
+    first, more = found[0], len(found) - 1
+    what = (
+        f"the text {first.text!r} at offset {first.offset:,} has {first.length:,} bytes, and "
+        f"{first.declared:,} are declared"
+        + (
+            f"; {more:,} more {'text is' if more == 1 else 'texts are'} too long or too short"
+            if more
+            else ""
+        )
+        + ": a program replaced text in this binary file, as a rename over a whole repository does"
+    )
+    if not options.salvage:
+        raise DamagedFileError(
+            f"{what}.",
+            file=source.name,
+            where=f"offset {first.offset}",
+            remedy="Take the file of before from version control, or read the new texts with salvage=True.",
+            offset=first.offset,
+        ) from error
+    part = source.nested(repaired(data, found), "", here=True)
+    content = _read_all(part, options, salvage=True)
+    content.damage.insert(0, f"{what}; it was read with the new texts")
+    return content
 
 
 def machine_for(
@@ -81,7 +128,7 @@ def machine_for(
     return machine
 
 
-def _read_all(source: Source, options: Options) -> Content:
+def _read_all(source: Source, options: Options, *, salvage: bool = False) -> Content:
     wrappers = Wrappers(source)
     machine = machine_for(source, options, {**FINISH, **wrappers.finish})
     cursor = source.cursor()
@@ -100,7 +147,7 @@ def _read_all(source: Source, options: Options) -> Content:
             if values:
                 damage.append(_broken_off(source, start, len(values), error))
                 break
-            if not options.salvage:
+            if not salvage:
                 raise
             damage.append(str(error))
             values.append(machine.unfinished())

@@ -14,7 +14,8 @@ Traps       The signature may be at 512, 1024, 2048 ... (a user block). Several
 Gives       Groups as dicts, datasets as arrays. Attributes are keys too:
             ``@name`` of a group in the group itself, ``dataset@name`` of a
             dataset in the group that holds it. References are paths.
-            PyTables' ``VLArray`` of objects or texts is a list.
+            PyTables' ``VLArray`` of objects or texts is a list. Frames and series of
+            an ``HDFStore`` are the records that a pickle of them holds.
 """
 
 from __future__ import annotations
@@ -58,6 +59,10 @@ class Hdf5Reader(Reader):
             from persist.readers._hdf5 import unpickled
 
             values = unpickled(source, options, walk, values, content)
+            if any(name == "pandas_type" for _, name, _ in values):
+                from persist.readers._hdfstore import framed
+
+                values = framed(walk, values, content)
         for path, name, value in values:
             _add_attribute(walk, path, name, value)
         return content

@@ -50,6 +50,7 @@ from persist.registry._names import (
     applied,
     check_version,
     found_by_name,
+    given_codec,
     imported,
     is_twin,
     keyed,
@@ -68,7 +69,24 @@ from persist.registry._releases import (
     specifier,
     version_of_release,
 )
-from persist.schema import DECLARED, Declared, Layout, Schema, dotted, read_layout, said_fields
+from persist.registry._shapes import (
+    Shape,
+    chosen,
+    item_names,
+    parts_of_tuple,
+    shapes_of,
+    without_shape,
+)
+from persist.schema import (
+    DECLARED,
+    MAKERS,
+    Declared,
+    Layout,
+    Schema,
+    dotted,
+    read_layout,
+    said_fields,
+)
 from persist.tree import ABSENT
 
 if TYPE_CHECKING:
@@ -143,6 +161,7 @@ class Registry(Foreign):
         self._ways: dict[tuple[str, int, int], tuple[tuple[Any, ...], list[Migration]]] = {}
         self._adapters: weakref.WeakKeyDictionary[type, object] = weakref.WeakKeyDictionary()
         self._supported: dict[str, Supported] = {}
+        self._shapes: dict[str, tuple[tuple[Shape, ...], Origin]] = {}  # layouts of older versions
         self._alias_places: dict[str, tuple[tuple[str, Origin], ...]] = {}
         self._releases: dict[str, dict[int, Released]] = {}  # schema -> version -> its releases
         self._release_policies: dict[str, str] = {}  # schema -> policy; "" is that of the registry
@@ -222,6 +241,10 @@ class Registry(Foreign):
         fields: Iterable[Any] | None = None,
         schema: str | None = None,
         release: str = "",
+        layouts: Mapping[int, Any] | None = None,
+        getstate: Callable[[Any], Any] | None = None,
+        setstate: Callable[[Any, Any], Any] | None = None,
+        new: Callable[..., Any] | None = None,
     ) -> _C:
         """Declare the state of a class that cannot, or must not, inherit `Versioned`.
 
@@ -238,17 +261,28 @@ class Registry(Foreign):
                 defaults; None: the fields of attrs, dataclasses or slots, else every attribute.
             schema: its name; the dotted path by default.
             release: the releases of the package that write this version, such as ``>=1.2,<2``.
+            layouts: of older versions, by which unversioned states are distinguished (see `older_layouts`).
+            getstate: instance -> its state, plain or of declared classes; instead of ``fields``.
+            setstate: takes a new instance and a state, and sets it.
+            new: makes an instance: of the state, if there is no ``setstate``, else without arguments;
+                None is ``object.__new__(cls)``. For a type of C whose instances are made at once.
 
         Returns:
             The class, so that it also serves as a decorator's body.
+
+        Raises:
+            SchemaError: the parts of the declaration do not fit each other.
         """
         check_version(version, cls if isinstance(cls, str) else dotted(cls))
         if isinstance(cls, enum.EnumMeta):
             self._register_enum(cls, version, fields, schema)
             return cls
+        name = schema or (cls if isinstance(cls, str) else dotted(cls))
         if release:
-            name = schema or (cls if isinstance(cls, str) else dotted(cls))
             self._add_released(name, version, release, call_site("<releases>", __file__))
+        if layouts is not None:
+            self._add_shapes(name, layouts, call_site("<layouts>", __file__))
+        codec = given_codec(cls, fields, getstate, setstate, new)
         with self._changing():
             if isinstance(cls, str):
                 name = schema or cls
@@ -256,7 +290,9 @@ class Registry(Foreign):
                 self._pure = {**self._pure, name: Schema(name, version, cls, None, listed)}
                 return cls
             fields = fields if fields is None or isinstance(fields, Mapping) else tuple(fields)
-            self._registered[cls] = Declared(version, schema, fields, self)
+            self._registered[cls] = Declared(version, schema, fields, self, None, codec)
+            if codec is not None:
+                MAKERS[cls] = (codec[2], codec[1] is None)
             self._pending.append(weakref.ref(cls))
             self._schemas.pop(cls, None)
             self._layouts = weakref.WeakKeyDictionary()
@@ -875,7 +911,7 @@ class Registry(Foreign):
         name = schema if isinstance(schema, str) else self._name_of(schema)
         stamps = self.stamps(name)
         if not stamps:
-            return self._stamp_by_release(name)
+            return self._stamp_by_layout(name, state) or self._stamp_by_release(name)
         answers: dict[int, list[Stamp]] = {}
         for stamp in stamps:
             try:
@@ -911,9 +947,81 @@ class Registry(Foreign):
                 answers=sorted(answers),
             )
         if not answers:
-            return self._stamp_by_release(name)
+            return self._stamp_by_layout(name, state) or self._stamp_by_release(name)
         ((version, agreed),) = answers.items()
         return version, f"stamp by {', '.join(map(str, agreed))}"
+
+    # Layouts of older versions.
+
+    def older_layouts(self, schema: type | str, layouts: Mapping[int, Any]) -> None:
+        """Declare the layouts of older versions, so that a state without a version is found by its layout.
+
+        Stamps are asked first. The current layout is known from the class. Where a state is a tuple
+        and its layout gives names, steps find its parts by name as well.
+
+        Args:
+            schema: the class, or the name of its schema.
+            layouts: version -> its layout, or a list of several: a tuple of names, ``("W", "b")``, of a
+                state that is a tuple; a number, of one without names; a set of names of fields; a dict of
+                such names to classes or dtypes; a fingerprint, as the lock file has it.
+
+        Raises:
+            SchemaError: one is none of these, or another place declares layouts.
+        """
+        self._add_shapes(self._name_of(schema), layouts, call_site("<layouts>", __file__))
+
+    def _add_shapes(self, name: str, layouts: Mapping[int, Any], place: Origin) -> None:
+        made = shapes_of(layouts, name, place)
+        with self._changing():
+            other = self._shapes.get(name)
+            if other is not None and other[0] != made and not place.replaces(other[1]):
+                raise SchemaError(
+                    f"the layouts of {name!r} are declared in {other[1].file}:{other[1].line} already.",
+                    where=f"{place.file}:{place.line}",
+                    remedy="Declare them in one place.",
+                    schema=name,
+                )
+            self._shapes = {**self._shapes, name: (made, place)}
+
+    def _older_shapes(self, name: str) -> tuple[Shape, ...]:
+        for registry in self._line():
+            if name in registry._shapes:
+                return registry._shapes[name][0]
+        return ()
+
+    def item_names(self, schema: str, version: int, count: int) -> tuple[str, ...]:
+        """Return the names of the parts of a tuple that a version has as its state; () if unknown."""
+        return item_names(self._older_shapes(schema), version, count)
+
+    def _stamp_by_layout(self, name: str, state: Any) -> tuple[int, str] | None:
+        """The version of a state that states none, by its layout; None if no layouts are declared.
+
+        Raises:
+            SchemaError: two fit, or none.
+        """
+        shapes = self._older_shapes(name)
+        if not shapes:
+            return None
+        schema = self.schema_for(name)
+        today: list[Shape] = []
+        if schema is not None and schema.fields is not None and isinstance(state, dict):
+            there = [one for one in schema.fields if not one.has_default or one.name in state]
+            if all(one.version != schema.version for one in shapes):
+                today.append(Shape(schema.version, tuple(one.name for one in there)))
+        items = () if schema is None else parts_of_tuple(schema.cls)
+        if schema is not None and items and all(one.version != schema.version for one in shapes):
+            today = [Shape(schema.version, items, "tuple", len(items))]
+        found = chosen((*shapes, *today), state, name)
+        if found is not None:
+            return found[0], f"stamp by its layout: {found[1]}"
+        current = 1 if schema is None else schema.version
+        fields = None if schema is None else schema.fields
+        is_known = fields is not None
+        by_position = isinstance(state, tuple | list) and len(state) == len(fields or ())
+        covered = {one.version for one in shapes} >= set(range(1, current))
+        if covered and is_known and not by_position:
+            raise without_shape(name, state, (*shapes, *today))
+        return None
 
     def _stamp_by_release(self, name: str) -> tuple[int, str]:
         """The version of a state that states none, by the release that the file records."""
@@ -1258,10 +1366,22 @@ def register(
     fields: Iterable[object] | None = None,
     schema: str | None = None,
     release: str = "",
+    layouts: Mapping[int, Any] | None = None,
+    getstate: Callable[[Any], Any] | None = None,
+    setstate: Callable[[Any, Any], Any] | None = None,
+    new: Callable[..., Any] | None = None,
 ) -> _C:
     """Declare the state of a class that does not inherit `Versioned` (see `Registry.register`)."""
     return default_registry.register(
-        cls, version=version, fields=fields, schema=schema, release=release
+        cls,
+        version=version,
+        fields=fields,
+        schema=schema,
+        release=release,
+        layouts=layouts,
+        getstate=getstate,
+        setstate=setstate,
+        new=new,
     )
 
 

@@ -15,6 +15,7 @@ __all__ = [
     "applied",
     "check_version",
     "found_by_name",
+    "given_codec",
     "imported",
     "is_twin",
     "keyed",
@@ -118,6 +119,33 @@ def versions_of(version: Any, what: str) -> range:
             remedy='Give one version, or the first and the last of several: "1-3".',
         )
     return range(int(first), int(last) + 1)
+
+
+def given_codec(
+    cls: Any, fields: object, getstate: Any, setstate: Any, new: Any
+) -> tuple[Any, Any, Any] | None:
+    """The functions that `Registry.register` was given for the state of a class, or None.
+
+    Raises:
+        SchemaError: one is missing, or fields are given, too.
+    """
+    if getstate is None and setstate is None and new is None:
+        return None
+    name = cls if isinstance(cls, str) else f"{cls.__module__}.{cls.__qualname__}"
+    if isinstance(cls, str) or fields is not None or getstate is None:
+        raise SchemaError(
+            f"the state of {name} is given by functions, and "
+            + ("there is no class." if isinstance(cls, str) else "getstate= is missing.")
+            if isinstance(cls, str) or getstate is None
+            else f"the state of {name} is given by functions, and by fields=, too.",
+            remedy="Give a class with getstate= and setstate=, or getstate= and new=; or fields= alone.",
+        )
+    if setstate is None and new is None:
+        raise SchemaError(
+            f"the state of {name} has getstate=, and nothing that takes it back.",
+            remedy="Give setstate=, which sets it on an instance, or new=, which makes one of it.",
+        )
+    return getstate, setstate, new
 
 
 def check_version(version: Any, what: str) -> None:

@@ -9,6 +9,7 @@ it; `persist draft --from survey.json` writes classes and steps for a folder who
     _pairs.py    two classes that are probably one, before and after it was renamed
     _text.py     the table on a terminal
     _page.py     the page in HTML
+    _lines.py    JSON Lines
     _skeleton.py a module of classes, stamps, aliases and steps for rows without a class
     _proof.py    does that module load the files?
 """

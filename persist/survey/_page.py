@@ -17,7 +17,8 @@ __all__ = ["page"]
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 78rem; padding: 0 1rem; color: #1b1f24; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.05rem; margin: 1.8rem 0 .3rem; } code, td.layout { font: 13px/1.4 ui-monospace, monospace; }
-table { border-collapse: collapse; width: 100%; } th { text-align: left; font-weight: 600; color: #57606a; }
+table { border-collapse: collapse; width: 100%; } table.rows { table-layout: fixed; }
+th { text-align: left; font-weight: 600; color: #57606a; white-space: nowrap; overflow-wrap: normal !important; }
 th, td { border-bottom: 1px solid #d8dee4; padding: .3rem .6rem .3rem 0; vertical-align: top; overflow-wrap: anywhere; }
 td.number { text-align: right; white-space: nowrap; } .bar { display: flex; height: .9rem; margin: .6rem 0 1rem; }
 .bar span { display: block; min-width: 2px; } .mark { display: inline-block; width: .7rem; height: .7rem; margin-right: .4rem; }
@@ -40,14 +41,13 @@ def page(found: Survey) -> str:
         f"<h1>Survey of {_said(roots)}</h1>",
         *_totals(found),
     ]
-    for name, rows in headings(found):
-        parts += _class(name, rows)
     if found.pairs:
         parts.append("<h2>Probably one class, before and after it was renamed</h2>")
         parts += _table(
             ("before", "after", "", "evidence"),
             ((f"<code>{_said(p.old)}</code>", f"<code>{_said(p.new)}</code>", f"{p.score:.0%}", _said("; ".join(p.reasons)))
              for p in found.pairs),
+            (26, 26, 6, 42),
         )  # fmt: skip
     if found.problems:
         parts.append("<h2>Files that cannot be read</h2>")
@@ -55,6 +55,8 @@ def page(found: Survey) -> str:
             ("files", "reason", "such as"),
             ((f"{p.count:,}", _said(p.reason), f"<code>{_said(', '.join(p.examples))}</code>") for p in found.problems),
         )  # fmt: skip
+    for name, rows in headings(found):
+        parts += _class(name, rows)
     return "\n".join([*parts, "</body></html>"]) + "\n"
 
 
@@ -77,7 +79,10 @@ def _totals(found: Survey) -> list[str]:
 
 def _class(name: str, rows: list[Row]) -> list[str]:
     head = ("layout", "version", "writer", "records", "files", "dates", "a load today", "such as")
-    return [f"<h2><code>{_said(name)}</code></h2>", *_table(head, map(_cells, rows))]
+    return [f"<h2><code>{_said(name)}</code></h2>", *_table(head, map(_cells, rows), _WIDTHS)]
+
+
+_WIDTHS = (30, 7, 15, 6, 5, 9, 13, 15)  # one layout of columns for all classes
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -92,9 +97,13 @@ def _cells(row: Row) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _table(head: Iterable[str], rows: Iterable[tuple[str, ...]]) -> list[str]:
-    """A table; the cells are HTML already."""
-    lines = ["<table><tr>", *(f"<th>{_said(title)}</th>" for title in head), "</tr>"]
+def _table(
+    head: Iterable[str], rows: Iterable[tuple[str, ...]], widths: Iterable[int] = ()
+) -> list[str]:
+    """A table; the cells are HTML already. Widths are in percent."""
+    columns = "".join(f'<col style="width:{width}%">' for width in widths)
+    start = f'<table class="rows"><colgroup>{columns}</colgroup><tr>' if columns else "<table><tr>"
+    lines = [start, *(f"<th>{_said(title)}</th>" for title in head), "</tr>"]
     for row in rows:
         lines += ["<tr>", *(f"<td>{cell}</td>" for cell in row), "</tr>"]
     return [*lines, "</table>"]

@@ -207,3 +207,62 @@ def test_deleting_closes_and_the_next_use_opens_again(run):
     assert loaded.data.read() == "moved"
     loaded.data.close()
     pickle.dumps(loaded)
+
+
+# Parts of a file.
+
+
+class Counted:
+    """An open binary file that counts the bytes that are read of it."""
+
+    def __init__(self, data):
+        self.file, self.count = io.BytesIO(data), 0
+        self.seek, self.tell = self.file.seek, self.file.tell
+
+    def read(self, size=-1):
+        data = self.file.read(size)
+        self.count += len(data)
+        return data
+
+    def seekable(self):
+        return True
+
+
+@pytest.mark.parametrize("compress", [None, "deflate"])
+def test_a_part_is_read_without_the_others(compress):
+    noise = np.random.default_rng(0).random(400_000)
+    parts = {
+        "encoder": old_item(3),
+        "decoder": persist.Record("partial.Item", {"w": noise}, version=1),
+    }
+    source = Counted(saved({"model": parts, "more": noise[::-1]}, compress=compress))
+    assert persist.load(source, at="model/encoder").n == 6
+    assert source.count < 300_000 < noise.nbytes / 10
+    source.count = 0
+    source.seek(0)
+    with persist.open(source) as file:
+        assert file.objects["model/encoder"].n == 6
+    assert source.count < 300_000
+
+
+def test_objects_are_made_when_they_are_asked_for():
+    broken = persist.Record("partial.Item", {"n": None, "peer": None, "w": None}, version=1)
+    shared = old_item(2)
+    with persist.open(saved({"a": shared, "b": [shared, broken], "c": Item(1)})) as file:
+        assert list(file.objects) == ["a", "b/1", "c"]
+        assert len(file.objects) == 3
+        first = file.objects["a"]
+        assert isinstance(first, Item)
+        assert first.n == 4
+        assert file.objects["a"] is first is file.objects["b/0"]
+        first.w[0] = 9.0
+        assert file.arrays["a/w"][0] == 0.0  # the file is what it was
+        assert file.tree["a"].version == 1
+        assert file.objects["c"].n == 1
+        assert isinstance(file.tree["c"], persist.Record)
+        with pytest.raises(SchemaError):
+            file.objects["b/1"]
+        assert "a" in file.objects
+        assert "d" not in file.objects
+        with pytest.raises(persist.errors.UnknownPathError, match="'d'"):
+            file.objects["d"]

@@ -55,3 +55,16 @@ def test_five_years(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "Momentum", "The grid's parts have names", "What the model holds has a name",
         "The rate is called by its name", "Two classes",
     ]  # fmt: skip
+    commits = dict(
+        line.split(" ", 1)[::-1] for line in story.run("git", "log", "--format=%h %s").splitlines()
+    )
+    dated = said[said.index("# persist date") :]
+    for file, subject in make.OLD_FILES.items():
+        block = dated[dated.index(f"\n{file}\n") :]
+        (verdict, *_) = (line for line in block.splitlines() if line.startswith("    written by "))
+        assert verdict.startswith(f"    written by {commits[subject]}"), (file, verdict)
+    assert "written by" in dated
+    assert "2020-05-01" in dated
+    walked = said[said.index("# persist survey --git") :]
+    assert 'step: unpack("W", "b"); rename({"W": "west", "b": "base"})' in walked
+    assert 'step: add("momentum", 0.0)' in walked

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import re
 import shlex
@@ -161,6 +162,19 @@ def test_the_page_of_formats_is_current() -> None:
         sys.path.remove(str(TOP / "docs"))
     page = (TOP / "docs" / "formats.md").read_text()
     assert page == make_formats.page(), "run: python docs/make_formats.py"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the checks run in copies of the process")
+def test_the_comparison_is_what_its_checks_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(TOP / "docs")
+    import make_comparison
+
+    data = json.loads((TOP / "docs" / "comparison.json").read_text())
+    assert [row["number"] for row in data["rows"]] == list(range(1, 132))
+    assert {*range(1, 132)} == make_comparison.comparison_checks.ROWS.keys()
+    page = (TOP / "docs" / "comparison.md").read_text()
+    assert page == make_comparison.page(), "run: python docs/make_comparison.py"
 
 
 @pytest.mark.checkout

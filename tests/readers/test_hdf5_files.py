@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -137,9 +139,65 @@ def test_objects_of_pytables_are_what_they_were(path: Path) -> None:
         assert file.tree["@settings"] == {"lr": 0.5, "layers": [8, 4]}
         assert file.tree["@nothing"] is None
         assert file.tree["@text"] == "ends in a stop."
-        assert file.tree["fixed"]["block1_values"][0].ravel().tolist()[:3] == ["a", "bc", "d"]
         assert not file.damage
         json.dumps(file.structure)
+
+
+@pytest.mark.packs
+@pytest.mark.parametrize("path", STORES, ids=lambda path: path.parent.name)
+def test_frames_of_an_hdfstore_are_shown_by_columns(path: Path) -> None:
+    with persist.open(path) as file:
+        for kept in ("fixed", "table"):
+            assert file.arrays[f"{kept}/loss"].tolist() == [0.0, 0.25, 0.5, 0.75, 1.0, 1.25]
+            assert file.arrays[f"{kept}/index"].tolist() == [0, 1, 2, 3, 4, 5]
+        assert [file.scalars[f"fixed/name/{row}"] for row in range(3)] == ["a", "bc", "d"]
+        assert np.asarray(file.arrays["table/name"]).tolist() == ["a", "bc", "d", "", "e", "f"]
+        assert file.scalars["mixed/values/1"] == 3
+
+
+@pytest.mark.parametrize("path", STORES, ids=lambda path: path.parent.name)
+def test_columns_of_an_hdfstore_are_read_when_they_are_used(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from persist._wire.hdf5.dataset import Dataset
+
+    read: list[str] = []
+    whole = Dataset._whole
+    monkeypatch.setattr(Dataset, "_whole", lambda self: (read.append(self.where), whole(self))[1])
+    with persist.open(path) as file:
+        found = file.arrays["table/loss"]
+        assert not [where for where in read if "'table/table'" in where]
+        assert np.asarray(found)[1] == 0.25
+        assert [where for where in read if "'table/table'" in where]
+
+
+def changed_store(tmp_path: Path, change: Callable[[Any], None]) -> Path:
+    """A store with one frame in the fixed format, after a change."""
+    h5py = pytest.importorskip("h5py")
+    target = tmp_path / "a.h5"
+    target.write_bytes(gzip.decompress(STORES[-1].read_bytes()))
+    with h5py.File(target, "a") as file:
+        change(file)
+    return target
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda file: file["fixed"].__delitem__("block0_values"),
+        lambda file: file["fixed"].attrs.__setitem__("nblocks", 1),
+        lambda file: file["fixed"].attrs.__setitem__("nblocks", "many"),
+        lambda file: file["fixed"].attrs.__setitem__("axis1_variety", "other"),
+        lambda file: file["fixed/block0_items"].__setitem__(0, b"zzzz"),
+    ],
+)
+def test_a_store_of_an_unknown_layout_stays_as_it_is_stored(
+    tmp_path: Path, change: Callable[[Any], None]
+) -> None:
+    with persist.open(changed_store(tmp_path, change)) as file:
+        assert isinstance(file.tree["fixed"], dict)
+        assert "shown as it is stored" in file.damage[0]
+        assert isinstance(file.tree["table"], persist.Record)
 
 
 def test_rows_that_are_no_pickle_are_reported(tmp_path: Path) -> None:

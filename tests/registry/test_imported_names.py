@@ -91,3 +91,26 @@ def test_what_is_saved_bears_the_new_name(modules: Any, tmp_path: Any) -> None:
     persist.save(made, tmp_path / "a.persist", registry=modules.registry)
     with persist.open(tmp_path / "a.persist", registry=modules.registry) as file:
         assert file.tree.qualname == "newnets.Layer"
+
+
+@pytest.mark.parametrize("is_registered", [True, False])
+@pytest.mark.parametrize("name", ["oldnets.Color", "oldnets.Shade"])
+def test_an_enum_under_another_name(modules: Any, name: str, is_registered: bool) -> None:
+    exec("import enum\nclass Color(enum.Enum):\n    RED = 1\n", modules.__dict__)
+    old = sys.modules["oldnets"]
+    old.__dict__.update(Color=modules.Color, Shade=modules.Color)
+    registry = Registry("enums")
+    if is_registered:
+        registry.register(modules.Color)
+    trust = () if is_registered else ("newnets.Color", name)
+    data = pickle.dumps(modules.Color.RED, 2)
+    module, _, last = name.partition(".")
+    data = data.replace(b"cnewnets\nColor\n", f"c{module}\n{last}\n".encode())
+    made = persist.load(data, registry=registry, trust=trust)
+    assert made is modules.Color.RED
+    if is_registered:
+        (entry,) = persist.explain(data, registry=registry)
+        assert entry.aliases == (f"imported as {name}",)
+        assert "newnets.Color.RED" in entry.note
+        (own,) = persist.explain(pickle.dumps(modules.Color.RED, 2), registry=registry)
+        assert own.aliases == ()

@@ -88,8 +88,8 @@ def test_a_module_is_not_replaced(evolution: Path) -> None:
     recover(evolution)
     assert "there is such a file already" in recover(evolution, "", 2)
     recover(evolution, "--force")
-    recover(evolution, "--module other.py")
-    said = recover(evolution, "--module third.py --dry-run")
+    recover(evolution, "--out other.py")
+    said = recover(evolution, "--out third.py --dry-run")
     assert said.startswith('"""Classes of which the source is lost')
     assert not (evolution.parent / "third.py").exists()
 

@@ -16,6 +16,7 @@ from persist._cli import main
 from persist.errors import PersistError
 from persist.registry import Registry
 from persist.survey import Survey, survey
+from persist.survey._lines import as_lines, from_lines
 
 
 def _files(folder: Path) -> list[str]:
@@ -194,16 +195,39 @@ def test_the_table(evolution: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert said.index("logreg.LogReg") < said.index("mylab.models")
 
 
-def test_json_lines(evolution: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["survey", str(evolution), "--jsonl"]) == 0
-    totals, *rows = map(json.loads, capsys.readouterr().out.splitlines())
-    assert totals["files"] == 4
+def test_json_lines(evolution: Path, capsys: pytest.CaptureFixture[str], old: Any) -> None:
+    (evolution / "cut.pkl").write_bytes(old.pickled("lab", "A", {"x": 1})[:-3])
+    assert main(["survey", str(evolution), "--json"]) == 1
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    *rows, damaged = lines
     assert [row["oldest"] for row in rows] == [
         "2012-05-01",
         "2014-06-01",
         "2016-07-01",
         "2019-08-01",
     ]
+    assert [row["class"] for row in rows] == [
+        *["logreg.LogReg"] * 3,
+        "mylab.models.linear.SoftmaxClassifier",
+    ]
+    assert rows[0]["layout"] == "a tuple of 2 (0: <f8 (6, 3), 1: <f8 (3))"
+    assert rows[0]["renamed_to"]["class"] == "mylab.models.linear.SoftmaxClassifier"
+    assert {row["today"] for row in rows} == {"the class is not known: it stays a record"}
+    assert (damaged["outcome"], damaged["files"]) == ("damaged", 1)
+    assert damaged["example"].endswith("cut.pkl")
+
+
+def test_lines_are_the_survey(evolution: Path, old: Any) -> None:
+    both = [persist.Record("lab.A", {"x": 1}), persist.Record("lab.A", {"y": 1})]
+    persist.save(both, evolution / "both.persist")
+    (evolution / "cut.pkl").write_bytes(old.pickled("lab", "A", {"x": 1})[:-3])
+    found = survey(_files(evolution))
+    assert found.together
+    lines = json.loads(json.dumps(list(as_lines(found))))
+    assert from_lines(lines).as_json() == found.as_json()
+    for key in ("outcome", "survey", "with", "class"):
+        with pytest.raises(PersistError, match="no lines of a survey"):
+            from_lines([{k: v for k, v in lines[0].items() if k != key}])
 
 
 def test_a_damaged_file_makes_the_status_1(

@@ -8,6 +8,7 @@ rest. Like every file, it is written next to the old one and renamed over it.
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 from collections.abc import Callable
 from typing import IO, Any
@@ -16,6 +17,7 @@ import attrs
 
 from persist._container.in_place.kept import Kept, KeptMembers
 from persist._container.layout import DIGESTS, GENERATION, GRAPH, INDEX, MANIFEST, METHODS, PATHS
+from persist._container.names import member_name
 from persist._container.reading.decode import decode
 from persist._container.reading.store import Store
 from persist._container.writing.atomic import replacing
@@ -172,9 +174,13 @@ def compact(
     store = _opened(path)
     _refuse_foreign(store)
     said = store.manifest
-    methods = {store.entry(number).method for number in range(len(store))}
     names = {number: name for name, number in METHODS.items()}
-    pressed = [names[method] for method in methods if method]
+    compress: dict[str, str | None] = {}
+    for number in range(len(store)):
+        method = store.entry(number).method
+        name = member_name(store.path(number)).removesuffix(".npy")
+        compress[glob.escape(name)] = names[method] if method else None
+    is_packed = any(compress.values())
     digest = said.get("digest")
     entries = said.get("history", [])
 
@@ -187,7 +193,7 @@ def compact(
             tree,
             path,
             metadata=said["metadata"],
-            compress=pressed[0] if pressed else None,
+            compress=compress if is_packed else None,
             digest=digest["algorithm"] if digest else False,
             schemas=said["schemas"],
             durable=durable,

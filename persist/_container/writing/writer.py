@@ -11,7 +11,6 @@ import json
 import os
 import platform
 import sys
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import IO, Any
 
@@ -39,11 +38,12 @@ from persist._container.names import member_name
 from persist._container.writing.atomic import replacing
 from persist._container.writing.blocks import Stack
 from persist._container.writing.graph import Graph, encode
+from persist._container.writing.packing import Packing, deflate, packing
 from persist._container.writing.reflink import sharing
 from persist._runtime.gc_pause import collector_paused
 from persist._version import __version__
 from persist._wire.npy.npy import header_bytes
-from persist.errors import FormatError, MissingExtraError, PersistError
+from persist.errors import FormatError
 from persist.tree import LazyArray
 from persist.typing import Array, DType
 
@@ -62,7 +62,7 @@ def write(
     target: Any,
     *,
     metadata: Any = None,
-    compress: str | None = None,
+    compress: Any = None,
     digest: str | bool | None = None,
     schemas: Schemas = (),
     durable: bool = True,
@@ -80,7 +80,8 @@ def write(
         target: a path, replaced at once when all is written; or an open binary
             file, which need not be able to seek.
         metadata: JSON-able, kept in the manifest.
-        compress: None, "deflate" (NumPy reads it) or "zstd" (it does not).
+        compress: None, "deflate" (NumPy reads it) or "zstd" (it does not); with a level in a
+            tuple; or a mapping from patterns of natural paths to these.
         digest: "xxh3-128", "sha256", "blake3"; None is "xxh3-128" where the
             extra ``fast`` is installed; False is none.
         schemas: dicts for the manifest; or a function from the names in the file to them.
@@ -98,7 +99,7 @@ def write(
     """
     name = str(target) if isinstance(target, str | os.PathLike) else ""
     algorithm = _algorithm(digest)
-    packer = _packer(compress)
+    packer = packing(compress)
     with collector_paused():
         graph = encode(tree, name, columns=columns, pack=pack)
         manifest = manifest_of(graph, metadata, schemas, writer, name)
@@ -113,40 +114,6 @@ def _algorithm(digest: str | bool | None) -> Digest | None:
     if digest is None:
         return default_digest()
     return digest_named(digest) if isinstance(digest, str) else None
-
-
-Packer = Callable[[Iterable[Any]], list[bytes]]
-
-
-def _packer(compress: str | None) -> tuple[int, Packer] | None:
-    if compress is None:
-        return None
-    if compress == "deflate":
-        return METHODS["deflate"], _deflate
-    if compress == "zstd":
-        try:
-            import zstandard  # noqa: F401
-        except ImportError as error:
-            raise MissingExtraError(
-                "compression with zstd needs the library zstandard.",
-                remedy="Install it with: pip install 'persist-state[zstd]'",
-            ) from error
-        return METHODS["zstd"], _zstd
-    raise PersistError(
-        f"there is no compression {compress!r}.", remedy='Choose "deflate", "zstd" or None.'
-    )
-
-
-def _deflate(chunks: Iterable[Any]) -> list[bytes]:
-    packer = zlib.compressobj(6, zlib.DEFLATED, -15)
-    return [*(packer.compress(chunk) for chunk in chunks), packer.flush()]
-
-
-def _zstd(chunks: Iterable[Any]) -> list[bytes]:
-    import zstandard
-
-    packer = zstandard.ZstdCompressor().compressobj()
-    return [*(packer.compress(chunk) for chunk in chunks), packer.flush()]
 
 
 def manifest_of(
@@ -241,7 +208,7 @@ class Writer:
         self,
         file: IO[bytes],
         digest: Digest | None,
-        pack: tuple[int, Packer] | None,
+        pack: Packing | None,
         offset: int = 0,
     ) -> None:
         self.file = file
@@ -350,7 +317,7 @@ class Writer:
             digests[name] = self.digest.once(data).hex()
         method, packed = METHODS["stored"], [data]
         if self.pack is not None and name == GRAPH and len(data) > 4096:
-            method, packed = METHODS["deflate"], _deflate([data])
+            method, packed = METHODS["deflate"], deflate([data])
         self.member(name.encode(), method, crc32(data), packed, len(data))
 
     def many(self, small: list[tuple[bytes, Any]]) -> None:
@@ -415,7 +382,7 @@ class Writer:
     def packed(self, name: bytes, header: bytes, array: Any) -> None:
         assert self.pack is not None
         summed = _Sum(self.digest)
-        method, pack = self.pack
+        method, pack = self.pack.of(name)
         packed = pack(summed.over(header, array))
         size = len(header) + array.nbytes
         if sum(map(len, packed)) >= size:  # it does not shrink

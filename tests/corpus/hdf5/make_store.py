@@ -41,26 +41,23 @@ with pd.HDFStore(target, "r") as store:
     mixed = store["mixed"].values
 scalars = {"words/0": u"S\u00e4ure", "words/1": u"", "words/2": u"b", "raw/0": u"S\u00e4ure", "raw/1": u""}
 scalars.update({"@settings/lr": 0.5, "@settings/layers/1": 4, "@nothing": None, "@text": "ends in a stop."})
-form = "fixed/block1_values/0/%d/0" if sys.version_info[0] == 2 else "fixed/block1_values/0/%d"
-scalars.update({form % index: word for index, word in enumerate(text)})
-scalars.update({"mixed/values/0/%d" % index: value for index, value in enumerate(mixed)})
+scalars.update({"fixed/name/%d" % index: word for index, word in enumerate(text)})
+scalars.update({"mixed/values/%d" % index: value for index, value in enumerate(mixed)})
 with open(target, "rb") as file:  # pandas asks for chunks of a megabyte
     data = file.read()
 with gzip.GzipFile(target + ".gz", "wb", mtime=0) as file:
     file.write(data)
 os.remove(target)
-block = np.ascontiguousarray(loss[:, None])
+column = {
+    "dtype": "float64",
+    "shape": [6],
+    "sha256": hashlib.sha256(np.ascontiguousarray(loss).tobytes()).hexdigest(),
+}
 told = {
     "file": "run.h5.gz",
     "what": "frames with text and rows of objects, compressed by " + complib,
     "written_by": "pandas %s, PyTables %s" % (pd.__version__, tables.__version__),
-    "arrays": {
-        "fixed/block0_values": {
-            "dtype": "float64",
-            "shape": [6, 1],
-            "sha256": hashlib.sha256(block.tobytes()).hexdigest(),
-        }
-    },
+    "arrays": {"fixed/loss": column, "table/loss": column},
     "scalars": scalars,
 }
 with io.open(os.path.join(path, "expected.json"), "w", encoding="utf-8") as out:

@@ -84,15 +84,15 @@ def test_a_fold_is_kept(protocol: int) -> None:
     assert root_of(value, protocol).fold == 1
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_paths_of_another_machine_are_pure(protocol: int) -> None:
-    data = pickle.dumps(pathlib.PurePosixPath("/data/run 1"), protocol)
-    for old, new in ((b"PurePosixPath", b"PosixPath"), (b"pathlib._local", b"pathlib")):
-        if protocol < 4:
-            data = data.replace(old, new)
+@pytest.mark.parametrize("kind", ["PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath"])
+@pytest.mark.parametrize("module", ["pathlib", "pathlib._local"])
+def test_paths_of_another_kind_of_machine_are_pure(module: str, kind: str) -> None:
+    data = f"c{module}\n{kind}\n(Vdata\nVrun 1\ntR.".encode()
     got = persist.open(data).tree
-    assert got == pathlib.PurePosixPath("/data/run 1")
-    assert type(got) is pathlib.PurePosixPath
+    pure = pathlib.PureWindowsPath if kind.endswith("WindowsPath") else pathlib.PurePosixPath
+    assert got == pure("data", "run 1")
+    here = type(pathlib.Path())
+    assert type(got) is (here if kind == here.__name__ else pure)
 
 
 def test_a_zone_is_found_by_its_key_and_a_lost_one_stays_a_record() -> None:
