@@ -33,6 +33,7 @@ __all__ = [
     "ReleaseError",
     "RestoreError",
     "SchemaError",
+    "StorageError",
     "UnfitStateError",
     "UnknownFieldWarning",
     "UnknownFormatError",
@@ -182,6 +183,16 @@ class UntrustedError(PersistError, PermissionError):
 
 class CollisionError(PersistError, FileExistsError):
     """Several files of a bulk run would be written under one name; nothing was written."""
+
+    __str__ = PersistError.__str__
+    __reduce__ = PersistError.__reduce__
+
+
+class StorageError(PersistError, OSError):
+    """The storage behind a URL refused or failed; ``status`` is the HTTP status, or None.
+
+    What does not exist is a `FileNotFoundError`, as on this machine.
+    """
 
     __str__ = PersistError.__str__
     __reduce__ = PersistError.__reduce__

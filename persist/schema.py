@@ -26,7 +26,18 @@ from persist import _annotations, _units
 from persist.errors import SchemaError
 from persist.tree import ABSENT
 
-__all__ = ["Declared", "Field", "Layout", "Part", "Schema", "dotted", "field", "read_layout"]
+__all__ = [
+    "Declared",
+    "Field",
+    "Layout",
+    "Part",
+    "Schema",
+    "dotted",
+    "field",
+    "minor_of",
+    "read_layout",
+    "split_version",
+]
 
 # Class whose state `register` was given functions for -> what makes its instances, or None; and
 # whether that takes the state.
@@ -273,6 +284,7 @@ class Schema:
             whose class is not here).
         fields: its own fields that are saved; None where they are not declared.
         codec: whether the class's own ``__getstate__`` or ``__setstate__`` defines its state.
+        minor: counts changes that older programs can pass over; part of the fingerprint.
     """
 
     name: str
@@ -281,6 +293,7 @@ class Schema:
     cls: type | None = None
     fields: tuple[Field, ...] | None = None
     codec: bool = False
+    minor: int = 0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -290,7 +303,33 @@ class Schema:
     @functools.cached_property
     def fingerprint(self) -> str:
         """Short hash of the declared layout (`docs/envelope.md`)."""
-        return "" if self.codec or self.fields is None else fingerprint(self.fields)
+        if self.codec or self.fields is None:
+            return ""
+        return (
+            f"{fingerprint(self.fields)}.{self.minor}" if self.minor else fingerprint(self.fields)
+        )
+
+
+def minor_of(mark: str) -> int:
+    """Return the minor version that a fingerprint states; 0 where it states none."""
+    number = mark.partition(".")[2]
+    return int(number) if number.isascii() and number.isdecimal() and len(number) < 10 else 0
+
+
+def split_version(version: Any) -> tuple[Any, int]:
+    """Return the version and the minor version that are given as one number, or as a pair.
+
+    Raises:
+        SchemaError: the second of a pair is no number of at least 0.
+    """
+    if type(version) is not tuple:
+        return version, 0
+    if len(version) != 2 or type(version[1]) is not int or not 0 <= version[1] < 10**9:
+        raise SchemaError(
+            f"the version is {version!r}.",
+            remedy="Give a positive integer, or a pair (version, minor), the minor from 0 on.",
+        )
+    return version
 
 
 def fingerprint(fields: Iterable[Field]) -> str:
@@ -313,6 +352,7 @@ class Declared:
         registry: the registry that the class belongs to.
         layout: the fingerprint that its layout is to have, or None.
         codec: the functions that `register` was given for its state: ``getstate``, ``setstate``, ``new``.
+        minor: the minor version.
     """
 
     version: int = 1
@@ -321,6 +361,7 @@ class Declared:
     registry: Any = None
     layout: str | None = None
     codec: tuple[Any, Any, Any] | None = None
+    minor: int = 0
 
 
 @attrs.define(eq=False)

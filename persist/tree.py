@@ -544,6 +544,24 @@ class LazyArray(np.lib.mixins.NDArrayOperatorsMixin):
         self._rows = rows
         self._whole: Array | None = None
 
+    @classmethod
+    def _unsettled(cls, settle: Callable[[bool], LazyArray]) -> LazyArray:
+        """Return an array whose dtype and shape are read on first use, too.
+
+        Args:
+            settle: returns the lazy array that it is to be; True if all of it will be read next.
+        """
+        array = cls.__new__(cls)  # dtype and shape are not set: `__getattr__` is asked for them
+        array._fetch, array._rows, array._whole = _Unsettled(settle), None, None
+        return array
+
+    def _settle(self, is_whole: bool) -> None:
+        """Read dtype and shape, if that has not been done."""
+        if isinstance(self._fetch, _Unsettled):
+            made = self._fetch.settle(is_whole)
+            self.dtype, self.shape = made.dtype, made.shape
+            self._fetch, self._rows = made._fetch, made._rows
+
     @property
     def ndim(self) -> int:
         """Number of axes."""
@@ -569,6 +587,7 @@ class LazyArray(np.lib.mixins.NDArrayOperatorsMixin):
             PersistError: the data read has another dtype or shape than announced.
         """
         if self._whole is None:
+            self._settle(True)
             whole = self._fetch()
             if whole.shape != self.shape or whole.dtype != self.dtype:
                 raise PersistError(
@@ -596,6 +615,9 @@ class LazyArray(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __getattr__(self, name: str) -> Any:
         """Return the attribute or method of `numpy.ndarray`, bound to the array read."""
+        if name in ("dtype", "shape") and isinstance(self._fetch, _Unsettled):
+            self._settle(False)
+            return getattr(self, name)
         if name.startswith("_") or not hasattr(np.ndarray, name) or name in _IN_PLACE:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(self.read(), name)
@@ -622,6 +644,7 @@ class LazyArray(np.lib.mixins.NDArrayOperatorsMixin):
         return whole.copy() if copy else whole
 
     def __getitem__(self, index: Any) -> Any:
+        self._settle(not isinstance(index, slice))
         if (
             self._whole is None
             and self._rows is not None
@@ -643,6 +666,18 @@ class LazyArray(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return np.asarray, (self.read(),)
+
+
+class _Unsettled:
+    """The ``fetch`` of an array whose dtype and shape have not been read."""
+
+    __slots__ = ("settle",)
+
+    def __init__(self, settle: Callable[[bool], LazyArray]) -> None:
+        self.settle = settle
+
+    def __call__(self) -> Array:
+        return self.settle(True).read()
 
 
 _WITHOUT_READING = (np.shape, np.ndim, np.size)

@@ -217,6 +217,8 @@ class SaveOptions(TypedDict, total=False):
     versions: Mapping[str, int] | None
     lossy: bool
     class_paths: Mapping[str, str] | None
+    capsule: bool
     protocol: int | None
+    storage_options: Mapping[str, Any] | None
     date: datetime.datetime | Literal[False] | None
     registry: Registry | None

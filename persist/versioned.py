@@ -47,7 +47,7 @@ from persist.errors import SchemaError
 from persist.registry import Registry, default_registry
 from persist.registry._declarations import Origin, call_site
 from persist.registry._enums import make_member as _member
-from persist.schema import Declared
+from persist.schema import Declared, split_version
 from persist.tree import Global, Record
 
 __all__ = [
@@ -90,7 +90,9 @@ class Versioned:
     A method ``__loaded__(self)`` is called once after each load.
 
     Args:
-        version: of the class's own state.
+        version: of the class's own state. A pair, ``(3, 1)``, has a minor version, which counts changes
+            that only add fields with defaults: programs of the same version and an older minor read such
+            files, and keep the fields that they do not know.
         schema: the name of its schema.
         registry: where it belongs; None is the default registry.
         layout: the fingerprint of its layout (``persist lock --write-layouts``); where the layout is
@@ -107,7 +109,7 @@ class Versioned:
     def __init_subclass__(
         cls,
         *,
-        version: int | None = None,
+        version: int | tuple[int, int] | None = None,
         schema: str | None = None,
         registry: Registry | None = None,
         layout: str | None = None,
@@ -171,7 +173,7 @@ def _declare_enum(
 
 def _declare(
     cls: type,
-    version: int | None,
+    version: int | tuple[int, int] | None,
     schema: str | None,
     registry: Registry | None,
     layout: str | None = None,
@@ -188,7 +190,7 @@ def _declare(
             from persist._instances.modules import version_of
 
             version = version_of(cls, version)
-        version = 1 if version is None else version
+        version, minor = split_version(1 if version is None else version)
         if type(version) is not int or version < 1:
             raise SchemaError(
                 f"its version is {version!r}.",
@@ -202,7 +204,7 @@ def _declare(
                 remedy='A schema\'s name is a text, such as "lab.Layer".',
             )
         home = default_registry if registry is None else registry
-        declared = Declared(version, schema, None, home, layout)
+        declared = Declared(version, schema, None, home, layout, minor=minor)
         setattr(cls, _schema.DECLARED, declared)
     cls._persist_adapter = None  # type: ignore[attr-defined]
     _take_setstate(cls)

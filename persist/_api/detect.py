@@ -74,6 +74,9 @@ def choose(
         claims.update(_claims(source, others))
     if not claims:
         claims = _claims(source, last)
+    if not claims and source.kind == "file" and not source.is_mapped:
+        source.memo["thorough"] = True  # what takes many requests
+        claims = _claims(source, (*sure, *others))
     for reader, _ in list(claims.values()):
         for name in reader.refines:
             claims.pop(name, None)

@@ -29,6 +29,7 @@ from persist.tree import ABSENT, Record, View
 if TYPE_CHECKING:
     from persist._layouts.checks import Written
     from persist._objects.trust import Trust
+    from persist._upgrade.capsule import Capsule
     from persist.registry import Registry
 
 __all__ = [
@@ -319,7 +320,7 @@ def _moved_schemas(content: Content, registry: Registry) -> Registry:
 
 def written_layouts(file: File) -> Written:
     """What a container says of layouts and releases that are not those of the program."""
-    from persist._layouts.checks import Written, mismatched
+    from persist._layouts.checks import Written, mismatched, newer_minors
     from persist._layouts.releases import written_releases
 
     structure = file._content.structure
@@ -329,7 +330,24 @@ def written_layouts(file: File) -> Written:
     entries = [one for one in structure.get("schemas") or () if isinstance(one, dict)]
     said = [one for one in entries if not named.isdisjoint((one.get("class"), one.get("name")))]
     knowledge = file.knowledge
-    return Written(mismatched(said, knowledge), written_releases(entries, knowledge))
+    layouts, releases = mismatched(said, knowledge), written_releases(entries, knowledge)
+    newer = newer_minors(said, knowledge)
+    capsule = _capsule(structure.get("capsule"), knowledge)
+    if capsule is None:
+        return Written(layouts, releases, newer)
+    size = file._source.size or 0
+    return Written(layouts, releases, newer, capsule, file._source.limits.total_for(size))
+
+
+def _capsule(said: object, knowledge: Registry) -> Capsule | None:
+    """The capsule of a file, if its steps may be of use to a program."""
+    if said is None:
+        return None
+    from persist._upgrade.capsule import is_lifting, read_capsule
+
+    found = read_capsule(said)
+    is_useful = found is not None and (found.faults or is_lifting(found, knowledge))
+    return found if is_useful else None
 
 
 def _with_releases(file: File, registry: Registry) -> Registry:

@@ -8,7 +8,7 @@ import functools
 import io
 import os
 from collections.abc import Iterator, Mapping
-from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -17,7 +17,8 @@ from persist._api.file import registry_or_default
 from persist._api.provenance import appending
 from persist._runtime.gc_pause import collector_paused
 from persist._trees.paths import PackView, PathMapping, is_array, is_series
-from persist._wire.base.source import Limits, create
+from persist._wire.base import urls
+from persist._wire.base.source import Limits
 from persist.errors import (
     FormatError,
     IrreversibleError,
@@ -32,7 +33,16 @@ if TYPE_CHECKING:
     from persist.registry import Registry
     from persist.typing import Compression, DigestName, Format, Writable
 
-__all__ = ["Older", "older_tree", "refuse_suffix", "save", "save_tree", "tree_of", "writer_of"]
+__all__ = [
+    "Older",
+    "local_target",
+    "older_tree",
+    "refuse_suffix",
+    "save",
+    "save_tree",
+    "tree_of",
+    "writer_of",
+]
 
 
 _MOST_LOSSES = 20  # that a message lists
@@ -54,17 +64,20 @@ def save(
     versions: Mapping[str, int] | None = None,
     lossy: bool = False,
     class_paths: Mapping[str, str] | None = None,
+    capsule: bool = False,
     protocol: int | None = None,
+    storage_options: Mapping[str, object] | None = None,
     date: datetime.datetime | Literal[False] | None = None,
     registry: Registry | None = None,
 ) -> None:
     """Save an object so that it stays loadable.
 
-    The file is written next to its target and renamed when it is whole.
+    The file appears when it is complete: it is written next to its target and renamed, or uploaded to where a
+    URL points. Until then, and if it fails, what was there before stays.
 
     Args:
         obj: plain values, arrays, records, instances of declared classes, in any structure.
-        target: a path, or an open binary file.
+        target: a path, an fsspec URL (``s3://bucket/file``), or an open binary file.
         format: "persist", the container that NumPy alone can open (`docs/container.md`);
             "pickle", "npy", "npz", "safetensors", "torch", "theano-zip", "mxnet", "hdf5", "keras-h5"
             (weights as Keras 1 and 2 save them), "tensorflow" (a prefix of two files); "keras" for
@@ -84,7 +97,10 @@ def save(
         lossy: with ``versions``, write them also if an older version cannot hold everything.
         class_paths: with ``versions`` and a format of pickles, schema name -> dotted name of the class in
             that code; by default the name that it had at that version, as far as aliases say.
+        capsule: store in a container also the layouts that its classes had and have, and their
+            ready-made steps as data, so that a program that knows less of the classes can load it.
         protocol: of ``format="pickle"``; 4 by default, 2 for Python 2.
+        storage_options: for fsspec, if the target is a URL.
         date: of the entry in the history of a container: None is now, or what the environment variable
             ``SOURCE_DATE_EPOCH`` states; False states none, so that equal objects give equal bytes.
         registry: schemas; None is the default one.
@@ -94,10 +110,14 @@ def save(
         FormatError: the format cannot hold it, or the suffix belongs to another format.
         IrreversibleError: a step to an older version has no inverse; or values would be lost, which
             the message lists, and ``lossy`` is False.
+        StorageError: the storage behind a URL refused or failed.
     """
+    target = local_target(target)
     refuse_suffix(target, format)
     registry = registry_or_default(registry)
-    name = os.fsdecode(os.fspath(target)) if isinstance(target, str | os.PathLike) else None
+    name = None
+    if isinstance(target, str | os.PathLike):
+        name = urls.shown(os.fsdecode(os.fspath(target)))
     older = Older(versions, lossy, class_paths)
     try:
         with collector_paused():  # until what was made on the way is gone
@@ -112,13 +132,15 @@ def save(
                     durable=durable,
                     columns=columns,
                     pack=pack,
+                    storage_options=storage_options,
                     registry=registry,
                     history=appending(date=date),
+                    capsule=capsule,
                 )
             else:
                 wanted = {"metadata": metadata, "compress": compress, "protocol": protocol}
                 options = {name: value for name, value in wanted.items() if value is not None}
-                _save_other(obj, target, format, durable, options, older, registry)
+                _save_other(obj, target, format, durable, options, older, storage_options, registry)
     except PersistError as error:
         raise error.at(file=name) from error.__cause__
 
@@ -138,12 +160,13 @@ def _save_other(
     durable: bool,
     options: dict[str, Any],
     older: Older,
+    storage_options: Mapping[str, object] | None,
     registry: Registry,
 ) -> None:
     """Write what is no container; the options are those of the writer."""
     writer = writer_of(format)
     if writer.is_model:
-        with _writing(target, durable) as file:
+        with _writing(target, durable, storage_options) as file:
             writer.write(obj, file, **options)
         return
     if writer.is_pickle and not older.versions:
@@ -159,14 +182,18 @@ def _save_other(
     if writer.is_flat:
         tree = _flat(tree, format)
     if writer.is_prefix:
-        if not isinstance(target, str | os.PathLike) or _is_url(target) or options:
+        if not isinstance(target, str | os.PathLike) or options:
             raise FormatError(
                 f"{format} is several files, whose names begin with a path, and takes no options.",
-                remedy="Give the path of a folder on this machine, and a name in it.",
+                remedy="Give the path of a folder, or a URL, and a name in it.",
             )
-        writer.write_files(tree, os.fsdecode(os.fspath(target)).removesuffix(".index"))
+        prefix = os.fsdecode(os.fspath(target)).removesuffix(".index")
+        if _is_url(target):
+            _upload_files(writer, tree, prefix, storage_options)
+        else:
+            writer.write_files(tree, prefix)
         return
-    with _writing(target, durable) as file:
+    with _writing(target, durable, storage_options) as file:
         writer.write(tree, file, **options)
 
 
@@ -205,31 +232,63 @@ def packs_of(registry: Registry) -> Packs:
 
 
 def save_tree(
-    tree: Any, target: object, *, registry: Registry | None = None, **options: Any
+    tree: Any,
+    target: object,
+    *,
+    storage_options: Mapping[str, object] | None = None,
+    registry: Registry | None = None,
+    capsule: bool = False,
+    older_capsule: object = None,
+    **options: Any,
 ) -> None:
-    """Write a tree into a container."""
+    """Write a tree into a container; with a capsule if asked for, or if the tree is from a file that has one."""
     from persist import _container
     from persist._api.manifest_schemas import schemas_in_file
 
+    target = local_target(target)
     options["schemas"] = schemas_in_file(registry_or_default(registry))
     options.setdefault("history", appending())
+    if capsule or older_capsule is not None:
+        from persist._layouts.capsule import capsule_of
+
+        options["capsule"] = capsule_of(registry_or_default(registry), older_capsule)
     with collector_paused():
         if _is_url(target):
-            with _writing(target, False) as file:
+            with _writing(target, False, storage_options) as file:
                 _container.write(tree, file, **options)
         else:
             _container.write(tree, target, **options)
 
 
+_Target = TypeVar("_Target")
+
+
+def local_target(target: _Target) -> _Target | str:
+    """Return a target as it is, and the path in place of a ``file://`` URL.
+
+    Raises:
+        PersistError: a `pathlib.Path` of a URL, which cannot hold one.
+    """
+    if isinstance(target, str):
+        return urls.plain_path(target)
+    if isinstance(target, os.PathLike):
+        urls.refuse_collapsed(target)
+    return target
+
+
 def _is_url(target: object) -> bool:
-    return isinstance(target, str) and ("://" in target or target.startswith("memory:"))
+    return isinstance(target, str) and urls.is_url(target)
 
 
 @contextlib.contextmanager
-def _writing(target: Any, durable: bool) -> Iterator[IO[bytes]]:
-    """Open what is to be written: a path is replaced when all is written, a URL by fsspec."""
+def _writing(
+    target: Any, durable: bool, storage_options: Mapping[str, object] | None
+) -> Iterator[IO[bytes]]:
+    """Open what is to be written: it is replaced when all is written, by a renamed file or an upload."""
     if _is_url(target):
-        with create(target) as file:
+        from persist._wire.base.uploads import uploading
+
+        with uploading(target, storage_options) as file:
             yield file
         return
     from persist._container.writing.atomic import replacing
@@ -242,6 +301,25 @@ def _writing(target: Any, durable: bool) -> Iterator[IO[bytes]]:
         yield file
         file.flush()
         file.detach()
+
+
+def _upload_files(
+    writer: Reader, tree: object, prefix: str, storage_options: Mapping[str, object] | None
+) -> None:
+    """Upload a format of several files; the index last, without which the others are not found."""
+    import shutil
+    import tempfile
+    from pathlib import Path
+
+    folder, _, name = prefix.rpartition("/")
+    with tempfile.TemporaryDirectory(prefix="persist-") as made:
+        writer.write_files(tree, os.path.join(made, name))
+        for path in sorted(Path(made).iterdir(), key=lambda path: path.suffix == ".index"):
+            with (
+                _writing(urls.joined(folder, path.name), False, storage_options) as file,
+                path.open("rb") as written,
+            ):
+                shutil.copyfileobj(written, file, 1 << 20)
 
 
 def _flat(tree: Any, format: str) -> dict[str, object]:
@@ -351,7 +429,8 @@ def refuse_suffix(target: object, format: str) -> None:
     """A file whose suffix promises another format misleads everybody who opens it later."""
     if not isinstance(target, str | os.PathLike):
         return
-    suffix = os.path.splitext(os.fsdecode(os.fspath(target)))[1].lower()
+    name = urls.shown(os.fsdecode(os.fspath(target)))
+    suffix = os.path.splitext(name)[1].lower()
     owners = [reader.name for reader in readers() if suffix in reader.suffixes]
     if not suffix or not owners or suffix in _GENERIC_SUFFIXES:
         return
@@ -361,7 +440,7 @@ def refuse_suffix(target: object, format: str) -> None:
     cure = f'Write format="{able[0]}"' if able else "That format is read here, not written"
     raise FormatError(
         f"the suffix {suffix!r} belongs to {' and '.join(owners)}, not to {format!r}.",
-        file=os.fsdecode(os.fspath(target)),
+        file=name,
         remedy=f"{cure}; or choose another suffix.",
         formats=owners,
     )

@@ -87,6 +87,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="any format that `save(format=...)` takes (default: persist); an unknown name lists them",
     )
     parser.add_argument(
+        "--capsule",
+        action="store_true",
+        help="store the layouts of the classes, old and new, and the ready-made steps in each new file, "
+        "for programs that know less of the classes",
+    )
+    parser.add_argument(
         "--unknown",
         choices=("warn", "drop", "keep", "error"),
         default="warn",
@@ -124,7 +130,8 @@ def run(args: argparse.Namespace) -> int:
             args, args.sources, "upgrade", to=args.to, names=args.names, dry_run=args.dry_run,
             force=args.force, in_place=args.in_place, keep=args.keep, format=args.format,
             unknown=args.unknown, cls=args.cls, at=args.at, strict=args.strict, trust=args.trust,
-            originals=args.originals, certificates=args.certificates, **_reading.opening(args),
+            originals=args.originals, certificates=args.certificates,
+            capsule=args.capsule, **_reading.opening(args),
         )  # fmt: skip
     except PersistError as error:
         print(f"persist upgrade: {error}", file=sys.stderr)
@@ -153,6 +160,8 @@ def _misfit(args: argparse.Namespace) -> str:
         return (
             "--in-place replaces the file in its own format: leave out --to, --names and --format."
         )
+    if args.capsule and (args.in_place or args.format != "persist"):
+        return "--capsule is for new containers: leave out --in-place and --format."
     if args.in_place and (args.salvage or args.py2_str):
         return "--salvage and --py2-str apply to files that persist did not write: leave out --in-place."
     for name in args.sources:

@@ -313,13 +313,9 @@ def _refuse_unused(place: _Place | None) -> None:
 
 def _folder_of(file: str) -> str:
     """The folder of a file: a path, or the URL with its last slash."""
-    from persist._wire.base.source import is_url
+    from persist._wire.base.urls import is_url, plain_path
 
-    if file.startswith("file://"):
-        from urllib.parse import urlsplit
-        from urllib.request import url2pathname
-
-        file = url2pathname(urlsplit(file).path)
+    file = plain_path(file)
     if is_url(file):
         return file[: file.rindex("/") + 1] if "/" in file else "memory://"
     return os.path.dirname(os.path.abspath(file))
@@ -340,7 +336,7 @@ def _in_folder(path: Any) -> Any:
     if folder is None or not isinstance(path, str | os.PathLike):
         return path
     text = os.fspath(path)
-    from persist._wire.base.source import exists, is_url
+    from persist._wire.base.urls import exists, is_url
 
     if isinstance(text, str) and not os.path.isabs(text) and is_url(folder):
         if not is_url(text) and exists(folder + text):

@@ -21,14 +21,14 @@ from persist._layouts.releases import WrittenRelease
 from persist.errors import LayoutError, LayoutWarning, PersistError, SchemaError
 from persist.registry import Registry
 from persist.registry._declarations import user_stacklevel
-from persist.schema import DECLARED, Field, Schema, dotted, fingerprint, plain_name
+from persist.schema import DECLARED, Field, Schema, dotted, fingerprint, minor_of, plain_name
 
 if TYPE_CHECKING:  # imported where a layout has changed: no load waits for it
     from persist._layouts.description import ClassLayout
 
 __all__ = [
     "POLICIES", "Written", "WrittenLayout", "check_case", "check_head", "check_policy", "check_written", "has_moved_fields",
-    "mismatched", "policy_of", "unchecked_heads",
+    "mismatched", "newer_minors", "policy_of", "unchecked_heads",
 ]  # fmt: skip
 
 POLICIES = ("error", "warn", "ignore")
@@ -58,13 +58,24 @@ class Written:
     Attributes:
         layouts: schema -> its layout in the file, at the current version.
         releases: schema -> the release of its package that wrote the file.
+        newer: schemas of which the file has a newer minor version.
+        capsule: `persist._upgrade.capsule.Capsule`, if the program knows less of a class than the file.
+        budget: bytes that its steps may make.
     """
 
     layouts: Mapping[str, WrittenLayout] = attrs.field(factory=dict)
     releases: Mapping[str, WrittenRelease] = attrs.field(factory=dict)
+    newer: frozenset[str] = frozenset()
+    capsule: Any = None
+    budget: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.layouts) or any(not one.is_accepted for one in self.releases.values())
+        has_capsule = self.capsule is not None or bool(self.newer)
+        return (
+            has_capsule
+            or bool(self.layouts)
+            or any(not one.is_accepted for one in self.releases.values())
+        )
 
 
 def check_policy(policy: str | None) -> None:
@@ -127,7 +138,26 @@ def _moved_parts(schema: Schema, written: Any, registry: Registry) -> tuple[str,
     return ()
 
 
+def newer_minors(written: Iterable[Mapping[str, Any]], registry: Registry) -> frozenset[str]:
+    """Return the schemas of which a container has the version of the program, and a newer minor version."""
+    found = set()
+    for said in written:
+        name, mark = said.get("name"), said.get("fingerprint")
+        if type(name) is not str or type(mark) is not str or not minor_of(mark):
+            continue
+        try:
+            schema = registry.schema_for(name)
+        except SchemaError:  # reported for the first record of the class
+            continue
+        is_same = schema is not None and schema.version == said.get("version")
+        if schema is not None and is_same and minor_of(mark) > schema.minor:
+            found.add(schema.name)
+    return frozenset(found)
+
+
 def _differs(schema: Schema, mark: str) -> bool:
+    if minor_of(mark) != schema.minor:  # which is what a minor version is for
+        return False
     return bool(mark) and bool(schema.fingerprint) and mark != schema.fingerprint
 
 

@@ -31,7 +31,7 @@ __all__ = ["Difference", "classes_by_path", "differences"]
 
 # Parts of `File.structure` that describe the encoding, or that are compared elsewhere.
 _ENCODING = frozenset(
-    ("globals", "header_length", "history", "key_classes", "objects", "pickles", "protocol", "shared", "tensors", "version")
+    ("capsule", "globals", "header_length", "history", "key_classes", "objects", "pickles", "protocol", "shared", "tensors", "version")
 )  # fmt: skip
 _VISITED = 1_000_000  # values of one file whose classes are compared
 

@@ -32,6 +32,7 @@ from persist._layouts import checks
 from persist._layouts.checks import Written
 from persist._trees import numpy_random
 from persist._trees.copier import Copier, is_holder
+from persist._upgrade.capsule import Lifted, lift
 from persist._upgrade.compiled_records import CompiledRecords, Upgraded
 from persist._upgrade.items import contents_of, item_fields, taken_items
 from persist._upgrade.plan import Entry, Plan, Rehearsal, located
@@ -45,6 +46,7 @@ from persist._upgrade.versions import (
     target_layout,
 )  # fmt: skip
 from persist.errors import (
+    DamageWarning,
     FutureVersionError,
     MigrationFailedError,
     PersistError,
@@ -54,7 +56,7 @@ from persist.errors import (
 from persist.registry import IMPORTED, Registry, default_registry
 from persist.registry._declarations import user_stacklevel
 from persist.registry._enums import may_be_member, member_of, name_of
-from persist.schema import Schema, dotted
+from persist.schema import Schema, dotted, minor_of
 from persist.tree import ABSENT, Global, LazyArray, Record, bare_record
 
 __all__ = [
@@ -160,6 +162,10 @@ class _TreeUpgrade:
         self._is_listed = listed
         self.layout = layout
         self._written = dict(written.layouts) if written is not None else {}
+        self._newer = frozenset[str]() if written is None else written.newer
+        self._capsule = None if written is None else written.capsule
+        self._budget = 0 if written is None else written.budget
+        self._lifted = Lifted()
         self._releases = dict(written.releases) if written is not None else {}
         self.registry = registry
         self._see = see
@@ -193,6 +199,9 @@ class _TreeUpgrade:
         return self.dry and not self.is_rehearsal
 
     def upgrade(self, tree: object) -> Any:
+        if self._capsule is not None:
+            tree, self._lifted = lift(tree, self._capsule, self.registry, self._budget)
+            self._report_lifted()
         try:
             result = self._copier.copy(tree)
         except PersistError as error:
@@ -206,6 +215,26 @@ class _TreeUpgrade:
                 thaw(record.state, roots)
         self._warn()
         return result
+
+    def _report_lifted(self) -> None:
+        """Say what was wrong with the capsule of the file, and what its steps lost."""
+        place = f"{self._file}: " if self._file else ""
+        lost = "; ".join(self._lifted.lost[:20])
+        if lost and self.unknown == "error":
+            raise SchemaError(
+                f"the version that this program knows cannot hold everything; this would be lost: {lost}.",
+                file=self._file,
+                remedy='Load it with unknown="warn", or with a newer release of the program.',
+            )
+        if self.dry:
+            return
+        faults = [*self._capsule.faults, *self._lifted.failed] if self._capsule is not None else []
+        for fault in faults:
+            text = f"{place}the capsule of the file cannot be used: {fault}"
+            warnings.warn(text, DamageWarning, stacklevel=user_stacklevel())
+        if lost and self.unknown != "drop":
+            text = f"{place}a newer program wrote it, and this one cannot hold everything; left out: {lost}"
+            warnings.warn(text, UnknownFieldWarning, stacklevel=user_stacklevel())
 
     def _warn(self) -> None:
         if self.unknown == "warn":
@@ -288,7 +317,8 @@ class _TreeUpgrade:
             release = self._releases.get(entry.schema or "")
             if isinstance(error, FutureVersionError) and release is not None:
                 error.what = (
-                    f"{error.what.rstrip('.')}; {release.package} {release.release} wrote it."
+                    f"{error.what.rstrip('.')}; {release.package} {release.release} wrote it, and it "
+                    f"needs {release.package} >= {release.release}."
                 )
             if not self.dry:
                 entry.problem = error
@@ -309,7 +339,8 @@ class _TreeUpgrade:
         self, record: Record, named: Global, entry: Entry, path: Callable[[], str]
     ) -> Any:
         known = self._of(named, record.state)
-        entry.today, entry.aliases, entry.note = known.qualname, known.aliases, known.note
+        entry.today, entry.aliases = known.qualname, known.aliases
+        entry.note = known.note or self._lifted.done.get(named.qualname, "")
         if named.qualname == _CONSTANT and len(record.args) == 1 and type(record.args[0]) is str:
             name = record.args[0]
             if self.registry.constant_named(name) is not ABSENT:
@@ -354,6 +385,15 @@ class _TreeUpgrade:
             left_out = f"left out, since no class declares them: {', '.join(case.unknown)}"
             entry.note = f"{entry.note}; {left_out}" if entry.note else left_out
         return result
+
+    def _is_of_newer_minor(self, case: InstanceUpgrade) -> bool:
+        """True if a state is of the current version of a class, and of a newer minor version."""
+        return any(
+            piece.schema is not None
+            and piece.version == piece.schema.version
+            and (piece.name in self._newer or minor_of(piece.fingerprint) > piece.schema.minor)
+            for piece in case.pieces
+        )
 
     def _without_schema(
         self,
@@ -504,7 +544,11 @@ class _TreeUpgrade:
         shown = Record(record.cls, record.state, kind=record.kind, version=record.version)
         contents = contents_of(record)
         contents.show(shown)
-        run_steps(case, record=shown, memo=self._memo, unknown=self.unknown)
+        unknown = self.unknown
+        if unknown == ("drop" if self.dry else "warn") and self._is_of_newer_minor(case):
+            unknown = "keep"  # fields of a newer minor version are written back
+        run_steps(case, record=shown, memo=self._memo, unknown=unknown)
+        case.unknown = case.unknown if unknown == self.unknown else []
         if not contents.is_in(shown):
             record.kind = "newobj" if record.kind == "reconstructor" else record.kind
             record.args, record.kwargs = shown.args, shown.kwargs

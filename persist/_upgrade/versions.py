@@ -45,7 +45,7 @@ from persist.errors import (
 from persist.ops import Instead
 from persist.registry import Migration, Registry
 from persist.registry._declarations import of_releases
-from persist.schema import Field, Layout, Schema, demangled, mangled
+from persist.schema import Field, Layout, Schema, demangled, mangled, minor_of
 from persist.tree import ABSENT, LazyArray, Record, is_slots_pair
 
 __all__ = [
@@ -389,6 +389,9 @@ def _version_path(piece: _StatePart, registry: Registry) -> VersionPath:
     if not note and has_both and piece.version == schema.version:
         is_other = piece.fingerprint != schema.fingerprint
         note = "other fields than the class declares today under the same version" * is_other
+        minors = minor_of(piece.fingerprint), schema.minor
+        if minors[0] != minors[1]:
+            note = f"minor version {minors[0]}, and {minors[1]} here"
     releases = registry.releases(schema.name)
     return VersionPath(schema.name, piece.version, piece.how, schema.version, steps, note, releases)
 

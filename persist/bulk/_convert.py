@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from persist._api.open import open as open_file
-from persist._wire.base.source import is_url
+from persist._wire.base import urls
+from persist._wire.base.urls import is_url
 from persist.bulk import _origin
 from persist.bulk._filtering import is_wanted
 from persist.bulk._formats import writer
@@ -63,8 +64,8 @@ class ConvertTask:
                 return Outcome("left out", "left out", format=file.format)
             if not work.is_named and file.format == self._to:
                 return Outcome("up to date", format=file.format, digest=self._digest(work))
-            target = Path(work.target)
-            is_there = target.exists() or Path(f"{target}.index").exists()
+            target = work.target if is_url(work.target) else Path(work.target)
+            is_there = _exists(target)
             if is_there and not self._said.get("force"):
                 raise PersistError(
                     f"{target} exists.", file=work.name, remedy="Overwrite it with --force."
@@ -74,23 +75,30 @@ class ConvertTask:
             if self._said.get("dry_run"):
                 outcome.status = "would be converted"
                 return outcome
-            if self._originals is not None and target.is_file():
+            if self._originals is not None and isinstance(target, Path) and target.is_file():
                 self._originals.keep(os.fspath(target), _origin.digest_of(target)[1])
-            target.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(target, Path):
+                target.parent.mkdir(parents=True, exist_ok=True)
+            elif self._said.get("exporter"):
+                raise PersistError(
+                    f"--to {self._to} writes local files, and {target} is a URL.",
+                    file=work.name,
+                    remedy="Give a local path as --out, and copy the file.",
+                )
             exporter = self._said.get("exporter")
             if exporter:
                 lost = _named(exporter)(file, self._to, target)
             else:
                 lost = self._written(work.name, file, target)
             outcome.note = f"  ({'; '.join(lost)})" if lost else ""
-            if self._job.keeps_ledger and target.is_file():
+            if self._job.keeps_ledger and isinstance(target, Path) and target.is_file():
                 outcome.target_size, outcome.target_digest = _origin.digest_of(target)
             return outcome
 
     def _digest(self, work: Work) -> str:
         return _origin.digest_of(work.name)[1] if self._job.keeps_ledger else ""
 
-    def _written(self, name: str, file: File, target: Path) -> list[str]:
+    def _written(self, name: str, file: File, target: Path | str) -> list[str]:
         """Write a file; return what is left out, in words."""
         from persist._api.provenance import origin
 
@@ -105,7 +113,7 @@ class ConvertTask:
         return lost
 
     def _write_older(
-        self, name: str, file: File, target: Path, options: dict[str, Any]
+        self, name: str, file: File, target: Path | str, options: dict[str, Any]
     ) -> list[str]:
         """Load a file and write it as older versions had it; return what is lost, in words.
 
@@ -171,7 +179,7 @@ class ConvertTask:
         paths = past.class_paths(versions, registry, moment, given) if is_pickle else {}
         return versions, paths, past.protocol_of(moment) if is_pickle else None
 
-    def _value(self, file: File, target: Path) -> tuple[Any, list[str]]:
+    def _value(self, file: File, target: Path | str) -> tuple[Any, list[str]]:
         """Return the tree, the arrays or the model to write, and what is left out, in words."""
         to = writer(self._to)
         if to.is_model:
@@ -181,7 +189,7 @@ class ConvertTask:
         arrays, left_out = _arrays(file, self._to)
         return arrays, [f"{left_out:,} values that are not arrays are left out"] if left_out else []
 
-    def _model(self, file: File, target: Path) -> tuple[Any, list[str]]:
+    def _model(self, file: File, target: Path | str) -> tuple[Any, list[str]]:
         """Return the living model of a network, and what is left out of it."""
         import contextlib
 
@@ -193,11 +201,18 @@ class ConvertTask:
             weights = None if named is None else stack.enter_context(persist.open(named))
             model, lost = networks.converted(file, weights, partial)
             if partial and lost:
-                separate = target.with_suffix(".npz")
+                separate = f"{os.path.splitext(target)[0]}.npz"
                 arrays, _ = _arrays(file if weights is None else weights, "npz")
                 persist.save(arrays, separate, format="npz")
                 lost.append(f"all weights are in {separate}")
             return model, lost
+
+
+def _exists(target: Path | str) -> bool:
+    """Whether something is at a path or a URL, or the files of a checkpoint are."""
+    if isinstance(target, Path):
+        return target.exists() or Path(f"{target}.index").exists()
+    return urls.exists(target) or urls.exists(f"{target}.index")
 
 
 def _named(text: str) -> Any:

@@ -381,7 +381,7 @@ def now() -> float:
 
 def row_work(row: Row, known: tuple[str, int] | None, absolute: bool) -> Work:
     """Return the work that a row of the ledger asks for."""
-    from persist._wire.base.source import is_url
+    from persist._wire.base.urls import is_url
 
     name, target = row.name, row.target or ""
     if absolute:

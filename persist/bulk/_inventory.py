@@ -19,7 +19,7 @@ from urllib.parse import unquote_plus
 
 import attrs
 
-from persist._wire.base.source import filesystem, is_url
+from persist._wire.base.urls import filesystem, is_url
 from persist.errors import FormatError, MissingExtraError
 
 __all__ = ["Inventory", "Listed", "listed"]

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from persist._api import provenance
 from persist._api.provenance import appending, split_metadata
-from persist._wire.base.source import filesystem, is_url
+from persist._wire.base.urls import filesystem, is_url
 
 if TYPE_CHECKING:
     from persist._api.file import File
@@ -39,6 +39,7 @@ def save(
     registry: Registry | None = None,
     upgraded: dict[str, Any] | None = None,
     converted: dict[str, Any] | None = None,
+    capsule: bool = False,
     **options: Any,
 ) -> bool:
     """Save a tree that was read from a file, with that file's metadata.
@@ -51,6 +52,7 @@ def save(
         name: the path that errors name; None is the target's.
         registry: as for `persist.save`.
         upgraded: the origin of the tree, which an upgrade made; stored in the history of a container.
+        capsule: add the capsule of the classes; one that the file has is kept in any case.
         converted: likewise, if the tree is that of the file, unchanged.
         options: further options of `persist.save`.
 
@@ -80,6 +82,8 @@ def save(
                 metadata=metadata,
                 older_schemas=older,
                 history=history,
+                capsule=capsule,
+                older_capsule=file.structure.get("capsule") if file.format == "persist" else None,
             )
         except PersistError as error:
             raise error.at(file=name) from error.__cause__

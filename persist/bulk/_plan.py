@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
-from persist._wire.base.source import is_url
+from persist._wire.base.urls import is_url
 from persist.bulk import _engine
 from persist.bulk._declared import modules_of, registry_of
 from persist.bulk._event import Event
@@ -47,7 +47,7 @@ _WRITE: dict[str, Any] = {
 _OPTIONS: dict[str, dict[str, Any]] = {
     "upgrade": {
         **_WRITE, "format": "persist", "in_place": False, "keep": False, "cls": None, "at": "",
-        "unknown": "warn", "strict": False, "trust": (), "certificates": None,
+        "unknown": "warn", "strict": False, "trust": (), "certificates": None, "capsule": False,
     },
     "convert": {
         **_WRITE, "format": None, "weights": None, "allow_partial": False, "protocol": None,
@@ -368,7 +368,7 @@ def plan(
             (write over files that no upgrade wrote), ``dry_run``, ``originals`` (a folder that keeps
             what is replaced; next to the ledger by default). Of upgrade ``in_place``, ``keep``, ``cls``
             and ``at`` (as for `persist.load`; the name of the class), ``unknown``, ``strict``, ``trust``,
-            ``certificates`` (a folder that receives a proof of each new file). Of convert ``weights``,
+            ``certificates`` (a folder that receives a proof of each new file), ``capsule``. Of convert ``weights``,
             ``allow_partial``, ``protocol``, ``to_version`` (pairs of schema and version),
             ``as_of``, ``class_path`` (pairs of schema and dotted name), ``lossy``, ``exporter`` (``MODULE:NAME`` of a
             function that writes a format of its own, given the open file, the format and the path). Of scan
@@ -434,7 +434,7 @@ def _check(name: str, said: dict[str, Any]) -> None:
     for key in ("to", "certificates", "originals"):
         if said.get(key) is not None:
             said[key] = local(os.fspath(said[key]))
-            if is_url(said[key]):
+            if is_url(said[key]) and (name != "convert" or key != "to"):
                 raise PersistError(
                     f"{said[key]} is a URL, but files are written into local folders only.",
                     remedy="Write into a folder, and copy it from there.",

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import attrs
 
-from persist._wire.base.source import filesystem, is_url
+from persist._wire.base.urls import filesystem, is_url
 from persist.bulk._folders import walk
 from persist.bulk._inventory import Inventory, listed
 from persist.errors import PersistError

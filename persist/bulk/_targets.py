@@ -7,7 +7,7 @@ import string
 from collections.abc import Callable
 from pathlib import PurePath
 
-from persist._wire.base.source import is_url
+from persist._wire.base.urls import is_url
 from persist.bulk._formats import ending
 from persist.bulk._job import Job
 from persist.bulk._sources import Item
@@ -104,4 +104,11 @@ def _converted(item: Item, out: str | None, suffix: str) -> str:
         if is_url(item.name):
             return f"{item.name.rpartition('/')[2]}{suffix}"
         return f"{item.name.rstrip('/')}{suffix}"
-    return out if item.is_named else os.path.join(out, f"{item.inside}{suffix}")
+    if item.is_named:
+        return out
+    below = f"{item.inside}{suffix}"
+    return (
+        f"{out.rstrip('/')}/{PurePath(below).as_posix()}"
+        if is_url(out)
+        else os.path.join(out, below)
+    )

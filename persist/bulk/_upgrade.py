@@ -63,7 +63,7 @@ class UpgradeTask:
 
     Args:
         job: its options are ``to``, ``format``, ``in_place``, ``keep``, ``force``, ``dry_run``, ``cls``,
-            ``at``, ``unknown``, ``strict``, ``trust``, ``certificates``, ``originals`` and those of `open`.
+            ``at``, ``unknown``, ``strict``, ``trust``, ``certificates``, ``capsule``, ``originals`` and those of `open`.
         registry: what is declared.
     """
 
@@ -251,7 +251,10 @@ class UpgradeTask:
     ) -> None:  # fmt: skip
         """Write the tree, load it back and compare; only then it gets its name. A dry run does all but that."""
         with self._place(target) as raw:
-            save_to(raw, tree, file, self._format, os.fspath(target), self._registry, origin)
+            save_to(
+                raw, tree, file, self._format, os.fspath(target), self._registry, origin,
+                bool(self._said.get("capsule")),
+            )  # fmt: skip
             size, digest = (
                 _written(raw) if self._job.keeps_ledger or self._certificates else (-1, "")
             )
@@ -477,11 +480,14 @@ class _Digest:
 
 def save_to(
     raw: IO[bytes], tree: Any, file: File, format: str, target: str, registry: Registry,
-    origin: dict[str, Any] | None,
+    origin: dict[str, Any] | None, capsule: bool = False,
 ) -> None:  # fmt: skip
     """Write a tree into an open, unbuffered file."""
     if format == "persist":
-        save(tree, raw, file, format=format, name=target, registry=registry, upgraded=origin)
+        save(
+            tree, raw, file, format=format, name=target, registry=registry, upgraded=origin,
+            capsule=capsule,
+        )  # fmt: skip
         return
     buffered = io.BufferedRandom(raw, _CHUNK)  # type: ignore[arg-type]
     try:

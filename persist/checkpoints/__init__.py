@@ -25,7 +25,7 @@ from persist._api.restore import restore
 from persist._api.save import save_tree, tree_of
 from persist._objects.snapshot import Memory
 from persist._runtime.lazy_regex import regex
-from persist._wire.base.source import is_url
+from persist._wire.base.urls import is_url, local_path, refuse_collapsed, shown
 from persist.checkpoints._background import Background
 from persist.checkpoints._folder import LocalFolder, RemoteFolder, RemoteLock
 from persist.checkpoints._lock import Lock
@@ -56,8 +56,8 @@ class Checkpoints:
 
     Args:
         folder: created if it does not exist. A path, or an fsspec URL (``s3://bucket/run``, with
-            the extra ``fsspec``). On remote storage, the lock of a killed writer has to be removed
-            by hand.
+            the extra ``s3``). On remote storage, the lock of a writer that was killed on another
+            machine has to be removed by hand.
         keep_last: the number of latest steps to keep; None keeps all.
         keep_best: ``("loss", "min")`` or ``("accuracy", "max")``: the best step by that metric is
             kept.
@@ -111,6 +111,10 @@ class Checkpoints:
                 raise ValueError(f"{name} is {number}. At least 1, or None, was expected.")
         self._folder: LocalFolder | RemoteFolder
         self._storage_options = storage_options
+        if isinstance(folder, str):
+            folder = local_path(folder) or folder
+        else:
+            refuse_collapsed(folder)
         if isinstance(folder, str) and is_url(folder):
             remote = RemoteFolder(folder, storage_options)
             self.folder: Path | str = remote.url
@@ -227,7 +231,7 @@ class Checkpoints:
             wanted = self.latest() if step is None else step
             if wanted is None:
                 raise FileNotFoundError(
-                    f"{self.folder}: there is no checkpoint. One to resume from was expected. "
+                    f"{shown(str(self.folder))}: there is no checkpoint. One to resume from was expected. "
                     "Save one first, or check that latest() is not None."
                 )
             options.setdefault("storage_options", self._storage_options)

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+from persist._wire.base.urls import shown
 from persist.errors import PersistError
 
 __all__ = ["Background"]
@@ -47,7 +48,7 @@ class Background:
         raise PersistError(
             f"this step could not be saved: {type(error).__name__}: {error} "
             "It was being written in the background.",
-            file=str(path),
+            file=shown(str(path)),
             remedy="The previous steps are intact. Fix the cause, then save again.",
         ) from error
 
@@ -56,7 +57,7 @@ class Background:
         if self._error is not None:
             path, error = self._error
             warnings.warn(
-                f"{path}: this step could not be saved: {type(error).__name__}: {error} "
+                f"{shown(str(path))}: this step could not be saved: {type(error).__name__}: {error} "
                 "close() would have raised it. Call close(), or use `with`.",
                 RuntimeWarning,
                 stacklevel=1,

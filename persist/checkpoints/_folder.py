@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import re
 import uuid
 import weakref
 from collections.abc import Iterator
@@ -16,13 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from persist._container.writing.atomic import is_unfinished
-from persist._wire.base.source import filesystem
+from persist._wire.base import urls
+from persist._wire.base.uploads import uploading
 from persist.checkpoints._lock import Lock
 from persist.errors import PersistError
 
 __all__ = ["LocalFolder", "RemoteFolder"]
 
 _LOCK = ".writer.lock"
+_held: set[str] = set()  # tokens of the remote locks that this process holds
 
 
 class LocalFolder:
@@ -87,7 +90,9 @@ class RemoteLock:
     """A lock file that names the writer of a remote folder.
 
     Object storage cannot tell whether the writer is still alive, so the file stays until the lock
-    is released or the program ends.
+    is released or the program ends. The lock of a writer of this machine that has been killed is taken over.
+    Of two writers that begin at the same moment one is refused where the storage creates a file only if there is
+    none (S3, Google Cloud Storage, SFTP); elsewhere the one whose text is there afterwards has the lock.
     """
 
     def __init__(self, folder: RemoteFolder) -> None:
@@ -95,18 +100,23 @@ class RemoteLock:
         self._token = uuid.uuid4().hex
         owner = f"process {os.getpid()} on {platform.node()} {self._token}"
         holder = folder.text(_LOCK)
+        if holder and _is_abandoned(holder):
+            folder.remove(_LOCK)
+            holder = ""
         if not holder:
-            folder.put_text(_LOCK, owner)
+            folder.create_text(_LOCK, owner)
             holder = folder.text(_LOCK)
         if self._token not in holder:
+            shown = urls.shown(folder.place(_LOCK))
             raise PersistError(
                 f"another writer has locked this folder ({holder.rpartition(' ')[0]}). "
                 "One writer at a time was expected.",
-                file=folder.url,
+                file=urls.shown(folder.url),
                 remedy="Stop the other writer, or give this run a folder of its own. If that writer was "
-                f"killed, remove {folder.place(_LOCK)}.",
+                f"killed, remove {shown}.",
             )
-        self._end = weakref.finalize(self, _unlock, folder, os.getpid())
+        _held.add(self._token)
+        self._end = weakref.finalize(self, _unlock, folder, os.getpid(), self._token)
 
     @property
     def is_held(self) -> bool:
@@ -118,10 +128,28 @@ class RemoteLock:
         self._end()
 
 
-def _unlock(folder: RemoteFolder, process: int) -> None:
+def _unlock(folder: RemoteFolder, process: int, token: str) -> None:
     """Remove the lock file, unless this process is a forked child of the one that holds the lock."""
     if os.getpid() == process:
-        folder.remove(_LOCK)
+        _held.discard(token)
+        if token in folder.text(_LOCK):  # somebody may have removed it, and another one taken it
+            folder.remove(_LOCK)
+
+
+def _is_abandoned(holder: str) -> bool:
+    """Return whether the holder of a lock was a process of this machine that has ended."""
+    match = re.fullmatch(r"process (\d+) on (.*) ([0-9a-f]{32})", holder)
+    if match is None or match[2] != platform.node() or not match[2] or os.name == "nt":
+        return False  # os.kill(pid, 0) would end the process on Windows
+    if int(match[1]) == os.getpid():
+        return match[3] not in _held
+    try:
+        os.kill(int(match[1]), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # a process of another user
+        return False
+    return False
 
 
 class RemoteFolder:
@@ -129,13 +157,18 @@ class RemoteFolder:
 
     def __init__(self, url: str, storage_options: Any = None) -> None:
         self.url = url.rstrip("/")
-        self._files, self._path = filesystem(self.url, storage_options)
+        self._options = storage_options
+        self._files, self._path = urls.filesystem(self.url, storage_options)
+
+    def _explained(self) -> contextlib.AbstractContextManager[None]:
+        return urls.explained(self.url, self._options)
 
     def names(self) -> list[str]:
         """Return the names of the files; empty if the folder does not exist."""
         self._files.invalidate_cache()
         try:
-            found = self._files.ls(self._path, detail=False)
+            with self._explained():
+                found = self._files.ls(self._path, detail=False)
         except FileNotFoundError:
             return []
         return [str(path).rstrip("/").rpartition("/")[2] for path in found]
@@ -146,7 +179,9 @@ class RemoteFolder:
 
     def exists(self, name: str) -> bool:
         """Return whether a file exists."""
-        return bool(self._files.exists(self._at(name)))
+        self._files.invalidate_cache()
+        with self._explained():
+            return bool(self._files.exists(self._at(name)))
 
     def identity(self, name: str) -> tuple[object, ...]:
         """Return a value that changes when the file is replaced.
@@ -154,13 +189,14 @@ class RemoteFolder:
         Raises:
             FileNotFoundError: the file does not exist.
         """
-        info = self._files.info(self._at(name))
+        with self._explained():
+            info = self._files.info(self._at(name))
         keys = ("size", "mtime", "created", "LastModified", "ETag", "etag", "updated", "generation")
         return tuple(str(info.get(key)) for key in keys)
 
     def remove(self, name: str) -> None:
         """Remove a file if it exists."""
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError), self._explained():
             self._files.rm_file(self._at(name))
 
     def acquire(self) -> RemoteLock:
@@ -169,7 +205,8 @@ class RemoteFolder:
         Raises:
             PersistError: another process holds the lock.
         """
-        self._files.makedirs(self._path, exist_ok=True)
+        with self._explained():
+            self._files.makedirs(self._path, exist_ok=True)
         lock = RemoteLock(self)
         for name in self.names():
             if is_unfinished(name):
@@ -178,27 +215,31 @@ class RemoteFolder:
 
     @contextlib.contextmanager
     def writing(self, name: str) -> Iterator[Any]:
-        """Yield the target of a save, which is renamed to the file once it is complete."""
-        temporary = self._at(f".{name}.{os.urandom(6).hex()}.tmp")
-        try:
-            with self._files.open(temporary, "wb") as file:
-                yield file
-            self._files.mv(temporary, self._at(name))
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                self._files.rm_file(temporary)
-            raise
+        """Yield the target of a save; the file appears when it is complete."""
+        with uploading(self.place(name), self._options) as file:
+            yield file
 
     def text(self, name: str) -> str:
         """Return the text of a small file; empty if it does not exist."""
+        self._files.invalidate_cache()
         try:
-            return str(self._files.cat_file(self._at(name)).decode())
+            with self._explained():
+                return str(self._files.cat_file(self._at(name)).decode())
         except FileNotFoundError:
             return ""
 
-    def put_text(self, name: str, text: str) -> None:
-        """Write a small file."""
-        self._files.pipe_file(self._at(name), text.encode())
+    def create_text(self, name: str, text: str) -> None:
+        """Write a small file; if there is one already, it stays where the storage can tell."""
+        try:
+            self._files.pipe_file(self._at(name), text.encode(), mode="create")
+            return
+        except FileExistsError:
+            return
+        except Exception:  # each storage has an error of its own for one that exists
+            if self.text(name):
+                return
+        with self._explained():
+            self._files.pipe_file(self._at(name), text.encode())
 
     def _at(self, name: str) -> str:
         return f"{self._path.rstrip('/')}/{name}"

@@ -60,7 +60,7 @@ class ContainerReader(Reader):
 
 def _structure(manifest: dict[str, Any]) -> dict[str, Any]:
     found = {key: manifest[key] for key in ("metadata", "schemas", "globals", "version")}
-    return found | {key: manifest[key] for key in ("history",) if key in manifest}
+    return found | {key: manifest[key] for key in ("history", "capsule") if key in manifest}
 
 
 def _of_damaged(source: Source, options: Options) -> Content | None:
@@ -75,7 +75,9 @@ def _of_damaged(source: Source, options: Options) -> Content | None:
     damage: list[str] = []
     tree, manifest = salvaged(source, damage)
     structure: dict[str, Any] = {"metadata": None, "schemas": [], "globals": [], "version": None}
-    structure |= {key: manifest[key] for key in (*structure, "history") if key in manifest}
+    structure |= {
+        key: manifest[key] for key in (*structure, "history", "capsule") if key in manifest
+    }
     return Content(
         tree,
         structure=structure,

@@ -449,7 +449,8 @@ class Registry(Foreign):
                 else tuple(f for f in fields.values() if not (f.transient or f.reserved))
             )
             qualname = dotted(cls)
-            schema = Schema(declared.schema or qualname, declared.version, qualname, cls, own)
+            name = declared.schema or qualname
+            schema = Schema(name, declared.version, qualname, cls, own, minor=declared.minor)
             with self._lock:
                 self._schemas[cls] = schema
             try:
@@ -821,8 +822,7 @@ class Registry(Foreign):
 
     def dates(self, schema: type | str) -> dict[int, str]:
         """Return version -> the day from which on it was current, where that is declared."""
-        name = self._name_of(schema)
-        tables = [registry._dates.get(name, {}) for registry in self._line()]
+        tables = [one._dates.get(self._name_of(schema), {}) for one in self._line()]
         return {number: day for table in reversed(tables) for number, day in table.items()}
 
     def _add_released(self, name: str, version: int, release: str, place: Origin) -> None:

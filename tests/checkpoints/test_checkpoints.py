@@ -472,6 +472,25 @@ def test_a_run_behind_a_url_has_one_writer(url: str) -> None:
     assert persist.Checkpoints(url).restore() == {"w": 2}
 
 
+@pytest.mark.skipif(os.name == "nt", reason="whether a process lives is not asked there")
+def test_the_lock_of_a_writer_that_was_killed_here_is_taken_over(url: str) -> None:
+    import platform
+
+    import fsspec
+
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    files, path = fsspec.core.url_to_fs(url)
+    for process, host in ((ended.pid, platform.node()), (os.getpid(), platform.node())):
+        lock = f"process {process} on {host} {'0' * 32}".encode()
+        files.pipe_file(f"{path}/.writer.lock", lock)
+        with persist.Checkpoints(url) as runs:
+            runs.save(1, {"w": 1})
+    files.pipe_file(f"{path}/.writer.lock", f"process 1 on elsewhere {'0' * 32}".encode())
+    with pytest.raises(PersistError, match="process 1 on elsewhere"):
+        persist.Checkpoints(url).save(2, {})
+
+
 def test_what_a_killed_writer_left_behind_a_url_is_removed(url: str) -> None:
     import fsspec
 

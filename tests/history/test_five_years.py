@@ -68,3 +68,11 @@ def test_five_years(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     walked = said[said.index("# persist survey --git") :]
     assert 'step: unpack("W", "b"); rename({"W": "west", "b": "base"})' in walked
     assert 'step: add("momentum", 0.0)' in walked
+    spec = importlib.util.spec_from_file_location(
+        "five_years_back", SCRIPT.with_name("downgrade.py")
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    back: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(back)
+    assert back.write_back(story) == "Grid 1.5 2.5"

@@ -161,6 +161,8 @@ def _keep_history(manifest: dict[str, Any], said: dict[str, Any], history: Histo
         manifest["history"] = history(older if isinstance(older, list) else [], manifest)
     elif older is not None:
         manifest["history"] = older
+    if "capsule" in said:
+        manifest["capsule"] = said["capsule"]
 
 
 def compact(
@@ -198,6 +200,7 @@ def compact(
             schemas=said["schemas"],
             durable=durable,
             writer=said["writer"],
+            capsule=(lambda _: said["capsule"]) if "capsule" in said else None,
             history=remade if history is not None or "history" in said else None,
         )
     return Done("copy", 0, os.path.getsize(path))

@@ -66,6 +66,7 @@ _REMEDY = "Copy the file again from where it came from."
 _MOST = 100_000  # entries of older generations
 _MANY = 32  # members from which on all are made together
 _SMALL = 1 << 20  # bytes of a mapped member that is checked by default
+_AT_ONCE = 16 << 20  # bytes of a member behind a URL that is fetched together with its headers
 _HEADERS = 128  # bytes of an NPY header by which like ones are known
 
 
@@ -614,9 +615,25 @@ class Store:
         return True
 
     def whole(self, number: int) -> StoredArray:
-        """Return the array of a member: a view of the map, or lazy where it is to be verified."""
-        whole: StoredArray = self.view(number, None, None, None, 0)
-        return whole
+        """Return the array of a member: a view of the map, or lazy where it is to be verified.
+
+        Behind a URL its headers are read on first use, each of which is a request.
+        """
+        if self.source.is_mapped or number in self._places:
+            whole: StoredArray = self.view(number, None, None, None, 0)
+            return whole
+
+        def settle(is_whole: bool) -> LazyArray:
+            entry = self.entry(number)
+            if is_whole and entry.packed <= _AT_ONCE:
+                header = local_header(
+                    entry.name, entry.method, entry.crc, entry.packed, entry.size, entry.offset
+                )
+                self.source.fill(entry.offset, len(header) + entry.packed)
+            found: LazyArray = self.view(number, None, None, None, 0)
+            return found
+
+        return LazyArray._unsettled(settle)
 
     def rows(self, number: int, count: int) -> list[StoredArray]:
         """Return the arrays along the first axis of a member.

@@ -72,6 +72,7 @@ def write(
     like: str | os.PathLike[str] | None = None,
     older_schemas: Any = (),
     history: History | None = None,
+    capsule: Callable[[dict[str, Any]], Any] | None = None,
 ) -> None:
     """Write a tree as a container.
 
@@ -93,6 +94,7 @@ def write(
             system can. The bytes of the new file do not depend on it.
         older_schemas: the schemas of the manifest of an older file that the tree is from.
         history: makes the entries of the file's history of its manifest; None for no history.
+        capsule: makes of its manifest what the file says of its classes' history; None for nothing.
 
     Raises:
         FormatError: the tree holds what a container cannot, with its path.
@@ -106,6 +108,8 @@ def write(
         manifest["schemas"] = with_older(manifest, older_schemas)
         if history is not None:
             manifest["history"] = history([], manifest)
+        if capsule is not None:
+            manifest["capsule"] = capsule(manifest)
         with replacing(target, durable) as file, sharing(file, like) as shared:
             Writer(shared, algorithm, packer).write(graph, manifest)
 

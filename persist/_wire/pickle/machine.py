@@ -253,8 +253,12 @@ class Machine:
                 truncated=True,
                 offset=self.at,
             )
-        self.data = self.source.view(0, min(size, max(wanted, 2 * self.end)))
-        self.end = len(self.data)
+        # Only what is new is read: behind a URL it is a request of its own.
+        grown = bytearray(min(size, max(wanted, 4 * self.end)))
+        grown[: self.end] = self.data
+        grown[self.end :] = self.source.view(self.end, len(grown) - self.end)
+        self.data = memoryview(grown).toreadonly()
+        self.end = len(grown)
 
     def take(self, count: int) -> bytes:
         """Return the next ``count`` bytes of the stream and skip them."""
