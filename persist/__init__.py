@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from persist import errors, ops, registry
+    from persist import bulk, errors, ops, registry
     from persist._api.append import append
     from persist._api.explain import explain
     from persist._api.file import File
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from persist._restore.match import Report
     from persist._upgrade.plan import Plan
     from persist._version import __version__
+    from persist.bulk._plan import upgrade
     from persist.checkpoints import Checkpoints
     from persist.errors import PersistError
     from persist.registry import (
@@ -52,6 +53,7 @@ _HOMES = {
     "accept_releases": "persist.registry",
     "alias": "persist.registry",
     "append": "persist._api.append",
+    "bulk": "persist.bulk",
     "constant": "persist.registry",
     "downgrade": "persist.versioned",
     "errors": "persist.errors",
@@ -70,6 +72,7 @@ _HOMES = {
     "stamp": "persist.registry",
     "supported": "persist.registry",
     "torch_state": "persist._instances.modules",
+    "upgrade": "persist.bulk._plan",
 }
 
 __all__ = [
@@ -85,6 +88,7 @@ __all__ = [
     "accept_releases",
     "alias",
     "append",
+    "bulk",
     "constant",
     "downgrade",
     "errors",
@@ -103,6 +107,7 @@ __all__ = [
     "stamp",
     "supported",
     "torch_state",
+    "upgrade",
 ]
 
 

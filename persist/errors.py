@@ -14,6 +14,7 @@ since bulk runs use several processes.
 __all__ = [
     "AmbiguousFormatError",
     "ChoiceWarning",
+    "CollisionError",
     "DamageWarning",
     "DamagedFileError",
     "DuplicateMigrationError",
@@ -176,6 +177,13 @@ class UntrustedError(PersistError, PermissionError):
     """A class would have to be imported that ``trust=`` does not name."""
 
     # PermissionError (OSError) overrides __str__ and __reduce__; use those of PersistError.
+    __str__ = PersistError.__str__
+    __reduce__ = PersistError.__reduce__
+
+
+class CollisionError(PersistError, FileExistsError):
+    """Several files of a bulk run would be written under one name; nothing was written."""
+
     __str__ = PersistError.__str__
     __reduce__ = PersistError.__reduce__
 

@@ -9,6 +9,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -69,13 +70,16 @@ class Browser:
             self.events.append(found)
 
     def open(self, page: Path, fragment: str = "") -> None:
-        """Open a page, and wait for its load event."""
-        self.events.clear()
+        """Open a page, and wait until it is loaded and drawn."""
         self.ask("Page.navigate", url="about:blank")
         self.events.clear()
-        self.ask("Page.navigate", url=page.as_uri() + fragment)
-        while not any(one.get("method") == "Page.loadEventFired" for one in self.events):
-            self.events.append(self._message())
+        url = page.as_uri() + fragment
+        self.ask("Page.navigate", url=url)
+        is_loaded = f"location.href === {json.dumps(url)} && document.readyState === 'complete'"
+        for _ in range(600):  # the load event of the blank page may come late, so it is asked for
+            if self.run(is_loaded):
+                break
+            time.sleep(0.1)
         self.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
     def run(self, code: str) -> Any:

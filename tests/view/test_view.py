@@ -315,6 +315,7 @@ def test_the_policy_alone_stops_a_script_that_got_in(tab: Any, tmp_path: Path) -
     )  # so the test can fail
 
 
+@pytest.mark.slow
 @needs_browser
 def test_twenty_thousand_tensors(tab: Any, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
