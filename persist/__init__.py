@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from persist import errors, ops, registry
+    from persist import bulk, errors, ops, registry
     from persist._api.append import append
     from persist._api.explain import explain
     from persist._api.file import File
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from persist._restore.match import Report
     from persist._upgrade.plan import Plan
     from persist._version import __version__
+    from persist.bulk._plan import upgrade
     from persist.checkpoints import Checkpoints
     from persist.errors import PersistError
     from persist.registry import (
@@ -53,6 +54,7 @@ _HOMES = {
     "accept_releases": "persist.registry",
     "alias": "persist.registry",
     "append": "persist._api.append",
+    "bulk": "persist.bulk",
     "constant": "persist.registry",
     "downgrade": "persist.versioned",
     "errors": "persist.errors",
@@ -72,6 +74,7 @@ _HOMES = {
     "stamp": "persist.registry",
     "supported": "persist.registry",
     "torch_state": "persist._instances.modules",
+    "upgrade": "persist.bulk._plan",
 }
 
 __all__ = [
@@ -87,6 +90,7 @@ __all__ = [
     "accept_releases",
     "alias",
     "append",
+    "bulk",
     "constant",
     "downgrade",
     "errors",
@@ -106,6 +110,7 @@ __all__ = [
     "stamp",
     "supported",
     "torch_state",
+    "upgrade",
 ]
 
 

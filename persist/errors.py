@@ -14,6 +14,7 @@ since bulk runs use several processes.
 __all__ = [
     "AmbiguousFormatError",
     "ChoiceWarning",
+    "CollisionError",
     "DamageWarning",
     "DamagedFileError",
     "DuplicateMigrationError",
@@ -183,6 +184,13 @@ class UntrustedError(PersistError, PermissionError):
 
 class SignatureError(PersistError):
     """A container is not signed with a required key, or was altered after it was signed; or a key is none."""
+
+
+class CollisionError(PersistError, FileExistsError):
+    """Several files of a bulk run would be written under one name; nothing was written."""
+
+    __str__ = PersistError.__str__
+    __reduce__ = PersistError.__reduce__
 
 
 class StorageError(PersistError, OSError):

@@ -332,6 +332,14 @@ def test_the_commands_sign_and_verify(tmp_path: Path, capsys: pytest.CaptureFixt
     persist.save(TREE, path)
     assert main(["verify", str(path), "--key", f"{key}.pub"]) == 1
     assert "it is not signed" in capsys.readouterr().err
+    import gzip
+
+    packed = tmp_path / "net.persist.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    assert main(["verify", str(packed)]) == 0
+    for wrong in ("none.pub", key):  # a key that is not there, and one that is private
+        assert main(["verify", str(path), "--key", wrong]) in (1, 2)
+        assert capsys.readouterr().err
     assert main(["sign", "--key", key]) == 2
     assert main(["sign", "--new-key", key]) == 1
     assert main(["sign", "--key", key, str(tmp_path / "none.persist")]) == 1
