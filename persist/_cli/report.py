@@ -50,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
             else:
                 show(str(made))
             return made.status
+    except BrokenPipeError:  # nobody reads the output
+        raise
     except (PersistError, OSError) as error:
         print(f"persist report: {error}", file=sys.stderr)
         return 2
