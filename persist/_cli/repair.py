@@ -39,8 +39,8 @@ def run(args: argparse.Namespace) -> int:
 
     import persist
     from persist._cli._each import each
-    from persist._cli._formats import ending
     from persist._cli._out import show
+    from persist.bulk._formats import ending
 
     def one(name: str) -> None:
         suffix = ".persist" if args.to is None else ending(args.to)

@@ -258,7 +258,7 @@ def test_no_environment_variable_is_asked(traps: Any, monkeypatch: pytest.Monkey
 
 @pytest.mark.checkout
 def test_the_library_knows_few_environment_variables() -> None:
-    """What reads files or makes objects asks for none but the date of a build."""
+    """What reads files or makes objects asks for the date of a build, and for where caches are; no more."""
     top = Path(persist.__file__).parent
     found = {}
     for path in top.rglob("*.py"):
@@ -267,4 +267,4 @@ def test_the_library_knows_few_environment_variables() -> None:
         ):
             found[path.relative_to(top).as_posix()] = {one or other for one, other in names}
     asked = {name: variables for name, variables in found.items() if not name.startswith(("_cli/", "history/"))}  # fmt: skip
-    assert set().union(*asked.values()) <= {"SOURCE_DATE_EPOCH"}, asked
+    assert set().union(*asked.values()) <= {"SOURCE_DATE_EPOCH", "XDG_CACHE_HOME"}, asked
