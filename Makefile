@@ -4,7 +4,7 @@
 #   make test           the tests, with every extra installed
 #   make test-slow      the slow ones, and all laws on all of their examples
 #   make test-interop   the tests that need a genuine framework, in an environment of their own
-#   make fuzz           random histories of classes, many more than make test tries
+#   make fuzz           hostile files for every reader, for hours (FUZZ_SECONDS), and random histories of classes
 #   make bench          how fast it is, beside pickle and numpy
 #   make lint           ruff, mypy and the word list, as CI runs them
 #   make docs           the site of the docs in site/: search, API reference, links checked
@@ -35,8 +35,11 @@ ARGS ?=
 # Where the words of .codespell-words are kept out.
 PROSE := persist migrations docs README.md CONTRIBUTING.md SECURITY.md
 WORKERS ?= auto
-# How many histories make fuzz tries.
+# How many histories make fuzz tries, and for how long it fuzzes readers; what it finds, and what gave new coverage.
 EXAMPLES ?= 5000
+FUZZ_SECONDS ?= 7200
+FUZZ_CORPUS ?= .fuzz/corpus
+FUZZ_FINDINGS ?= .fuzz/findings
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -56,6 +59,8 @@ test-interop: .venv-interop/.made
 	@.venv-interop/bin/python -m pytest -m interop $(ARGS)
 
 fuzz: $(VENV)/.test
+	@$(BIN)/python $(PIP) install --only-binary :all: 'atheris>=3' || echo "atheris has no wheel for this interpreter"
+	@$(BIN)/python fuzz/run.py --seconds $(FUZZ_SECONDS) --seed $$RANDOM --corpus $(FUZZ_CORPUS) --crashes $(FUZZ_FINDINGS)
 	@PERSIST_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -q tests/upgrade/test_class_histories.py $(ARGS)
 
 bench: $(VENV)/.test

@@ -53,9 +53,8 @@ def warm() -> None:
     import importlib
 
     import persist
-    from persist._cli import _parser, verb_names
+    from persist._cli import verb_names
 
-    _parser()
     for name in verb_names():
         importlib.import_module(f"persist._cli.{name}")
     for name in ("_each", "_knowledge", "_out", "_project", "_reading", "_staleness", "_written"):

@@ -9,18 +9,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from persist import errors, ops, registry
+    from persist import bulk, errors, ops, registry
     from persist._api.append import append
     from persist._api.explain import explain
     from persist._api.file import File
     from persist._api.load import load
     from persist._api.open import open
+    from persist._api.repair import repair
     from persist._api.restore import restore
     from persist._api.save import save
     from persist._instances.modules import torch_state
     from persist._restore.match import Report
     from persist._upgrade.plan import Plan
     from persist._version import __version__
+    from persist.bulk._plan import upgrade
     from persist.checkpoints import Checkpoints
     from persist.errors import PersistError
     from persist.registry import (
@@ -52,6 +54,7 @@ _HOMES = {
     "accept_releases": "persist.registry",
     "alias": "persist.registry",
     "append": "persist._api.append",
+    "bulk": "persist.bulk",
     "constant": "persist.registry",
     "downgrade": "persist.versioned",
     "errors": "persist.errors",
@@ -63,6 +66,7 @@ _HOMES = {
     "ops": "persist.ops",
     "register": "persist.registry",
     "registry": "persist.registry",
+    "repair": "persist._api.repair",
     "resource": "persist.versioned",
     "restore": "persist._api.restore",
     "save": "persist._api.save",
@@ -70,6 +74,7 @@ _HOMES = {
     "stamp": "persist.registry",
     "supported": "persist.registry",
     "torch_state": "persist._instances.modules",
+    "upgrade": "persist.bulk._plan",
 }
 
 __all__ = [
@@ -85,6 +90,7 @@ __all__ = [
     "accept_releases",
     "alias",
     "append",
+    "bulk",
     "constant",
     "downgrade",
     "errors",
@@ -96,6 +102,7 @@ __all__ = [
     "ops",
     "register",
     "registry",
+    "repair",
     "resource",
     "restore",
     "save",
@@ -103,6 +110,7 @@ __all__ = [
     "stamp",
     "supported",
     "torch_state",
+    "upgrade",
 ]
 
 

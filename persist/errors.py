@@ -14,6 +14,7 @@ since bulk runs use several processes.
 __all__ = [
     "AmbiguousFormatError",
     "ChoiceWarning",
+    "CollisionError",
     "DamageWarning",
     "DamagedFileError",
     "DuplicateMigrationError",
@@ -32,6 +33,7 @@ __all__ = [
     "ReleaseError",
     "RestoreError",
     "SchemaError",
+    "SignatureError",
     "StorageError",
     "UnfitStateError",
     "UnknownFieldWarning",
@@ -176,6 +178,17 @@ class UntrustedError(PersistError, PermissionError):
     """A class would have to be imported that ``trust=`` does not name."""
 
     # PermissionError (OSError) overrides __str__ and __reduce__; use those of PersistError.
+    __str__ = PersistError.__str__
+    __reduce__ = PersistError.__reduce__
+
+
+class SignatureError(PersistError):
+    """A container is not signed with a required key, or was altered after it was signed; or a key is none."""
+
+
+class CollisionError(PersistError, FileExistsError):
+    """Several files of a bulk run would be written under one name; nothing was written."""
+
     __str__ = PersistError.__str__
     __reduce__ = PersistError.__reduce__
 

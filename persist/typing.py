@@ -185,6 +185,7 @@ class BuildOptions(TypedDict, total=False):
     weights: Openable | None
     on_error: OnError
     resources: Resources | None
+    require_signature: Any
 
 
 class LoadOptions(OpenOptions, BuildOptions, total=False):

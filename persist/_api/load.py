@@ -32,6 +32,7 @@ from persist.errors import (
     OpaqueWarning,
     PersistError,
     SchemaError,
+    SignatureError,
 )
 from persist.tree import ABSENT, Record
 
@@ -83,6 +84,7 @@ def load(
     weights: Openable | None = None,
     on_error: OnError = "raise",
     resources: Resources | None = None,
+    require_signature: Any = None,
     **options: Unpack[OpenOptions],
 ) -> Any:
     """Load what was saved, however long ago, as what it is today.
@@ -127,6 +129,9 @@ def load(
             resource itself if it is neither text nor a path. Any other key is the beginning of paths,
             in whose place its value is put (``{"/old/data/": "/data/"}``). A function takes the
             path that the file has, and returns the one to open.
+        require_signature: load only a container that was signed with this key, or one of a list of them, and
+            not altered since: the path of a public key in PEM, its content as bytes, or an Ed25519 key of
+            ``cryptography`` (see `persist.security.sign`). The whole file is read for it.
 
     Returns:
         The object; of a file of several pickles, the list of them. A network that any release of
@@ -138,6 +143,7 @@ def load(
             object has.
         SchemaError: a record cannot be upgraded, with its path.
         UntrustedError: ``trust`` names a function.
+        SignatureError: the file has no signature of the required keys, or was altered after it was signed.
 
     Warns:
         OpaqueWarning: once for each class that stayed a record, with the cure.
@@ -158,7 +164,7 @@ def load(
         collector_paused(),
         placed_on(device, dtype),
     ):
-        warn_about_damage(file)
+        _accept(file, require_signature, weights)
         looker = file.looker if arrays == "torch" else None
         is_all = cls is None and not at and assume_version is None
         tree = ABSENT if is_all else wanted_part(file, cls, at, assume_version)
@@ -185,6 +191,26 @@ def load(
         if cls is not None and not (recovers and getattr(value, "failure", None) is not None):
             check_is(value, cls, file.name)
         return value
+
+
+def _accept(file: File, keys: object, weights: object) -> None:
+    """Refuse a file that is not signed with one of these keys, if there are any; warn about damage."""
+    if keys is not None:
+        _require(file, keys, weights)
+    warn_about_damage(file)
+
+
+def _require(file: File, keys: object, weights: object) -> None:
+    """Refuse a file that is not signed with one of these keys."""
+    from persist._container.signed import check, public_keys
+
+    if weights is not None:
+        raise SignatureError(
+            "weights= is a file without a signature.",
+            file=file.name,
+            remedy="Leave weights= or require_signature= out.",
+        )
+    check(file._source, public_keys(keys))
 
 
 def _check_choices(arrays: str, layout: str | None, on_error: str) -> None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
-import traceback
 import warnings
-from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from persist._cli._out import plain
-from persist.errors import PersistError, UnknownFormatError
+from persist.bulk._words import WarningCounter, error_line
+from persist.errors import UnknownFormatError
 
 __all__ = ["each", "error_line", "warnings_reported"]
 
@@ -60,7 +58,7 @@ def each(
 
 def _all(files: Iterable[str]) -> Iterator[tuple[str, bool]]:
     """Yield each file, and whether it was named itself."""
-    from persist._cli._folders import files_in
+    from persist.bulk._folders import files_in
 
     for file in files:
         if not os.path.isdir(file):
@@ -70,27 +68,6 @@ def _all(files: Iterable[str]) -> Iterator[tuple[str, bool]]:
             yield str(path), path == Path(file)
 
 
-def error_line(error: BaseException, file: str) -> str:
-    """Return an error as text that begins with the name of the file."""
-    from persist._trees.show import printable
-
-    if isinstance(error, PersistError):
-        text = str(error)
-    elif isinstance(error, OSError):
-        text = f"{error.filename or file}: {error.strerror or error}"
-    elif isinstance(error, MemoryError):
-        text = "not enough memory."
-    else:
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        text = (
-            f"{type(error).__name__}: {error} ({os.path.basename(last.filename)}:{last.lineno}). "
-            "This is a bug in persist, not in the file: please report it together with the file."
-        )
-    lines = [line if line.isprintable() else repr(line)[1:-1] for line in text.splitlines()]
-    text = "\n  ".join(lines)
-    return text if text.startswith(file) else f"{printable(file)}: {text}"
-
-
 @contextmanager
 def warnings_reported() -> Iterator[None]:
     """Print warnings as sentences, without the source line that raised them.
@@ -98,14 +75,10 @@ def warnings_reported() -> Iterator[None]:
     Warnings that differ only in the file, in numbers and in paths are printed once, at the end, with
     their number: a run over thousands of old files repeats the same few.
     """
-    first: dict[tuple[type, str], str] = {}
-    counts: Counter[tuple[type, str]] = Counter()
+    found = WarningCounter()
 
     def show(message: Warning | str, category: type, *rest: object, **more: object) -> None:
-        text = plain(str(message))
-        key = category, _kind_of(text)
-        first.setdefault(key, text)
-        counts[key] += 1
+        found.add(category.__name__, plain(str(message)))
 
     with warnings.catch_warnings():
         if not sys.warnoptions and "PYTHONWARNINGS" not in os.environ:
@@ -114,12 +87,5 @@ def warnings_reported() -> Iterator[None]:
         try:
             yield
         finally:
-            for key, text in first.items():
-                more = f" (and {counts[key] - 1:,} more like it)" if counts[key] > 1 else ""
-                print(f"warning: {text}{more}", file=sys.stderr)
-
-
-def _kind_of(text: str) -> str:
-    """Return a warning without its file, its numbers, and the paths that it quotes."""
-    _, _, sentence = text.partition(": ")
-    return re.sub(r"\bat '[^']*'|\d+", "#", sentence or text)
+            for _, text in found.summed():
+                print(f"warning: {text}", file=sys.stderr)

@@ -7,23 +7,8 @@ every reader for ``persist --help``.
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from persist.readers.base import Reader
-
-__all__ = ["ending", "file_format_name", "format_name", "writer"]
-
-
-def writer(name: str) -> Reader:
-    """Return the reader that writes a format, as ``persist.save(format=name)`` finds it.
-
-    Raises:
-        FormatError: no reader writes it; the remedy lists the formats that can be written.
-    """
-    from persist._api.save import writer_of
-
-    return writer_of(name)
+__all__ = ["file_format_name", "format_name"]
 
 
 def format_name(name: str) -> str:
@@ -32,6 +17,7 @@ def format_name(name: str) -> str:
     Raises:
         argparse.ArgumentTypeError: no reader writes it.
     """
+    from persist.bulk._formats import writer
     from persist.errors import FormatError
 
     try:
@@ -46,6 +32,8 @@ def file_format_name(name: str) -> str:
     Raises:
         argparse.ArgumentTypeError: no reader writes it, or it is several files, or a model of Keras.
     """
+    from persist.bulk._formats import writer
+
     full = format_name(name)
     reader = writer(full)
     if reader.is_prefix or reader.is_model:
@@ -53,9 +41,3 @@ def file_format_name(name: str) -> str:
             f"{full} is written by `persist convert --to {name}`, which upgrades no records."
         )
     return full
-
-
-def ending(name: str) -> str:
-    """Return the suffix of new files: the reader's first one, else the last part of its name."""
-    reader = writer(name)
-    return reader.suffixes[0] if reader.suffixes else f".{reader.name.rpartition('-')[2]}"

@@ -14,24 +14,22 @@ the format already are skipped.
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from persist._api.file import File
-    from persist.registry import Registry
-    from persist.schema import Schema
+    from persist.bulk import Event
 
 __all__ = ["add", "run"]
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    from persist._cli import _knowledge
+    from persist._cli import _bulk, _knowledge
 
-    parser.add_argument("files", metavar="FILE", nargs="+", help="a file, folder, prefix or URL")
+    parser.add_argument(
+        "files", metavar="FILE", nargs="*", help="a file, pattern, folder, prefix or URL"
+    )
     parser.add_argument(
         "--to",
         metavar="FORMAT",
@@ -61,8 +59,18 @@ def add(parser: argparse.ArgumentParser) -> None:
         choices=range(6),
         help="the pickle protocol, of formats that are pickles (default 4)",
     )
+    parser.add_argument(
+        "--names",
+        metavar="TEMPLATE",
+        default="",
+        help="names of new files, of {folder}, {name}, {stem}, {suffix} and {ending}; --out is a folder",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="open each file, and report what would be written"
+    )
     _add_past(parser)
     _knowledge.add(parser)
+    _bulk.add(parser)
 
 
 def _add_past(parser: argparse.ArgumentParser) -> None:
@@ -128,253 +136,40 @@ def _class_path(text: str) -> tuple[str, str]:
 
 def run(args: argparse.Namespace) -> int:
     """Convert every file; 1 if any failed."""
-    import sys
-
-    import persist
-    from persist._api.provenance import origin
-    from persist._cli import _knowledge, _written
-    from persist._cli._each import each
-    from persist._cli._exports import EXPORTS, export
+    from persist._cli import _bulk
+    from persist._cli._exports import EXPORTS
     from persist._cli._out import show
     from persist.errors import PersistError
 
     if args.out and len(args.files) > 1:
         print("persist: --out names one file, but several files are given", file=sys.stderr)
         return 2
-    suffix = _suffix(args.to)
+    if not args.files and not args.inventory:
+        print("persist convert: name files, folders, or an inventory", file=sys.stderr)
+        return 2
     try:
-        registry = _knowledge.registry_of(args)
+        plan = _bulk.planned(
+            args, args.files, "convert", to=args.out, names=args.names, format=args.to,
+            force=args.force, dry_run=args.dry_run, weights=args.weights,
+            allow_partial=args.allow_partial, protocol=args.protocol, to_version=args.to_version,
+            lossy=args.lossy, as_of=args.as_of, class_path=args.class_path,
+            exporter="persist._cli._exports:export" if args.to in EXPORTS else None,
+        )  # fmt: skip
     except PersistError as error:
         print(f"persist: {error}", file=sys.stderr)
         return 2
+    foreign = _bulk.Foreign()
 
-    def one(name: str, inside: Path | None = None) -> None:
-        target = _target(args.out, name, inside, suffix)
-        if _exists(target) and not args.force:
-            raise PersistError(f"{target} exists.", file=name, remedy="Overwrite it with --force.")
-        with persist.open(name) as file:
-            if inside is not None and file.format == args.to:
-                return
-            if inside is not None and isinstance(target, Path):
-                target.parent.mkdir(parents=True, exist_ok=True)
-            if args.to in EXPORTS:
-                if not isinstance(target, Path):
-                    raise PersistError(
-                        f"--to {args.to} writes local files, and {target} is a URL.",
-                        file=name,
-                        remedy="Give a local path as --out, and copy the file.",
-                    )
-                show(f"{name} -> {target}{_listed(export(file, args.to, target))}")
-                return
-            options = {} if args.protocol is None else {"protocol": args.protocol}
-            if args.to_version or args.as_of:
-                lost = _write_older(name, file, target, args, registry, options)
-                show(f"{name} -> {target}{_listed(lost)}")
-                return
-            value, lost = _value(file, args, target)
-            converted = origin(file, _local(name)) if args.to == "persist" else None
-            if _written.save(value, target, file, format=args.to, converted=converted, **options):
-                lost.append("its metadata is left out")
-        show(f"{name} -> {target}{_listed(lost)}")
+    def each(event: Event) -> None:
+        if event.status == "not an experiment file":
+            foreign.add(event.file)
+        elif event.error:
+            print(f"persist: {event.error}", file=sys.stderr)
+        elif event.status in ("converted", "would be converted"):
+            show(f"{event.file} -> {event.target}{event.note}")
 
-    places: dict[str, Path] = {}
-    every = list(_expanded(args, places))
-    return each(every, lambda name: one(name, places.get(name)), known_only=places.keys())
-
-
-def _target(out: str | None, name: str, inside: Path | None, suffix: str) -> Path | str:
-    """Return the path or the URL to write to."""
-    from persist._cli._folders import local
-    from persist._wire.base import urls
-
-    target = local(out or name.rstrip("/") + suffix)
-    if out and inside is not None:
-        below = inside.with_name(inside.name + suffix)
-        return (
-            f"{target.rstrip('/')}/{below.as_posix()}"
-            if urls.is_url(target)
-            else Path(target, below)
-        )
-    return target if urls.is_url(target) else Path(target)
-
-
-def _exists(target: Path | str) -> bool:
-    from persist._wire.base import urls
-
-    if isinstance(target, Path):
-        return target.exists() or Path(f"{target}.index").exists()
-    return urls.exists(target) or urls.exists(f"{target}.index")
-
-
-def _expanded(args: argparse.Namespace, places: dict[str, Path]) -> Iterator[str]:
-    """Yield each file, and for a folder those in it, whose relative paths are put into ``places``."""
-    from persist._cli._folders import files_in
-
-    for name in args.files:
-        if not os.path.isdir(name):
-            yield name
-            continue
-        out = () if args.out is None else (Path(args.out),)
-        for path, inside in files_in(Path(name), out):
-            if path != Path(name):
-                places[str(path)] = inside
-            yield str(path)
-
-
-def _suffix(form: str) -> str:
-    from persist._cli._exports import EXPORTS
-    from persist._cli._formats import ending
-
-    return f".{form}" if form in EXPORTS else ending(form)
-
-
-def _local(name: str) -> str | None:
-    """The path of a local file; None for what comes from elsewhere."""
-    from persist._cli._folders import local
-
-    path = local(name)
-    return None if "://" in path else path
-
-
-def _listed(lost: list[str]) -> str:
-    return f"  ({'; '.join(lost)})" if lost else ""
-
-
-def _write_older(
-    name: str,
-    file: File,
-    target: Path | str,
-    args: argparse.Namespace,
-    registry: Registry,
-    options: dict[str, Any],
-) -> list[str]:
-    """Load a file and write it as older versions had it; return what is lost, in words.
-
-    Raises:
-        IrreversibleError: an older version cannot hold everything, and ``--lossy`` is not given; or a
-            step has no way back.
-    """
-    import persist
-    from persist._api.file import registry_or_default
-    from persist._api.provenance import appending, origin
-    from persist._api.save import Older, older_tree, save_tree, tree_of
-    from persist._cli import _written
-    from persist.errors import IrreversibleError
-
-    known = registry_or_default(registry)
-    versions, paths, protocol = _past(file, args, known)
-    value = persist.load(name, registry=registry)
-    metadata = _written.metadata_of(file)
-    lost: list[str] = []
-
-    def write(lossy: bool) -> None:
-        if args.to == "persist":
-            tree = older_tree(tree_of(value, known), Older(versions, lossy), known)
-            history = appending("converted", origin(file, _local(name)), file.history)
-            save_tree(tree, target, registry=known, metadata=metadata, history=history)
-            return
-        more = {"protocol": protocol, **options} if protocol is not None else options
-        persist.save(
-            value, target, registry=registry, format=args.to, versions=versions, lossy=lossy,
-            class_paths=paths, **more,
-        )  # fmt: skip
-
-    try:
-        write(False)
-    except IrreversibleError as error:
-        losses: Any = error.facts.get("losses")
-        if not losses:
-            raise
-        if not args.lossy:
-            error.remedy = (
-                "Write it without these: --lossy; or give the steps a way back that keeps them "
-                "(@step.downgrade)."
-            )
-            raise
-        lost += [f"lost: {loss}" for loss in losses]
-        write(True)
-    if metadata is not None and args.to != "persist":
-        lost.append("its metadata is left out")
-    return lost
-
-
-def _past(
-    file: File, args: argparse.Namespace, registry: Registry
-) -> tuple[dict[str, int], dict[str, str], int | None]:
-    """Return the versions, class paths and pickle protocol that are asked for."""
-    from persist._cli._formats import writer
-    from persist._upgrade import past
-    from persist.history.tags import date_of_tag
-
-    versions = dict(args.to_version)
-    if not args.as_of:
-        return versions, dict(args.class_path), None
-    schemas = {one.name: one for one in _schemas_in(file, registry)}
-    moment = past.moment_of(args.as_of, schemas.values(), registry, date_of_tag)
-    asked = [one for name, one in schemas.items() if name not in versions]
-    versions = {**past.versions_at(asked, moment, registry), **versions}
-    is_pickle = writer(args.to).is_pickle
-    paths = past.class_paths(versions, registry, moment, dict(args.class_path)) if is_pickle else {}
-    return versions, paths, past.protocol_of(moment) if is_pickle else None
-
-
-def _schemas_in(file: File, registry: Registry) -> Iterator[Schema]:
-    """Yield the schemas of the classes that a file names, and of their declared bases."""
-    for name in sorted(file._content.globals):
-        schema = registry.schema_for(file.knowledge.resolve(name))
-        if schema is None:
-            continue
-        yield schema
-        if schema.cls is not None:
-            yield from (part.schema for part in registry.layout(schema.cls).parts)
-
-
-def _value(file: File, args: argparse.Namespace, target: Path | str) -> tuple[Any, list[str]]:
-    """Return the tree, the arrays or the model to write, and what is left out, in words."""
-    from persist._cli._formats import writer
-
-    to = writer(args.to)
-    if to.is_model:
-        return _model(file, args, target)
-    if not to.is_flat:
-        return file.tree, []
-    arrays, left_out = _arrays(file, args.to)
-    return arrays, [f"{left_out:,} values that are not arrays are left out"] if left_out else []
-
-
-def _model(file: File, args: argparse.Namespace, target: Path | str) -> tuple[Any, list[str]]:
-    """Return the living model of a network, and what is left out of it."""
-    import contextlib
-
-    import persist
-    from persist._api import networks
-
-    with contextlib.ExitStack() as stack:
-        weights = None if args.weights is None else stack.enter_context(persist.open(args.weights))
-        model, lost = networks.converted(file, weights, args.allow_partial)
-        if args.allow_partial and lost:
-            separate = f"{os.path.splitext(target)[0]}.npz"
-            arrays, _ = _arrays(file if weights is None else weights, "npz")
-            persist.save(arrays, separate, format="npz")
-            lost.append(f"all weights are in {separate}")
-        return model, lost
-
-
-def _arrays(file: File, format: str) -> tuple[dict[str, Any], int]:
-    """Return the arrays of a file by path, and the number of values that are none."""
-    import numpy as np
-
-    from persist._wire.torch.quantized import expanded
-    from persist.tree import LazyArray
-
-    arrays: dict[str, Any] = dict(file._arrays_at_every_path)
-    arrays = expanded(arrays)
-    # safetensors has element types that NumPy lacks; its writer copies their bytes unconverted.
-    arrays = {
-        path: array
-        if format == "safetensors" and isinstance(array, LazyArray)
-        else np.asarray(array)
-        for path, array in arrays.items()
-    }
-    arrays = {path: array for path, array in arrays.items() if not array.dtype.hasobject}
-    return arrays, sum(path not in arrays for path in file.scalars)
+    with plan:
+        is_done = _bulk.follow(plan, args, "converting", each)
+        failed = plan.count("damaged") or plan.count("failed")
+    foreign.show()
+    return 2 if not is_done else int(bool(failed))

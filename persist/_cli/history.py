@@ -66,7 +66,7 @@ def in_one_line(file: File) -> str:
 
 
 def _as_json(file: File) -> dict[str, Any]:
-    from persist._cli._written import metadata_of
+    from persist.bulk._origin import metadata_of
 
     return {
         "file": file.name, "format": file.format, "writer": dict(file.writer), "evidence": file.evidence,

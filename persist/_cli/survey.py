@@ -8,8 +8,9 @@ lost.
 from __future__ import annotations
 
 import argparse
+import glob
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 __all__ = ["add", "run"]
@@ -17,9 +18,11 @@ __all__ = ["add", "run"]
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    from persist._cli import _knowledge, _reading
+    from persist._cli import _bulk, _knowledge, _reading
 
-    parser.add_argument("files", metavar="PATH", nargs="*", help="a file, folder, prefix or URL")
+    parser.add_argument(
+        "files", metavar="PATH", nargs="*", help="a file, pattern, folder, prefix or URL"
+    )
     parser.add_argument(
         "--git",
         metavar="REPO",
@@ -49,32 +52,34 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     _reading.add(parser)
     _knowledge.add(parser)
+    _bulk.add(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the survey; 1 if a file is damaged, 2 if nothing could be asked."""
-    from persist._cli import _knowledge, _reading
+    from persist._cli import _bulk, _reading
     from persist._cli._out import show
     from persist.errors import PersistError
-    from persist.survey import Collector
     from persist.survey._text import table
 
     if args.git is not None:
         return _of_history(args)
-    if not args.files:
+    if not args.files and not args.inventory:
         print("persist survey: name a file or folder, or a repository with --git", file=sys.stderr)
-        return 2
-    try:
-        collector = Collector(_knowledge.registry_of(args), **_reading.opening(args))
-    except PersistError as error:
-        print(f"persist survey: {error}", file=sys.stderr)
         return 2
     missing = [name for name in args.files if _is_missing(name)]
     for name in missing:
         print(f"persist survey: {name}: there is no such file or folder", file=sys.stderr)
-    for file in expanded(name for name in args.files if name not in missing):
-        collector.add(file)
-    found = collector.result(args.files)
+    there = [name for name in args.files if name not in missing]
+    try:
+        with _bulk.planned(args, there, "survey", **_reading.opening(args)) as plan:
+            if not _bulk.follow(plan, args, "surveying", lambda event: None):
+                return 2
+            found = plan.survey()
+    except PersistError as error:
+        print(f"persist survey: {error}", file=sys.stderr)
+        return 2
+    found.roots = [*args.files, *args.inventory]
     if args.html is not None:
         from persist.survey._page import page
 
@@ -83,6 +88,8 @@ def run(args: argparse.Namespace) -> int:
         import json
 
         args.save.write_text(json.dumps(found.as_json(), indent=1) + "\n", encoding="utf-8")
+    if args.events:
+        return 1 if missing or found.damaged else 0
     if args.json:
         import json
 
@@ -123,19 +130,15 @@ def _of_history(args: argparse.Namespace) -> int:
 def _is_missing(name: str) -> bool:
     """Whether nothing has that name: no file, folder, URL, or prefix of a checkpoint."""
     path = Path(name)
-    if "://" in name or path.exists():
+    if "://" in name or path.exists() or glob.has_magic(name):
         return False
     parent = path.parent
     return not (parent.is_dir() and any(one.name.startswith(path.name) for one in parent.iterdir()))
 
 
-def expanded(names: Iterator[str] | list[str]) -> Iterator[str]:
+def expanded(names: Iterable[str]) -> Iterator[str]:
     """Yield each file, and for a folder each experiment file in it."""
-    from persist._cli._folders import files_in, local
+    from persist.bulk._sources import Filters, items
 
-    for name in map(local, names):
-        if "://" in name or not Path(name).is_dir():
-            yield name
-        else:
-            for path, _ in files_in(Path(name)):
-                yield str(path)
+    for item in items(list(names), Filters()):
+        yield item.name

@@ -67,8 +67,9 @@ def _data(name: str, other: str | None, options: dict[str, Any]) -> dict[str, ob
     from pathlib import Path
 
     import persist
-    from persist._cli._folders import files_in, local
     from persist._view import diff_data, file_data, folder_data
+    from persist.bulk._folders import files_in
+    from persist.bulk._sources import local
 
     name = local(name)
     if other is not None:

@@ -9,6 +9,7 @@ import attrs
 
 from persist._trees.leaves import counted, escaped, size_text
 from persist._trees.paths import PackView, is_array
+from persist.tree import LazyArray
 
 __all__ = ["Totals", "memory_of", "nbytes_of", "totals_below", "totals_of", "totals_text"]
 
@@ -42,12 +43,15 @@ def memory_of(array: Any) -> tuple[object, ...]:
     """Return a key that is equal for arrays that are the same part of the same memory.
 
     Tensors of torch files are compared by their storage, offset, shape and strides, which are known
-    without reading them; arrays of NumPy by their address. An array without bytes is itself.
+    without reading them; arrays of NumPy by their address. An array without bytes is itself, and so is
+    any other lazy one, which is not read for it.
     """
     storage = getattr(array, "storage", None)
     if storage is not None:
         blob = getattr(storage, "blob", storage)
         return (id(blob), storage.__class__, array.offset, array.shape, array.strides, array.kind)
+    if isinstance(array, LazyArray):
+        return (id(array),)
     interface = getattr(array, "__array_interface__", None) if hasattr(array, "strides") else None
     if interface is not None and array.nbytes:
         return (interface["data"][0], array.shape, array.strides, array.dtype.str)

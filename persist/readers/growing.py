@@ -1,6 +1,6 @@
 """A folder of arrays that grow.
 
-Written by  `persist.append`.
+Written by  ``persist.append``, in version 1 of this format.
 Evidence    `persist._container.growing`: ``persist.json`` states the format and its version; each
             array is an NPY file under its natural path.
 Traps       Another process may be writing: the header states how many rows are complete, and
@@ -18,7 +18,7 @@ from typing import Any
 
 from persist._wire.base.source import Source
 from persist._wire.npy.npy import read_header
-from persist.errors import FormatError, FutureVersionError, LimitError
+from persist.errors import DamagedFileError, FormatError, FutureVersionError, LimitError
 from persist.readers.base import Content, Options, Reader
 
 __all__ = ["GrowingReader"]
@@ -40,7 +40,13 @@ class GrowingReader(Reader):
     def read(self, source: Source, options: Options) -> Content:
         mark = _mark(source) or {}
         version = mark.get("version")
-        if version != 1:
+        if type(version) is not int or version < 1:
+            raise DamagedFileError(
+                f"its {_MARK} states version {version!r}.",
+                file=source.name,
+                remedy="Version 1 was expected. Copy the folder again from where it came from.",
+            )
+        if version > 1:
             raise FutureVersionError(
                 f"its {_MARK} is of version {version!r}, and this program knows version 1.",
                 file=source.name,

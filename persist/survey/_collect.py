@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import warnings
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 
@@ -284,6 +285,20 @@ def survey(
     return collector.result()
 
 
+class Seen(NamedTuple):
+    """What one file holds, in short.
+
+    Attributes:
+        format: of the file.
+        names: the classes that it names.
+        unknown: those of its records whose class is not known.
+    """
+
+    format: str
+    names: frozenset[str]
+    unknown: frozenset[str]
+
+
 class Collector:
     """Looks into one file after the other; what it keeps does not grow with their number.
 
@@ -304,18 +319,25 @@ class Collector:
         self._together: dict[str, set[tuple[int, int]]] = {}
         self._numbers: dict[int, int] = {}  # id of a row -> its number
         self._shared: set[tuple[str, str]] = set()  # classes that occur in one file
+        self._outcomes: dict[tuple[Any, ...], tuple[str, str, int]] = {}  # of rows, by their keys
 
-    def add(self, name: str) -> None:
-        """Look into one file; what is wrong with it is noted."""
+    def add(self, name: str) -> Seen | Exception:
+        """Look into one file; what is wrong with it is noted.
+
+        Returns:
+            What it holds, in short; or the error, if it cannot be read.
+        """
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of damage, which the rows and problems say
                 with open_file(name, registry=self.registry, **self._options) as file:
-                    self._look(file, name)
-        except UnknownFormatError:
+                    return self._look(file, name)
+        except UnknownFormatError as error:
             self._survey.unknown += 1
+            return error
         except (PersistError, OSError, MemoryError, RecursionError) as error:
             self._note(name, error)
+            return error
 
     def _note(self, name: str, error: BaseException) -> None:
         what = error.what if isinstance(error, PersistError) else str(error)
@@ -344,7 +366,74 @@ class Collector:
         else:
             file.__dict__["knowledge"] = known
 
-    def _look(self, file: File, name: str) -> None:
+    def take(self) -> bytes:
+        """Return what was collected since the last call, as JSON for `absorb`, and forget it."""
+        found = self._survey
+        part = {
+            "counts": [found.files, found.unknown, found.bytes, found.left_out],
+            "formats": found.formats,
+            "rows": [[key, row.as_json()] for key, row in self._rows.items()],
+            "problems": [[key, attrs.asdict(one)] for key, one in self._problems.items()],
+            "together": {name: sorted(both) for name, both in self._together.items()},
+            "shared": sorted(self._shared),
+        }
+        self._survey = Survey()
+        self._rows, self._numbers, self._problems = {}, {}, {}
+        self._layouts, self._together, self._shared = Counter(), {}, set()
+        return json.dumps(part).encode("utf-8", "surrogatepass")
+
+    def absorb(self, part: bytes) -> None:
+        """Add what another collector took, of other files."""
+        said = json.loads(part.decode("utf-8", "surrogatepass"))
+        files, unknown, size, left_out = said["counts"]
+        rows = [(_as_tuple(key), Row.from_json(row)) for key, row in said["rows"]]
+        problems = {_as_tuple(key): Problem(**one) for key, one in said["problems"]}
+        ours = [self._absorb_row(key, row) for key, row in rows]
+        own = self._survey
+        own.files, own.unknown = own.files + files, own.unknown + unknown
+        own.bytes, own.left_out = own.bytes + size, own.left_out + left_out
+        for format, count in said["formats"].items():
+            own.formats[format] = own.formats.get(format, 0) + count
+        for key, problem in problems.items():
+            known = self._problems.setdefault(key, Problem(problem.kind, problem.reason))
+            known.count += problem.count
+            known.examples = [*known.examples, *problem.examples][:_MOST_EXAMPLES]
+        for name, pairs_of in said["together"].items():
+            into = self._together.setdefault(name, set())
+            for a, b in pairs_of:
+                one, two = ours[a], ours[b]
+                if one is not None and two is not None and one != two:
+                    into.add((min(one, two), max(one, two)))
+        if len(self._shared) < 50_000:
+            self._shared.update((one, two) for one, two in said["shared"])
+
+    def _absorb_row(self, key: tuple[Any, ...], row: Row) -> int | None:
+        """Add a row to the one of the same key; return its number, or None if there are too many."""
+        known = self._rows.get(key)
+        kind = row.name or f"\0{row.format}"
+        if known is None and self._layouts[kind] >= _MOST_LAYOUTS and key[1:2] != ("many",):
+            key = (row.name, "many", row.format)
+            known = self._rows.get(key)
+            row.form, row.fields = VALUE, [FieldSummary("value")]
+        if known is None:
+            if len(self._rows) >= _MOST_ROWS:
+                self._survey.left_out += row.count
+                return None
+            row._last = -1
+            self._layouts[kind] += 1
+            self._keep(key, row)
+            return self._numbers[id(row)]
+        by_name = {field.name: field for field in row.fields}
+        for field in known.fields:
+            if field.name in by_name:
+                field.merge(by_name[field.name])
+        known.count, known.files = known.count + row.count, known.files + row.files
+        known.oldest = min(filter(None, (known.oldest, row.oldest)), default="")
+        known.newest = max(known.newest, row.newest)
+        known.example = known.example or row.example
+        return self._numbers[id(known)]
+
+    def _look(self, file: File, name: str) -> Seen:
         self._share_knowledge(file)
         tree = file._written
         found: dict[int, Row] = {}
@@ -375,6 +464,8 @@ class Collector:
         self._survey.bytes += size
         counts = self._survey.formats
         counts[file.format] = counts.get(file.format, 0) + 1
+        unknown = {row.name for row in found.values() if row.outcome == "no class"}
+        return Seen(file.format, frozenset(file._content.globals), frozenset(unknown))
 
     def _note_together(self, rows: list[Row]) -> None:
         """Note which layouts of a class, and which classes, occur in one file."""
@@ -444,7 +535,12 @@ class Collector:
             record.qualname, schema or form.schema, form.kind, fields, form.base, version,
             how, file.format, writer,
         )  # fmt: skip
-        row.outcome, row.reason, row.steps = self._outcome(file, record, schema)
+        outcome = self._outcomes.get(key)
+        if outcome is None:
+            if len(self._outcomes) > 2 * _MOST_ROWS:
+                self._outcomes.clear()
+            outcome = self._outcomes[key] = self._outcome(file, record, schema)
+        row.outcome, row.reason, row.steps = outcome
         self._layouts[record.qualname] += 1
         return self._keep(key, row)
 
@@ -536,6 +632,11 @@ class Collector:
         }
         found.pairs = pairs(found.rows, self._shared)
         return found
+
+
+def _as_tuple(value: Any) -> Any:
+    """A key that went through JSON, in which tuples become lists."""
+    return tuple(map(_as_tuple, value)) if isinstance(value, list) else value
 
 
 def _in_order(row: Row, form: Form, values: Iterable[Any]) -> Iterable[Any]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from counting import note
 from faulty import Disk, Faults
 from operations import OPERATIONS, Operation, in_place, saving, unfinished
 
@@ -59,6 +60,9 @@ def test_every_fault_leaves_the_old_state_or_the_new_one(
         assert not (has_failed and at > points)
         assert {*os.listdir(tmp_path)} <= operation.names[0] | operation.names[1], at
     assert failures >= 4
+    note(
+        "calls of the system that failed while a file was replaced: old or new state found", points
+    )
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
@@ -88,6 +92,7 @@ def test_a_disk_that_is_gone_leaves_the_old_state_or_the_new_one(
             assert operation.state(tmp_path) == "new"
             assert unfinished(tmp_path) == []
     assert were_left
+    note("calls from which on all failed: old or new state found", points)
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
@@ -111,6 +116,7 @@ def test_a_loss_of_power_leaves_the_old_state_or_the_new_one(
     faults.after = None
     assert disk.points >= 4
     assert len(found) > 4
+    note("states of the disk after a loss of power: old or new state found", len(found))
     for state in found:
         assert held(operation, after, dict(state)) in ("old", "new")
     # And when it has returned, nothing can take it back.

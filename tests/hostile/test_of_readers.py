@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from counting import note
 from of_readers import CHANGES, Row, measured, seeds
 
 from persist._api.detect import readers
@@ -27,6 +28,10 @@ def test_no_attack_runs_anything_and_time_and_memory_are_bounded(rows: list[Row]
     assert {row.reader for row in rows} == {*seeds()}
     assert {name for row in rows for name in row.attacks} == {*CHANGES}
     assert sum(len(row.attacks) for row in rows) > 380
+    note(
+        "attack files opened, listed, printed, explained and loaded",
+        sum(len(row.attacks) for row in rows),
+    )
     for row in rows:
         assert len(row.attacks) >= 7, row
         assert row.excess[0] < MEMORY, row

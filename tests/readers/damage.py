@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 import persist
-from persist.errors import FormatError, MissingExtraError
+from persist.errors import FormatError, FutureVersionError, MissingExtraError
 
 MEMORY = 1 << 30  # over what the process has when it begins
 LATE = 10  # seconds of the processor for one file
@@ -151,7 +151,7 @@ def main(case: str, name: str, seconds: float) -> dict[str, Any]:
             watch.on = True
             try:
                 look(data if alone else target)
-            except FormatError:
+            except (FormatError, FutureVersionError):
                 result["refused"] += 1
             except FileNotFoundError:
                 if data:  # an empty part of a checkpoint may be as good as none

@@ -89,6 +89,7 @@ class ZipDirectory:
         prefix: bytes before the archive (a program, say), 0 as a rule.
         comment: the archive's comment.
         lost: names of members that are not whole, as far as they are known; of `whole` and `salvage`.
+        cut: name of the stored member within which the file ends, and its bytes that are there; likewise.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class ZipDirectory:
         self.prefix = prefix
         self.comment = comment
         self.lost: list[str] = []
+        self.cut: tuple[str, Source] | None = None
         self._limits = limits  # where a member begins -> where the next or the directory does
 
     @classmethod
@@ -204,16 +206,21 @@ class ZipDirectory:
         """The members by local headers, and where the first header that cannot be followed is."""
         members: list[Member] = []
         limits: dict[int, int] = {}
-        at, lost = 0, []
+        at, lost, cut = 0, [], None
         while at + _LOCAL.size <= source.size:
             member, end = _from_local(source, at)
             if member is None or end > source.size:
                 lost += [] if member is None else [member.name]
+                if member is not None and member.method == STORED:
+                    start = max(end - member.compressed, at)
+                    if start < source.size:
+                        rest = source.window(start, source.size - start, f"member {member.name!r}")
+                        cut = member.name, rest
                 break
             members.append(member)
             limits[at] = at = end
         result = cls(source, members, limits)
-        result.lost = lost
+        result.lost, result.cut = lost, cut
         return result, at
 
     @classmethod
@@ -250,6 +257,7 @@ class ZipDirectory:
         kept = {member.name for member in found}
         result = cls(source, found, directory._limits, directory.prefix, directory.comment)
         result.lost = [name for name in lost if name not in kept]
+        result.cut = directory.cut if directory.cut and directory.cut[0] in result.lost else None
         return result
 
     def _checked(self, damage: list[str] | None) -> tuple[list[Member], list[str]]:

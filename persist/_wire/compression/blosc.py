@@ -79,7 +79,10 @@ def _block(data: bytes, at: int, size: int, splits: int, unpack: Unpack) -> byte
         piece = data[at + 4 : at + 4 + length]
         if len(piece) < length or not length:
             raise ValueError(f"{length:,} bytes are claimed at {at:,}, {len(piece):,} are there")
-        piece = piece if length == part else unpack(piece, part)
+        try:
+            piece = piece if length == part else unpack(piece, part)
+        except IndexError as error:  # of the decompressor in Python
+            raise ValueError(f"the block at {at:,} breaks off") from error
         if len(piece) != part:
             raise ValueError(f"{len(piece):,} bytes come out of a block, not {part:,}")
         pieces.append(piece)

@@ -25,7 +25,10 @@ def undo(data: bytes, most: int) -> bytes:
     Raises:
         ValueError: the bytes are not what LZO makes, or the checksum is another.
     """
-    made, end = _unpacked(data, most)
+    try:
+        made, end = _unpacked(data, most)
+    except IndexError as error:
+        raise ValueError("the stream breaks off") from error
     rest = data[end:]
     if len(rest) not in (0, _CHECKSUM):
         raise ValueError(f"{len(rest):,} bytes follow the end of the stream")

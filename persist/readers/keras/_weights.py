@@ -13,7 +13,7 @@ from persist._wire.base.ml_dtypes import decodable, extended
 from persist._wire.base.source import Source
 from persist._wire.hdf5.file import Hdf5, attribute_json, merge
 from persist._wire.hdf5.objects import Attribute, Node, node_at
-from persist.errors import DamagedFileError, FormatError
+from persist.errors import DamagedFileError, FormatError, UnknownFormatError
 from persist.readers.base import Content, Options
 from persist.tree import LazyArray
 from persist.typing import DType
@@ -415,6 +415,8 @@ def _archived_weights(
         weights += structure["weights"]
         named |= structure["named"]
         damage += network.file.damage
+    if directory.cut is not None and directory.cut[0].endswith(".h5"):  # of `whole` alone
+        _merge_cut(*directory.cut, tree, weights, named, damage)
     member = None if files else directory.find("model.weights.npz")
     if member is not None and options.open_nested is not None:  # its variables are pickled in it
         content = options.open_nested(directory.open(member, verify))
@@ -422,6 +424,27 @@ def _archived_weights(
         damage += content.damage
         named_globals = content.globals
     return tree, {"weights": weights, "named": named}, named_globals
+
+
+def _merge_cut(
+    name: str,
+    source: Source,
+    tree: dict[str, Any],
+    weights: list[str],
+    named: dict[str, str],
+    damage: list[str],
+) -> None:
+    """Add the weights before the end of a file that is cut off within its HDF5 member."""
+    try:
+        network = _Network(Hdf5(source, salvage=True))
+        found, structure = network.tree(), network.structure()
+    except (DamagedFileError, UnknownFormatError) as error:
+        damage.append(f"{name}: {error.what}")
+        return
+    merge(tree, found)
+    weights += structure["weights"]
+    named |= structure["named"]
+    damage += [f"{name}: {text}" for text in network.file.damage]
 
 
 def _hdf5(directory: ZipDirectory, member: Member, options: Options, verify: bool) -> Hdf5:

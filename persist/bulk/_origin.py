@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import hashlib
 import json
 import os
-import platform
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from persist._api import provenance
-from persist._api.provenance import appending, digest_of, split_metadata
+from persist._api.provenance import appending, split_metadata
+from persist._wire.base.urls import filesystem, is_url
 
 if TYPE_CHECKING:
     from persist._api.file import File
     from persist._upgrade.plan import Entry
     from persist.registry import Registry
 
-__all__ = [
-    "digest_of",
-    "metadata_of",
-    "origin_of",
-    "removing",
-    "save",
-    "temporary",
-    "upgraded_from",
-]
+__all__ = ["digest_of", "metadata_of", "origin_of", "save", "upgraded_from"]
+
+_CHUNK = 1 << 20
 
 
 def metadata_of(file: File) -> object:
@@ -40,10 +31,11 @@ def metadata_of(file: File) -> object:
 
 def save(
     tree: Any,
-    target: str | os.PathLike[str],
+    target: str | os.PathLike[str] | IO[bytes],
     file: File,
     *,
     format: str,
+    name: str | None = None,
     registry: Registry | None = None,
     upgraded: dict[str, Any] | None = None,
     converted: dict[str, Any] | None = None,
@@ -54,9 +46,10 @@ def save(
 
     Args:
         tree: the tree to write.
-        target: the path to write to.
+        target: the path to write to, or an open binary file.
         file: the open file that the tree was read from.
         format: as for `persist.save`.
+        name: the path that errors name; None is the target's.
         registry: as for `persist.save`.
         upgraded: the origin of the tree, which an upgrade made; stored in the history of a container.
         capsule: add the capsule of the classes; one that the file has is kept in any case.
@@ -70,6 +63,8 @@ def save(
     from persist._api.save import refuse_suffix, save_tree, tree_of
     from persist.errors import PersistError
 
+    if name is None and isinstance(target, str | os.PathLike):
+        name = os.fspath(target)
     metadata = metadata_of(file)
     if format == "persist":
         action = "saved" if upgraded is None and converted is None else "converted"
@@ -77,7 +72,7 @@ def save(
             action if upgraded is None else "upgraded", upgraded or converted, file.history
         )
         older = file.structure.get("schemas", ()) if file.format == "persist" else ()
-        refuse_suffix(target, format)
+        refuse_suffix(name if name is not None else target, format)
         try:
             made = tree_of(tree, registry, columns=True)
             save_tree(
@@ -91,12 +86,16 @@ def save(
                 older_capsule=file.structure.get("capsule") if file.format == "persist" else None,
             )
         except PersistError as error:
-            raise error.at(file=os.fspath(target)) from error.__cause__
+            raise error.at(file=name) from error.__cause__
         return False
     if format == "safetensors" and metadata is not None:
         options["metadata"] = _as_text(metadata)
         metadata = None
-    persist.save(tree, target, format=format, registry=registry, **options)
+    refuse_suffix(name if name is not None else target, format)
+    try:
+        persist.save(tree, target, format=format, registry=registry, **options)
+    except PersistError as error:
+        raise error.at(file=name) from error.__cause__
     return metadata is not None
 
 
@@ -109,60 +108,10 @@ def _as_text(metadata: object) -> dict[str, str]:
     }
 
 
-def temporary(target: Path, ending: str) -> Path:
-    """Return the temporary path for a target: in the same folder, so that it can be renamed."""
-    _remove_leftovers(target.parent)
-    return target.with_name(f".{target.name}.{_host()}-{os.getpid()}.part{ending}")
-
-
-def _host() -> str:
-    return hashlib.sha256(platform.node().encode()).hexdigest()[:6]
-
-
-@functools.cache
-def _remove_leftovers(folder: Path) -> None:
-    """Remove temporary files of killed processes of this machine; once per run, since listing a folder may be slow."""
-    left = re.compile(rf"\..*\.{_host()}-(\d+)\.part.*", re.DOTALL)
-    if os.name == "nt" or not folder.is_dir():  # os.kill(pid, 0) would end the process on Windows
-        return
-    for name in os.listdir(folder):
-        match = left.fullmatch(name)
-        if match is not None and not _is_alive(int(match[1])):
-            (folder / name).unlink(missing_ok=True)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # a process of another user
-        return True
-    return True
-
-
-@contextlib.contextmanager
-def removing(written: Path, target: Path) -> Iterator[None]:
-    """Remove a temporary file at the end; errors name the target in place of it."""
-    from persist.errors import PersistError
-
-    try:
-        yield
-    except PersistError as error:
-        if error.file == str(written):
-            error.file = str(target)
-        raise
-    except OSError as error:
-        if error.filename == str(written):
-            error.filename = str(target)
-        raise
-    finally:
-        written.unlink(missing_ok=True)
-
-
 def upgraded_from(
     file: File,
-    source: Path,
+    name: str,
+    digest: tuple[int, str],
     steps: list[list[Any]],
     opaque: list[str],
     options: dict[str, Any],
@@ -172,13 +121,32 @@ def upgraded_from(
 
     Args:
         file: the open source.
-        source: its path, for its name and digest.
+        name: its own name.
+        digest: its size in bytes, and its SHA-256.
         steps: the migrations that were applied.
         opaque: the names of undeclared classes.
         options: the options with which the source was read.
         plan: what was done to each record.
     """
-    return provenance.origin(file, source, steps, opaque, options, plan)
+    found = provenance.origin(file, None, steps, opaque, options, plan)
+    return {**found, "name": name, "size": digest[0], "sha256": digest[1]}
+
+
+def digest_of(source: str | os.PathLike[str]) -> tuple[int, str]:
+    """Return the size of a source in bytes, and its SHA-256.
+
+    For a folder or a checkpoint prefix: of all its files, with their names, in order.
+    """
+    text = os.fspath(source)
+    if not is_url(text):
+        return provenance.digest_of(Path(text))
+    state, size = hashlib.sha256(), 0
+    files, path = filesystem(text)
+    with files.open(path, "rb") as file:
+        while data := file.read(_CHUNK):
+            state.update(data)
+            size += len(data)
+    return size, state.hexdigest()
 
 
 def origin_of(file: File) -> dict[str, Any] | None:

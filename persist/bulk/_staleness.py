@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,7 +26,13 @@ class Verdict(NamedTuple):
     is_ours: bool
 
 
-def look(source: Path, target: Path, registry: Registry, options: dict[str, object]) -> Verdict:
+def look(
+    source: Path,
+    target: Path,
+    registry: Registry,
+    options: dict[str, object],
+    digest: Callable[[], tuple[int, str]],
+) -> Verdict:
     """Compare a target with its source and the current declarations.
 
     Args:
@@ -33,13 +40,14 @@ def look(source: Path, target: Path, registry: Registry, options: dict[str, obje
         target: the existing file.
         registry: the user's schemas, aliases, stamps and steps.
         options: the options with which the source is read.
+        digest: returns the size and the digest of the source.
 
     Raises:
         PersistError: the target cannot be read.
     """
     import persist
-    from persist._cli._written import digest_of, origin_of
     from persist._upgrade import records
+    from persist.bulk._origin import digest_of, origin_of
     from persist.errors import UnknownFormatError
 
     try:
@@ -49,13 +57,13 @@ def look(source: Path, target: Path, registry: Registry, options: dict[str, obje
     with file:
         said = origin_of(file)
         if file.format == "persist" and said is None:
-            same = target.is_file() and source.is_file() and digest_of(target) == digest_of(source)
+            same = target.is_file() and source.is_file() and digest_of(target) == digest()
             return Verdict("" if same else _older(source, target), False)
         plan = records.plan(file.tree, file.knowledge, file=file.name)
         if said is None:  # a format that does not record its origin
             return Verdict(_older(source, target) or _of_plan(plan), False)
         if "sha256" in said:
-            changed = [said.get("size"), said["sha256"]] != list(digest_of(source))
+            changed = [said.get("size"), said["sha256"]] != list(digest())
             why = "its source has changed" if changed else ""
         else:
             why = _older(source, target)
