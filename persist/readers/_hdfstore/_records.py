@@ -31,6 +31,7 @@ _INDEXES = "pandas.core.indexes"
 
 
 def made_index(cls: str, data: Any, name: Any, **more: Any) -> Record:
+    """Return an index of a class, of its values or of what ``more`` says."""
     special = cls in ("DatetimeIndex", "PeriodIndex", "TimedeltaIndex")
     module = f"{_INDEXES}.{cls.removesuffix('Index').lower() + 's' if special else 'base'}"
     maker = Global(
