@@ -171,6 +171,21 @@ def _declare_enum(
         setattr(cls, name, method)
 
 
+def _without_minor(cls: type, version: int | tuple[int, int] | None) -> int | None:
+    """Return a version that has no minor part.
+
+    Raises:
+        SchemaError: it has one.
+    """
+    if isinstance(version, tuple):
+        raise SchemaError(
+            f"its version is {version!r}; an enum or a module of torch has no minor versions.",
+            where=cls.__qualname__,
+            remedy="Give one whole number.",
+        )
+    return version
+
+
 def _declare(
     cls: type,
     version: int | tuple[int, int] | None,
@@ -180,7 +195,7 @@ def _declare(
 ) -> None:
     """Note what the head of a class says; a decorator may make the class a second time without it."""
     if isinstance(cls, enum.EnumMeta):
-        _declare_enum(cls, version, schema, registry)
+        _declare_enum(cls, _without_minor(cls, version), schema, registry)
         return
     before = vars(cls).get(_schema.DECLARED)
     if version is None and schema is None and registry is None and isinstance(before, Declared):
@@ -189,7 +204,7 @@ def _declare(
         if is_module_class(cls):
             from persist._instances.modules import version_of
 
-            version = version_of(cls, version)
+            version = version_of(cls, _without_minor(cls, version))
         version, minor = split_version(1 if version is None else version)
         if type(version) is not int or version < 1:
             raise SchemaError(

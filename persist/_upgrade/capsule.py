@@ -303,7 +303,8 @@ class _Lift:
         is_changed = False
         for layer, value in zip(envelope.layers, envelope.values, strict=True):
             schema = self._schema(layer.schema)
-            goal, steps = layer.version, []
+            goal = layer.version
+            steps: list[Any] = []
             if schema is not None and layer.kind != ITEMS:
                 goal, steps = self._goal(schema, layer.version)
             if schema is None or goal == layer.version:
