@@ -164,7 +164,9 @@ def load(
         collector_paused(),
         placed_on(device, dtype),
     ):
-        _accept(file, require_signature, weights)
+        if require_signature is not None:
+            _require(file, require_signature, weights)
+        warn_about_damage(file)
         looker = file.looker if arrays == "torch" else None
         is_all = cls is None and not at and assume_version is None
         tree = ABSENT if is_all else wanted_part(file, cls, at, assume_version)
@@ -191,13 +193,6 @@ def load(
         if cls is not None and not (recovers and getattr(value, "failure", None) is not None):
             check_is(value, cls, file.name)
         return value
-
-
-def _accept(file: File, keys: object, weights: object) -> None:
-    """Refuse a file that is not signed with one of these keys, if there are any; warn about damage."""
-    if keys is not None:
-        _require(file, keys, weights)
-    warn_about_damage(file)
 
 
 def _require(file: File, keys: object, weights: object) -> None:

@@ -371,7 +371,8 @@ class Copier:
         new = of(old)
         if type(new) in self._plain or _has_hash(new):
             return new
-        if type(old) is Record and not isinstance(new, Record):
+        # An array is what a pack shows in the place of a record: then the record stays the key.
+        if type(old) is Record and not isinstance(new, Record | np.ndarray | LazyArray):
             raise _without_hash(old, new)
         return self._shells.get(id(old), old)
 

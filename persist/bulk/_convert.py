@@ -121,13 +121,13 @@ class ConvertTask:
             IrreversibleError: an older version cannot hold everything, and the job is not ``lossy``;
                 or a step has no way back.
         """
-        import persist
+        from persist._api.load import load
         from persist._api.provenance import appending, origin
-        from persist._api.save import Older, older_tree, save_tree, tree_of
+        from persist._api.save import Older, older_tree, save, save_tree, tree_of
 
         known, to = self._registry, self._to
         versions, paths, protocol = self._past(file)
-        value = persist.load(name, registry=known)
+        value = load(name, registry=known)
         metadata = _origin.metadata_of(file)
         lost: list[str] = []
 
@@ -138,7 +138,7 @@ class ConvertTask:
                 save_tree(tree, target, registry=known, metadata=metadata, history=history)
                 return
             more = {"protocol": protocol, **options} if protocol is not None else options
-            persist.save(
+            save(
                 value, target, registry=known, format=to, versions=versions, lossy=lossy,
                 class_paths=paths, **more,
             )  # fmt: skip
@@ -193,17 +193,17 @@ class ConvertTask:
         """Return the living model of a network, and what is left out of it."""
         import contextlib
 
-        import persist
         from persist._api import networks
+        from persist._api.save import save
 
         partial, named = bool(self._said.get("allow_partial")), self._said.get("weights")
         with contextlib.ExitStack() as stack:
-            weights = None if named is None else stack.enter_context(persist.open(named))
+            weights = None if named is None else stack.enter_context(open_file(named))
             model, lost = networks.converted(file, weights, partial)
             if partial and lost:
                 separate = f"{os.path.splitext(target)[0]}.npz"
                 arrays, _ = _arrays(file if weights is None else weights, "npz")
-                persist.save(arrays, separate, format="npz")
+                save(arrays, separate, format="npz")
                 lost.append(f"all weights are in {separate}")
             return model, lost
 

@@ -59,8 +59,7 @@ def save(
     Returns:
         True if metadata was left out, because the format cannot hold it.
     """
-    import persist
-    from persist._api.save import refuse_suffix, save_tree, tree_of
+    from persist._api.save import refuse_suffix, save, save_tree, tree_of
     from persist.errors import PersistError
 
     if name is None and isinstance(target, str | os.PathLike):
@@ -93,7 +92,7 @@ def save(
         metadata = None
     refuse_suffix(name if name is not None else target, format)
     try:
-        persist.save(tree, target, format=format, registry=registry, **options)
+        save(tree, target, format=format, registry=registry, **options)
     except PersistError as error:
         raise error.at(file=name) from error.__cause__
     return metadata is not None

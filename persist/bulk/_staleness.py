@@ -45,13 +45,13 @@ def look(
     Raises:
         PersistError: the target cannot be read.
     """
-    import persist
+    from persist._api.open import open as open_file
     from persist._upgrade import records
     from persist.bulk._origin import digest_of, origin_of
     from persist.errors import UnknownFormatError
 
     try:
-        file = persist.open(target, registry=registry)
+        file = open_file(target, registry=registry)
     except UnknownFormatError:
         return Verdict("", False)
     with file:
