@@ -68,6 +68,7 @@ bench: $(VENV)/.test
 	@$(BIN)/python benchmarks/versioned.py
 	@$(BIN)/python benchmarks/checkpoints.py
 	@$(BIN)/python benchmarks/start.py
+	@$(BIN)/python benchmarks/remote.py
 	@$(BIN)/python benchmarks/check.py
 	@$(BIN)/python benchmarks/survey.py
 

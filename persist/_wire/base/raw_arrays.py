@@ -24,6 +24,7 @@ def shaped(
     source: Source,
     offset: int,
 ) -> Array:
+    """Return the array that bytes at an offset hold; a `DamagedFileError` if they hold none."""
     try:
         if dtype.itemsize == 0:  # arrays of any shape take no memory
             return np.ndarray(shape, dtype, b"")
