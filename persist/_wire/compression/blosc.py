@@ -143,7 +143,10 @@ def _blosclz(data: bytes, size: int) -> bytes:
 
 
 def _inflated(data: bytes, size: int) -> bytes:
-    return zlib.decompressobj().decompress(data, size + 1)
+    try:
+        return zlib.decompressobj().decompress(data, size + 1)
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
 
 
 def _snappy(data: bytes, size: int) -> bytes:

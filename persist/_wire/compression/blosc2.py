@@ -82,8 +82,8 @@ def _chunk(data: bytes, at: int, most: int, unpackers: dict[str, Unpack]) -> byt
     size, step, stored = struct.unpack_from("<3i", data, at + 4)
     if flags & _LONG != _LONG or not 0 <= size <= most or not width:
         raise ValueError(f"a chunk has flags {flags:#x} and {size:,} bytes")
-    chunk = data[at : at + stored] if stored >= _CHUNK else b""
-    if len(chunk) != stored:
+    chunk = data[at : at + max(stored, 0)]
+    if stored < _CHUNK or len(chunk) != stored:
         raise ValueError(f"{stored:,} bytes of a chunk are claimed at {at:,}")
     kind = chunk[31] >> 4 & 7
     if kind:
@@ -126,7 +126,10 @@ def _block(chunk: bytes, at: int, size: int, streams: int, unpack: Unpack) -> by
         if not length:
             pieces.append(bytes(part))
         else:
-            pieces.append(_whole(piece if length == part else unpack(piece, part), part))
+            try:
+                pieces.append(_whole(piece if length == part else unpack(piece, part), part))
+            except IndexError as error:  # of the decompressor in Python
+                raise ValueError("a stream breaks off") from error
     return b"".join(pieces)
 
 
