@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -169,6 +168,8 @@ def follow(plan: Plan, args: argparse.Namespace, what: str, each: Callable[[Even
                 warned.extend(event.warnings)
                 note(event)
                 if args.events:
+                    import json
+
                     print(json.dumps(event.as_json(), default=str), flush=True)
                 else:
                     each(event)

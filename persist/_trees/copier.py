@@ -679,7 +679,7 @@ class _ReferencePatcher:
         new = self._of(old)
         if _has_hash(new):
             return new
-        if new is not old and _has_hash(old):
+        if new is not old and _has_hash(old) and not isinstance(new, np.ndarray | LazyArray):
             raise _without_hash(old, new)
         return old
 

@@ -235,6 +235,7 @@ class UpgradeTask:
 
         target.parent.mkdir(parents=True, exist_ok=True)
         self._keep(target)
+        _remove_link(target)
         with open(source, "rb") as old, replacing(target, durable=True) as new:
             shutil.copyfileobj(old, new, _CHUNK)
         if self._job.keeps_ledger:
@@ -284,6 +285,7 @@ class UpgradeTask:
                 yield nowhere
             return
         target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_link(target)
         with replacing(target, durable=True) as new:
             yield new
 
@@ -526,6 +528,12 @@ def _built(tree: Any, old: File) -> Any:
             return build(tree, old.knowledge, file=old.name, finish=False)
         except MissingExtraError:
             return None
+
+
+def _remove_link(target: Path) -> None:
+    """Remove a symbolic link in the place of a target: it may lead out of the folder."""
+    if target.is_symlink():
+        target.unlink()
 
 
 def _refuse(fault: str | None, target: Path) -> None:

@@ -11,7 +11,6 @@ from persist._wire.pickle import numpy_rebuild, sidecars, stdlib_rebuild
 from persist._wire.pickle.handlers import Finisher
 from persist._wire.pickle.machine import Machine
 from persist._wire.pickle.opcodes.instances import CarriageReturnError
-from persist._wire.pickle.replaced_text import repaired, replaced_texts
 from persist.errors import DamagedFileError, FormatError, LimitError, PersistError
 from persist.readers.base import Content, Options
 from persist.readers.pickle import begins_as_text
@@ -73,6 +72,8 @@ def _with_replaced_texts(
     Raises:
         DamagedFileError: texts were replaced, and ``salvage`` is not asked for.
     """
+    from persist._wire.pickle.replaced_text import repaired, replaced_texts
+
     data = source.read(0, min(source.size, _DIAGNOSED))
     found = replaced_texts(data) if source.size <= _DIAGNOSED else []
     if not found:
