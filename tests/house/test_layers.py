@@ -167,7 +167,12 @@ DANGEROUS = {
 # Code that is made for one class, from text of ours alone.
 COMPILERS = {"persist._upgrade.compiled", "persist._objects.rows"}
 # What the user's own workers return; never what a file holds.
-RESULTS = {"persist.bulk._plan", "persist.bulk._worker"}
+RESULTS = {
+    "persist.bulk._job",
+    "persist.bulk._plan",
+    "persist.bulk._readings",
+    "persist.bulk._worker",
+}
 # What is asked of git, Graphviz and the foundry's interpreters, for a project's own source.
 CALLERS = {"persist.history.evidence", "persist.history.tags", "persist.history.drawing", "persist.history.foundry",
            "persist.testing._files", "persist._cli.check", "persist.archaeology._git"}  # fmt: skip
