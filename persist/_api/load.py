@@ -164,16 +164,13 @@ def load(
         collector_paused(),
         placed_on(device, dtype),
     ):
-        if require_signature is not None:
-            _require(file, require_signature, weights)
+        _require(file, require_signature, weights)
         warn_about_damage(file)
         looker = file.looker if arrays == "torch" else None
         is_all = cls is None and not at and assume_version is None
         tree = ABSENT if is_all else wanted_part(file, cls, at, assume_version)
-        model = _network(file, weights, trust) if is_all and migrate and live else ABSENT
-        if model is not ABSENT:
-            value = model
-        elif migrate:
+        value = _network(file, weights, trust) if is_all and migrate and live else ABSENT
+        if value is ABSENT and migrate:
             value = load_file(
                 file,
                 trust,
@@ -187,7 +184,7 @@ def load(
                 recovers=recovers,
                 resources=resources,
             )
-        else:
+        elif value is ABSENT:
             written = file._written if is_all else tree
             value = _as_written(file, written, live=live, trust=trust, strict=strict, looker=looker)
         if cls is not None and not (recovers and getattr(value, "failure", None) is not None):
@@ -196,7 +193,9 @@ def load(
 
 
 def _require(file: File, keys: object, weights: object) -> None:
-    """Refuse a file that is not signed with one of these keys."""
+    """Refuse a file that is not signed with one of these keys; None asks for no signature."""
+    if keys is None:
+        return
     from persist._container.signed import check, public_keys
 
     if weights is not None:

@@ -60,6 +60,10 @@ def add(parser: argparse.ArgumentParser, *, has_format: bool = False) -> None:
     work.add_argument(
         "--events", action="store_true", help="JSON Lines instead of text: one object a file"
     )
+    _add_filters(parser, has_format)
+
+
+def _add_filters(parser: argparse.ArgumentParser, has_format: bool) -> None:
     wanted = parser.add_argument_group("which files")
     for name, metavar, text in (
         ("include", "PATTERN", "only files whose name, or path in its folder, matches"),

@@ -34,7 +34,6 @@ __all__ = ["add", "run"]
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     from persist._cli import _bulk, _knowledge, _reading
-    from persist._cli._formats import file_format_name
 
     parser.add_argument(
         "sources",
@@ -79,6 +78,16 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="write a proof of each new file: digests of both files and of all arrays, steps, versions",
     )
+    _add_written(parser)
+    _reading.add(parser, loads=True)
+    _knowledge.add(parser)
+    _bulk.add(parser, has_format=True)
+
+
+def _add_written(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments about what is written."""
+    from persist._cli._formats import file_format_name
+
     parser.add_argument(
         "--format",
         metavar="FORMAT",
@@ -111,9 +120,6 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--report", metavar="FILE", help="write a report: .html, .csv, .jsonl, .json or .txt"
     )
     parser.add_argument("--quiet", action="store_true", help="report failures and totals only")
-    _reading.add(parser, loads=True)
-    _knowledge.add(parser)
-    _bulk.add(parser, has_format=True)
 
 
 def run(args: argparse.Namespace) -> int:

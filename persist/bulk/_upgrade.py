@@ -332,7 +332,7 @@ class UpgradeTask:
         if not names_declared(new):
             return _truth.Compared("trees")
         try:
-            after = _truth.value_of(new)
+            after = _truth.value_of(new, unknown="keep" if self._unknown == "keep" else "warn")
         except (
             MissingExtraError
         ) as error:  # arrays whose type needs an extra are no fault of the file

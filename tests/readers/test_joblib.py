@@ -424,7 +424,7 @@ def test_a_folder_that_leads_into_itself_ends(tmp_path: Path) -> None:
 def test_a_folder_of_memory_may_make_more_the_more_is_in_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("persist._wire.base.source.MIB", 16)  # 4 KiB in place of 256 MiB
+    monkeypatch.setattr("persist._wire.base.limits.MIB", 16)  # 4 KiB in place of 256 MiB
     for call in range(20):
         folder = tmp_path / "joblib" / "lab" / "train" / f"{call:032x}"
         folder.mkdir(parents=True)
