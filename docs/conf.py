@@ -56,7 +56,10 @@ maximum_signature_line_length = 88
 nitpicky = True
 nitpick_ignore_regex = [
     # The site is built without a network, hence without the inventories of other projects.
-    ("py:.*", r"(collections|numpy|np|os|pathlib|typing|fsspec|torch|attrs?|array_module)\b.*"),
+    (
+        "py:.*",
+        r"(collections|concurrent|datetime|numpy|np|os|pathlib|typing|fsspec|torch|attrs?|array_module)\b.*",
+    ),
     # Type variables and private helpers in signatures.
     ("py:.*", r"(.*\.)?_\w+(\..*)?"),
     ("py:exc", "RowError"),
@@ -64,7 +67,7 @@ nitpick_ignore_regex = [
     (
         "py:class",
         "ArrayKind|CheckpointMode|Compression|DigestName|FillOptions|Format|LoadOptions|MissingResource|Openable"
-        "|Python2Text|StepOptions|UnknownFields|Verify|Writable|Readable|NaturalPath|LayoutPolicy|Match",
+        "|Python2Text|StepOptions|UnknownFields|Verify|Writable|Readable|NaturalPath|LayoutPolicy|Match|Job|Survey|Ranges|Budget|Home",
     ),
     ("py:.*", r"persist\.migrations.*"),  # a package of data, which has no interface
 ]

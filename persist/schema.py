@@ -181,7 +181,7 @@ def field(
     """Declare the details of one field.
 
     It is the value of a field in ``persistent`` or ``transient``, the metadata ``persist`` of a
-    field of attrs or a dataclass, or stands in the annotation:
+    field of attrs or a dataclass, or is in the annotation::
 
         class Trace(persist.Versioned, version=2):
             persistent = {

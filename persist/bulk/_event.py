@@ -63,17 +63,17 @@ class Event:
 
     @property
     def note(self) -> str:
-        """A remark: versions, damage that was passed over, what was left out."""
+        """A remark, such as versions, damage that was passed over, what was left out."""
         return str(self._said.get("note", ""))
 
     @property
     def versions(self) -> list[list[Any]]:
-        """Of the records of declared classes: class, schema, version found, version now, number."""
+        """The class of each declared record, with schema, version found, version now, number."""
         return list(self._said.get("versions", ()))
 
     @property
     def steps(self) -> list[list[Any]]:
-        """The steps that were applied: schema, from, to, digest; for stamps from and to are None."""
+        """The applied steps, each as schema, from, to and digest; for stamps from and to are None."""
         return list(self._said.get("steps", ()))
 
     @property
@@ -83,7 +83,7 @@ class Event:
 
     @property
     def warnings(self) -> list[tuple[str, str]]:
-        """The warnings that the work gave: category and text."""
+        """Category and text of each warning that the work gave."""
         return [(kind, text) for kind, text in self._said.get("warnings", ())]
 
     def as_json(self) -> dict[str, Any]:

@@ -806,7 +806,7 @@ class Registry(Foreign):
             schema: the class, or the name of its schema.
             version: the version.
             release: the releases as in a requirement (PEP 440): ``>=1.2,<2``.
-            date: the day from which on it was current, ``2012-03-31``; `persist convert --as-of` asks.
+            date: the day from which on it was current, ``2012-03-31``; ``persist convert --as-of`` asks.
 
         Raises:
             SchemaError: this is no set of releases, or another place declares others.

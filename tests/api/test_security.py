@@ -39,6 +39,7 @@ def warm(data):  # what is imported on first use, by whatever file
     persist.load(data)
 
 persist._api.detect.readers()
+import pickletools  # what is damaged is looked at with it
 import importlib.readers, zoneinfo  # the second imports the first when it reads a zone of tzdata
 try:
     import yaml

@@ -374,7 +374,7 @@ def test_a_class_written_in_c_is_not_said_to_be_declarable() -> None:
     assert "persist.register" not in refused.value.remedy
 
 
-def test_what_functions_make_is_never_promised_to_trust() -> None:
+def test_what_functions_make_is_never_promised_to_trust(nets: Any) -> None:
     made = Record("nets.rebuild", args=(1,), maker=Global("nets", "rebuild"), kind="reduce")
     data = written(Record("nets_of_silence.Net", {"part": made}, kind="newobj"))
     loaded, (text,) = _warned(data, trust=["nets_of_silence.Net"])

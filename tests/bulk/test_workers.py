@@ -132,7 +132,7 @@ def test_an_executor_by_its_name() -> None:
 
 
 @needs_kill
-@pytest.mark.slow
+@pytest.mark.interop  # it waits for a cluster that takes minutes on a busy machine
 def test_a_dask_cluster_whose_workers_are_killed(tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")
     dask = pytest.importorskip("dask")

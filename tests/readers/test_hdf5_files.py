@@ -155,6 +155,7 @@ def test_frames_of_an_hdfstore_are_shown_by_columns(path: Path) -> None:
         assert file.scalars["mixed/values/1"] == 3
 
 
+@pytest.mark.packs
 @pytest.mark.parametrize("path", STORES, ids=lambda path: path.parent.name)
 def test_columns_of_an_hdfstore_are_read_when_they_are_used(
     path: Path, monkeypatch: pytest.MonkeyPatch
