@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import sys
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -178,3 +179,4 @@ def test_upgrade_as_a_class_at_a_path(
     assert main([*command, "--as", "lab.Nothing"]) == 1
     assert main([*command, "--as", name, "--at", "net/7"]) == 1
     assert "nothing at 'net/7'" in capsys.readouterr().err
+    sys.modules.pop("unversioned_lab")  # no other process can import it

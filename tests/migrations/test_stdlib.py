@@ -49,11 +49,14 @@ import zoneinfo
 from typing import Any
 
 import pytest
-from persist.migrations import _stdlib, stdlib
 
 import persist
 from persist.errors import OpaqueWarning, PersistError, SchemaError
 from persist.tree import Record
+
+pytestmark = pytest.mark.packs
+stdlib = pytest.importorskip("persist.migrations.stdlib")
+_stdlib = pytest.importorskip("persist.migrations._stdlib")
 
 VALUES: dict[str, Any] = {
     "chain map": collections.ChainMap({"a": 1}, {"b": [2]}),
