@@ -57,7 +57,7 @@ def warm() -> None:
 
     for name in verb_names():
         importlib.import_module(f"persist._cli.{name}")
-    for name in ("_each", "_knowledge", "_out", "_project", "_reading", "_staleness", "_written"):
+    for name in ("_each", "_knowledge", "_out", "_project", "_reading"):
         importlib.import_module(f"persist._cli.{name}")
     m = comparison_checks.module("class A(persist.Versioned, version=2):\n  persistent = ('a',)")
     persist.migration(m.A, 1, persist.ops.rename("x", "a"))
