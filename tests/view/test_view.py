@@ -316,6 +316,7 @@ def test_the_policy_alone_stops_a_script_that_got_in(tab: Any, tmp_path: Path) -
 
 
 @pytest.mark.slow
+@pytest.mark.xfail(strict=False, reason="open: the browser answers too late on a busy machine")
 @needs_browser
 def test_twenty_thousand_tensors(tab: Any, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
