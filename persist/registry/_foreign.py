@@ -170,16 +170,22 @@ class Foreign:
 
     def importable_for(self, qualname: str) -> Importable | None:
         """Return that a name may be imported, if its library is installed; else None."""
+        found = self._importable_listed(qualname)
+        return found if found is not None and is_installed(found.library) else None
+
+    def _importable_listed(self, qualname: str) -> Importable | None:
+        """Return that a name may be imported, whether its library is installed or not."""
         for registry in self._line():
             found = registry._importable.get(qualname)
             if found is not None:
-                return found if is_installed(found.library) else None
+                return found
         return None
 
     def has_instances(self, qualname: str) -> bool:
         """Whether instances of a class are made as their pickles say, without ``trust=``."""
         try:
-            listed = self.importable_for(self.resolve(qualname))
+            listed = self._importable_listed(self.resolve(qualname))
         except SchemaError:  # circular aliases: raised where the name is met
             return False
-        return listed is not None and listed.instances
+        # Opening a file asks this: no library that it names is looked for without need.
+        return listed is not None and listed.instances and is_installed(listed.library)

@@ -219,3 +219,37 @@ def test_modules_are_found_in_folders_and_archives(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
         archive.writestr("g.py", "")
     assert discovery.modules_in([str(tmp_path / "all.zip")]) == ["g"]
+
+
+LOOKED_FOR = """
+import sys
+import persist
+
+asked = []
+
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        asked.append(name.partition(".")[0])
+
+
+sys.meta_path.insert(0, Finder())
+for path in sys.argv[1:]:
+    with persist.open(path) as file:
+        list(file.arrays), list(file.scalars), str(file), file.damage
+print(sorted({*asked} & {"torch", "pandas", "sklearn", "scipy", "theano", "keras", "tensorflow"}))
+"""
+
+
+@pytest.mark.packs
+def test_opening_a_file_looks_for_no_framework_that_it_names() -> None:
+    corpus = Path(__file__).parents[1] / "corpus"
+    files = [*corpus.glob("torch/torch-*-modules/*.pt"), *corpus.glob("pandas/*/*.pkl")]
+    assert files
+    run = subprocess.run(
+        [sys.executable, "-c", LOOKED_FOR, *map(str, files)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.strip() == "[]"
