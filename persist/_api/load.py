@@ -120,7 +120,7 @@ def load(
         live: make objects of installed libraries (pandas, scikit-learn, ...) where a pack knows how
             their states of every release become those of today; False leaves them records.
         weights: the file of the weights of a Keras network, if ``source`` has its architecture alone.
-        on_error: "raise", or "record": a record of a declared class that cannot be brought up or made
+        on_error: "raise", or "record": a record of a declared class that cannot be upgraded or made
             stays a record, as it is in the file, and ``record.failure`` has the error; everything
             else is loaded. It takes more memory, as arrays of the file are copied.
         resources: what takes the place of what `resource` declares, a mapping or a function. Keys:

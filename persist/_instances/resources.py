@@ -128,7 +128,7 @@ class Resource(Generic[_T]):
 
 
 class _Later:
-    """Stands for a resource that is opened at first use, as the load of its file would have done."""
+    """Takes the place of a resource that is opened at first use, as the load of its file would have done."""
 
     def __init__(self, place: _Place) -> None:
         self.place = place

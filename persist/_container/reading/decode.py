@@ -22,7 +22,7 @@ from persist._container.reading.tables import (
     columns_of,
     fill_lists,
 )
-from persist._wire.base.c_recursion import BARE, MOST, holds_bare, is_too_deep
+from persist._wire.base.c_recursion import MOST, RECURSIVE, holds_recursive, is_too_deep
 from persist._wire.base.hashing import KeyCosts
 from persist._wire.base.source import MIB, Limits
 from persist.errors import DamagedFileError, LimitError, PersistError
@@ -179,7 +179,9 @@ class Decoder:
                 f"the graph cannot be understood ({_brief(error)}).", where
             ) from error
         finally:
-            bare = [value for value in self.built if type(value) in BARE and holds_bare(value)]
+            bare = [
+                value for value in self.built if type(value) in RECURSIVE and holds_recursive(value)
+            ]
             if is_too_deep(bare):
                 raise self.damaged(
                     f"arrays of objects, deques or defaultdicts hold each other more than {MOST} deep."

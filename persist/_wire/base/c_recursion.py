@@ -17,24 +17,24 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["BARE", "MOST", "holds_bare", "is_too_deep"]
+__all__ = ["MOST", "RECURSIVE", "holds_recursive", "is_too_deep"]
 
-BARE = frozenset((deque, defaultdict, slice, np.ndarray))
+RECURSIVE = frozenset((deque, defaultdict, slice, np.ndarray))
 MOST = 100
 
 
-def holds_bare(holder: object) -> bool:
-    """Whether one of `BARE` holds others of them."""
+def holds_recursive(holder: object) -> bool:
+    """Whether one of `RECURSIVE` holds others of them."""
     if type(holder) is np.ndarray and not holder.dtype.hasobject:
         return False
-    return not BARE.isdisjoint(map(type, _items_of(holder)))
+    return not RECURSIVE.isdisjoint(map(type, _items_of(holder)))
 
 
 def is_too_deep(holders: Iterable[Any]) -> bool:
     """Whether values hold each other more than `MOST` deep; then they are emptied, one by one.
 
     Args:
-        holders: of `BARE`, all that hold others. Slices cannot be emptied: whoever makes them does
+        holders: of `RECURSIVE`, all that hold others. Slices cannot be emptied: whoever makes them does
             not make one of slices that are `MOST` deep.
     """
     known = {id(holder): holder for holder in holders}

@@ -76,12 +76,12 @@ def local_path(text: str) -> str | None:
         return None
     from urllib.request import url2pathname
 
-    bare = text[len(scheme) + 3 :]
-    if not bare.startswith("/"):  # file://host/path, or fsspec's file://C:/path
-        host, slash, rest = bare.partition("/")
-        bare = slash + rest if host == "localhost" else bare
+    path = text[len(scheme) + 3 :]
+    if not path.startswith("/"):  # file://host/path, or fsspec's file://C:/path
+        host, slash, rest = path.partition("/")
+        path = slash + rest if host == "localhost" else path
     # fsspec takes the text as it is, and `Path.as_uri` escapes it.
-    return bare if os.path.exists(bare) else url2pathname(bare)
+    return path if os.path.exists(path) else url2pathname(path)
 
 
 def plain_path(place: str | os.PathLike[str]) -> str:

@@ -83,7 +83,7 @@ class Machine:
         finishers, rebuilders: by id, each global that was looked up, and its handler or None.
         cheap_keys: types of keys whose hash costs nothing.
         keys: what hashing the other keys has cost.
-        bare: containers that CPython frees by recursion, and which hold others of the kind.
+        recursive: containers that CPython frees by recursion, and which hold others of the kind.
         raw_strings: by id, text that Python 2 wrote as ``str``, where it is not ASCII or ``py2_str`` made it, and its bytes.
     """
 
@@ -121,7 +121,7 @@ class Machine:
         self.replaced: dict[int, tuple[Record, Any]] = {}
         self.cheap_keys = PRIMITIVES
         self.keys = KeyCosts()
-        self.bare: list[Any] = []
+        self.recursive: list[Any] = []
         self.finishers: dict[int, tuple[Global, Finisher | None]] = {}
         self.rebuilders: dict[int, tuple[Global, str, Rebuilder | None]] = {}
         self.phrase: Callable[..., tuple[Any, int, int] | None] | None = None
@@ -155,7 +155,7 @@ class Machine:
                 self.memo, self.earlier = self.earlier, {}
                 return self._load(cursor)
         finally:
-            if len(self.bare) > MOST:
+            if len(self.recursive) > MOST:
                 self._refuse_deep()
 
     def _load(self, cursor: Cursor) -> Any:
@@ -187,11 +187,11 @@ class Machine:
         """Replace records that were used before they were finished by their finished values."""
         patcher = ReferencePatcher({key: value for key, (_, value) in self.replaced.items()})
         root = patcher.walk(root)
-        self.bare += patcher.bare
+        self.recursive += patcher.recursive
         return root
 
     def _refuse_deep(self) -> None:
-        if is_too_deep(self.bare):
+        if is_too_deep(self.recursive):
             raise LimitError(
                 "arrays of objects, deques or defaultdicts hold each other more than "
                 f"{MOST:,} deep.",
@@ -299,7 +299,7 @@ class Machine:
         other.__dict__.update(self.__dict__)
         other.memo, other.earlier = {}, {}
         other.waiting, other.escaped, other.replaced = {}, set(), {}
-        other.bare, other.finishers, other.rebuilders = [], {}, {}
+        other.recursive, other.finishers, other.rebuilders = [], {}, {}
         if finish is not None:
             other.finish = finish
         if source is not None:

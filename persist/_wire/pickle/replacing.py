@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from persist._wire.base.c_recursion import BARE
+from persist._wire.base.c_recursion import RECURSIVE
 from persist.tree import Record
 
 __all__ = ["ReferencePatcher"]
@@ -21,7 +21,7 @@ class ReferencePatcher:
         self.seen: set[int] = set()
         self.todo: list[Any] = []
         self.tuples: dict[int, tuple[object, tuple[object, ...]]] = {}
-        self.bare: list[object] = []
+        self.recursive: list[object] = []
 
     def walk(self, root: object) -> Any:
         """Return the root, with all containers below it updated in place."""
@@ -72,8 +72,8 @@ class ReferencePatcher:
 
     def mend(self, holder: Any) -> None:
         """Update the items of one container in place."""
-        if type(holder) in BARE:
-            self.bare.append(holder)
+        if type(holder) in RECURSIVE:
+            self.recursive.append(holder)
         if isinstance(holder, Record):
             for name in ("args", "state"):
                 setattr(holder, name, self.swap(getattr(holder, name)))

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from persist._wire.base.c_recursion import BARE
+from persist._wire.base.c_recursion import RECURSIVE
 from persist._wire.pickle.opcodes._registered import opcode
 from persist.errors import LimitError
 from persist.tree import Record
@@ -103,7 +103,7 @@ def _extend(machine: Machine, target: object, items: list[object]) -> None:
     elif isinstance(target, list | deque):
         target.extend(items)
         if type(target) is deque:
-            _note_bare(machine, target, items)
+            _note_recursive(machine, target, items)
     else:
         raise TypeError(f"items are appended to a {type(target).__name__}")
 
@@ -157,7 +157,7 @@ def set_pairs(machine: Machine, target: object, items: list[object]) -> None:
         if size >= _COLLISION_CHECK and not size & (size - 1) and len(target) > size:
             _check_collisions(machine, target)
     if type(target) is defaultdict:
-        _note_bare(machine, target, items[1::2])
+        _note_recursive(machine, target, items[1::2])
 
 
 def hashable_set(machine: Machine, items: list[Any]) -> set[Any]:
@@ -207,7 +207,7 @@ def _check_collisions(machine: Machine, container: dict[Any, Any] | set[Any]) ->
         )
 
 
-def _note_bare(machine: Machine, holder: object, items: Iterable[object]) -> None:
+def _note_recursive(machine: Machine, holder: object, items: Iterable[object]) -> None:
     """Note a container that CPython frees by recursion, if it holds others of the kind."""
-    if not BARE.isdisjoint(map(type, items)):
-        machine.bare.append(holder)
+    if not RECURSIVE.isdisjoint(map(type, items)):
+        machine.recursive.append(holder)

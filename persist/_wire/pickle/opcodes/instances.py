@@ -7,7 +7,7 @@ import struct
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from persist._wire.base.c_recursion import BARE, holds_bare
+from persist._wire.base.c_recursion import RECURSIVE, holds_recursive
 from persist._wire.pickle.by_value import class_of
 from persist._wire.pickle.handlers import INERT, Finisher, call_handler, charge
 from persist._wire.pickle.opcodes._registered import opcode
@@ -204,8 +204,8 @@ def _reduce(machine: Machine) -> None:
         charge(machine, args)
         value = call_handler(machine, handler, args)
         kind = type(value)
-        if kind in BARE and holds_bare(value):
-            machine.bare.append(value)
+        if kind in RECURSIVE and holds_recursive(value):
+            machine.recursive.append(value)
         if kind is Record:  # named by its class rather than by the function
             _made(machine, value)
             return
@@ -272,8 +272,8 @@ def build_record(machine: Machine, record: Record, state: object) -> None:
     value = INERT if finisher is None else call_handler(machine, finisher, record)
     if value is INERT:
         return
-    if type(value) in BARE and holds_bare(value):
-        machine.bare.append(value)
+    if type(value) in RECURSIVE and holds_recursive(value):
+        machine.recursive.append(value)
     machine.stack[-1] = value
     for slot in slots:
         if machine.memo[slot] is record:
