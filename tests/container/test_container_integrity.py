@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,18 +73,36 @@ FLIPPED = {
 }
 
 
+def begins(archive: zipfile.ZipFile, data: bytes) -> Iterator[tuple[zipfile.ZipInfo, int]]:
+    """Yield the deflated members, and where the data of each begins."""
+    for info in archive.infolist():
+        if info.compress_type == zipfile.ZIP_DEFLATED:
+            name, extra = struct.unpack_from("<HH", data, info.header_offset + 26)
+            yield info, info.header_offset + 30 + name + extra
+
+
+def unpacked(data: bytes) -> list[bytes]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return [archive.read(name) for name in archive.namelist()]
+
+
 def flips_found(options: dict[str, Any], step: int) -> None:
     """Flip bits of a small container; `verify` finds each, and names the member that it is in."""
     data = saved({"w": np.arange(3, dtype="u1"), "n": [1, "x"], "v": np.ones(2)}, **options)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         starts = [(info.header_offset, info.filename) for info in archive.infolist()]
         directory = archive.start_dir  # type: ignore[attr-defined]
+        ends = {one.compress_size + begin for one, begin in begins(archive, data)}
     count = 0
     for bit in range(0, 8 * len(data), step):
         broken = bytearray(data)
         broken[bit // 8] ^= 1 << bit % 8
         found = faults(bytes(broken))
-        assert found, bit
+        if not found:  # a deflated stream ends within a byte, whose other bits nobody reads
+            assert "compress" in options
+            assert bit // 8 + 1 in ends, bit
+            assert unpacked(bytes(broken)) == unpacked(data)
+            continue
         count += 1
         if bit // 8 < directory:
             name = [name for start, name in starts if start <= bit // 8][-1]
@@ -97,7 +116,6 @@ def test_every_flipped_bit_is_found_by_verify_which_names_the_member(options: An
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=False, reason="open: one bit of a deflated member is not found")
 @pytest.mark.parametrize("options", FLIPPED.values(), ids=FLIPPED)
 def test_so_is_every_single_one(options: Any) -> None:
     flips_found(options, 1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import json
 import pickletools
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,9 @@ REFUSED = {
     "items are put into lists, dicts and sets only": ("items are appended to", "items are set on", "items are added to"),
     "no names of what is no text": ("STACK_GLOBAL",),
 }  # fmt: skip
+# CPython's C unpickler takes "-0" for False, and both refuse digits after a zero; no writer spells integers so.
+ODD_INTEGER = re.compile(rb"I(?:[-+]0+|[-+]?0+\d+)\n")
+DECIMAL = "integers in text are decimal, also after a sign or zeros"
 
 
 def opcodes(data: bytes) -> set[str]:
@@ -51,6 +55,8 @@ def decision(data: bytes, of_c: str, of_python: str, of_tools: str, own: str) ->
     is_read, agree = own[0] == "=", of_c == of_python
     if is_read and agree and of_c[0] == "=":
         return ""  # CPython's two agree on another value
+    if is_read and ODD_INTEGER.search(data):
+        return DECIMAL
     if is_read:
         if own in (of_c, of_python) and not ops & set().union(*KEPT.values()):
             return ""
@@ -87,8 +93,7 @@ def test_our_machine_differs_from_the_unpicklers_by_decision_only() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=False, reason="open: a difference among 20,000 has no decision yet")
 def test_so_it_does_on_many() -> None:
     total, counts = differences(20_000, 2)
     assert total > 18_000
-    assert {*counts} <= {*KEPT, *REFUSED}
+    assert {*counts} <= {*KEPT, *REFUSED, DECIMAL}
