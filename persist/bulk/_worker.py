@@ -196,20 +196,32 @@ def work(job: bytes, batch: list[tuple[Any, ...]], marker: str) -> Answer:
         done = []
         for index, fields in enumerate(batch):
             mark(index)
-            one = worker.one(Work._make(fields))
-            done.append(one._replace(result=_sent(one.result)))
+            work = Work._make(fields)
+            done.append(_sent(worker.one(work), work.name))
         mark(len(batch))
         return Answer(done, worker.task.part())
 
 
-def _sent(result: Any) -> Any:
-    """The pickle of a result, since an answer that cannot be unpickled would end the whole batch."""
-    if result is None:
-        return None
+def _sent(done: Done, name: str) -> Done:
+    """Pickle the result of a file, since an answer that cannot be unpickled would end the whole batch.
+
+    A result that cannot be pickled makes the file a failed one.
+    """
+    if done.result is None:
+        return done
     try:
-        return pickle.dumps(result)
-    except Exception:
-        return pickle.dumps(repr(result))
+        return done._replace(result=pickle.dumps(done.result))
+    except Exception as error:  # whatever the classes of a user's result raise
+        fault = PersistError(
+            f"the result, a {type(done.result).__name__}, cannot be sent back by the worker "
+            f"({type(error).__name__}: {error}).",
+            file=name,
+            remedy="Let the function return what can be pickled, or run it without an executor.",
+        )
+        said = failure(fault, name)
+        return done._replace(
+            status=said.status, verdict=said.verdict, kind=said.kind, error=said.error, result=None
+        )
 
 
 @contextlib.contextmanager

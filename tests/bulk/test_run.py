@@ -113,6 +113,15 @@ def test_a_function(lab: Path) -> None:
     assert [event.result for event in events] == [os.path.getsize(event.file) for event in events]
 
 
+def test_a_result_that_cannot_be_sent_back_is_a_failure(lab: Path) -> None:
+    (event, *_) = run(bulk.plan("in/1", bulk_lab.opened), ProcessPoolExecutor(1))
+    assert (event.status, event.verdict, event.result) == ("failed", "failed", None)
+    assert "cannot be sent back" in event.error
+    (event, *_) = run(bulk.plan("in/1", bulk_lab.opened))  # as the remedy says
+    with event.result as file:
+        assert file.read(1) == b"\x80"
+
+
 def test_the_function_and_its_error(lab: Path) -> None:
     def fails(path: str) -> None:
         raise ValueError(f"no {os.path.basename(path)}")
