@@ -30,6 +30,7 @@ for extra in ("crc32c", "google_crc32c"):  # they import much, when a checkpoint
         pass
 import numpy as np
 import persist, persist._api.detect
+import persist._wire.pickle.replaced_text  # on the first damaged pickle; it imports pickletools
 from persist import errors
 
 seen, is_watched = [], False
