@@ -43,7 +43,7 @@ def matrix() -> str:
 
 def _kind(name: str) -> str:
     """A case without its order of axes, sizes and strides."""
-    name = ORDER.sub("", name)
+    name = ORDER.sub("", re.sub(r"-(h5|keras)$", "", name))
     name = re.sub(r"-\d(-stride\d)?$", "", name)
     return re.sub(r"^(dense|activation)-.*", r"\1", name).rstrip("-")
 

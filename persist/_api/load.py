@@ -238,7 +238,8 @@ def _network(file: File, weights: Openable | None, trust: Iterable[str]) -> Any:
         reason = networks.why_not(found)
         if reason:
             warnings.warn(
-                f"{file.name}: the network is given as its arrays and values: {reason}.",
+                f"{file.name}: the network is given as its arrays and values: {reason}. Keras 3 needs a "
+                "backend, which the environment names: KERAS_BACKEND=jax, torch or tensorflow.",
                 OpaqueWarning,
                 stacklevel=3,
             )

@@ -36,6 +36,7 @@ class Found:
         assumed: what the file does not say and was assumed, in words.
         fill: the file whose weights are put into the finished model, by their names; None if the
             record has them, or if there are none.
+        network: what the record was made of.
     """
 
     record: Record
@@ -45,6 +46,7 @@ class Found:
     training: Record | None = None
     fill: File | None = None
     assumed: tuple[str, ...] = ()
+    network: wire.Network | None = None
 
 
 def may_have_one(file: File) -> bool:
@@ -96,7 +98,7 @@ def found_in(file: File, weights: File | None = None) -> Found | None:
         assumed.append("it does not say which backend computed it; Theano is assumed")
     has_weights = is_listed or fill is not None or file.format in ("keras-h5", "keras-zip")
     training = _training(structure.get("training_config"), config, version)
-    return Found(record, config, version, has_weights, training, fill, tuple(assumed))
+    return Found(record, config, version, has_weights, training, fill, tuple(assumed), network)
 
 
 def _backend(file: File, structure: Mapping[str, Any], version: int) -> str | None:
@@ -135,7 +137,8 @@ def _training(training: Any, config: Any, version: int) -> Record | None:
         options = optimizer.get("config")
         if not isinstance(options, dict):
             options = {key: value for key, value in optimizer.items() if key != "name"}
-        kind = _SPELLED.get(str(kind).lower(), str(kind))
+        kind = str(kind).rpartition(">")[2]  # "Custom>Adam": tf.keras 2.11
+        kind = _SPELLED.get(kind.lower(), kind)
         state["optimizer"] = Record(f"keras.compile.{kind}", dict(options), version=version)
     if isinstance(state.get("loss"), dict) and len(state["loss"]) == 1 and version == 1:
         state["loss"] = next(iter(state["loss"].values()))
@@ -167,6 +170,9 @@ def explained(file: File, trust: Iterable[str]) -> Plan | None:
     own = {id(entry.problem) for entry in plan}
     problems = problems_of(found, record, plan, custom_objects(trust, found.record))
     plan._general += [one for one in problems if id(one) not in own]
+    root = next((entry for entry in plan if entry.qualname.startswith(_MODELS)), None)
+    if root is not None and found.assumed:
+        root.note = "; ".join([root.note, *found.assumed] if root.note else found.assumed)
     return plan
 
 
@@ -240,7 +246,7 @@ def load_network(file: File, found: Found, trust: Iterable[str]) -> tuple[Any, l
     if found.version == 4:
         model = keras_models.build_current(found.config, custom)
         _fill(found, model)
-        return model, notes
+        return model, [*notes, *_compile_current(file, model, custom)]
     record, plan = plan_of(file, found)
     problems = problems_of(found, record, plan, custom)
     if problems:
@@ -250,10 +256,7 @@ def load_network(file: File, found: Found, trust: Iterable[str]) -> tuple[Any, l
     except RestoreError as error:
         raise error.at(file=file.name) from error.__cause__
     _fill(found, model)
-    note = _compile(file, found, model)
-    if note:
-        notes.append(note)
-    return model, notes
+    return model, [*notes, *_compile(file, found, model)]
 
 
 def _fill(found: Found, model: Any) -> None:
@@ -297,7 +300,12 @@ def converted(file: File, weights: File | None, allow_partial: bool) -> tuple[An
         )
     reason = why_not(found)
     if reason:
-        raise MissingExtraError(f"{reason}.", file=file.name, remedy="pip install keras jax")
+        raise MissingExtraError(
+            f"{reason}.",
+            file=file.name,
+            remedy="Install Keras 3 and a backend (pip install keras jax), and name it in the "
+            "environment: KERAS_BACKEND=jax, torch or tensorflow.",
+        )
     lost: list[str] = []
     if allow_partial and found.version < 4:
         found, lost = _part_that_can_be(file, found)
@@ -326,18 +334,84 @@ def _part_that_can_be(file: File, found: Found) -> tuple[Found, list[str]]:
 _OUTER = regex(r"layer '(?:layers/)?([^/']+)")
 
 
-def _compile(file: File, found: Found, model: Any) -> str:
+def _compile(file: File, found: Found, model: Any) -> list[str]:
     """Compile a model as the file says; return what could not be done, in words."""
     from persist._restore import keras_models
     from persist._upgrade import records
     from persist.packs import _gather
 
+    stored = _optimizer_weights(file)
+    lost = [f"{len(stored)} variables of its optimizer stay in the file"] if stored else []
     if found.training is None:
-        return ""
+        return lost
     knowledge = _gather.gather(_NAMES, file.knowledge)
     training, rehearsal = records.rehearse(found.training, knowledge, file=file.name)
     for problem in rehearsal.plan.problems:
         cause = problem.__cause__
         text = cause.what if isinstance(cause, RestoreError) else problem.what
-        return f"the model is not compiled: {text}"
-    return keras_models.compiled(model, training, training.fields().get("optimizer"))
+        return [f"the model is not compiled: {text}", *lost]
+    notes = keras_models.compiled(model, training, training.fields().get("optimizer"))
+    if not stored or model.optimizer is None or not hasattr(model, "loss"):
+        return [*notes, *lost]
+    reason = _bring_optimizer(file, found, model, stored)
+    return [*notes, *([f"{lost[0]}: {reason}"] if reason else [])]
+
+
+def _compile_current(file: File, model: Any, custom: Mapping[str, Any]) -> list[str]:
+    """The same for a file of Keras 3, whose optimizer is today's."""
+    from persist._restore import keras_models, keras_optimizers
+
+    config = file.structure.get("training_config")
+    stored = _optimizer_weights(file)
+    lost = [f"{len(stored)} variables of its optimizer stay in the file"] if stored else []
+    if not isinstance(config, dict):
+        return lost
+    config = dict(config)
+    if "optimizer_config" in config:  # HDF5
+        config["optimizer"] = config.pop("optimizer_config")
+    notes = keras_models.compiled_current(model, config, custom)
+    if notes or not stored:
+        return [*notes, *lost]
+    if not hasattr(model, "optimizer") or model.optimizer is None:
+        return lost
+    reason = keras_optimizers.in_order(model.optimizer, [array for _, array in stored])
+    return [f"{lost[0]}: {reason}"] if reason else []
+
+
+def _optimizer_weights(file: File) -> list[tuple[str, Any]]:
+    """The variables of the optimizer by name, in the order of the file."""
+    names = file.structure.get("optimizer_weight_names") or ()
+    found = [f"optimizer_weights/{name}" for name in names]
+    if not found:
+        numbers = [name for name in file.arrays if _NUMBERED.fullmatch(name)]
+        found = sorted(numbers, key=lambda name: int(name.rpartition("/")[2]))
+    return [
+        (name.removeprefix("optimizer_weights/"), file.arrays[name])
+        for name in found
+        if name in file.arrays
+    ]
+
+
+_NUMBERED = regex(r"optimizer/vars/\d{1,9}")
+
+
+def _bring_optimizer(file: File, found: Found, model: Any, stored: list[tuple[str, Any]]) -> str:
+    """Put the state of the file's optimizer into the model's; return why not, or an empty text."""
+    from persist._restore import keras_models, keras_optimizers
+
+    model.optimizer.build(model.trainable_variables)
+    network = found.network
+    if found.fill is not None or network is None or network.weights is None:
+        return keras_optimizers.brought_over(model, stored, None, {}, ())
+    moves = keras_optimizers.Moves(network.arrays)
+    numbered = attrs.evolve(network, arrays=moves)
+    record, plan = plan_of(
+        file, attrs.evolve(found, record=wire.network_record(numbered, _count, []))
+    )
+    if plan.problems:
+        return "where weights of the file are in the model is not known"
+    numbers = {id(variable): array for variable, array in keras_models.weights_of(record, model)}
+    order = [f"{layer}/{name}" for layer, names in network.weights.items() for name in names]
+    return keras_optimizers.brought_over(
+        model, stored, moves, numbers, order, is_sorted=found.version == 2
+    )

@@ -25,10 +25,12 @@ __all__ = [
     "build_current",
     "check_modules",
     "compiled",
+    "compiled_current",
     "faults",
     "keras_or_reason",
     "names_in",
     "refuse",
+    "weights_of",
 ]
 
 ACTIVATIONS = {
@@ -79,6 +81,11 @@ _MODULES = (
     *("keras.dtype_policies", "keras.quantizers", "keras.src.models", "keras.src.layers"),
     *("keras.src.ops", "keras.src.losses", "keras.src.metrics", "keras.src.optimizers"),
     *("keras.random", "keras.src.initializers"),
+    *("keras.src.backend.torch.optimizers", "keras.src.backend.jax.optimizer"),
+    *(
+        "keras.src.backend.tensorflow.optimizer",
+        "keras.src.backend.tensorflow.optimizer_distribute",
+    ),
 )
 _REGISTER = (
     "Register its class with keras.saving.register_keras_serializable, or pass its dotted name "
@@ -201,9 +208,14 @@ def build(record: Record, custom: Mapping[str, Any]) -> Any:
     """
     keras, reason = keras_or_reason()
     if keras is None:
-        raise RestoreError(f"{reason}.", remedy="pip install keras, and a backend.")
+        raise RestoreError(
+            f"{reason}.",
+            remedy="Install Keras 3 and a backend (pip install keras jax), and name it in the "
+            "environment: KERAS_BACKEND=jax, torch or tensorflow.",
+        )
     model = _made(keras, _serialized(record, custom), custom)
-    _fill(record, model, "")
+    for variable, array in weights_of(record, model):
+        variable.assign(np.asarray(array))
     return model
 
 
@@ -225,8 +237,8 @@ def build_current(config: Any, custom: Mapping[str, Any]) -> Any:
     return _made(keras, config, custom)
 
 
-def compiled(model: Any, training: Record, optimizer: Any) -> str:
-    """Compile a model as the file says, and return why not, if it cannot be."""
+def compiled(model: Any, training: Record, optimizer: Any) -> list[str]:
+    """Compile a model as the file says, and return what could not be done, in words."""
     keras, _ = keras_or_reason()
     loss = training.fields().get("loss")
     options: dict[str, Any] = {"optimizer": "rmsprop", "loss": loss}
@@ -239,8 +251,11 @@ def compiled(model: Any, training: Record, optimizer: Any) -> str:
         }
     if training.fields().get("loss_weights"):
         options["loss_weights"] = training["loss_weights"]
-    metrics = training.fields().get("metrics")
-    if isinstance(metrics, list) and all(isinstance(one, str) for one in metrics):
+    notes = []
+    metrics = _metric_names(training.fields().get("metrics"))
+    if metrics is None:
+        notes.append("the metrics are left out: they are no names of metrics of Keras")
+    else:
         options["metrics"] = metrics
     try:
         if isinstance(options["optimizer"], dict):
@@ -249,8 +264,52 @@ def compiled(model: Any, training: Record, optimizer: Any) -> str:
         if isinstance(loss, str):
             keras.losses.get(loss)
     except Exception as error:
-        return f"it is not compiled: {type(error).__name__}: {str(error)[:200]}"
-    return ""
+        return [f"it is not compiled: {type(error).__name__}: {str(error)[:200]}"]
+    return notes
+
+
+def _metric_names(metrics: Any) -> list[str] | None:
+    """The metrics by name, as ``compile`` was given them; None where one has none."""
+    found: list[str] = []
+    todo = [metrics]
+    while todo:
+        item = todo.pop(0)
+        if isinstance(item, list):
+            todo[:0] = item
+        elif isinstance(item, str):
+            found.append(item)
+        elif isinstance(item, dict) and isinstance(item.get("config"), dict):
+            name = item["config"].get("name")
+            if not isinstance(name, str):
+                return None
+            found.append(name)
+        elif item is not None:
+            return None
+    return found
+
+
+_OF_BACKENDS = (
+    "keras.src.backend."  # its own class of an optimizer, which deserializing chooses again
+)
+
+
+def compiled_current(model: Any, config: Any, custom: Mapping[str, Any]) -> list[str]:
+    """Compile a model of Keras 3 as its file says, and return what could not be done, in words."""
+    keras, _ = keras_or_reason()
+    notes = []
+    optimizer = config.get("optimizer")
+    if optimizer is None:  # Keras itself leaves one out that it cannot serialize
+        notes.append("it does not state its optimizer; the model is compiled with rmsprop")
+    elif isinstance(optimizer, dict) and str(optimizer.get("module")).startswith(_OF_BACKENDS):
+        optimizer = {**optimizer, "module": "keras.optimizers", "registered_name": None}
+        config = {**config, "optimizer": optimizer}
+    try:
+        check_modules(config, custom)
+        with keras.saving.custom_object_scope(dict(custom)):
+            model.compile_from_config(config)
+    except Exception as error:
+        return [f"it is not compiled: {type(error).__name__}: {str(error)[:200]}"]
+    return notes
 
 
 def _made(keras: Any, config: Any, custom: Mapping[str, Any]) -> Any:
@@ -396,22 +455,29 @@ def _tensor(history: Any) -> dict[str, Any]:
 # Weights.
 
 
-def _fill(record: Record, layer: Any, path: str) -> None:
+def weights_of(record: Record, layer: Any, path: str = "") -> Iterator[tuple[Any, Any]]:
+    """Yield each variable of a layer or model that has its array in the record, with that array.
+
+    Raises:
+        RestoreError: an array does not fit.
+    """
     below = list(_below(record))
     if record.qualname in _MODELS:
         for name, one in below:
             # The input of a sequence is none of its layers; operations have no weights.
             if one.cls.name != "InputLayer" and not one.qualname.startswith("keras.ops."):
-                _fill(one, layer.get_layer(name), f"{path}/{name}" if path else name)
+                yield from weights_of(
+                    one, layer.get_layer(name), f"{path}/{name}" if path else name
+                )
         return
     for name, one in below:
-        _fill(one, _part(layer, name), f"{path}/{name}")
+        yield from weights_of(one, _part(layer, name), f"{path}/{name}")
     weights = record.fields().get("weights")
     if below or weights is None:
         return
     arrays = list(weights.values()) if isinstance(weights, dict) else list(weights)
     if arrays:
-        _assign(layer, arrays, path)
+        yield from _paired(layer, arrays, path)
 
 
 def _part(layer: Any, name: str) -> Any:
@@ -423,7 +489,7 @@ def _part(layer: Any, name: str) -> Any:
     return getattr(layer, kind)
 
 
-def _assign(layer: Any, arrays: list[Any], path: str) -> None:
+def _paired(layer: Any, arrays: list[Any], path: str) -> Iterator[tuple[Any, Any]]:
     variables = [*layer.trainable_weights, *layer.non_trainable_weights]
     shapes = [tuple(int(one) for one in variable.shape) for variable in variables]
     given = [tuple(np.shape(array)) for array in arrays]
@@ -434,5 +500,4 @@ def _assign(layer: Any, arrays: list[Any], path: str) -> None:
             where=f"layer {path!r}",
             remedy="The weights alone: persist.open(...).arrays, or persist.restore(file, model).",
         )
-    for variable, array in zip(variables, arrays, strict=True):
-        variable.assign(np.asarray(array))
+    yield from zip(variables, arrays, strict=True)

@@ -88,6 +88,7 @@ class _Weight:
     kind: str  # "", "conv", "transposed": how its kernel may have to be turned
     is_first: bool  # its axes: out, in, rows, columns
     saved: tuple[str, ...]  # names by class and number
+    doubled: tuple[str, ...]  # the same, where layers with weights were counted twice
 
 
 class NetworkTarget(Target):
@@ -125,7 +126,7 @@ class NetworkTarget(Target):
     # Which arrays.
 
     def is_foreign(self, name: str) -> bool:
-        """Whether an array is of the optimizer, or of what makes random numbers."""
+        """Whether an array is of the optimizer, a metric, or what makes random numbers."""
         if name.startswith("_CHECKPOINTABLE_OBJECT_GRAPH") or "/.OPTIMIZER_SLOT/" in name:
             return True
         steps = name.split("/")
@@ -136,9 +137,13 @@ class NetworkTarget(Target):
         known = any(
             name.startswith(f"{layer}/") for layer in self._file_structure.get("layer_names") or ()
         )
-        return not known and (
-            steps[0] in ("optimizer_weights", "optimizer", "save_counter", "@code", "assets")
-            or (steps[-2:-1] == ["vars"] and "seed_generator" in steps)
+        return (
+            not known
+            and (
+                steps[0] in ("optimizer_weights", "optimizer", "save_counter", "@code", "assets")
+                or (steps[0] == "metrics" and steps[-2:-1] == ["vars"])  # tf.keras 2.12 to 2.15
+                or (steps[-2:-1] == ["vars"] and "seed_generator" in steps)
+            )
         )
 
     def ordered(self, names: list[str]) -> list[str]:
@@ -233,6 +238,9 @@ class NetworkTarget(Target):
     ) -> None:
         """Match names by class and number: by the layers that the file lists, else by place."""
         numbered = {original: _bare(name) for name, original in names.items() if _is_numbered(name)}
+        if _is_counted_twice(names):
+            _pair_counted_twice(pairs, weights, numbered)
+            return
         named = self._names_of_groups()
         known: dict[str, str] = {}
         for original, name in numbered.items():
@@ -273,7 +281,8 @@ class NetworkTarget(Target):
             return super().in_order(names, slots)
         pairs: dict[str, str] = {}
         weights = [self._weights[slot.name] for slot in slots]
-        _pair_places(pairs, weights, {name: _bare(name) for name in names})
+        pair = _pair_counted_twice if _is_counted_twice(names) else _pair_places
+        pair(pairs, weights, {name: _bare(name) for name in names})
         return pairs
 
     # Kernels.
@@ -416,6 +425,36 @@ def _pair_places(
         _pair(pairs, ours, numbered)
 
 
+def _pair_counted_twice(
+    pairs: dict[str, str], weights: list[_Weight], numbered: Mapping[str, str]
+) -> None:
+    """The same, where layers with weights were counted twice."""
+    for turn in range(_VISITS):
+        ours = {one.name: one.doubled[turn] for one in weights if turn < len(one.doubled)}
+        _pair(pairs, ours, numbered)
+
+
+def _is_counted_twice(names: Iterable[str]) -> bool:
+    """Whether numbers of a class are not those of neighbours: ``dense``, ``dense_2``, ``dense_4``.
+
+    tf.keras 2.13 walked ``_layer_checkpoint_dependencies``, which has a layer with weights under two keys
+    (``_save_container_state`` of ``keras/src/saving/saving_lib.py``, and that property of
+    ``keras/src/engine/functional.py``).
+    """
+    groups: dict[tuple[str, str], set[int]] = {}
+    for name in names:
+        steps = name.split("/")
+        for at, step in enumerate(steps[:-1]):
+            if step == "_layer_checkpoint_dependencies":
+                kind, _, number = steps[at + 1].rpartition("_")
+                is_first = not kind or not number.isdigit()
+                key = "/".join(steps[:at]), steps[at + 1] if is_first else kind
+                groups.setdefault(key, set()).add(0 if is_first else int(number))
+    return any(
+        max(found) >= len(found) and len(found) > 1 for found in groups.values()
+    )  # fmt: skip
+
+
 # The model.
 
 
@@ -436,7 +475,7 @@ def _weights_of(model: Any) -> Iterator[_Weight]:
                 layer_name_of, _, below = name.partition("/")
                 name = _canonical(layer_name_of, below)
             names[name] += 1
-            owner, saved = holders.get(id(variable), (holder, ()))
+            owner, saved, doubled = holders.get(id(variable), (holder, (), ()))
             yield _Weight(
                 variable,
                 layer_name or name.partition("/")[0],
@@ -445,6 +484,7 @@ def _weights_of(model: Any) -> Iterator[_Weight]:
                 kind_of(owner, name),
                 getattr(owner, "dim_ordering", None) == "th",
                 tuple(saved),
+                tuple(doubled),
             )
 
 
@@ -460,29 +500,38 @@ def _in_order(holder: object) -> Iterable[object]:
     return every
 
 
-def _holders(model: object) -> dict[int, tuple[object, list[str]]]:
-    """id of a weight -> (the layer that holds it, its names by place).
+def _holders(model: object) -> dict[int, tuple[object, list[str], list[str]]]:
+    """id of a weight -> (the layer that holds it, its names by place, those where layers were counted twice).
 
-    Two kinds of those: by class and number (Keras), and by attribute and index (TensorFlow's
+    Two kinds of the first: by class and number (Keras), and by attribute and index (TensorFlow's
     object checkpoints).
     """
-    found: dict[int, tuple[Any, list[str]]] = {}
+    found: dict[int, tuple[Any, list[str], list[str]]] = {}
     visits: Counter[int] = Counter()
-    todo: deque[tuple[Any, str, str, int]] = deque([(model, "", "", 0)])
+    todo: deque[tuple[Any, str, str, str, int]] = deque([(model, "", "", "", 0)])
     while todo:
-        holder, path, way, depth = todo.popleft()
+        holder, path, way, twice, depth = todo.popleft()
         visits[id(holder)] += 1
         if visits[id(holder)] > _VISITS or depth > _DEEPEST:
             continue
         children = list(_children(holder))
         for index, variable in enumerate(_own(holder, [child for _, _, child in children])):
-            _, saved = found.setdefault(id(variable), (holder, []))
+            _, saved, doubled = found.setdefault(id(variable), (holder, [], []))
+            doubled.append(f"{twice}vars/{index}")
             role = re.sub(r":\d+$", "", _raw(variable)).rpartition("/")[2]
             saved += [f"{path}vars/{index}", f"{way}{role}"]
-        todo += [
-            (child, f"{path}{one}/", f"{way}{two}/", depth + 1) for one, two, child in children
-        ]
+        counts: Counter[str] = Counter()
+        for one, two, child in children:
+            three = _counted_twice(child, counts) if one.startswith("layers/") else one
+            todo.append((child, f"{path}{one}/", f"{way}{two}/", f"{twice}{three}/", depth + 1))
     return found
+
+
+def _counted_twice(layer: Any, counts: Counter[str]) -> str:
+    name = _numbered(type(layer).__name__, counts)
+    if layer.weights:
+        _numbered(type(layer).__name__, counts)
+    return f"layers/{name}"
 
 
 def _raw(variable: Any) -> str:

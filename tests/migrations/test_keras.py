@@ -36,7 +36,17 @@ def upgraded(path: Path) -> tuple[Any, Any]:
         return networks.plan_of(file, found)
 
 
-@pytest.mark.parametrize("release", outcomes.releases())
+# Each model of these is there in two formats, and their neighbours write the same.
+TWICE = ("tf.keras-2.12.1", "tf.keras-2.13.1", "tf.keras-2.14.1", "keras-3.0.5-jax")
+
+
+@pytest.mark.parametrize(
+    "release",
+    [
+        pytest.param(one, marks=pytest.mark.slow if one in TWICE else ())
+        for one in outcomes.releases()
+    ],
+)
 def test_each_case_is_upgraded_or_refused_as_the_table_says(release: str, tmp_path: Path) -> None:
     table = outcomes.table()
     found = {case.name: outcomes.planned(case, tmp_path) for case in outcomes.cases(release)}
@@ -187,3 +197,18 @@ def test_what_a_file_does_not_say_is_reported_where_it_is_assumed(tmp_path: Path
             )
         seen[is_assumed] += 1
     assert all(seen.values())
+    path, *_ = outcomes.written(case_of("keras-0.3.3-theano", "cnn-th"), tmp_path)
+    plan = persist.explain(path)
+    assert "Theano is assumed" in next(
+        one.note for one in plan if one.qualname == "keras.Sequential"
+    )
+
+
+def test_layers_that_were_counted_twice_are_the_right_ones() -> None:
+    """tf.keras 2.13 has ``dense``, ``dense_2``, ``dense_4``: told by what the file itself holds."""
+    from persist._restore.keras_weights import _is_counted_twice
+
+    top = "_layer_checkpoint_dependencies"
+    assert _is_counted_twice([f"{top}/dense/vars/0", f"{top}/dense_2/vars/0"])
+    assert not _is_counted_twice([f"{top}/dense/vars/0", f"{top}/dense_1/vars/0"])
+    assert not _is_counted_twice(["layers/dense/vars/0", "layers/dense_2/vars/0"])

@@ -1,4 +1,4 @@
-"""What becomes of each case of the foundry in Keras 3: ``python outcomes.py`` writes ``outcomes.tsv``.
+"""What becomes of each case of the foundry in Keras 3: ``python outcomes.py [RELEASE...]`` writes ``outcomes.tsv``.
 
 A case is a tiny model of one layer, or of a few, with the predictions of the release that wrote it. Its
 outcome is ``equal`` (the model of today predicts the same within 1e-5), ``composed`` (so, and a layer
@@ -8,8 +8,10 @@ that Keras 3 lacks is made of others), or ``refused`` with the reason. Anything 
 from __future__ import annotations
 
 import functools
+import importlib
 import io
 import os
+import sys
 import tarfile
 import tempfile
 import warnings
@@ -24,6 +26,8 @@ from persist._api import networks
 from persist.errors import RestoreError
 from persist.tree import Record
 
+# Keras 3 computes the variance of small groups as a difference of squares, old releases closer to its value.
+TOLERANCES = {"group-normalization": 2e-4}
 HERE = Path(__file__).parent
 TABLE = HERE / "outcomes.tsv"
 
@@ -71,7 +75,11 @@ def cases(release: str) -> Iterator[Case]:
         arrays = np.load(io.BytesIO(members[f"{name}.npz"]))
         inputs = [arrays[f"x{n}"] for n in range(9) if f"x{n}" in arrays]
         outputs = [arrays[f"y{n}"] for n in range(9) if f"y{n}" in arrays]
-        yield Case(name, files, inputs, outputs)
+        if ".keras" not in files:
+            yield Case(name, files, inputs, outputs)
+            continue
+        for suffix, data in files.items():  # one model in each of two formats
+            yield Case(f"{name}-{suffix[1:]}", {suffix: data}, inputs, outputs)
 
 
 def written(case: Case, folder: Path) -> list[Path]:
@@ -80,7 +88,7 @@ def written(case: Case, folder: Path) -> list[Path]:
     for suffix, data in case.files.items():
         paths.append(folder / f"{case.name}{suffix}")
         paths[-1].write_bytes(data)
-    return paths if paths[0].suffix == ".json" else paths[-1:]  # an archive rather than HDF5
+    return paths
 
 
 def planned(case: Case, folder: Path) -> str:
@@ -129,7 +137,8 @@ def predicted(case: Case, folder: Path) -> list[Any]:
         model = persist.load(path, weights=weights[0] if weights else None)
         inputs = case.inputs if len(case.inputs) > 1 else case.inputs[0]
         made = model(inputs, training=False)
-    return [np.asarray(one) for one in (made if isinstance(made, list | tuple) else [made])]
+    to_numpy = importlib.import_module("keras").ops.convert_to_numpy
+    return [to_numpy(one) for one in (made if isinstance(made, list | tuple) else [made])]
 
 
 def outcome(case: Case, folder: Path) -> str:
@@ -139,8 +148,9 @@ def outcome(case: Case, folder: Path) -> str:
         return expected
     made = predicted(case, folder)
     assert len(made) == len(case.outputs)
+    limit = next((one for name, one in TOLERANCES.items() if case.name.startswith(name)), 1e-5)
     for one, other in zip(made, case.outputs, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5, err_msg=case.name)
+        np.testing.assert_allclose(one, other, rtol=limit, atol=limit, err_msg=case.name)
     return expected
 
 
@@ -150,15 +160,18 @@ def table() -> dict[tuple[str, str], str]:
     return {(release, name): text for release, name, text in rows}
 
 
-def main() -> None:
+def main(chosen: list[str]) -> None:
     os.environ.setdefault("KERAS_BACKEND", "jax")
-    lines = ["release\tcase\toutcome"]
+    found = {key: text for key, text in table().items() if chosen and key[0] not in chosen}
     with tempfile.TemporaryDirectory() as folder:
-        for release in releases():
+        for release in chosen or releases():
             for case in cases(release):
-                lines.append(f"{release}\t{case.name}\t{outcome(case, Path(folder))}")
+                found[release, case.name] = outcome(case, Path(folder))
+    lines = ["release\tcase\toutcome"]
+    for release in releases():
+        lines += [f"{one}\t{name}\t{text}" for (one, name), text in found.items() if one == release]
     TABLE.write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
