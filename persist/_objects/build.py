@@ -61,7 +61,15 @@ from persist.registry._declarations import user_stacklevel
 from persist.registry._enums import attribute_of, class_here, lost_member, member_named, member_of
 from persist.registry._rebuilds import Rebuild, is_installed
 from persist.schema import MAKERS
-from persist.tree import ABSENT, Global, LazyArray, Record, at_path, is_slots_pair
+from persist.tree import (
+    ABSENT,
+    Global,
+    LazyArray,
+    Record,
+    at_path,
+    is_cython_maker,
+    is_slots_pair,
+)
 from persist.typing import Resources
 
 __all__ = ["build"]
@@ -893,7 +901,10 @@ class _Builder(Driver):
         if id(record) in self._done:
             return self._done[id(record)][1]
         path = self.path
-        obj = self._guarded(record, path, lambda: _made(cls, record.kind, args, kwargs))
+        kind = record.kind
+        if record.maker is not None and is_cython_maker(record.maker):
+            kind, args = "newobj", ()  # its function does no more than this; it is not called
+        obj = self._guarded(record, path, lambda: _made(cls, kind, args, kwargs))
         self._keep(record, obj)
         self._unset[id(obj)] = (obj, record)
         listitems = yield "", record.listitems
