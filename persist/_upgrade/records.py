@@ -53,7 +53,8 @@ from persist.errors import (
     SchemaError,
     UnknownFieldWarning,
 )
-from persist.registry import IMPORTED, Registry, default_registry
+from persist.registry import Registry, default_registry
+from persist.registry._aliases import IMPORTED
 from persist.registry._declarations import user_stacklevel
 from persist.registry._enums import may_be_member, member_of, name_of
 from persist.schema import Schema, dotted, minor_of

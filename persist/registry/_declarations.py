@@ -1,4 +1,4 @@
-"""What a registry holds: migrations, stamps, aliases; and the ways that steps make."""
+"""What a registry holds: migrations, stamps, aliases; and the paths that steps make."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ else:
     from typing import ParamSpec, TypeVar
 
     _P, _R = ParamSpec("_P"), TypeVar("_R")
+
+_PACKAGE = os.path.dirname(__file__) + os.sep
 
 __all__ = [
     "EPOCH",
@@ -262,10 +264,12 @@ def _run_of(frame: Any) -> Any:
     return frame.f_code
 
 
-def call_site(qualname: str, file: str) -> Origin:
-    """Where something was written: the first frame outside of this file."""
+def call_site(qualname: str, file: str = "") -> Origin:
+    """Where something was written: the first frame outside of this package, and of a file that calls it."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename == file:
+    while frame.f_back is not None and (
+        frame.f_code.co_filename == file or frame.f_code.co_filename.startswith(_PACKAGE)
+    ):
         frame = frame.f_back
     said = frame.f_globals
     return Origin(
