@@ -744,9 +744,9 @@ def _result_of(
     """The result of a run of steps; where it is no other value, the state is set."""
     pieces = case.pieces
     if piece.kind == INSIDE:
-        heir = _heir_of(pieces, piece)
-        if heir is not None:
-            heir.value = _run_shared(piece, heir.value, pieces, memo, run=run)
+        subclass = _heir_of(pieces, piece)
+        if subclass is not None:
+            subclass.value = _run_shared(piece, subclass.value, pieces, memo, run=run)
         return None
     is_shared = any(other.kind == INSIDE for other in pieces) and isinstance(piece.value, dict)
     if is_shared:
@@ -787,8 +787,8 @@ def _holder_of(piece: _StatePart, name: str, pieces: list[_StatePart]) -> Any:
         return piece.value
     if name[:2] == "__":
         return piece.private
-    heir = _heir_of(pieces, piece)
-    return None if heir is None else heir.value
+    subclass = _heir_of(pieces, piece)
+    return None if subclass is None else subclass.value
 
 
 def _run(
