@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import sys
 from typing import Any
 
@@ -150,7 +151,7 @@ def test_the_losses_of_many_objects_take_work_by_their_number(shape: str) -> Non
         nets = [net(cls, n + 0.5 * lost[n], None, tails[n]) for n in range(count)]
         if shape == "keys":
             return {f"key {n}": one for n, one in enumerate(nets)}
-        for one, inner in zip(nets, nets[1:], strict=False) if shape == "chain" else ():
+        for one, inner in itertools.pairwise(nets) if shape == "chain" else ():
             one.kids.append(inner)
         return nets[0] if shape == "chain" else nets
 
