@@ -44,7 +44,7 @@ from persist._torch_modules.classes import is_module_class, is_torchs_own
 from persist._torch_modules.reviving import function_named, prepare, revived
 from persist._trees import numpy_random
 from persist._trees.driver import ATOMS, Driver, Parts, object_fields
-from persist._trees.paths import PackView, step_of
+from persist._trees.pack_view import PackView
 from persist._upgrade.plan import Plan, Rehearsal, located
 from persist._upgrade.today import is_current
 from persist._wire.torch.storage import Tensor
@@ -62,7 +62,7 @@ from persist.registry._declarations import user_stacklevel
 from persist.registry._enums import attribute_of, class_here, lost_member, member_named, member_of
 from persist.registry._rebuilds import Rebuild, is_installed
 from persist.schema import MAKERS
-from persist.tree import ABSENT, Global, LazyArray, Record, at_path, is_slots_pair
+from persist.tree import ABSENT, Global, LazyArray, Record, at_path, is_slots_pair, step_of
 from persist.typing import Resources
 
 __all__ = ["build"]

@@ -6,12 +6,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from persist._trees.paths import step_of
 from persist._upgrade.records import rehearse
 from persist.errors import MissingExtraError
 from persist.ops._address import is_equal, short
 from persist.registry import Registry
-from persist.tree import ABSENT, Record
+from persist.tree import ABSENT, Record, step_of
 
 __all__ = ["lost_by"]
 
