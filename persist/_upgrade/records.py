@@ -53,7 +53,8 @@ from persist.errors import (
     SchemaError,
     UnknownFieldWarning,
 )
-from persist.registry import IMPORTED, Registry, default_registry
+from persist.registry import Registry, default_registry
+from persist.registry._aliases import IMPORTED
 from persist.registry._declarations import user_stacklevel
 from persist.registry._enums import may_be_member, member_of, name_of
 from persist.schema import Schema, dotted, minor_of
@@ -752,6 +753,7 @@ def rehearse(
     layout: str | None = None,
     written: Written | None = None,
     warns: bool = False,
+    listed: bool = True,
 ) -> tuple[Any, Rehearsal]:
     """Upgrade a copy of a tree as `upgrade` does, and continue after errors.
 
@@ -776,5 +778,6 @@ def rehearse(
         read=read,
         layout=layout,
         written=written,
+        listed=listed,
     )
     return run.upgrade(tree), run.rehearsal
