@@ -1,4 +1,4 @@
-"""Folders of other libraries that no reader takes, told by the names in them.
+"""Folders of other libraries that no reader takes, known by the names in them.
 
 Sources: ``orbax/checkpoint`` of 0.1 to 0.11 (``PyTreeCheckpointHandler``, ``CheckpointManager``:
 a folder a step, in it one of each item), ``tensorstore/kvstore/ocdbt`` (``manifest.ocdbt``), the
