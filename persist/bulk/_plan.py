@@ -252,8 +252,8 @@ class Plan:
         if _engine.same(done):
             return self._repeated(row, done)
         status = done.status
-        if status == "there already" and row.fresh and self.is_resumed:
-            status = "upgraded"  # by this run, before it was interrupted
+        if status == "there already" and row.fresh and done.target_digest:
+            status = "upgraded"  # by this run, before it or a worker was interrupted
         if status in ("upgraded", "copied", "converted"):
             self._writes.append(self._write(row, done))
         knowledge = self._knowledge(done, row)
