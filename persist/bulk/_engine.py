@@ -15,15 +15,15 @@ import pickle
 import queue
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from persist._wire.base.urls import is_url
 from persist.bulk._dask import DaskExecutor, is_dask
 from persist.bulk._job import Job, Work
-from persist.bulk._ledger import Row
-from persist.bulk._worker import SAME, Answer, Done, Worker, work
+from persist.bulk._ledger import Due
+from persist.bulk._worker import Answer, Done, Worker, work
 from persist.errors import PersistError
 
 if TYPE_CHECKING:
@@ -373,22 +373,10 @@ def _dead(one: Work, error: BaseException) -> Done:
     )
 
 
-def same(done: Done) -> bool:
-    """Whether a file is as it was when the same was done to it."""
-    return done.status == SAME
-
-
-def now() -> float:
-    """Seconds of a clock that only goes forward."""
-    return time.monotonic()
-
-
-def row_work(row: Row, known: tuple[str, int] | None, absolute: bool) -> Work:
+def row_work(row: Due, known: tuple[str, int] | None, absolute: bool) -> Work:
     """Return the work that a row of the ledger asks for."""
-    from persist._wire.base.urls import is_url
-
     name, target = row.name, row.target or ""
     if absolute:
         name = name if is_url(name) else os.path.abspath(name)
         target = target if not target or is_url(target) else os.path.abspath(target)
-    return Work(row.number, name, bool(row.named), target, row.unit, known)
+    return Work(row.number, name, row.named == 1, target, row.unit, known)

@@ -21,6 +21,7 @@ __all__ = ["Filters", "Item", "Source", "items", "local"]
 
 Source = str | os.PathLike[str] | Inventory
 _MAGIC = re.compile(r"[*?\[]")
+_UNTIDY = re.compile(r"/(?:[./]|$)")  # what `os.path.normpath` may change
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _UNITS |= {"ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}
 
@@ -179,16 +180,18 @@ def items(
 
 
 def _of_inventory(inventory: Inventory) -> Iterator[Item]:
-    for one in listed(inventory):
-        name = local(one.name)
-        inside = name.partition("://")[2] if is_url(name) else os.path.splitdrive(name)[1]
-        inside = os.path.normpath(inside.lstrip("/\\"))
-        while inside.startswith(".." + os.sep):
-            inside = inside[3:]
-        size, mtime = one.size, one.mtime
-        if size < 0 and not is_url(name):
+    for name, size, mtime in listed(inventory):
+        name = local(name)
+        is_far = is_url(name)
+        inside = name.partition("://")[2] if is_far else os.path.splitdrive(name)[1]
+        inside = inside.lstrip("/\\")
+        if os.name == "nt" or _UNTIDY.search(inside) or inside[:1] == "." or not inside:
+            inside = os.path.normpath(inside)
+            while inside.startswith(".." + os.sep):
+                inside = inside[3:]
+        if size < 0 and not is_far:
             size, mtime = _stat(name)
-        yield Item(name, inside, False, size, mtime, is_listed=True)
+        yield Item(name, inside, False, size, mtime, "", True)
 
 
 def _stat(path: str) -> tuple[int, int]:

@@ -88,7 +88,7 @@ def _upgraded(item: Item, out: str | None, suffix: str) -> str:
     if out is None:
         _folder_of(item)
         return f"{item.name.rstrip('/')}{suffix}"
-    target = os.path.join(out, item.inside)
+    target = out + item.inside if out.endswith(os.sep) else f"{out}{os.sep}{item.inside}"
     return target if _keeps_its_name(item, suffix) else f"{target}{suffix}"
 
 
