@@ -37,9 +37,7 @@ class DaskExecutor(Executor):
     def _max_workers(self) -> int:
         return max(int(sum(self._client.nthreads().values())), 1)
 
-    def submit(  # type: ignore[override]
-        self, function: Callable[..., Any], /, *args: Any, **named: Any
-    ) -> Future[Any]:
+    def submit(self, function: Callable[..., Any], /, *args: Any, **named: Any) -> Future[Any]:
         """Send one call."""
         near: Future[Any] = Future()
         far = self._client.submit(function, *args, **named, **self._options)

@@ -66,6 +66,8 @@ UPDATE files SET state = 1, run = ?, options = ?, status = ?, verdict = ?, forma
   seconds = ?, kind = ?, error = ?, target_size = ?, target_digest = ?, knowledge = ?, part = ?,
   facts = ? WHERE number = ?
 """
+
+
 class Row(NamedTuple):
     """One file of a ledger; the fields are the columns of the table."""
 

@@ -22,6 +22,7 @@ from persist.bulk._fingerprint import Fingerprints
 from persist.bulk._inventory import Inventory
 from persist.bulk._job import JOBS, Job, Work, function_job
 from persist.bulk._ledger import Due, Ledger, Write
+from persist.bulk._places import names_in
 from persist.bulk._sources import Filters, Item, Source, items, local
 from persist.bulk._targets import targets
 from persist.bulk._words import WarningCounter
@@ -82,12 +83,15 @@ class Plan:
         self._registry = registry
         self._fingerprints = Fingerprints(registry)
         self._out: dict[int, Due] = {}
-        self._folders: dict[str, str] = {}  # of targets: the absolute path, which ends with a separator
+        self._folders: dict[
+            str, str
+        ] = {}  # of targets: the absolute path, which ends with a separator
         self._digest = job.digest
         self._writes: list[Write] = []  # of files that are done and not yet in the ledger
         self._flushed = time.monotonic()
         self._buffered = 0
-        said = {key: value for key, value in job.options.items() if key != "run"}
+        outside = ("run", "storage_options")  # the latter may hold credentials
+        said = {key: value for key, value in job.options.items() if key not in outside}
         said["sources"] = [
             source.path if isinstance(source, Inventory) else os.fspath(source)
             for source in sources
@@ -114,7 +118,7 @@ class Plan:
         )  # fmt: skip
         target_of = targets(job)
         ledger.add(
-            job.title, self.run_id, job.digest, _with_targets(_once(found), target_of),
+            job.title, self.run_id, job.digest, _with_targets(_once(found), target_of, job.options.get("storage_options")),
             by_time=by_time and not job.options.get("force"),
         )  # fmt: skip
         collisions = ledger.collisions(job.title, self.run_id, _COLLISIONS)
@@ -271,7 +275,9 @@ class Plan:
         if full is None:
             if len(self._folders) > 10_000:
                 self._folders.clear()
-            full = self._folders[folder] = os.path.join(os.path.abspath(folder + slash), "")
+            full = folder + slash
+            full = full if is_url(full) else os.path.join(os.path.abspath(full), "")
+            self._folders[folder] = full
         if self.job.in_place:
             before = "kept" if said.get("originals") else "generation" if said["keep"] else "lost"
         return Write(self.run_id, row.number, full + name, done.target_digest, before, done.digest)
@@ -437,10 +443,9 @@ def _check(name: str, said: dict[str, Any]) -> None:
     for key in ("to", "certificates", "originals"):
         if said.get(key) is not None:
             said[key] = local(os.fspath(said[key]))
-            if is_url(said[key]) and (name != "convert" or key != "to"):
+            if is_url(said[key]) and key != "to":
                 raise PersistError(
-                    f"{said[key]} is a URL, but files are written into local folders only.",
-                    remedy="Write into a folder, and copy it from there.",
+                    f"{key}: {said[key]} is a URL.", remedy="Name a folder of this machine."
                 )
     if name == "convert":
         if said["format"] is None:
@@ -547,9 +552,9 @@ def _once(found: Iterable[Item]) -> Iterator[Item]:
 
 
 def _with_targets(
-    found: Iterable[Item], target_of: Callable[[Item], str | None]
+    found: Iterable[Item], target_of: Callable[[Item], str | None], storage: Any
 ) -> Iterator[tuple[Item, str | None, bool]]:
-    there = _There()
+    there = _There(storage)
     for item in found:
         target = target_of(item)
         yield item, target, target is not None and not there.has(target)
@@ -560,18 +565,18 @@ class _There:
 
     _MOST = 50_000  # names of a folder that are kept
 
-    def __init__(self) -> None:
+    def __init__(self, storage: Any) -> None:
+        self._storage = storage
         self._folder: str | None = None
         self._names: set[str] | None = set()
 
     def has(self, path: str) -> bool:
-        """Whether a path exists."""
-        folder, _, name = path.rpartition(os.sep)
+        """Whether a path or URL exists."""
+        is_far = is_url(path)
+        folder, _, name = path.rpartition("/" if is_far else os.sep)
         if folder != self._folder:
             self._folder = folder
-            try:
-                names = os.listdir(folder or (os.sep if path.startswith(os.sep) else "."))
-            except OSError:  # there is no such folder
-                names = []
-            self._names = set(names) if len(names) <= self._MOST else None
+            top = folder if is_far else folder or (os.sep if path.startswith(os.sep) else ".")
+            names = names_in(top, self._storage)
+            self._names = set(names) if is_far or len(names) <= self._MOST else None
         return os.path.lexists(path) if self._names is None else name in self._names

@@ -15,6 +15,7 @@ import attrs
 from persist._wire.base.urls import filesystem, is_url
 from persist.bulk._folders import walk
 from persist.bulk._inventory import Inventory, listed
+from persist.bulk._places import size_and_time
 from persist.errors import PersistError
 
 __all__ = ["Filters", "Item", "Source", "items", "local"]
@@ -235,23 +236,11 @@ def _remote(url: str, options: dict[str, Any] | None) -> Iterator[Item]:
         inside = name[len(top) :].lstrip("/") if top and name.startswith(top) else name.lstrip("/")
         if any(part.startswith(".") for part in inside.split("/")):
             continue
-        yield Item(protocol + name.lstrip("/"), inside, False, *_size_and_time(details[name]))
+        yield Item(protocol + name.lstrip("/"), inside, False, *size_and_time(details[name]))
 
 
 def _details(files: Any, path: str) -> tuple[int, int]:
     try:
-        return _size_and_time(files.info(path))
+        return size_and_time(files.info(path))
     except OSError:  # it is missing: the job reports it
         return -1, -1
-
-
-def _size_and_time(said: dict[str, Any]) -> tuple[int, int]:
-    size = said.get("size")
-    moment = next(
-        (said[key] for key in ("mtime", "LastModified", "last_modified", "updated", "created")
-         if said.get(key) is not None), None,
-    )  # fmt: skip
-    if isinstance(moment, datetime.datetime):
-        moment = moment.timestamp()
-    mtime = int(moment * 1e9) if isinstance(moment, int | float) else -1
-    return size if isinstance(size, int) else -1, mtime
