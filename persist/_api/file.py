@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from persist._api.detect import read
 from persist._runtime.gc_pause import collector_paused
+from persist._runtime.progress import reporting
 from persist._trees.paths import (
     PackView,
     PathMapping,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from persist._objects.trust import Trust
     from persist._upgrade.capsule import Capsule
     from persist.registry import Registry
+    from persist.typing import Progress
 
 __all__ = [
     "File",
@@ -79,6 +81,7 @@ class File:
         self.notes = content.notes
         self.held = content.held
         self._looked_over = False
+        self._progress: Progress | None = None
         self._as_torch = as_torch
 
     @property
@@ -107,7 +110,7 @@ class File:
 
     @functools.cached_property
     def _written(self) -> Any:
-        with collector_paused():
+        with collector_paused(), reporting(self._progress):
             return self._content.tree
 
     @functools.cached_property
