@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from persist._api.detect import read
@@ -25,7 +26,7 @@ from persist.errors import (
     RestoreError,
 )
 from persist.readers.base import Content, Options, Reader
-from persist.tree import ABSENT, Record, View
+from persist.tree import ABSENT, Record, View, show_records_with
 
 if TYPE_CHECKING:
     from persist._layouts.checks import Written
@@ -45,6 +46,9 @@ __all__ = [
     "warn_about_damage",
     "written_layouts",
 ]
+
+
+_CLASSES = 10_000  # records whose packs are looked for, to show one
 
 
 class File:
@@ -152,6 +156,10 @@ class File:
         """Whether a pack knows how to look into a record."""
         return self.looker.through(record) is not record
 
+    def _trust_of(self, record: Record) -> str:
+        """What is known of the class of a record, as pages show it: "declared", "known to a pack" or "opaque"."""
+        return _trust_of(record, self.knowledge, self.looker)
+
     def to_pandas(self, path: str = "") -> Any:
         """Return the frame, series, index or other object of pandas at a natural path.
 
@@ -257,6 +265,30 @@ class File:
         from persist._trees import show
 
         return show.page(self)
+
+
+def _trust_of(record: Record, knowledge: Registry, looker: PackView) -> str:
+    schema = knowledge.schema_for(knowledge.resolve(record.qualname))
+    if schema is not None and schema.cls is not None:
+        return "declared"
+    is_known = schema is not None or looker.through(record) is not record
+    is_known = is_known or knowledge.rebuild_for(knowledge.resolve(record.qualname)) is not None
+    return "known to a pack" if is_known else "opaque"
+
+
+def _record_html(record: Record) -> str:
+    """What a notebook shows of a record, with what the default registry and packs know of its classes."""
+    from persist._trees.copier import records_in
+    from persist._trees.html import record_html
+    from persist.packs import _gather
+
+    names = {one.qualname for one in islice(records_in(record, set()), _CLASSES)}
+    knowledge = _gather.gather(names, registry_or_default(None))
+    looker = PackView(lambda *asked: _view(knowledge, *asked))
+    return record_html(record, looker, lambda one: _trust_of(one, knowledge, looker))
+
+
+show_records_with(_record_html)
 
 
 def names_declared(file: File) -> bool:
