@@ -174,12 +174,15 @@ def reporting(progress: Progress | None) -> AbstractContextManager[None]:
     """
     if progress is None or progress is False:
         return _NOBODY
-    said: object = progress
-    if said is not True and not callable(said):
+    _check(progress)
+    return _reporting(progress)
+
+
+def _check(progress: object) -> None:
+    if progress is not True and not callable(progress):
         raise TypeError(
             f"progress={progress!r} was given. True, or a function that takes an event, was expected."
         )
-    return _reporting(progress)
 
 
 @contextlib.contextmanager
