@@ -141,11 +141,11 @@ class _CountedFile:
     """A file that counts what is written; anything else is that of the file itself."""
 
     def __init__(self, inner: IO[bytes], count: Count) -> None:
-        self._inner = inner
+        self._inner: Any = inner  # raw files of a user may return nothing
         self._count = count
 
     def write(self, data: Any) -> int | None:
-        written = self._inner.write(data)
+        written: int | None = self._inner.write(data)
         self._count.add(memoryview(data).nbytes if written is None else written)
         return written
 
