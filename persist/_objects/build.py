@@ -594,7 +594,7 @@ class _Builder(Driver):
             kwargs=(yield "kwargs", record.kwargs),
             listitems=(yield "", record.listitems),
             dictitems=(yield from self._pairs(record)),
-            state=ABSENT if record.state is ABSENT else (yield "", record.state),
+            state=ABSENT if record.state is ABSENT else (yield "", rebuild.needed(record.state)),
         )
         self._inside -= 1
         self._is_in_record -= 1
@@ -1060,7 +1060,9 @@ class _Builder(Driver):
             raise UnknownSchemaError(
                 f"of {len(self._opaque)} classes no objects can be made here: {shown}.",
                 file=self._file,
-                remedy="Import the modules that declare them, or see `persist explain`.",
+                remedy="persist.open(...).arrays gives what is inside."
+                if self._opaque.keys() <= self._reasons.keys()
+                else "Import the modules that declare them, or see `persist explain`.",
                 names=list(self._opaque),
             )
 
