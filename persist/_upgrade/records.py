@@ -753,6 +753,7 @@ def rehearse(
     layout: str | None = None,
     written: Written | None = None,
     warns: bool = False,
+    listed: bool = True,
 ) -> tuple[Any, Rehearsal]:
     """Upgrade a copy of a tree as `upgrade` does, and continue after errors.
 
@@ -777,5 +778,6 @@ def rehearse(
         read=read,
         layout=layout,
         written=written,
+        listed=listed,
     )
     return run.upgrade(tree), run.rehearsal

@@ -13,6 +13,7 @@ import attrs
 
 from persist import ops as _ops
 from persist.errors import IrreversibleError, MissingMigrationError, UnsupportedVersionError
+from persist.ops._owners import Transfer
 
 if TYPE_CHECKING:
     from typing_extensions import ParamSpec, TypeVar  # those with defaults (PEP 696)
@@ -61,6 +62,7 @@ class Migration(Generic[_P, _R]):
         to: the version that it gives.
         function: the function, or None where it is made of ready-made steps.
         ops: the ready-made steps, or ().
+        transfers: those of them that hand fields to another class, or take them over.
         module: where it was written.
         where: ``file:line``.
         backward: the function that goes the other way, or None.
@@ -80,6 +82,7 @@ class Migration(Generic[_P, _R]):
         self.to = to
         self.function = function
         self.ops = ops
+        self.transfers = tuple(op for op in ops if isinstance(op, Transfer))
         self.origin = origin
         self.backward: Callable[..., Any] | None = None
         self._inverses: list[_ops.Op] | None = None  # of the ready-made steps, last first
