@@ -20,7 +20,7 @@ import numpy as np
 
 from persist._envelope import FIELDS, unwrap
 from persist._runtime.progress import Count
-from persist._trees.paths import PackView, step_of
+from persist._trees.pack_view import PackView
 from persist.errors import MigrationFailedError
 from persist.tree import (
     ABSENT,
@@ -32,6 +32,7 @@ from persist.tree import (
     Record,
     at_path,
     is_slots_pair,
+    step_of,
 )
 
 __all__ = ["SCALAR", "Copier", "arrays_in", "has_no_arrays", "is_holder", "parts_of", "records_in"]

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from persist._trees.outline import Line, outlined
-from persist._trees.paths import PackView
+from persist._trees.pack_view import PackView
 from persist._trees.show import leaf_text, printable
 from persist._trees.sparks import Sparks
 from persist.errors import PersistError
