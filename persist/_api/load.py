@@ -162,9 +162,7 @@ def load(
     with (
         _once(source, (id(said["registry"]), migrate, said["step"])),
         reporting(said["progress"]),
-        open_writable(
-            source, {**said, "arrays": "numpy", "progress": None}, writable=not recovers
-        ) as file,
+        _opened(source, said, writable=not recovers) as file,
         collector_paused(),
         placed_on(device, dtype),
     ):
@@ -194,6 +192,11 @@ def load(
         if cls is not None and not (recovers and getattr(value, "failure", None) is not None):
             check_is(value, cls, file.name)
         return value
+
+
+def _opened(source: Openable, said: OpenOptions, *, writable: bool) -> File:
+    """Open the file of a load: with NumPy's arrays, and with the progress of the load itself."""
+    return open_writable(source, {**said, "arrays": "numpy", "progress": None}, writable=writable)
 
 
 def _require(file: File, keys: object, weights: object) -> None:
