@@ -62,6 +62,7 @@ from persist._upgrade.versions import (
 from persist.errors import PersistError, SchemaError, UnknownFieldWarning
 from persist.registry import Registry, default_registry
 from persist.registry._declarations import EPOCH, user_stacklevel
+from persist.registry._order import order_of
 from persist.schema import Declared, Field, Layout, Part, Schema, dotted
 from persist.tree import ABSENT, Global, Record, is_slots_pair
 
@@ -200,6 +201,7 @@ class ClassAdapter:
         """Make the memory of headers and compiled loaders."""
         self.headers: dict[Any, tuple[Any, ...]] = {}
         self.ways: dict[Any, tuple[Any, Any, int]] = {}  # header of a file -> its compiled loader
+        self._order: tuple[int, bool] | None = None  # EPOCH, and whether the order names the class
         self.bare_ways: dict[
             int, tuple[Any, int]
         ] = {}  # version -> steps, for states without a version
@@ -618,6 +620,7 @@ class ClassAdapter:
             state = self._normal(state)
             case = plan_instance(self.target, state, self.registry, owners=self._owners)
             check_case(case, self.registry)
+            self._refuse_order(case)
             if self.is_module and case.is_migrated:
                 for piece in case.pieces:
                     piece.value = self._arrays(piece.value)
@@ -656,6 +659,27 @@ class ClassAdapter:
                 stacklevel=user_stacklevel(),
             )
         return case
+
+    @property
+    def is_ordered(self) -> bool:
+        """True if steps declare that instances of the class are upgraded before or after others."""
+        epoch = EPOCH[0]
+        if self._order is None or self._order[0] != epoch:
+            order = order_of(self.registry)
+            names = [part.schema.name for part in self.target.parts]
+            self._order = (epoch, order is not None and any(name in order for name in names))
+        return self._order[1]
+
+    def _refuse_order(self, case: InstanceUpgrade) -> None:
+        """Refuse steps whose order among classes plain pickle cannot keep."""
+        if case.is_migrated and self.is_ordered:
+            raise SchemaError(
+                "its steps are to run before or after those of other classes (before=, after=), and plain "
+                "pickle upgrades parts first.",
+                where=f"record {dotted(self.cls)!r}",
+                remedy="Load the file with persist.load.",
+                schema=self.schema.name,
+            )
 
     def _refuse_replaced(self, case: InstanceUpgrade, is_same: bool) -> None:
         """Refuse what steps cannot do to an instance that pickle has made already."""

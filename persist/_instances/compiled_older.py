@@ -127,7 +127,7 @@ def load_plain_dict(adapter: ClassAdapter, obj: Any, state: dict[object, object]
         True if the state was loaded; otherwise nothing was done.
     """
     profile = adapter.profile
-    if not profile.has_one_part or not profile.is_fields or profile.is_open:
+    if not profile.has_one_part or not profile.is_fields or profile.is_open or adapter.is_ordered:
         return False
     if any(type(name) is not str or name[:1] == "_" for name in state):
         return False
@@ -175,7 +175,7 @@ def _steps_of(
     """The steps of each class; None unless all states are fields, one for each class in the envelope."""
     parts = adapter.layout.parts
     profile = adapter.profile
-    if not case.is_migrated or case.items is not None:
+    if not case.is_migrated or case.items is not None or adapter.is_ordered:
         return None
     if not profile.is_fields or profile.is_open:
         return None

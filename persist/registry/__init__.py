@@ -58,6 +58,7 @@ from persist.registry._names import (
     same,
     versions_of,
 )
+from persist.registry._order import ordered_with
 from persist.registry._rebuilds import Importable, Rebuild
 from persist.registry._releases import (
     Released,
@@ -142,6 +143,7 @@ class Registry(Foreign):
         self._aliases: dict[str, Alias] = {}
         self._prefixes: dict[str, Alias] = {}
         self._migrations: dict[str, dict[tuple[int, int], Migration]] = {}
+        self._has_order = False  # whether any step has before= or after=
         self._stamps: dict[str, tuple[Stamp, ...]] = {}
         self._constants: dict[str, object] = {}
         self._pure: dict[str, Schema] = {}  # schemas without a class
@@ -571,7 +573,15 @@ class Registry(Foreign):
 
     @overload
     def migration(
-        self, schema: type | str, version: int | str, *, to: int | None = None, release: str = ""
+        self,
+        schema: type | str,
+        version: int | str,
+        *,
+        to: int | None = None,
+        release: str = "",
+        before: Iterable[type | str] = (),
+        after: Iterable[type | str] = (),
+        cost: float = 1,
     ) -> Callable[[Callable[_P, _T]], Migration[_P, _T]]: ...
 
     @overload
@@ -582,6 +592,9 @@ class Registry(Foreign):
         *ops: _ops.Op,
         to: int | None = None,
         release: str = "",
+        before: Iterable[type | str] = (),
+        after: Iterable[type | str] = (),
+        cost: float = 1,
     ) -> Migration: ...
 
     def migration(
@@ -591,6 +604,9 @@ class Registry(Foreign):
         *ops: _ops.Op,
         to: int | None = None,
         release: str = "",
+        before: Iterable[type | str] = (),
+        after: Iterable[type | str] = (),
+        cost: float = 1,
     ) -> Migration | Callable[[Callable[_P, _T]], Migration[_P, _T]]:
         """Register one step of a schema: a decorated function, or ready-made steps.
 
@@ -609,6 +625,12 @@ class Registry(Foreign):
             to: the version that it gives; the next one after them by default.
             release: the releases of the package that wrote the version that the step takes, such as
                 ``>=1.2,<2`` (PEP 440).
+            before: classes, or names of schemas. In a file with records of both, all those of this
+                schema are upgraded before all those of the others, also where they hold them: then the
+                step sees the others with their old states. Only `persist.load` and the tools can do this.
+            after: likewise; the others are upgraded first.
+            cost: of the path with this step; of several paths the cheapest is taken. 1 for a step
+                between neighbouring versions and for a jump, unless it is given.
 
         Returns:
             The `Migration`, of several the last; without ``ops`` a decorator that returns it.
@@ -632,20 +654,25 @@ class Registry(Foreign):
                     f"{op!r} is no step of persist.ops; a function is decorated with "
                     f"@migration({name!r}, {version!r})."
                 )
-        if ops:
-            origin = call_site(f"<steps of {name} {version}→{to}>", __file__)
-            return [self._add(Migration(name, start, to, None, ops, origin)) for start in versions][
-                -1
+        order = ordered_with(before, after)
+        if type(cost) not in (int, float) or not cost > 0:
+            raise ValueError(f"cost={cost!r}: a number above 0 is expected.")
+
+        def added(function: Callable[_P, _T] | None, origin: Origin) -> Migration[_P, _T]:
+            made = [
+                Migration(name, start, to, function, ops, origin, cost=cost, **order)
+                for start in versions
             ]
+            return [self._add(step) for step in made][-1]
+
+        if ops:
+            return added(None, call_site(f"<steps of {name} {version}→{to}>", __file__))
 
         def decorate(function: Callable[_P, _T]) -> Migration[_P, _T]:
             written = function.function if isinstance(function, Migration) else function
             if written is None or not callable(written):
                 raise TypeError(f"{function!r} is no function.")
-            origin = origin_of(written)
-            return [
-                self._add(Migration(name, start, to, written, (), origin)) for start in versions
-            ][-1]
+            return added(written, origin_of(written))
 
         return decorate
 
@@ -663,6 +690,7 @@ class Registry(Foreign):
                     schema=step.schema,
                     step=(step.start, step.to),
                 )
+            self._has_order = self._has_order or bool(step.before or step.after)
             self._migrations = {
                 **self._migrations,
                 step.schema: {**known, (step.start, step.to): step},
@@ -705,7 +733,7 @@ class Registry(Foreign):
             ways = " or ".join(arrows(way) for way in found)
             raise SchemaError(
                 f"two ways lead from version {low} to {high} of {name!r}, as short as each other: {ways}.",
-                remedy="Remove one step, or register the jump that you mean with to=.",
+                remedy="Remove one step, register the jump that you mean with to=, or give the steps costs (cost=).",
                 schema=name,
                 step=(low, high),
             )
@@ -1317,21 +1345,44 @@ _name_builtins(default_registry)
 
 @overload
 def migration(
-    schema: type | str, version: int | str, *, to: int | None = None, release: str = ""
+    schema: type | str,
+    version: int | str,
+    *,
+    to: int | None = None,
+    release: str = "",
+    before: Iterable[type | str] = (),
+    after: Iterable[type | str] = (),
+    cost: float = 1,
 ) -> Callable[[Callable[_P, _T]], Migration[_P, _T]]: ...
 
 
 @overload
 def migration(
-    schema: type | str, version: int | str, *ops: _ops.Op, to: int | None = None, release: str = ""
+    schema: type | str,
+    version: int | str,
+    *ops: _ops.Op,
+    to: int | None = None,
+    release: str = "",
+    before: Iterable[type | str] = (),
+    after: Iterable[type | str] = (),
+    cost: float = 1,
 ) -> Migration: ...
 
 
 def migration(
-    schema: type | str, version: int | str, *ops: _ops.Op, to: int | None = None, release: str = ""
+    schema: type | str,
+    version: int | str,
+    *ops: _ops.Op,
+    to: int | None = None,
+    release: str = "",
+    before: Iterable[type | str] = (),
+    after: Iterable[type | str] = (),
+    cost: float = 1,
 ) -> Migration | Callable[[Callable[_P, _T]], Migration[_P, _T]]:
     """Register one step of a schema in the default registry (see `Registry.migration`)."""
-    return default_registry.migration(schema, version, *ops, to=to, release=release)
+    return default_registry.migration(
+        schema, version, *ops, to=to, release=release, before=before, after=after, cost=cost
+    )
 
 
 @overload
