@@ -34,6 +34,7 @@ from persist._instances.builtin_bases import (
 )
 from persist._instances.compiled_fields import StateMaker
 from persist._instances.constants import NAMED, ConstantRef, constant_of, refusal, unknown_constant
+from persist._instances.inert_views import InertViews, holds_instances
 from persist._instances.machinery import is_machinery, refuse_changed, refuse_machinery
 from persist._instances.profile import profile_of
 from persist._instances.resources import stored
@@ -615,31 +616,36 @@ class ClassAdapter:
         views: _waiting.Views | None = None,
     ) -> InstanceUpgrade:
         try:
-            if views is not None:
-                state = views.seen(state)
-            state = self._normal(state)
-            case = plan_instance(self.target, state, self.registry, owners=self._owners)
+            is_frozen = frozen is not None
+            frozen = {} if frozen is None else frozen
+            if not done and (views is not None or self._holds_instances(state)):
+                views = InertViews(
+                    self._adapter_for, self.registry.constant_name, frozen, waiting=views
+                )
+            case = self._planned(state if views is None else views.seen(state))
+            if views is not None and not case.is_migrated:
+                views, case = None, self._planned(state)
             check_case(case, self.registry)
             self._refuse_order(case)
             if self.is_module and case.is_migrated:
                 for piece in case.pieces:
                     piece.value = self._arrays(piece.value)
-            if frozen is None:
-                frozen = {}
-                if case.is_migrated and not done:
-                    for piece in case.pieces:
-                        freeze(piece.value, frozen)
-                        freeze(piece.private, frozen)
+            if not is_frozen and case.is_migrated and not done:
+                for piece in case.pieces:
+                    freeze(piece.value, frozen)
+                    freeze(piece.private, frozen)
             for piece in case.pieces:
                 if isinstance(piece.value, dict):
                     piece.value = dict(piece.value)
             for piece, (value, count) in zip(case.pieces, done, strict=False):
                 piece.value, piece.done = value, count
-            shown = self._record(obj, state)
+            shown = self._record(obj, state if views is None else views.seen(state))
             given = contents_of(shown)
             try:
                 with self._in_steps():
                     run_steps(case, record=shown)
+                if isinstance(views, InertViews):
+                    views.refuse_changes()
             finally:
                 for array in frozen.values():
                     array.flags.writeable = True
@@ -659,6 +665,18 @@ class ClassAdapter:
                 stacklevel=user_stacklevel(),
             )
         return case
+
+    def _planned(self, state: Any) -> InstanceUpgrade:
+        return plan_instance(self.target, self._normal(state), self.registry, owners=self._owners)
+
+    def _holds_instances(self, state: Any) -> bool:
+        """True if steps would meet live instances in a state that plain pickle gives."""
+        return holds_instances(state, lambda cls: self.registry.declared(cls) is not None)
+
+    def _adapter_for(self, cls: type) -> ClassAdapter | None:
+        """The adapter of a declared class; None for any other."""
+        declared = self.registry.declared(cls) is not None
+        return adapter_of(cls, self.registry) if declared else None
 
     @property
     def is_ordered(self) -> bool:
