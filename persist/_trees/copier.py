@@ -34,7 +34,16 @@ from persist.tree import (
     is_slots_pair,
 )
 
-__all__ = ["SCALAR", "Copier", "arrays_in", "has_no_arrays", "is_holder", "parts_of", "records_in"]
+__all__ = [
+    "SCALAR",
+    "Copier",
+    "arrays_in",
+    "has_no_arrays",
+    "is_holder",
+    "parts_of",
+    "parts_within",
+    "records_in",
+]
 
 _LISTS = (list, deque)
 _DICTS = (dict, OrderedDict, defaultdict, Counter)
@@ -639,6 +648,8 @@ def has_no_arrays(values: Any) -> bool:
         if kind in SCALAR:
             continue
         if kind is dict:
+            if not SCALAR.issuperset(map(type, value)):  # an instance may be a key
+                return False
             value = value.values()
         elif kind is not tuple and kind is not list:
             return False
@@ -666,6 +677,23 @@ def arrays_in(value: object) -> Iterator[tuple[Any, Any, Any]]:
                 yield node, key, item
             elif type(item) in _HOLDERS and type(item) is not Record:
                 todo.append(item)
+
+
+def parts_within(value: object, kinds: tuple[type, ...]) -> Iterator[Any]:
+    """Yield every instance of these types in a value and its containers, not entering records."""
+    todo: list[Any] = [value]
+    seen = set()
+    while todo:
+        node = todo.pop()
+        if isinstance(node, kinds):
+            yield node
+        kind = type(node)
+        if kind not in _HOLDERS or kind is Record or id(node) in seen:
+            continue
+        seen.add(id(node))
+        inside: list[Any] = [*node, *node.values()] if isinstance(node, dict) else list(node)
+        if not SCALAR.issuperset(map(type, inside)):
+            todo += inside
 
 
 class _ReferencePatcher:

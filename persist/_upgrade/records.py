@@ -189,11 +189,12 @@ class _TreeUpgrade:
         self._memo: dict[Any, Any] = {}
         self._unknown: dict[str, dict[str, None]] = {}
         self._frozen: dict[int, Any] = {}
+        self._entered: dict[int, Any] = {}  # records whose arrays are read-only, by id
         self._depth = 0
         # Steps that take two arguments get a record that stands for the one in the copy.
         self._shown: dict[int, tuple[Record, Record]] = {}
         self._routes = CompiledRecords(
-            registry, self._of, self._is_doubtful, strict, self._memo, self._frozen
+            registry, self._of, self._is_doubtful, strict, self._memo, self._frozen, self._entered
         )
         self._order = order_of(registry)
         is_ordered = self._order is not None
@@ -675,8 +676,8 @@ class _TreeUpgrade:
     def _freeze(self, case: InstanceUpgrade) -> None:
         """Make arrays read-only: other records, and the source tree, may share them."""
         for piece in case.pieces:
-            freeze(piece.value, self._frozen)
-            freeze(piece.private, self._frozen)
+            freeze(piece.value, self._frozen, self._entered)
+            freeze(piece.private, self._frozen, self._entered)
 
 
 def with_items(target: TargetLayout) -> TargetLayout:

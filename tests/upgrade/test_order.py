@@ -228,12 +228,16 @@ def test_two_objects_become_one_wherever_they_are() -> None:
     found = persist.load(stored(tree))
     axis = found["list"][0]
     assert found["list"][1] is axis
-    assert found["tuple"][0][0] is axis and found["tuple"][1] is axis
-    assert found["set"] == {axis} and next(iter(found["set"])) is axis
+    assert found["tuple"][0][0] is axis
+    assert found["tuple"][1] is axis
+    assert found["set"] == {axis}
+    assert next(iter(found["set"])) is axis
     assert all(pair[0] is axis for pair in found["frozenset"])
-    assert found["first"] == {axis: 5} and found["same"] == {axis: None}
+    assert found["first"] == {axis: 5}
+    assert found["same"] == {axis: None}
     ((key, value),) = found["deep"].items()
-    assert key[0] is axis and value[0] is axis
+    assert key[0] is axis
+    assert value[0] is axis
 
 
 def test_values_that_two_keys_had_are_not_lost() -> None:
@@ -261,7 +265,8 @@ def test_the_remedy_of_two_keys_that_become_one() -> None:
     figure = Record("order.Figure", {"counts": {one: 1, two: 2}}, version=1)
     loaded = persist.load(stored([figure, one, two]), registry=registry)
     assert list(loaded[0]["counts"].values()) == [3]
-    assert loaded[1] is loaded[2] and next(iter(loaded[0]["counts"])) is loaded[1]
+    assert loaded[1] is loaded[2]
+    assert next(iter(loaded[0]["counts"])) is loaded[1]
 
 
 def test_a_record_in_its_own_place_is_refused() -> None:
