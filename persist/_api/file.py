@@ -9,13 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from persist._api.detect import read
 from persist._runtime.gc_pause import collector_paused
-from persist._trees.paths import (
-    PackView,
-    PathMapping,
-    described,
-    is_array,
-    shared_references,
-)
+from persist._trees.pack_view import PackView, is_array
+from persist._trees.paths import PathMapping
+from persist._trees.references import described, shared_references
 from persist._wire.base.source import Source
 from persist.errors import (
     ChoiceWarning,

@@ -24,7 +24,7 @@ from persist._api.keywords import complete, shares
 from persist._api.open import check_arrays, open, open_writable
 from persist._runtime.gc_pause import collector_paused
 from persist._trees.copier import Copier
-from persist._trees.paths import PackView
+from persist._trees.pack_view import PackView
 from persist._wire.torch.storage import placed_on
 from persist.errors import (
     ChoiceWarning,

@@ -16,7 +16,8 @@ from persist._api.detect import readers
 from persist._api.file import registry_or_default
 from persist._api.provenance import appending
 from persist._runtime.gc_pause import collector_paused
-from persist._trees.paths import PackView, PathMapping, is_array, is_series
+from persist._trees.pack_view import PackView, is_array, is_series
+from persist._trees.paths import PathMapping
 from persist._wire.base import urls
 from persist._wire.base.source import Limits
 from persist.errors import (

@@ -168,7 +168,8 @@ def adapter_of(cls: type, registry: Registry | None = None) -> ClassAdapter:
         adapter = ClassAdapter(cls, declared.registry)
         type.__setattr__(cls, "_persist_adapter", adapter)
         return adapter
-    home = (default_registry if registry is None else registry)._owner(cls)
+    # All registries are of this class; `_owner` is defined in one that it joins.
+    home = cast(Registry, (default_registry if registry is None else registry)._owner(cls))
     adapter = home._adapters.get(cls)
     if adapter is None:
         adapter = home._adapters[cls] = ClassAdapter(cls, home)

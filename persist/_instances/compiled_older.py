@@ -20,6 +20,7 @@ from persist._instances.waiting import SESSION, unset_in
 from persist._trees.copier import SCALAR, has_no_arrays
 from persist._upgrade import compiled as upgrade_compiled
 from persist._upgrade.state import freeze, roots_of, thaw
+from persist._upgrade.transfers import has_transfers
 from persist._upgrade.versions import InstanceUpgrade, failed, read_lazy
 from persist.errors import PersistError
 from persist.registry._declarations import EPOCH
@@ -145,6 +146,8 @@ def load_plain_dict(adapter: ClassAdapter, obj: Any, state: dict[object, object]
             adapter.bare_ways[version] = (steps, epoch)
     except PersistError:  # the general path reports it, with the place
         return False
+    if has_transfers(steps):
+        return False
     written = upgrade_compiled.advance(steps, failed, read_lazy) if steps else None
     if written is None:
         return False
@@ -194,7 +197,9 @@ def _steps_of(
     """The steps of each class; None unless all states are fields, one for each class in the envelope."""
     parts = adapter.layout.parts
     profile = adapter.profile
-    if not case.is_migrated or case.items is not None or adapter.is_ordered:
+    if not case.is_migrated or case.items is not None:
+        return None
+    if case.has_transfers or adapter.is_ordered:
         return None
     if not profile.is_fields or profile.is_open:
         return None

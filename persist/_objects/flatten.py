@@ -28,13 +28,13 @@ from persist._torch_modules.classes import unwrapped
 from persist._trees import numpy_random
 from persist._trees.columns import MANY, Row, RowDict, RowList
 from persist._trees.driver import ATOMS, Driver, Parts, object_fields
-from persist._trees.paths import is_masked, step_of
+from persist._trees.pack_view import is_masked
 from persist._wire.torch.quantized import record_of_torch
 from persist._wire.torch.storage import Blob, of_torch
 from persist.errors import PersistError, SchemaError, UnknownSchemaError
 from persist.registry import Registry
 from persist.registry._enums import is_plain_member, reference
-from persist.tree import ABSENT, Global, LazyArray, Record
+from persist.tree import ABSENT, Global, LazyArray, Record, step_of
 
 __all__ = ["flatten", "reduced"]
 

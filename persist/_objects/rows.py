@@ -334,7 +334,7 @@ class ColumnLoader:
                 return False
             if adapter.is_ordered:
                 return False
-            if not all(step.ops for step in steps):
+            if not all(step.ops and not step.transfers for step in steps):
                 return False
             if not all(_fits_columns(op) for step in steps for op in step.ops):
                 return False

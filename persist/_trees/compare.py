@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from persist._trees.paths import step_of
 from persist._wire.base.ml_dtypes import dtype_name, dtype_text, encoded, stored_dtype
-from persist.tree import Global, LazyArray, PersistentRef, Record
+from persist.tree import Global, LazyArray, PersistentRef, Record, step_of
 
 __all__ = ["difference"]
 

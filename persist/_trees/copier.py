@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from persist._envelope import FIELDS, unwrap
-from persist._trees.paths import PackView, step_of
+from persist._trees.pack_view import PackView
 from persist.errors import MigrationFailedError
 from persist.tree import (
     ABSENT,
@@ -32,6 +32,7 @@ from persist.tree import (
     Record,
     at_path,
     is_slots_pair,
+    step_of,
 )
 
 __all__ = [

@@ -11,7 +11,7 @@ from html import escape
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from persist._trees.paths import PackView
+from persist._trees.pack_view import PackView
 from persist._trees.show import Row, leaf_text, printable, tree_rows
 from persist.errors import PersistError
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from persist._runtime.printing import repr_of
-from persist._trees.paths import is_array, is_series
+from persist._trees.pack_view import is_array, is_series
 from persist._wire.base.ml_dtypes import dtype_name, stored_dtype
 from persist.errors import PersistError
 from persist.tree import Global, LazyArray, Record

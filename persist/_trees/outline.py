@@ -21,7 +21,7 @@ from persist._trees.leaves import (
     size_text,
 )
 from persist._trees.numbered import fold
-from persist._trees.paths import PackView, is_array, is_series
+from persist._trees.pack_view import PackView, is_array, is_series
 from persist._trees.totals import memory_of, nbytes_of, totals_below
 from persist.tree import ABSENT, Record, View
 

@@ -23,6 +23,7 @@ from persist._envelope import FIELDS, unwrap
 from persist._trees.copier import SCALAR, has_no_arrays
 from persist._upgrade import compiled
 from persist._upgrade.state import freeze
+from persist._upgrade.transfers import has_transfers
 from persist._upgrade.versions import TargetLayout, VersionPath, failed, read_lazy
 from persist.errors import SchemaError
 from persist.registry import Migration, Registry
@@ -242,6 +243,8 @@ class CompiledRecords:
             try:
                 steps = tuple(self._registry.path(schema.name, version, schema.version))
             except SchemaError:  # the general path reports it, with the place
+                return route
+            if has_transfers(steps):
                 return route
         releases = self._registry.releases(schema.name)
         route.path = VersionPath(

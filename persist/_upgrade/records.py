@@ -54,7 +54,8 @@ from persist.errors import (
     SchemaError,
     UnknownFieldWarning,
 )
-from persist.registry import IMPORTED, Registry, default_registry
+from persist.registry import Registry, default_registry
+from persist.registry._aliases import IMPORTED
 from persist.registry._declarations import user_stacklevel
 from persist.registry._enums import may_be_member, member_of, name_of
 from persist.registry._order import order_of
@@ -781,6 +782,7 @@ def rehearse(
     layout: str | None = None,
     written: Written | None = None,
     warns: bool = False,
+    listed: bool = True,
 ) -> tuple[Any, Rehearsal]:
     """Upgrade a copy of a tree as `upgrade` does, and continue after errors.
 
@@ -805,5 +807,6 @@ def rehearse(
         read=read,
         layout=layout,
         written=written,
+        listed=listed,
     )
     return run.upgrade(tree), run.rehearsal

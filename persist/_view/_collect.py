@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from persist._api.explain import explain
 from persist._trees.differ import differences
 from persist._trees.leaves import escaped, leaf_text, made_class, shape_text, size_text
-from persist._trees.paths import is_array, is_series
+from persist._trees.pack_view import is_array, is_series
 from persist._trees.totals import memory_of, nbytes_of, totals_of, totals_text
 from persist._view._graphs import graph_of
 from persist._view._previews import Budget, curve, preview

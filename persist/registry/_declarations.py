@@ -1,4 +1,4 @@
-"""What a registry holds: migrations, stamps, aliases; and the ways that steps make."""
+"""What a registry holds: migrations, stamps, aliases; and the paths that steps make."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import attrs
 
 from persist import ops as _ops
 from persist.errors import IrreversibleError, MissingMigrationError, UnsupportedVersionError
+from persist.ops._owners import Transfer
 
 if TYPE_CHECKING:
     from typing_extensions import ParamSpec, TypeVar  # those with defaults (PEP 696)
@@ -24,6 +25,8 @@ else:
     from typing import ParamSpec, TypeVar
 
     _P, _R = ParamSpec("_P"), TypeVar("_R")
+
+_PACKAGE = os.path.dirname(__file__) + os.sep
 
 __all__ = [
     "EPOCH",
@@ -59,6 +62,7 @@ class Migration(Generic[_P, _R]):
         to: the version that it gives.
         function: the function, or None where it is made of ready-made steps.
         ops: the ready-made steps, or ().
+        transfers: those of them that hand fields to another class, or take them over.
         module: where it was written.
         where: ``file:line``.
         backward: the function that goes the other way, or None.
@@ -85,6 +89,7 @@ class Migration(Generic[_P, _R]):
         self.to = to
         self.function = function
         self.ops = ops
+        self.transfers = tuple(op for op in ops if isinstance(op, Transfer))
         self.origin = origin
         self.before = before
         self.after = after
@@ -269,10 +274,12 @@ def _run_of(frame: Any) -> Any:
     return frame.f_code
 
 
-def call_site(qualname: str, file: str) -> Origin:
-    """Where something was written: the first frame outside of this file."""
+def call_site(qualname: str, file: str = "") -> Origin:
+    """Where something was written: the first frame outside of this package, and of a file that calls it."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename == file:
+    while frame.f_back is not None and (
+        frame.f_code.co_filename == file or frame.f_code.co_filename.startswith(_PACKAGE)
+    ):
         frame = frame.f_back
     said = frame.f_globals
     return Origin(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import attrs
 
 from persist.errors import SchemaError
+from persist.registry._aliases import Aliases
 from persist.registry._rebuilds import Importable, Rebuild, is_installed
 from persist.tree import ABSENT
 
@@ -19,24 +19,15 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _PlainFunction = TypeVar("_PlainFunction", bound=Plain)
 
 
-class Foreign:
+class Foreign(Aliases):
     """The part of `persist.Registry` for classes that are not the user's own."""
 
-    parents: tuple[Foreign, ...]
-    _plain: dict[str, Plain]
-    _plain_like: list[Plain]
-    _rebuilds: dict[str, Rebuild]
-    _importable: dict[str, Importable]
-
-    def _changing(self) -> AbstractContextManager[None]:
-        raise NotImplementedError
-
-    def _line(self) -> tuple[Foreign, ...]:
-        raise NotImplementedError
-
-    def resolve(self, qualname: str) -> str:
-        """Return the current dotted name for one in a file."""
-        raise NotImplementedError
+    def __init__(self, name: str, parents: tuple[Self, ...] = ()) -> None:
+        super().__init__(name, parents)
+        self._plain: dict[str, Plain] = {}
+        self._plain_like: list[Plain] = []
+        self._rebuilds: dict[str, Rebuild] = {}
+        self._importable: dict[str, Importable] = {}
 
     # How foreign classes look.
 

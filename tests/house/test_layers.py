@@ -124,7 +124,9 @@ def test_readers_import_neither_each_other_nor_the_registry() -> None:
             twin = module.rpartition(".")[2].lstrip("_")
             leaf = name.rpartition(".")[2]
             assert not is_reader or leaf.startswith("_") or leaf == twin, module
-            assert not name.startswith(("persist.registry", "persist._trees.paths")), module
+            assert not name.startswith(("persist.registry", "persist._trees.pa")), (
+                f"{module}: {name}"
+            )
 
 
 def test_the_engine_of_migration_knows_no_bytes() -> None:
