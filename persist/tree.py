@@ -435,6 +435,24 @@ def are_attributes(state: Any, cls: type) -> bool:
     )
 
 
+# Libraries whose packs know these functions by their own names (``_loss``: as scikit-learn's 1.4 to 1.8
+# name their module ``sklearn._loss._loss``).
+_DECLARED_MAKERS = frozenset(("numpy", "pandas", "sklearn", "_loss"))
+
+
+def is_cython_maker(function: Global) -> bool:
+    """Whether a function makes an instance of the compiled class that is its first argument.
+
+    Cython writes ``__pyx_unpickle_Walker(cls, checksum, state)`` for a class without a ``__reduce__``
+    of its own (``Cython/Compiler/ParseTreeTransforms.py``, ``_inject_pickle_methods``, since 0.26);
+    ``newObj(cls)`` is what authors write by hand since scikit-learn's trees. Both give
+    ``cls.__new__(cls)``, and set the state.
+    """
+    if function.module.partition(".")[0] in _DECLARED_MAKERS:
+        return False
+    return function.name == "newObj" or function.name.startswith("__pyx_unpickle_")
+
+
 def step_of(key: Any) -> str:
     """Return the path step of a dict's key: its text; bytes are decoded as UTF-8, else latin-1."""
     if isinstance(key, str):
