@@ -190,7 +190,7 @@ class ProgressEvent(NamedTuple):
 
 
 Progress: TypeAlias = bool | Callable[[ProgressEvent], object]
-"""Who is told how far a call is: True draws a bar, a function gets a `ProgressEvent`."""
+"""Who learns how far a call is: True draws a bar, a function gets a `ProgressEvent`."""
 
 
 class FileOptions(TypedDict, total=False):

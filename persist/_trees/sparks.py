@@ -43,7 +43,7 @@ class Sparks:
             return ""
         try:
             values = self._some(array)
-        except PersistError:  # whoever uses the array is told what is wrong with it
+        except PersistError:  # whoever uses the array gets the error
             return ""
         if values is None or values.size < _LEAST:
             return ""
