@@ -7,7 +7,7 @@ that wrote it. `persist._objects.build` asks for the steps of every base of a cl
 
 Evidence: ``__init__``, ``forward`` and ``__setstate__`` of ``torch/nn/modules/*.py`` of 1.1.0, 1.7.1 and 2.13.0 compared, and
 torch's issues on loading older modules; the releases in the comments are those that brought the attribute. Whole
-modules of 1.1.0 and 1.7.1 give the same outputs in 2.13 (``tests/interop/test_torch_revived.py``).
+modules of 1.0 to 2.0 give the same outputs in 2.13 (``tests/foundry/torch``, ``tests/interop/test_torch_revived.py``).
 """
 
 from __future__ import annotations
@@ -44,8 +44,11 @@ def _is_before_1_6(state: State) -> bool:
 
 
 def _recompute(state: State) -> bool | None:
-    """Until 1.5 the scale was computed anew from the size of the output; since then it is taken as it is."""
-    return True if _is_before_1_6(state) else None
+    """Until 1.5 the scale was computed anew from the size of the output; since then it is taken as it is.
+
+    Where the size itself is stated there is no scale, and today's class refuses the option.
+    """
+    return True if _is_before_1_6(state) and state.get("size") is None else None
 
 
 def _align_corners(state: State) -> bool | None:
@@ -89,6 +92,8 @@ _RNN: Values = {  # 1.4; 1.8
 _NORM: Values = {"track_running_stats": _tracks}  # 0.4
 _LACKING: dict[str, Values] = {
     "activation.GELU": {"approximate": "none"},  # 1.12
+    "activation.Hardsigmoid": {"inplace": False},  # 1.7
+    "activation.Hardswish": {"inplace": False},
     "activation.MultiheadAttention": {  # 1.2; 1.9
         "kdim": _size("embed_dim"),
         "vdim": _size("embed_dim"),
@@ -129,7 +134,7 @@ _LACKING: dict[str, Values] = {
     **{f"conv.{name}{count}d": {} for name in ("Conv", "ConvTranspose") for count in (1, 2, 3)},
 }  # fmt: skip
 # Modules of torch.nn.modules -> the classes of modules in them, of 2.13. They are made with `__new__` and their own
-# `__setstate__`; the two others are hooks that modules hold.
+# `__setstate__`; the others are hooks that modules hold.
 _CLASSES = {
     "activation": (
         "CELU ELU GELU GLU Hardshrink Hardsigmoid Hardswish Hardtanh LeakyReLU LogSigmoid "
@@ -188,7 +193,22 @@ _CLASSES = {
     ),
     "upsampling": "Upsample UpsamplingBilinear2d UpsamplingNearest2d",
 }
-_HOOKS = ("torch.nn.utils.weight_norm.WeightNorm", "torch.nn.utils.spectral_norm.SpectralNorm")
+_HOOKS = (
+    "torch.nn.modules.module._WrappedHook",  # 2.0
+    "torch.nn.utils.weight_norm.WeightNorm",
+    *(
+        f"torch.nn.utils.spectral_norm.SpectralNorm{part}"
+        for part in ("", "LoadStateDictPreHook", "StateDictHook")
+    ),
+    *(
+        f"torch.nn.utils.prune.{name}"
+        for name in (
+            "CustomFromMask", "Identity", "L1Unstructured", "LnStructured", "PruningContainer",
+            "RandomStructured", "RandomUnstructured",
+        )
+    ),
+)  # fmt: skip
+_PARALLEL = "torch.nn.parallel.data_parallel.DataParallel"
 _BUFFERS = {
     "loss.BCEWithLogitsLoss": ("weight", "pos_weight"),
     "loss.CrossEntropyLoss": ("weight",),
@@ -267,7 +287,8 @@ def teach(pack: Registry, classes: Iterable[str] = tuple(_LACKING)) -> None:
     names = [
         f"torch.nn.modules.{place}.{one}" for place, own in _CLASSES.items() for one in own.split()
     ]
-    pack.importable(*names, *_HOOKS, library="torch")
+    pack.importable(*names, *_HOOKS, _PARALLEL, library="torch")
+    _teach_parallel(pack)
     # Of 1.2 to 1.8; a class of its own for quantization, with the behaviour of Linear.
     pack.alias(
         "torch.nn.modules.linear._LinearWithBias",
@@ -288,3 +309,16 @@ def _teach_one(pack: Registry, name: str) -> None:
     @pack.migration(qualname, 1)
     def complete(state: Any) -> Any:
         return _completed(name, state)
+
+
+def _teach_parallel(pack: Registry) -> None:
+    """A module on several devices: its parameters come into the memory of the host, where it calls the module inside."""
+    pack.register(_PARALLEL, version=2)
+
+    @pack.stamp(_PARALLEL)
+    def version(state: Any) -> int:
+        return 1 if isinstance(state, dict) and state.get("device_ids") else 2
+
+    @pack.migration(_PARALLEL, 1)
+    def on_the_host(state: Any) -> Any:
+        return {**state, "device_ids": []}

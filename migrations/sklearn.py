@@ -20,4 +20,6 @@ __all__ = ["pack", "renames"]
 
 pack = Registry("sklearn")
 renames = teach(pack, __name__)
-rebuilding.declare(pack)
+rebuilding.declare(
+    pack, [row.old for row in renames if row.kind != "move" and not row.old.endswith("*")]
+)

@@ -14,6 +14,6 @@ already as it should be.
 Where a state cannot be brought over without changing what the estimator answers, a
 `persist.errors.RestoreError` says why, and the record stays.
 
-Evidence: ``doc/whats_new`` of each release, the classes' ``fit`` methods in the wheels of 0.16 to 1.9,
+Evidence: ``doc/whats_new`` of each release, the classes' ``fit`` methods in the releases of 0.13 to 1.9,
 and the answers recorded by genuine releases (``tests/foundry/sklearn``).
 """

@@ -1,6 +1,6 @@
 """Objects of classes that scikit-learn no longer has, inside estimators that it has.
 
-Losses and initial estimators of gradient boosting, losses of stochastic gradient descent and the
+Losses and initial estimators of gradient boosting, what trees split nodes by (until 0.16), losses of stochastic gradient descent and the
 dict of results that warned of deprecated keys: the step of the estimator that holds one replaces it.
 """
 
@@ -20,6 +20,14 @@ FORMER = [
             "BinomialDeviance", "HuberLossFunction", "LeastAbsoluteError", "LeastSquaresError",
             "LogOddsEstimator", "MeanEstimator", "MultinomialDeviance", "PriorProbabilityEstimator",
             "QuantileEstimator", "QuantileLossFunction", "ScaledLogOddsEstimator", "ZeroEstimator",
+        )
+    ),
+    *(
+        f"sklearn.tree.{module}.{name}"
+        for module in ("_criterion", "_splitter", "_tree")
+        for name in (
+            "BestSparseSplitter", "BestSplitter", "ClassificationCriterion", "Entropy", "FriedmanMSE", "Gini", "MSE",
+            "PresortBestSplitter", "RandomSparseSplitter", "RandomSplitter", "RegressionCriterion",
         )
     ),
     *(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+from collections.abc import Iterable
 from typing import Any
 
 from persist.migrations._sklearn import (
@@ -11,6 +12,7 @@ from persist.migrations._sklearn import (
     linear,
     losses,
     neighbors,
+    oldest,
     others,
     preprocessing,
     trees,
@@ -32,16 +34,32 @@ OLDEST, NEWEST = "1.8", "1.9"
 """The releases of scikit-learn for which objects are made: a later one may change any state."""
 
 
-_FAMILIES = (ensembles, linear, neighbors, others, preprocessing)  # each registers its steps
+_FAMILIES = (
+    ensembles,
+    linear,
+    neighbors,
+    oldest,
+    others,
+    preprocessing,
+)  # each registers its steps
 
 
-def declare(pack: Registry) -> None:
-    """Declare in a pack how objects are made, and which functions may be imported."""
+def declare(pack: Registry, gone: Iterable[str] = ()) -> None:
+    """Declare in a pack how objects are made, and which functions may be imported.
+
+    Args:
+        pack: the registry.
+        gone: dotted names of classes that scikit-learn no longer has.
+    """
 
     def declared(*qualnames: str) -> Any:
         return pack.rebuild(*qualnames, library="sklearn", requires=_check_installed)
 
     resolve = pack.resolve
+    by_name = functools.partial(
+        pack.rebuild, library="sklearn", takes_names=True, requires=_check_installed
+    )
+    by_name(*map(resolve, gone))(_gone)  # what follows has the last word
     declared(*names(ESTIMATORS))(functools.partial(_estimator, resolve))
     declared(*names(PLAIN))(functools.partial(_plain, resolve))
     declared(*FORMER)(functools.partial(_former, resolve))
@@ -52,9 +70,6 @@ def declare(pack: Registry) -> None:
         lambda record: preprocessing.simple_imputer(_state(record))
     )
     declared("sklearn.tree._tree.Tree")(trees.tree)
-    by_name = functools.partial(
-        pack.rebuild, library="sklearn", takes_names=True, requires=_check_installed
-    )
     by_name(*trees.SPACE_TREES)(trees.space_tree)
     by_name("sklearn.metrics._dist_metrics.newObj", *trees.METRICS)(trees.metric)
     by_name(*losses.COMPILED)(functools.partial(losses.compiled, resolve))
@@ -166,6 +181,11 @@ def _former(resolve: Any, record: Record) -> Any:
     name = resolve(record.qualname)
     state = record.state if isinstance(record.state, dict) else {}
     return Former(name.rpartition(".")[2], record.args, {**state, **dict(record.dictitems)})
+
+
+def _gone(record: Record) -> Any:
+    """A class that is gone, and has no successor that would answer as it did."""
+    raise RestoreError("scikit-learn no longer has this class")
 
 
 def _memory(record: Record) -> Any:

@@ -5,7 +5,7 @@ are copied field by field. k-d trees and ball trees are made anew from the data,
 the metric that they hold: the constructor is deterministic, and private arrays of the nodes changed
 between releases.
 
-Evidence: ``sklearn/tree/_tree.pyx`` (``Tree.__reduce__``, ``NODE_DTYPE``) of 0.15 to 1.9: 1.3 added
+Evidence: ``sklearn/tree/_tree.pyx`` (``Tree.__reduce__``, ``NODE_DTYPE``) of 0.13 to 1.9: 1.3 added
 ``missing_go_to_left``, 1.4 put fractions in the place of counts in ``values``;
 ``sklearn/neighbors/_binary_tree.pxi`` (``__getstate__``); ``sklearn/metrics/_dist_metrics.pyx``.
 """
@@ -39,17 +39,17 @@ _NODE_COLUMNS = (
 
 
 def tree(record: Record) -> Any:
-    """A decision tree of any release since 0.15, with its ``values`` as they were."""
+    """A decision tree of any release since 0.13, with its ``values`` as they were."""
     module = importlib.import_module("sklearn.tree._tree")
     state = record.state
-    if len(record.args) != 3 or not isinstance(state, dict):
-        raise RestoreError("it is no tree of scikit-learn 0.15 or later")
-    n_features, n_classes, n_outputs = record.args
+    if len(record.args) < 3 or not isinstance(state, dict):
+        raise RestoreError("it is no tree of scikit-learn 0.13 or later")
+    n_features, n_classes, n_outputs = record.args[:3]  # until 0.14 more followed
+    if "children_left" in state:
+        state = _with_table(state, int(n_outputs), int(np.max(n_classes, initial=1)))
     old, values = state.get("nodes"), state.get("values")
     if not isinstance(old, np.ndarray) or not isinstance(values, np.ndarray):
-        raise RestoreError(
-            "it holds no array of nodes: scikit-learn 0.14 and before is not supported"
-        )
+        raise RestoreError("it holds no array of nodes")
     lacking = [name for name in _NODE_COLUMNS if name not in (old.dtype.names or ())]
     if lacking or old.ndim != 1:
         raise RestoreError(f"its nodes lack the columns {', '.join(lacking) or 'of a table'}")
@@ -75,6 +75,34 @@ def tree(record: Record) -> Any:
         }
     )
     return made
+
+
+# Columns that were arrays of their own until 0.14, by today's names; 0.13 had others.
+_OLD_COLUMNS = {
+    "left_child": ("children_left",), "right_child": ("children_right",), "feature": ("feature",),
+    "threshold": ("threshold",), "impurity": ("impurity", "init_error"), "n_node_samples": ("n_node_samples", "n_samples"),
+}  # fmt: skip
+
+
+def _with_table(state: dict[str, Any], n_outputs: int, n_classes: int) -> dict[str, Any]:
+    """A state of 0.13 or 0.14, whose columns were arrays of their own, with a table of nodes.
+
+    Weights were not kept; importances were computed from the numbers of samples.
+    """
+    count = int(state["node_count"])
+    table = np.zeros(count, dtype=[(name, np.float64) for name in _NODE_COLUMNS])
+    for name, olds in _OLD_COLUMNS.items():
+        found = next((state[old] for old in olds if old in state), None)
+        if not isinstance(found, np.ndarray) or found.ndim != 1 or len(found) < count:
+            raise RestoreError(f"it has {count} nodes, and not as many in {olds[0]}")
+        table[name] = found[:count]
+    table["weighted_n_node_samples"] = table["n_node_samples"]
+    values = state.get("value")
+    size = n_outputs * n_classes
+    if not isinstance(values, np.ndarray) or values.size < count * size:
+        raise RestoreError(f"it has {count} nodes, and not as many values")
+    values = values.ravel()[: count * size].reshape(count, n_outputs, n_classes)
+    return {"node_count": count, "nodes": table, "values": values}
 
 
 def _depth(nodes: Any) -> int:
@@ -112,6 +140,11 @@ def as_fractions(made: Any) -> None:
 def space_tree(record: Record) -> Any:
     """A k-d tree or ball tree, made of the data, leaf size and metric that an older one holds."""
     state = record.state
+    if isinstance(state, tuple) and len(state) == 8:  # of 0.13, which had a metric with p only
+        ball = importlib.import_module("sklearn.neighbors._ball_tree").BallTree
+        return ball(
+            np.asarray(state[0]), leaf_size=int(state[5]), metric="minkowski", p=float(state[4])
+        )
     if not isinstance(state, tuple) or len(state) < 12:
         raise RestoreError("its state is not that of a tree of neighbors")
     data, leaf_size, distance = state[0], state[4], state[11]

@@ -226,12 +226,12 @@ class Views:
         back: dict[int, object] | None = None,
     ) -> None:
         self.pairs = pairs
-        self._is_copy = is_copy
+        self.is_copy = is_copy
         self._copies: dict[int, tuple[object, object]] = {}  # id of an original -> it, and its copy
         self._originals: dict[int, tuple[object, object]] = {}  # the same by the id of the copy
         if back is None:
             back = {id(record): obj for obj, record in pairs.values()}
-        self._back = back  # id of a record -> the instance
+        self.back = back  # id of a record -> the instance
         self._met: set[int] = set()  # ids of the instances in the state
         self._live: dict[int, tuple[object, object]] = {}
 
@@ -242,21 +242,26 @@ class Views:
         if pair is not None:
             return pair[1]
         if kind not in _CONTAINERS:
-            self._met.add(id(value))
-            return value
+            return self.leaf(value)
         known = self._copies.get(id(value))
         if known is not None:
             return known[1]
-        if kind is tuple:
-            items = tuple([self.seen(item) for item in value])
-            same = all(new is old for new, old in zip(items, value, strict=True))
-            return self._note(value, value if same else items)
+        if kind is tuple or kind is frozenset:
+            old = list(value)
+            new = [self.seen(item) for item in old]
+            same = all(map(operator.is_, new, old))
+            return self._note(value, value if same else kind(new))
         copy = _copied(value)
         self._note(value, copy)
         changed = _change(copy, self.seen)
-        if not changed and not self._is_copy:
+        if not changed and not self.is_copy:
             self._note(value, value)
         return self._copies[id(value)][1]
+
+    def leaf(self, value: Any) -> Any:
+        """Return what a step sees of a value that is no container."""
+        self._met.add(id(value))
+        return value
 
     def _note(self, value: object, copy: object) -> Any:
         self._copies[id(value)] = (value, copy)
@@ -265,18 +270,21 @@ class Views:
 
     def live(self, value: Any) -> Any:
         """Return the result of a step, with records replaced by their instances."""
-        if id(value) in self._back:
-            return self._back[id(value)]
+        if id(value) in self.back:
+            return self.back[id(value)]
         known = self._live.get(id(value))
         if known is not None:
             return known[1]
         kind = type(value)
-        if kind is tuple:
-            items = tuple([self.live(item) for item in value])
-            same = all(new is old for new, old in zip(items, value, strict=True))
-            made = value if same else items
+        if kind is tuple or kind is frozenset:
+            old = list(value)
+            new = [self.live(item) for item in old]
+            made = value if all(map(operator.is_, new, old)) else kind(new)
             original = self._original(value)
-            if original is not value and all(map(operator.is_, made, original)):
+            is_same = (
+                made == original if kind is frozenset else all(map(operator.is_, made, original))
+            )
+            if original is not value and is_same:
                 made = original
             self._live[id(value)] = (value, made)
             return made
@@ -300,10 +308,10 @@ class Views:
 
     def _original(self, value: object) -> Any:
         known = self._originals.get(id(value))
-        return value if known is None or self._is_copy else known[1]
+        return value if known is None or self.is_copy else known[1]
 
 
-_CONTAINERS = (list, dict, tuple, deque, OrderedDict, defaultdict)
+_CONTAINERS = (list, dict, tuple, deque, OrderedDict, defaultdict, set, frozenset)
 
 
 def _copied(value: Any) -> Any:
@@ -311,11 +319,30 @@ def _copied(value: Any) -> Any:
 
 
 def _change(value: Any, of: Callable[[Any], Any]) -> bool:
-    """Replace the items of a list, or the values of a dict, in place; return whether any was."""
+    """Replace what is in a list, dict or set, in place; return whether anything was."""
+    if isinstance(value, set):
+        old = list(value)
+        new = [of(item) for item in old]
+        if all(map(operator.is_, new, old)):
+            return False
+        _refill(value, new)
+        return True
+    if not isinstance(value, dict):
+        changed = False
+        for index, item in enumerate(value):
+            made = of(item)
+            if made is not item:
+                value[index] = made
+                changed = True
+        return changed
+    pairs = list(value.items())
+    keys = [of(key) for key, _ in pairs]
+    items = [of(item) for _, item in pairs]
+    if not all(map(operator.is_, keys, value)):
+        _refill(value, dict(zip(keys, items, strict=True)))
+        return True
     changed = False
-    pairs = list(value.items()) if isinstance(value, dict) else list(enumerate(value))
-    for key, item in pairs:
-        made = of(item)
+    for (key, item), made in zip(pairs, items, strict=True):
         if made is not item:
             value[key] = made
             changed = True
@@ -324,7 +351,7 @@ def _change(value: Any, of: Callable[[Any], Any]) -> bool:
 
 def _refill(original: Any, value: Any) -> None:
     original.clear()
-    if isinstance(original, dict):
+    if isinstance(original, dict | set):
         original.update(value)
     else:
         original.extend(value)

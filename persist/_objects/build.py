@@ -13,7 +13,7 @@ import importlib
 import operator
 import sys
 import warnings
-from collections import Counter, OrderedDict, defaultdict, deque
+from collections import ChainMap, Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -40,13 +40,15 @@ from persist._objects.trust import (
     missing_below,
     refused,
 )
+from persist._runtime.progress import current
 from persist._torch_modules.classes import is_module_class, is_torchs_own
 from persist._torch_modules.reviving import function_named, prepare, revived
 from persist._trees import numpy_random
 from persist._trees.driver import ATOMS, Driver, Parts, object_fields
-from persist._trees.paths import PackView, step_of
+from persist._trees.pack_view import PackView
 from persist._upgrade.plan import Plan, Rehearsal, located
 from persist._upgrade.today import is_current
+from persist._wire.torch.storage import Tensor
 from persist.errors import (
     MissingExtraError,
     OpaqueWarning,
@@ -61,7 +63,16 @@ from persist.registry._declarations import user_stacklevel
 from persist.registry._enums import attribute_of, class_here, lost_member, member_named, member_of
 from persist.registry._rebuilds import Rebuild, is_installed
 from persist.schema import MAKERS
-from persist.tree import ABSENT, Global, LazyArray, Record, at_path, is_slots_pair
+from persist.tree import (
+    ABSENT,
+    Global,
+    LazyArray,
+    Record,
+    at_path,
+    is_cython_maker,
+    is_slots_pair,
+    step_of,
+)
 from persist.typing import Resources
 
 __all__ = ["build"]
@@ -129,6 +140,25 @@ def build(
         registry, trusted, validate, plan, file, is_known, done, looker, tensors=tensors, live=live
     )
     builder.resources = resources
+    meter = current()
+    if meter is None:
+        return _built(builder, tree, loose, strict, rehearsal, recovers, finish)
+    count = meter.count("build", "objects", file=file)
+    builder.enter = count.calls(builder.enter, ATOMS)  # type: ignore[method-assign]
+    result = _built(builder, tree, loose, strict, rehearsal, recovers, finish)
+    count.end()
+    return result
+
+
+def _built(
+    builder: _Builder,
+    tree: Any,
+    loose: Iterable[PendingColumn],
+    strict: bool,
+    rehearsal: Rehearsal | None,
+    recovers: bool,
+    finish: bool,
+) -> Any:
     if rehearsal is not None and recovers:
         return builder.recover(tree, rehearsal, strict)
     if rehearsal is not None:
@@ -160,6 +190,7 @@ class _Builder(Driver):
         super().__init__()
         self._plain = done
         self._tensors = functools.cache(tensors)
+        self._facts: dict[int, Any] = {}  # id of an array or tensor -> the tensor of the file
         self._revived: dict[int, tuple[Any, Any]] = {}  # id of an array -> it, and its tensor
         self._live = live
         self._rebuilding: set[int] = set()
@@ -213,8 +244,7 @@ class _Builder(Driver):
         if self._looker is not None and not (self._inside or self._numpy_only):
             tensor = tensor_of(value, self._looker)
             if tensor is not ABSENT:
-                if self._trust and id(value) in self._tensors():
-                    self._tensors()[id(tensor)] = self._tensors()[id(value)]
+                self._note_tensor(value, tensor)
                 return self._keep(value, tensor), None
         if kind is Record:
             made = self._at_once(value)
@@ -226,7 +256,9 @@ class _Builder(Driver):
         if isinstance(value, np.ndarray):
             return self._array(value)
         if isinstance(value, LazyArray):
-            return self._keep(value, self._read(value)), None
+            made = self._read(value)
+            self._note_tensor(value, made)
+            return self._keep(value, made), None
         if kind is Global:
             return self._global(value), None
         maker = _BUILDERS.get(kind)
@@ -240,6 +272,13 @@ class _Builder(Driver):
                 where=self.path or None,
             )
         return None, maker(self, value)
+
+    def _note_tensor(self, value: object, made: object) -> None:
+        """Keep what the file says of a tensor (that it is a frozen parameter), for the module that gets it."""
+        if isinstance(value, Tensor):
+            self._facts[id(made)] = value
+        elif self._makes_modules and id(value) in self._tensors():  # read while it was upgraded
+            self._facts[id(made)] = self._tensors()[id(value)]
 
     def _read(self, value: LazyArray) -> Any:
         try:
@@ -594,7 +633,7 @@ class _Builder(Driver):
             kwargs=(yield "kwargs", record.kwargs),
             listitems=(yield "", record.listitems),
             dictitems=(yield from self._pairs(record)),
-            state=ABSENT if record.state is ABSENT else (yield "", record.state),
+            state=ABSENT if record.state is ABSENT else (yield "", rebuild.needed(record.state)),
         )
         self._inside -= 1
         self._is_in_record -= 1
@@ -893,7 +932,10 @@ class _Builder(Driver):
         if id(record) in self._done:
             return self._done[id(record)][1]
         path = self.path
-        obj = self._guarded(record, path, lambda: _made(cls, record.kind, args, kwargs))
+        kind = record.kind
+        if record.maker is not None and is_cython_maker(record.maker):
+            kind, args = "newobj", ()  # its function does no more than this; it is not called
+        obj = self._guarded(record, path, lambda: _made(cls, kind, args, kwargs))
         self._keep(record, obj)
         self._unset[id(obj)] = (obj, record)
         listitems = yield "", record.listitems
@@ -906,7 +948,7 @@ class _Builder(Driver):
         if record.state is not ABSENT:
             state = yield "", record.state
             if is_module_class(cls):
-                state = revived(state, self._tensors(), self._revived)
+                state = revived(state, ChainMap(self._facts, self._tensors()), self._revived)
             self._guarded(record, path, lambda: _set_state(obj, state))
         self._unset.pop(id(obj), None)
         return obj
@@ -1060,7 +1102,9 @@ class _Builder(Driver):
             raise UnknownSchemaError(
                 f"of {len(self._opaque)} classes no objects can be made here: {shown}.",
                 file=self._file,
-                remedy="Import the modules that declare them, or see `persist explain`.",
+                remedy="persist.open(...).arrays gives what is inside."
+                if self._opaque.keys() <= self._reasons.keys()
+                else "Import the modules that declare them, or see `persist explain`.",
                 names=list(self._opaque),
             )
 

@@ -3,13 +3,13 @@
 A module that torch pickled whole is rebuilt by the ``__setstate__`` of its class. Before that, its state loses
 what no release since 1.4 reads (``_backend``) and gets, by the steps registered for each base of its class, what
 today's class reads; parameters and buffers become what they were: parameters that require a gradient or not,
-tensors, one object wherever there was one.
+tensors, with the attributes that they had, one object wherever there was one.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from persist._trees.copier import is_holder, parts_of
 from persist._wire.torch.storage import Tensor, as_torch
 from persist.registry import Registry
 from persist.schema import dotted
-from persist.tree import LazyArray, Record
+from persist.tree import ABSENT, Global, LazyArray, Record, is_slots_pair
 
 __all__ = ["function_named", "prepare", "revived", "tensors_of"]
 
@@ -31,6 +31,11 @@ _FUNCTIONS = frozenset(
         "hardswish", "relu6", "softmax", "log_softmax", "pairwise_distance", "cosine_similarity", "logsigmoid",
     )
 )  # fmt: skip
+# Tensors with attributes: a parameter since 1.13, any tensor since 1.9 (``torch/_utils.py``, ``torch/_tensor.py``).
+_WITH_STATE = "torch._utils._rebuild_parameter_with_state"
+_TYPED = ("torch._tensor._rebuild_from_type_v2", "torch.tensor._rebuild_from_type_v2")
+_TYPES = ("torch.Tensor", "torch.nn.parameter.Parameter")
+_PLAIN = (str, bytes, bool, int, float, complex, type(None))
 _FUNCTION_MODULES = ("torch.nn.functional", "torch._C._nn", "torch", "torch._C._VariableFunctions")
 
 
@@ -50,14 +55,72 @@ def prepare(tree: Any, class_of: Callable[[Record], Any], registry: Registry) ->
         class_of: record -> the class that is trusted to make it, or None.
         registry: the steps.
     """
+    tensors: dict[int, tuple[Record, Tensor]] = {}
     for record in _modules_in(tree):
         record.state.pop(_GONE, None)
         cls = class_of(record)
         if not is_module_class(cls):
             continue
+        _take_attributes(record.state, tensors)
         for base in reversed(cls.__mro__):
             if is_torchs_own(base):
                 record.state = _stepped(record.state, dotted(base), registry)
+
+
+def _take_attributes(state: dict[str, Any], tensors: dict[int, tuple[Record, Tensor]]) -> None:
+    """Put tensors in the place of records of tensors that have attributes, one for each record."""
+    places = (state, state.get("_parameters"), state.get("_buffers"))
+    for held in [one for one in places if isinstance(one, dict)]:
+        for name, value in list(held.items()):
+            if not isinstance(value, Record):
+                continue
+            known = tensors.get(id(value))
+            made = known[1] if known is not None else _with_attributes(value)
+            if made is not None:
+                tensors[id(value)] = (value, made)
+                held[name] = made
+
+
+def _with_attributes(record: Record) -> Tensor | None:
+    """The tensor that a record with attributes would be, or None: it is no such record."""
+    args = record.args
+    if len(args) != 4 or record.state is not ABSENT:
+        return None
+    if record.qualname == _WITH_STATE:
+        tensor: Any = args[0]
+        facts: dict[str, Any] = {"requires_grad": bool(args[1]), "is_parameter": True}
+    elif record.qualname in _TYPED and isinstance(args[0], Global) and isinstance(args[2], tuple):
+        if not isinstance(args[1], Global) or args[1].qualname not in _TYPES:
+            return None
+        from persist._wire.torch.rebuild import rebuilt
+
+        tensor, facts = rebuilt(args[0].qualname, args[2]), {}
+    else:
+        return None
+    attributes = _attributes(args[3])
+    if not isinstance(tensor, Tensor) or attributes is None:
+        return None
+    return tensor.changed(**facts, attributes=attributes)
+
+
+def _attributes(state: Any) -> dict[str, Any] | None:
+    """The content of a tensor's ``__dict__`` and slots, if all of it is plain."""
+    if is_slots_pair(state):
+        state = {**(state[0] or {}), **(state[1] or {})}
+    state = {} if state is None else state
+    if not isinstance(state, dict) or any(
+        type(name) is not str or name.startswith("__") for name in state
+    ):
+        return None
+    return state if all(_is_plain(value) for value in state.values()) else None
+
+
+def _is_plain(value: Any, depth: int = 4) -> bool:
+    if type(value) in (list, tuple, set, frozenset) and depth:
+        return all(_is_plain(item, depth - 1) for item in value)
+    if type(value) is dict and depth:
+        return all(_is_plain(item, depth - 1) for pair in value.items() for item in pair)
+    return type(value) in _PLAIN
 
 
 def _stepped(state: Any, name: str, registry: Registry) -> Any:
@@ -96,7 +159,7 @@ def tensors_of(tree: Any) -> dict[int, Tensor]:
     return found
 
 
-def revived(state: Any, known: dict[int, Tensor], made: dict[int, tuple[Any, Any]]) -> Any:
+def revived(state: Any, known: Mapping[int, Tensor], made: dict[int, tuple[Any, Any]]) -> Any:
     """Return the state of a module with parameters and tensors in the place of arrays.
 
     Args:
@@ -118,7 +181,7 @@ def revived(state: Any, known: dict[int, Tensor], made: dict[int, tuple[Any, Any
 
 
 def _tensor(
-    value: Any, kind: Any, known: dict[int, Tensor], made: dict[int, tuple[Any, Any]]
+    value: Any, kind: Any, known: Mapping[int, Tensor], made: dict[int, tuple[Any, Any]]
 ) -> Any:
     torch = torch_here()
     if not isinstance(value, np.ndarray | LazyArray | torch.Tensor):
@@ -131,12 +194,14 @@ def _tensor(
     if kind is not None:
         can = tensor.is_floating_point() or tensor.is_complex()
         tensor = kind(tensor, requires_grad=can and (fact is None or fact.requires_grad))
+    if fact is not None and fact.attributes:
+        vars(tensor).update(fact.attributes)
     made[id(value)] = (value, tensor)
     return tensor
 
 
 def _replaced(
-    value: Any, known: dict[int, Tensor], made: dict[int, tuple[Any, Any]], depth: int = 4
+    value: Any, known: Mapping[int, Tensor], made: dict[int, tuple[Any, Any]], depth: int = 4
 ) -> Any:
     """A value of another attribute: arrays that are tensors of the file become tensors."""
     if isinstance(value, np.ndarray):
@@ -149,6 +214,9 @@ def _replaced(
         return _tensor(value, torch.nn.Parameter if fact.is_parameter else None, known, made)
     torch = torch_here()
     if isinstance(value, torch.Tensor):
+        fact = known.get(id(value))
+        if fact is not None and fact.attributes:
+            return _tensor(value, None, known, made)
         return made[id(value)][1] if id(value) in made else value
     if not depth:
         return value

@@ -9,8 +9,10 @@ import io
 import os
 import shutil
 import tempfile
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from typing import IO, TYPE_CHECKING, Any
 
 from persist._api.file import has_steps, names_declared, settle_text_of, written_layouts
@@ -19,7 +21,7 @@ from persist._api.open import open as open_file
 from persist._api.open import open_writable
 from persist._upgrade.step_digests import steps_of
 from persist._wire.base.urls import is_url
-from persist.bulk import _truth
+from persist.bulk import _living, _truth
 from persist.bulk._filtering import is_wanted
 from persist.bulk._formats import writer
 from persist.bulk._job import Job, Outcome, Work
@@ -30,6 +32,7 @@ from persist.bulk._staleness import look
 from persist.errors import (
     DamagedFileError,
     MissingExtraError,
+    OpaqueWarning,
     PersistError,
     SchemaError,
     UnknownFormatError,
@@ -125,7 +128,33 @@ class UpgradeTask:
         with file:
             if not is_wanted(file, self._job.filters):
                 return Outcome("left out", "left out", format=file.format)
+            if _living.is_wanted(file, self._format):
+                return self._as_living(file, work, target, source, again)
             return self._upgraded(file, work, target, source, again)
+
+    def _as_living(
+        self, file: File, work: Work, target: str, source: _Digest, again: str
+    ) -> Outcome:
+        """Write the objects of a file as their library does today."""
+        if self._cls:
+            raise PersistError(
+                f"--as excludes --format {self._format} for objects of libraries.", file=file.name
+            )
+        with self._place(target) as raw:
+            for text in _living.write(self._job, work.name, raw, self._format):
+                warnings.warn(text, OpaqueWarning, stacklevel=2)
+            size, digest = _written(raw) if self._job.keeps_ledger else (-1, "")
+            if not self._dry:
+                self._keep(target)
+        return Outcome(
+            "would be upgraded" if self._dry else "upgraded",
+            note=again,
+            format=file.format,
+            digest=self._digest(source),
+            names=set(file._content.globals),
+            target_size=size,
+            target_digest=digest,
+        )
 
     def _digest(self, source: _Digest) -> str:
         return source()[1] if self._job.keeps_ledger else ""
@@ -251,8 +280,7 @@ class UpgradeTask:
         origin: dict[str, Any], outcome: Outcome,
     ) -> None:  # fmt: skip
         """Write the tree, load it back and compare; only then it gets its name. A dry run does all but that."""
-        place = nowhere(target) if self._dry else new_file(target, self._storage)
-        with place as raw:
+        with self._place(target) as raw:
             save_to(
                 raw, tree, file, self._format, target, self._registry, origin,
                 bool(self._said.get("capsule")),
@@ -266,6 +294,10 @@ class UpgradeTask:
                 self._certify(raw, file, work, origin, compared, (target, size, digest))
             if not self._dry:
                 self._keep(target)
+
+    def _place(self, target: str) -> AbstractContextManager[IO[bytes]]:
+        """Where a new file is written before it gets its name; in a dry run it gets none."""
+        return nowhere(target) if self._dry else new_file(target, self._storage)
 
     @property
     def _certificates(self) -> str:

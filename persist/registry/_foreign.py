@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, Self, TypeVar
 
 import attrs
 
 from persist.errors import SchemaError
+from persist.registry._aliases import Aliases
 from persist.registry._rebuilds import Importable, Rebuild, is_installed
 from persist.tree import ABSENT
 
@@ -19,24 +19,15 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _PlainFunction = TypeVar("_PlainFunction", bound=Plain)
 
 
-class Foreign:
+class Foreign(Aliases):
     """The part of `persist.Registry` for classes that are not the user's own."""
 
-    parents: tuple[Foreign, ...]
-    _plain: dict[str, Plain]
-    _plain_like: list[Plain]
-    _rebuilds: dict[str, Rebuild]
-    _importable: dict[str, Importable]
-
-    def _changing(self) -> AbstractContextManager[None]:
-        raise NotImplementedError
-
-    def _line(self) -> tuple[Foreign, ...]:
-        raise NotImplementedError
-
-    def resolve(self, qualname: str) -> str:
-        """Return the current dotted name for one in a file."""
-        raise NotImplementedError
+    def __init__(self, name: str, parents: tuple[Self, ...] = ()) -> None:
+        super().__init__(name, parents)
+        self._plain: dict[str, Plain] = {}
+        self._plain_like: list[Plain] = []
+        self._rebuilds: dict[str, Rebuild] = {}
+        self._importable: dict[str, Importable] = {}
 
     # How foreign classes look.
 
@@ -91,6 +82,7 @@ class Foreign:
         requires: Callable[[], object] | None = None,
         always: bool = False,
         taken: Callable[[Any], Any] | None = None,
+        caches: Callable[[dict[str, Any]], Iterable[str]] | None = None,
     ) -> Callable[[_F], _F]:
         """Declare how an object of a library's class is made of its record: ``f(record)``.
 
@@ -112,6 +104,8 @@ class Foreign:
             always: make them whatever ``live=`` says: the library is never missing.
             taken: takes an object apart when it is saved, and returns what ``__reduce_ex__(2)``
                 would; None calls that.
+            caches: given the attributes of a record, returns the names of those that are not made,
+                since the library computes them again: views that lead back to the object.
         """
 
         def decorate(function: _F) -> _F:
@@ -119,6 +113,8 @@ class Foreign:
                 made = Rebuild(function, library, takes_names, always=always, taken=taken)
                 if knows is not None:
                     made = attrs.evolve(made, knows=knows)
+                if caches is not None:
+                    made = attrs.evolve(made, caches=caches)
                 if requires is not None:
                     made = attrs.evolve(made, requires=requires)
                 self._rebuilds = {**self._rebuilds, **dict.fromkeys(qualnames, made)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import itertools
 import pickle
 import sys
 import types
@@ -16,15 +17,15 @@ import persist
 
 VERSIONED = """
 import persist
-class {b}(persist.Versioned, schema="open.B"{version}):
+class {b}(persist.Versioned, schema="{lab}.B"{version}):
     def __init__(self): self.__w, self.n = 3, 1
     def base(self): return self.__w
-class {m}({b}, schema="open.M"):
+class {m}({b}, schema="{lab}.M"):
     def __init__(self):
         super().__init__()
         self.__w = 4
     def middle(self): return self.__w
-class {h}({m}, schema="open.H"):
+class {h}({m}, schema="{lab}.H"):
     def __init__(self):
         super().__init__()
         self.__w = 5
@@ -44,10 +45,20 @@ class H(M):
 """
 
 
+LAB = ""
+_count = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def _a_module_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests register aliases and steps in the default registry, where those of another test are."""
+    monkeypatch.setitem(globals(), "LAB", f"open_lab{next(_count)}")
+
+
 def module(text: str, **names: str) -> Any:
-    made: Any = types.ModuleType("open_lab")
-    sys.modules["open_lab"] = made
-    exec(text.format(**{"version": "", **names}), made.__dict__)
+    made: Any = types.ModuleType(LAB)
+    sys.modules[LAB] = made
+    exec(text.format(**{"version": "", "lab": LAB, **names}), made.__dict__)
     return made
 
 
@@ -55,7 +66,7 @@ def renamed(**more: str) -> Any:
     lab = module(VERSIONED, b="B2", m="_M2", h="H2", **more)
     lab.H = lab.H2  # the name by which plain pickle finds it
     for old, new in (("B", "B2"), ("M", "_M2"), ("H", "H2")):
-        persist.alias(f"open_lab.{old}", getattr(lab, new))
+        persist.alias(f"{LAB}.{old}", getattr(lab, new))
     return lab
 
 
@@ -94,7 +105,7 @@ def test_steps_of_the_base_see_its_private_attributes_and_what_no_class_states(w
     registry_steps = []
     lab = renamed(version=", version=2")
 
-    @persist.migration("open.B", 1)
+    @persist.migration(f"{LAB}.B", 1)
     def double(state: Any) -> Any:
         registry_steps.append(dict(state))
         return {**state, "__w": 2 * state["__w"], "n": state["n"] + 1}
@@ -112,17 +123,17 @@ def test_a_class_without_private_attributes_is_written_as_before() -> None:
     envelope = unwrap(lab.H().__reduce_ex__(2)[2])
     assert envelope is not None
     assert [(layer.schema, layer.kind) for layer in envelope.layers] == [
-        ("open.B", "inside"),
-        ("open.M", "fields"),
-        ("open.H", "fields"),
+        (f"{LAB}.B", "inside"),
+        (f"{LAB}.M", "fields"),
+        (f"{LAB}.H", "fields"),
     ]
 
 
 def test_classes_of_one_name_share_their_private_names() -> None:
     """Python gives them the same mangled name: the attribute is one, and the subclass's."""
     lab = module(VERSIONED, b="B", m="M", h="H")
-    space: dict[str, Any] = {"Base": lab.H, "__name__": "open_lab"}
-    exec("import persist\nclass H(Base, schema='open.Same'): pass", space)
+    space: dict[str, Any] = {"Base": lab.H, "__name__": LAB}
+    exec(f"import persist\nclass H(Base, schema='{LAB}.Same'): pass", space)
     lab.H = space["H"]
     obj = lab.H()
     for again in (persist.load(container(obj)), pickle.loads(pickle.dumps(obj))):
@@ -138,6 +149,6 @@ def test_an_upgraded_file_is_as_good(write: Any) -> None:
     tree, _ = upgrade(persist.open(data).tree)
     again = container(tree)
     lab = module(VERSIONED, b="B3", m="M3", h="H3")
-    persist.alias("open_lab.H2", lab.H3)
+    persist.alias(f"{LAB}.H2", lab.H3)
     obj = persist.load(again)
     assert (obj.base(), obj.middle(), obj.own(), obj.n) == (3, 4, 5, 1)

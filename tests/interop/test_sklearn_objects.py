@@ -1,4 +1,4 @@
-"""With a genuine scikit-learn of today: estimators of twelve releases answer as they did."""
+"""With a genuine scikit-learn of today: estimators of sixteen releases answer as they did."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ CORPUS = Path(__file__).parents[1] / "corpus" / "torch"
 
 
 def completed(name: str, **state: Any) -> dict[str, Any]:
-    qualname = f"torch.nn.modules.{name}"
+    qualname = name if name.startswith("torch.") else f"torch.nn.modules.{name}"
     version, _ = pack.stamp_of(qualname, state)
     for step in pack.path(qualname, version, 2):
         state = step.up(state, None, {})
@@ -59,12 +59,20 @@ def test_attributes_that_came_later() -> None:
     assert completed("upsampling.Upsample", mode="nearest")["recompute_scale_factor"] is True
     young = completed("upsampling.Upsample", mode="nearest", _non_persistent_buffers_set=set())
     assert young["recompute_scale_factor"] is None
+    sized = completed("upsampling.Upsample", mode="nearest", size=(3, 4))
+    assert sized["recompute_scale_factor"] is None
+    assert completed("activation.Hardsigmoid")["inplace"] is False
     weights = {"weight_ih_l0": np.ones(1), "weight_hh_l0": np.zeros(1)}
     rnn = completed("rnn.RNN", _parameters=weights, _all_weights=[list(weights)])
     assert rnn["_flat_weights_names"] == list(weights)
     assert [id(one) for one in rnn["_flat_weights"]] == [id(one) for one in weights.values()]
     loss = completed("loss.BCEWithLogitsLoss", _buffers={"weight": None})
     assert loss["_buffers"] == {"weight": None, "pos_weight": None}
+
+
+def test_a_module_of_several_devices_is_one_on_the_host() -> None:
+    found = completed("torch.nn.parallel.data_parallel.DataParallel", device_ids=[0, 1], dim=0)
+    assert found == {"device_ids": [], "dim": 0}
 
 
 @pytest.mark.filterwarnings("ignore::persist.errors.OpaqueWarning")

@@ -53,10 +53,10 @@ def test_a_tie_is_an_error(registry):
     for start, to in ((1, 2), (2, 4), (1, 3), (3, 4)):
         registry.migration(net, start, ops.rename(f"a{start}", f"b{to}"), to=to)
     with pytest.raises(
-        SchemaError, match="two ways lead from version 1 to 4.*1→2, 2→4 or 1→3, 3→4"
+        SchemaError, match="two paths lead from version 1 to 4.*1→2, 2→4 or 1→3, 3→4"
     ):
         registry.path(net, 1, 4)
-    assert any("two ways" in str(fault) for fault in registry.faults())
+    assert any("two paths" in str(fault) for fault in registry.faults())
 
 
 def test_a_gap_says_what_there_is_and_what_to_do(registry):

@@ -249,9 +249,11 @@ class Tensor(LazyArray):
         is_parameter: whether it is a parameter of a module.
         is_conj: whether the file holds the conjugate of its values.
         is_neg: whether the file holds the negative of its values.
+        attributes: what the file keeps in its ``__dict__``, or None.
     """
 
     __slots__ = (
+        "attributes",
         "is_conj",
         "is_neg",
         "is_parameter",
@@ -274,6 +276,7 @@ class Tensor(LazyArray):
         is_parameter: bool = False,
         is_conj: bool = False,
         is_neg: bool = False,
+        attributes: dict[str, Any] | None = None,
     ) -> None:
         self.storage = storage
         self.kind = storage.kind if kind is None else kind
@@ -284,6 +287,7 @@ class Tensor(LazyArray):
         self.is_parameter = is_parameter
         self.is_conj = is_conj
         self.is_neg = is_neg
+        self.attributes = attributes
         self.dtype = decoded_dtype(_ordered(self.kind, storage.blob.is_big))
         self._whole = None
         self._check()
@@ -307,7 +311,7 @@ class Tensor(LazyArray):
         """Return the same elements under other facts (a parameter of it)."""
         known = {
             name: getattr(self, name)
-            for name in ("kind", "requires_grad", "is_parameter", "is_conj", "is_neg")
+            for name in ("kind", "requires_grad", "is_parameter", "is_conj", "is_neg", "attributes")
         }
         return Tensor(self.storage, self.offset, self.shape, self.strides, **{**known, **facts})
 

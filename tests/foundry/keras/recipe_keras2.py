@@ -2,8 +2,8 @@
 
     python recipe_keras2.py OUT.zip [tf] [WORD...]
 
-With ``tf`` it uses ``tensorflow.keras``; words choose the cases whose names hold one of them. The archive has ``<case>.h5`` (Keras 3: ``<case>.keras`` too)
-and ``<case>.npz``: the inputs ``x0``, ``x1``, ... and the predictions ``y0``, ... A layer that the
+With ``tf`` it uses ``tensorflow.keras``; words choose the cases whose names hold one of them. The archive has ``<case>.h5`` (from
+tf.keras 2.12 and Keras 3 on ``<case>.keras``, too) and ``<case>.npz``: the inputs ``x0``, ``x1``, ... and the predictions ``y0``, ... A layer that the
 release lacks, or that fails in it, is left out; ``cases.json`` says why.
 """
 from __future__ import print_function
@@ -31,6 +31,8 @@ else:
 L = keras.layers
 Model, Sequential = keras.models.Model, keras.models.Sequential
 IS_3 = V.startswith("3.") and sys.argv[2:3] != ["tf"]
+# Archives came with 2.12.
+HAS_ARCHIVES = IS_3 or (sys.argv[2:3] == ["tf"] and tuple(map(int, V.split(".")[:2])) >= (2, 12))
 RNG = np.random.RandomState(7)
 BATCH = 2
 CASES = []
@@ -296,7 +298,7 @@ def fill(model):
 
 def main(target):
     folder = tempfile.mkdtemp()
-    notes = {"keras": keras.__version__, "release": V, "backend": BACKEND, "left out": {}}
+    notes = {"keras": getattr(keras, "__version__", V), "release": V, "backend": BACKEND, "left out": {}}
     words = [word for word in sys.argv[2:] if word != "tf"]
     for name, shapes, integers, make in CASES:
         if words and not any(word in name for word in words):
@@ -318,7 +320,7 @@ def main(target):
             model.predict(xs if len(xs) > 1 else xs[0])
             fill(model)
             y = model.predict(xs if len(xs) > 1 else xs[0])
-            for suffix in (".h5", ".keras") if IS_3 else (".h5",):
+            for suffix in (".h5", ".keras") if HAS_ARCHIVES else (".h5",):
                 model.save(path + suffix)
             ys = y if isinstance(y, list) else [y]
             arrays = dict(("x%d" % i, x) for i, x in enumerate(xs))

@@ -2,7 +2,7 @@
 
     python make.py OUT.zip && xz -9e OUT.zip
 
-Runs under CPython 2.7 and later, with scikit-learn 0.16 and later. The archive holds, for each
+Runs under CPython 2.7 and later, with scikit-learn 0.13 and later. The archive holds, for each
 estimator, ``NAME.pkl`` (protocol 2), ``NAME.npz`` (what its methods answer for ``X``, by the
 method's name) and, once, ``X.npy`` and ``releases.json``. An estimator that this release lacks, or
 that it cannot fit, is left out; the reason is in ``releases.json``.
@@ -52,6 +52,9 @@ def fitted(module, name, y=Y, x=X, **options):
     """Import a class by name and fit it; options that it does not know are left out."""
     cls = getattr(__import__("sklearn." + module, fromlist=[name]), name)
     known = cls().get_params()
+    if sklearn.__version__.startswith("0.13"):
+        # Of small nodes its trees copy the rows, in an order that NumPy 1.9 and later does not keep.
+        options["min_density"] = 0.0
     options = dict((key, value) for key, value in options.items() if key in known)
     model = cls(**options)
     return model.fit(x) if y is None else model.fit(x, y)
@@ -447,6 +450,12 @@ simple("gmm_old", "mixture", "GMM", None, n_components=2, random_state=0)
 simple(
     "gmm_old_full", "mixture", "GMM", None, n_components=2, random_state=0, covariance_type="full"
 )
+simple("pls_oldest", "pls", "PLSRegression", T2, n_components=2)
+simple("probabilistic_pca", "decomposition", "ProbabilisticPCA", None, n_components=2)
+simple("dpgmm_old", "mixture", "DPGMM", None, n_components=2, random_state=0)
+simple("gaussian_process_old", "gaussian_process", "GaussianProcess", T)
+simple("randomized_lasso", "linear_model", "RandomizedLasso", T, random_state=0)
+simple("ward_old", "cluster", "Ward", None, n_clusters=3)
 simple("gaussian_process", "gaussian_process", "GaussianProcessRegressor", T, random_state=0)
 simple(
     "gaussian_process_classifier", "gaussian_process", "GaussianProcessClassifier", random_state=0
@@ -720,6 +729,8 @@ def answers(model, x):
                 continue
             if method == "kneighbors":
                 found["kneighbors_distance"], found["kneighbors"] = answer
+            elif isinstance(answer, tuple):  # of a GMM: with the probabilities of the components
+                found[method] = dense(answer[0])
             elif isinstance(answer, list):
                 for number, one in enumerate(answer):
                     found["%s_%d" % (method, number)] = dense(one)
@@ -728,7 +739,7 @@ def answers(model, x):
             else:
                 found[method] = np.array([str(one) for one in dense(answer).ravel()])
     for name in ("coef_", "feature_importances_", "labels_", "oob_score_"):
-        if hasattr(model, name):
+        if hasattr(model, name) and dense(getattr(model, name)).dtype != object:
             found[name] = dense(getattr(model, name))
     return found
 
