@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 from persist._instances.unfinished import Unfinished, finished, unfinished
 from persist._trees.copier import has_no_arrays
 from persist.errors import PersistError
-from persist.tree import ABSENT, Global, Record
+from persist.tree import ABSENT, Global, Record, lazy_record
 
 __all__ = ["SESSION", "Views", "is_waiting", "load", "unset_in"]
 
@@ -184,63 +184,28 @@ class _Looked(BaseException):
     """A step looks into an instance whose state has not come."""
 
 
-class _Trap(dict[Any, Any]):
-    """The state of a record that is not there yet: whoever looks into it is told so."""
-
-    def __init__(self, views: Views) -> None:
-        super().__init__()
-        self._views = views
-
-    def look(self, *args: object, **keywords: object) -> Any:
-        """Stand in for every method of a dict.
-
-        Raises:
-            _Looked: always.
-        """
-        self._views.is_looked_into = True
-        raise _Looked
-
-
-_ASKED = (
-    "__getitem__",
-    "__setitem__",
-    "__delitem__",
-    "__contains__",
-    "__iter__",
-    "__len__",
-    "__reversed__",
-)
-_ASKED += (
-    "__eq__",
-    "__ne__",
-    "__or__",
-    "__ror__",
-    "__ior__",
-    "__repr__",
-    "get",
-    "keys",
-    "values",
-    "items",
-)
-_ASKED += ("pop", "popitem", "copy", "update", "setdefault", "clear")
-for _name in _ASKED:
-    setattr(_Trap, _name, _Trap.look)
-
-
 def _is_done(
     obj: Any, state: Any, unset: dict[int, Any], upgrade: Callable[[Any, Any, Any], None]
 ) -> bool:
     """Upgrade an instance if its steps do not look into those that have no state."""
-    views = Views({key: (value, _view(value, ABSENT)) for key, value in unset.items()}, True)
+    views = Views({}, True)
     views.is_trial = True
-    for _, record in views.pairs.values():
-        record.state = _Trap(views)
+
+    def look() -> Any:
+        views.looks.append(obj)
+        raise _Looked
+
+    for key, value in unset.items():
+        cls = type(value)
+        record = lazy_record(Global(cls.__module__, cls.__qualname__), None, look)
+        views.pairs[key] = (value, record)
+        views.back[id(record)] = value
     try:
         upgrade(obj, state, views)
     except _Looked:
         return False
     except PersistError:
-        if views.is_looked_into:  # the step went on
+        if views.looks:  # the step went on
             return False
         raise
     return True
@@ -324,16 +289,16 @@ class Views:
         back: dict[int, object] | None = None,
     ) -> None:
         self.pairs = pairs
-        self._is_copy = is_copy
+        self.is_copy = is_copy
         self._copies: dict[int, tuple[object, object]] = {}  # id of an original -> it, and its copy
         self._originals: dict[int, tuple[object, object]] = {}  # the same by the id of the copy
         if back is None:
             back = {id(record): obj for obj, record in pairs.values()}
-        self._back = back  # id of a record -> the instance
+        self.back = back  # id of a record -> the instance
         self.is_trial = (
             False  # where the steps come to an end, this was all, and the copies go back
         )
-        self.is_looked_into = False  # a step has looked into a record without a state
+        self.looks: list[object] = []  # not empty: a step has looked into a record without a state
         self._met: set[int] = set()  # ids of the instances in the state
         self._live: dict[int, tuple[object, object]] = {}
 
@@ -344,21 +309,26 @@ class Views:
         if pair is not None:
             return pair[1]
         if kind not in _CONTAINERS:
-            self._met.add(id(value))
-            return value
+            return self.leaf(value)
         known = self._copies.get(id(value))
         if known is not None:
             return known[1]
-        if kind is tuple:
-            items = tuple([self.seen(item) for item in value])
-            same = all(new is old for new, old in zip(items, value, strict=True))
-            return self._note(value, value if same else items)
+        if kind is tuple or kind is frozenset:
+            old = list(value)
+            new = [self.seen(item) for item in old]
+            same = all(map(operator.is_, new, old))
+            return self._note(value, value if same else kind(new))
         copy = _copied(value)
         self._note(value, copy)
         changed = _change(copy, self.seen)
-        if not changed and not self._is_copy:
+        if not changed and not self.is_copy:
             self._note(value, value)
         return self._copies[id(value)][1]
+
+    def leaf(self, value: Any) -> Any:
+        """Return what a step sees of a value that is no container."""
+        self._met.add(id(value))
+        return value
 
     def _note(self, value: object, copy: object) -> Any:
         self._copies[id(value)] = (value, copy)
@@ -367,20 +337,23 @@ class Views:
 
     def live(self, value: Any) -> Any:
         """Return the result of a step, with records replaced by their instances."""
-        if self.is_looked_into:
+        if self.looks:
             raise _Looked  # the step went on
-        if id(value) in self._back:
-            return self._back[id(value)]
+        if id(value) in self.back:
+            return self.back[id(value)]
         known = self._live.get(id(value))
         if known is not None:
             return known[1]
         kind = type(value)
-        if kind is tuple:
-            items = tuple([self.live(item) for item in value])
-            same = all(new is old for new, old in zip(items, value, strict=True))
-            made = value if same else items
+        if kind is tuple or kind is frozenset:
+            old = list(value)
+            new = [self.live(item) for item in old]
+            made = value if all(map(operator.is_, new, old)) else kind(new)
             original = self._original(value)
-            if original is not value and all(map(operator.is_, made, original)):
+            is_same = (
+                made == original if kind is frozenset else all(map(operator.is_, made, original))
+            )
+            if original is not value and is_same:
                 made = original
             self._live[id(value)] = (value, made)
             return made
@@ -404,11 +377,11 @@ class Views:
 
     def _original(self, value: object) -> Any:
         known = self._originals.get(id(value))
-        is_kept = self._is_copy and not self.is_trial
+        is_kept = self.is_copy and not self.is_trial
         return value if known is None or is_kept else known[1]
 
 
-_CONTAINERS = (list, dict, tuple, deque, OrderedDict, defaultdict)
+_CONTAINERS = (list, dict, tuple, deque, OrderedDict, defaultdict, set, frozenset)
 
 
 def _copied(value: Any) -> Any:
@@ -416,11 +389,30 @@ def _copied(value: Any) -> Any:
 
 
 def _change(value: Any, of: Callable[[Any], Any]) -> bool:
-    """Replace the items of a list, or the values of a dict, in place; return whether any was."""
+    """Replace what is in a list, dict or set, in place; return whether anything was."""
+    if isinstance(value, set):
+        old = list(value)
+        new = [of(item) for item in old]
+        if all(map(operator.is_, new, old)):
+            return False
+        _refill(value, new)
+        return True
+    if not isinstance(value, dict):
+        changed = False
+        for index, item in enumerate(value):
+            made = of(item)
+            if made is not item:
+                value[index] = made
+                changed = True
+        return changed
+    pairs = list(value.items())
+    keys = [of(key) for key, _ in pairs]
+    items = [of(item) for _, item in pairs]
+    if not all(map(operator.is_, keys, value)):
+        _refill(value, dict(zip(keys, items, strict=True)))
+        return True
     changed = False
-    pairs = list(value.items()) if isinstance(value, dict) else list(enumerate(value))
-    for key, item in pairs:
-        made = of(item)
+    for (key, item), made in zip(pairs, items, strict=True):
         if made is not item:
             value[key] = made
             changed = True
@@ -429,7 +421,7 @@ def _change(value: Any, of: Callable[[Any], Any]) -> bool:
 
 def _refill(original: Any, value: Any) -> None:
     original.clear()
-    if isinstance(original, dict):
+    if isinstance(original, dict | set):
         original.update(value)
     else:
         original.extend(value)

@@ -62,7 +62,16 @@ from persist.registry._declarations import user_stacklevel
 from persist.registry._enums import attribute_of, class_here, lost_member, member_named, member_of
 from persist.registry._rebuilds import Rebuild, is_installed
 from persist.schema import MAKERS
-from persist.tree import ABSENT, Global, LazyArray, Record, at_path, is_slots_pair, step_of
+from persist.tree import (
+    ABSENT,
+    Global,
+    LazyArray,
+    Record,
+    at_path,
+    is_cython_maker,
+    is_slots_pair,
+    step_of,
+)
 from persist.typing import Resources
 
 __all__ = ["build"]
@@ -604,7 +613,7 @@ class _Builder(Driver):
             kwargs=(yield "kwargs", record.kwargs),
             listitems=(yield "", record.listitems),
             dictitems=(yield from self._pairs(record)),
-            state=ABSENT if record.state is ABSENT else (yield "", record.state),
+            state=ABSENT if record.state is ABSENT else (yield "", rebuild.needed(record.state)),
         )
         self._inside -= 1
         self._is_in_record -= 1
@@ -903,7 +912,10 @@ class _Builder(Driver):
         if id(record) in self._done:
             return self._done[id(record)][1]
         path = self.path
-        obj = self._guarded(record, path, lambda: _made(cls, record.kind, args, kwargs))
+        kind = record.kind
+        if record.maker is not None and is_cython_maker(record.maker):
+            kind, args = "newobj", ()  # its function does no more than this; it is not called
+        obj = self._guarded(record, path, lambda: _made(cls, kind, args, kwargs))
         self._keep(record, obj)
         self._unset[id(obj)] = (obj, record)
         listitems = yield "", record.listitems
@@ -1070,7 +1082,9 @@ class _Builder(Driver):
             raise UnknownSchemaError(
                 f"of {len(self._opaque)} classes no objects can be made here: {shown}.",
                 file=self._file,
-                remedy="Import the modules that declare them, or see `persist explain`.",
+                remedy="persist.open(...).arrays gives what is inside."
+                if self._opaque.keys() <= self._reasons.keys()
+                else "Import the modules that declare them, or see `persist explain`.",
                 names=list(self._opaque),
             )
 

@@ -332,6 +332,8 @@ class ColumnLoader:
             steps = tuple(path)
             if shape.version > adapter.schema.version or adapter.profile.converters:
                 return False
+            if adapter.is_ordered:
+                return False
             if not all(step.ops and not step.transfers for step in steps):
                 return False
             if not all(_fits_columns(op) for step in steps for op in step.ops):

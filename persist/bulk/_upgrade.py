@@ -9,6 +9,7 @@ import io
 import os
 import shutil
 import tempfile
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from persist._api.keywords import OPEN_DEFAULTS
 from persist._api.open import open as open_file
 from persist._api.open import open_writable
 from persist._upgrade.step_digests import steps_of
-from persist.bulk import _truth
+from persist.bulk import _living, _truth
 from persist.bulk._filtering import is_wanted
 from persist.bulk._formats import writer
 from persist.bulk._job import Job, Outcome, Work
@@ -29,6 +30,7 @@ from persist.bulk._staleness import look
 from persist.errors import (
     DamagedFileError,
     MissingExtraError,
+    OpaqueWarning,
     PersistError,
     SchemaError,
     UnknownFormatError,
@@ -121,7 +123,33 @@ class UpgradeTask:
         with file:
             if not is_wanted(file, self._job.filters):
                 return Outcome("left out", "left out", format=file.format)
+            if _living.is_wanted(file, self._format):
+                return self._as_living(file, work, target, source, again)
             return self._upgraded(file, work, target, source, again)
+
+    def _as_living(
+        self, file: File, work: Work, target: Path, source: _Digest, again: str
+    ) -> Outcome:
+        """Write the objects of a file as their library does today."""
+        if self._cls:
+            raise PersistError(
+                f"--as excludes --format {self._format} for objects of libraries.", file=file.name
+            )
+        with self._place(target) as raw:
+            for text in _living.write(self._job, work.name, raw, self._format):
+                warnings.warn(text, OpaqueWarning, stacklevel=2)
+            size, digest = _written(raw) if self._job.keeps_ledger else (-1, "")
+            if not self._dry:
+                self._keep(target)
+        return Outcome(
+            "would be upgraded" if self._dry else "upgraded",
+            note=again,
+            format=file.format,
+            digest=self._digest(source),
+            names=set(file._content.globals),
+            target_size=size,
+            target_digest=digest,
+        )
 
     def _digest(self, source: _Digest) -> str:
         return source()[1] if self._job.keeps_ledger else ""

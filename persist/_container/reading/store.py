@@ -65,7 +65,10 @@ _EMPTY = 1 << 24  # items without bytes, whose number costs a file nothing
 _REMEDY = "Copy the file again from where it came from."
 _MOST = 100_000  # entries of older generations
 _MANY = 32  # members from which on all are made together
-_SMALL = 1 << 20  # bytes of a mapped member that is checked by default
+# A mapped file of up to so many bytes is checked as a whole by default, of a longer one members
+# of up to so many: a mapped load of a long file shall not read all of it.
+_SHORT = 64 << 20
+_SMALL = 1 << 20
 _AT_ONCE = 16 << 20  # bytes of a member behind a URL that is fetched together with its headers
 _HEADERS = 128  # bytes of an NPY header by which like ones are known
 
@@ -119,8 +122,8 @@ class Store:
         verify: "lazy" (each member when it is first touched), "always" (every
             byte, now), "never" (graph and manifest only). None is "lazy" where
             members are copied; else a member is checked when its array is made,
-            if it is in memory already or has at most 1 MiB, and a larger one of
-            a mapped file is not.
+            if the file has at most 64 MiB or is in memory already, or the member at
+            most 1 MiB; a larger one of a long mapped file is not.
 
     Raises:
         DamagedFileError: it is truncated, altered or lying.
@@ -146,7 +149,8 @@ class Store:
         self.verify = verify
         if verify is None and (not source.is_mapped or source.is_copy):
             self.verify = "lazy"
-        self._checked_at_once = math.inf if source.is_in_memory else _SMALL
+        is_whole = source.is_in_memory or source.size <= _SHORT
+        self._checked_at_once = math.inf if is_whole else _SMALL
         self._places: dict[int, _Place] = {}
         self._headers: dict[bytes, Header] = {}
         self._blocks: dict[int, Any] = {}
