@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
+from persist._runtime.progress import current, reporting
 from persist._wire.base.urls import is_url
 from persist.bulk import _engine
 from persist.bulk._declared import modules_of, registry_of
@@ -31,6 +32,7 @@ from persist.errors import CollisionError, PersistError
 if TYPE_CHECKING:
     from persist.registry import Registry
     from persist.survey import Survey
+    from persist.typing import Progress
 
 __all__ = ["Plan", "plan", "run", "upgrade"]
 
@@ -488,6 +490,7 @@ def upgrade(
     *,
     to: str | os.PathLike[str] | None = None,
     executor: Executor | Callable[[], Executor] | int | None = None,
+    progress: Progress | None = None,
     **options: Any,
 ) -> list[Event]:
     """Upgrade files to the current versions of the classes: `plan` and `run` in one call.
@@ -498,6 +501,8 @@ def upgrade(
         sources: as for `plan`.
         to: a folder; None writes each new file next to its source.
         executor: as for `run`.
+        progress: True draws a bar of the files; a function is called with a `persist.typing.ProgressEvent`
+            for each. What it raises ends the run; a ledger keeps what was done.
         options: those of `plan`, such as ``ledger``, ``imports``, ``dry_run`` and ``in_place``.
 
     Returns:
@@ -511,7 +516,7 @@ def upgrade(
 
     warned = WarningCounter()
     with plan(sources, "upgrade", to=to, **options) as made:
-        events = list(run(made, executor))
+        events = _watched(made, run(made, executor), progress)
     for event in events:
         warned.extend(event.warnings)
     for name, text in warned.summed():
@@ -519,6 +524,21 @@ def upgrade(
         is_category = isinstance(category, type) and issubclass(category, Warning)
         warnings.warn(text, category if is_category else UserWarning, stacklevel=2)
     return events
+
+
+def _watched(made: Plan, events: Iterator[Event], progress: Progress | None) -> list[Event]:
+    """All events of a run, each reported as a file that is done."""
+    with reporting(progress):
+        meter = current()
+        if meter is None:
+            return list(events)
+        count = meter.count("files", "files", len(made))
+        found = []
+        for event in events:
+            found.append(event)
+            count.add()
+        count.end()
+        return found
 
 
 def _once(found: Iterable[Item]) -> Iterator[Item]:
