@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import array as array_module
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
@@ -298,6 +299,10 @@ class Record:
             if name in _OPTIONAL_PARTS:
                 object.__setattr__(self, "_touched", True)
             return value
+        if name == "state" and self in _SOURCES:
+            state = _SOURCES.pop(self)()
+            object.__setattr__(self, "state", state)
+            return state
         if name in Record.__slots__ or (name.startswith("__") and name.endswith("__")):
             raise AttributeError(name)
         try:
@@ -352,6 +357,18 @@ class Record:
     def __setstate__(self, own: dict[str, Any]) -> None:
         for name in _OWN & own.keys():
             object.__setattr__(self, name, own[name])
+
+
+# Records whose state is made when it is first asked for.
+_SOURCES: weakref.WeakKeyDictionary[Record, Callable[[], Any]] = weakref.WeakKeyDictionary()
+
+
+def lazy_record(cls: Global, version: int | None, source: Callable[[], Any]) -> Record:
+    """Return a record whose state ``source`` gives when it is first asked for."""
+    record = Record(cls, version=version)
+    object.__delattr__(record, "state")
+    _SOURCES[record] = source
+    return record
 
 
 _SHOWING: dict[str, Callable[[Record], str]] = {}

@@ -92,6 +92,7 @@ class CompiledRecords:
         strict: whether a version that is a guess is refused.
         memo: shared by the steps of one run.
         frozen: the arrays that were made read-only for the steps, by id.
+        entered: the records whose arrays were, likewise.
     """
 
     def __init__(
@@ -102,7 +103,9 @@ class CompiledRecords:
         strict: bool,
         memo: dict[Any, Any],
         frozen: dict[int, Any],
+        entered: dict[int, Any],
     ) -> None:
+        self._entered = entered
         self._is_on = compiled.SWITCH.is_on
         self._registry = registry
         self._info = info
@@ -160,7 +163,7 @@ class CompiledRecords:
             if function is None:
                 return None
         if has_arrays:
-            freeze(fields, self._frozen)
+            freeze(fields, self._frozen, self._entered)
         given: Any = function(fields, self._memo)
         done, is_plain = -1, False
         if type(given) is compiled.Odd:

@@ -66,6 +66,9 @@ class Migration(Generic[_P, _R]):
         module: where it was written.
         where: ``file:line``.
         backward: the function that goes the other way, or None.
+        before: classes, or names of schemas, whose records are upgraded after those of this schema.
+        after: likewise, those that are upgraded before them.
+        cost: of the step, where several paths lead to the current version.
     """
 
     def __init__(
@@ -76,6 +79,10 @@ class Migration(Generic[_P, _R]):
         function: Callable[_P, _R] | None,
         ops: tuple[_ops.Op, ...],
         origin: Origin,
+        *,
+        before: tuple[type | str, ...] = (),
+        after: tuple[type | str, ...] = (),
+        cost: float = 1,
     ) -> None:
         self.schema = schema
         self.start = start
@@ -84,6 +91,9 @@ class Migration(Generic[_P, _R]):
         self.ops = ops
         self.transfers = tuple(op for op in ops if isinstance(op, Transfer))
         self.origin = origin
+        self.before = before
+        self.after = after
+        self.cost = cost
         self.backward: Callable[..., Any] | None = None
         self._inverses: list[_ops.Op] | None = None  # of the ready-made steps, last first
         self.__doc__ = function.__doc__ if function is not None else None
@@ -319,24 +329,27 @@ class Stamp:
 
 
 def shortest(steps: Iterable[Migration], start: int, to: int) -> list[list[Migration]] | None:
-    """Up to two shortest ways; None where there is none."""
-    if start == to:
-        return [[]]
+    """Up to two paths of the least cost; None where there is none."""
     leaving: dict[int, list[Migration]] = {}
     for step in steps:
         leaving.setdefault(step.start, []).append(step)
-    ways: dict[int, list[list[Migration]]] = {start: [[]]}
-    front = [start]
-    while front and to not in ways:
-        reached: dict[int, list[list[Migration]]] = {}
-        for version in front:
-            for step in leaving.get(version, ()):
-                if step.to not in ways and step.to <= to:
-                    more = [[*way, step] for way in ways[version]]
-                    reached[step.to] = [*reached.get(step.to, []), *more][:2]
-        ways.update(reached)
-        front = list(reached)
-    return ways.get(to)
+    # Every step leads to a later version, so one pass in the order of the versions finds all paths.
+    best: dict[int, tuple[float, list[list[Migration]]]] = {start: (0, [[]])}
+    for version in sorted(leaving):
+        if version not in best or version >= to:
+            continue
+        cost, paths = best[version]
+        for step in leaving.get(version, ()):
+            if step.to > to:
+                continue
+            total, more = cost + step.cost, [[*path, step] for path in paths]
+            known = best.get(step.to)
+            if known is None or total < known[0]:
+                best[step.to] = (total, more[:2])
+            elif total == known[0]:
+                best[step.to] = (total, [*known[1], *more][:2])
+    found = best.get(to)
+    return None if found is None else found[1]
 
 
 def arrows(way: list[Migration]) -> str:
