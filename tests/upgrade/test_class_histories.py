@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -332,19 +333,44 @@ def execute(specs: list[Spec], is_declared: bool) -> Any:
     return made
 
 
+class SharedArray:
+    """The place of an array that several values may share."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __repr__(self) -> str:
+        return f"<array {self.number}>"
+
+
+def attribute(spec: Spec, name: str) -> str:
+    """What Python calls a field in an instance's dict."""
+    if not name.startswith("__"):
+        return name
+    return f"_{spec.name}{'Base' * (name in (spec.base or ()))}{name}"
+
+
 def instances(lab: Any, specs: list[Spec], values: list[tuple[str, Values]]) -> list[Any]:
     classes = {spec.key: getattr(lab, spec.name) for spec in specs}
     made = [object.__new__(classes[key]) for key, _ in values]
+    by_key = {spec.key: spec for spec in specs}
+    arrays = [array_of(number) for number in range(3)]
 
     def live(value: Any) -> Any:
         if isinstance(value, Reference):
             return made[value.number]
+        if isinstance(value, SharedArray):
+            return arrays[value.number]
         return type(value)(map(live, value)) if isinstance(value, list | tuple) else value
 
-    for obj, (_, own) in zip(made, values, strict=True):
+    for obj, (key, own) in zip(made, values, strict=True):
         for name, value in own.items():
-            setattr(obj, name, live(value))
+            setattr(obj, attribute(by_key[key], name), live(value))
     return made
+
+
+def array_of(number: int) -> Any:
+    return np.arange(3.0) + number
 
 
 @st.composite
@@ -352,14 +378,15 @@ def histories(draw: Any) -> tuple[list[Spec], list[File], Any]:
     """The last generation's classes, the files of all, and the last generation's module."""
     counter = iter(range(10_000))
 
-    def fresh() -> str:
-        return f"f{next(counter)}"
+    def fresh(*, may_be_private: bool = False) -> str:
+        is_private = may_be_private and not draw(st.integers(0, 4))
+        return f"{'__' * is_private}f{next(counter)}"
 
     undeclared = draw(st.integers(0, 2))  # generations without persist
     kinds = UNDECLARED if undeclared else KINDS
     specs = []
     for number in range(draw(st.integers(1, 3))):
-        fields = [fresh() for _ in range(draw(st.integers(1, 4)))]
+        fields = [fresh(may_be_private=True) for _ in range(draw(st.integers(1, 4)))]
         spec = Spec(f"K{number}", f"C{number}", draw(st.sampled_from(kinds)), fields)
         spec.names.append(spec.name)
         specs.append(spec)
@@ -381,9 +408,9 @@ def histories(draw: Any) -> tuple[list[Spec], list[File], Any]:
             by_key = {spec.key: spec for spec in specs}
             for obj, (key, _) in zip(written, values, strict=True):
                 obj.fmt = by_key[key].version
-            files.append(
-                File(pickle.dumps(written, draw(st.integers(2, 5))), values, "unversioned")
-            )
+            first = 2 if any(spec.kind == "slots" for spec in specs) else 0
+            protocol = draw(st.integers(first, 5))
+            files.append(File(pickle.dumps(written, protocol), values, "unversioned"))
             continue
         files.append(File(pickle.dumps(written), values, "pickle"))
         files.append(File(saved(written, lab.r), values, "container"))
@@ -420,8 +447,9 @@ def _values(draw: Any, specs: list[Spec]) -> list[tuple[str, Values]]:
     for spec in chosen:
 
         def drawn() -> Any:
-            if draw(st.integers(0, 3)):
-                return draw(scalars)
+            kind = draw(st.integers(0, 5))
+            if kind > 1:
+                return draw(scalars) if kind > 2 else SharedArray(draw(st.integers(0, 2)))
             reference = Reference(draw(st.integers(0, count - 1)))
             return reference if draw(st.booleans()) else [reference, 1]
 
@@ -445,27 +473,33 @@ def check(
 ) -> None:
     classes = {spec.key: (spec, getattr(lab, spec.name)) for spec in specs}
     assert len(objects) == len(expected)
+    arrays: dict[int, Any] = {}
     for obj, (key, values) in zip(objects, expected, strict=True):
         spec, cls = classes[key]
         assert type(obj) is cls
         assert {*values} == {*spec.fields, *(spec.base or ())}
-        found = {name: getattr(obj, name) for name in values}
-        assert alike(found, values, objects), (spec.name, found, values)
-        assert {*getattr(obj, "__dict__", values)} <= values.keys()
+        found = {name: getattr(obj, attribute(spec, name)) for name in values}
+        assert alike(found, values, objects, arrays), (spec.name, found, values)
+        names = {attribute(spec, name) for name in values}
+        assert {*getattr(obj, "__dict__", names)} <= names
+    assert len({id(array) for array in arrays.values()}) == len(arrays)
 
 
-def alike(found: Any, value: Any, objects: list[Any]) -> bool:
+def alike(found: Any, value: Any, objects: list[Any], arrays: dict[int, Any]) -> bool:
     if isinstance(value, Reference):
         return found is objects[value.number]
+    if isinstance(value, SharedArray):
+        is_one = arrays.setdefault(value.number, found) is found
+        return is_one and type(found) is np.ndarray and bool((found == array_of(value.number)).all())
     if type(found) is not type(value):
         return False
     if isinstance(value, dict):
         return found.keys() == value.keys() and all(
-            alike(found[k], value[k], objects) for k in value
+            alike(found[k], value[k], objects, arrays) for k in value
         )
     if isinstance(value, list | tuple):
         return len(found) == len(value) and all(
-            alike(a, b, objects) for a, b in zip(found, value, strict=True)
+            alike(a, b, objects, arrays) for a, b in zip(found, value, strict=True)
         )
     return bool(found == value)
 
