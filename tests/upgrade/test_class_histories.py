@@ -1,8 +1,8 @@
 """Random histories of classes: what any generation wrote loads as the last one has it.
 
 A history is one to three classes of any kind over three to six generations. Between two of them a class
-changes: fields are renamed, added, dropped, converted, split, merged or moved to a new base; the class
-gets another name or is written in another way. Each generation writes its objects as the library of its
+changes: fields are renamed, added, dropped, converted, split, merged or moved to a new base; another base comes or
+is merged into the class; the class gets another name or is written in another way. Each generation writes its objects as the library of its
 day did: as an unversioned pickle, a pickle of `Versioned`, or a container. The expected values are worked
 out on plain dicts, without a step.
 
@@ -54,6 +54,8 @@ class Spec:
         steps: the source of each step so far.
         base: the fields of its base, or None if it has none.
         base_version: of the base.
+        mixin: the fields of another base, or None.
+        is_mixin_last: whether that one is the last of the bases.
         names: all names that it had.
         is_reversible: whether each step has a way back that loses nothing.
         forms: field -> what its values are like: a function of one that draws plain values.
@@ -67,6 +69,8 @@ class Spec:
     steps: list[str] = attrs.field(factory=list)
     base: list[str] | None = None
     base_version: int = 1
+    mixin: list[str] | None = None
+    is_mixin_last: bool = True
     names: list[str] = attrs.field(factory=list)
     is_reversible: bool = True
     forms: dict[str, Callable[[Any], Any]] = attrs.field(factory=dict)
@@ -105,6 +109,12 @@ class Spec:
             )
             lines.append(_class("plain", f"{self.name}Base", head, self.base, is_declared=True))
             bases = f"{self.name}Base"
+        if self.mixin is not None:
+            head = f"persist.Versioned, schema={self.schema + 'Mixin'!r}, registry=r"
+            body = f"persistent = {dict.fromkeys(self.mixin, 0)}"
+            lines.append(f"class {self.name}Mixin({head}):\n    {body}")
+            both = [f"{self.name}Base"] * (self.base is not None) + [f"{self.name}Mixin"]
+            bases = ", ".join(both if self.is_mixin_last else both[::-1])
         head = f"{bases}, version={self.version}, schema={self.schema!r}, registry=r"
         lines.append(_class(self.kind, self.name, head, self.fields, is_declared=True))
         lines.append(f"r.stamp({self.schema!r}, key='fmt')")
@@ -258,7 +268,11 @@ def rename_class(spec: Spec, draw: Any, fresh: Callable[[], str]) -> Any:
 
 
 def another_kind(spec: Spec, draw: Any, fresh: Callable[[], str]) -> Any:
-    kinds = [kind for kind in KINDS if kind != spec.kind and (kind != "codec" or spec.base is None)]
+    kinds = [
+        kind
+        for kind in KINDS
+        if kind != spec.kind and (kind != "codec" or (spec.base is None and spec.mixin is None))
+    ]
     kind = draw(st.sampled_from(kinds))
     if "codec" in (kind, spec.kind):
         if not spec.fields:
@@ -290,9 +304,33 @@ def change_base(spec: Spec, draw: Any, fresh: Callable[[], str]) -> Any:
     return lambda values: {new if name == old else name: item for name, item in values.items()}
 
 
+def add_mixin(spec: Spec, draw: Any, fresh: Callable[[], str]) -> Any:
+    """Another base is put among the bases; what it adds has a default, so that no step is due."""
+    if spec.kind == "codec" or spec.mixin is not None:
+        return None
+    new = fresh()
+    spec.mixin, spec.is_mixin_last = [new], draw(st.booleans())
+    spec.is_reversible = False
+    return lambda values: {**values, new: 0}
+
+
+def merge_mixin(spec: Spec, draw: Any, fresh: Callable[[], str]) -> Any:
+    """That base is gone, and its fields are those of the class; older files know nothing of it."""
+    if spec.mixin is None or spec.kind == "codec":
+        return None
+    (name,), spec.mixin = spec.mixin, None
+    spec.fields.append(name)
+    spec.step(f"ops.from_base({spec.schema + 'Mixin'!r}, {name!r}, optional=True)")
+    spec.function_step(f"lambda state: {{{name!r}: 0, **state}}")
+    return lambda values: values
+
+
 CHANGES: list[Change] = [
-    rename, add, drop, convert, merge, split, rename_class, another_kind, move, move, change_base,
+    rename, add, drop, convert, merge, split, rename_class, another_kind, move, move, change_base, add_mixin, merge_mixin,
 ]  # fmt: skip
+
+
+NEED_PERSIST = (move, change_base, rename_class, another_kind, add_mixin, merge_mixin)
 
 
 # Histories.
@@ -427,7 +465,7 @@ def _change(
     for spec in specs:
         for _ in range(draw(st.integers(0, 2))):
             change = draw(st.sampled_from(CHANGES))
-            if not is_declared and change in (move, change_base, rename_class, another_kind):
+            if not is_declared and change in NEED_PERSIST:
                 continue
             done = change(spec, draw, fresh)
             if done is not None:
@@ -453,7 +491,7 @@ def _values(draw: Any, specs: list[Spec]) -> list[tuple[str, Values]]:
             reference = Reference(draw(st.integers(0, count - 1)))
             return reference if draw(st.booleans()) else [reference, 1]
 
-        names = (*(spec.base or ()), *spec.fields)
+        names = (*(spec.base or ()), *(spec.mixin or ()), *spec.fields)
         own = {name: spec.forms.get(name, _plain)(drawn) for name in names}
         made.append((spec.key, own))
     return made
@@ -477,7 +515,7 @@ def check(
     for obj, (key, values) in zip(objects, expected, strict=True):
         spec, cls = classes[key]
         assert type(obj) is cls
-        assert {*values} == {*spec.fields, *(spec.base or ())}
+        assert {*values} == {*spec.fields, *(spec.base or ()), *(spec.mixin or ())}
         found = {name: getattr(obj, attribute(spec, name)) for name in values}
         assert alike(found, values, objects, arrays), (spec.name, found, values)
         names = {attribute(spec, name) for name in values}
@@ -490,7 +528,9 @@ def alike(found: Any, value: Any, objects: list[Any], arrays: dict[int, Any]) ->
         return found is objects[value.number]
     if isinstance(value, SharedArray):
         is_one = arrays.setdefault(value.number, found) is found
-        return is_one and type(found) is np.ndarray and bool((found == array_of(value.number)).all())
+        return (
+            is_one and type(found) is np.ndarray and bool((found == array_of(value.number)).all())
+        )
     if type(found) is not type(value):
         return False
     if isinstance(value, dict):
