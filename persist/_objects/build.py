@@ -40,6 +40,7 @@ from persist._objects.trust import (
     missing_below,
     refused,
 )
+from persist._runtime.progress import current
 from persist._torch_modules.classes import is_module_class, is_torchs_own
 from persist._torch_modules.reviving import function_named, prepare, revived
 from persist._trees import numpy_random
@@ -139,6 +140,25 @@ def build(
         registry, trusted, validate, plan, file, is_known, done, looker, tensors=tensors, live=live
     )
     builder.resources = resources
+    meter = current()
+    if meter is None:
+        return _built(builder, tree, loose, strict, rehearsal, recovers, finish)
+    count = meter.count("build", "objects", file=file)
+    builder.enter = count.calls(builder.enter, ATOMS)  # type: ignore[method-assign]
+    result = _built(builder, tree, loose, strict, rehearsal, recovers, finish)
+    count.end()
+    return result
+
+
+def _built(
+    builder: _Builder,
+    tree: Any,
+    loose: Iterable[PendingColumn],
+    strict: bool,
+    rehearsal: Rehearsal | None,
+    recovers: bool,
+    finish: bool,
+) -> Any:
     if rehearsal is not None and recovers:
         return builder.recover(tree, rehearsal, strict)
     if rehearsal is not None:
@@ -1150,7 +1170,7 @@ class _Builder(Driver):
             parts.append("declare it with persist.register or persist.Versioned")
         if not known and not library:
             parts.append(f"persist.alias({name!r}, NewClass) if it moved")
-        if missing.classes and not missing.calls and not known:
+        if missing.classes and not missing.calls and not (known or library):
             names = dict.fromkeys((name, *self._trust.names, *missing.classes))
             calls = "".join(f" and {constant_call(one)}" for one in missing.names)
             parts.append(f"trust=[{', '.join(map(repr, names))}]{calls} to make it as pickle would")

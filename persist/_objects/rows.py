@@ -19,6 +19,7 @@ from persist import ops
 from persist._instances.adapter import ClassAdapter, adapter_of
 from persist._instances.compiled_fields import assignments
 from persist._instances.undeclared import Undeclared
+from persist._runtime.progress import Count
 from persist._trees.columns import MANY, Columns, Row
 from persist._trees.driver import ATOMS
 from persist._upgrade.compiled import SWITCH, compiled
@@ -306,6 +307,16 @@ class ColumnLoader:
         self.loose: list[PendingColumn] = []
         self.has_made = False
         self.is_whole = False
+
+    def count(self, count: Count) -> None:
+        """Count the instances that are filled; only called where anybody listens."""
+        fill = self.fill
+
+        def filled(shape: Shape, rows: list[Any], columns: list[Any]) -> None:
+            fill(shape, rows, columns)
+            count.add(len(rows))
+
+        self.fill = filled  # type: ignore[method-assign]
 
     def begin(self, shapes: Sequence[Shape]) -> bool:
         """Return whether it builds the instances of these tables."""

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from persist._envelope import FIELDS, unwrap
+from persist._runtime.progress import Count
 from persist._trees.pack_view import PackView
 from persist.errors import MigrationFailedError
 from persist.tree import (
@@ -119,6 +120,20 @@ class Copier:
         self._shown: dict[int, Any] = {}  # id of an old value -> the old state put into its shell
         # id of an old tuple -> provisional tuple, used until its copy is made
         self._early_tuples: dict[int, Any] = {}
+
+    def count(self, count: Count) -> None:
+        """Count the records that are done; only called where anybody listens."""
+        self._finish = count.calls(self._finish)
+        at_once = self._at_once
+        if at_once is not None:
+
+            def counted(record: Record, path: Callable[[], str]) -> Any:
+                made = at_once(record, path)
+                if made is not None:
+                    count.add()
+                return made
+
+            self._at_once = counted
 
     def copy(self, root: Any) -> Any:
         """Return the finished copy of a root."""

@@ -158,8 +158,12 @@ class PathMapping(Mapping[str, Any]):
 
     def _repr_html_(self) -> str:
         from persist._trees.html import mapping_html
+        from persist._trees.sparks import Sparks
 
-        return mapping_html(f"natural paths of {self._file or 'a tree'}", self)
+        is_far = self._file is not None and "://" in self._file  # nothing is fetched to draw it
+        return mapping_html(
+            f"natural paths of {self._file or 'a tree'}", self, None if is_far else Sparks()
+        )
 
     def __repr__(self) -> str:
         return f"<natural paths of {self._file or 'a tree'}>"

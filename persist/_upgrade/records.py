@@ -30,8 +30,9 @@ import numpy as np
 from persist._envelope import ITEMS, unwrap
 from persist._layouts import checks
 from persist._layouts.checks import Written
+from persist._runtime.progress import Count, current
 from persist._trees import numpy_random
-from persist._trees.copier import Copier, is_holder
+from persist._trees.copier import Copier, is_holder, records_in
 from persist._upgrade.capsule import Lifted, lift
 from persist._upgrade.compiled import can_be_written
 from persist._upgrade.compiled_records import CompiledRecords, Upgraded
@@ -212,8 +213,11 @@ class _TreeUpgrade:
         if self._capsule is not None:
             tree, self._lifted = lift(tree, self._capsule, self.registry, self._budget)
             self._report_lifted()
+        count = self._counted(tree)
         try:
             result = self._copier.copy(tree)
+            if count is not None:
+                count.end()
         except PersistError as error:
             raise error.at(file=self._file) from error.__cause__
         finally:
@@ -225,6 +229,16 @@ class _TreeUpgrade:
                 thaw(record.state, roots)
         self._warn()
         return result
+
+    def _counted(self, tree: object) -> Count | None:
+        """Report how many records are done, if anybody listens; they are counted in advance then."""
+        meter = current()
+        if meter is None:
+            return None
+        total = sum(1 for _ in records_in(tree, set()))
+        count = meter.count("upgrade", "objects", total, self._file)
+        self._copier.count(count)
+        return count
 
     def _report_lifted(self) -> None:
         """Say what was wrong with the capsule of the file, and what its steps lost."""

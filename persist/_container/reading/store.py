@@ -47,6 +47,7 @@ from persist._container.reading.bulk import whole_arrays
 from persist._container.reading.lookup import Lookup
 from persist._container.reading.tables import row_of
 from persist._container.reading.unpack import unpacked, unpacked_begin
+from persist._runtime.progress import current
 from persist._wire.base.source import Source
 from persist._wire.npy.npy import Header, read_header
 from persist.errors import (
@@ -882,6 +883,7 @@ class Store:
     def faults(self) -> Iterator[DamagedFileError]:
         """Check every byte and yield what is wrong."""
         at, end = 0, 0
+        meter = current()
         names: list[bytes] = []
         numbers = iter(range(self._count))
         control = iter([*self.older, *list(self._control)[1:], MANIFEST])
@@ -905,11 +907,15 @@ class Store:
                         f"member {entry.text!r}",
                     )
                 self._check_member(number, entry)
+                if meter is not None:
+                    meter.at("verify", entry.offset, self._directory, "bytes", self.source.name)
             except DamagedFileError as error:
                 yield error
             names.append(entry.name)
             end = self.end_of(entry)
             at += entry.length
+        if meter is not None:
+            meter.at("verify", self._directory, self._directory, "bytes", self.source.name)
         if end != self._directory:
             yield self.damaged(
                 f"{self._directory - end:,} bytes belong to no member.", f"offset {end}"
