@@ -67,7 +67,7 @@ nitpick_ignore_regex = [
     # The aliases of `persist.typing`, by their short names.
     (
         "py:class",
-        "ArrayKind|CheckpointMode|Compression|DigestName|FillOptions|Format|LoadOptions|MissingResource|Openable"
+        "ArrayKind|Executor|Progress|CheckpointMode|Compression|DigestName|FillOptions|Format|LoadOptions|MissingResource|Openable"
         "|Python2Text|StepOptions|UnknownFields|Verify|Writable|Readable|NaturalPath|LayoutPolicy|Match|Job|Survey|Ranges|Budget|Home",
     ),
     ("py:.*", r"persist\.migrations.*"),  # a package of data, which has no interface
