@@ -39,7 +39,7 @@ from persist._instances.machinery import is_machinery, refuse_changed, refuse_ma
 from persist._instances.profile import profile_of
 from persist._instances.resources import stored
 from persist._instances.undeclared import keep, kept_by, undeclared_by
-from persist._instances.unfinished import refuse
+from persist._instances.unfinished import settled
 from persist._layouts.checks import check_case
 from persist._torch_modules.classes import MODULE
 from persist._upgrade.compiled import COMPILE_AFTER, SWITCH
@@ -162,7 +162,9 @@ def adapter_of(cls: type, registry: Registry | None = None) -> ClassAdapter:
     adapter = vars(cls).get("_persist_adapter")
     if adapter is not None and adapter.cls is cls:
         return cast(ClassAdapter, adapter)
-    refuse(cls)
+    own = settled(cls)
+    if own is not cls:
+        return adapter_of(own, registry)
     declared = vars(cls).get(_schema.DECLARED)
     if isinstance(declared, Declared):
         adapter = ClassAdapter(cls, declared.registry)
@@ -497,7 +499,7 @@ class ClassAdapter:
             return found if found and self._is_older(state) else {}
 
         if _waiting.is_waiting() or find():
-            _waiting.load(obj, state, self._set_now, find, self._set_seen)
+            _waiting.load(obj, state, self._set_now, find, self._set_seen, _needs_state)
         else:
             self._set_now(obj, state)
 
@@ -980,6 +982,12 @@ class ClassAdapter:
 
 def _no_road() -> None:
     """Stand-in for a pickled adapter: adapters are not sent with a class, but made anew."""
+
+
+def _needs_state(cls: type) -> bool:
+    """Whether a class has fields that need a value, so that its instances are pickled with a state."""
+    parts = adapter_of(cls).layout.parts
+    return any(not field.has_default for part in parts for field in part.fields)
 
 
 def _array_state(obj: Any, state: Any) -> Any:

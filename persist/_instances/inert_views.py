@@ -76,6 +76,7 @@ class InertViews(Views):
             super().__init__({}, False, {})
         else:
             super().__init__({**waiting.pairs}, waiting.is_copy, {**waiting.back})
+            self.is_trial, self.looks = waiting.is_trial, waiting.looks
         self._adapter_of = adapter_of
         self._constant_name = constant_name
         self._frozen = frozen

@@ -2,12 +2,14 @@
 
 ``pickle`` gives an instance its state when everything inside it is built. In a cycle, the inner
 one gets its state while the outer one has none yet; a step of the inner one that looked at it
-would see a live, empty object. So the inner one is upgraded twice: at once, with an empty
-`Record` in the place of the outer one, since ``pickle`` never says whether a state is still to
-come; and again when that state comes, with a `Record` of the old state in its place. What a
-step gives is put on the instance with the live objects in it. Where the first upgrade fails, the
-instance raises that error at every access until the second one succeeds
-(`persist._instances.unfinished`).
+would see a live, empty object. So the inner one waits, and its steps run when that state comes, with a
+`Record` of the old state in the place of the outer one. ``pickle`` never says whether a state is still
+to come. It is expected where the class has fields that need a value. For any other class (an activation
+function without attributes) the steps run at once, with a record in its place that notices whether they
+look into it: where they do not, that was all; where they do, they are broken off, and
+begin again when the state comes. Whoever uses a waiting instance before has it upgraded with
+what there is (`persist._instances.unfinished`). What a step gives is put on the instance with the live
+objects in it.
 
 The state of an instance here is what ``pickle`` hands over, an envelope or a state without one.
 """
@@ -25,7 +27,7 @@ from typing import Any, NamedTuple
 from persist._instances.unfinished import Unfinished, finished, unfinished
 from persist._trees.copier import has_no_arrays
 from persist.errors import PersistError
-from persist.tree import ABSENT, Global, Record
+from persist.tree import ABSENT, Global, Record, lazy_record
 
 __all__ = ["SESSION", "Views", "is_waiting", "load", "unset_in"]
 
@@ -41,6 +43,7 @@ class _Entry(NamedTuple):
     awaited: dict[int, object]  # id -> instance whose old state is to come
     after: set[int]  # ids of instances that must be upgraded again first
     upgrade: Callable[[Any, Any, Any], None]  # instance, state, `Views`: sets it
+    is_sure: bool  # all that is awaited will come
 
 
 class _Session(threading.local):
@@ -117,6 +120,7 @@ def load(
     set_now: Callable[[Any, Any], None],
     find: Callable[[], dict[int, Any]],
     upgrade: Callable[[Any, Any, Any], None],
+    needs_state: Callable[[type], bool],
 ) -> None:
     """Set the state of an instance while others wait, or if it must wait itself.
 
@@ -126,6 +130,7 @@ def load(
         set_now: sets the state of an instance that need not wait.
         find: returns what its steps would see without a state (`unset_in`).
         upgrade: upgrades a state as `Views` show it, and sets it.
+        needs_state: whether instances of a class certainly have a state.
     """
     session = _session
     caller = _caller()
@@ -137,29 +142,87 @@ def load(
     session.caller = caller
     session.known[id(obj)] = (obj, state)
     _go_on(id(obj))
+    session.known[id(obj)] = (obj, state)  # which the last of those that waited has cleared
     unset = find()
     if not unset:
         set_now(obj, state)
         session.pairs.pop(id(obj), None)  # current from now on
     else:
-        after = {key for key in unset if key in session.entries}
-        for key in after:
-            del unset[key]
-        session.entries[id(obj)] = _Entry(obj, state, unset, after, upgrade)
-        session.known[id(obj)] = (obj, state)
-        missing = after.union(unset.keys() - session.known.keys())
-        for key in missing:
-            session.wanted.setdefault(key, []).append(id(obj))
-        if missing:
-            views = {key: (value, _view(value, ABSENT)) for key, value in unset.items()}
-            try:
-                upgrade(obj, state, Views(views, True))
-            except PersistError as error:
-                unfinished(obj, error)
-        else:
-            _upgrade_again(id(obj))
+        _wait(obj, state, unset, upgrade, needs_state)
     if not session.entries:
         session.known.clear()
+
+
+def _wait(
+    obj: Any,
+    state: Any,
+    unset: dict[int, Any],
+    upgrade: Callable[[Any, Any, Any], None],
+    needs_state: Callable[[type], bool],
+) -> None:
+    session = _session
+    entries = session.entries
+    after = {key for key in unset if key in entries}
+    missing = after.union(unset.keys() - session.known.keys())
+    is_sure = all(
+        entries[key].is_sure if key in after else needs_state(type(unset[key])) for key in missing
+    )
+    if missing and not is_sure and _is_done(obj, state, unset, upgrade):
+        session.pairs.pop(id(obj), None)
+        return
+    awaited = {key: value for key, value in unset.items() if key not in after}
+    entries[id(obj)] = _Entry(obj, state, awaited, after, upgrade, is_sure)
+    for key in missing:
+        session.wanted.setdefault(key, []).append(id(obj))
+    if missing:
+        unfinished(obj, lambda: _upgrade_early(obj, state, unset, upgrade))
+    else:
+        _upgrade_again(id(obj))
+
+
+class _Looked(BaseException):
+    """A step looks into an instance whose state has not come."""
+
+
+def _is_done(
+    obj: Any, state: Any, unset: dict[int, Any], upgrade: Callable[[Any, Any, Any], None]
+) -> bool:
+    """Upgrade an instance if its steps do not look into those that have no state."""
+    views = Views({}, True)
+    views.is_trial = True
+
+    def look() -> Any:
+        views.looks.append(obj)
+        raise _Looked
+
+    for key, value in unset.items():
+        cls = type(value)
+        record = lazy_record(Global(cls.__module__, cls.__qualname__), None, look)
+        views.pairs[key] = (value, record)
+        views.back[id(record)] = value
+    try:
+        upgrade(obj, state, views)
+    except _Looked:
+        return False
+    except PersistError:
+        if views.looks:  # the step went on
+            return False
+        raise
+    return True
+
+
+def _upgrade_early(
+    obj: Any, state: Any, unset: dict[int, Any], upgrade: Callable[[Any, Any, Any], None]
+) -> None:
+    """Upgrade an instance that is used before the states that it waits for have come, if ever."""
+    views = {key: (value, _view(value, ABSENT)) for key, value in unset.items()}
+    own = type(obj)
+    finished(obj)
+    try:
+        upgrade(obj, state, Views(views, True))
+    except PersistError:
+        object.__setattr__(obj, "__class__", own)
+        raise
 
 
 def _go_on(key: int) -> None:
@@ -232,6 +295,10 @@ class Views:
         if back is None:
             back = {id(record): obj for obj, record in pairs.values()}
         self.back = back  # id of a record -> the instance
+        self.is_trial = (
+            False  # where the steps come to an end, this was all, and the copies go back
+        )
+        self.looks: list[object] = []  # not empty: a step has looked into a record without a state
         self._met: set[int] = set()  # ids of the instances in the state
         self._live: dict[int, tuple[object, object]] = {}
 
@@ -270,6 +337,8 @@ class Views:
 
     def live(self, value: Any) -> Any:
         """Return the result of a step, with records replaced by their instances."""
+        if self.looks:
+            raise _Looked  # the step went on
         if id(value) in self.back:
             return self.back[id(value)]
         known = self._live.get(id(value))
@@ -308,7 +377,8 @@ class Views:
 
     def _original(self, value: object) -> Any:
         known = self._originals.get(id(value))
-        return value if known is None or self.is_copy else known[1]
+        is_kept = self.is_copy and not self.is_trial
+        return value if known is None or is_kept else known[1]
 
 
 _CONTAINERS = (list, dict, tuple, deque, OrderedDict, defaultdict, set, frozenset)

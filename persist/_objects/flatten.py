@@ -20,7 +20,7 @@ import numpy as np
 from persist import versioned
 from persist._instances.adapter import adapter_of, refuse_class
 from persist._instances.builtin_bases import builtin_of
-from persist._instances.unfinished import refuse
+from persist._instances.unfinished import settled
 from persist._objects.libraries import Packs, name_in_library, record_of_library
 from persist._objects.rows import ColumnExtractor, SeenRows, Short, field_access
 from persist._objects.snapshot import Copies, Memory
@@ -347,7 +347,7 @@ class _Flattener(Driver):
         library = self._of_library(value)
         if library is not None:
             return library
-        refuse(kind)
+        kind = settled(kind)
         refused = versioned.refusal(value, self._registry)
         if refused:
             raise SchemaError(refused[:1].upper() + refused[1:], where=self.path or None)
