@@ -46,7 +46,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="a file, pattern, folder, checkpoint prefix or URL",
     )
     parser.add_argument(
-        "--to", metavar="DIR", help="write under this folder instead of next to the source"
+        "--to", metavar="DIR", help="write under this folder or URL instead of next to the source"
     )
     parser.add_argument(
         "--names",
@@ -177,8 +177,6 @@ def _misfit(args: argparse.Namespace) -> str:
     for name in args.sources:
         if _is_far(name) and (args.in_place or not args.to):
             return f"{name} is a URL, and new files are written next to their sources: name a folder with --to."
-    if args.to and _is_far(args.to):
-        return f"{args.to} is a URL, but new files are written into local folders only."
     if args.at and not args.cls:
         return "--at needs --as: it is the path of the state of that class."
     if args.in_place and args.cls:

@@ -1170,7 +1170,7 @@ class _Builder(Driver):
             parts.append("declare it with persist.register or persist.Versioned")
         if not known and not library:
             parts.append(f"persist.alias({name!r}, NewClass) if it moved")
-        if missing.classes and not missing.calls and not known:
+        if missing.classes and not missing.calls and not (known or library):
             names = dict.fromkeys((name, *self._trust.names, *missing.classes))
             calls = "".join(f" and {constant_call(one)}" for one in missing.names)
             parts.append(f"trust=[{', '.join(map(repr, names))}]{calls} to make it as pickle would")
