@@ -351,7 +351,7 @@ def _moved_schemas(content: Content, registry: Registry) -> Registry:
 
 def written_layouts(file: File) -> Written:
     """What a container says of layouts and releases that are not those of the program."""
-    from persist._layouts.checks import Written, mismatched, newer_minors
+    from persist._layouts.checks import Written, mismatched, newer_minors, stated_parts
     from persist._layouts.releases import written_releases
 
     structure = file._content.structure
@@ -362,12 +362,13 @@ def written_layouts(file: File) -> Written:
     said = [one for one in entries if not named.isdisjoint((one.get("class"), one.get("name")))]
     knowledge = file.knowledge
     layouts, releases = mismatched(said, knowledge), written_releases(entries, knowledge)
-    newer = newer_minors(said, knowledge)
+    newer, parts = newer_minors(said, knowledge), stated_parts(said, knowledge)
     capsule = _capsule(structure.get("capsule"), knowledge)
     if capsule is None:
-        return Written(layouts, releases, newer)
+        return Written(layouts, releases, newer, parts=parts)
     size = file._source.size or 0
-    return Written(layouts, releases, newer, capsule, file._source.limits.total_for(size))
+    budget = file._source.limits.total_for(size)
+    return Written(layouts, releases, newer, capsule, budget, parts)
 
 
 def _capsule(said: object, knowledge: Registry) -> Capsule | None:

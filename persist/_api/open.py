@@ -41,7 +41,7 @@ def open(source: Openable, **options: Unpack[OpenOptions]) -> File:
         limits: what reading may cost, by name (see `docs/reference.md`).
         registry: schemas and packs to look through; None is the default one.
         arrays: "numpy", or "torch" to hand out tensors (with torch installed).
-        progress: True draws a bar of rich or tqdm; a function is called with each `persist.typing.ProgressEvent`,
+        progress: True draws a bar of rich or tqdm; a function is called with each ``persist.typing.ProgressEvent``,
             at most 20 times a second and phase. What it raises ends the call.
 
     Returns:

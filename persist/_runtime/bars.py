@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -83,7 +84,9 @@ def _drawn_by_rich(shown: Any) -> Iterator[Report]:
 
 def _tqdm() -> Any:
     try:
-        from tqdm.auto import tqdm  # type: ignore[import-untyped,unused-ignore]
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "IProgress not found")  # a bar of text will do
+            from tqdm.auto import tqdm  # type: ignore[import-untyped,unused-ignore]
     except ImportError:
         return None
     return _drawn_by_tqdm(tqdm)

@@ -171,6 +171,7 @@ class _TreeUpgrade:
         self._budget = 0 if written is None else written.budget
         self._lifted = Lifted()
         self._releases = dict(written.releases) if written is not None else {}
+        self._parts = {} if written is None else written.parts
         self.registry = registry
         self._see = see
         self._live = live
@@ -402,6 +403,7 @@ class _TreeUpgrade:
             version=record.version,
             owners=lambda: self._owners(named, known),
             items=self._items(record, known, state),
+            parts=self._parts_of(known.schema, record.version),
         )
         entry.version_paths = tuple(case.version_paths)
         self._refuse_guess(case)
@@ -620,6 +622,11 @@ class _TreeUpgrade:
         if record.kind == "reconstructor" and len(args) == 1 and isinstance(args[0], tuple):
             args = args[0]
         return args or None
+
+    def _parts_of(self, schema: Schema, version: int | None) -> tuple[tuple[str, ...], ...]:
+        """The names that the file states of the parts of a class's tuples in this version."""
+        written, names = self._parts.get(schema.name, (None, ()))
+        return names if written is not None and written == version else ()
 
     def _put_items(self, record: Record, known: ClassInfo, case: InstanceUpgrade) -> None:
         """Take the parts of a named tuple of today out of the fields, to be its arguments."""

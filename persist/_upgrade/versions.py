@@ -250,6 +250,7 @@ def plan_instance(
     version: int | None = None,
     owners: Callable[[], Iterable[str]] = tuple,
     items: tuple[Any, ...] | None = None,
+    parts: tuple[tuple[str, ...], ...] = (),
 ) -> InstanceUpgrade:
     """Find the versions of a state and the steps that it needs, without running them.
 
@@ -260,6 +261,7 @@ def plan_instance(
         version: the version that the record states.
         owners: the simple names of classes that may have mangled its attributes.
         items: the parts of a tuple of which the state has the attributes.
+        parts: names of the parts of tuples of this class and version, if the file states them.
 
     Raises:
         FutureVersionError: it is newer than the program.
@@ -288,8 +290,15 @@ def plan_instance(
             case.version_paths.append(piece.version_path)
     if any(has_transfers(path.steps) for path in case.version_paths):
         _add_owners(case, registry, state if envelope is None and version is None else None)
+    if parts and case.pieces and not case.pieces[-1].parts:
+        count = len(items if items is not None else _sized(case.pieces[-1].value))
+        case.pieces[-1].parts = next((names for names in parts if len(names) == count), ())
     _name_items(case, items, registry)
     return case
+
+
+def _sized(value: object) -> tuple[Any, ...] | list[Any]:
+    return value if isinstance(value, tuple | list) else ()
 
 
 def _add_owners(case: InstanceUpgrade, registry: Registry, bare: Any) -> None:
@@ -356,6 +365,8 @@ def _with_names(
     values: Any, piece: _StatePart, case: InstanceUpgrade, registry: Registry
 ) -> NamedItems | None:
     names = registry.item_names(piece.name, piece.version, len(values))
+    if not names and len(piece.parts) == len(values) and all(piece.parts):
+        names = piece.parts
     own = case.target.items
     if not names and len(own) == len(values):
         names = tuple(one.name for one in own)

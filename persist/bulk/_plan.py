@@ -508,7 +508,7 @@ def upgrade(
         sources: as for `plan`.
         to: a folder; None writes each new file next to its source.
         executor: as for `run`.
-        progress: True draws a bar of the files; a function is called with a `persist.typing.ProgressEvent`
+        progress: True draws a bar of the files; a function is called with a ``persist.typing.ProgressEvent``
             for each. What it raises ends the run; a ledger keeps what was done.
         options: those of `plan`, such as ``ledger``, ``imports``, ``dry_run`` and ``in_place``.
 

@@ -326,3 +326,19 @@ def test_nothing_is_fetched_to_draw_it() -> None:
 
     large = LazyArray(np.dtype("f8"), (1 << 20,), fetch)
     assert Sparks().of(large) == ""
+
+
+def test_a_folder_of_checkpoints_shows_steps_and_metrics(tmp_path: Path) -> None:
+    runs = persist.Checkpoints(tmp_path / "run")
+    assert "0 steps" in Checked(runs._repr_html_()).text
+    runs.save(3, {"w": np.ones(2)}, {"loss": 0.5})
+    runs.save(4, {"w": np.ones(2)}, {"loss": 0.25, "<b>x": 1})
+    shown = Checked(runs._repr_html_()).text
+    assert "2 steps, the last 4" in shown
+    assert "4  loss 0.25  <b>x 1" in shown
+    assert repr(runs).startswith("<checkpoints in ")
+    runs.close()
+    damaged = sorted((tmp_path / "run").glob("*.persist"))[0]
+    damaged.write_bytes(damaged.read_bytes()[:50])
+    again = persist.Checkpoints(tmp_path / "run")
+    assert "3: damage: " in Checked(again._repr_html_()).text
