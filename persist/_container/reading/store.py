@@ -62,6 +62,7 @@ from persist.typing import Array, DType, StoredArray
 
 __all__ = ["Entry", "Store"]
 
+_STATED = ("metadata", "schemas", "globals", "writer")  # what every manifest has
 _EMPTY = 1 << 24  # items without bytes, whose number costs a file nothing
 _REMEDY = "Copy the file again from where it came from."
 _MOST = 100_000  # entries of older generations
@@ -227,6 +228,9 @@ class Store:
             or type(manifest.get("arrays")) is not int
         ):
             raise self.damaged(f"the version is {stated!r}.", f"member {MANIFEST!r}")
+        lacking = [name for name in _STATED if name not in manifest]
+        if lacking:
+            raise self.damaged(f"it does not state {', '.join(lacking)}.", f"member {MANIFEST!r}")
         self._count = manifest["arrays"]
         self._control[MANIFEST] = entry
         self._last = entry.length
