@@ -621,7 +621,8 @@ class ClassAdapter:
         try:
             is_frozen = frozen is not None
             frozen = {} if frozen is None else frozen
-            if not done and (views is not None or self._holds_instances(state)):
+            # The state of a torch module holds its submodules, which are taken apart with it.
+            if not (done or self.is_module) and (views or self._holds_instances(state)):
                 views = InertViews(
                     self._adapter_for, self.registry.constant_name, frozen, waiting=views
                 )

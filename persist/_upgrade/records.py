@@ -22,6 +22,7 @@ unchanged, except for names that an alias moved.
 from __future__ import annotations
 
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -38,7 +39,15 @@ from persist._upgrade.compiled import can_be_written
 from persist._upgrade.compiled_records import CompiledRecords, Upgraded
 from persist._upgrade.items import contents_of, item_fields, taken_items
 from persist._upgrade.plan import Entry, Plan, Rehearsal, located
-from persist._upgrade.state import freeze, roots_of, state_of, take_array, thaw, today_state
+from persist._upgrade.state import (
+    freeze,
+    roots_of,
+    state_of,
+    take_array,
+    take_factory,
+    thaw,
+    today_state,
+)
 from persist._upgrade.versions import (
     InstanceUpgrade,
     TargetLayout,
@@ -395,6 +404,8 @@ class _TreeUpgrade:
         cls = known.schema.cls
         if record.kind == "reduce" and cls is not None and issubclass(cls, np.ndarray):
             take_array(record)
+        if record.kind == "reduce" and cls is not None and issubclass(cls, defaultdict):
+            take_factory(record)
         state = state_of(record, known.schema)
         case = plan_instance(
             known.target,

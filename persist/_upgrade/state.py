@@ -16,7 +16,16 @@ from persist._upgrade.versions import InstanceUpgrade, TargetLayout, TargetPart
 from persist.schema import Schema
 from persist.tree import ABSENT, Record
 
-__all__ = ["freeze", "roots_of", "state_of", "states_of_today", "take_array", "thaw", "today_state"]
+__all__ = [
+    "freeze",
+    "roots_of",
+    "state_of",
+    "states_of_today",
+    "take_array",
+    "take_factory",
+    "thaw",
+    "today_state",
+]
 
 
 def state_of(record: Record, schema: Schema | None = None) -> Any:
@@ -77,6 +86,17 @@ def take_array(record: Record) -> None:
         return
     record.args = (record.cls, array.reshape(shape, order="F" if fortran else "C"))
     record.state = rest
+
+
+def take_factory(record: Record) -> None:
+    """Make the factory of a pickled defaultdict subclass, an argument there, the field that it is here.
+
+    Source: ``defaultdict.__reduce__``: ``(type, (factory,) or (), state, None, items)``.
+    """
+    state = {} if record.state is ABSENT else record.state
+    if record.version is None and len(record.args) <= 1 and type(state) is dict:
+        factory = record.args[0] if record.args else None
+        record.state, record.args = {"default_factory": factory, **state}, ()
 
 
 def today_state(case: InstanceUpgrade) -> Any:
