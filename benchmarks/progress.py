@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -47,6 +48,15 @@ for name, seconds in took.items():
 """
 
 
+def whole(checkout: Path, folder: Path) -> Path:
+    """Copy the package of a checkout with its packs inside, as an installed one has them."""
+    shutil.copytree(
+        checkout / "persist", folder / "persist", ignore=shutil.ignore_patterns("migrations")
+    )
+    shutil.copytree(checkout / "migrations", folder / "persist" / "migrations")
+    return folder
+
+
 def child(checkout: Path, way: str, folder: str) -> dict[str, float]:
     """Return the CPU seconds of each job in a new process."""
     done = subprocess.run(
@@ -71,6 +81,11 @@ def main() -> None:
         ways["before"] = (args.other.resolve(), "without")
     taken: dict[str, dict[str, list[float]]] = {way: {} for way in ways}
     with tempfile.TemporaryDirectory() as folder:
+        kept = {way: Path(folder, "without" if way == "with" else way) for way in ways}
+        ways = {
+            way: (kept[way] if kept[way].exists() else whole(checkout, kept[way]), word)
+            for way, (checkout, word) in ways.items()
+        }
         for _ in range(args.rounds):
             for way, (checkout, word) in ways.items():
                 for name, seconds in child(checkout, word, folder).items():
