@@ -30,7 +30,7 @@ PIP := -m pip -qq --disable-pip-version-check
 EXTRAS := all,blake3
 # torch is pinned, and installed first and alone: a file for the CPU, where pip is pointed at one.
 INTEROP_TORCH := torch==2.13.0
-INTEROP := accelerate flask flask-cors joblib keras lightning moto pandas s3fs safetensors scikit-learn transformers
+INTEROP := accelerate flask flask-cors joblib keras lightning loky moto mpi4py mpich pandas s3fs safetensors scikit-learn transformers
 ARGS ?=
 # Where the words of .codespell-words are kept out.
 PROSE := persist migrations docs README.md CONTRIBUTING.md SECURITY.md

@@ -6,6 +6,7 @@ names, a name in a docstring that is not documented.
 
 from __future__ import annotations
 
+import os
 import re
 
 from docutils import nodes
@@ -29,7 +30,7 @@ extensions = [
     "sphinx_copybutton",
 ]
 root_doc = "index"
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "_templates"]
 
 # Pages.
 myst_enable_extensions = ["colon_fence", "deflist"]
@@ -66,11 +67,27 @@ nitpick_ignore_regex = [
     # The aliases of `persist.typing`, by their short names.
     (
         "py:class",
-        "ArrayKind|CheckpointMode|Compression|DigestName|FillOptions|Format|LoadOptions|MissingResource|Openable"
+        "ArrayKind|Executor|Progress|CheckpointMode|Compression|DigestName|FillOptions|Format|LoadOptions|MissingResource|Openable"
         "|Python2Text|StepOptions|UnknownFields|Verify|Writable|Readable|NaturalPath|LayoutPolicy|Match|Job|Survey|Ranges|Budget|Home",
     ),
     ("py:.*", r"persist\.migrations.*"),  # a package of data, which has no interface
 ]
+
+# Other releases of the site, each in a folder next to this one: PERSIST_DOCS_VERSIONS="0.1.0 0.2.0 latest".
+templates_path = ["_templates"]
+html_context = {
+    "versions": [(name, name) for name in os.environ.get("PERSIST_DOCS_VERSIONS", "").split()]
+}
+html_sidebars = {
+    "**": [
+        "sidebar/brand.html",
+        "sidebar/search.html",
+        "sidebar/scroll-start.html",
+        "sidebar/navigation.html",
+        "sidebar/versions.html",
+        "sidebar/scroll-end.html",
+    ]
+}
 
 html_theme = "furo"
 html_title = f"persist {release}"

@@ -1,11 +1,11 @@
-"""NetworkX: new names of its classes; a pickled graph is a record of dicts.
-
-2.0 renamed the attributes of a graph (``node`` became ``_node``), which needs a migration in the user's code.
+"""NetworkX: new names of its classes, and how graphs are made of their records (`_networkx`).
 
 Evidence: NetworkX's release notes and issue 2688 (``networkx.tsv``).
 """
 
 from __future__ import annotations
+
+from persist.migrations import _networkx
 
 from persist.packs import teach
 from persist.registry import Registry
@@ -14,3 +14,4 @@ __all__ = ["pack", "renames"]
 
 pack = Registry("networkx")
 renames = teach(pack, __name__)
+_networkx.declare(pack)

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from persist.migrations._pandas import rebuilding
 
-from persist._trees.paths import spending
+from persist._trees.pack_view import spending
 from persist._wire.pickle.numpy_rebuild import array_of_parts
 from persist._wire.pickle.timezones import zone_of
 from persist.packs import teach

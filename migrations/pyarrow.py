@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from persist._trees.paths import spending
+from persist._trees.pack_view import spending
 from persist.registry import Registry
 from persist.tree import Global, Record, View
 from persist.typing import Array

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import array as array_module
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
@@ -298,6 +299,10 @@ class Record:
             if name in _OPTIONAL_PARTS:
                 object.__setattr__(self, "_touched", True)
             return value
+        if name == "state" and self in _SOURCES:
+            state = _SOURCES.pop(self)()
+            object.__setattr__(self, "state", state)
+            return state
         if name in Record.__slots__ or (name.startswith("__") and name.endswith("__")):
             raise AttributeError(name)
         try:
@@ -352,6 +357,18 @@ class Record:
     def __setstate__(self, own: dict[str, Any]) -> None:
         for name in _OWN & own.keys():
             object.__setattr__(self, name, own[name])
+
+
+# Records whose state is made when it is first asked for.
+_SOURCES: weakref.WeakKeyDictionary[Record, Callable[[], Any]] = weakref.WeakKeyDictionary()
+
+
+def lazy_record(cls: Global, version: int | None, source: Callable[[], Any]) -> Record:
+    """Return a record whose state ``source`` gives when it is first asked for."""
+    record = Record(cls, version=version)
+    object.__delattr__(record, "state")
+    _SOURCES[record] = source
+    return record
 
 
 _SHOWING: dict[str, Callable[[Record], str]] = {}
@@ -416,6 +433,24 @@ def are_attributes(state: Any, cls: type) -> bool:
     return isinstance(state, dict) and not any(
         not isinstance(name, str) or name.startswith("__") or hasattr(cls, name) for name in state
     )
+
+
+# Libraries whose packs know these functions by their own names (``_loss``: as scikit-learn's 1.4 to 1.8
+# name their module ``sklearn._loss._loss``).
+_DECLARED_MAKERS = frozenset(("numpy", "pandas", "sklearn", "_loss"))
+
+
+def is_cython_maker(function: Global) -> bool:
+    """Whether a function makes an instance of the compiled class that is its first argument.
+
+    Cython writes ``__pyx_unpickle_Walker(cls, checksum, state)`` for a class without a ``__reduce__``
+    of its own (``Cython/Compiler/ParseTreeTransforms.py``, ``_inject_pickle_methods``, since 0.26);
+    ``newObj(cls)`` is what authors write by hand since scikit-learn's trees. Both give
+    ``cls.__new__(cls)``, and set the state.
+    """
+    if function.module.partition(".")[0] in _DECLARED_MAKERS:
+        return False
+    return function.name == "newObj" or function.name.startswith("__pyx_unpickle_")
 
 
 def step_of(key: Any) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, TypedDict
 
 import numpy as np
 
@@ -38,6 +38,10 @@ __all__ = [
     "NaturalPath",
     "OpenOptions",
     "Openable",
+    "Progress",
+    "ProgressEvent",
+    "ProgressPhase",
+    "ProgressUnit",
     "Python2Text",
     "Readable",
     "SaveOptions",
@@ -149,6 +153,46 @@ Openable: TypeAlias = (
 """What a file is given as: a path, a URL, its bytes, or an open binary file."""
 
 
+ProgressPhase: TypeAlias = Literal[
+    "read", "decompress", "verify", "upgrade", "build", "fill", "collect", "write", "files"
+]
+"""What a call is doing.
+
+- "read": bytes of a file are read, or fetched from a URL; "decompress": compressed bytes are read;
+- "verify": its checksums are verified;
+- "upgrade": records are brought to the current layout; "build": objects are made of them;
+- "fill": arrays are put into what exists (`persist.restore`);
+- "collect": objects become the tree that is saved; "write": bytes are written;
+- "files": the files of `persist.upgrade`; in one process the phases of each file come in between.
+"""
+
+ProgressUnit: TypeAlias = Literal["bytes", "objects", "arrays", "files"]
+"""What a phase counts."""
+
+
+class ProgressEvent(NamedTuple):
+    """How far a call is, as a function that is given as ``progress`` receives it.
+
+    Attributes:
+        phase: what is being done.
+        done: how much of it is done, in ``unit``.
+        total: how much there is; None if nobody knows before the end. The last event of a phase has
+            ``done == total``.
+        unit: "bytes", "objects", "arrays" or "files".
+        file: the file or the part of one, as messages name it; None where there is none.
+    """
+
+    phase: ProgressPhase
+    done: int
+    total: int | None
+    unit: ProgressUnit
+    file: str | None = None
+
+
+Progress: TypeAlias = bool | Callable[[ProgressEvent], object]
+"""Who learns how far a call is: True draws a bar, a function gets a `ProgressEvent`."""
+
+
 class FileOptions(TypedDict, total=False):
     """The keywords of everything that reads one file (see `persist.open`)."""
 
@@ -160,6 +204,7 @@ class FileOptions(TypedDict, total=False):
     limits: Mapping[str, int] | None
     registry: Registry | None
     arrays: ArrayKind
+    progress: Progress | None
 
 
 class OpenOptions(FileOptions, total=False):
@@ -223,3 +268,4 @@ class SaveOptions(TypedDict, total=False):
     storage_options: Mapping[str, Any] | None
     date: datetime.datetime | Literal[False] | None
     registry: Registry | None
+    progress: Progress | None

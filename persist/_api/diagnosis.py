@@ -114,21 +114,21 @@ def _folder(source: Source) -> tuple[str, str]:
 def diagnose(source: Source) -> tuple[str, str]:
     """Return what is wrong with a file that no reader claims, and what to do."""
     if source.kind == "folder":
-        inside = {*source.children()}
-        if inside & {"_CHECKPOINT_METADATA", "manifest.ocdbt", "_METADATA"}:
-            return (
-                "this is a folder of Orbax, the checkpoints of JAX and Flax (OCDBT or Zarr).",
-                "Read it with orbax.checkpoint: PyTreeCheckpointer().restore(folder).",
-            )
-        if inside & {".zgroup", ".zarray", "zarr.json"}:
-            return "this is a folder of Zarr.", "Read it with the library zarr."
-        return _folder(source)
+        from persist._api.foreign_folders import foreign_folder
+
+        return foreign_folder(source.path or "", source.children()) or _folder(source)
     if source.kind == "prefix":
         names = [name for name in source.children() if name.startswith(source.basename)]
         return (
             f"there is no such file, and no checkpoint of this prefix next to {', '.join(names[:4])}.",
             "Name a file or a checkpoint prefix.",
         )
+    if source.path is not None:
+        from persist._api.foreign_folders import part_of_folder
+
+        part = part_of_folder(source.path)
+        if part is not None:
+            return part
     if not source.size:
         return "the file is empty (0 bytes).", "Copy it again from where it came from."
     head = source.head(1024)

@@ -11,6 +11,7 @@ from persist._api.keywords import complete, shares
 from persist._api.load import wanted_part
 from persist._api.open import open_writable
 from persist._runtime.gc_pause import collector_paused
+from persist._runtime.progress import reporting
 from persist.errors import (
     PersistError,
 )
@@ -47,7 +48,7 @@ def explain(
     Args:
         source: as for `open`.
         cls, at, assume_version, trust, strict, unknown, validate: as for `load`.
-        mmap, verify, py2_str, salvage, step, storage_options, limits, arrays: as for `open`.
+        mmap, verify, py2_str, salvage, step, storage_options, limits, arrays, progress: as for `open`.
         registry: schemas, aliases, stamps and migrations; None is the default one.
 
     Returns:
@@ -61,7 +62,9 @@ def explain(
         UntrustedError: ``trust`` holds what may not be trusted.
     """
     # Arrays that may be written into, as a load has them: what runs in it may do so.
-    with open_writable(source, complete(explain, options)) as file, collector_paused():
+    said = complete(explain, options)
+    progress, said["progress"] = said["progress"], None
+    with reporting(progress), open_writable(source, said) as file, collector_paused():
         network = None
         if cls is None and not at and assume_version is None:
             from persist._api import networks

@@ -5,17 +5,15 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from persist._api.detect import read
 from persist._runtime.gc_pause import collector_paused
-from persist._trees.paths import (
-    PackView,
-    PathMapping,
-    described,
-    is_array,
-    shared_references,
-)
+from persist._runtime.progress import reporting
+from persist._trees.pack_view import PackView, is_array
+from persist._trees.paths import PathMapping
+from persist._trees.references import described, shared_references
 from persist._wire.base.source import Source
 from persist.errors import (
     ChoiceWarning,
@@ -24,13 +22,14 @@ from persist.errors import (
     RestoreError,
 )
 from persist.readers.base import Content, Options, Reader
-from persist.tree import ABSENT, Record, View
+from persist.tree import ABSENT, Record, View, show_records_with
 
 if TYPE_CHECKING:
     from persist._layouts.checks import Written
     from persist._objects.trust import Trust
     from persist._upgrade.capsule import Capsule
     from persist.registry import Registry
+    from persist.typing import Progress
 
 __all__ = [
     "File",
@@ -43,6 +42,9 @@ __all__ = [
     "warn_about_damage",
     "written_layouts",
 ]
+
+
+_CLASSES = 10_000  # records whose packs are looked for, to show one
 
 
 class File:
@@ -79,6 +81,7 @@ class File:
         self.notes = content.notes
         self.held = content.held
         self._looked_over = False
+        self._progress: Progress | None = None
         self._as_torch = as_torch
 
     @property
@@ -107,7 +110,7 @@ class File:
 
     @functools.cached_property
     def _written(self) -> Any:
-        with collector_paused():
+        with collector_paused(), reporting(self._progress):
             return self._content.tree
 
     @functools.cached_property
@@ -148,6 +151,10 @@ class File:
     def is_known(self, record: Record) -> bool:
         """Whether a pack knows how to look into a record."""
         return self.looker.through(record) is not record
+
+    def _trust_of(self, record: Record) -> str:
+        """What is known of the class of a record, as pages show it: "declared", "known to a pack" or "opaque"."""
+        return _trust_of(record, self.knowledge, self.looker)
 
     def to_pandas(self, path: str = "") -> Any:
         """Return the frame, series, index or other object of pandas at a natural path.
@@ -256,6 +263,30 @@ class File:
         return show.page(self)
 
 
+def _trust_of(record: Record, knowledge: Registry, looker: PackView) -> str:
+    schema = knowledge.schema_for(knowledge.resolve(record.qualname))
+    if schema is not None and schema.cls is not None:
+        return "declared"
+    is_known = schema is not None or looker.through(record) is not record
+    is_known = is_known or knowledge.rebuild_for(knowledge.resolve(record.qualname)) is not None
+    return "known to a pack" if is_known else "opaque"
+
+
+def _record_html(record: Record) -> str:
+    """What a notebook shows of a record, with what the default registry and packs know of its classes."""
+    from persist._trees.copier import records_in
+    from persist._trees.html import record_html
+    from persist.packs import _gather
+
+    names = {one.qualname for one in islice(records_in(record, set()), _CLASSES)}
+    knowledge = _gather.gather(names, registry_or_default(None))
+    looker = PackView(lambda *asked: _view(knowledge, *asked))
+    return record_html(record, looker, lambda one: _trust_of(one, knowledge, looker))
+
+
+show_records_with(_record_html)
+
+
 def names_declared(file: File) -> bool:
     """Whether a file names any class that is declared here."""
     knowledge = file.knowledge
@@ -320,7 +351,7 @@ def _moved_schemas(content: Content, registry: Registry) -> Registry:
 
 def written_layouts(file: File) -> Written:
     """What a container says of layouts and releases that are not those of the program."""
-    from persist._layouts.checks import Written, mismatched, newer_minors
+    from persist._layouts.checks import Written, mismatched, newer_minors, stated_parts
     from persist._layouts.releases import written_releases
 
     structure = file._content.structure
@@ -331,12 +362,13 @@ def written_layouts(file: File) -> Written:
     said = [one for one in entries if not named.isdisjoint((one.get("class"), one.get("name")))]
     knowledge = file.knowledge
     layouts, releases = mismatched(said, knowledge), written_releases(entries, knowledge)
-    newer = newer_minors(said, knowledge)
+    newer, parts = newer_minors(said, knowledge), stated_parts(said, knowledge)
     capsule = _capsule(structure.get("capsule"), knowledge)
     if capsule is None:
-        return Written(layouts, releases, newer)
+        return Written(layouts, releases, newer, parts=parts)
     size = file._source.size or 0
-    return Written(layouts, releases, newer, capsule, file._source.limits.total_for(size))
+    budget = file._source.limits.total_for(size)
+    return Written(layouts, releases, newer, capsule, budget, parts)
 
 
 def _capsule(said: object, knowledge: Registry) -> Capsule | None:

@@ -25,6 +25,7 @@ OPEN_DEFAULTS: OpenOptions = {
     "limits": None,
     "registry": None,
     "arrays": "numpy",
+    "progress": None,
 }
 
 _F = TypeVar("_F", bound=Callable[..., object])

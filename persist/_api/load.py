@@ -23,8 +23,9 @@ from persist._api.file import (
 from persist._api.keywords import complete, shares
 from persist._api.open import check_arrays, open, open_writable
 from persist._runtime.gc_pause import collector_paused
+from persist._runtime.progress import current, reporting
 from persist._trees.copier import Copier
-from persist._trees.paths import PackView
+from persist._trees.pack_view import PackView
 from persist._wire.torch.storage import placed_on
 from persist.errors import (
     ChoiceWarning,
@@ -111,7 +112,7 @@ def load(
         layout: what to do about a state whose version is today's and whose layout is not, since the
             class changed and its version did not: "error", "warn" or "ignore"; None leaves it to
             the registry (``Registry.layout_policy``), which says "error".
-        mmap, verify, py2_str, salvage, step, storage_options, limits: as for `open`.
+        mmap, verify, py2_str, salvage, step, storage_options, limits, progress: as for `open`.
         registry: schemas, aliases, stamps and migrations; None is the default one.
         arrays: "numpy", or "torch" to make tensors of all arrays (with torch installed).
         device: the device of torch on which tensors and modules are made, straight from the file
@@ -160,7 +161,8 @@ def load(
     recovers = on_error == "record" and migrate
     with (
         _once(source, (id(said["registry"]), migrate, said["step"])),
-        open_writable(source, {**said, "arrays": "numpy"}, writable=not recovers) as file,
+        reporting(said["progress"]),
+        _opened(source, said, writable=not recovers) as file,
         collector_paused(),
         placed_on(device, dtype),
     ):
@@ -190,6 +192,11 @@ def load(
         if cls is not None and not (recovers and getattr(value, "failure", None) is not None):
             check_is(value, cls, file.name)
         return value
+
+
+def _opened(source: Openable, said: OpenOptions, *, writable: bool) -> File:
+    """Open the file of a load: with NumPy's arrays, and with the progress of the load itself."""
+    return open_writable(source, {**said, "arrays": "numpy", "progress": None}, writable=writable)
 
 
 def _require(file: File, keys: object, weights: object) -> None:
@@ -457,6 +464,10 @@ def _by_columns(file: File, build: Callable[..., Any]) -> Any:
     from persist._objects.rows import ColumnLoader, NotColumnar, RecordRows, StepFailure
 
     maker = ColumnLoader(knowledge)
+    meter = current()
+    count = None if meter is None else meter.count("build", "objects", file=file.path)
+    if count is not None:
+        maker.count(count)
     try:
         tree = with_rows(maker)
     except NotColumnar:
@@ -473,6 +484,8 @@ def _by_columns(file: File, build: Callable[..., Any]) -> Any:
     if not maker.has_made:
         file._content.tree = tree  # it is the file's as written
         return ABSENT
+    if count is not None:
+        count.end()
     if maker.is_whole:
         return tree
     return build(

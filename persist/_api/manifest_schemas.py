@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from persist._layouts.releases import release_entry
 from persist.errors import SchemaError
+from persist.registry._shapes import parts_of_tuple
 
 if TYPE_CHECKING:
     from persist.registry import Registry
@@ -66,6 +67,8 @@ def _entry(schema: Schema, registry: Registry) -> dict[str, Any]:
 
         known = tuple_names(registry.layout(schema.cls).leaf)
         parts = [list(known[arity]) for arity in sorted(known)]
+    elif parts_of_tuple(schema.cls):
+        parts = [list(parts_of_tuple(schema.cls))]
     said = (("types", types), ("units", units), ("parts", parts))
     more = {name: value for name, value in said if value}
     return {**entry, **release_entry(schema), **more}

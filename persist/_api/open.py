@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Unpack
 from persist._api.detect import read
 from persist._api.file import File
 from persist._api.keywords import complete, shares
+from persist._runtime.progress import reporting
 from persist._wire.base.source import Source, open_source
 from persist.errors import (
     PersistError,
@@ -40,6 +41,8 @@ def open(source: Openable, **options: Unpack[OpenOptions]) -> File:
         limits: what reading may cost, by name (see `docs/reference.md`).
         registry: schemas and packs to look through; None is the default one.
         arrays: "numpy", or "torch" to hand out tensors (with torch installed).
+        progress: True draws a bar of rich or tqdm; a function is called with each ``persist.typing.ProgressEvent``,
+            at most 20 times a second and phase. What it raises ends the call.
 
     Returns:
         A `File`; also a context manager.
@@ -75,6 +78,14 @@ def open_writable(source: Openable, options: OpenOptions, *, writable: bool = Tr
 def _opened(
     source: Openable, options: OpenOptions, *, writable: bool, as_torch: bool = False
 ) -> File:
+    progress = options["progress"]
+    if progress is not None:
+        with reporting(progress):
+            file = _opened(
+                source, {**options, "progress": None}, writable=writable, as_torch=as_torch
+            )
+        file._progress = progress  # its tree may be made later
+        return file
     opened = open_source(
         source,
         map=options["mmap"],

@@ -11,6 +11,7 @@ import numpy as np
 from persist._api.file import File, nothing_at, warn_about_damage
 from persist._api.keywords import complete, shares
 from persist._api.open import check_arrays, open
+from persist._runtime.progress import reporting
 from persist.tree import ABSENT, Global, Record
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def restore(
         at: the part of the file that is wanted, by its natural path (``model/state_dict``).
         mmap, verify, py2_str, salvage, step, storage_options, limits, registry: as for `open`.
         arrays: "numpy", or "torch" to make a declared class with tensors.
+        progress: as for `open`.
 
     Returns:
         A `Report` of what was filled, missing, unexpected, and of another shape or dtype.
@@ -63,7 +65,8 @@ def restore(
     as_torch = said["arrays"] == "torch"
     check_arrays(said["arrays"])
     said["arrays"] = "numpy"  # targets are filled from NumPy's, tensors of torch too
-    with open(source, **said) as file:
+    progress, said["progress"] = said["progress"], None
+    with reporting(progress), open(source, **said) as file:
         warn_about_damage(file)
         if isinstance(into, type):
             return _restored_class(file, into, match, only, strict, at, as_torch)

@@ -16,7 +16,9 @@ from persist._api.detect import readers
 from persist._api.file import registry_or_default
 from persist._api.provenance import appending
 from persist._runtime.gc_pause import collector_paused
-from persist._trees.paths import PackView, PathMapping, is_array, is_series
+from persist._runtime.progress import current, reporting
+from persist._trees.pack_view import PackView, is_array, is_series
+from persist._trees.paths import PathMapping
 from persist._wire.base import urls
 from persist._wire.base.source import Limits
 from persist.errors import (
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from persist._objects.libraries import Packs
     from persist._objects.snapshot import Memory
     from persist.registry import Registry
-    from persist.typing import Compression, DigestName, Format, Writable
+    from persist.typing import Compression, DigestName, Format, Progress, Writable
 
 __all__ = [
     "Older",
@@ -69,6 +71,7 @@ def save(
     storage_options: Mapping[str, object] | None = None,
     date: datetime.datetime | Literal[False] | None = None,
     registry: Registry | None = None,
+    progress: Progress | None = None,
 ) -> None:
     """Save an object so that it stays loadable.
 
@@ -104,6 +107,7 @@ def save(
         date: of the entry in the history of a container: None is now, or what the environment variable
             ``SOURCE_DATE_EPOCH`` states; False states none, so that equal objects give equal bytes.
         registry: schemas; None is the default one.
+        progress: as for `open`. A function that raises leaves what was there before.
 
     Raises:
         SchemaError: something in it cannot be saved, with its path and the way out.
@@ -120,7 +124,7 @@ def save(
         name = urls.shown(os.fsdecode(os.fspath(target)))
     older = Older(versions, lossy, class_paths)
     try:
-        with collector_paused():  # until what was made on the way is gone
+        with reporting(progress), collector_paused():  # until what was made on the way is gone
             if format == "persist":
                 tree = tree_of(obj, registry, columns=columns and not versions)
                 save_tree(
@@ -194,7 +198,15 @@ def _save_other(
             writer.write_files(tree, prefix)
         return
     with _writing(target, durable, storage_options) as file:
-        writer.write(tree, file, **options)
+        meter = current()
+        if meter is None:
+            writer.write(tree, file, **options)
+            return
+        name = target if isinstance(target, str | os.PathLike) else None
+        shown = None if name is None else urls.shown(os.fsdecode(os.fspath(name)))
+        count = meter.count("write", "bytes", file=shown)
+        writer.write(tree, count.file(file), **options)
+        count.end()
 
 
 def tree_of(

@@ -14,7 +14,7 @@ from persist._objects.torch_values import part_at
 from persist._torch_modules.classes import MODULE
 from persist._torch_modules.states import normal_state
 from persist._trees.copier import records_in
-from persist._trees.paths import PackView
+from persist._trees.pack_view import PackView
 from persist._upgrade.versions import plain_state
 from persist.errors import PersistError, SchemaError, UnknownSchemaError
 from persist.registry import Registry

@@ -33,6 +33,7 @@ def each(
     """
     status = 0
     strangers: list[str] = []
+    folders: dict[str, None] = {}
     with warnings_reported():
         for file, is_named in ((file, True) for file in files) if inside is None else _all(files):
             try:
@@ -43,6 +44,10 @@ def each(
                 is_inside = not is_named or file in known_only
                 if is_inside and isinstance(error, UnknownFormatError):
                     strangers.append(file)
+                    if "a part of a folder" in error.what:
+                        folders[
+                            f"{error.what} {error.remedy}".removeprefix("this is a part of ")
+                        ] = None
                     continue
                 print(f"persist: {error_line(error, file)}", file=sys.stderr)
                 status = 1
@@ -53,6 +58,8 @@ def each(
         print(
             plain(f"persist: {count:,} {what}: {', '.join(strangers[:4])}{more}"), file=sys.stderr
         )
+    for text in folders:
+        print(f"persist: some are parts of {text}", file=sys.stderr)
     return status
 
 

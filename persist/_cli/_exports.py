@@ -51,7 +51,7 @@ def _asdf(file: File, out: IO[bytes]) -> list[str]:
         raise _missing("asdf", file) from error
     import numpy as np
 
-    from persist._trees.paths import is_series
+    from persist._trees.pack_view import is_series
 
     tree: dict[str, Any] = {}
     left_out = 0

@@ -29,11 +29,15 @@ def format_name(name: str) -> str:
 def file_format_name(name: str) -> str:
     """Return the full name of a format that is one file and holds records; the ``type=`` of an argument.
 
+    It is "joblib", too, which joblib writes.
+
     Raises:
         argparse.ArgumentTypeError: no reader writes it, or it is several files, or a model of Keras.
     """
     from persist.bulk._formats import writer
 
+    if name == "joblib":
+        return name
     full = format_name(name)
     reader = writer(full)
     if reader.is_prefix or reader.is_model:

@@ -128,7 +128,7 @@ def _deliver(write: Callable[[IO[bytes]], None], args: argparse.Namespace, form:
 
 def _writer(value: Any, form: str, file: File, path: str) -> Callable[[IO[bytes]], None]:
     """Return the function that writes a value in a form."""
-    from persist._trees.paths import is_array
+    from persist._trees.pack_view import is_array
 
     if form == "json":
         return lambda out: write_json(value, out)
@@ -258,7 +258,7 @@ def _word(text: str) -> str:
 
 def _text(value: Any, out: IO[bytes]) -> None:
     from persist._runtime.printing import text_of
-    from persist._trees.paths import is_series
+    from persist._trees.pack_view import is_series
 
     if isinstance(value, bytes | bytearray):
         out.write(bytes(value).decode("utf-8", "backslashreplace").encode() + b"\n")
@@ -287,7 +287,7 @@ def _plain(value: Any) -> Any:
 
     import numpy as np
 
-    from persist._trees.paths import is_array
+    from persist._trees.pack_view import is_array
     from persist._trees.show import leaf_text
 
     if is_array(value):

@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _series(file: File) -> list[str]:
     """Return the paths of sequences of plain values."""
-    from persist._trees.paths import is_series
+    from persist._trees.pack_view import is_series
 
     return [path for path in file.scalars if is_series(file.scalars[path])]
 

@@ -56,13 +56,17 @@ def in_one_line(file: File) -> str:
     """Return how a file came about in a line; "" if no history is recorded."""
     if not file.history:
         return ""
+    from persist._api import history_text as text
+
     last = file.history[-1]
     found = origins(file)
     if not found:
-        return f"{_action(last)}{_dated(last)}{_by(last)}"
+        return f"{text.action(last)}{text.dated(last)}{text.by(last)}"
     more = f", which was made from {len(found) - 1:,} more" if len(found) > 1 else ""
-    later = "" if found[0] is last else f"{_action(last)}{_dated(last)}; "
-    return f"{later}{_action(found[0])}{_dated(found[0])} from {_source(found[0])}{more}"
+    later = "" if found[0] is last else f"{text.action(last)}{text.dated(last)}; "
+    return (
+        f"{later}{text.action(found[0])}{text.dated(found[0])} from {text.source(found[0])}{more}"
+    )
 
 
 def _as_json(file: File) -> dict[str, Any]:
@@ -81,6 +85,7 @@ def _schemas(file: File) -> list[dict[str, Any]]:
 
 
 def _lines(file: File) -> Iterator[str]:
+    from persist._api.history_text import entry_lines
     from persist._trees.show import printable
 
     writer = ", ".join(f"{key} {value}" for key, value in file.writer.items())
@@ -91,70 +96,11 @@ def _lines(file: File) -> Iterator[str]:
         package = f", of {one['package']} {one.get('release')}" if one.get("package") else ""
         yield f"    holds {printable(str(one.get('name')))} {one.get('version')}{printable(package)}"
     for entry in reversed(file.history):
-        source = f" from {_source(entry)}" if "name" in entry else ""
-        yield f"    {_action(entry)}{_dated(entry)}{source}{_by(entry)}"
-        yield from (f"        {line}" for line in _inside(entry))
+        title, *inside = entry_lines(entry)
+        yield f"    {title}"
+        yield from (f"        {line}" for line in inside)
     metadata = _as_json(file)["metadata"]
     if metadata is not None:
         import json
 
         yield f"    metadata: {printable(json.dumps(metadata, ensure_ascii=False))}"
-
-
-def _action(entry: dict[str, Any]) -> str:
-    from persist._trees.show import printable
-
-    return printable(str(entry.get("action") or "written"))
-
-
-def _by(entry: dict[str, Any]) -> str:
-    from persist._trees.show import printable
-
-    said = entry.get("by")
-    if not isinstance(said, dict) or not said:
-        return ""
-    return printable(" by " + ", ".join(f"{name} {release}" for name, release in said.items()))
-
-
-def _dated(origin: dict[str, Any]) -> str:
-    return f" {origin['date']}" if isinstance(origin.get("date"), str) else ""
-
-
-def _source(origin: dict[str, Any]) -> str:
-    from persist._trees.show import printable
-
-    writer = origin.get("writer")
-    said = (
-        ", ".join(f"{key} {value}" for key, value in writer.items())
-        if isinstance(writer, dict)
-        else ""
-    )
-    made = ", ".join(part for part in (str(origin.get("format") or ""), said) if part)
-    return printable(f"{origin.get('name')} ({made})")
-
-
-def _inside(origin: dict[str, Any]) -> Iterator[str]:
-    from persist._trees.show import printable
-
-    if "sha256" in origin:
-        size = origin.get("size")
-        said = f"{size:,} bytes, " if type(size) is int else ""
-        yield printable(f"{said}SHA-256 {origin['sha256']}")
-    for one in _rows(origin, "records", 4):
-        name, schema, version, count = one
-        said = f"{name} (schema {schema})" if schema != name else str(name)
-        yield printable(f"{count} record{'s' * (count != 1)} of {said}, version {version}")
-    for schema, start, to, digest in _rows(origin, "steps", 4):
-        what = "stamp" if start is None else f"step {start} → {to}"
-        yield printable(f"{what} of {schema}, source {digest}")
-    opaque = origin.get("opaque")
-    for name in opaque if isinstance(opaque, list) else ():
-        yield printable(f"{name} was not declared, and stayed a record")
-
-
-def _rows(origin: dict[str, Any], key: str, width: int) -> Iterator[list[Any]]:
-    """The rows of a table in an origin; what is no such row is left out, since metadata can be anything."""
-    said = origin.get(key)
-    for one in said if isinstance(said, list) else ():
-        if isinstance(one, list) and len(one) == width:
-            yield one

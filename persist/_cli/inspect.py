@@ -115,7 +115,7 @@ def _paths(file: File, args: argparse.Namespace) -> list[str]:
 
 def _scalars(file: File, glob: str | None) -> list[str]:
     """Return the paths of scalars that ``--path`` matches, items of sequences among them."""
-    from persist._trees.paths import is_series
+    from persist._trees.pack_view import is_series
 
     found: list[str] = []
     for path, leaf in file.scalars.items():

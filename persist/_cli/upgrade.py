@@ -14,6 +14,10 @@ With --in-place a file that persist wrote is replaced by its upgraded version. T
 arrays are not written again where the file system can share them. `persist undo` restores the file
 that --keep kept, `persist compact` removes unused bytes.
 
+With --format joblib, or --format pickle where a file holds objects of pandas, scikit-learn and other
+libraries, today's objects are made in a process of their own and written as their library does, so
+that it loads them by itself. Where no object can be made, the file fails with the reason.
+
 With --ledger each file is recorded: an interrupted run goes on where it stopped, `persist report`
 sums it up, and `persist undo --run` takes back what a run wrote.
 """
@@ -42,7 +46,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="a file, pattern, folder, checkpoint prefix or URL",
     )
     parser.add_argument(
-        "--to", metavar="DIR", help="write under this folder instead of next to the source"
+        "--to", metavar="DIR", help="write under this folder or URL instead of next to the source"
     )
     parser.add_argument(
         "--names",
@@ -93,7 +97,7 @@ def _add_written(parser: argparse.ArgumentParser) -> None:
         metavar="FORMAT",
         type=file_format_name,
         default="persist",
-        help="any format that `save(format=...)` takes (default: persist); an unknown name lists them",
+        help="any format that `save(format=...)` takes, or joblib (default: persist); an unknown name lists them",
     )
     parser.add_argument(
         "--capsule",
@@ -173,8 +177,6 @@ def _misfit(args: argparse.Namespace) -> str:
     for name in args.sources:
         if _is_far(name) and (args.in_place or not args.to):
             return f"{name} is a URL, and new files are written next to their sources: name a folder with --to."
-    if args.to and _is_far(args.to):
-        return f"{args.to} is a URL, but new files are written into local folders only."
     if args.at and not args.cls:
         return "--at needs --as: it is the path of the state of that class."
     if args.in_place and args.cls:

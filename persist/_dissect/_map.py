@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from persist._dissect import _archives, _arrays, _streams
+from persist._dissect import _archives, _arrays, _frameworks, _streams
 from persist._dissect._ranges import Range, tiled
 from persist._wire.base.source import Source, open_source
 
@@ -22,11 +22,14 @@ _GRAMMARS: tuple[tuple[Callable[[memoryview], bool], str, Callable[[memoryview],
     (_archives.is_tar, "tar", _archives.tar),
     (_arrays.is_matlab5, "matlab 5", _arrays.matlab5),
     (_arrays.is_safetensors, "safetensors", _arrays.safetensors),
+    (_frameworks.is_mxnet, "mxnet", _frameworks.mxnet),
+    (_frameworks.is_table, "table", _frameworks.table),
     (_streams.is_tfrecord, "tfrecord", _streams.tfrecord),
     (_streams.is_pickle, "pickle", _streams.pickles),
     (_arrays.is_matlab4, "matlab 4", _arrays.matlab4),
     (_streams.is_text, "text", _streams.text),
     (_archives.is_zlib, "zlib", _archives.zlib),
+    (_frameworks.is_msgpack, "msgpack", _frameworks.msgpack),
     (_streams.is_protobuf, "protobuf", _streams.protobuf),
 )
 _DEPTH = 8  # files in files

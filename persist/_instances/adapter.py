@@ -34,11 +34,12 @@ from persist._instances.builtin_bases import (
 )
 from persist._instances.compiled_fields import StateMaker
 from persist._instances.constants import NAMED, ConstantRef, constant_of, refusal, unknown_constant
+from persist._instances.inert_views import InertViews, holds_instances
 from persist._instances.machinery import is_machinery, refuse_changed, refuse_machinery
 from persist._instances.profile import profile_of
 from persist._instances.resources import stored
 from persist._instances.undeclared import keep, kept_by, undeclared_by
-from persist._instances.unfinished import refuse
+from persist._instances.unfinished import settled
 from persist._layouts.checks import check_case
 from persist._torch_modules.classes import MODULE
 from persist._upgrade.compiled import COMPILE_AFTER, SWITCH
@@ -62,6 +63,7 @@ from persist._upgrade.versions import (
 from persist.errors import PersistError, SchemaError, UnknownFieldWarning
 from persist.registry import Registry, default_registry
 from persist.registry._declarations import EPOCH, user_stacklevel
+from persist.registry._order import order_of
 from persist.schema import Declared, Field, Layout, Part, Schema, dotted
 from persist.tree import ABSENT, Global, Record, is_slots_pair
 
@@ -160,7 +162,9 @@ def adapter_of(cls: type, registry: Registry | None = None) -> ClassAdapter:
     adapter = vars(cls).get("_persist_adapter")
     if adapter is not None and adapter.cls is cls:
         return cast(ClassAdapter, adapter)
-    refuse(cls)
+    own = settled(cls)
+    if own is not cls:
+        return adapter_of(own, registry)
     declared = vars(cls).get(_schema.DECLARED)
     if isinstance(declared, Declared):
         adapter = ClassAdapter(cls, declared.registry)
@@ -201,6 +205,7 @@ class ClassAdapter:
         """Make the memory of headers and compiled loaders."""
         self.headers: dict[Any, tuple[Any, ...]] = {}
         self.ways: dict[Any, tuple[Any, Any, int]] = {}  # header of a file -> its compiled loader
+        self._order: tuple[int, bool] | None = None  # EPOCH, and whether the order names the class
         self.bare_ways: dict[
             int, tuple[Any, int]
         ] = {}  # version -> steps, for states without a version
@@ -494,7 +499,7 @@ class ClassAdapter:
             return found if found and self._is_older(state) else {}
 
         if _waiting.is_waiting() or find():
-            _waiting.load(obj, state, self._set_now, find, self._set_seen)
+            _waiting.load(obj, state, self._set_now, find, self._set_seen, _needs_state)
         else:
             self._set_now(obj, state)
 
@@ -614,30 +619,37 @@ class ClassAdapter:
         views: _waiting.Views | None = None,
     ) -> InstanceUpgrade:
         try:
-            if views is not None:
-                state = views.seen(state)
-            state = self._normal(state)
-            case = plan_instance(self.target, state, self.registry, owners=self._owners)
+            is_frozen = frozen is not None
+            frozen = {} if frozen is None else frozen
+            # The state of a torch module holds its submodules, which are taken apart with it.
+            if not (done or self.is_module) and (views or self._holds_instances(state)):
+                views = InertViews(
+                    self._adapter_for, self.registry.constant_name, frozen, waiting=views
+                )
+            case = self._planned(state if views is None else views.seen(state))
+            if views is not None and not case.is_migrated:
+                views, case = None, self._planned(state)
             check_case(case, self.registry)
+            self._refuse_order(case)
             if self.is_module and case.is_migrated:
                 for piece in case.pieces:
                     piece.value = self._arrays(piece.value)
-            if frozen is None:
-                frozen = {}
-                if case.is_migrated and not done:
-                    for piece in case.pieces:
-                        freeze(piece.value, frozen)
-                        freeze(piece.private, frozen)
+            if not is_frozen and case.is_migrated and not done:
+                for piece in case.pieces:
+                    freeze(piece.value, frozen)
+                    freeze(piece.private, frozen)
             for piece in case.pieces:
                 if isinstance(piece.value, dict):
                     piece.value = dict(piece.value)
             for piece, (value, count) in zip(case.pieces, done, strict=False):
                 piece.value, piece.done = value, count
-            shown = self._record(obj, state)
+            shown = self._record(obj, state if views is None else views.seen(state))
             given = contents_of(shown)
             try:
                 with self._in_steps():
                     run_steps(case, record=shown)
+                if isinstance(views, InertViews):
+                    views.refuse_changes()
             finally:
                 for array in frozen.values():
                     array.flags.writeable = True
@@ -657,6 +669,39 @@ class ClassAdapter:
                 stacklevel=user_stacklevel(),
             )
         return case
+
+    def _planned(self, state: Any) -> InstanceUpgrade:
+        return plan_instance(self.target, self._normal(state), self.registry, owners=self._owners)
+
+    def _holds_instances(self, state: Any) -> bool:
+        """True if steps would meet live instances in a state that plain pickle gives."""
+        return holds_instances(state, lambda cls: self.registry.declared(cls) is not None)
+
+    def _adapter_for(self, cls: type) -> ClassAdapter | None:
+        """The adapter of a declared class; None for any other."""
+        declared = self.registry.declared(cls) is not None
+        return adapter_of(cls, self.registry) if declared else None
+
+    @property
+    def is_ordered(self) -> bool:
+        """True if steps declare that instances of the class are upgraded before or after others."""
+        epoch = EPOCH[0]
+        if self._order is None or self._order[0] != epoch:
+            order = order_of(self.registry)
+            names = [part.schema.name for part in self.target.parts]
+            self._order = (epoch, order is not None and any(name in order for name in names))
+        return self._order[1]
+
+    def _refuse_order(self, case: InstanceUpgrade) -> None:
+        """Refuse steps whose order among classes plain pickle cannot keep."""
+        if case.is_migrated and self.is_ordered:
+            raise SchemaError(
+                "its steps are to run before or after those of other classes (before=, after=), and plain "
+                "pickle upgrades parts first.",
+                where=f"record {dotted(self.cls)!r}",
+                remedy="Load the file with persist.load.",
+                schema=self.schema.name,
+            )
 
     def _refuse_replaced(self, case: InstanceUpgrade, is_same: bool) -> None:
         """Refuse what steps cannot do to an instance that pickle has made already."""
@@ -938,6 +983,12 @@ class ClassAdapter:
 
 def _no_road() -> None:
     """Stand-in for a pickled adapter: adapters are not sent with a class, but made anew."""
+
+
+def _needs_state(cls: type) -> bool:
+    """Whether a class has fields that need a value, so that its instances are pickled with a state."""
+    parts = adapter_of(cls).layout.parts
+    return any(not field.has_default for part in parts for field in part.fields)
 
 
 def _array_state(obj: Any, state: Any) -> Any:

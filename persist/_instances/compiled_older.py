@@ -7,17 +7,20 @@ continues on the general path of `persist._instances.adapter` from that point.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from persist import ops
 from persist._envelope import FIELDS
+from persist._instances.inert_views import holds_instances
 from persist._instances.waiting import SESSION, unset_in
 from persist._trees.copier import SCALAR, has_no_arrays
 from persist._upgrade import compiled as upgrade_compiled
 from persist._upgrade.state import freeze, roots_of, thaw
+from persist._upgrade.transfers import has_transfers
 from persist._upgrade.versions import InstanceUpgrade, failed, read_lazy
 from persist.errors import PersistError
 from persist.registry._declarations import EPOCH
@@ -103,7 +106,7 @@ def compiled(
         "SESSION": SESSION,
         "Left": Left,
         "GENERAL": adapter.load_general,
-        "UNSET": unset_in,
+        "UNSET": _meets(step for route in routes for step in route.steps),
         "DECLARED": lambda cls: adapter.registry.declared(cls) is not None,
         "FREEZE": _frozen,
         "THAW": _thawed,
@@ -127,7 +130,7 @@ def load_plain_dict(adapter: ClassAdapter, obj: Any, state: dict[object, object]
         True if the state was loaded; otherwise nothing was done.
     """
     profile = adapter.profile
-    if not profile.has_one_part or not profile.is_fields or profile.is_open:
+    if not profile.has_one_part or not profile.is_fields or profile.is_open or adapter.is_ordered:
         return False
     if any(type(name) is not str or name[:1] == "_" for name in state):
         return False
@@ -143,12 +146,16 @@ def load_plain_dict(adapter: ClassAdapter, obj: Any, state: dict[object, object]
             adapter.bare_ways[version] = (steps, epoch)
     except PersistError:  # the general path reports it, with the place
         return False
+    if has_transfers(steps):
+        return False
     written = upgrade_compiled.advance(steps, failed, read_lazy) if steps else None
     if written is None:
         return False
     is_plain = has_no_arrays(state.values())
-    if not is_plain and unset_in(state, lambda cls: adapter.registry.declared(cls) is not None):
-        return False
+    if not is_plain:
+        meets = _meets(steps)
+        if meets(state, lambda cls: adapter.registry.declared(cls) is not None):
+            return False
     frozen = _frozen((None, state.values())) if not is_plain else {}
     try:
         given = written(dict(state), {})
@@ -169,6 +176,21 @@ def load_plain_dict(adapter: ClassAdapter, obj: Any, state: dict[object, object]
     return True
 
 
+def _meets(steps: Iterable[Migration]) -> Callable[[Any, Callable[[type], bool]], object]:
+    """The test of a state for what these steps may not see: any instance, or one without a state."""
+    is_blind = all(map(_moves_fields_only, (op for step in steps for op in (step.ops or (None,)))))
+    return unset_in if is_blind else holds_instances
+
+
+def _moves_fields_only(op: ops.Op | None) -> bool:
+    """True if a ready-made step never looks into the values of fields."""
+    if isinstance(op, ops.rename):
+        return not any("/" in name for name in (*op.names, *op.names.values()))
+    if isinstance(op, ops.add):
+        return op.computed is None and "/" not in op.name
+    return isinstance(op, ops.drop) and not any("/" in name for name in op.names)
+
+
 def _steps_of(
     adapter: ClassAdapter, case: InstanceUpgrade, state: Any
 ) -> list[CompiledSteps] | None:
@@ -176,6 +198,8 @@ def _steps_of(
     parts = adapter.layout.parts
     profile = adapter.profile
     if not case.is_migrated or case.items is not None:
+        return None
+    if case.has_transfers or adapter.is_ordered:
         return None
     if not profile.is_fields or profile.is_open:
         return None

@@ -1,18 +1,20 @@
-"""Instances whose upgrade failed while the state of another one was still to come.
+"""Instances that are not upgraded yet, since the state of another one is still to come.
 
-``pickle`` never says that a load is over, so an instance that waits for a state which never comes (an
-instance without attributes is pickled without one) cannot raise then. Until its upgrade succeeds, it
-raises the error at every access instead: nobody meets an instance with its fields missing.
+``pickle`` never says that a load is over, and an instance without attributes is pickled without a state:
+one that waits for such a state would wait for ever. So the first access upgrades it, with that other one as
+it is, without attributes. Where that fails, it raises the error at every access: nobody meets
+an instance with its fields missing.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 from persist.errors import PersistError
 
-__all__ = ["Unfinished", "finished", "refuse", "unfinished"]
+__all__ = ["Unfinished", "finished", "settled", "unfinished"]
 
 
 class Unfinished:
@@ -26,44 +28,67 @@ class Unfinished:
     def __getattribute__(self, name: str) -> Any:
         if name == "__class__":
             return type(self)
-        raise _error_of(self)
+        settled(type(self))
+        return getattr(self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        raise _error_of(self)
+        settled(type(self))
+        setattr(self, name, value)
 
     def __delattr__(self, name: str) -> None:
-        raise _error_of(self)
+        settled(type(self))
+        delattr(self, name)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}, not upgraded: {_error_of(self)}>"
+        try:
+            settled(type(self))
+        except PersistError as error:
+            return f"<{type(self).__name__}, not upgraded: {error}>"
+        return repr(self)
 
 
-def _error_of(obj: Any) -> PersistError:
-    return _error_in(type(obj))
-
-
-def _error_in(cls: type) -> PersistError:
-    """The error of a made class: a new one each time, as callers add the place to it."""
-    found: PersistError = cls.__dict__["_persist_error"]
-    error = copy.copy(found)
-    error.__cause__ = found.__cause__
-    return error
-
-
-def unfinished(obj: Any, error: PersistError) -> None:
-    """Let an instance raise an error at every access, until it is `finished`.
+def settled(cls: type) -> type:
+    """Return a class itself; of an unfinished instance its own class, after the upgrade.
 
     Raises:
-        PersistError: the error itself, where Python cannot give the instance another class.
+        PersistError: the upgrade fails: the instance cannot be used, saved or copied.
+    """
+    if not issubclass(cls, Unfinished):
+        return cls
+    said: Any = vars(cls)["_persist_upgrade"]
+    if isinstance(said, PersistError):
+        error = copy.copy(said)  # a new one each time, as callers add the place to it
+        error.__cause__ = said.__cause__
+        raise error
+    own: type = cls.__mro__[2]
+    if said is None:  # somebody has noted the class before
+        return own
+    try:
+        said()
+    except PersistError as error:
+        type.__setattr__(cls, "_persist_upgrade", error)
+        raise
+    type.__setattr__(cls, "_persist_upgrade", None)
+    return own
+
+
+def unfinished(obj: Any, upgrade: Callable[[], None]) -> None:
+    """Let the first access to an instance upgrade it, unless it is `finished` before.
+
+    Args:
+        obj: the instance.
+        upgrade: upgrades it, and gives it its own class again; raises a `PersistError` if it cannot.
+
+    Where Python cannot give the instance another class, it is upgraded at once.
     """
     cls = type(obj)
     try:
-        object.__setattr__(obj, "__class__", _made(cls, error))
+        object.__setattr__(obj, "__class__", _made(cls, upgrade))
     except TypeError:
-        raise error from error.__cause__
+        upgrade()
 
 
-def _made(cls: type, error: PersistError) -> type:
+def _made(cls: type, upgrade: Callable[[], None]) -> type:
     """A subclass with the layout of the class, in which `Unfinished` comes before it."""
 
     def mro(self: type) -> list[type]:
@@ -71,7 +96,7 @@ def _made(cls: type, error: PersistError) -> type:
 
     kind = type.__new__(type, type(cls).__name__, (type(cls),), {"mro": mro})
     body = {"__slots__": (), "__module__": cls.__module__, "__qualname__": cls.__qualname__}
-    return type.__new__(kind, cls.__name__, (cls,), {**body, "_persist_error": error})
+    return type.__new__(kind, cls.__name__, (cls,), {**body, "_persist_upgrade": upgrade})
 
 
 def finished(obj: Any) -> None:
@@ -79,9 +104,3 @@ def finished(obj: Any) -> None:
     cls = type(obj)
     if issubclass(cls, Unfinished):
         object.__setattr__(obj, "__class__", cls.__mro__[2])
-
-
-def refuse(cls: type) -> None:
-    """Refuse the class of an unfinished instance: it cannot be saved or copied."""
-    if issubclass(cls, Unfinished):
-        raise _error_in(cls)

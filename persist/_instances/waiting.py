@@ -2,12 +2,14 @@
 
 ``pickle`` gives an instance its state when everything inside it is built. In a cycle, the inner
 one gets its state while the outer one has none yet; a step of the inner one that looked at it
-would see a live, empty object. So the inner one is upgraded twice: at once, with an empty
-`Record` in the place of the outer one, since ``pickle`` never says whether a state is still to
-come; and again when that state comes, with a `Record` of the old state in its place. What a
-step gives is put on the instance with the live objects in it. Where the first upgrade fails, the
-instance raises that error at every access until the second one succeeds
-(`persist._instances.unfinished`).
+would see a live, empty object. So the inner one waits, and its steps run when that state comes, with a
+`Record` of the old state in the place of the outer one. ``pickle`` never says whether a state is still
+to come. It is expected where the class has fields that need a value. For any other class (an activation
+function without attributes) the steps run at once, with a record in its place that notices whether they
+look into it: where they do not, that was all; where they do, they are broken off, and
+begin again when the state comes. Whoever uses a waiting instance before has it upgraded with
+what there is (`persist._instances.unfinished`). What a step gives is put on the instance with the live
+objects in it.
 
 The state of an instance here is what ``pickle`` hands over, an envelope or a state without one.
 """
@@ -25,7 +27,7 @@ from typing import Any, NamedTuple
 from persist._instances.unfinished import Unfinished, finished, unfinished
 from persist._trees.copier import has_no_arrays
 from persist.errors import PersistError
-from persist.tree import ABSENT, Global, Record
+from persist.tree import ABSENT, Global, Record, lazy_record
 
 __all__ = ["SESSION", "Views", "is_waiting", "load", "unset_in"]
 
@@ -41,6 +43,7 @@ class _Entry(NamedTuple):
     awaited: dict[int, object]  # id -> instance whose old state is to come
     after: set[int]  # ids of instances that must be upgraded again first
     upgrade: Callable[[Any, Any, Any], None]  # instance, state, `Views`: sets it
+    is_sure: bool  # all that is awaited will come
 
 
 class _Session(threading.local):
@@ -117,6 +120,7 @@ def load(
     set_now: Callable[[Any, Any], None],
     find: Callable[[], dict[int, Any]],
     upgrade: Callable[[Any, Any, Any], None],
+    needs_state: Callable[[type], bool],
 ) -> None:
     """Set the state of an instance while others wait, or if it must wait itself.
 
@@ -126,6 +130,7 @@ def load(
         set_now: sets the state of an instance that need not wait.
         find: returns what its steps would see without a state (`unset_in`).
         upgrade: upgrades a state as `Views` show it, and sets it.
+        needs_state: whether instances of a class certainly have a state.
     """
     session = _session
     caller = _caller()
@@ -137,29 +142,87 @@ def load(
     session.caller = caller
     session.known[id(obj)] = (obj, state)
     _go_on(id(obj))
+    session.known[id(obj)] = (obj, state)  # which the last of those that waited has cleared
     unset = find()
     if not unset:
         set_now(obj, state)
         session.pairs.pop(id(obj), None)  # current from now on
     else:
-        after = {key for key in unset if key in session.entries}
-        for key in after:
-            del unset[key]
-        session.entries[id(obj)] = _Entry(obj, state, unset, after, upgrade)
-        session.known[id(obj)] = (obj, state)
-        missing = after.union(unset.keys() - session.known.keys())
-        for key in missing:
-            session.wanted.setdefault(key, []).append(id(obj))
-        if missing:
-            views = {key: (value, _view(value, ABSENT)) for key, value in unset.items()}
-            try:
-                upgrade(obj, state, Views(views, True))
-            except PersistError as error:
-                unfinished(obj, error)
-        else:
-            _upgrade_again(id(obj))
+        _wait(obj, state, unset, upgrade, needs_state)
     if not session.entries:
         session.known.clear()
+
+
+def _wait(
+    obj: Any,
+    state: Any,
+    unset: dict[int, Any],
+    upgrade: Callable[[Any, Any, Any], None],
+    needs_state: Callable[[type], bool],
+) -> None:
+    session = _session
+    entries = session.entries
+    after = {key for key in unset if key in entries}
+    missing = after.union(unset.keys() - session.known.keys())
+    is_sure = all(
+        entries[key].is_sure if key in after else needs_state(type(unset[key])) for key in missing
+    )
+    if missing and not is_sure and _is_done(obj, state, unset, upgrade):
+        session.pairs.pop(id(obj), None)
+        return
+    awaited = {key: value for key, value in unset.items() if key not in after}
+    entries[id(obj)] = _Entry(obj, state, awaited, after, upgrade, is_sure)
+    for key in missing:
+        session.wanted.setdefault(key, []).append(id(obj))
+    if missing:
+        unfinished(obj, lambda: _upgrade_early(obj, state, unset, upgrade))
+    else:
+        _upgrade_again(id(obj))
+
+
+class _Looked(BaseException):
+    """A step looks into an instance whose state has not come."""
+
+
+def _is_done(
+    obj: Any, state: Any, unset: dict[int, Any], upgrade: Callable[[Any, Any, Any], None]
+) -> bool:
+    """Upgrade an instance if its steps do not look into those that have no state."""
+    views = Views({}, True)
+    views.is_trial = True
+
+    def look() -> Any:
+        views.looks.append(obj)
+        raise _Looked
+
+    for key, value in unset.items():
+        cls = type(value)
+        record = lazy_record(Global(cls.__module__, cls.__qualname__), None, look)
+        views.pairs[key] = (value, record)
+        views.back[id(record)] = value
+    try:
+        upgrade(obj, state, views)
+    except _Looked:
+        return False
+    except PersistError:
+        if views.looks:  # the step went on
+            return False
+        raise
+    return True
+
+
+def _upgrade_early(
+    obj: Any, state: Any, unset: dict[int, Any], upgrade: Callable[[Any, Any, Any], None]
+) -> None:
+    """Upgrade an instance that is used before the states that it waits for have come, if ever."""
+    views = {key: (value, _view(value, ABSENT)) for key, value in unset.items()}
+    own = type(obj)
+    finished(obj)
+    try:
+        upgrade(obj, state, Views(views, True))
+    except PersistError:
+        object.__setattr__(obj, "__class__", own)
+        raise
 
 
 def _go_on(key: int) -> None:
@@ -226,12 +289,16 @@ class Views:
         back: dict[int, object] | None = None,
     ) -> None:
         self.pairs = pairs
-        self._is_copy = is_copy
+        self.is_copy = is_copy
         self._copies: dict[int, tuple[object, object]] = {}  # id of an original -> it, and its copy
         self._originals: dict[int, tuple[object, object]] = {}  # the same by the id of the copy
         if back is None:
             back = {id(record): obj for obj, record in pairs.values()}
-        self._back = back  # id of a record -> the instance
+        self.back = back  # id of a record -> the instance
+        self.is_trial = (
+            False  # where the steps come to an end, this was all, and the copies go back
+        )
+        self.looks: list[object] = []  # not empty: a step has looked into a record without a state
         self._met: set[int] = set()  # ids of the instances in the state
         self._live: dict[int, tuple[object, object]] = {}
 
@@ -242,21 +309,26 @@ class Views:
         if pair is not None:
             return pair[1]
         if kind not in _CONTAINERS:
-            self._met.add(id(value))
-            return value
+            return self.leaf(value)
         known = self._copies.get(id(value))
         if known is not None:
             return known[1]
-        if kind is tuple:
-            items = tuple([self.seen(item) for item in value])
-            same = all(new is old for new, old in zip(items, value, strict=True))
-            return self._note(value, value if same else items)
+        if kind is tuple or kind is frozenset:
+            old = list(value)
+            new = [self.seen(item) for item in old]
+            same = all(map(operator.is_, new, old))
+            return self._note(value, value if same else kind(new))
         copy = _copied(value)
         self._note(value, copy)
         changed = _change(copy, self.seen)
-        if not changed and not self._is_copy:
+        if not changed and not self.is_copy:
             self._note(value, value)
         return self._copies[id(value)][1]
+
+    def leaf(self, value: Any) -> Any:
+        """Return what a step sees of a value that is no container."""
+        self._met.add(id(value))
+        return value
 
     def _note(self, value: object, copy: object) -> Any:
         self._copies[id(value)] = (value, copy)
@@ -265,18 +337,23 @@ class Views:
 
     def live(self, value: Any) -> Any:
         """Return the result of a step, with records replaced by their instances."""
-        if id(value) in self._back:
-            return self._back[id(value)]
+        if self.looks:
+            raise _Looked  # the step went on
+        if id(value) in self.back:
+            return self.back[id(value)]
         known = self._live.get(id(value))
         if known is not None:
             return known[1]
         kind = type(value)
-        if kind is tuple:
-            items = tuple([self.live(item) for item in value])
-            same = all(new is old for new, old in zip(items, value, strict=True))
-            made = value if same else items
+        if kind is tuple or kind is frozenset:
+            old = list(value)
+            new = [self.live(item) for item in old]
+            made = value if all(map(operator.is_, new, old)) else kind(new)
             original = self._original(value)
-            if original is not value and all(map(operator.is_, made, original)):
+            is_same = (
+                made == original if kind is frozenset else all(map(operator.is_, made, original))
+            )
+            if original is not value and is_same:
                 made = original
             self._live[id(value)] = (value, made)
             return made
@@ -300,10 +377,11 @@ class Views:
 
     def _original(self, value: object) -> Any:
         known = self._originals.get(id(value))
-        return value if known is None or self._is_copy else known[1]
+        is_kept = self.is_copy and not self.is_trial
+        return value if known is None or is_kept else known[1]
 
 
-_CONTAINERS = (list, dict, tuple, deque, OrderedDict, defaultdict)
+_CONTAINERS = (list, dict, tuple, deque, OrderedDict, defaultdict, set, frozenset)
 
 
 def _copied(value: Any) -> Any:
@@ -311,11 +389,30 @@ def _copied(value: Any) -> Any:
 
 
 def _change(value: Any, of: Callable[[Any], Any]) -> bool:
-    """Replace the items of a list, or the values of a dict, in place; return whether any was."""
+    """Replace what is in a list, dict or set, in place; return whether anything was."""
+    if isinstance(value, set):
+        old = list(value)
+        new = [of(item) for item in old]
+        if all(map(operator.is_, new, old)):
+            return False
+        _refill(value, new)
+        return True
+    if not isinstance(value, dict):
+        changed = False
+        for index, item in enumerate(value):
+            made = of(item)
+            if made is not item:
+                value[index] = made
+                changed = True
+        return changed
+    pairs = list(value.items())
+    keys = [of(key) for key, _ in pairs]
+    items = [of(item) for _, item in pairs]
+    if not all(map(operator.is_, keys, value)):
+        _refill(value, dict(zip(keys, items, strict=True)))
+        return True
     changed = False
-    pairs = list(value.items()) if isinstance(value, dict) else list(enumerate(value))
-    for key, item in pairs:
-        made = of(item)
+    for (key, item), made in zip(pairs, items, strict=True):
         if made is not item:
             value[key] = made
             changed = True
@@ -324,7 +421,7 @@ def _change(value: Any, of: Callable[[Any], Any]) -> bool:
 
 def _refill(original: Any, value: Any) -> None:
     original.clear()
-    if isinstance(original, dict):
+    if isinstance(original, dict | set):
         original.update(value)
     else:
         original.extend(value)

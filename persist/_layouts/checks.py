@@ -21,6 +21,7 @@ from persist._layouts.releases import WrittenRelease
 from persist.errors import LayoutError, LayoutWarning, PersistError, SchemaError
 from persist.registry import Registry
 from persist.registry._declarations import user_stacklevel
+from persist.registry._shapes import parts_of_tuple
 from persist.schema import DECLARED, Field, Schema, dotted, fingerprint, minor_of, plain_name
 
 if TYPE_CHECKING:  # imported where a layout has changed: no load waits for it
@@ -61,6 +62,7 @@ class Written:
         newer: schemas of which the file has a newer minor version.
         capsule: `persist._upgrade.capsule.Capsule`, if the program knows less of a class than the file.
         budget: bytes that its steps may make.
+        parts: schema -> its version in the file, and the names of the parts of its tuples.
     """
 
     layouts: Mapping[str, WrittenLayout] = attrs.field(factory=dict)
@@ -68,12 +70,14 @@ class Written:
     newer: frozenset[str] = frozenset()
     capsule: Any = None
     budget: int = 0
+    parts: Mapping[str, tuple[int, tuple[tuple[str, ...], ...]]] = attrs.field(factory=dict)
 
     def __bool__(self) -> bool:
         has_capsule = self.capsule is not None or bool(self.newer)
         return (
             has_capsule
             or bool(self.layouts)
+            or bool(self.parts)
             or any(not one.is_accepted for one in self.releases.values())
         )
 
@@ -126,16 +130,48 @@ def mismatched(
 
 def _moved_parts(schema: Schema, written: Any, registry: Registry) -> tuple[str, ...]:
     """The names of a codec's tuple in a file, where today's of the same length have others; else ()."""
-    if not schema.codec or schema.cls is None or not isinstance(written, list):
+    if schema.cls is None or not isinstance(written, list):
         return ()
-    from persist._layouts.description import tuple_names
+    if schema.codec:
+        from persist._layouts.description import tuple_names
 
-    today = tuple_names(registry.layout(schema.cls).leaf)
+        today = tuple_names(registry.layout(schema.cls).leaf)
+    else:
+        own = parts_of_tuple(schema.cls)
+        today = {len(own): own} if own else {}
     for names in written:
         is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
         if is_list and today.get(len(names), tuple(names)) != tuple(names):
             return tuple(names)
     return ()
+
+
+def stated_parts(
+    written: Iterable[Mapping[str, Any]], registry: Registry
+) -> dict[str, tuple[int, tuple[tuple[str, ...], ...]]]:
+    """Return the names of the parts of tuples that a container states: schema -> version, names.
+
+    Only of schemas that have another version here: their steps see the parts by name.
+    """
+    found = {}
+    for said in written:
+        name, version, listed = said.get("name"), said.get("version"), said.get("parts")
+        if type(name) is not str or type(version) is not int or not isinstance(listed, list):
+            continue
+        try:
+            schema = registry.schema_for(name) or registry.schema_for(registry.resolve(name))
+        except SchemaError:  # reported for the first record of the class
+            continue
+        names = tuple(
+            tuple(one)
+            for one in listed
+            if isinstance(one, list)
+            and len(set(map(repr, one))) == len(one)
+            and all(type(part) is str and part for part in one)
+        )
+        if schema is not None and names and version != schema.version:
+            found[schema.name] = (version, names)
+    return found
 
 
 def newer_minors(written: Iterable[Mapping[str, Any]], registry: Registry) -> frozenset[str]:
@@ -247,6 +283,9 @@ def _changed(schema: Schema, written: WrittenLayout, registry: Registry) -> Layo
         arities = (len(written.names),) if is_tuple else ()
         before = ClassLayout(today.kind, rows, arities, written.fingerprint)
     lines = description.differences(before, today)
+    parts = () if schema.codec else parts_of_tuple(schema.cls)
+    if parts and not written.fingerprint:  # of a named tuple, whose layout has no order
+        lines = [f"the parts were {', '.join(written.names)}, and are {', '.join(parts)}"]
 
     def mark(fingerprint: str) -> str:
         return f" ({fingerprint})" if fingerprint else ""

@@ -21,7 +21,9 @@ import attrs
 import numpy as np
 
 from persist._annotations import own_annotations
+from persist.registry._shapes import parts_of_tuple
 from persist.schema import Field, Layout, Part, Schema, fingerprint, mangled, plain_name
+from persist.tree import ABSENT
 
 __all__ = [
     "CODEC",
@@ -115,7 +117,16 @@ def layout_of(schema: Schema, layout: Layout | None = None) -> ClassLayout:
         return _codec_layout(cls, part)
     if schema.fields is None:
         return _open_layout(cls, layout)
-    return _declared(FIELDS, schema.fields, cls)
+    return _declared(FIELDS, (*_parts(cls), *schema.fields), cls)
+
+
+def _parts(cls: type) -> tuple[Field, ...]:
+    """The parts of a named tuple, which steps see as fields."""
+    defaults = getattr(cls, "_field_defaults", {})
+    return tuple(
+        Field(name, default=defaults.get(name, ABSENT), attribute=name)
+        for name in parts_of_tuple(cls)
+    )
 
 
 def _declared(kind: str, fields: Iterable[Field], cls: type | None) -> ClassLayout:
@@ -227,7 +238,7 @@ def _open_layout(cls: type, layout: Layout | None) -> ClassLayout:
     own = [] if layout is None else list(layout.leaf.fields)
     declared = () if layout is None else tuple(part.cls for part in layout.parts[:-1])
     transients = set() if layout is None else {f.attribute for f in layout.leaf.transients}
-    found: dict[str, str] = {field.name: type_text(field.type) for field in own}
+    found = {field.name: type_text(field.type) for field in (*_parts(cls), *own)}
     for base in reversed(cls.__mro__):
         if (
             base.__module__ in ("builtins", "typing", "abc")

@@ -40,11 +40,12 @@ from persist._objects.trust import (
     missing_below,
     refused,
 )
+from persist._runtime.progress import current
 from persist._torch_modules.classes import is_module_class, is_torchs_own
 from persist._torch_modules.reviving import function_named, prepare, revived
 from persist._trees import numpy_random
 from persist._trees.driver import ATOMS, Driver, Parts, object_fields
-from persist._trees.paths import PackView, step_of
+from persist._trees.pack_view import PackView
 from persist._upgrade.plan import Plan, Rehearsal, located
 from persist._upgrade.today import is_current
 from persist._wire.torch.storage import Tensor
@@ -62,7 +63,16 @@ from persist.registry._declarations import user_stacklevel
 from persist.registry._enums import attribute_of, class_here, lost_member, member_named, member_of
 from persist.registry._rebuilds import Rebuild, is_installed
 from persist.schema import MAKERS
-from persist.tree import ABSENT, Global, LazyArray, Record, at_path, is_slots_pair
+from persist.tree import (
+    ABSENT,
+    Global,
+    LazyArray,
+    Record,
+    at_path,
+    is_cython_maker,
+    is_slots_pair,
+    step_of,
+)
 from persist.typing import Resources
 
 __all__ = ["build"]
@@ -130,6 +140,25 @@ def build(
         registry, trusted, validate, plan, file, is_known, done, looker, tensors=tensors, live=live
     )
     builder.resources = resources
+    meter = current()
+    if meter is None:
+        return _built(builder, tree, loose, strict, rehearsal, recovers, finish)
+    count = meter.count("build", "objects", file=file)
+    builder.enter = count.calls(builder.enter, ATOMS)  # type: ignore[method-assign]
+    result = _built(builder, tree, loose, strict, rehearsal, recovers, finish)
+    count.end()
+    return result
+
+
+def _built(
+    builder: _Builder,
+    tree: Any,
+    loose: Iterable[PendingColumn],
+    strict: bool,
+    rehearsal: Rehearsal | None,
+    recovers: bool,
+    finish: bool,
+) -> Any:
     if rehearsal is not None and recovers:
         return builder.recover(tree, rehearsal, strict)
     if rehearsal is not None:
@@ -604,7 +633,7 @@ class _Builder(Driver):
             kwargs=(yield "kwargs", record.kwargs),
             listitems=(yield "", record.listitems),
             dictitems=(yield from self._pairs(record)),
-            state=ABSENT if record.state is ABSENT else (yield "", record.state),
+            state=ABSENT if record.state is ABSENT else (yield "", rebuild.needed(record.state)),
         )
         self._inside -= 1
         self._is_in_record -= 1
@@ -903,7 +932,10 @@ class _Builder(Driver):
         if id(record) in self._done:
             return self._done[id(record)][1]
         path = self.path
-        obj = self._guarded(record, path, lambda: _made(cls, record.kind, args, kwargs))
+        kind = record.kind
+        if record.maker is not None and is_cython_maker(record.maker):
+            kind, args = "newobj", ()  # its function does no more than this; it is not called
+        obj = self._guarded(record, path, lambda: _made(cls, kind, args, kwargs))
         self._keep(record, obj)
         self._unset[id(obj)] = (obj, record)
         listitems = yield "", record.listitems
@@ -1070,7 +1102,9 @@ class _Builder(Driver):
             raise UnknownSchemaError(
                 f"of {len(self._opaque)} classes no objects can be made here: {shown}.",
                 file=self._file,
-                remedy="Import the modules that declare them, or see `persist explain`.",
+                remedy="persist.open(...).arrays gives what is inside."
+                if self._opaque.keys() <= self._reasons.keys()
+                else "Import the modules that declare them, or see `persist explain`.",
                 names=list(self._opaque),
             )
 
@@ -1136,7 +1170,7 @@ class _Builder(Driver):
             parts.append("declare it with persist.register or persist.Versioned")
         if not known and not library:
             parts.append(f"persist.alias({name!r}, NewClass) if it moved")
-        if missing.classes and not missing.calls and not known:
+        if missing.classes and not missing.calls and not (known or library):
             names = dict.fromkeys((name, *self._trust.names, *missing.classes))
             calls = "".join(f" and {constant_call(one)}" for one in missing.names)
             parts.append(f"trust=[{', '.join(map(repr, names))}]{calls} to make it as pickle would")

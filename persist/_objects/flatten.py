@@ -20,21 +20,22 @@ import numpy as np
 from persist import versioned
 from persist._instances.adapter import adapter_of, refuse_class
 from persist._instances.builtin_bases import builtin_of
-from persist._instances.unfinished import refuse
+from persist._instances.unfinished import settled
 from persist._objects.libraries import Packs, name_in_library, record_of_library
 from persist._objects.rows import ColumnExtractor, SeenRows, Short, field_access
 from persist._objects.snapshot import Copies, Memory
+from persist._runtime.progress import Count, current
 from persist._torch_modules.classes import unwrapped
 from persist._trees import numpy_random
 from persist._trees.columns import MANY, Row, RowDict, RowList
 from persist._trees.driver import ATOMS, Driver, Parts, object_fields
-from persist._trees.paths import is_masked, step_of
+from persist._trees.pack_view import is_masked
 from persist._wire.torch.quantized import record_of_torch
 from persist._wire.torch.storage import Blob, of_torch
 from persist.errors import PersistError, SchemaError, UnknownSchemaError
 from persist.registry import Registry
 from persist.registry._enums import is_plain_member, reference
-from persist.tree import ABSENT, Global, LazyArray, Record
+from persist.tree import ABSENT, Global, LazyArray, Record, step_of
 
 __all__ = ["flatten", "reduced"]
 
@@ -66,14 +67,23 @@ def flatten(
     """
     if columns:
         try:
-            flattener = _Flattener(registry, snapshot, {}, packs)
-            result = flattener.run(root)
-            flattener.drain()
+            return _flattened(root, _Flattener(registry, snapshot, {}, packs))
         except (PersistError, RecursionError):  # handled one by one, which adds the path
             pass
-        else:
-            return result
-    return _Flattener(registry, snapshot, packs=packs).run(root)
+    return _flattened(root, _Flattener(registry, snapshot, packs=packs))
+
+
+def _flattened(root: object, flattener: _Flattener) -> Any:
+    """Return the tree of an object, and report how many objects are done if anybody listens."""
+    meter = current()
+    count = None if meter is None else meter.count("collect", "objects")
+    if count is not None:
+        flattener.count(count)
+    result = flattener.run(root)
+    flattener.drain()
+    if count is not None:
+        count.end()
+    return result
 
 
 def reduced(registry: Registry, obj: Any) -> Any:
@@ -135,6 +145,19 @@ class _Flattener(Driver):
             return self._plain_record(value, *short)
         return self._other(value)
 
+    def count(self, count: Count) -> None:
+        """Count the values that have parts; only called where anybody listens."""
+        taken = self._taken
+
+        def rows(items: list[object]) -> tuple[ColumnExtractor, int] | None:
+            made = taken(items)
+            if made is not None:
+                count.add(len(items))
+            return made
+
+        self.enter = count.calls(self.enter, self._atoms)  # type: ignore[method-assign]
+        self._taken = rows  # type: ignore[method-assign]
+
     # Instances as rows.
 
     def _taker(self, kind: type) -> ColumnExtractor:
@@ -179,11 +202,10 @@ class _Flattener(Driver):
 
     def drain(self) -> None:
         """Flatten the fields of rows, which may add rows."""
-        assert self._takers is not None
-        is_done = False
+        is_done = self._takers is None
         while not is_done:
             is_done = True
-            for taker in list(self._takers.values()):
+            for taker in list((self._takers or {}).values()):
                 columns = taker.columns
                 for at, part, kinds, start in taker.undone():
                     is_done = False
@@ -325,7 +347,7 @@ class _Flattener(Driver):
         library = self._of_library(value)
         if library is not None:
             return library
-        refuse(kind)
+        kind = settled(kind)
         refused = versioned.refusal(value, self._registry)
         if refused:
             raise SchemaError(refused[:1].upper() + refused[1:], where=self.path or None)

@@ -15,11 +15,10 @@ import numpy as np
 
 from persist._instances.adapter import adapter_of
 from persist._trees.driver import ATOMS, Driver, Parts, object_fields
-from persist._trees.paths import step_of
 from persist._upgrade.records import constant_record
 from persist.errors import PersistError
 from persist.registry import Registry
-from persist.tree import ABSENT, Global, LazyArray, Record
+from persist.tree import ABSENT, Global, LazyArray, Record, step_of
 
 __all__ = ["Inert"]
 

@@ -19,6 +19,7 @@ from persist import ops
 from persist._instances.adapter import ClassAdapter, adapter_of
 from persist._instances.compiled_fields import assignments
 from persist._instances.undeclared import Undeclared
+from persist._runtime.progress import Count
 from persist._trees.columns import MANY, Columns, Row
 from persist._trees.driver import ATOMS
 from persist._upgrade.compiled import SWITCH, compiled
@@ -307,6 +308,16 @@ class ColumnLoader:
         self.has_made = False
         self.is_whole = False
 
+    def count(self, count: Count) -> None:
+        """Count the instances that are filled; only called where anybody listens."""
+        fill = self.fill
+
+        def filled(shape: Shape, rows: list[Any], columns: list[Any]) -> None:
+            fill(shape, rows, columns)
+            count.add(len(rows))
+
+        self.fill = filled  # type: ignore[method-assign]
+
     def begin(self, shapes: Sequence[Shape]) -> bool:
         """Return whether it builds the instances of these tables."""
         try:
@@ -332,7 +343,9 @@ class ColumnLoader:
             steps = tuple(path)
             if shape.version > adapter.schema.version or adapter.profile.converters:
                 return False
-            if not all(step.ops for step in steps):
+            if adapter.is_ordered:
+                return False
+            if not all(step.ops and not step.transfers for step in steps):
                 return False
             if not all(_fits_columns(op) for step in steps for op in step.ops):
                 return False

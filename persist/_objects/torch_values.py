@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from persist._trees.copier import Copier
-from persist._trees.paths import PackView
+from persist._trees.pack_view import PackView
 from persist._wire.torch.storage import as_torch, kind_of
 from persist.tree import ABSENT, Global, LazyArray, Record, View
 

@@ -18,7 +18,7 @@ from persist._trees.copier import is_holder, parts_of
 from persist.errors import UntrustedError
 from persist.registry import Registry
 from persist.registry._enums import class_here
-from persist.tree import Global, Record
+from persist.tree import Global, Record, is_cython_maker
 
 __all__ = [
     "Missing",
@@ -93,10 +93,14 @@ def is_pattern(name: str) -> bool:
 
 
 def is_made_by_its_class(record: Record) -> bool:
-    """Whether a pickle makes a record by calling its class, and not some function."""
-    return record.kind not in ("called", "built") and (
-        record.kind != "reduce" or record.maker is None or record.maker == record.cls
-    )
+    """Whether a pickle makes a record by calling its class, and not some function.
+
+    What Cython's functions do is known, and done in their place: they are not called.
+    """
+    if record.kind in ("called", "built"):
+        return False
+    maker = record.maker if record.kind == "reduce" else None
+    return maker is None or maker == record.cls or is_cython_maker(maker)
 
 
 def _is_of_function(record: Record) -> bool:

@@ -16,6 +16,7 @@ import attrs
 import numpy as np
 
 from persist._runtime.lazy_regex import regex
+from persist._runtime.progress import current
 from persist._wire.base.ml_dtypes import (
     decoded_dtype,
     dtype_name,
@@ -246,7 +247,9 @@ def fill(
             report=report,
         )
     filled = [slot for slot in wanted if slot.name in report.filled and slot.name in fitted]
-    target.apply([(slot, _values_of(slot, fitted[slot.name])) for slot in filled])
+    meter = current()
+    slots = filled if meter is None else meter.over(filled, len(filled), "fill", "arrays", file)
+    target.apply([(slot, _values_of(slot, fitted[slot.name])) for slot in slots])
     return report
 
 

@@ -16,8 +16,8 @@ import numpy as np
 from persist._restore.keras_weights import NetworkTarget, is_network
 from persist._restore.match import Slot, Target
 from persist._restore.torch_targets import ModuleTarget, Written, given, tensor_slot
-from persist._trees.paths import step_of
 from persist.errors import RestoreError
+from persist.tree import step_of
 from persist.typing import Array
 
 __all__ = ["target_of"]

@@ -27,9 +27,8 @@ from persist._restore.match import Report
 from persist._restore.torch_targets import Written, is_optimizer
 from persist._torch_modules.classes import is_module, torch_here, unwrapped, unwrapped_name
 from persist._torch_modules.states import as_state_dict
-from persist._trees.paths import step_of
 from persist.errors import RestoreError
-from persist.tree import ABSENT, LazyArray, Record
+from persist.tree import ABSENT, LazyArray, Record, step_of
 
 __all__ = ["is_run", "named_state", "restore_run"]
 

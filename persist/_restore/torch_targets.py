@@ -20,7 +20,7 @@ from persist._objects.torch_values import part_at, with_tensors
 from persist._restore.match import Report, Slot, Target
 from persist._runtime.lazy_regex import regex
 from persist._torch_modules.states import as_state_dict
-from persist._trees.paths import PackView
+from persist._trees.pack_view import PackView
 from persist._wire.base.ml_dtypes import extended
 from persist._wire.torch.quantized import QuantizedTensor
 from persist._wire.torch.storage import as_torch

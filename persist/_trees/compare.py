@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from persist._trees.paths import step_of
 from persist._wire.base.ml_dtypes import dtype_name, dtype_text, encoded, stored_dtype
-from persist.tree import Global, LazyArray, PersistentRef, Record
+from persist.tree import Global, LazyArray, PersistentRef, Record, step_of
 
 __all__ = ["difference"]
 
@@ -95,6 +94,15 @@ def _is_array(value: object) -> bool:
     return isinstance(value, np.ndarray | LazyArray)
 
 
+def _is_padded(dtype: Any) -> bool:
+    """Whether a dtype has bytes that belong to no field."""
+    if dtype.names is None:
+        return False
+    inner = [dtype[name].base for name in dtype.names]
+    held = sum(dtype[name].itemsize for name in dtype.names)
+    return bool(held < dtype.itemsize) or any(map(_is_padded, inner))
+
+
 def _array_fault(one: Any, two: Any, arrays: bool) -> str:
     before, after = stored_dtype(one), stored_dtype(two)
     is_named_alike = dtype_name(before) == dtype_name(after)  # opaque dtypes of one width are equal
@@ -109,6 +117,11 @@ def _array_fault(one: Any, two: Any, arrays: bool) -> str:
         return f"a {type(two).__name__} instead of a {type(one).__name__}"
     if first.dtype.hasobject or not first.size or not first.itemsize:
         return ""
+    if _is_padded(first.dtype):  # what lies between fields is nobody's
+        parts = (
+            _array_fault(first[name], second[name], arrays) for name in first.dtype.names or ()
+        )
+        return next(filter(None, parts), "")
     if not (first.flags.c_contiguous and second.flags.c_contiguous):
         first, second = np.ascontiguousarray(first.T), np.ascontiguousarray(second.T)
     first, second = first.reshape(-1).view(np.uint8), second.reshape(-1).view(np.uint8)

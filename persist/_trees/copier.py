@@ -10,6 +10,7 @@ There is no recursion, so that no file is too deep. The original is not changed.
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator
@@ -19,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from persist._envelope import FIELDS, unwrap
-from persist._trees.paths import PackView, step_of
+from persist._runtime.progress import Count
+from persist._trees.pack_view import PackView
 from persist.errors import MigrationFailedError
 from persist.tree import (
     ABSENT,
@@ -31,9 +33,19 @@ from persist.tree import (
     Record,
     at_path,
     is_slots_pair,
+    step_of,
 )
 
-__all__ = ["SCALAR", "Copier", "arrays_in", "has_no_arrays", "is_holder", "parts_of", "records_in"]
+__all__ = [
+    "SCALAR",
+    "Copier",
+    "arrays_in",
+    "has_no_arrays",
+    "is_holder",
+    "parts_of",
+    "parts_within",
+    "records_in",
+]
 
 _LISTS = (list, deque)
 _DICTS = (dict, OrderedDict, defaultdict, Counter)
@@ -70,6 +82,9 @@ class Copier:
         read: whether a `LazyArray` is read and replaced by its array.
         at_once: called with a record of the original whose children have not been visited; returns
             the final value if the record has no children that need a visit, else None.
+        place: called with the copy of a record whose children are done or wait, and with what these
+            wait for; returns the record's place and what the holders of the record wait for. A
+            record of place 0 is finished when its children are, the others after the walk, by place.
     """
 
     def __init__(
@@ -79,7 +94,13 @@ class Copier:
         *,
         read: bool = False,
         at_once: Callable[[Record, Callable[[], str]], Any] | None = None,
+        place: Callable[[Record, frozenset[str]], tuple[int, frozenset[str]]] | None = None,
     ) -> None:
+        self._place = place
+        self._waits: dict[
+            int, frozenset[str]
+        ] = {}  # id of a closed value -> what its holders wait for
+        self._late: list[tuple[int, Record, Record]] = []  # place, record, its unfinished copy
         self._at_once = at_once
         self._plain = SCALAR | {PersistentRef} if read else _PLAIN
         self._finish = finish
@@ -99,6 +120,20 @@ class Copier:
         self._shown: dict[int, Any] = {}  # id of an old value -> the old state put into its shell
         # id of an old tuple -> provisional tuple, used until its copy is made
         self._early_tuples: dict[int, Any] = {}
+
+    def count(self, count: Count) -> None:
+        """Count the records that are done; only called where anybody listens."""
+        self._finish = count.calls(self._finish)
+        at_once = self._at_once
+        if at_once is not None:
+
+            def counted(record: Record, path: Callable[[], str]) -> Any:
+                made = at_once(record, path)
+                if made is not None:
+                    count.add()
+                return made
+
+            self._at_once = counted
 
     def copy(self, root: Any) -> Any:
         """Return the finished copy of a root."""
@@ -135,7 +170,35 @@ class Copier:
                 todo.extend(zip(reversed(node), repeat(False)))
                 continue
             todo.extend((child, False) for _, child in reversed(self._children(node)))
+        self._finish_late()
         return self.mended(self._new(root))
+
+    def _finish_late(self) -> None:
+        """Finish the records that had to wait, in their order."""
+        late, self._late = sorted(self._late, key=operator.itemgetter(0)), []
+        for _, node, made in late:
+            if self._swap:  # what replaced a record that was finished since
+                _ReferencePatcher(self._swap, enters_records=False).mend_record(made)
+            finished = self._finish(made, functools.partial(self.path, node))
+            if finished is not made:
+                self.replace(made, finished)
+                self._ours.add(id(finished))
+                self._done[id(node)] = (node, finished)
+
+    def _is_late(self, node: object, made: Record | None) -> bool:
+        """Whether a record is to be finished after the walk, since its order says so."""
+        if self._place is None:
+            return False
+        known = (self._waits.get(id(child)) for _, child in self._children(node))
+        waits = frozenset(chain.from_iterable(filter(None, known)))
+        place = 0
+        if made is not None:
+            place, waits = self._place(made, waits)
+        if waits:
+            self._waits[id(node)] = waits
+        if place and made is not None and isinstance(node, Record):
+            self._late.append((place, node, made))
+        return place > 0
 
     def mended(self, copy: Any) -> Any:
         """Patch every reference in the copy to a value that was replaced."""
@@ -329,7 +392,8 @@ class Copier:
         if key in self._shown:
             self._take_back(node, shell)
         made = self._fill(node, shell, self._new)
-        if isinstance(node, Record):
+        is_late = self._is_late(node, made if isinstance(node, Record) else None)
+        if isinstance(node, Record) and not is_late:
             finished = self._finish(made, lambda: self.path(node))
             if finished is not made:
                 # Values closed earlier refer to `made`, which a cycle gave them before it was done.
@@ -391,8 +455,12 @@ class Copier:
         elif kind is set:
             shell.update([self._key(item, new) for item in node])
         elif kind in _DICTS:
-            for name, item in node.items():
-                shell[self._key(name, new)] = new(item)
+            if self._plain.issuperset(map(type, node)):
+                for name, item in node.items():
+                    shell[name] = new(item)
+            else:
+                for name, item in node.items():
+                    _put_item(shell, self._key(name, new), new(item))
             if kind is OrderedDict and vars(node):
                 vars(shell).update(vars(node))
         elif kind is Record:
@@ -453,6 +521,22 @@ def _without_hash(old: object, new: object) -> MigrationFailedError:
         remedy="Return what has a hash: a tuple in the place of a list, a frozenset in the place of a set, or a "
         "Record of a class that has one.",
     )
+
+
+def _put_item(holder: dict[Any, Any], key: Any, item: Any) -> None:
+    """Put an item in a copy of a dict.
+
+    Raises:
+        MigrationFailedError: two keys of the original are one key of the copy, and their values differ.
+    """
+    if holder.setdefault(key, item) is not item:
+        shown = f"a {key.qualname}" if isinstance(key, Record) else f"{key!r:.60}"
+        raise MigrationFailedError(
+            f"two keys of a dict become one, {shown}, since a step put one value in the place of both, "
+            "and the dict has another value for each.",
+            remedy="Join the values before that, in a step of the object that holds the dict, with before= "
+            "the class of the keys.",
+        )
 
 
 def _has_hash(value: object) -> bool:
@@ -580,6 +664,8 @@ def has_no_arrays(values: Any) -> bool:
         if kind in SCALAR:
             continue
         if kind is dict:
+            if not SCALAR.issuperset(map(type, value)):  # an instance may be a key
+                return False
             value = value.values()
         elif kind is not tuple and kind is not list:
             return False
@@ -609,11 +695,31 @@ def arrays_in(value: object) -> Iterator[tuple[Any, Any, Any]]:
                 todo.append(item)
 
 
+def parts_within(value: object, kinds: tuple[type, ...]) -> Iterator[Any]:
+    """Yield every instance of these types in a value and its containers, not entering records."""
+    todo: list[Any] = [value]
+    seen = set()
+    while todo:
+        node = todo.pop()
+        if isinstance(node, kinds):
+            yield node
+        kind = type(node)
+        if kind not in _HOLDERS or kind is Record or id(node) in seen:
+            continue
+        seen.add(id(node))
+        inside: list[Any] = [*node, *node.values()] if isinstance(node, dict) else list(node)
+        if not SCALAR.issuperset(map(type, inside)):
+            todo += inside
+
+
 class _ReferencePatcher:
     """Changes all references to replaced values, in place."""
 
-    def __init__(self, swap: dict[int, tuple[object, object]]) -> None:
+    def __init__(
+        self, swap: dict[int, tuple[object, object]], *, enters_records: bool = True
+    ) -> None:
         self._swap = swap
+        self._enters_records = enters_records
         self._fixed: dict[int, tuple[Any, Any]] = {}  # id -> (old, rebuilt) tuples and frozensets
         self._seen: set[int] = set()
         self._todo: list[object] = []
@@ -624,6 +730,13 @@ class _ReferencePatcher:
         while self._todo:
             self._mend(self._todo.pop())
         return root
+
+    def mend_record(self, record: Record) -> None:
+        """Change the references in a record itself and in its containers."""
+        self._seen.add(id(record))
+        self._mend(record)
+        while self._todo:
+            self._mend(self._todo.pop())
 
     def _final(self, value: Any) -> Any:
         for _ in range(len(self._swap) + 1):
@@ -639,7 +752,8 @@ class _ReferencePatcher:
             return self._immutable(value)
         if is_holder(value) and id(value) not in self._seen:
             self._seen.add(id(value))
-            self._todo.append(value)
+            if self._enters_records or type(value) is not Record:
+                self._todo.append(value)
         return value
 
     def _immutable(self, value: Any) -> Any:
@@ -695,7 +809,7 @@ class _ReferencePatcher:
             pairs = [(self._key(name), of(item)) for name, item in holder.items()]
             holder.clear()
             for name, item in pairs:
-                holder[name] = item
+                _put_item(holder, name, item)
         elif isinstance(holder, set):
             items = [self._key(item) for item in holder]
             holder.clear()

@@ -16,7 +16,7 @@ import attrs
 import numpy as np
 
 from persist._runtime.printing import repr_of
-from persist._trees.paths import is_array, is_series
+from persist._trees.pack_view import is_array, is_series
 from persist._trees.pieces import blocks, field_of, fields
 from persist._trees.show import leaf_text, made_class
 from persist._wire.base.ml_dtypes import dtype_text, stored_dtype

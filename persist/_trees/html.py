@@ -11,13 +11,15 @@ from html import escape
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from persist._trees.paths import PackView
-from persist._trees.show import Row, leaf_text, printable, tree_rows
+from persist._trees.outline import Line, outlined
+from persist._trees.pack_view import PackView
+from persist._trees.show import leaf_text, printable
+from persist._trees.sparks import Sparks
 from persist.errors import PersistError
+from persist.tree import Record
 
 if TYPE_CHECKING:
     from persist._api.file import File
-    from persist.tree import Record
 
 __all__ = ["file_html", "folded", "listed", "mapping_html", "page", "record_html"]
 
@@ -27,6 +29,12 @@ _NOTES = 20
 _OPEN = 2  # levels of a tree that are shown unfolded
 _INDENT = '<div style="margin-left:1.5em">'
 _LONG = 1_000  # characters of one line
+# Of what is known of a class; no colour says it alone, the word does.
+_TRUST = {
+    "declared": '<span style="color:#218bff">declared</span>',
+    "known to a pack": '<span style="color:#2da44e">known to a pack</span>',
+    "opaque": '<span style="color:#bf8700">opaque</span>',
+}
 _LEAF = '<div style="margin-left:1.1em">'
 
 
@@ -76,28 +84,53 @@ def file_html(file: File) -> str:
             )
         facts += [f"damage: {note}" for note in file.damage[:_NOTES]]
         facts += [f"note: {note}" for note in file.notes[:_NOTES]]
-        return listed(facts, len(facts), len(facts)) + _tree(file.tree, file.looker)
+        sparks = Sparks() if file._source.is_mapped else None  # nothing is fetched to draw it
+        tree = _tree(file.tree, file.looker, file._trust_of, sparks)
+        return listed(facts, len(facts), len(facts)) + tree
 
     return _guarded(file.name, make)
 
 
-def record_html(record: Record) -> str:
-    """Return what a notebook shows of a record: its class and the tree of its parts."""
-    return _guarded(f"{printable(record.qualname)}, a record", lambda: _tree(record, PackView()))
+def record_html(
+    record: Record,
+    looker: PackView | None = None,
+    trust: Callable[[Record], str] | None = None,
+) -> str:
+    """Return what a notebook shows of a record: its class and the tree of its parts.
+
+    Args:
+        record: the record.
+        looker: sees what packs know; None sees nothing.
+        trust: says what is known of the class of a record; None says nothing.
+    """
+    title = f"{printable(record.qualname)}, a record"
+    return _guarded(
+        title,
+        lambda: _tree(record, looker or PackView(), trust, None if trust is None else Sparks()),
+    )
 
 
-def mapping_html(title: str, names: Mapping[str, Any]) -> str:
-    """Return what a notebook shows of the arrays of a file: their paths, dtypes and shapes."""
+def mapping_html(title: str, names: Mapping[str, Any], sparks: Sparks | None = None) -> str:
+    """Return what a notebook shows of the arrays of a file: their paths, dtypes, shapes and values."""
 
     def make() -> str:
-        rows = (f"{path or '(root)'}: {leaf_text(names[path])}" for path in names)
-        return listed(rows, len(names))
+        def line(path: str) -> str:
+            value = names[path]
+            drawn = "" if sparks is None else sparks.of(value)
+            return f"{path or '(root)'}: {leaf_text(value)}  {drawn}".rstrip()
+
+        return listed((line(path) for path in names), len(names))
 
     return _guarded(title, make)
 
 
-def _tree(tree: object, looker: PackView) -> str:
-    rows = tree_rows(tree, looker, _ROWS)
+def _tree(
+    tree: object,
+    looker: PackView,
+    trust: Callable[[Record], str] | None = None,
+    sparks: Sparks | None = None,
+) -> str:
+    rows = outlined(tree, looker, _ROWS)
     out: list[str] = []
     open_levels: list[int] = []
     for at, row in enumerate(rows):
@@ -108,15 +141,17 @@ def _tree(tree: object, looker: PackView) -> str:
         has_children = at + 1 < len(rows) and rows[at + 1][0] > depth
         if has_children:
             state = " open" if depth < _OPEN else ""
-            out.append(f"<details{state}><summary>{_row(row)}</summary>{_INDENT}")
+            out.append(f"<details{state}><summary>{_row(row, trust, sparks)}</summary>{_INDENT}")
             open_levels.append(depth)
         else:
-            out.append(f"{_LEAF}{_row(row)}</div>")
+            out.append(f"{_LEAF}{_row(row, trust, sparks)}</div>")
     out += ["</div></details>"] * len(open_levels)
     return "".join(out)
 
 
-def _row(row: Row) -> str:
-    _, label, text = row
+def _row(row: Line, trust: Callable[[Record], str] | None, sparks: Sparks | None) -> str:
+    _, label, text, value, leaf = row
     name = f"<b>{_text(printable(label))}</b>: " if label else ""
-    return f"{name}{_text(text)}"
+    known = f" {_TRUST[trust(value)]}" if trust is not None and isinstance(value, Record) else ""
+    drawn = "" if sparks is None else sparks.of(leaf)
+    return f"{name}{_text(text)}{known}{'  ' if drawn else ''}{drawn}"

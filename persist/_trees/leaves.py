@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from persist._runtime.printing import repr_of
-from persist._trees.paths import is_array, is_series
+from persist._trees.pack_view import is_array, is_series
+from persist._trees.wkb import wkt
 from persist._wire.base.ml_dtypes import dtype_name, stored_dtype
 from persist.errors import PersistError
 from persist.tree import Global, LazyArray, Record
@@ -102,6 +103,10 @@ def leaf_text(leaf: Any) -> str:
         return f"<{printable(leaf.qualname)}>"
     if isinstance(leaf, int) and not isinstance(leaf, bool) and leaf.bit_length() > 256:
         return f"an int of {leaf.bit_length():,} bits"
+    geometry = wkt(leaf) if isinstance(leaf, bytes | bytearray) else None
+    if geometry is not None:
+        shown = geometry if len(geometry) <= _WIDTH else f"{geometry[:_WIDTH]}..."
+        return f"{type(leaf).__name__} of {len(leaf):,}: {shown} (a geometry as WKB)"
     if isinstance(leaf, bytes | bytearray) and len(leaf) > 24:
         kind = "a pickle" if leaf[0] == 0x80 and 2 <= leaf[1] <= 5 and leaf.endswith(b".") else ""
         inner = f" ({kind}; its parts are below its path)" if kind else ""

@@ -21,13 +21,14 @@ from persist._trees.leaves import (
     size_text,
 )
 from persist._trees.numbered import fold
-from persist._trees.paths import PackView, is_array, is_series
+from persist._trees.pack_view import PackView, is_array, is_series
 from persist._trees.totals import memory_of, nbytes_of, totals_below
 from persist.tree import ABSENT, Record, View
 
-__all__ = ["Row", "Shape", "tree_lines", "tree_rows"]
+__all__ = ["Line", "Row", "Shape", "outlined", "tree_lines", "tree_rows"]
 
 Row = tuple[int, str | None, str]
+Line = tuple[int, str | None, str, Any, Any]
 
 _LINES = 60
 _DEPTH = 8
@@ -74,7 +75,14 @@ def tree_rows(
     tree: object, looker: PackView, most: int = _LINES, shape: Shape | None = None
 ) -> list[Row]:
     """Return the lines of `tree_lines` as (depth, step of the path, text); the step of a count is None."""
-    out: list[Row] = []
+    return [line[:3] for line in outlined(tree, looker, most, shape)]
+
+
+def outlined(
+    tree: object, looker: PackView, most: int = _LINES, shape: Shape | None = None
+) -> list[Line]:
+    """Return the lines of `tree_rows`, each with its value and what a pack sees in it; of a count, ABSENT."""
+    out: list[Line] = []
     most = max(most, 1)
     root = _Outline(looker, most, shape or Shape()).root(tree)
     _emit(root, 0, most, out)
@@ -270,12 +278,14 @@ def _grouped(steps: list[tuple[str, Any]], levels: int) -> list[tuple[str, Any]]
     return found
 
 
-def _emit(node: _Node, depth: int, budget: int, out: list[Row]) -> None:
+def _emit(node: _Node, depth: int, budget: int, out: list[Line]) -> None:
     """Append a node and its children in at most ``budget`` lines."""
     rest = budget - 1
     has_more = bool(node.below or node.hidden)
     is_cut = node.is_cut or (has_more and rest < 1)
-    out.append((depth, node.label, node.text + (" ..." if is_cut else "")))
+    is_shown = node.same is None and not isinstance(node.value, _Group)
+    value, leaf = (node.value, node.leaf) if is_shown else (ABSENT, ABSENT)
+    out.append((depth, node.label, node.text + (" ..." if is_cut else ""), value, leaf))
     if not has_more or rest < 1:
         return
     if node.size <= budget:
@@ -285,11 +295,11 @@ def _emit(node: _Node, depth: int, budget: int, out: list[Row]) -> None:
         parts, hidden = _shared(_folded(_by_number(node.below)), node.hidden, rest)
     for part, share in parts:
         if isinstance(part, str):
-            out.append((depth + 1, None, part))
+            out.append((depth + 1, None, part, ABSENT, ABSENT))
         else:
             _emit(part, depth + 1, share, out)
     if hidden:
-        out.append((depth + 1, None, f"... and {hidden:,} more"))
+        out.append((depth + 1, None, f"... and {hidden:,} more", ABSENT, ABSENT))
 
 
 def _by_number(nodes: list[_Node]) -> list[_Node]:

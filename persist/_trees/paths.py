@@ -4,545 +4,43 @@ A path consists of steps joined by ``/``: keys, attributes, indices. ``in`` and 
 walk the requested path only. All paths are listed on demand only, since shared
 references and cycles can make them too many. Walkers are iterative, and a path ends
 where it would enter a value that it already contains.
-
-`PackView` returns the value at an object's own path (its *leaf*) and the steps to its
-children. It asks the packs, so that the objects of a framework look like the values
-that they contain.
 """
 
 from __future__ import annotations
 
-import array as array_module
-import contextvars
-import datetime
 import functools
-import sys
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from operator import length_hint
-from typing import Any, TypeGuard
+from typing import Any
 
-import numpy as np
-
-from persist._envelope import unwrap
-from persist._runtime.printing import is_deep
-from persist.errors import FormatError, LimitError, PersistError, UnknownPathError
+from persist._trees.pack_view import (
+    HOLDERS,
+    IN_STRUCTURE,
+    RECORD_STEP,
+    SCALARS,
+    PackView,
+    Steps,
+    ends,
+    holds_none,
+    is_array,
+    is_series,
+    item_of,
+)
+from persist.errors import LimitError, UnknownPathError
 from persist.tree import (
     ABSENT,
     PRIMITIVES,
-    LazyArray,
-    PersistentRef,
     Record,
     View,
-    is_slots_pair,
-    key_of,
-    step_of,
 )
 
-__all__ = [
-    "PackView",
-    "PathMapping",
-    "described",
-    "is_array",
-    "is_series",
-    "shared_references",
-    "spending",
-    "step_of",
-]
-
-Steps = list[tuple[str, Any]]
+__all__ = ["PathMapping", "as_root", "unknown_path"]
 
 _COMPLETIONS = 10_000  # paths that a notebook offers
-_NOTES = 50  # notes of packs that are kept, since a file may have many unusual records
-_BUILT = 32  # nested "built" records that are followed
 _CHECK_AFTER = 1 << 17  # values visited before `_has_too_many_paths` is asked
 _SPELLED = 1 << 28  # total characters of all listed paths, since deep files have long paths
-# Raised inside a pack if a record has other parts than any release of its class has written.
-_FAULTS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-
-_IN_STRUCTURE = frozenset(("_metadata",))  # attributes of a state dict that are no steps of a path
-_KEYS = (
-    str,
-    bytes,
-    int,
-    float,
-    complex,
-    bool,
-    type(None),
-    np.generic,
-    datetime.date,
-    datetime.timedelta,
-)
-# The step from a value that a pack presents to its record as stored in the file. It is followed on
-# request, but not listed.
-RECORD_STEP = "~record"
-# First bytes of files that may be embedded as bytes: pickles of protocol 2 to 5, NPY, ZIP, gzip.
-_FILES = (
-    b"\x80\x02",
-    b"\x80\x03",
-    b"\x80\x04",
-    b"\x80\x05",
-    b"\x93NUMPY",
-    b"PK\x03\x04",
-    b"\x1f\x8b",
-)
-_PLAIN_KINDS = PRIMITIVES
-_HOLDERS = frozenset((list, tuple, dict))
-_PLAIN_OR_HOLDERS = _PLAIN_KINDS | _HOLDERS
-_WIDE = 32  # items of a container whose answer is kept
-_ITEMS = (*PRIMITIVES, complex, np.number, np.bool_)  # of a sequence that is one leaf
-_SCALARS = (str, bytes, bytearray, int, float, complex, bool, type(None), np.generic)
-
-
-def is_masked(value: Any) -> TypeGuard[np.ma.MaskedArray[Any, Any]]:
-    """Return whether a value is a masked array, without importing `numpy.ma` for the test."""
-    return "numpy.ma" in sys.modules and isinstance(value, np.ma.MaskedArray)
-
-
-def is_array(value: object) -> bool:
-    """Whether a leaf is an array (a 0-d array is an array, a scalar is not)."""
-    return isinstance(value, np.ndarray | LazyArray | array_module.array)
-
-
-def _ends(value: Any) -> bool:
-    """Whether a value is an array without objects in it: the common case in a large file."""
-    if type(value) is np.ndarray:
-        return not value.dtype.hasobject
-    return isinstance(value, LazyArray)
-
-
-def _uncounted(count: int) -> None:
-    """Count nothing: there is no file whose limits apply."""
-
-
-_SPENDING: contextvars.ContextVar[Callable[[int], None]] = contextvars.ContextVar(
-    "spending", default=_uncounted
-)
-
-
-def spending() -> Callable[[int], None]:
-    """Return what counts the bytes that a pack makes, for the file whose record it is asked about.
-
-    A record of a hundred bytes can state a range of any length, so a pack calls it before it
-    makes more than the record itself holds. It raises `LimitError` when all records of the file
-    together make more than the limits of the file allow. A value that is made later keeps it.
-    """
-    return _SPENDING.get()
-
-
-class PackView:
-    """Returns the leaf and the children of a value, as the packs present it.
-
-    Args:
-        views: returns the `View` (or tree value) of a record, or None if no
-            pack handles it.
-        opener: reads bytes that contain an embedded file, and returns its tree.
-        spend: counts bytes that a pack makes against the limits of the file, and raises
-            `LimitError` beyond them; None counts nothing.
-    """
-
-    def __init__(
-        self,
-        views: Callable[[Record, PackView], Any] | None = None,
-        opener: Callable[[bytes, str], Any] | None = None,
-        spend: Callable[[int], None] | None = None,
-    ) -> None:
-        self._views = views
-        self._opener = opener
-        self._spend = spend or _uncounted
-        self.tables: dict[int, tuple[Any, dict[str, Any]]] = {}
-        self.notes: list[str] = []
-        self._inside: dict[int, tuple[bytes, Any]] = {}
-        self._steps: dict[int, tuple[Any, Any, Steps]] = {}
-        self._seen_through: dict[int, tuple[Any, Any]] = {}
-
-    @property
-    def has_views(self) -> bool:
-        """Whether any packs are used."""
-        return self._views is not None
-
-    def note(self, text: str) -> None:
-        """Keep a note, for example that a pack shows a record as stored because it does not fit."""
-        if text not in self.notes and len(self.notes) < _NOTES:
-            self.notes.append(text)
-
-    def open(self, data: bytes, name: str) -> Any:
-        """Return the tree of a file that is embedded as bytes in this one (for packs).
-
-        Args:
-            data: the bytes of the embedded file.
-            name: a name for it, for error messages.
-
-        Raises:
-            FormatError: no reader can read it.
-        """
-        if self._opener is None:
-            raise FormatError(f"{name} cannot be opened here.")
-        return self._opener(data, name)
-
-    def inside(self, data: bytes) -> Any:
-        """Return the tree of an embedded file, or the bytes themselves if they are not a file.
-
-        Only bytes that begin like a pickle, a NumPy file, a ZIP or a gzip are tried.
-        """
-        known = self._inside.get(id(data))
-        if known is not None:
-            return known[1]
-        value: Any = data
-        if self._opener is not None and data.startswith(_FILES):
-            try:
-                value = self._opener(data, "bytes in it")
-            except (FormatError, LimitError):
-                value = data
-        self._inside[id(data)] = (data, value)
-        return value
-
-    def through(self, value: Any) -> Any:
-        """Return a value as the packs present it; values other than records are returned as is."""
-        for _ in range(64):
-            if not isinstance(value, Record) or self._views is None:
-                return value
-            known = self._seen_through.get(id(value))
-            if known is None:
-                seen = self._ask(value)
-                known = self._seen_through[id(value)] = (value, value if seen is None else seen)
-            if known[1] is value:
-                return value
-            value = known[1]
-        return value
-
-    def _ask(self, record: Record) -> Any:
-        """The packs' view of a record; None, with a note, if its parts do not fit together."""
-        assert self._views is not None
-        mark = _SPENDING.set(self._spend)
-        try:
-            return self._views(record, self)
-        except PersistError:
-            raise
-        except _FAULTS as error:
-            self.note(
-                f"a {record.qualname[:200]} is shown as its record: "
-                f"its parts do not fit together ({type(error).__name__})"
-            )
-            return None
-        finally:
-            _SPENDING.reset(mark)
-
-    def look(self, value: Any) -> tuple[Any, Steps]:
-        """Return (the leaf at the value's own path or ABSENT, the steps to its children)."""
-        if _ends(value):
-            return value, []
-        value = self.through(value)
-        known = self._steps.get(id(value))
-        if known is not None and known[0] is value:
-            return known[1], known[2]
-        leaf, steps = self._look(value)
-        if not isinstance(value, _SCALARS):
-            self._steps[id(value)] = (value, leaf, steps)
-        return leaf, steps
-
-    def _look(self, value: Any) -> tuple[Any, Steps]:
-        if isinstance(value, Record):
-            return self._record(value)
-        if isinstance(value, View):
-            return self._view(value)
-        if isinstance(value, np.ndarray):
-            return self._array(value)
-        if isinstance(value, dict):
-            return self._dict(value)
-        if isinstance(value, list | tuple | deque):
-            if not len(value):
-                return [] if isinstance(value, deque) else value, []
-            if is_series(value):
-                return value, []
-            return ABSENT, [(str(index), item) for index, item in enumerate(value)]
-        if isinstance(value, PersistentRef):
-            return ABSENT, []
-        return value, _zone_steps(value) if isinstance(value, datetime.tzinfo) else []
-
-    def raw(self, record: Record) -> tuple[Any, Steps]:
-        """Return the leaf and the steps of a record as stored in the file, without the packs."""
-        return self._record(record)
-
-    def key_seen(self, key: object) -> Any:
-        """Return a dict's key as the packs present it; an instance of a plain value as that value."""
-        if isinstance(key, Record):
-            seen = self.through(key)
-            if isinstance(seen, View) and isinstance(seen.value, _KEYS):
-                seen = seen.value
-            return seen if isinstance(seen, _KEYS) else key
-        if isinstance(key, tuple) and any(isinstance(item, Record | tuple) for item in key):
-            return key if is_deep(key) else tuple(map(self.key_seen, key))
-        return key
-
-    def _dict(self, value: dict[object, object]) -> tuple[Any, Steps]:
-        if all(type(key) in _PLAIN_KINDS for key in value):
-            return _dict(value)
-        steps: Steps = []
-        for key, item in value.items():
-            own = self.key_seen(key)
-            steps.append((step_of(own), item))
-            if is_lost(own):  # the step is ambiguous, so the key gets a path next to the value's
-                steps.append((f"{step_of(own)}~key", key))
-        if isinstance(value, OrderedDict) and vars(value):
-            steps += [(name, item) for name, item in vars(value).items() if name != "_metadata"]
-        return (value, []) if not steps else (ABSENT, _distinct(steps))
-
-    def _view(self, view: View) -> tuple[Any, Steps]:
-        if view.value is ABSENT:
-            return ABSENT, list(view.parts.items())
-        if view.whole:
-            return view.value, list(view.parts.items())
-        leaf, steps = self.look(view.value)
-        return leaf, _distinct([*steps, *view.parts.items()])
-
-    def _array(self, array: np.ndarray[Any, Any]) -> tuple[Any, Steps]:
-        if is_masked(array):
-            steps: Steps = [("mask", np.ma.getmaskarray(array))]
-            if array._fill_value is not None:  # type: ignore[attr-defined]
-                steps.append(("fill_value", np.asarray(array._fill_value)[()]))  # type: ignore[attr-defined]
-            _, items = self._array(np.asarray(array.data))  # an array of objects has steps, too
-            return array.data, _distinct([*items, *steps])
-        if not array.dtype.hasobject or array.dtype.kind == "T":
-            return array, []
-        array = np.asarray(array)  # the rows of a matrix are matrices: an endless recursion
-        if array.dtype.names is not None:
-            return self._object_fields(array)
-        if array.ndim == 0:  # transparent: its object is shown in its place
-            return self.look(array[()])
-        if not array.size:
-            return array, []
-        if array.ndim == 1:
-            return ABSENT, [(str(index), item) for index, item in enumerate(array)]
-        return ABSENT, [(str(index), array[index]) for index in range(len(array))]
-
-    def _object_fields(self, array: np.ndarray[Any, Any]) -> tuple[Any, Steps]:
-        names = array.dtype.names or ()
-        if array.ndim == 0:
-            row = array[()]
-            return ABSENT, [(name, row[name]) for name in names]
-        return ABSENT, [(name, array[name]) for name in names]  # by column, like a table
-
-    def _record(self, record: Record) -> tuple[Any, Steps]:
-        if record.kind == "built":
-            return self._built(record)
-        leaf: Any = ABSENT
-        steps: Steps = []
-        state = record.state
-        array = _subclass_array(record)
-        if array is not None:
-            leaf, rest, prefix = array
-            if leaf.dtype.hasobject:
-                leaf, steps = self._array(leaf)
-            steps = [*steps, *_mask_steps(record)]
-            steps += [(f"{prefix}/{index}" if prefix else index, item) for index, item in rest]
-            state = ABSENT
-        steps += _state_steps(record, state)
-        steps += _argument_steps(record)
-        steps += [(str(index), item) for index, item in enumerate(record.listitems)]
-        steps += [(step_of(key), item) for key, item in record.dictitems]
-        return leaf, _distinct(steps)
-
-    def _built(self, record: Record) -> tuple[Any, Steps]:
-        """A value to which BUILD applied a state that it cannot hold: show the value and the state."""
-        below, depth = record.args[0], 0
-        while isinstance(below, Record) and below.kind == "built" and depth < _BUILT:
-            below, depth = below.args[0], depth + 1
-        if depth == _BUILT:  # no writer nests them this deep: show each level with its arguments
-            steps = [("args/0", record.args[0])]
-            return ABSENT, _distinct([*steps, *_state_steps(record, record.state)])
-        leaf, steps = self.look(record.args[0])
-        return leaf, _distinct([*steps, *_state_steps(record, record.state)])
-
-
-def is_lost(key: Any) -> bool:
-    """Whether the step of a dict's key contains only a part of the key."""
-    if isinstance(key, Record):
-        return key_of(key) is ABSENT
-    if not isinstance(key, tuple | frozenset):
-        return False
-    return is_deep(key) or any(map(is_lost, key))
-
-
-def is_series(value: Any) -> bool:
-    """Whether a sequence is one leaf: its items are plain values of one type.
-
-    A history of losses or a shape is one value for whoever looks at a file. Its items can still
-    be asked for by their paths.
-    """
-    if not isinstance(value, list | tuple | deque) or not value:
-        return False
-    kinds = {*map(type, value)}
-    return len(kinds) == 1 and issubclass(kinds.pop(), _ITEMS)
-
-
-def _item_of(series: Any, step: str) -> Any:
-    """The item of a series by its index as text; ABSENT if there is none."""
-    if not step.isascii() or not step.isdigit() or len(step) > 10 or str(int(step)) != step:
-        return ABSENT
-    return series[int(step)] if int(step) < len(series) else ABSENT
-
-
-def _is_plain_holder(value: Any) -> bool:
-    """Whether a container holds plain values only."""
-    if type(value) is dict:
-        return {*map(type, value.values())} <= _PLAIN_KINDS and is_flat(value)
-    return {*map(type, value)} <= _PLAIN_KINDS
-
-
-def _holds_none(value: Any, known: dict[int, bool]) -> bool:
-    """Whether a container holds plain values, and containers of plain values, only.
-
-    There are no arrays and no views below it then. Deeper containers are not looked into.
-
-    Args:
-        value: any value.
-        known: the answers for wide containers, by id, since many others may share one.
-    """
-    kind = type(value)
-    if kind is dict:
-        items = value.values()
-    elif kind is list or kind is tuple:
-        items = value
-    else:
-        return False
-    kinds = {*map(type, items)}
-    if kinds <= _PLAIN_KINDS:
-        return kind is not dict or is_flat(value)
-    if not kinds <= _PLAIN_OR_HOLDERS or (kind is dict and not is_flat(value)):
-        return False
-    for item in items:
-        if type(item) in _HOLDERS:
-            if len(item) < _WIDE:
-                found = _is_plain_holder(item)
-            else:
-                maybe = known.get(id(item))
-                found = known[id(item)] = _is_plain_holder(item) if maybe is None else maybe
-            if not found:
-                return False
-    return True
-
-
-def is_flat(value: dict[Any, Any]) -> bool:
-    """Whether all keys of a dict are plain."""
-    return {*map(type, value)} <= _PLAIN_KINDS
-
-
-def _dict(value: dict[object, object]) -> tuple[Any, Steps]:
-    steps = [(step_of(key), item) for key, item in value.items()]
-    if isinstance(value, OrderedDict) and vars(value):
-        # The versions of modules in a state dict (`_metadata`) are part of the structure.
-        steps += [(name, item) for name, item in vars(value).items() if name != "_metadata"]
-    return (value, []) if not steps else (ABSENT, _distinct(steps))
-
-
-def _distinct(steps: Steps) -> Steps:
-    """Append ``~2`` to the second of two equal steps, so that none is lost."""
-    if len({step for step, _ in steps}) == len(steps):
-        return steps
-    taken: dict[str, int] = {}
-    result: Steps = []
-    for step, item in steps:
-        count = taken[step] = taken.get(step, 0) + 1
-        result.append((step if count == 1 else f"{step}~{count}", item))
-    return result
-
-
-def _state_steps(record: Record, state: Any) -> Steps:
-    if state is ABSENT:
-        return []
-    envelope = unwrap(state)
-    if envelope is not None:
-        return [(step_of(name), item) for name, item in envelope.fields().items()]
-    if isinstance(state, dict):
-        return [(step_of(name), item) for name, item in state.items()]
-    if (
-        is_slots_pair(state) and state[1] is not None
-    ):  # a pair defined by the class may end with None
-        return [(step_of(name), item) for name, item in record.fields().items()]
-    if isinstance(state, tuple | list):
-        return [(f"state/{index}", item) for index, item in enumerate(state)]
-    return [("state", state)] if state is not None else []
-
-
-def _argument_steps(record: Record) -> Steps:
-    args = record.args
-    is_subclass = record.maker is not None and record.maker.qualname == _ARRAY_SUBCLASS
-    if is_subclass and _subclass_array(record):
-        return []
-    if record.kind == "reconstructor" and len(args) == 2:
-        base, value = args
-        name = getattr(base, "name", "")
-        if name == "object":
-            return []
-        if name in ("list", "dict") and isinstance(value, list | dict):
-            items = value.items() if isinstance(value, dict) else enumerate(value)
-            return [(step_of(key), item) for key, item in items]
-        return [("args/0", value)]
-    if record.kind == "called" and len(args) == 2 and isinstance(args[1], tuple):
-        called = [(f"args/{index}", item) for index, item in enumerate(args[1])]
-        return [*called, ("callable", args[0])]
-    steps = [(f"args/{index}", item) for index, item in enumerate(args)]
-    return steps + [(f"kwargs/{step_of(key)}", item) for key, item in record.kwargs.items()]
-
-
-def _zone_steps(zone: datetime.tzinfo) -> Steps:
-    """The constructor arguments of a time zone that is a value by itself."""
-    key = getattr(zone, "key", None)
-    if key is not None:
-        return [("args/0", key)]
-    made = zone.__getinitargs__() if isinstance(zone, datetime.timezone) else ()  # type: ignore[attr-defined]
-    return [(f"args/{index}", item) for index, item in enumerate(made)]
-
-
-# The function by which pickles name a subclass of ndarray that derives from `Versioned`.
-_ARRAY_SUBCLASS = "persist.versioned._array"
-_MASKED_MAKERS = ("_mareconstruct", "_mrreconstruct")
-_MAKERS = ("_reconstruct", *_MASKED_MAKERS)
-
-
-def _mask_steps(record: Record) -> Steps:
-    """The mask of a subclass of masked array, and its fill value if the file has one."""
-    if record.maker is None or record.maker.name not in _MASKED_MAKERS:
-        return []
-    from persist._wire.pickle.numpy_rebuild import mask_of_parts
-
-    state = record.state
-    inner = state[0] if isinstance(state, tuple) and isinstance(state[0], tuple) else state
-    mask = mask_of_parts(inner)
-    steps: Steps = [] if mask is None else [("mask", mask)]
-    if mask is not None and inner[6] is not None:
-        fill = inner[6]  # nested lists are no fill value; asarray() could make them huge
-        steps.append(
-            ("fill_value", fill if isinstance(fill, list | tuple) else np.asarray(fill)[()])
-        )
-    return steps
-
-
-def _subclass_array(record: Record) -> tuple[Any, Steps, str] | None:
-    """The array of an ndarray subclass, the rest of its state tuple, and the prefix of that rest."""
-    maker = record.maker
-    if maker is not None and maker.qualname == _ARRAY_SUBCLASS and len(record.args) == 2:
-        if not isinstance(record.args[1], np.ndarray | LazyArray):
-            return None
-        return record.args[1], _state_steps(record, record.state), ""
-    if maker is None or maker.name not in _MAKERS:
-        return None
-    state = record.state
-    nested = isinstance(state, tuple) and bool(state) and isinstance(state[0], tuple)
-    inner = state[0] if nested else state
-    array = _array_in(inner)
-    if array is None:
-        return None
-    first = 1 if nested else 5
-    return array, [(str(index), state[index]) for index in range(first, len(state))], "state"
-
-
-def _array_in(state: Any) -> Any:
-    from persist._wire.pickle.numpy_rebuild import array_of_parts
-
-    return array_of_parts(state)
 
 
 def unknown_path(name: str, names: list[str], file: str | None) -> UnknownPathError:
@@ -609,7 +107,7 @@ class PathMapping(Mapping[str, Any]):
 
     @functools.cached_property
     def _tree(self) -> Any:
-        return _as_root(self._make(), self._looker)
+        return as_root(self._make(), self._looker)
 
     def __getitem__(self, name: str) -> Any:
         found = self.get(name, ABSENT)
@@ -660,8 +158,12 @@ class PathMapping(Mapping[str, Any]):
 
     def _repr_html_(self) -> str:
         from persist._trees.html import mapping_html
+        from persist._trees.sparks import Sparks
 
-        return mapping_html(f"natural paths of {self._file or 'a tree'}", self)
+        is_far = self._file is not None and "://" in self._file  # nothing is fetched to draw it
+        return mapping_html(
+            f"natural paths of {self._file or 'a tree'}", self, None if is_far else Sparks()
+        )
 
     def __repr__(self) -> str:
         return f"<natural paths of {self._file or 'a tree'}>"
@@ -688,7 +190,7 @@ class PathMapping(Mapping[str, Any]):
         """
         root: dict[str, Any] = self._tree
         is_plain = type(root) is dict or (
-            type(root) is OrderedDict and not vars(root).keys() - _IN_STRUCTURE
+            type(root) is OrderedDict and not vars(root).keys() - IN_STRUCTURE
         )
         if not is_plain or {*map(type, root)} != {str} or "" in root:
             return {}
@@ -697,7 +199,7 @@ class PathMapping(Mapping[str, Any]):
     @functools.cached_property
     def _arrays(self) -> dict[str, Any] | None:
         """All arrays of a flat root whose other values are plain, at most one level deep; else None."""
-        arrays = {name: value for name, value in self._flat.items() if _ends(value)}
+        arrays = {name: value for name, value in self._flat.items() if ends(value)}
         if not arrays:
             return None
         others = [value for name, value in self._flat.items() if name not in arrays]
@@ -708,7 +210,7 @@ class PathMapping(Mapping[str, Any]):
     def _array_of_flat_root(self, name: str) -> Any:
         """The array of a flat root under this name, if no other path can be equal; else None."""
         found = self._flat.get(name)
-        if found is None or not _ends(found):
+        if found is None or not ends(found):
             return None
         cut = name.find("/")
         while cut >= 0:
@@ -750,7 +252,7 @@ class PathMapping(Mapping[str, Any]):
                 yield leaf
             if rest and is_series(leaf):
                 step, _, below = rest.partition("/")
-                item = _item_of(leaf, step)
+                item = item_of(leaf, step)
                 if item is not ABSENT:
                     todo.append((item, below, passed))
             found: list[tuple[Any, str, tuple[int, ...]]] = []
@@ -826,12 +328,12 @@ class PathMapping(Mapping[str, Any]):
                         file=self._file,
                         remedy='Ask for the paths you want, or raise limits={"paths": ...}.',
                     )
-                if _ends(value):
+                if ends(value):
                     yield path, value
                     continue
-                if is_for_arrays and type(value) in _HOLDERS:
+                if is_for_arrays and type(value) in HOLDERS:
                     if id(value) not in barren:  # wide and shared: looked through once
-                        barren[id(value)] = _holds_none(value, self._plain)
+                        barren[id(value)] = holds_none(value, self._plain)
                     if barren[id(value)]:
                         continue
                 if isinstance(value, Record):
@@ -877,15 +379,15 @@ class PathMapping(Mapping[str, Any]):
                 if edges > 4 * self._limit:
                     return found  # the walk itself reports that it is too much
                 for step, value in steps:
-                    if type(value) in _PLAIN_KINDS or id(value) in entered or _ends(value):
+                    if type(value) in PRIMITIVES or id(value) in entered or ends(value):
                         continue
-                    if is_for_arrays and type(value) in _HOLDERS:
-                        barren[id(value)] = _holds_none(value, self._plain)
+                    if is_for_arrays and type(value) in HOLDERS:
+                        barren[id(value)] = holds_none(value, self._plain)
                         if barren[id(value)]:
                             entered.add(id(value))  # wide and shared: looked through once
                             continue
                     value = through(value)
-                    if id(value) in entered or isinstance(value, _SCALARS):
+                    if id(value) in entered or isinstance(value, SCALARS):
                         continue
                     entered.add(id(value))
                     found[id(value)] = (id(holder), step)
@@ -910,7 +412,7 @@ class PathMapping(Mapping[str, Any]):
             below = [
                 through
                 for _, item in steps
-                if not isinstance(through := self._looker.through(item), _SCALARS)
+                if not isinstance(through := self._looker.through(item), SCALARS)
             ]
             if key not in entered:
                 entered.add(key)
@@ -938,16 +440,16 @@ class PathMapping(Mapping[str, Any]):
             todo = [self._tree]
             while todo:
                 value = todo.pop()
-                if _ends(value):
+                if ends(value):
                     seen.add(id(value))
                     continue
-                if type(value) in _PLAIN_KINDS or id(value) in seen:
+                if type(value) in PRIMITIVES or id(value) in seen:
                     continue
-                if _holds_none(value, self._plain):
+                if holds_none(value, self._plain):
                     seen.add(id(value))
                     continue
                 value = self._looker.through(value)
-                if isinstance(value, _SCALARS) or id(value) in seen:
+                if isinstance(value, SCALARS) or id(value) in seen:
                     continue
                 seen.add(id(value))
                 if isinstance(value, View):
@@ -974,7 +476,7 @@ def _followed(table: dict[str, Any], rest: str) -> Iterator[tuple[Any, str]]:
         cut = rest.find("/", cut + 1)
 
 
-def _as_root(tree: object, looker: PackView) -> Any:
+def as_root(tree: object, looker: PackView) -> Any:
     """The root for naming: if its view has a value and parts, the value may get a name (`alone`)."""
     seen = looker.through(tree)
     if not isinstance(seen, View) or not seen.alone or seen.value is ABSENT:
@@ -984,113 +486,6 @@ def _as_root(tree: object, looker: PackView) -> Any:
         hoisted=seen.hoisted,
         structure=seen.structure,
     )
-
-
-def described(
-    tree: Any, looker: PackView, most: int, keys: dict[str, str] | None = None
-) -> dict[str, Any]:
-    """Return the structure that each view describes, under the first path that leads to it.
-
-    Args:
-        tree: the tree.
-        looker: returns the leaf and the children of a value.
-        most: the largest number of values that are visited.
-        keys: is filled with the classes of keys that are instances, by the path of their dict.
-    """
-    structures: dict[str, Any] = {}
-    if not looker.has_views:
-        return structures
-    seen: set[int] = set()
-    known: dict[int, bool] = {}
-    # A value with its parents as a linked list: (the parents above, step).
-    todo: list[tuple[tuple[Any, str] | None, Any]] = [(None, tree)]
-    while todo and len(seen) < most:
-        parents, value = todo.pop()
-        if id(value) in seen:
-            continue
-        if _holds_none(value, known):
-            seen.add(id(value))  # wide and shared: looked through once
-            continue
-        value = looker.through(value)
-        if isinstance(value, _SCALARS) or id(value) in seen:
-            continue
-        seen.add(id(value))
-        if isinstance(value, View) and value.structure is not None:
-            structures[_path_of(parents)] = (
-                value.structure() if callable(value.structure) else value.structure
-            )
-        steps = looker.look(value)[1]
-        if keys is not None and isinstance(value, dict):
-            records = [key.qualname for key in value if isinstance(key, Record)]
-            for name in sorted(set(records)):
-                path = _path_of(parents)
-                keys[path] = f"{keys[path]}, {name}" if path in keys else name
-        todo += [((parents, step), item) for step, item in reversed(steps)]
-    return structures
-
-
-def shared_references(tree: Any, looker: PackView, most: int) -> dict[str, str]:
-    """Return further paths to containers that are listed at their shortest path only.
-
-    Args:
-        tree: the tree.
-        looker: returns the leaf and the children of a value.
-        most: the largest number of references that are followed.
-
-    Returns:
-        Path of a reference -> the shortest path of what it refers to; of at most 1,000.
-    """
-    found: dict[str, str] = {}
-    top = _as_root(tree, looker)
-    level = [looker.through(top)]
-    above: dict[int, tuple[int, str]] = {}
-    entered, edges = {id(level[0])}, 0
-    empty: set[int] = set()  # sequences of plain values and the like, which are leaves
-    while level and edges < most and len(found) < _REFERENCES:
-        following = []
-        for holder in level:
-            for step, value in looker.look(holder)[1]:
-                edges += 1
-                if type(value) in _PLAIN_KINDS or id(value) in empty or _ends(value):
-                    continue
-                value = looker.through(value)
-                if isinstance(value, _SCALARS) or id(value) in empty:
-                    continue
-                if id(value) not in entered:
-                    if looker.look(value)[0] is not ABSENT:  # listed at every reference
-                        empty.add(id(value))
-                    entered.add(id(value))
-                    above[id(value)] = (id(holder), step)
-                    following.append(value)
-                elif len(found) < _REFERENCES:
-                    base = _spelled(above, id(holder))
-                    found[f"{base}/{step}" if base else step] = _spelled(above, id(value))
-        level = following
-    return found
-
-
-_REFERENCES = 1000
-
-
-def _spelled(above: dict[int, tuple[int, str]], key: int) -> str:
-    """The path of a container by the last steps to it and to those above it."""
-    steps: list[str] = []
-    while key in above:
-        key, step = above[key]
-        steps.append(step)
-    return "/".join(reversed(steps))
-
-
-def _path_of(parents: tuple[Any, str] | None) -> str:
-    """The path of a linked list of parents; built on demand only, since paths may be long."""
-    path: str | None = None
-    steps: list[str] = []
-    while parents is not None:
-        parents, step = parents
-        steps.append(step)
-    for step in reversed(steps):
-        path = f"{path}/{step}" if path else step
-    return path or ""
 
 
 def _free(taken: Mapping[str, object], path: str) -> str:

@@ -19,7 +19,7 @@ from persist._trees.leaves import (
     size_text,
 )
 from persist._trees.outline import Row, Shape, tree_lines, tree_rows
-from persist._trees.paths import PackView
+from persist._trees.pack_view import PackView
 from persist._trees.totals import totals_of, totals_text
 from persist.errors import PersistError
 from persist.tree import Record

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from persist._trees.leaves import counted, escaped, size_text
-from persist._trees.paths import PackView, is_array
+from persist._trees.pack_view import PackView, is_array
 from persist.tree import LazyArray
 
 __all__ = ["Totals", "memory_of", "nbytes_of", "totals_below", "totals_of", "totals_text"]

@@ -164,12 +164,18 @@ def _read_step(name: str, said: Any, newest: int, registry: Registry) -> None:
     listed = said.get("ops")
     if listed is None:  # written as a function, which is no data
         return
+    if type(listed) is list and any(_is_transfer(one) for one in listed):
+        return  # it concerns two classes, and a capsule lifts the state of one
     if type(listed) is not list or not 0 < len(listed) <= _MOST_OPS:
         raise _Unfit(f"the step {start} to {to} is no list of ready-made steps")
     made = tuple(_op(one, f"the step {start} to {to}") for one in listed)
     if (start, to) in registry._migrations.get(name, {}):
         raise _Unfit(f"there are two steps from version {start} to {to}")
     registry.migration(name, start, *made, to=to)
+
+
+def _is_transfer(said: object) -> bool:
+    return isinstance(said, dict) and said.get("op") in ("to_base", "from_base")
 
 
 def _op(said: Any, where: str) -> Op:

@@ -23,6 +23,7 @@ from persist._envelope import FIELDS, unwrap
 from persist._trees.copier import SCALAR, has_no_arrays
 from persist._upgrade import compiled
 from persist._upgrade.state import freeze
+from persist._upgrade.transfers import has_transfers
 from persist._upgrade.versions import TargetLayout, VersionPath, failed, read_lazy
 from persist.errors import SchemaError
 from persist.registry import Migration, Registry
@@ -91,6 +92,7 @@ class CompiledRecords:
         strict: whether a version that is a guess is refused.
         memo: shared by the steps of one run.
         frozen: the arrays that were made read-only for the steps, by id.
+        entered: the records whose arrays were, likewise.
     """
 
     def __init__(
@@ -101,7 +103,9 @@ class CompiledRecords:
         strict: bool,
         memo: dict[Any, Any],
         frozen: dict[int, Any],
+        entered: dict[int, Any],
     ) -> None:
+        self._entered = entered
         self._is_on = compiled.SWITCH.is_on
         self._registry = registry
         self._info = info
@@ -159,7 +163,7 @@ class CompiledRecords:
             if function is None:
                 return None
         if has_arrays:
-            freeze(fields, self._frozen)
+            freeze(fields, self._frozen, self._entered)
         given: Any = function(fields, self._memo)
         done, is_plain = -1, False
         if type(given) is compiled.Odd:
@@ -239,6 +243,8 @@ class CompiledRecords:
             try:
                 steps = tuple(self._registry.path(schema.name, version, schema.version))
             except SchemaError:  # the general path reports it, with the place
+                return route
+            if has_transfers(steps):
                 return route
         releases = self._registry.releases(schema.name)
         route.path = VersionPath(

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+import attrs
+
+from persist import ops
 from persist._envelope import CODEC, FIELDS, INSIDE, Layer, seal, wrap
 from persist._trees.copier import Copier
 from persist._upgrade.losses import lost_by
 from persist._upgrade.state import freeze, state_of
-from persist._upgrade.versions import InstanceUpgrade, plan_instance, run_steps, target_layout
+from persist._upgrade.transfers import ordered
+from persist._upgrade.versions import (
+    InstanceUpgrade,
+    TargetLayout,
+    TargetPart,
+    plan_instance,
+    run_steps,
+    target_layout,
+)
 from persist.errors import MigrationFailedError, PersistError, SchemaError, UnknownSchemaError
 from persist.ops import Instead
 from persist.ops._address import is_alike, short
@@ -101,9 +112,10 @@ def downgrade_tree(
         older = _downgraded(tree, versions, registry, False, live, reported, {})
         losses += [f"{path or 'the root'}: {text}" for path, text in reported]
         known = {_place(path, text.partition(": ")[2]) for path, text in reported}
-        for path, text in lost_by(tree, older, registry, live=live):
-            if not any(path == place or path.startswith(f"{place}/") for place in known):
-                losses.append(f"{path or 'the root'}: {text}")
+        losses += [
+            f"{path or 'the root'}: {text}"
+            for path, text in lost_by(tree, older, registry, live=live, known=known)
+        ]
     return _downgraded(tree, versions, registry, is_unversioned, live, None, class_paths or {})
 
 
@@ -192,6 +204,17 @@ def _wanted_of(
     return schema, wanted
 
 
+@attrs.define(eq=False)
+class _State:
+    """The state of one class while it is downgraded: ``part`` is None for one that is no base today."""
+
+    part: TargetPart | None
+    name: str
+    today: int
+    to: int
+    state: Any
+
+
 class _Downgrade:
     """Downgrades records; a value that several share is downgraded once.
 
@@ -218,21 +241,38 @@ class _Downgrade:
             plan_instance(target, state_of(record, schema), self._registry, version=version),
             unknown="keep",
         )
-        states: list[tuple[Any, int, Any]] = []
+        wanted = _with_owners(wanted, case.target, self._registry)
+        states: dict[str, _State] = {}
+        for name, version in wanted.items():  # the bases of that time, which are none today
+            if all(part.schema.name != name for part in target.parts):
+                known = self._registry.schema_for(name)
+                newest = version if known is None else max(version, known.version)
+                states[name] = _State(None, name, newest, version, {})
         for part, state in case.states:
             name, today = part.schema.name, part.schema.version
-            to = wanted.get(name, today)
-            for step in reversed(self._registry.path(name, to, today)):
-                state, lost = self._step(step, state, record)
-                if self._losses is not None:
-                    self._losses += [f"{name} {step.to}→{step.start}: {one}" for one in lost]
-                if isinstance(state, Instead):
-                    state = state.value
-                if isinstance(state, Record) and state is not record:
-                    return state
-            if part is target.leaf and case.extra and isinstance(state, dict):
-                state = self._with_extra(state, case.extra, name)
-            states.append((part, to, state))
+            states[name] = _State(part, name, today, wanted.get(name, today), state)
+        steps = {
+            one.name: self._registry.path(one.name, one.to, one.today) for one in states.values()
+        }
+        for step in reversed(ordered(steps)):
+            one = states[step.schema]
+            for op in step.transfers:
+                if isinstance(op, ops.to_base):
+                    _take_back(states.get(op.base), one, op.names)
+            state, lost = self._step(step, one.state, record)
+            if self._losses is not None:
+                self._losses += [f"{one.name} {step.to}→{step.start}: {text}" for text in lost]
+            if isinstance(state, Instead):
+                state = state.value
+            if isinstance(state, Record) and state is not record:
+                return state
+            one.state = state
+            for op in step.transfers:
+                if isinstance(op, ops.from_base):
+                    _take_back(one, states.get(op.base), op.names)
+        leaf = states.get(target.leaf.schema.name)
+        if leaf is not None and case.extra and isinstance(leaf.state, dict):
+            leaf.state = self._with_extra(leaf.state, case.extra, leaf.name)
         record.version = wanted.get(schema.name, schema.version)
         record.state = _older_state(states, case)
         return record
@@ -347,21 +387,69 @@ def _name_in(text: str) -> str:
     return re.split(r"/| = |: ", text)[0]
 
 
-def _older_state(states: list[tuple[Any, int, Any]], case: InstanceUpgrade) -> Any:
+def _take_back(giver: _State | None, taker: _State | None, names: Iterable[str]) -> None:
+    """Move fields from the state of one class to that of another."""
+    if giver is None or taker is None:  # the state of one is inside that of the other
+        return
+    if isinstance(giver.state, dict) and isinstance(taker.state, dict):
+        for name in names:
+            if name in giver.state:
+                taker.state[name] = giver.state.pop(name)
+
+
+def _with_owners(
+    wanted: Mapping[str, int], target: TargetLayout, registry: Registry
+) -> dict[str, int]:
+    """Return the wanted versions, and those of the classes that had fields of theirs then.
+
+    Raises:
+        SchemaError: the wanted versions of two classes were not of one time.
+    """
+    found = dict(wanted)
+    today = {part.schema.name: part.schema.version for part in target.parts}
+    todo = list(found)
+    while todo:
+        name = todo.pop()
+        known = registry.schema_for(name)
+        newest = today.get(name, found[name] if known is None else known.version)
+        for step in registry.path(name, found[name], newest) if newest > found[name] else ():
+            for op in step.transfers:
+                version = found.get(op.base)
+                if version is not None and version > op.version and op.base in wanted:
+                    raise SchemaError(
+                        f"version {wanted.get(name, found[name])} of {name!r} is older than {step}, and version "
+                        f"{version} of {op.base!r} is later.",
+                        remedy=f"Give {op.base!r} version {op.version} or an older one, or leave it out.",
+                        schema=name,
+                    )
+                if (version is None and today.get(op.base) != op.version) or (
+                    version is not None and version > op.version
+                ):
+                    found[op.base] = op.version
+                    todo.append(op.base)
+    return found
+
+
+def _older_state(states: Mapping[str, _State], case: InstanceUpgrade) -> Any:
     """The state of one class as it is; those of several as an envelope, since each has its version."""
-    if len(states) == 1 and len(case.target.parts) == 1:
-        return states[0][2]
+    parts = case.target.parts
+    if len(states) == 1 and len(parts) == 1:
+        return states[parts[0].schema.name].state
     layers, values = [], []
-    versions = {id(part): (version, state) for part, version, state in states}
-    for part in case.target.parts:
-        version, state = versions.get(id(part), (part.schema.version, None))
-        if id(part) not in versions:
+    for one in states.values():
+        if one.part is None and one.state:
+            layers.append(Layer(one.name, one.to, "", FIELDS, tuple(one.state)))
+            values.append(tuple(one.state.values()))
+    for part in parts:
+        found = states.get(part.schema.name)
+        state: Any = None if found is None else found.state
+        if found is None:
             names = tuple(field.name for field in part.fields)
-            layers.append(Layer(part.schema.name, version, "", INSIDE, names))
+            layers.append(Layer(part.schema.name, part.schema.version, "", INSIDE, names))
         elif part.kind in (FIELDS, INSIDE) and isinstance(state, dict):
-            layers.append(Layer(part.schema.name, version, "", FIELDS, tuple(state)))
+            layers.append(Layer(part.schema.name, found.to, "", FIELDS, tuple(state)))
             state = tuple(state.values())
         else:
-            layers.append(Layer(part.schema.name, version, "", CODEC, None))
+            layers.append(Layer(part.schema.name, found.to, "", CODEC, None))
         values.append(state)
     return wrap(seal(layers), values)

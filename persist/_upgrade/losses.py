@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from persist._trees.paths import step_of
 from persist._upgrade.records import rehearse
 from persist.errors import MissingExtraError
 from persist.ops._address import is_equal, short
 from persist.registry import Registry
-from persist.tree import ABSENT, Record
+from persist.tree import ABSENT, Record, step_of
 
 __all__ = ["lost_by"]
 
@@ -19,9 +19,18 @@ _PARTS = ("args", "kwargs", "listitems", "dictitems")
 
 
 def lost_by(
-    tree: Any, older: Any, registry: Registry, *, live: Live | None = None, read: bool = True
+    tree: Any,
+    older: Any,
+    registry: Registry,
+    *,
+    live: Live | None = None,
+    read: bool = True,
+    known: Iterable[str] = (),
 ) -> Iterator[tuple[str, str]]:
-    """Yield (path, text) of each value that a downgrade lost.
+    """Yield (path, text) of each value that a downgrade lost, by the shortest path to it.
+
+    The work grows with the number of values, however deep they are and however many are lost: paths are
+    put together for what is yielded.
 
     Args:
         tree: in the current layout; it is not changed.
@@ -29,50 +38,92 @@ def lost_by(
         registry: the registry to use.
         live: replaces instances that steps made by records.
         read: read every `LazyArray`, so that steps see arrays.
+        known: paths of losses that are reported already: what is at them and below is left out.
     """
-    options: dict[str, Any] = {"unknown": "keep", "live": live, "read": read}
+    options: dict[str, Any] = {"unknown": "keep", "live": live, "read": read, "listed": False}
     before, _ = rehearse(tree, registry, **options)
     again, rehearsal = rehearse(older, registry, **options)
-    todo, done, kept = [("", before, again)], set(), []
+    places = _tree_of(known)
+    todo: deque[tuple[_Place, _Tree | None, Any, Any]] = deque()
+    todo.append((None, places, before, again))
+    done, kept = set(), []
     while todo:
-        path, one, two = todo.pop()
-        if one is two or (id(one), id(two)) in done:
+        place, reported, one, two = todo.popleft()
+        if one is two or (id(one), id(two)) in done or (reported is not None and _END in reported):
             continue
         done.add((id(one), id(two)))
         kept.append((one, two))  # so that no id is reused
         if isinstance(two, Record) and rehearsal.has_failed(two):
-            yield path, "what it holds beyond the older state, which no upgrade can show"
+            yield _path(place), "what it holds beyond the older state, which no upgrade can show"
             continue
-        below = _below(path, one, two)
+        below = _below(one, two)
         if below is None:
             if not _is_same(one, two):
-                yield path, f"{path.rpartition('/')[2] or 'the root'} = {short(one)}"
+                name = "the root" if place is None else place[1]
+                yield _path(place), f"{name} = {short(one)}"
             continue
-        todo += reversed(below)
+        for step, left, right in below:
+            if step is None:
+                todo.append((place, reported, left, right))
+            else:
+                todo.append(((place, step), _inside(reported, step), left, right))
 
 
-def _below(path: str, one: Any, two: Any) -> list[tuple[str, Any, Any]] | None:
-    """The values inside two values of one kind, with their paths; None if they are to be compared."""
+_Place = tuple[Any, str] | None  # of the holder, and the step from there
+_Tree = dict[
+    Any, Any
+]  # step -> what follows it; a key may hold slashes, so a step is split at them
+_END = object()  # marks in a tree the end of a path
+
+
+def _path(place: _Place) -> str:
+    steps: list[str] = []
+    while place is not None:
+        place, step = place
+        steps.append(step)
+    return "/".join(reversed(steps))
+
+
+def _tree_of(paths: Iterable[str]) -> _Tree:
+    """Paths as one tree of their steps."""
+    tree: _Tree = {}
+    for path in paths:
+        node = tree
+        for step in path.split("/") if path else ():
+            node = node.setdefault(step, {})
+        node[_END] = {}
+    return tree
+
+
+def _inside(tree: _Tree | None, step: str) -> _Tree | None:
+    """What follows a step in a tree of paths; the end of a path, where one ends on the way."""
+    for one in step.split("/"):
+        if tree is None or _END in tree:
+            return tree
+        tree = tree.get(one)
+    return tree
+
+
+def _below(one: Any, two: Any) -> list[tuple[str | None, Any, Any]] | None:
+    """The values inside two values of one kind, with their steps; None if they are to be compared."""
     if type(one) is not type(two):
         return None
-    prefix = f"{path}/" if path else ""
     if isinstance(one, Record):
         if (one.cls, one.version) != (two.cls, two.version):
             return None
-        pairs = [(path, getattr(one, name), getattr(two, name)) for name in _PARTS]
+        pairs: list[tuple[str | None, Any, Any]] = [
+            (None, getattr(one, name), getattr(two, name)) for name in _PARTS
+        ]
         left, right = one.fields(), two.fields()
         if not left and not right:
-            return [*pairs, (path, one.state, two.state)]
-        return [
-            *pairs,
-            *((f"{prefix}{name}", left[name], right.get(name, ABSENT)) for name in left),
-        ]
+            return [*pairs, (None, one.state, two.state)]
+        return [*pairs, *((step_of(name), left[name], right.get(name, ABSENT)) for name in left)]
     if isinstance(one, dict):
         if not one.keys() <= two.keys():
             return None
-        return [(f"{prefix}{step_of(key)}", item, two[key]) for key, item in one.items()]
+        return [(step_of(key), item, two[key]) for key, item in one.items()]
     if isinstance(one, list | tuple) and len(one) == len(two):
-        return [(f"{prefix}{n}", *pair) for n, pair in enumerate(zip(one, two, strict=True))]
+        return [(str(n), *pair) for n, pair in enumerate(zip(one, two, strict=True))]
     return None
 
 

@@ -22,6 +22,7 @@ unchanged, except for names that an alias moved.
 from __future__ import annotations
 
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -30,13 +31,23 @@ import numpy as np
 from persist._envelope import ITEMS, unwrap
 from persist._layouts import checks
 from persist._layouts.checks import Written
+from persist._runtime.progress import Count, current
 from persist._trees import numpy_random
-from persist._trees.copier import Copier, is_holder
+from persist._trees.copier import Copier, is_holder, records_in
 from persist._upgrade.capsule import Lifted, lift
+from persist._upgrade.compiled import can_be_written
 from persist._upgrade.compiled_records import CompiledRecords, Upgraded
 from persist._upgrade.items import contents_of, item_fields, taken_items
 from persist._upgrade.plan import Entry, Plan, Rehearsal, located
-from persist._upgrade.state import freeze, roots_of, state_of, take_array, thaw, today_state
+from persist._upgrade.state import (
+    freeze,
+    roots_of,
+    state_of,
+    take_array,
+    take_factory,
+    thaw,
+    today_state,
+)
 from persist._upgrade.versions import (
     InstanceUpgrade,
     TargetLayout,
@@ -57,6 +68,7 @@ from persist.registry import Registry, default_registry
 from persist.registry._aliases import IMPORTED
 from persist.registry._declarations import user_stacklevel
 from persist.registry._enums import may_be_member, member_of, name_of
+from persist.registry._order import order_of
 from persist.schema import Schema, dotted, minor_of
 from persist.tree import ABSENT, Global, LazyArray, Record, bare_record
 
@@ -168,6 +180,7 @@ class _TreeUpgrade:
         self._budget = 0 if written is None else written.budget
         self._lifted = Lifted()
         self._releases = dict(written.releases) if written is not None else {}
+        self._parts = {} if written is None else written.parts
         self.registry = registry
         self._see = see
         self._live = live
@@ -188,12 +201,18 @@ class _TreeUpgrade:
         self._memo: dict[Any, Any] = {}
         self._unknown: dict[str, dict[str, None]] = {}
         self._frozen: dict[int, Any] = {}
+        self._entered: dict[int, Any] = {}  # records whose arrays are read-only, by id
         self._depth = 0
+        # Steps that take two arguments get a record that stands for the one in the copy.
+        self._shown: dict[int, tuple[Record, Record]] = {}
         self._routes = CompiledRecords(
-            registry, self._of, self._is_doubtful, strict, self._memo, self._frozen
+            registry, self._of, self._is_doubtful, strict, self._memo, self._frozen, self._entered
         )
-        at_once = None if listed or dry or names else self._at_once
-        self._copier = Copier(self._finish, self._moved, read=read, at_once=at_once)
+        self._order = order_of(registry)
+        is_ordered = self._order is not None
+        at_once = None if listed or dry or names or is_ordered else self._at_once
+        place = self._place if is_ordered else None
+        self._copier = Copier(self._finish, self._moved, read=read, at_once=at_once, place=place)
 
     @property
     def _only_looks(self) -> bool:
@@ -203,8 +222,11 @@ class _TreeUpgrade:
         if self._capsule is not None:
             tree, self._lifted = lift(tree, self._capsule, self.registry, self._budget)
             self._report_lifted()
+        count = self._counted(tree)
         try:
             result = self._copier.copy(tree)
+            if count is not None:
+                count.end()
         except PersistError as error:
             raise error.at(file=self._file) from error.__cause__
         finally:
@@ -216,6 +238,16 @@ class _TreeUpgrade:
                 thaw(record.state, roots)
         self._warn()
         return result
+
+    def _counted(self, tree: object) -> Count | None:
+        """Report how many records are done, if anybody listens; they are counted in advance then."""
+        meter = current()
+        if meter is None:
+            return None
+        total = sum(1 for _ in records_in(tree, set()))
+        count = meter.count("upgrade", "objects", total, self._file)
+        self._copier.count(count)
+        return count
 
     def _report_lifted(self) -> None:
         """Say what was wrong with the capsule of the file, and what its steps lost."""
@@ -306,6 +338,13 @@ class _TreeUpgrade:
         )
         return ClassInfo(moved, schema, target, said)
 
+    def _place(self, record: Record, waits: frozenset[str]) -> tuple[int, frozenset[str]]:
+        """The place of a record in the order that steps declare, and what its holders wait for."""
+        assert self._order is not None
+        target = self._of(record.cls, record.state).target
+        parts = () if target is None else target.parts
+        return self._order.rank([part.schema.name for part in parts], waits)
+
     def _finish(self, record: Record, path: Callable[[], str]) -> Any:
         named = record.cls
         if self._names == "class" and record.kind == "record":
@@ -365,6 +404,8 @@ class _TreeUpgrade:
         cls = known.schema.cls
         if record.kind == "reduce" and cls is not None and issubclass(cls, np.ndarray):
             take_array(record)
+        if record.kind == "reduce" and cls is not None and issubclass(cls, defaultdict):
+            take_factory(record)
         state = state_of(record, known.schema)
         case = plan_instance(
             known.target,
@@ -373,6 +414,7 @@ class _TreeUpgrade:
             version=record.version,
             owners=lambda: self._owners(named, known),
             items=self._items(record, known, state),
+            parts=self._parts_of(known.schema, record.version),
         )
         entry.version_paths = tuple(case.version_paths)
         self._refuse_guess(case)
@@ -548,6 +590,8 @@ class _TreeUpgrade:
         unknown = self.unknown
         if unknown == ("drop" if self.dry else "warn") and self._is_of_newer_minor(case):
             unknown = "keep"  # fields of a newer minor version are written back
+        if not can_be_written(step for path in case.version_paths for step in path.steps):
+            self._shown[id(shown)] = (shown, record)
         run_steps(case, record=shown, memo=self._memo, unknown=unknown)
         case.unknown = case.unknown if unknown == self.unknown else []
         if not contents.is_in(shown):
@@ -590,6 +634,11 @@ class _TreeUpgrade:
             args = args[0]
         return args or None
 
+    def _parts_of(self, schema: Schema, version: int | None) -> tuple[tuple[str, ...], ...]:
+        """The names that the file states of the parts of a class's tuples in this version."""
+        written, names = self._parts.get(schema.name, (None, ()))
+        return names if written is not None and written == version else ()
+
     def _put_items(self, record: Record, known: ClassInfo, case: InstanceUpgrade) -> None:
         """Take the parts of a named tuple of today out of the fields, to be its arguments."""
         target = known.target
@@ -607,6 +656,14 @@ class _TreeUpgrade:
     def _instead(self, record: Record, value: object, path: Callable[[], str]) -> Any:
         """The value by which a migration replaced a record, itself upgraded."""
         value = self._inert(value)
+        if id(value) in self._shown:
+            value = self._shown[id(value)][1]
+            if value is record:
+                raise MigrationFailedError(
+                    "a step puts the record that it was given in its own place.",
+                    remedy="Return the record, or its newer state; ops.Instead is for another value.",
+                    schema=record.qualname,
+                )
         if isinstance(value, Record) and value is not record:
             self._take_in(value, path)
             return self._swapped(value)
@@ -621,6 +678,10 @@ class _TreeUpgrade:
     def _take_in(self, value: Any, path: Callable[[], str]) -> None:
         """Upgrade the records that a migration made."""
         for made in self._copier.fresh(value):
+            if id(made) in self._shown:  # the record of another instance, that a step kept
+                self._copier.adopt(made)
+                self._copier.replace(made, self._shown[id(made)][1])
+                continue
             self._refuse_unversioned(made)
             self._copier.adopt(made)
             if self._depth > 100:
@@ -648,8 +709,8 @@ class _TreeUpgrade:
     def _freeze(self, case: InstanceUpgrade) -> None:
         """Make arrays read-only: other records, and the source tree, may share them."""
         for piece in case.pieces:
-            freeze(piece.value, self._frozen)
-            freeze(piece.private, self._frozen)
+            freeze(piece.value, self._frozen, self._entered)
+            freeze(piece.private, self._frozen, self._entered)
 
 
 def with_items(target: TargetLayout) -> TargetLayout:
@@ -753,6 +814,7 @@ def rehearse(
     layout: str | None = None,
     written: Written | None = None,
     warns: bool = False,
+    listed: bool = True,
 ) -> tuple[Any, Rehearsal]:
     """Upgrade a copy of a tree as `upgrade` does, and continue after errors.
 
@@ -777,5 +839,6 @@ def rehearse(
         read=read,
         layout=layout,
         written=written,
+        listed=listed,
     )
     return run.upgrade(tree), run.rehearsal

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from persist._envelope import CODEC, FIELDS, INSIDE, Layer, seal, unwrap, wrap
 from persist._torch_modules.classes import MODULE
-from persist._trees.copier import arrays_in, has_no_arrays
+from persist._trees.copier import arrays_in, has_no_arrays, parts_within
 from persist._upgrade.items import contents_of, item_fields
 from persist._upgrade.private_names import has_private_names
 from persist._upgrade.versions import InstanceUpgrade, TargetLayout, TargetPart
 from persist.schema import Schema
 from persist.tree import ABSENT, Record
 
-__all__ = ["freeze", "roots_of", "state_of", "states_of_today", "take_array", "thaw", "today_state"]
+__all__ = [
+    "freeze",
+    "roots_of",
+    "state_of",
+    "states_of_today",
+    "take_array",
+    "take_factory",
+    "thaw",
+    "today_state",
+]
 
 
 def state_of(record: Record, schema: Schema | None = None) -> Any:
@@ -76,6 +86,17 @@ def take_array(record: Record) -> None:
         return
     record.args = (record.cls, array.reshape(shape, order="F" if fortran else "C"))
     record.state = rest
+
+
+def take_factory(record: Record) -> None:
+    """Make the factory of a pickled defaultdict subclass, an argument there, the field that it is here.
+
+    Source: ``defaultdict.__reduce__``: ``(type, (factory,) or (), state, None, items)``.
+    """
+    state = {} if record.state is ABSENT else record.state
+    if record.version is None and len(record.args) <= 1 and type(state) is dict:
+        factory = record.args[0] if record.args else None
+        record.state, record.args = {"default_factory": factory, **state}, ()
 
 
 def today_state(case: InstanceUpgrade) -> Any:
@@ -161,20 +182,45 @@ def _are_fields(target: TargetLayout, part: TargetPart, state: dict[Any, Any]) -
 # Arrays are read-only while steps run.
 
 
-def freeze(value: Any, frozen: dict[int, Any]) -> None:
+def freeze(value: Any, frozen: dict[int, Any], entered: dict[int, Any] | None = None) -> None:
     """Make every numeric array below a value read-only, and add those that were writable to ``frozen``.
 
     Steps get arrays that the source tree shares, so that an in-place write must fail. Arrays of
     objects are containers: the copier has copied them, and may still be filling them.
+
+    Args:
+        value: a state.
+        frozen: array by its id.
+        entered: the records that were entered before, by id, which are not entered again; None does
+            not enter any.
     """
     if type(value) is dict and has_no_arrays(value.values()):
         return
-    for _, _, array in arrays_in([value]):
-        if not isinstance(array, np.ndarray) or array.dtype.hasobject:
-            continue
-        if array.flags.writeable:
-            array.flags.writeable = False
-            frozen[id(array)] = array
+    todo: list[Any] = [value]
+    while todo:
+        for array in _arrays_of(todo.pop(), todo, entered):
+            if not array.dtype.hasobject and array.flags.writeable:
+                array.flags.writeable = False
+                frozen[id(array)] = array
+
+
+def _arrays_of(
+    value: Any, todo: list[Any], entered: dict[int, Any] | None
+) -> Iterator[np.ndarray[Any, Any]]:
+    """Yield the arrays below a value; the states of records below it are added to ``todo``."""
+    if entered is None:
+        yield from (array for _, _, array in arrays_in([value]) if isinstance(array, np.ndarray))
+        return
+    for found in parts_within(value, (np.ndarray, Record)):
+        if type(found) is not Record:
+            yield found
+        elif id(found) not in entered:
+            entered[id(found)] = found
+            todo += [found.state] if found.is_bare else _parts(found)
+
+
+def _parts(record: Record) -> list[Any]:
+    return [record.state, record.args, record.kwargs, record.listitems, record.dictitems]
 
 
 def roots_of(frozen: dict[int, Any]) -> set[int]:

@@ -35,6 +35,7 @@ from persist._trees.copier import arrays_in, has_no_arrays
 from persist._upgrade import compiled
 from persist._upgrade.items import NamedItems, named_items
 from persist._upgrade.private_names import has_private_names, split_private
+from persist._upgrade.transfers import Run, has_transfers, runs
 from persist.errors import (
     FutureVersionError,
     MigrationFailedError,
@@ -43,6 +44,7 @@ from persist.errors import (
     SchemaError,
 )
 from persist.ops import Instead
+from persist.ops._owners import Transfer
 from persist.registry import Migration, Registry
 from persist.registry._declarations import of_releases
 from persist.schema import Field, Layout, Schema, demangled, mangled, minor_of
@@ -218,6 +220,7 @@ class InstanceUpgrade:
     instead: Any = ABSENT
     pieces: list[_StatePart] = attrs.field(factory=list)
     added: list[_StatePart] = attrs.field(factory=list)
+    has_transfers: bool = False  # steps hand fields from one class to another
     stamps: dict[Any, Any] = attrs.field(factory=dict)
     registry: Registry | None = attrs.field(default=None, repr=False)
 
@@ -247,6 +250,7 @@ def plan_instance(
     version: int | None = None,
     owners: Callable[[], Iterable[str]] = tuple,
     items: tuple[Any, ...] | None = None,
+    parts: tuple[tuple[str, ...], ...] = (),
 ) -> InstanceUpgrade:
     """Find the versions of a state and the steps that it needs, without running them.
 
@@ -257,6 +261,7 @@ def plan_instance(
         version: the version that the record states.
         owners: the simple names of classes that may have mangled its attributes.
         items: the parts of a tuple of which the state has the attributes.
+        parts: names of the parts of tuples of this class and version, if the file states them.
 
     Raises:
         FutureVersionError: it is newer than the program.
@@ -283,8 +288,59 @@ def plan_instance(
         if piece.schema is not None:
             piece.version_path = _version_path(piece, registry)
             case.version_paths.append(piece.version_path)
+    if any(has_transfers(path.steps) for path in case.version_paths):
+        _add_owners(case, registry, state if envelope is None and version is None else None)
+    if parts and case.pieces and not case.pieces[-1].parts:
+        count = len(items if items is not None else _sized(case.pieces[-1].value))
+        case.pieces[-1].parts = next((names for names in parts if len(names) == count), ())
     _name_items(case, items, registry)
     return case
+
+
+def _sized(value: object) -> tuple[Any, ...] | list[Any]:
+    return value if isinstance(value, tuple | list) else ()
+
+
+def _add_owners(case: InstanceUpgrade, registry: Registry, bare: Any) -> None:
+    """Add the classes with which steps exchange fields, and of which the file has no state.
+
+    Args:
+        case: the plan so far.
+        registry: for their versions and steps.
+        bare: a state that does not say whose its fields are; else None.
+    """
+    case.has_transfers = True
+    todo = list(case.version_paths)
+    while todo:
+        for op in [op for step in todo.pop(0).steps for op in step.transfers]:
+            if op.base in {piece.name for piece in case.pieces}:
+                continue
+            for piece in [piece for piece in case.added if piece.name == op.base]:
+                case.added.remove(piece)
+                case.version_paths = [
+                    path for path in case.version_paths if path is not piece.version_path
+                ]
+            piece = _owner(op, case, registry, bare)
+            if piece.schema is not None:
+                piece.version_path = _version_path(piece, registry)
+                case.version_paths.insert(0, piece.version_path)
+                todo.append(piece.version_path)
+
+
+def _owner(op: Transfer, case: InstanceUpgrade, registry: Registry, bare: Any) -> _StatePart:
+    """The piece of a class that comes later; or in a bare state, of one that was a base then."""
+    parts = {part.schema.name: part for part in case.target.parts}
+    part = parts.get(op.base)
+    schema = part.schema if part is not None else registry.schema_for(op.base)
+    if bare is not None and isinstance(op, ops.from_base):
+        version, how = registry.stamp_of(op.base, case.pieces[-1].value)
+        piece = _StatePart(op.base, version, how, INSIDE, None, (), schema, part)
+        case.pieces.insert(-1, piece)
+        return piece
+    how = f"new since the file = {op.version}"
+    piece = _StatePart(op.base, op.version, how, FIELDS, {}, (), schema, part)
+    case.pieces.insert(0, piece)
+    return piece
 
 
 def _name_items(case: InstanceUpgrade, items: tuple[Any, ...] | None, registry: Registry) -> None:
@@ -309,6 +365,8 @@ def _with_names(
     values: Any, piece: _StatePart, case: InstanceUpgrade, registry: Registry
 ) -> NamedItems | None:
     names = registry.item_names(piece.name, piece.version, len(values))
+    if not names and len(piece.parts) == len(values) and all(piece.parts):
+        names = piece.parts
     own = case.target.items
     if not names and len(own) == len(values):
         names = tuple(one.name for one in own)
@@ -621,6 +679,8 @@ def run_steps(
     """
     memo = {} if memo is None else memo
     pieces = case.pieces
+    if case.has_transfers and any(has_transfers(path.steps) for path in case.version_paths):
+        return _run_ordered(case, record, memo, unknown)
     for piece in pieces:
         if piece.kind == INSIDE:
             subclass = _heir_of(pieces, piece)
@@ -653,11 +713,105 @@ def run_steps(
     return case
 
 
+def _run_ordered(
+    case: InstanceUpgrade, record: Record | None, memo: dict[Any, Any], unknown: str
+) -> InstanceUpgrade:
+    """Do the steps of a case in which fields change their owner."""
+    pieces = case.pieces
+    by_name = {piece.name: piece for piece in pieces}
+    for run in runs({
+        piece.name: () if piece.version_path is None else piece.version_path.steps
+        for piece in pieces
+    }):  # fmt: skip
+        piece = by_name[run.schema]
+        for op in run.steps[0].transfers:
+            if isinstance(op, ops.from_base):
+                _hand_over(by_name[op.base], piece, op.names, pieces)
+        result = _result_of(run, piece, case, record, memo)
+        if case.replaces(result):
+            case.instead = result.value if isinstance(result, Instead) else result
+            return case
+        for op in run.steps[-1].transfers:
+            if isinstance(op, ops.to_base):
+                _hand_over(piece, by_name[op.base], op.names, pieces)
+    for piece in pieces[:-1]:
+        if piece.part is None and piece.kind != INSIDE:
+            _join(piece, pieces[-1])
+    for piece in case.added:
+        owner = _owner_of(piece, pieces)
+        assert owner is not None
+        owner.value = _run_shared(piece, owner.value, [*case.added, *pieces], memo)
+    _sort(case, unknown)
+    return case
+
+
+def _result_of(
+    run: Run,
+    piece: _StatePart,
+    case: InstanceUpgrade,
+    record: Record | None,
+    memo: dict[Any, Any],
+) -> Any:
+    """The result of a run of steps; where it is no other value, the state is set."""
+    pieces = case.pieces
+    if piece.kind == INSIDE:
+        subclass = _heir_of(pieces, piece)
+        if subclass is not None:
+            subclass.value = _run_shared(piece, subclass.value, pieces, memo, run=run)
+        return None
+    is_shared = any(other.kind == INSIDE for other in pieces) and isinstance(piece.value, dict)
+    if is_shared:
+        result = _run_shared(piece, piece.value, pieces, memo, record, case, run)
+    else:
+        result = _run(piece, record, memo, case, run.steps)
+    if not case.replaces(result):
+        piece.value = result
+    return result
+
+
+def _hand_over(
+    giver: _StatePart, taker: _StatePart, names: Iterable[str], pieces: list[_StatePart]
+) -> None:
+    """Move fields from the state of one class to that of another; in a shared state they stay."""
+    for name in names:
+        source, target = _holder_of(giver, name, pieces), _holder_of(taker, name, pieces)
+        if source is target or not isinstance(source, dict) or name not in source:
+            continue
+        if not isinstance(target, dict) or name in target:
+            said = (
+                f"there is a {name!r} already"
+                if isinstance(target, dict)
+                else f"its state is a {type(target).__name__}"
+            )
+            raise SchemaError(
+                f"the field {name!r} cannot be handed from {giver.name!r} to {taker.name!r}: {said}.",
+                remedy="Rename or drop one of them in a step before (persist.ops.rename, drop).",
+                schema=giver.name,
+                field=name,
+            )
+        target[name] = source.pop(name)
+
+
+def _holder_of(piece: _StatePart, name: str, pieces: list[_StatePart]) -> Any:
+    """Where a field of a class is: in its own state, or in the one that it shares."""
+    if piece.kind != INSIDE:
+        return piece.value
+    if name[:2] == "__":
+        return piece.private
+    subclass = _heir_of(pieces, piece)
+    return None if subclass is None else subclass.value
+
+
 def _run(
-    piece: _StatePart, record: Record | None, memo: dict[Any, Any], case: InstanceUpgrade
+    piece: _StatePart,
+    record: Record | None,
+    memo: dict[Any, Any],
+    case: InstanceUpgrade,
+    steps: tuple[Migration, ...] | None = None,
 ) -> Any:
     state = piece.value
-    steps = () if piece.version_path is None else piece.version_path.steps
+    if steps is None:
+        steps = () if piece.version_path is None else piece.version_path.steps
     if not steps:
         return state
     if not piece.done and type(state) is dict:
@@ -837,16 +991,18 @@ def _run_shared(
     memo: dict[Any, Any],
     record: Record | None = None,
     case: InstanceUpgrade | None = None,
+    run: Run | None = None,
 ) -> Any:
     """Run the steps of one class on its share of a dict that several classes share."""
     if not isinstance(whole, dict):
         return whole
-    mine, rest = _shares(piece, whole, pieces)
-    moved = {name: rest[name] for name in _reached(piece, pieces) if name in rest}
+    assert piece.version_path is not None
+    run = Run(piece.name, piece.version_path.steps) if run is None else run
+    mine, rest = _shares(piece, whole, pieces, run)
+    moved = {name: rest[name] for name in _reached(piece, pieces, run) if name in rest}
     reach = frozenset(moved)
     is_leaf = piece is pieces[-1]
-    assert piece.version_path is not None
-    for step in piece.version_path.steps:
+    for step in run.steps:
         if not isinstance(mine, dict):
             mine = _step(step, mine, record, memo)
             continue
@@ -888,7 +1044,7 @@ def _run_shared(
 
 
 def _shares(
-    piece: _StatePart, whole: dict[Any, Any], pieces: list[_StatePart]
+    piece: _StatePart, whole: dict[Any, Any], pieces: list[_StatePart], run: Run
 ) -> tuple[Any, dict[Any, Any]]:
     """The fields that the steps of one class see of a shared dict, and the rest."""
     hidden = {
@@ -899,8 +1055,9 @@ def _shares(
     }
     if piece.part is not None:
         hidden -= piece.part.names
+    hidden = (hidden - run.owned) | run.foreign
     if piece is not pieces[-1]:
-        hidden |= pieces[-1].hides
+        hidden |= pieces[-1].hides - run.owned
     rest = {name: item for name, item in whole.items() if name in hidden}
     mine = {name: item for name, item in whole.items() if name not in hidden}
     for name in piece.private.keys() & mine.keys():
@@ -909,11 +1066,16 @@ def _shares(
     return mine, rest
 
 
-def _reached(piece: _StatePart, pieces: list[_StatePart]) -> Iterator[str]:
-    """The fields of other classes that the steps of one find by name: of classes without steps."""
+def _reached(piece: _StatePart, pieces: list[_StatePart], run: Run) -> Iterator[str]:
+    """The fields of other classes that the steps of one find by name.
+
+    They are those of classes without steps, and of those to which it hands fields later: a field may
+    have had a name that the other class uses today.
+    """
     for other in pieces:
         is_done = other.version_path is None or not other.version_path.steps
-        if other is not piece and other.part is not None and is_done:
+        is_open = is_done or other.name in run.others
+        if other is not piece and other.part is not None and is_open:
             yield from (name for name in other.part.names if name not in pieces[-1].hides)
 
 
@@ -922,11 +1084,13 @@ def _hidden_text(names: list[Any], piece: _StatePart, pieces: list[_StatePart]) 
     for other in pieces:
         if other is not piece and other.part is not None and other.version_path is not None:
             own = [str(name) for name in names if name in other.part.names]
-            if own and other.version_path.steps:
+            if own and other.version_path.steps and piece.version_path is not None:
+                last = piece.version_path.steps[-1]
                 return (
-                    f" {', '.join(own)} belong to {other.name!r} today, whose steps get them first, as the "
-                    f"file has them: convert them there, with persist.migration({other.name!r}, "
-                    f"{other.version_path.found}, ...), and not in the steps of {piece.name!r}."
+                    f" {', '.join(own)} belong to {other.name!r} today, whose steps come first. If fields moved "
+                    f"there from {piece.name!r}, say so in the step with which they did, for instance "
+                    f"persist.migration({piece.name!r}, {last.start}, persist.ops.to_base({other.name!r}, "
+                    f"{', '.join(map(repr, own))})): then the steps of {piece.name!r} up to it come first, by every route."
                 )
     return ""
 

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from persist._api.explain import explain
+from persist._api.history_text import entry_lines
 from persist._trees.differ import differences
 from persist._trees.leaves import escaped, leaf_text, made_class, shape_text, size_text
-from persist._trees.paths import is_array, is_series
+from persist._trees.pack_view import is_array, is_series
 from persist._trees.totals import memory_of, nbytes_of, totals_of, totals_text
 from persist._view._graphs import graph_of
 from persist._view._previews import Budget, curve, preview
@@ -28,6 +29,7 @@ _CURVES = 60
 _FINDINGS = 200
 _TEXT = 200  # characters of one line
 _DIFFERENCES = 20_000
+_ENTRIES = 200  # of a history, and lines of each
 _FILES = 400  # of a folder that are shown with their trees
 
 
@@ -67,6 +69,7 @@ def file_data(
         "graph": _guarded(lambda: graph_of(file.format, file.structure, file.tree)),
         "plan": _plan(source, options or {}),
         "scan": _scan(source),
+        "history": _history(file),
         "structure": _structure(file),
     }
 
@@ -84,6 +87,9 @@ def _short(text: object) -> str:
     return line if len(line) <= 4 * _TEXT else f"{line[: 4 * _TEXT]}..."
 
 
+_KINDS = {"declared": "d", "known to a pack": "k", "opaque": "r"}  # of records, as in page.js
+
+
 class _Walker:
     """Walks through a tree, and makes its lines and the previews of its arrays."""
 
@@ -94,6 +100,7 @@ class _Walker:
         self.rows: list[list[object]] = []
         self.arrays: list[dict[str, object]] = []
         self.classes: dict[str, int] = {}
+        self.trust: dict[str, str] = {}
 
     def walk(self) -> dict[str, object]:
         """Return the lines ``[depth, label, text, kind, array]`` and the arrays."""
@@ -127,17 +134,25 @@ class _Walker:
                 for step, item in steps
             ]
             todo += reversed(below)
-        return {"rows": self.rows, "arrays": self.arrays, "classes": self.classes, "cut": cut}
+        return {
+            "rows": self.rows,
+            "arrays": self.arrays,
+            "classes": self.classes,
+            "trust": self.trust,
+            "cut": cut,
+        }
 
     def _line(self, value: Any, through: Any, leaf: Any, steps: list[Any]) -> tuple[str, str]:
-        """The text of a value, and its kind: a(rray), r(ecord), k(nown record), c(ontainer), v(alue)."""
+        """The text of a value, and its kind: a(rray), r(ecord), k(nown to a pack), d(eclared), c(ontainer), v(alue)."""
         kind = "c" if steps else "v"
         name = ""
         if isinstance(value, Record):
             version = "" if value.version is None else f", version {value.version}"
             name = f"{escaped(made_class(value))}{version}"
             self.classes[name] = self.classes.get(name, 0) + 1
-            kind = "r" if through is value else "k"
+            if name not in self.trust:
+                self.trust[name] = self._file._trust_of(value)
+            kind = _KINDS[self.trust[name]]
         if is_array(leaf):
             text = f"{shape_text(leaf)}  {size_text(nbytes_of(leaf))}"
             return (f"{text}  ({name})" if name else text), "a"
@@ -183,6 +198,17 @@ def _curves(file: File) -> list[dict[str, object]]:
             points = curve(path, value, is_log=is_log)
             if points is not None:
                 found.append({"name": escaped(path or "(root)"), "points": points})
+    return found
+
+
+def _history(file: File) -> list[dict[str, object]]:
+    """How the file came about, the latest first: a title and its details for each entry."""
+    found: list[dict[str, object]] = []
+    for entry in reversed(file.history[-_ENTRIES:]):
+        title, *inside = entry_lines(entry)
+        found.append(
+            {"title": _short(title), "lines": [_short(line) for line in inside[:_ENTRIES]]}
+        )
     return found
 
 

@@ -5,6 +5,7 @@
   const HEIGHT = 22;  // pixels of a line of a list; style of .row
   const SVG = "http://www.w3.org/2000/svg";
 
+  const TRUST = { d: "declared", k: "known to a pack", r: "opaque" };
   const STATS = ["min", "max", "mean", "std", "norm", "zeros", "nan", "inf", "flags"];
 
   // Every text of a file reaches the page through here: as text, never as markup.
@@ -76,7 +77,7 @@
     const words = make("input"), kinds = make("select"), count = make("span", "soft"), side = make("div", "side");
     words.placeholder = "search paths, classes and values";
     words.id = "search";
-    for (const [value, text] of [["", "everything"], ["a", "arrays"], ["r", "records of unknown classes"], ["k", "records seen through a pack"], ["v", "other values"], ["!", "arrays with NaN, Inf or only zeros"]]) {
+    for (const [value, text] of [["", "everything"], ["a", "arrays"], ["r", "opaque: records of unknown classes"], ["k", "records known to a pack"], ["d", "records of declared classes"], ["v", "other values"], ["!", "arrays with NaN, Inf or only zeros"]]) {
       const option = make("option", "", text);
       option.value = value;
       kinds.append(option);
@@ -103,6 +104,10 @@
       row.append(" ".repeat(flat ? 0 : 2 * depth), toggle);
       if (label || flat) row.append(make("span", "label", flat ? path[i] || "(root)" : label), ": ");
       row.append(make("span", `k-${kind}`, text));
+      const found = data.arrays[rows[i][4]];
+      if (found && found.hist) row.append(" ", make("span", "spark", spark(bytes(found.hist))));
+      for (const flag of flags(found)) row.append(" ", make("span", "mark dangerous", flag));
+      if (TRUST[kind]) row.append(" ", make("span", `mark ${TRUST[kind].replaceAll(" ", "")}`, TRUST[kind]));
       row.addEventListener("click", () => {
         picked = i;
         if (has) { open[i] ^= 1; choose(); } else lines.draw();
@@ -124,6 +129,12 @@
     return make("div", "", bar, make("div", "split box", lines.box, side));
   }
 
+  // A histogram in block characters: the 24 bins in pairs, the taller of each.
+  function spark(heights) {
+    let text = "";
+    for (let i = 0; i < heights.length; i += 2) text += "▁▂▃▄▅▆▇█"[Math.min(7, Math.max(heights[i], heights[i + 1] || 0) >> 5)];
+    return text;
+  }
   function flags(found) {
     return (found && found.stats && found.stats[STATS.indexOf("flags")]) || [];
   }
@@ -226,7 +237,9 @@
     if (data.scan) views.Security = () => make("div", "",
       make("p", "", "What the framework that wrote it would import and call: ", mark(data.scan.verdict)),
       table(data.scan.findings.map(([verdict, text]) => [mark(verdict), text]), ["", "name"]), data.scan.more ? `and ${data.scan.more} more` : "");
-    views.About = () => make("div", "", table(Object.entries(data.classes).map(([name, count]) => [name, count]), ["class", "number"]), make("h3", "", "The file says"), table(data.structure));
+    if (data.history.length) views.History = () => make("div", "", make("p", "soft", "How the file came about, the latest first. It is data of the file, and nothing else proves it."),
+      ...data.history.map((entry) => make("div", "box", make("div", "label", entry.title), ...entry.lines.map((line) => make("div", "soft", line)))));
+    views.About = () => make("div", "", table(Object.entries(data.classes).map(([name, count]) => [name, count, mark(data.trust[name])]), ["class", "number", "what is known of it"]), make("h3", "", "The file says"), table(data.structure));
     const nav = make("nav"), main = make("main");
     function go(name, button) {
       for (const one of nav.children) one.className = one === button ? "on" : "";

@@ -15,14 +15,15 @@ import pickle
 import queue
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from persist._wire.base.urls import is_url
+from persist.bulk._dask import DaskExecutor, is_dask
 from persist.bulk._job import Job, Work
-from persist.bulk._ledger import Row
-from persist.bulk._worker import SAME, Answer, Done, Worker, work
+from persist.bulk._ledger import Due
+from persist.bulk._worker import Answer, Done, Worker, work
 from persist.errors import PersistError
 
 if TYPE_CHECKING:
@@ -97,7 +98,8 @@ class _Crew:
             raise TypeError(
                 f"{executor!r} is no executor, no function that makes one, and no number"
             )
-        self.executor = executor if isinstance(executor, Executor) else self._make()  # type: ignore[misc]
+        made = executor if isinstance(executor, Executor) else self._make()  # type: ignore[misc]
+        self.executor = _ending(made)
 
     @property
     def workers(self) -> int:
@@ -105,9 +107,6 @@ class _Crew:
         known = getattr(self.executor, "_max_workers", None)
         if isinstance(known, int):
             return max(known, 1)
-        client: Any = getattr(self.executor, "_client", None)  # of Dask
-        if client is not None and hasattr(client, "nthreads"):
-            return max(int(sum(client.nthreads().values())), 1)
         return max(os.cpu_count() or 1, 64)
 
     def renew(self) -> None:
@@ -121,14 +120,19 @@ class _Crew:
                 f"the workers of the {type(self.executor).__name__} are gone, and it makes no others.",
                 remedy="Pass a function that makes such an executor; the run goes on where it stopped.",
             )
-        self.executor.shutdown(wait=False, cancel_futures=True)
-        self.executor = self._make()
+        self.executor.shutdown(wait=False)
+        self.executor = _ending(self._make())
         self._owns = True
 
     def close(self) -> None:
         """Shut down an executor that was made here."""
         if self._owns:
-            self.executor.shutdown(wait=False, cancel_futures=True)
+            self.executor.shutdown(wait=False)  # loky's takes no cancel_futures
+
+
+def _ending(executor: Executor) -> Executor:
+    """An executor each of whose futures ends."""
+    return DaskExecutor(executor) if is_dask(executor) else executor
 
 
 def _pool(count: int) -> ProcessPoolExecutor:
@@ -369,22 +373,10 @@ def _dead(one: Work, error: BaseException) -> Done:
     )
 
 
-def same(done: Done) -> bool:
-    """Whether a file is as it was when the same was done to it."""
-    return done.status == SAME
-
-
-def now() -> float:
-    """Seconds of a clock that only goes forward."""
-    return time.monotonic()
-
-
-def row_work(row: Row, known: tuple[str, int] | None, absolute: bool) -> Work:
+def row_work(row: Due, known: tuple[str, int] | None, absolute: bool) -> Work:
     """Return the work that a row of the ledger asks for."""
-    from persist._wire.base.urls import is_url
-
     name, target = row.name, row.target or ""
     if absolute:
         name = name if is_url(name) else os.path.abspath(name)
         target = target if not target or is_url(target) else os.path.abspath(target)
-    return Work(row.number, name, bool(row.named), target, row.unit, known)
+    return Work(row.number, name, row.named == 1, target, row.unit, known)

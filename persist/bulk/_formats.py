@@ -23,5 +23,7 @@ def writer(name: str) -> Reader:
 
 def ending(name: str) -> str:
     """Return the suffix of new files: the reader's first one, else the last part of its name."""
+    if name == "joblib":  # written by joblib itself: see `persist.bulk._living`
+        return ".joblib"
     reader = writer(name)
     return reader.suffixes[0] if reader.suffixes else f".{reader.name.rpartition('-')[2]}"

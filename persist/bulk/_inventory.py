@@ -14,7 +14,7 @@ import io
 import json
 import os
 from collections.abc import Iterable, Iterator
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 from urllib.parse import unquote_plus
 
 import attrs
@@ -49,8 +49,7 @@ class Inventory:
     column: str = ""
 
 
-@attrs.frozen
-class Listed:
+class Listed(NamedTuple):
     """One line of an inventory.
 
     Attributes:
@@ -179,6 +178,8 @@ def _time(text: str) -> int:
     """Nanoseconds since 1970 of a date in ISO 8601, or of a number of seconds; -1 of anything else."""
     if not text:
         return -1
+    if text.isdecimal():
+        return int(text) * 1_000_000_000
     try:
         return int(float(text) * 1e9)
     except ValueError:

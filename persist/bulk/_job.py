@@ -147,7 +147,7 @@ class Job:
 
 
 # Options that do not change what is written.
-_OUTSIDE = ("force", "dry_run", "certificates", "originals", "run", "jobs")
+_OUTSIDE = ("force", "dry_run", "certificates", "originals", "run", "jobs", "storage_options")
 
 
 def function_job(function: Callable[[str], Any]) -> tuple[bytes, str]:

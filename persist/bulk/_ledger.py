@@ -27,7 +27,7 @@ from persist.bulk._sources import Item
 from persist.checkpoints._lock import Lock
 from persist.errors import FormatError, PersistError
 
-__all__ = ["Ledger", "Row", "Write", "is_ledger"]
+__all__ = ["Due", "Ledger", "Row", "Write", "is_ledger"]
 
 _FORM = 1
 _MAGIC = 0x70727374  # the application_id of the file: "prst"
@@ -66,23 +66,6 @@ UPDATE files SET state = 1, run = ?, options = ?, status = ?, verdict = ?, forma
   seconds = ?, kind = ?, error = ?, target_size = ?, target_digest = ?, knowledge = ?, part = ?,
   facts = ? WHERE number = ?
 """
-_COLUMNS = (
-    *(
-        "number",
-        "job",
-        "name",
-        "inside",
-        "named",
-        "unit",
-        "size",
-        "mtime",
-        "target",
-        "fresh",
-        "run",
-    ),
-    *("options", "status", "verdict", "format", "digest", "seconds", "kind", "error"),
-    *("target_size", "target_digest", "knowledge", "facts"),
-)
 
 
 class Row(NamedTuple):
@@ -105,6 +88,29 @@ class Row(NamedTuple):
     format: str | None
     digest: str | None
     seconds: float | None
+    kind: str | None
+    error: str | None
+    target_size: int | None
+    target_digest: str | None
+    knowledge: int | None
+    facts: str | None
+
+
+class Due(NamedTuple):
+    """A file that is left to be done: the columns that the run needs, read a million times."""
+
+    number: int
+    name: str
+    named: int
+    unit: str
+    size: int
+    target: str | None
+    fresh: int
+    options: str | None
+    status: str | None
+    verdict: str | None
+    format: str | None
+    digest: str | None
     kind: str | None
     error: str | None
     target_size: int | None
@@ -181,9 +187,8 @@ class Ledger:
             name = f"{self.path.absolute().as_uri()}?mode=ro"  # type: ignore[union-attr]
         self._base = sqlite3.connect(name, uri=not writes, isolation_level=None)
         self._base.execute("PRAGMA cache_size = -16000")
-        if (
-            is_new
-        ):  # before the journal is a log of its own: what is read of the file says what it is
+        if is_new:  # before the journal is a log of its own: the head of the file says what it is
+            self._base.execute("PRAGMA page_size = 16384")  # rows of most of a kilobyte
             with self.transaction():
                 for statement in filter(str.strip, _TABLES.split(";")):
                     self._base.execute(statement)
@@ -343,16 +348,16 @@ class Ledger:
         ).fetchone()
         return int(found[0])
 
-    def pending(self, job: str, run: str, chunk: int = 1000) -> Iterator[Row]:
+    def pending(self, job: str, run: str, chunk: int = 1000) -> Iterator[Due]:
         """Yield the files of a run that are left to be done, in order."""
         last = -1
         while True:
             rows = self._base.execute(
-                f"SELECT {', '.join(_COLUMNS)} FROM files NOT INDEXED WHERE number > ? AND job = ? AND seen = ? "
+                f"SELECT {', '.join(Due._fields)} FROM files NOT INDEXED WHERE number > ? AND job = ? AND seen = ? "
                 "AND state = 0 ORDER BY number LIMIT ?",
                 (last, job, run, chunk),
             ).fetchall()
-            yield from map(Row._make, rows)
+            yield from map(Due._make, rows)
             if len(rows) < chunk:
                 return
             last = rows[-1][0]
@@ -433,7 +438,7 @@ class Ledger:
         self, where: str = "1", values: tuple[Any, ...] = (), order: str = "number"
     ) -> Iterator[Row]:
         """Yield rows; for reports."""
-        query = f"SELECT {', '.join(_COLUMNS)} FROM files WHERE {where} ORDER BY {order}"
+        query = f"SELECT {', '.join(Row._fields)} FROM files WHERE {where} ORDER BY {order}"
         for row in self._base.execute(query, values):
             yield Row._make(row)
 

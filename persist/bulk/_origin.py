@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from persist._api import provenance
 from persist._api.provenance import appending, split_metadata
-from persist._wire.base.urls import filesystem, is_url
+from persist._wire.base.urls import is_url
+from persist.bulk._places import opened
 
 if TYPE_CHECKING:
     from persist._api.file import File
@@ -131,17 +132,18 @@ def upgraded_from(
     return {**found, "name": name, "size": digest[0], "sha256": digest[1]}
 
 
-def digest_of(source: str | os.PathLike[str]) -> tuple[int, str]:
+def digest_of(
+    source: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None
+) -> tuple[int, str]:
     """Return the size of a source in bytes, and its SHA-256.
 
-    For a folder or a checkpoint prefix: of all its files, with their names, in order.
+    For a local folder or checkpoint prefix: of all its files, with their names, in order.
     """
     text = os.fspath(source)
     if not is_url(text):
         return provenance.digest_of(Path(text))
     state, size = hashlib.sha256(), 0
-    files, path = filesystem(text)
-    with files.open(path, "rb") as file:
+    with opened(text, storage_options) as file:
         while data := file.read(_CHUNK):
             state.update(data)
             size += len(data)

@@ -11,13 +11,18 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+from persist._wire.base.urls import is_url
 from persist.bulk._origin import digest_of
+from persist.bulk._places import absolute, new_file, opened
 from persist.errors import DamagedFileError
 
 __all__ = ["Originals"]
+
+_CHUNK = 1 << 20
 
 
 class Originals:
@@ -32,22 +37,31 @@ class Originals:
         self.folder = Path(folder)
         self.run = run
 
-    def keep(self, path: str, digest: str) -> None:
-        """Keep a file that is about to be replaced; what is kept already is not kept twice."""
+    def keep(
+        self, path: str, digest: str, storage_options: Mapping[str, Any] | None = None
+    ) -> None:
+        """Keep a file that is about to be replaced; what is kept already is not kept twice.
+
+        Args:
+            path: of the file, or its URL: then its bytes are fetched.
+            digest: of the file.
+            storage_options: for fsspec.
+        """
         kept = self._object(digest)
         if not kept.exists():
             kept.parent.mkdir(parents=True, exist_ok=True)
             made = kept.with_name(f".{digest}.{os.getpid()}")
             made.unlink(missing_ok=True)
-            try:
-                os.link(os.path.realpath(path), made)
-            except OSError:  # another file system, or one without links
-                shutil.copy2(path, made)
+            if is_url(path):
+                with opened(path, storage_options) as far, made.open("wb") as near:
+                    shutil.copyfileobj(far, near, _CHUNK)
+            else:
+                _linked(path, made)
             os.replace(made, kept)
         note = self._note(path)
         if not note.exists():  # the first original of a run is what an undo brings back
             note.parent.mkdir(parents=True, exist_ok=True)
-            said = json.dumps({"path": os.path.abspath(path), "sha256": digest})
+            said = json.dumps({"path": absolute(path), "sha256": digest})
             made = note.with_name(f".{note.name}.{os.getpid()}")
             made.write_text(said, encoding="utf-8", errors="surrogateescape")
             os.replace(made, note)
@@ -61,15 +75,20 @@ class Originals:
                 said = json.loads(text)
                 yield str(said["path"]), str(said["sha256"])
 
-    def restore(self, path: str, digest: str) -> None:
+    def restore(
+        self, path: str, digest: str, storage_options: Mapping[str, Any] | None = None
+    ) -> None:
         """Bring an original back; it stays kept.
+
+        Args:
+            path: of the file, or its URL.
+            digest: of the original.
+            storage_options: for fsspec.
 
         Raises:
             DamagedFileError: the kept bytes are not those of the original any more.
             OSError: they are missing, or cannot be written.
         """
-        from persist._container.writing.atomic import replacing
-
         kept = self._object(digest)
         if digest_of(kept)[1] != digest:
             raise DamagedFileError(
@@ -77,8 +96,10 @@ class Originals:
                 file=path,
                 remedy="Restore it from a backup.",
             )
-        with kept.open("rb") as old, replacing(path) as new:
-            shutil.copyfileobj(old, new, 1 << 20)
+        with kept.open("rb") as old, new_file(path, storage_options) as new:
+            shutil.copyfileobj(old, new, _CHUNK)
+        if is_url(path):
+            return
         found = kept.stat()
         os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
         with contextlib.suppress(OSError):
@@ -92,5 +113,12 @@ class Originals:
         return self.folder / "objects" / digest[:2] / digest
 
     def _note(self, path: str) -> Path:
-        key = os.path.abspath(path).encode("utf-8", "surrogateescape")
+        key = absolute(path).encode("utf-8", "surrogateescape")
         return self.folder / "runs" / self.run / f"{hashlib.sha256(key).hexdigest()[:32]}.json"
+
+
+def _linked(path: str, made: Path) -> None:
+    try:
+        os.link(os.path.realpath(path), made)
+    except OSError:  # another file system, or one without links
+        shutil.copy2(path, made)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
+from persist._runtime.progress import current, reporting
 from persist._wire.base.urls import is_url
 from persist.bulk import _engine
 from persist.bulk._declared import modules_of, registry_of
@@ -21,16 +22,18 @@ from persist.bulk._event import Event
 from persist.bulk._fingerprint import Fingerprints
 from persist.bulk._inventory import Inventory
 from persist.bulk._job import JOBS, Job, Work, function_job
-from persist.bulk._ledger import Ledger, Row, Write
+from persist.bulk._ledger import Due, Ledger, Write
+from persist.bulk._places import names_in
 from persist.bulk._sources import Filters, Item, Source, items, local
 from persist.bulk._targets import targets
 from persist.bulk._words import WarningCounter
-from persist.bulk._worker import Done
+from persist.bulk._worker import SAME, Done
 from persist.errors import CollisionError, PersistError
 
 if TYPE_CHECKING:
     from persist.registry import Registry
     from persist.survey import Survey
+    from persist.typing import Progress
 
 __all__ = ["Plan", "plan", "run", "upgrade"]
 
@@ -81,12 +84,16 @@ class Plan:
         self._sources = sources
         self._registry = registry
         self._fingerprints = Fingerprints(registry)
-        self._out: dict[int, Row] = {}
+        self._out: dict[int, Due] = {}
+        self._folders: dict[
+            str, str
+        ] = {}  # of targets: the absolute path, which ends with a separator
         self._digest = job.digest
         self._writes: list[Write] = []  # of files that are done and not yet in the ledger
         self._flushed = time.monotonic()
         self._buffered = 0
-        said = {key: value for key, value in job.options.items() if key != "run"}
+        outside = ("run", "storage_options")  # the latter may hold credentials
+        said = {key: value for key, value in job.options.items() if key not in outside}
         said["sources"] = [
             source.path if isinstance(source, Inventory) else os.fspath(source)
             for source in sources
@@ -113,7 +120,7 @@ class Plan:
         )  # fmt: skip
         target_of = targets(job)
         ledger.add(
-            job.title, self.run_id, job.digest, _with_targets(_once(found), target_of),
+            job.title, self.run_id, job.digest, _with_targets(_once(found), target_of, job.options.get("storage_options")),
             by_time=by_time and not job.options.get("force"),
         )  # fmt: skip
         collisions = ledger.collisions(job.title, self.run_id, _COLLISIONS)
@@ -182,7 +189,7 @@ class Plan:
             self._out[row.number] = row
             yield _engine.row_work(row, self._known(row), absolute), row.size
 
-    def _known(self, row: Row) -> tuple[str, int] | None:
+    def _known(self, row: Due) -> tuple[str, int] | None:
         """The digest with which the same was done to a file, and the size of its target; or None."""
         is_same = row.options == self._digest and row.verdict in _KNOWN and row.digest
         if not is_same or self.job.options.get("force") or (row.status or "").startswith("would"):
@@ -207,8 +214,8 @@ class Plan:
             for answered, part in _engine.answers(self, self.job, executor):
                 events = []
                 for done in answered:
-                    row = self._out.pop(done.number)
-                    event, filled = self._taken(row, done)
+                    done_before += 1
+                    event, filled = self._taken(self._out.pop(done.number), done, done_before)
                     rows.append(filled)
                     events.append(event)
                 self._buffered = len(rows)
@@ -216,10 +223,7 @@ class Plan:
                     self._number_part(rows, part)
                 if self._is_due() and (not parts or part is not None):
                     self._flush(rows)
-                for event in events:
-                    done_before += 1
-                    object.__setattr__(event, "done", done_before)
-                    yield event
+                yield from events
             self._flush(rows)
             self.ledger.finish(self.run_id)
             self.pending = 0
@@ -247,13 +251,13 @@ class Plan:
             self._writes.clear()
         self._buffered, self._flushed = 0, time.monotonic()
 
-    def _taken(self, row: Row, done: Done) -> tuple[Event, list[Any]]:
-        """The event of a file that is done, and its row for the ledger."""
-        if _engine.same(done):
-            return self._repeated(row, done)
+    def _taken(self, row: Due, done: Done, count: int) -> tuple[Event, list[Any]]:
+        """The event of a file that is done, the ``count``-th, and its row for the ledger."""
+        if done.status == SAME:
+            return self._repeated(row, done, count)
         status = done.status
-        if status == "there already" and row.fresh and self.is_resumed:
-            status = "upgraded"  # by this run, before it was interrupted
+        if status == "there already" and row.fresh and done.target_digest:
+            status = "upgraded"  # by this run, before it or a worker was interrupted
         if status in ("upgraded", "copied", "converted"):
             self._writes.append(self._write(row, done))
         knowledge = self._knowledge(done, row)
@@ -262,23 +266,27 @@ class Plan:
             done.seconds, done.kind, done.error, done.target_size, done.target_digest, knowledge,
             None, done.facts, row.number,
         ]  # fmt: skip
-        return self._event(row, done, status, done.verdict, done.facts), filled
+        return self._event(row, done, status, done.verdict, done.facts, count), filled
 
-    def _write(self, row: Row, done: Done) -> Write:
+    def _write(self, row: Due, done: Done) -> Write:
         said = self.job.options
         before = "nothing" if row.fresh else "kept" if said.get("originals") else "lost"
         path = row.target or row.name
+        folder, slash, name = path.rpartition(os.sep)
+        full = self._folders.get(folder)
+        if full is None:
+            if len(self._folders) > 10_000:
+                self._folders.clear()
+            full = folder + slash
+            full = full if is_url(full) else os.path.join(os.path.abspath(full), "")
+            self._folders[folder] = full
         if self.job.in_place:
             before = "kept" if said.get("originals") else "generation" if said["keep"] else "lost"
-        return Write(
-            self.run_id, row.number, os.path.abspath(path), done.target_digest, before, done.digest
-        )
+        return Write(self.run_id, row.number, full + name, done.target_digest, before, done.digest)
 
-    def _knowledge(self, done: Done, row: Row) -> int | None:
-        if not done.knowledge:
-            return None
+    def _knowledge(self, done: Done, row: Due) -> int | None:
         known = self.ledger.known_names.get(done.names)
-        if known is not None:
+        if known is not None or not done.knowledge:
             return known
         names = json.loads(done.names)
         if self._fingerprints.of(names) != done.knowledge:
@@ -294,7 +302,7 @@ class Plan:
     def _is_declared(self, name: str) -> bool:
         return self._registry.schema_for(self._registry.resolve(name)) is not None
 
-    def _repeated(self, row: Row, done: Done) -> tuple[Event, list[Any]]:
+    def _repeated(self, row: Due, done: Done, count: int) -> tuple[Event, list[Any]]:
         """The event of a file that is as it was: with what an earlier run made of it."""
         status = row.status or ""
         if status in ("upgraded", "copied", "converted"):
@@ -307,10 +315,12 @@ class Plan:
         ]  # fmt: skip
         if self.job.name in ("upgrade", "convert"):
             facts = ""
-        event = self._event(row, done, status, row.verdict or "well", facts)
+        event = self._event(row, done, status, row.verdict or "well", facts, count)
         return event, filled
 
-    def _event(self, row: Row, done: Done, status: str, verdict: Any, facts: str) -> Event:
+    def _event(
+        self, row: Due, done: Done, status: str, verdict: Any, facts: str, count: int
+    ) -> Event:
         result = done.result
         if isinstance(result, bytes) and not self._in_process:
             result = pickle.loads(result)
@@ -318,7 +328,7 @@ class Plan:
         return Event(
             row.name, status, verdict, target, done.format or row.format or "", row.size,
             done.digest or row.digest or "", done.seconds, done.kind, done.error, result,
-            self.run_id, 0, self.files, facts,
+            self.run_id, count, self.files, facts,
         )  # fmt: skip
 
 
@@ -435,10 +445,9 @@ def _check(name: str, said: dict[str, Any]) -> None:
     for key in ("to", "certificates", "originals"):
         if said.get(key) is not None:
             said[key] = local(os.fspath(said[key]))
-            if is_url(said[key]) and (name != "convert" or key != "to"):
+            if is_url(said[key]) and key != "to":
                 raise PersistError(
-                    f"{said[key]} is a URL, but files are written into local folders only.",
-                    remedy="Write into a folder, and copy it from there.",
+                    f"{key}: {said[key]} is a URL.", remedy="Name a folder of this machine."
                 )
     if name == "convert":
         if said["format"] is None:
@@ -488,6 +497,7 @@ def upgrade(
     *,
     to: str | os.PathLike[str] | None = None,
     executor: Executor | Callable[[], Executor] | int | None = None,
+    progress: Progress | None = None,
     **options: Any,
 ) -> list[Event]:
     """Upgrade files to the current versions of the classes: `plan` and `run` in one call.
@@ -498,6 +508,8 @@ def upgrade(
         sources: as for `plan`.
         to: a folder; None writes each new file next to its source.
         executor: as for `run`.
+        progress: True draws a bar of the files; a function is called with a ``persist.typing.ProgressEvent``
+            for each. What it raises ends the run; a ledger keeps what was done.
         options: those of `plan`, such as ``ledger``, ``imports``, ``dry_run`` and ``in_place``.
 
     Returns:
@@ -511,7 +523,7 @@ def upgrade(
 
     warned = WarningCounter()
     with plan(sources, "upgrade", to=to, **options) as made:
-        events = list(run(made, executor))
+        events = _watched(made, run(made, executor), progress)
     for event in events:
         warned.extend(event.warnings)
     for name, text in warned.summed():
@@ -519,6 +531,21 @@ def upgrade(
         is_category = isinstance(category, type) and issubclass(category, Warning)
         warnings.warn(text, category if is_category else UserWarning, stacklevel=2)
     return events
+
+
+def _watched(made: Plan, events: Iterator[Event], progress: Progress | None) -> list[Event]:
+    """All events of a run, each reported as a file that is done."""
+    with reporting(progress):
+        meter = current()
+        if meter is None:
+            return list(events)
+        count = meter.count("files", "files", len(made))
+        found = []
+        for event in events:
+            found.append(event)
+            count.add()
+        count.end()
+        return found
 
 
 def _once(found: Iterable[Item]) -> Iterator[Item]:
@@ -545,9 +572,9 @@ def _once(found: Iterable[Item]) -> Iterator[Item]:
 
 
 def _with_targets(
-    found: Iterable[Item], target_of: Callable[[Item], str | None]
+    found: Iterable[Item], target_of: Callable[[Item], str | None], storage: Any
 ) -> Iterator[tuple[Item, str | None, bool]]:
-    there = _There()
+    there = _There(storage)
     for item in found:
         target = target_of(item)
         yield item, target, target is not None and not there.has(target)
@@ -558,18 +585,18 @@ class _There:
 
     _MOST = 50_000  # names of a folder that are kept
 
-    def __init__(self) -> None:
+    def __init__(self, storage: Any) -> None:
+        self._storage = storage
         self._folder: str | None = None
         self._names: set[str] | None = set()
 
     def has(self, path: str) -> bool:
-        """Whether a path exists."""
-        folder, name = os.path.split(path)
+        """Whether a path or URL exists."""
+        is_far = is_url(path)
+        folder, _, name = path.rpartition("/" if is_far else os.sep)
         if folder != self._folder:
             self._folder = folder
-            try:
-                names = os.listdir(folder or ".")
-            except OSError:  # there is no such folder
-                names = []
-            self._names = set(names) if len(names) <= self._MOST else None
+            top = folder if is_far else folder or (os.sep if path.startswith(os.sep) else ".")
+            names = names_in(top, self._storage)
+            self._names = set(names) if is_far or len(names) <= self._MOST else None
         return os.path.lexists(path) if self._names is None else name in self._names

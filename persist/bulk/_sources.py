@@ -15,12 +15,14 @@ import attrs
 from persist._wire.base.urls import filesystem, is_url
 from persist.bulk._folders import walk
 from persist.bulk._inventory import Inventory, listed
+from persist.bulk._places import size_and_time
 from persist.errors import PersistError
 
 __all__ = ["Filters", "Item", "Source", "items", "local"]
 
 Source = str | os.PathLike[str] | Inventory
 _MAGIC = re.compile(r"[*?\[]")
+_UNTIDY = re.compile(r"/(?:[./]|$)")  # what `os.path.normpath` may change
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _UNITS |= {"ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}
 
@@ -179,16 +181,18 @@ def items(
 
 
 def _of_inventory(inventory: Inventory) -> Iterator[Item]:
-    for one in listed(inventory):
-        name = local(one.name)
-        inside = name.partition("://")[2] if is_url(name) else os.path.splitdrive(name)[1]
-        inside = os.path.normpath(inside.lstrip("/\\"))
-        while inside.startswith(".." + os.sep):
-            inside = inside[3:]
-        size, mtime = one.size, one.mtime
-        if size < 0 and not is_url(name):
+    for name, size, mtime in listed(inventory):
+        name = local(name)
+        is_far = is_url(name)
+        inside = name.partition("://")[2] if is_far else os.path.splitdrive(name)[1]
+        inside = inside.lstrip("/\\")
+        if os.name == "nt" or _UNTIDY.search(inside) or inside[:1] == "." or not inside:
+            inside = os.path.normpath(inside)
+            while inside.startswith(".." + os.sep):
+                inside = inside[3:]
+        if size < 0 and not is_far:
             size, mtime = _stat(name)
-        yield Item(name, inside, False, size, mtime, is_listed=True)
+        yield Item(name, inside, False, size, mtime, "", True)
 
 
 def _stat(path: str) -> tuple[int, int]:
@@ -232,23 +236,11 @@ def _remote(url: str, options: dict[str, Any] | None) -> Iterator[Item]:
         inside = name[len(top) :].lstrip("/") if top and name.startswith(top) else name.lstrip("/")
         if any(part.startswith(".") for part in inside.split("/")):
             continue
-        yield Item(protocol + name.lstrip("/"), inside, False, *_size_and_time(details[name]))
+        yield Item(protocol + name.lstrip("/"), inside, False, *size_and_time(details[name]))
 
 
 def _details(files: Any, path: str) -> tuple[int, int]:
     try:
-        return _size_and_time(files.info(path))
+        return size_and_time(files.info(path))
     except OSError:  # it is missing: the job reports it
         return -1, -1
-
-
-def _size_and_time(said: dict[str, Any]) -> tuple[int, int]:
-    size = said.get("size")
-    moment = next(
-        (said[key] for key in ("mtime", "LastModified", "last_modified", "updated", "created")
-         if said.get(key) is not None), None,
-    )  # fmt: skip
-    if isinstance(moment, datetime.datetime):
-        moment = moment.timestamp()
-    mtime = int(moment * 1e9) if isinstance(moment, int | float) else -1
-    return size if isinstance(size, int) else -1, mtime

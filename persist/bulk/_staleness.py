@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from persist.bulk._places import is_file, modified
 
 if TYPE_CHECKING:
     from persist._api.file import File
@@ -27,11 +28,12 @@ class Verdict(NamedTuple):
 
 
 def look(
-    source: Path,
-    target: Path,
+    source: str,
+    target: str,
     registry: Registry,
     options: dict[str, object],
     digest: Callable[[], tuple[int, str]],
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Verdict:
     """Compare a target with its source and the current declarations.
 
@@ -41,6 +43,7 @@ def look(
         registry: the user's schemas, aliases, stamps and steps.
         options: the options with which the source is read.
         digest: returns the size and the digest of the source.
+        storage_options: for fsspec.
 
     Raises:
         PersistError: the target cannot be read.
@@ -51,35 +54,30 @@ def look(
     from persist.errors import UnknownFormatError
 
     try:
-        file = open_file(target, registry=registry)
+        file = open_file(target, registry=registry, storage_options=storage_options)
     except UnknownFormatError:
         return Verdict("", False)
     with file:
         said = origin_of(file)
         if file.format == "persist" and said is None:
-            same = target.is_file() and source.is_file() and digest_of(target) == digest()
-            return Verdict("" if same else _older(source, target), False)
+            same = (
+                is_file(target, storage_options) and digest_of(target, storage_options) == digest()
+            )
+            return Verdict("" if same else _older(source, target, storage_options), False)
         plan = records.plan(file.tree, file.knowledge, file=file.name)
         if said is None:  # a format that does not record its origin
-            return Verdict(_older(source, target) or _of_plan(plan), False)
+            return Verdict(_older(source, target, storage_options) or _of_plan(plan), False)
         if "sha256" in said:
             changed = [said.get("size"), said["sha256"]] != list(digest())
             why = "its source has changed" if changed else ""
         else:
-            why = _older(source, target)
+            why = _older(source, target, storage_options)
         return Verdict(why or _of_options(said, options) or _of_knowledge(file, said, plan), True)
 
 
-def _older(source: Path, target: Path) -> str:
-    is_older = _time(target) < _time(source)
-    return "it is older than its source" if is_older else ""
-
-
-def _time(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except FileNotFoundError:  # a checkpoint prefix is not a file itself
-        return 0
+def _older(source: str, target: str, storage_options: Mapping[str, Any] | None) -> str:
+    then, now = modified(target, storage_options), modified(source, storage_options)
+    return "it is older than its source" if 0 <= then < now else ""
 
 
 def _of_options(said: dict[str, Any], options: dict[str, object]) -> str:

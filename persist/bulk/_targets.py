@@ -71,7 +71,7 @@ def _by_template(item: Item, out: str | None, template: str, suffix: str) -> str
         )
         return os.path.join(top, made)
     folder = "" if "{folder}" in template else os.fspath(inside.parent)
-    return os.path.normpath(os.path.join(out, folder, made))
+    return _below(out, os.path.normpath(os.path.join(folder, made)))
 
 
 def _folder_of(item: Item) -> str:
@@ -88,7 +88,7 @@ def _upgraded(item: Item, out: str | None, suffix: str) -> str:
     if out is None:
         _folder_of(item)
         return f"{item.name.rstrip('/')}{suffix}"
-    target = os.path.join(out, item.inside)
+    target = _below(out, item.inside)
     return target if _keeps_its_name(item, suffix) else f"{target}{suffix}"
 
 
@@ -106,9 +106,11 @@ def _converted(item: Item, out: str | None, suffix: str) -> str:
         return f"{item.name.rstrip('/')}{suffix}"
     if item.is_named:
         return out
-    below = f"{item.inside}{suffix}"
-    return (
-        f"{out.rstrip('/')}/{PurePath(below).as_posix()}"
-        if is_url(out)
-        else os.path.join(out, below)
-    )
+    return _below(out, f"{item.inside}{suffix}")
+
+
+def _below(out: str, inside: str) -> str:
+    """A path below a folder, or a URL below a URL."""
+    if is_url(out):
+        return f"{out.rstrip('/')}/{inside.replace(os.sep, '/')}"
+    return out + inside if out.endswith(os.sep) else f"{out}{os.sep}{inside}"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from persist._wire.base.urls import is_url
 from persist.bulk._ledger import Ledger, Write
 from persist.bulk._origin import digest_of
 from persist.bulk._originals import Originals
+from persist.bulk._places import absolute, is_file, remove
 from persist.errors import PersistError
 
 __all__ = ["Undone", "undo_run"]
@@ -30,7 +32,12 @@ class Undone(NamedTuple):
     reason: str = ""
 
 
-def undo_run(ledger: Ledger, run: str, only: tuple[str, ...] = ()) -> Iterator[Undone]:
+def undo_run(
+    ledger: Ledger,
+    run: str,
+    only: tuple[str, ...] = (),
+    storage_options: Mapping[str, Any] | None = None,
+) -> Iterator[Undone]:
     """Undo a run: each file that it wrote is removed, or becomes what it was before.
 
     A file that was changed since the run is left, and reported.
@@ -39,6 +46,7 @@ def undo_run(ledger: Ledger, run: str, only: tuple[str, ...] = ()) -> Iterator[U
         ledger: the ledger of the run.
         run: its id.
         only: folders and files; nothing else is touched. Then the run does not count as undone.
+        storage_options: for fsspec, where the run wrote to URLs.
 
     Raises:
         PersistError: there is no such run, or it was undone already.
@@ -58,9 +66,9 @@ def undo_run(ledger: Ledger, run: str, only: tuple[str, ...] = ()) -> Iterator[U
     restored: set[str] = set()
     writes = ledger.writes(run)
     undone: list[int] = []
-    by_path = {os.path.abspath(write.path): write for write in writes}
-    for one in _restored(by_path, originals, only):
-        path = os.path.abspath(one.file)
+    by_path = {absolute(write.path): write for write in writes}
+    for one in _restored(by_path, originals, only, storage_options):
+        path = absolute(one.file)
         restored.add(path)
         if one.status == "left":
             is_clean = False
@@ -68,29 +76,32 @@ def undo_run(ledger: Ledger, run: str, only: tuple[str, ...] = ()) -> Iterator[U
             undone.append(by_path[path].number)
         yield one
     for write in writes:
-        if os.path.abspath(write.path) in restored or not _is_wanted(write.path, only):
+        if absolute(write.path) in restored or not _is_wanted(write.path, only):
             continue
-        found = _undone(write)
+        found = _undone(write, storage_options)
         if found.status == "left":
             is_clean = False
         else:
             undone.append(write.number)
         yield found
-    if options.get("to") and not only:
+    if options.get("to") and not only and not is_url(options["to"]):
         _remove_empty(Path(options["to"]))
     ledger.forget(undone, run, is_undone=is_clean and not only)
 
 
 def _is_wanted(path: str, only: tuple[str, ...]) -> bool:
-    path = os.path.abspath(path)
-    tops = [os.path.abspath(top) for top in only]
+    path = absolute(path)
+    tops = [absolute(top).rstrip("/" if is_url(top) else os.sep) for top in only]
     return not tops or any(
-        path == top or path.startswith(top.rstrip(os.sep) + os.sep) for top in tops
+        path == top or path.startswith(top + ("/" if is_url(top) else os.sep)) for top in tops
     )
 
 
 def _restored(
-    writes: dict[str, Write], originals: Originals | None, only: tuple[str, ...]
+    writes: dict[str, Write],
+    originals: Originals | None,
+    only: tuple[str, ...],
+    storage: Mapping[str, Any] | None,
 ) -> Iterator[Undone]:
     """Bring back the files that the run replaced, as far as they are as the run left them."""
     if originals is None:
@@ -98,7 +109,7 @@ def _restored(
     for path, digest in list(originals.replaced()):
         if not _is_wanted(path, only):
             continue
-        found = digest_of(path)[1] if os.path.isfile(path) else ""
+        found = digest_of(path, storage)[1] if is_file(path, storage) else ""
         if found == digest:
             originals.forget(path)
             continue
@@ -107,7 +118,7 @@ def _restored(
             yield Undone(path, "left", "it was changed after the run")
             continue
         try:
-            originals.restore(path, digest)
+            originals.restore(path, digest, storage)
         except (PersistError, OSError) as error:
             yield Undone(path, "left", str(error))
             continue
@@ -115,15 +126,15 @@ def _restored(
         yield Undone(path, "restored")
 
 
-def _undone(write: Write) -> Undone:
+def _undone(write: Write, storage: Mapping[str, Any] | None) -> Undone:
     """Undo what was written, where no original is kept by its digest."""
     path = write.path
-    if not os.path.isfile(path):
+    if not is_file(path, storage):
         return Undone(path, "gone")
-    if digest_of(path)[1] != write.digest:
+    if digest_of(path, storage)[1] != write.digest:
         return Undone(path, "left", "it was changed after the run")
     if write.before == "nothing":
-        os.unlink(path)
+        remove(path, storage)
         return Undone(path, "removed")
     if write.before != "generation":
         return Undone(path, "left", "what was there before was not kept")

@@ -9,9 +9,10 @@ import io
 import os
 import shutil
 import tempfile
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from contextlib import AbstractContextManager
 from typing import IO, TYPE_CHECKING, Any
 
 from persist._api.file import has_steps, names_declared, settle_text_of, written_layouts
@@ -19,16 +20,19 @@ from persist._api.keywords import OPEN_DEFAULTS
 from persist._api.open import open as open_file
 from persist._api.open import open_writable
 from persist._upgrade.step_digests import steps_of
-from persist.bulk import _truth
+from persist._wire.base.urls import is_url
+from persist.bulk import _living, _truth
 from persist.bulk._filtering import is_wanted
 from persist.bulk._formats import writer
 from persist.bulk._job import Job, Outcome, Work
 from persist.bulk._origin import digest_of, save, upgraded_from
 from persist.bulk._originals import Originals
+from persist.bulk._places import exists, is_file, new_file, nowhere, opened, own_name
 from persist.bulk._staleness import look
 from persist.errors import (
     DamagedFileError,
     MissingExtraError,
+    OpaqueWarning,
     PersistError,
     SchemaError,
     UnknownFormatError,
@@ -77,6 +81,7 @@ class UpgradeTask:
         self._strict = bool(said.get("strict"))
         self._dry = bool(said.get("dry_run"))
         self._cls: str = said.get("cls") or ""
+        self._storage: dict[str, Any] | None = said.get("storage_options")
         self._recorded = {
             name: list(value) if name == "trust" else value
             for name in _RECORDED
@@ -96,16 +101,18 @@ class UpgradeTask:
         """Upgrade one file."""
         if self._said.get("in_place"):
             return self._in_place(work)
-        source = _Digest(work.name)
-        again, target = "", Path(work.target)
-        exists = target.exists()
-        if exists and os.path.exists(work.name) and os.path.samefile(target, work.name):
+        source = _Digest(work.name, self._storage)
+        again, target = "", work.target
+        is_there = exists(target, self._storage)
+        if is_there and _is_same(target, work.name):
             raise PersistError(
                 "its target is the file itself.", file=work.name,
                 remedy="Write under another name or folder, or replace it with --in-place.",
             )  # fmt: skip
-        if exists and not self._said.get("force"):
-            stale, is_ours = look(Path(work.name), target, self._registry, self._recorded, source)
+        if is_there and not self._said.get("force"):
+            stale, is_ours = look(
+                work.name, target, self._registry, self._recorded, source, self._storage
+            )
             if not stale:
                 return self._finished("there already", work, source, target)
             if not is_ours:
@@ -121,20 +128,46 @@ class UpgradeTask:
         with file:
             if not is_wanted(file, self._job.filters):
                 return Outcome("left out", "left out", format=file.format)
+            if _living.is_wanted(file, self._format):
+                return self._as_living(file, work, target, source, again)
             return self._upgraded(file, work, target, source, again)
+
+    def _as_living(
+        self, file: File, work: Work, target: str, source: _Digest, again: str
+    ) -> Outcome:
+        """Write the objects of a file as their library does today."""
+        if self._cls:
+            raise PersistError(
+                f"--as excludes --format {self._format} for objects of libraries.", file=file.name
+            )
+        with self._place(target) as raw:
+            for text in _living.write(self._job, work.name, raw, self._format):
+                warnings.warn(text, OpaqueWarning, stacklevel=2)
+            size, digest = _written(raw) if self._job.keeps_ledger else (-1, "")
+            if not self._dry:
+                self._keep(target)
+        return Outcome(
+            "would be upgraded" if self._dry else "upgraded",
+            note=again,
+            format=file.format,
+            digest=self._digest(source),
+            names=set(file._content.globals),
+            target_size=size,
+            target_digest=digest,
+        )
 
     def _digest(self, source: _Digest) -> str:
         return source()[1] if self._job.keeps_ledger else ""
 
-    def _finished(self, status: str, work: Work, source: _Digest, target: Path) -> Outcome:
+    def _finished(self, status: str, work: Work, source: _Digest, target: str) -> Outcome:
         """The outcome for a file of which nothing has to be done."""
         outcome = Outcome(status, digest=self._digest(source))
         if self._job.keeps_ledger and work.target:
-            outcome.target_size, outcome.target_digest = digest_of(target)
+            outcome.target_size, outcome.target_digest = digest_of(target, self._storage)
         return outcome
 
     def _upgraded(
-        self, file: File, work: Work, target: Path, source: _Digest, again: str
+        self, file: File, work: Work, target: str, source: _Digest, again: str
     ) -> Outcome:
         """Upgrade the tree of an open file, and write or copy it."""
         from persist._objects.inert import Inert
@@ -163,14 +196,14 @@ class UpgradeTask:
             outcome.note = outcome.note if is_older else ""
             return outcome
         is_copy = file.format == self._format == "persist" and not is_older and not file.damage
-        is_copy = is_copy and target.name == os.path.basename(work.name) and state is None
+        is_copy = is_copy and own_name(target) == own_name(work.name) and state is None
         if is_copy:
             outcome.status = "would be copied" if self._dry else "copied"
             if not self._dry:
                 self._copied(work.name, target, outcome)
             return outcome
         origin = upgraded_from(
-            file, os.path.basename(work.name), source(), steps_of(plan, file.knowledge),
+            file, own_name(work.name), source(), steps_of(plan, file.knowledge),
             outcome.unknown, self._recorded, plan,
         )  # fmt: skip
         outcome.status = "would be upgraded" if self._dry else "upgraded"
@@ -229,31 +262,27 @@ class UpgradeTask:
 
     # Writing.
 
-    def _copied(self, source: str, target: Path, outcome: Outcome) -> None:
+    def _copied(self, source: str, target: str, outcome: Outcome) -> None:
         """Copy a file atomically."""
-        from persist._container.writing.atomic import replacing
-
-        target.parent.mkdir(parents=True, exist_ok=True)
         self._keep(target)
-        _remove_link(target)
-        with open(source, "rb") as old, replacing(target, durable=True) as new:
+        with opened(source, self._storage) as old, new_file(target, self._storage) as new:
             shutil.copyfileobj(old, new, _CHUNK)
         if self._job.keeps_ledger:
-            outcome.target_size, outcome.target_digest = digest_of(target)
+            outcome.target_size, outcome.target_digest = digest_of(target, self._storage)
 
-    def _keep(self, target: Path) -> None:
+    def _keep(self, target: str) -> None:
         """Keep the file that is about to be replaced."""
-        if self._originals is not None and target.is_file():
-            self._originals.keep(os.fspath(target), digest_of(target)[1])
+        if self._originals is not None and is_file(target, self._storage):
+            self._originals.keep(target, digest_of(target, self._storage)[1], self._storage)
 
     def _write(
-        self, tree: Any, file: File, plan: Plan, work: Work, target: Path,
+        self, tree: Any, file: File, plan: Plan, work: Work, target: str,
         origin: dict[str, Any], outcome: Outcome,
     ) -> None:  # fmt: skip
         """Write the tree, load it back and compare; only then it gets its name. A dry run does all but that."""
         with self._place(target) as raw:
             save_to(
-                raw, tree, file, self._format, os.fspath(target), self._registry, origin,
+                raw, tree, file, self._format, target, self._registry, origin,
                 bool(self._said.get("capsule")),
             )  # fmt: skip
             size, digest = (
@@ -262,32 +291,17 @@ class UpgradeTask:
             outcome.target_size, outcome.target_digest = size, digest
             compared = self._checked(raw, tree, file, plan, target, work, outcome)
             if self._certificates:
-                self._certify(raw, file, work, origin, compared, (os.fspath(target), size, digest))
+                self._certify(raw, file, work, origin, compared, (target, size, digest))
             if not self._dry:
                 self._keep(target)
+
+    def _place(self, target: str) -> AbstractContextManager[IO[bytes]]:
+        """Where a new file is written before it gets its name; in a dry run it gets none."""
+        return nowhere(target) if self._dry else new_file(target, self._storage)
 
     @property
     def _certificates(self) -> str:
         return "" if self._dry else str(self._said.get("certificates") or "")
-
-    @contextlib.contextmanager
-    def _place(self, target: Path) -> Iterator[IO[bytes]]:
-        """Where a new file is written: next to its target until it is whole, or nowhere."""
-        from persist._container.writing.atomic import replacing
-
-        if self._dry:
-            parent = target.parent
-            while not parent.exists() and parent != parent.parent:
-                parent = parent.parent
-            if not os.access(parent, os.W_OK | os.X_OK):
-                raise PermissionError(13, os.strerror(13), os.fspath(target))
-            with tempfile.TemporaryFile(buffering=0) as nowhere:
-                yield nowhere
-            return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _remove_link(target)
-        with replacing(target, durable=True) as new:
-            yield new
 
     def _checked(
         self,
@@ -295,7 +309,7 @@ class UpgradeTask:
         tree: Any,
         file: File,
         plan: Plan,
-        target: Path,
+        target: str,
         work: Work,
         outcome: Outcome,
     ) -> _truth.Compared:
@@ -322,11 +336,11 @@ class UpgradeTask:
             try:
                 return self._as_objects(file, new, plan, target, work)
             except PersistError as error:
-                error.file = os.fspath(target)  # users know the target, not the temporary file
+                error.file = target  # users know the target, not the temporary file
                 raise
 
     def _as_objects(
-        self, file: File, new: File, plan: Plan, target: Path, work: Work
+        self, file: File, new: File, plan: Plan, target: str, work: Work
     ) -> _truth.Compared:
         """Load both files to objects, and compare them."""
         if not names_declared(new):
@@ -365,9 +379,10 @@ class UpgradeTask:
         self, raw: IO[bytes], file: File, work: Work, origin: dict[str, Any],
         compared: _truth.Compared, written: tuple[str, int, str],
     ) -> None:  # fmt: skip
-        base = self._said.get("to") or os.path.dirname(work.target) or "."
-        inside = os.path.relpath(work.target, base)
-        inside = os.path.basename(work.target) if inside.startswith("..") else inside
+        base = str(self._said.get("to") or "").rstrip("/") + "/"
+        inside = own_name(work.target)
+        if len(base) > 1 and work.target.startswith(base):
+            inside = os.path.normpath(work.target[len(base) :])
         path = os.path.join(self._certificates, f"{inside}.json")
         with _opened(raw, self._registry) as new:
             _truth.write_certificate(path, file, new, origin, compared, written)
@@ -459,24 +474,25 @@ class UpgradeTask:
             written=written_layouts(file),
         )  # fmt: skip
         encode(made, file.name)
-        with tempfile.TemporaryFile(buffering=0) as nowhere:
-            save_to(nowhere, made, file, "persist", file.name, self._registry, None)
-            with _opened(nowhere, self._registry) as new:
-                _refuse(difference(made, new.tree), Path(file.name))
+        with tempfile.TemporaryFile(buffering=0) as made_file:
+            save_to(made_file, made, file, "persist", file.name, self._registry, None)
+            with _opened(made_file, self._registry) as new:
+                _refuse(difference(made, new.tree), file.name)
                 work = Work(0, file.name, True)
-                self._as_objects(file, new, plan, Path(file.name), work)
+                self._as_objects(file, new, plan, file.name, work)
 
 
 class _Digest:
     """The size and the digest of a source, computed once, when they are asked for."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, storage_options: dict[str, Any] | None = None) -> None:
         self._name = name
+        self._options = storage_options
         self._found: tuple[int, str] | None = None
 
     def __call__(self) -> tuple[int, str]:
         if self._found is None:
-            self._found = digest_of(self._name)
+            self._found = digest_of(self._name, self._options)
         return self._found
 
 
@@ -530,18 +546,19 @@ def _built(tree: Any, old: File) -> Any:
             return None
 
 
-def _remove_link(target: Path) -> None:
-    """Remove a symbolic link in the place of a target: it may lead out of the folder."""
-    if target.is_symlink():
-        target.unlink()
+def _is_same(target: str, source: str) -> bool:
+    """Whether two places are one file."""
+    if is_url(target) or is_url(source):
+        return target == source
+    return os.path.exists(source) and os.path.samefile(target, source)
 
 
-def _refuse(fault: str | None, target: Path) -> None:
+def _refuse(fault: str | None, target: str) -> None:
     if fault:
         raise DamagedFileError(
             f"the new file does not load back as it was written: {fault}.",
-            file=os.fspath(target),
-            remedy="It was removed. Please report this together with the source.",
+            file=target,
+            remedy="It was not kept. Please report this together with the source.",
         )
 
 

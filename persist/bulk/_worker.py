@@ -116,20 +116,20 @@ class Worker:
         """The outcome for a file that has not changed since the same was done to it, or None."""
         if work.known is None:
             return None
-        from pathlib import Path
-
         from persist.bulk._origin import digest_of
+        from persist.bulk._places import size_of
 
+        storage = self._job.options.get("storage_options")
         digest, target_size = work.known
         if target_size >= 0:
             try:
-                if os.stat(work.target).st_size != target_size:
+                if size_of(work.target, storage) != target_size:
                     return None
-            except OSError:  # it has been removed
+            except (OSError, PersistError):  # it has been removed
                 return None
         try:
-            return Outcome(SAME) if digest_of(Path(work.name))[1] == digest else None
-        except OSError:
+            return Outcome(SAME) if digest_of(work.name, storage)[1] == digest else None
+        except (OSError, PersistError):
             return None
 
 

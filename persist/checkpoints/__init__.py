@@ -51,6 +51,9 @@ _METRICS = "checkpoint"  # the key of the metrics in the container's metadata
 _PICKS: dict[Any, Callable[..., float]] = {"min": min, "max": max}
 
 
+_LISTED = 50  # steps that a notebook shows, the last ones
+
+
 class Checkpoints:
     """Save a run's state step by step, delete superseded steps, and resume from the latest.
 
@@ -134,6 +137,28 @@ class Checkpoints:
         self._seen: dict[int, tuple[object, dict[str, Any] | PersistError]] = {}
         self._unreported: list[str] = []
         weakref.finalize(self, self._job.warn_late)
+
+    def __repr__(self) -> str:
+        names = self._names()
+        last = f", the last {names[-1]:,}" if names else ""
+        return f"<checkpoints in {shown(str(self.folder))}: {len(names):,} steps{last}>"
+
+    def _repr_html_(self) -> str:
+        from persist._trees.html import listed, page
+
+        names = self._names()[-_LISTED:]
+        lines = (f"{step:,}{self._facts(step)}" for step in reversed(names))
+        return page(repr(self)[1:-1], listed(lines, len(names), _LISTED))
+
+    def _facts(self, step: int) -> str:
+        """The metrics of a step, or what is wrong with its file, for a page."""
+        try:
+            found = self._look(step)
+        except FileNotFoundError:  # the writer has just removed it
+            return ": removed"
+        if isinstance(found, PersistError):
+            return f": damage: {found.what}"
+        return "".join(f"  {name} {value:.6g}" for name, value in found.items())
 
     # Reading.
 

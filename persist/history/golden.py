@@ -24,7 +24,8 @@ from persist._api.load import load
 from persist._api.open import open as open_file
 from persist._envelope import unwrap
 from persist._objects.flatten import flatten
-from persist._trees.paths import PackView, PathMapping, is_array
+from persist._trees.pack_view import PackView, is_array
+from persist._trees.paths import PathMapping
 from persist._upgrade.plan import Plan
 from persist._wire.base.source import Limits
 from persist.errors import PersistError

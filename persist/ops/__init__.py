@@ -21,6 +21,7 @@ from typing import Any
 
 from persist.ops._base import Instead, Op
 from persist.ops._fields import add, drop, pack, rename, unpack
+from persist.ops._owners import from_base, to_base
 from persist.ops._structure import delete, flatten, merge, move, nest, split, stack, unstack
 from persist.ops._tables import add_column, drop_column, rename_column
 from persist.ops._values import astype, convert, replace, reshape, scale, transpose
@@ -36,6 +37,7 @@ __all__ = [
     "drop",
     "drop_column",
     "flatten",
+    "from_base",
     "from_json",
     "merge",
     "move",
@@ -48,6 +50,7 @@ __all__ = [
     "scale",
     "split",
     "stack",
+    "to_base",
     "to_json",
     "transpose",
     "unpack",

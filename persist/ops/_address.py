@@ -80,8 +80,8 @@ def unreachable(holder: Any, name: str) -> UnfitStateError:
     if isinstance(holder, np.ndarray | LazyArray) and holder.dtype.names:
         return UnfitStateError(
             f"{name!r} leads into a structured array, whose fields no name reaches.",
-            remedy="Convert the whole array: persist.ops.convert(field, function), with "
-            "numpy.lib.recfunctions.rename_fields, append_fields or drop_fields in the function.",
+            remedy="Its columns have steps of their own: persist.ops.rename_column(field, {old: new}), "
+            "add_column, drop_column; or convert the whole array: persist.ops.convert(field, function).",
         )
     return UnfitStateError(
         f"the state is a {type(holder).__name__} without fields; {name!r} is wanted.",

@@ -114,6 +114,8 @@ _ARGUMENTS = {
     "rename_column": ("name", "names"),
     "add_column": ("name", "column", "dtype", "value"),
     "drop_column": ("name", "column", "dtype", "value"),
+    "to_base": ("base", "names", "version", "optional"),
+    "from_base": ("base", "names", "version", "optional"),
 }
 _LEFT_OUT = frozenset(
     ("optional", "factory", "computed", "inverse", "was", "axes", "sizes", "prefix")
@@ -138,6 +140,8 @@ def _made(name: str, kind: Any, given: dict[str, Any]) -> object:
         return kind(*given.pop("names"), **given)
     if name == "nest":
         return kind(given["into"], **given["names"])
+    if name in ("to_base", "from_base"):
+        return kind(given.pop("base"), *given.pop("names"), **given)
     if name == "rename":
         return kind(given.pop("names"), **given)
     return kind(**given)

@@ -248,21 +248,44 @@ _name_builtins(default_registry)
 
 @overload
 def migration(
-    schema: type | str, version: int | str, *, to: int | None = None, release: str = ""
+    schema: type | str,
+    version: int | str,
+    *,
+    to: int | None = None,
+    release: str = "",
+    before: Iterable[type | str] = (),
+    after: Iterable[type | str] = (),
+    cost: float = 1,
 ) -> Callable[[Callable[_P, _T]], Migration[_P, _T]]: ...
 
 
 @overload
 def migration(
-    schema: type | str, version: int | str, *ops: _ops.Op, to: int | None = None, release: str = ""
+    schema: type | str,
+    version: int | str,
+    *ops: _ops.Op,
+    to: int | None = None,
+    release: str = "",
+    before: Iterable[type | str] = (),
+    after: Iterable[type | str] = (),
+    cost: float = 1,
 ) -> Migration: ...
 
 
 def migration(
-    schema: type | str, version: int | str, *ops: _ops.Op, to: int | None = None, release: str = ""
+    schema: type | str,
+    version: int | str,
+    *ops: _ops.Op,
+    to: int | None = None,
+    release: str = "",
+    before: Iterable[type | str] = (),
+    after: Iterable[type | str] = (),
+    cost: float = 1,
 ) -> Migration | Callable[[Callable[_P, _T]], Migration[_P, _T]]:
     """Register one step of a schema in the default registry (see `Registry.migration`)."""
-    return default_registry.migration(schema, version, *ops, to=to, release=release)
+    return default_registry.migration(
+        schema, version, *ops, to=to, release=release, before=before, after=after, cost=cost
+    )
 
 
 @overload

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from persist.errors import MissingMigrationError, SchemaError
+from persist.registry._order import order_of
 from persist.registry._releases import listed as listed_releases
 from persist.registry._releases import overlaps
 
@@ -28,7 +29,16 @@ def faults(registry: Registry) -> list[SchemaError]:
     for schema in schemas:
         found += _of_layout(registry, schema)
         found += _of_versions(registry, schema)
-    return [*found, *_of_aliases(registry)]
+    return [*found, *_of_order(registry), *_of_aliases(registry)]
+
+
+def _of_order(registry: Registry) -> list[SchemaError]:
+    """Schemas whose steps wait for each other."""
+    try:
+        order_of(registry)
+    except SchemaError as error:
+        return [error]
+    return []
 
 
 def _of_layout(registry: Registry, schema: Schema) -> list[SchemaError]:

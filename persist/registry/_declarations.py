@@ -13,6 +13,7 @@ import attrs
 
 from persist import ops as _ops
 from persist.errors import IrreversibleError, MissingMigrationError, UnsupportedVersionError
+from persist.ops._owners import Transfer
 
 if TYPE_CHECKING:
     from typing_extensions import ParamSpec, TypeVar  # those with defaults (PEP 696)
@@ -61,9 +62,13 @@ class Migration(Generic[_P, _R]):
         to: the version that it gives.
         function: the function, or None where it is made of ready-made steps.
         ops: the ready-made steps, or ().
+        transfers: those of them that hand fields to another class, or take them over.
         module: where it was written.
         where: ``file:line``.
         backward: the function that goes the other way, or None.
+        before: classes, or names of schemas, whose records are upgraded after those of this schema.
+        after: likewise, those that are upgraded before them.
+        cost: of the step, where several paths lead to the current version.
     """
 
     def __init__(
@@ -74,13 +79,21 @@ class Migration(Generic[_P, _R]):
         function: Callable[_P, _R] | None,
         ops: tuple[_ops.Op, ...],
         origin: Origin,
+        *,
+        before: tuple[type | str, ...] = (),
+        after: tuple[type | str, ...] = (),
+        cost: float = 1,
     ) -> None:
         self.schema = schema
         self.start = start
         self.to = to
         self.function = function
         self.ops = ops
+        self.transfers = tuple(op for op in ops if isinstance(op, Transfer))
         self.origin = origin
+        self.before = before
+        self.after = after
+        self.cost = cost
         self.backward: Callable[..., Any] | None = None
         self._inverses: list[_ops.Op] | None = None  # of the ready-made steps, last first
         self.__doc__ = function.__doc__ if function is not None else None
@@ -316,24 +329,27 @@ class Stamp:
 
 
 def shortest(steps: Iterable[Migration], start: int, to: int) -> list[list[Migration]] | None:
-    """Up to two shortest ways; None where there is none."""
-    if start == to:
-        return [[]]
+    """Up to two paths of the least cost; None where there is none."""
     leaving: dict[int, list[Migration]] = {}
     for step in steps:
         leaving.setdefault(step.start, []).append(step)
-    ways: dict[int, list[list[Migration]]] = {start: [[]]}
-    front = [start]
-    while front and to not in ways:
-        reached: dict[int, list[list[Migration]]] = {}
-        for version in front:
-            for step in leaving.get(version, ()):
-                if step.to not in ways and step.to <= to:
-                    more = [[*way, step] for way in ways[version]]
-                    reached[step.to] = [*reached.get(step.to, []), *more][:2]
-        ways.update(reached)
-        front = list(reached)
-    return ways.get(to)
+    # Every step leads to a later version, so one pass in the order of the versions finds all paths.
+    best: dict[int, tuple[float, list[list[Migration]]]] = {start: (0, [[]])}
+    for version in sorted(leaving):
+        if version not in best or version >= to:
+            continue
+        cost, paths = best[version]
+        for step in leaving.get(version, ()):
+            if step.to > to:
+                continue
+            total, more = cost + step.cost, [[*path, step] for path in paths]
+            known = best.get(step.to)
+            if known is None or total < known[0]:
+                best[step.to] = (total, more[:2])
+            elif total == known[0]:
+                best[step.to] = (total, [*known[1], *more][:2])
+    found = best.get(to)
+    return None if found is None else found[1]
 
 
 def arrows(way: list[Migration]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Self, TypeVar
 
 import attrs
@@ -82,6 +82,7 @@ class Foreign(Aliases):
         requires: Callable[[], object] | None = None,
         always: bool = False,
         taken: Callable[[Any], Any] | None = None,
+        caches: Callable[[dict[str, Any]], Iterable[str]] | None = None,
     ) -> Callable[[_F], _F]:
         """Declare how an object of a library's class is made of its record: ``f(record)``.
 
@@ -103,6 +104,8 @@ class Foreign(Aliases):
             always: make them whatever ``live=`` says: the library is never missing.
             taken: takes an object apart when it is saved, and returns what ``__reduce_ex__(2)``
                 would; None calls that.
+            caches: given the attributes of a record, returns the names of those that are not made,
+                since the library computes them again: views that lead back to the object.
         """
 
         def decorate(function: _F) -> _F:
@@ -110,6 +113,8 @@ class Foreign(Aliases):
                 made = Rebuild(function, library, takes_names, always=always, taken=taken)
                 if knows is not None:
                     made = attrs.evolve(made, knows=knows)
+                if caches is not None:
+                    made = attrs.evolve(made, caches=caches)
                 if requires is not None:
                     made = attrs.evolve(made, requires=requires)
                 self._rebuilds = {**self._rebuilds, **dict.fromkeys(qualnames, made)}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, Self, TypeVar, overload
 
 from persist import ops as _ops
 from persist.errors import DuplicateMigrationError, SchemaError
 from persist.registry._declarations import (
     Migration,
+    Origin,
     Supported,
     arrows,
     call_site,
@@ -19,6 +20,7 @@ from persist.registry._declarations import (
     unsupported,
 )
 from persist.registry._names import check_version, versions_of
+from persist.registry._order import ordered_with
 from persist.registry._version_releases import VersionReleases
 
 __all__ = ["Migrations"]
@@ -33,13 +35,22 @@ class Migrations(VersionReleases):
     def __init__(self, name: str, parents: tuple[Self, ...] = ()) -> None:
         super().__init__(name, parents)
         self._migrations: dict[str, dict[tuple[int, int], Migration]] = {}
+        self._has_order = False  # whether any step has before= or after=
         self._supported: dict[str, Supported] = {}
         # The shortest path, and the tables of steps of which it was found.
         self._paths: dict[tuple[str, int, int], tuple[tuple[Any, ...], list[Migration]]] = {}
 
     @overload
     def migration(
-        self, schema: type | str, version: int | str, *, to: int | None = None, release: str = ""
+        self,
+        schema: type | str,
+        version: int | str,
+        *,
+        to: int | None = None,
+        release: str = "",
+        before: Iterable[type | str] = (),
+        after: Iterable[type | str] = (),
+        cost: float = 1,
     ) -> Callable[[Callable[_P, _T]], Migration[_P, _T]]: ...
 
     @overload
@@ -50,6 +61,9 @@ class Migrations(VersionReleases):
         *ops: _ops.Op,
         to: int | None = None,
         release: str = "",
+        before: Iterable[type | str] = (),
+        after: Iterable[type | str] = (),
+        cost: float = 1,
     ) -> Migration: ...
 
     def migration(
@@ -59,6 +73,9 @@ class Migrations(VersionReleases):
         *ops: _ops.Op,
         to: int | None = None,
         release: str = "",
+        before: Iterable[type | str] = (),
+        after: Iterable[type | str] = (),
+        cost: float = 1,
     ) -> Migration | Callable[[Callable[_P, _T]], Migration[_P, _T]]:
         """Register one step of a schema: a decorated function, or ready-made steps.
 
@@ -77,6 +94,12 @@ class Migrations(VersionReleases):
             to: the version that it gives; the next one after them by default.
             release: the releases of the package that wrote the version that the step takes, such as
                 ``>=1.2,<2`` (PEP 440).
+            before: classes, or names of schemas. In a file with records of both, all those of this
+                schema are upgraded before all those of the others, also where they hold them: then the
+                step sees the others with their old states. Only `persist.load` and the tools can do this.
+            after: likewise; the others are upgraded first.
+            cost: of the path with this step; of several paths the cheapest is taken. 1 for a step
+                between neighbouring versions and for a jump, unless it is given.
 
         Returns:
             The `Migration`, of several the last; without ``ops`` a decorator that returns it.
@@ -100,20 +123,25 @@ class Migrations(VersionReleases):
                     f"{op!r} is no step of persist.ops; a function is decorated with "
                     f"@migration({name!r}, {version!r})."
                 )
-        if ops:
-            origin = call_site(f"<steps of {name} {version}→{to}>")
-            return [self._add(Migration(name, start, to, None, ops, origin)) for start in versions][
-                -1
+        order = ordered_with(before, after)
+        if type(cost) not in (int, float) or not cost > 0:
+            raise ValueError(f"cost={cost!r}: a number above 0 is expected.")
+
+        def added(function: Callable[_P, _T] | None, origin: Origin) -> Migration[_P, _T]:
+            made = [
+                Migration(name, start, to, function, ops, origin, cost=cost, **order)
+                for start in versions
             ]
+            return [self._add(step) for step in made][-1]
+
+        if ops:
+            return added(None, call_site(f"<steps of {name} {version}→{to}>"))
 
         def decorate(function: Callable[_P, _T]) -> Migration[_P, _T]:
             written = function.function if isinstance(function, Migration) else function
             if written is None or not callable(written):
                 raise TypeError(f"{function!r} is no function.")
-            origin = origin_of(written)
-            return [
-                self._add(Migration(name, start, to, written, (), origin)) for start in versions
-            ][-1]
+            return added(written, origin_of(written))
 
         return decorate
 
@@ -131,6 +159,7 @@ class Migrations(VersionReleases):
                     schema=step.schema,
                     step=(step.start, step.to),
                 )
+            self._has_order = self._has_order or bool(step.before or step.after)
             self._migrations = {
                 **self._migrations,
                 step.schema: {**known, (step.start, step.to): step},
@@ -173,7 +202,7 @@ class Migrations(VersionReleases):
             paths = " or ".join(arrows(one) for one in found)
             raise SchemaError(
                 f"two paths lead from version {low} to {high} of {name!r}, as short as each other: {paths}.",
-                remedy="Remove one step, or register the jump that you mean with to=.",
+                remedy="Remove one step, register the jump that you mean with to=, or give the steps costs (cost=).",
                 schema=name,
                 step=(low, high),
             )

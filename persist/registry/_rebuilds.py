@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
@@ -28,6 +28,10 @@ def _nothing() -> None:
     return None
 
 
+def _no_names(state: dict[str, Any]) -> Iterable[str]:
+    return ()
+
+
 @attrs.frozen
 class Rebuild:
     """The function that makes objects of records of some classes.
@@ -43,6 +47,7 @@ class Rebuild:
             release; asked before one is saved.
         always: objects are made whatever ``live=`` says, since the library is never missing.
         taken: what takes an object apart when it is saved, as ``__reduce_ex__(2)`` does; None is that.
+        caches: of the attributes of a record, the names of those that are not made.
     """
 
     function: Callable[..., Any]
@@ -52,6 +57,18 @@ class Rebuild:
     requires: Callable[[], object] = _nothing
     always: bool = False
     taken: Callable[[Any], Any] | None = None
+    caches: Callable[[dict[str, Any]], Iterable[str]] = _no_names
+
+    def needed(self, state: Any) -> Any:
+        """The state of a record without what its library computes again."""
+        if type(state) is not dict:
+            return state
+        left_out = frozenset(self.caches(state))
+        return (
+            {name: value for name, value in state.items() if name not in left_out}
+            if left_out
+            else state
+        )
 
     @property
     def distribution(self) -> str:

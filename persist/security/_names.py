@@ -103,7 +103,7 @@ _NOT_DATA = regex(
     r"namedtuple|_itemgetter|_sys|_operator|_os|os|sys|io|_make_class|make_dataclass|get_type_hints|ForwardRef|"
     r"_eval_type|_imp|_weakref|_collections_abc|fspath|file_digest|starmap|accumulate|groupby|"
     r"takewhile|dropwhile|filterfalse|_exec\w*|_create_fn|_set_new_attribute|_convert_|global_enum\w*|"
-    r"_simple_enum|_test_simple_enum|_decompose|property)(?:\..*)?\Z"
+    r"_simple_enum|_test\w*|main|_main|_reconstruct|_decompose|property)(?:\..*)?\Z"
 )
 _ENUM_CALL = frozenset(("pathlib.Path",))
 

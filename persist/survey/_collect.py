@@ -315,7 +315,9 @@ class Collector:
         self._layouts: Counter[str] = Counter()
         self._problems: dict[tuple[str, str], Problem] = {}
         self._evidence: dict[frozenset[str], str] = {}
-        self._knowledge: dict[frozenset[str], Registry] = {}
+        self._knowledge: dict[frozenset[str], tuple[Registry, dict[tuple[str, str], str]]] = {}
+        # Of the file that is looked into: class as written, schema as written -> declared schema.
+        self._schema_names: dict[tuple[str, str], str] = {}
         self._together: dict[str, set[tuple[int, int]]] = {}
         self._numbers: dict[int, int] = {}  # id of a row -> its number
         self._shared: set[tuple[str, str]] = set()  # classes that occur in one file
@@ -356,15 +358,17 @@ class Collector:
         if file.format == "persist" or (
             file.writer and any(r._releases for r in self.registry._line())
         ):
+            self._schema_names = {}
             return
         names = frozenset(file._content.globals)
         known = self._knowledge.get(names)
         if known is None:
             if len(self._knowledge) > 500:
                 self._knowledge.clear()
-            self._knowledge[names] = file.knowledge
+            known = self._knowledge[names] = file.knowledge, {}
         else:
-            file.__dict__["knowledge"] = known
+            file.__dict__["knowledge"] = known[0]
+        self._schema_names = known[1]
 
     def take(self) -> bytes:
         """Return what was collected since the last call, as JSON for `absorb`, and forget it."""
@@ -551,6 +555,14 @@ class Collector:
 
     def _schema_name(self, file: File, name: str, form: Form) -> str:
         """The name of the declared schema of a record; "" if none is."""
+        found = self._schema_names.get((name, form.schema))
+        if found is None:
+            if len(self._schema_names) > 2 * _MOST_ROWS:
+                self._schema_names.clear()
+            found = self._schema_names[name, form.schema] = self._find_schema(file, name, form)
+        return found
+
+    def _find_schema(self, file: File, name: str, form: Form) -> str:
         knowledge = file.knowledge
         try:
             schema = knowledge.schema_for(knowledge.resolve(name))

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import persist
 from persist._restore.match import Report
+from persist._trees.sparks import Sparks
 from persist.tree import Global, LazyArray, PersistentRef, Record
 
 CORPUS = Path(__file__).parents[1] / "corpus"
@@ -41,12 +42,15 @@ ATTACKS = [
     "\u202e<b>\x00\x1b[2J\n</div>",
     "]]><!--<script>",
 ]
-TAGS = {"div", "b", "details", "summary"}
+TAGS = {"div", "b", "details", "summary", "span"}
 ATTRIBUTES = {
     ("style", "font-family:monospace"),
     ("style", "margin-left:1.5em"),
     ("style", "margin-left:1.1em"),
     ("open", None),
+    ("style", "color:#218bff"),
+    ("style", "color:#2da44e"),
+    ("style", "color:#bf8700"),
 }
 
 
@@ -286,3 +290,55 @@ def test_scalars_of_lazy_arrays() -> None:
     with pytest.raises(ValueError, match="ambiguous"):
         bool(lazy(np.zeros(2)))
     assert [int(row) for row in lazy(np.arange(3))] == [0, 1, 2]
+
+
+def test_values_are_drawn_and_classes_say_what_is_known_of_them(tmp_path: Path) -> None:
+    path = tmp_path / "a.persist"
+    loss = np.concatenate([np.linspace(9, 1, 20), np.ones(20)])
+    record = Record(Global("nowhere", "Model"), {"loss": loss})
+    persist.save({"model": record, "w": np.arange(64.0).reshape(8, 8), "n": np.ones(2)}, path)
+    with persist.open(path) as file:
+        shown = Checked(file._repr_html_()).text
+        names = Checked(file.arrays._repr_html_()).text
+        of_record = Checked(file.tree["model"]._repr_html_()).text
+    assert "(40,)  320 B  █▇▆▅▄▃▂▁▁▁▁▁▁▁▁▁" in shown
+    assert "nowhere.Model, a record: loss opaque" in shown or "opaque" in shown
+    assert "█" in names
+    assert "opaque" in of_record
+    assert "█" in of_record
+    assert Sparks(most=10).of(loss) == ""
+    assert Sparks().of(np.array([np.nan] * 9)) == ""
+    assert Sparks().of(np.array([1.0, 2.0])) == ""
+    assert len(Sparks().of(np.random.default_rng(0).normal(size=(9, 9)))) == 16
+    assert Sparks().of(np.zeros((1 << 11, 1 << 10))) == ""
+
+
+@pytest.mark.packs
+def test_what_a_pack_knows_is_said() -> None:
+    with persist.open(CORPUS / "theano/theano-1.0.4-py36-symbolic/graph.pkl") as file:
+        shown = file._repr_html_()
+    assert "known to a pack</span>" in shown
+
+
+def test_nothing_is_fetched_to_draw_it() -> None:
+    def fetch() -> Any:
+        raise AssertionError("it was read")
+
+    large = LazyArray(np.dtype("f8"), (1 << 20,), fetch)
+    assert Sparks().of(large) == ""
+
+
+def test_a_folder_of_checkpoints_shows_steps_and_metrics(tmp_path: Path) -> None:
+    runs = persist.Checkpoints(tmp_path / "run")
+    assert "0 steps" in Checked(runs._repr_html_()).text
+    runs.save(3, {"w": np.ones(2)}, {"loss": 0.5})
+    runs.save(4, {"w": np.ones(2)}, {"loss": 0.25, "<b>x": 1})
+    shown = Checked(runs._repr_html_()).text
+    assert "2 steps, the last 4" in shown
+    assert "4  loss 0.25  <b>x 1" in shown
+    assert repr(runs).startswith("<checkpoints in ")
+    runs.close()
+    damaged = sorted((tmp_path / "run").glob("*.persist"))[0]
+    damaged.write_bytes(damaged.read_bytes()[:50])
+    again = persist.Checkpoints(tmp_path / "run")
+    assert "3: damage: " in Checked(again._repr_html_()).text

@@ -11,6 +11,7 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import bulk_fatal
 import bulk_lab
 import pytest
 
@@ -18,6 +19,7 @@ import persist
 from persist import bulk
 from persist.bulk._engine import batches, executor_of
 from persist.bulk._job import Work
+from persist.bulk._undo import undo_run
 from persist.errors import PersistError
 
 HERE = str(Path(__file__).parent)
@@ -47,6 +49,24 @@ def test_a_file_during_which_a_worker_died_once_is_done(tmp_path: Path) -> None:
     with bulk.plan(tmp_path, bulk_lab.dies_once, exclude="*.seen") as plan:
         events = list(bulk.run(plan, pool))
     assert [event.verdict for event in events] == ["well"] * 21
+
+
+@needs_kill
+@pytest.mark.slow
+def test_what_a_worker_wrote_before_it_died_is_undone_with_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bulk_fatal.write_many(tmp_path / "in", 40)  # in batches of two: 4 is written, 5 is fatal
+    monkeypatch.setenv("BULK_FATAL", str(tmp_path / "mark"))
+    ledger = tmp_path / "L"
+    with bulk.plan(tmp_path / "in", "upgrade", to=tmp_path / "out", ledger=ledger) as plan:
+        events = list(bulk.run(plan, 2))
+    assert (tmp_path / "mark").exists()
+    assert [event.status for event in events] == ["upgraded"] * 40
+    with bulk.Ledger(ledger) as held:
+        undone = [one.status for one in undo_run(held, plan.run_id)]
+    assert undone == ["removed"] * 40
+    assert not (tmp_path / "out").exists()
 
 
 @needs_kill
@@ -164,3 +184,43 @@ def test_a_dask_cluster_whose_workers_are_killed(tmp_path: Path) -> None:
     dead = [os.path.basename(event.file) for event in events if event.verdict != "well"]
     assert dead == ["20-killer.bin"]
     assert len(events) == 31
+
+
+# loky and MPI.
+
+
+@needs_kill
+@pytest.mark.interop
+def test_loky_whose_workers_die(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("loky")
+    monkeypatch.setenv("PYTHONPATH", HERE)
+    for number in range(30):
+        (tmp_path / f"{number:02}.bin").write_bytes(b"x")
+    (tmp_path / "20-killer.bin").write_bytes(b"x")
+    with bulk.plan(tmp_path, bulk_lab.dies) as plan:
+        events = list(bulk.run(plan, executor_of("loky:get_reusable_executor")))
+    (dead,) = [event for event in events if event.verdict != "well"]
+    assert (os.path.basename(dead.file), dead.kind) == ("20-killer.bin", "WorkerDied")
+    assert len(events) == 31
+
+
+@pytest.mark.interop
+def test_a_pool_of_mpi(tmp_path: Path) -> None:
+    try:
+        import mpi4py.MPI  # noqa: F401
+    except (ImportError, RuntimeError):
+        pytest.skip("needs mpi4py and a library of MPI")
+    bulk_lab.write_many(tmp_path / "in", 12)
+    words = [
+        *("-m", "persist", "upgrade", "in", "--to", "out", "--import", "bulk_lab", "--quiet"),
+        *("--executor", "mpi4py.futures:MPIPoolExecutor"),
+    ]
+    paths = os.pathsep.join([HERE, str(Path(persist.__file__).parents[1])])
+    done = subprocess.run(
+        [sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, timeout=120,
+        env={
+            **os.environ, "PYTHONPATH": paths, "MPI4PY_FUTURES_MAX_WORKERS": "2",
+            "PATH": os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]]),
+        },
+    )  # fmt: skip
+    assert (done.returncode, done.stdout.strip()) == (0, "12 upgraded"), done.stderr

@@ -237,7 +237,10 @@ def test_a_file_url_is_a_local_file(lab: Path, run: Run) -> None:
 
 
 def test_other_urls_are_refused(lab: Path, run: Run) -> None:
-    for arguments in (("s3://bucket/a.pkl",), ("in", "--to", "s3://bucket")):
+    for arguments in (
+        ("s3://bucket/a.pkl",),
+        ("in", "--to", "out", "--certificates", "s3://bucket"),
+    ):
         status, _, err = run("upgrade", *arguments)
         assert status == 2
         assert "is a URL" in err

@@ -687,8 +687,8 @@ def test_a_file_that_is_read_and_not_mapped_is_verified(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[200_000] ^= 1
     path.write_bytes(data)
-    assert persist.load(path)["x"].shape == (200_000,)  # mapped and large: not by default
-    for options in ({"mmap": False}, {"verify": "lazy"}, {"verify": "always"}):
+    assert persist.load(path, verify="never")["x"].shape == (200_000,)
+    for options in ({}, {"mmap": False}, {"verify": "lazy"}, {"verify": "always"}):
         with pytest.raises(DamagedFileError, match="CRC-32|digest"):
             persist.load(path, **options)
 
@@ -713,6 +713,27 @@ def test_a_flipped_bit_of_a_small_array_is_found_by_default(
             with pytest.raises(DamagedFileError, match="CRC-32|digest"):
                 np.asarray(persist.open(source).arrays["x0"])
             assert persist.load(source, verify="never")["x0"].shape == (4,)
+
+
+@pytest.mark.parametrize("count", [1, 40])  # many members are made together
+def test_a_large_array_is_found_damaged_by_default_up_to_a_length_of_the_file(
+    tmp_path: Path, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.persist"
+    tree = {f"x{number}": np.arange(200_000.0) + number for number in range(count)}
+    _container.write(tree, path, durable=False)
+    data = bytearray(path.read_bytes())
+    data[data.index(tree["x0"][100:].tobytes()) + 15] ^= 0x40
+    path.write_bytes(data)
+    for verify in (None, "lazy", "always"):
+        with pytest.raises(DamagedFileError, match=r"member 'x0.npy'.*(CRC-32|digest)"):
+            persist.load(path, verify=verify)
+        with pytest.raises(DamagedFileError, match="CRC-32|digest"):
+            np.asarray(persist.open(path, verify=verify).arrays["x0"])
+    monkeypatch.setattr("persist._container.reading.store._SHORT", len(data) - 1)
+    assert persist.load(path)["x0"].shape == (200_000,)  # a longer file: not read as a whole
+    with pytest.raises(DamagedFileError, match="CRC-32|digest"):
+        persist.load(path, verify="lazy")
 
 
 def test_a_flipped_bit_of_a_large_array_in_memory_is_found_by_default() -> None:

@@ -210,3 +210,23 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(["dissect", "--lines", "2", str(path)]) == 0
     assert "more, from byte 3" in capsys.readouterr().out
     assert main(["dissect", str(tmp_path / "none")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        (
+            "mxnet/mxnet-0.9.5.post2-py27-module-checkpoint/mlp-0001.params",
+            "array 0: float32 (3, 8)",
+        ),
+        ("tensorflow/tf-1.4.1-py36-saver-mlp/model.ckpt-2.index", "index of blocks"),
+        ("flax/flax-0.12.8-chunked/state.msgpack", "map of 7"),
+    ],
+)
+def test_files_of_frameworks(name: str, wanted: str) -> None:
+    data = (CORPUS / name).read_bytes()
+    found = check(data)
+    assert known(found) == len(data)
+    assert wanted in {one.what for one in found}
+    for cut in range(1, len(data), 7):  # what breaks off is no failure
+        check(data[:cut])

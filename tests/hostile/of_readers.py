@@ -90,6 +90,16 @@ PICKLES = {
     "huge integers": P + b"](" + HUGE * 20 + b"e.",
     "class swapped": P + named("lab.Net") + b")\x81}" + text("__class__") + named("os.system") + b"sb.",
     "extension": P + b"\x82\x01)R.",
+    "dotted names": P + text("numpy") + text("core._internal.sys.modules") + b"\x93" + text("os") + b"\x85R.",
+    "calls that are dropped": P + b"(" + text("touch canary") + b"ios\nsystem\n0(" + named("os.system") + text("touch canary") + b"o0N.",
+    "keywords": P + named("subprocess.Popen") + b")}" + text("args") + text("touch canary") + b"s\x92.",
+    "state on a function": P + named("numpy.prod") + b"N}" + text("__code__") + text("x") + b"s\x86b.",
+    "a second pickle": P + b"N." + P + called("os.system", text("touch canary")) + b".",
+    "memo changed under a name": P + text("posixpath") + b"\x94" + text("os") + b"q\x00h\x00" + text("system") + b"\x93" + text("touch canary") + b"\x85R.",
+    "memo without end": P + b"Nr" + b"\xfe\xff\xff\x7f" + b"Np4000000000\n0.",
+    "lengths without end": P + b"\x8e" + struct.pack("<Q", 1 << 40) + b"x.",
+    "frame that lies": P + b"\x95" + struct.pack("<Q", 1 << 40) + b"N.",
+    "buffer without end": b"\x80\x05\x96" + struct.pack("<Q", 1 << 33) + b".",
 }  # fmt: skip
 
 
@@ -113,6 +123,60 @@ def numbers_changed(data: bytes) -> bytes | None:
     head = data[: 1 << 16]
     made = re.sub(rb"(?<=[\[(:, ])\d{1,6}(?=[\]),\s}])", b"999999999999999", head)
     return None if made == head else made + data[1 << 16 :]
+
+
+def _is_json(data: bytes) -> bool:
+    return data[:1] in (b"{", b"[") and b'"' in data[:64] and b"\0" not in data[:64]
+
+
+def nested(data: bytes) -> bytes | None:
+    """The first value of a JSON object is a list in lists, 100,000 deep."""
+    if not _is_json(data):
+        return None
+    return re.sub(rb":", b":" + b"[" * 100_000 + b"]" * 100_000 + b',"x":', data, count=1)
+
+
+def doubled_keys(data: bytes) -> bytes | None:
+    """Every key of a JSON object is there twice."""
+    if not _is_json(data):
+        return None
+    return re.sub(rb'("[^"\\]{1,80}")\s*:', rb"\1: 0, \1:", data)
+
+
+def odd_numbers(data: bytes) -> bytes | None:
+    """Every number of JSON is NaN, infinite, negative or of 6,000 digits, in turn."""
+    if not _is_json(data):
+        return None
+    odd = [b"NaN", b"-Infinity", b"-1", b"9" * 6000]
+    found = iter(range(1 << 30))
+    return re.sub(rb"(?<=[\[:, ])\d+(?=[\],}])", lambda match: odd[next(found) % 4], data)
+
+
+def local_name_changed(data: bytes) -> bytes | None:
+    """The first member's own header has another name than the directory."""
+    if data[:4] != b"PK\x03\x04":
+        return None
+    (length,) = struct.unpack_from("<H", data, 26)
+    return data[:30] + b"\0" * length + data[30 + length :]
+
+
+def encrypted_flags(data: bytes) -> bytes | None:
+    """Every entry of the directory of a ZIP archive is called encrypted."""
+    made = re.sub(rb"(PK\x01\x02.{4})..", lambda found: found[1] + b"\1\0", data, flags=re.DOTALL)
+    return made if data[:4] == b"PK\x03\x04" and made != data else None
+
+
+def overlapping(data: bytes) -> bytes | None:
+    """Every entry of the directory of a ZIP archive leads to the first member."""
+    if data[:4] != b"PK\x03\x04":
+        return None
+    return re.sub(
+        rb"(PK\x01\x02.{38}).{4}", lambda found: found[1] + bytes(4), data, flags=re.DOTALL
+    )
+
+
+# What is done to an archive itself, and not to what is in it.
+OUTSIDE = (local_name_changed, encrypted_flags, overlapping)
 
 
 def lambda_inserted(data: bytes) -> bytes | None:
@@ -146,6 +210,12 @@ CHANGES: dict[str, Change] = {
     "names of functions": names_changed,
     "huge numbers in text": numbers_changed,
     "lambda layers": lambda_inserted,
+    "lists in lists in JSON": nested,
+    "keys twice in JSON": doubled_keys,
+    "odd numbers in JSON": odd_numbers,
+    "another name in a local header": local_name_changed,
+    "encrypted by its flags": encrypted_flags,
+    "all members are the first": overlapping,
     "cut in half": lambda data: data[: len(data) // 2],
     "last byte gone": lambda data: data[:-1] if data else None,
     **{
@@ -165,6 +235,8 @@ CHANGES: dict[str, Change] = {
 
 def repacked(data: bytes, change: Change, *, packed: bool = False) -> bytes | None:
     """Return a file with all that is inside changed; None where nothing in it is to be changed."""
+    if change in OUTSIDE:
+        return change(data)
     if data[:4] == b"PK\x03\x04" and zipfile.is_zipfile(io.BytesIO(data)):
         return _zip_again(data, change)
     if data[:3] == b"\x1f\x8b\x08":

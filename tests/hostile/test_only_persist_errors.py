@@ -378,3 +378,10 @@ def test_headers_of_npy(data: bytes) -> None:
 @given(safetensors_headers())
 def test_headers_of_safetensors(data: bytes) -> None:
     looked_at(data)
+
+
+def test_a_manifest_that_lacks_a_key_is_damage() -> None:
+    """Found by fuzzing: every checksum is right, and the manifest does not state its globals."""
+    data = (Path(__file__).parents[1] / "cases" / "manifest_without_globals.persist").read_bytes()
+    with pytest.raises(persist.errors.DamagedFileError, match="does not state globals"):
+        persist.open(data)

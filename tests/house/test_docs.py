@@ -124,6 +124,20 @@ def test_the_examples_of_a_page_run(page: Path, tmp_path: Path) -> None:
 # The pages themselves.
 
 
+@pytest.mark.parametrize("library", ["asdf"])
+def test_the_blocks_that_need_a_library_run(
+    library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip(library)
+    found = [
+        block for page in PAGES for block in blocks_of(page) if block.kind == f"python {library}"
+    ]
+    assert found
+    monkeypatch.chdir(tmp_path)
+    for block in found:
+        exec(compile(block.text, "docs", "exec"), {})
+
+
 def test_every_link_leads_somewhere() -> None:
     for page in PAGES:
         text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -27,3 +28,36 @@ def test_the_main_job_is_shown_in_twenty_lines() -> None:
 def test_it_tells_how_to_try_it() -> None:
     for words in ("make demo", "make test", "docs/tutorial.md", "pip install persist-state"):
         assert words in README
+
+
+# Line of the table -> rows of docs/comparison.json; the columns of which both know are compared.
+ROWS = {
+    "opens files of classes that are gone": 58,
+    "runs nothing of the file": 106,
+    "versions and migration steps of classes": 22,
+    "reads files of other frameworks": 129,
+    "several arrays read by NumPy alone": 76,
+}
+
+
+def test_the_table_says_what_the_comparison_shows() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    data = json.loads((docs / "comparison.json").read_text(encoding="utf-8"))
+    rows = {row["number"]: row["rivals"] for row in data["rows"]}
+    shown = {
+        int(match[1]): match[2]
+        for match in re.finditer(
+            r"^\| (\d+) \| .*? \| ([●◐·]) \|", (docs / "comparison.md").read_text(), re.MULTILINE
+        )
+    }
+    lines = re.findall(r"^\| ([a-z][^|]*) \|(.*)\|$", README, re.MULTILINE)
+    table = {name: [cell.strip() for cell in cells.split("|")] for name, cells in lines}
+    assert table.keys() == ROWS.keys()
+    for name, number in ROWS.items():
+        ours, *_, asdf, skops = table[name]
+        assert (ours == "yes") == (shown[number] == "●"), name
+        for cell, library in ((asdf, "ASDF"), (skops, "skops")):
+            found = rows[number][data["rivals"].index(library)]
+            wanted = cell if cell in ("yes", "no") else "part"  # a word that says which part
+            if cell != "of tags":  # ASDF has versions of tags, and no steps of classes
+                assert wanted == found, f"{name}: {library}"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import persist
+from persist._cli import main
 from persist.errors import UnknownFormatError
 
 CASES = Path(__file__).parents[1] / "cases"
@@ -39,6 +40,54 @@ def test_folders_of_orbax_and_zarr_are_named(tmp_path: Path) -> None:
         (folder / name).write_text("{}")
         with pytest.raises(UnknownFormatError, match=word):
             persist.open(folder)
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (["_METADATA", "_sharding", "ocdbt.process_0/d/1a", "d/2b"], ["Orbax", "PyTreeCheckpointer"]),
+        (["ocdbt.process_0/manifest.ocdbt"], ["Orbax", "PyTreeCheckpointer"]),
+        (["default/_METADATA", "metrics/metrics"], ["Orbax", "the items default"]),
+        (["0/_CHECKPOINT_METADATA", "5/default/manifest.ocdbt"], ["the steps 0, 5", "CheckpointManager"]),
+        (["step_10/state/_METADATA"], ["the steps step_10"]),
+        (["checkpoint", "params.kernel/.zarray"], ["Orbax"]),
+        (["w/.zarray", "b/zarr.json"], ["Zarr: b, w"]),
+    ],
+)  # fmt: skip
+def test_each_shape_of_a_foreign_folder_is_named(
+    tmp_path: Path, files: list[str], words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in files:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"\x01\x02\x03")
+    with pytest.raises(UnknownFormatError) as caught:
+        persist.open(tmp_path)
+    for word in words:
+        assert word in str(caught.value)
+    main(["inspect", str(tmp_path)])  # walks through: a folder may hold other files, too
+    shown = capsys.readouterr().err
+    assert ("some are parts of a folder of" in shown) == (files[0] != "checkpoint")  # hidden files
+
+
+@pytest.mark.parametrize("name", ["manifest.ocdbt", "_METADATA", "ocdbt.process_3/d/0f", ".zarray"])
+def test_a_part_of_a_foreign_folder_is_called_so(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"\x0c\xdb\x3a\x2a" + bytes(40))
+    if name.endswith("0f"):
+        path = path.parent.parent / "0f"
+        path.write_bytes(b"\x0c\xdb" + bytes(40))
+    with pytest.raises(UnknownFormatError, match="a part of a folder of (Orbax|Zarr)"):
+        persist.open(path)
+
+
+def test_folders_of_other_files_are_no_foreign_ones(tmp_path: Path) -> None:
+    for name in ("1/a.txt", "checkpoint", "d/b.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    with pytest.raises(UnknownFormatError, match="no reader knows this folder"):
+        persist.open(tmp_path)
 
 
 def test_pickles_that_became_text_and_the_way_back() -> None:

@@ -488,3 +488,19 @@ def test_a_folder_is_one_report_in_python(tmp_path: Path) -> None:
     (found,) = report.of("dangerous")
     assert found.place == "sub/evil > gzip"
     assert sarif([report])["runs"][0]["results"][0]["level"] == "error"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "difflib._test",
+        "random._test_generator",
+        "calendar.main",
+        "copy._reconstruct",
+        "random._test",
+    ],
+)
+def test_what_runs_in_modules_of_plain_data_is_suspicious(name: str) -> None:
+    report = persist.scan(P + named(name) + b")R.")
+    assert report.verdict == "suspicious"
+    assert persist.scan(P + named("difflib.Differ") + b")R.").verdict == "safe"

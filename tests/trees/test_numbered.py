@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from persist._trees.numbered import fold, ranges
 from persist._trees.outline import Shape, tree_lines
-from persist._trees.paths import PackView
+from persist._trees.pack_view import PackView
 from persist._trees.totals import totals_below, totals_of, totals_text
 
 LABELS = st.lists(

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import persist
-from persist._trees.paths import PackView, PathMapping, is_array, step_of
+from persist._trees.pack_view import PackView, is_array
+from persist._trees.paths import PathMapping
 from persist.errors import FormatError, LimitError
-from persist.tree import ABSENT, Global, PersistentRef, Record, View
+from persist.tree import ABSENT, Global, PersistentRef, Record, View, step_of
 
 
 def named(tree: Any, **settings: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import persist
-from persist._trees.paths import PackView
+from persist._trees.pack_view import PackView
 from persist._trees.show import classes_of, leaf_text, size_text, tree_lines
 from persist.tree import Global, LazyArray, Record
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import io
 import pickle
 import sys
 import types
@@ -188,3 +190,24 @@ def test_a_step_that_loads_its_own_pickle_is_told_so_once(make: Any, tmp_path: A
     with pytest.raises(SchemaError, match="file that is being loaded") as caught:
         pickle.loads((tmp_path / "own.pkl").read_bytes())
     assert len(str(caught.value)) < 1000
+
+
+class Grouped(collections.defaultdict[Any, Any]):
+    pass
+
+
+persist.register(Grouped, schema="arguments.Grouped")
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("factory", [list, None])
+def test_the_factory_of_a_pickled_defaultdict_is_a_field_here(protocol: int, factory: Any) -> None:
+    data = pickle.dumps(Grouped(factory, a=[1]), protocol)
+    assert not persist.explain(data).problems
+    made = persist.load(data)
+    file = io.BytesIO()
+    persist.save(made, file)
+    for one in (made, persist.load(file.getvalue())):
+        assert type(one) is Grouped
+        assert one == {"a": [1]}
+        assert one.default_factory is factory

@@ -1,8 +1,8 @@
 """Random histories of classes: what any generation wrote loads as the last one has it.
 
 A history is one to three classes of any kind over three to six generations. Between two of them a class
-changes: fields are renamed, added, dropped, converted, split, merged or moved to a new base; the class
-gets another name or is written in another way. Each generation writes its objects as the library of its
+changes: fields are renamed, added, dropped, converted, split, merged or moved to a new base; another base comes or
+is merged into the class; the class gets another name or is written in another way. Each generation writes its objects as the library of its
 day did: as an unversioned pickle, a pickle of `Versioned`, or a container. The expected values are worked
 out on plain dicts, without a step.
 
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -53,6 +54,8 @@ class Spec:
         steps: the source of each step so far.
         base: the fields of its base, or None if it has none.
         base_version: of the base.
+        mixin: the fields of another base, or None.
+        is_mixin_last: whether that one is the last of the bases.
         names: all names that it had.
         is_reversible: whether each step has a way back that loses nothing.
         forms: field -> what its values are like: a function of one that draws plain values.
@@ -66,6 +69,8 @@ class Spec:
     steps: list[str] = attrs.field(factory=list)
     base: list[str] | None = None
     base_version: int = 1
+    mixin: list[str] | None = None
+    is_mixin_last: bool = True
     names: list[str] = attrs.field(factory=list)
     is_reversible: bool = True
     forms: dict[str, Callable[[Any], Any]] = attrs.field(factory=dict)
@@ -104,6 +109,12 @@ class Spec:
             )
             lines.append(_class("plain", f"{self.name}Base", head, self.base, is_declared=True))
             bases = f"{self.name}Base"
+        if self.mixin is not None:
+            head = f"persist.Versioned, schema={self.schema + 'Mixin'!r}, registry=r"
+            body = f"persistent = {dict.fromkeys(self.mixin, 0)}"
+            lines.append(f"class {self.name}Mixin({head}):\n    {body}")
+            both = [f"{self.name}Base"] * (self.base is not None) + [f"{self.name}Mixin"]
+            bases = ", ".join(both if self.is_mixin_last else both[::-1])
         head = f"{bases}, version={self.version}, schema={self.schema!r}, registry=r"
         lines.append(_class(self.kind, self.name, head, self.fields, is_declared=True))
         lines.append(f"r.stamp({self.schema!r}, key='fmt')")
@@ -257,7 +268,11 @@ def rename_class(spec: Spec, draw: Any, fresh: Callable[[], str]) -> Any:
 
 
 def another_kind(spec: Spec, draw: Any, fresh: Callable[[], str]) -> Any:
-    kinds = [kind for kind in KINDS if kind != spec.kind and (kind != "codec" or spec.base is None)]
+    kinds = [
+        kind
+        for kind in KINDS
+        if kind != spec.kind and (kind != "codec" or (spec.base is None and spec.mixin is None))
+    ]
     kind = draw(st.sampled_from(kinds))
     if "codec" in (kind, spec.kind):
         if not spec.fields:
@@ -275,7 +290,7 @@ def move(spec: Spec, draw: Any, fresh: Callable[[], str]) -> Any:
     moved = _pick(draw, changed or spec.fields)  # what older steps had to do with, if anything
     spec.base = [moved]
     spec.fields.remove(moved)
-    spec.function_step("lambda state: state")
+    spec.step(f"ops.to_base({spec.schema + 'Base'!r}, {moved!r})")
     return lambda values: values
 
 
@@ -289,9 +304,33 @@ def change_base(spec: Spec, draw: Any, fresh: Callable[[], str]) -> Any:
     return lambda values: {new if name == old else name: item for name, item in values.items()}
 
 
+def add_mixin(spec: Spec, draw: Any, fresh: Callable[[], str]) -> Any:
+    """Another base is put among the bases; what it adds has a default, so that no step is due."""
+    if spec.kind == "codec" or spec.mixin is not None:
+        return None
+    new = fresh()
+    spec.mixin, spec.is_mixin_last = [new], draw(st.booleans())
+    spec.is_reversible = False
+    return lambda values: {**values, new: 0}
+
+
+def merge_mixin(spec: Spec, draw: Any, fresh: Callable[[], str]) -> Any:
+    """That base is gone, and its fields are those of the class; older files know nothing of it."""
+    if spec.mixin is None or spec.kind == "codec":
+        return None
+    (name,), spec.mixin = spec.mixin, None
+    spec.fields.append(name)
+    spec.step(f"ops.from_base({spec.schema + 'Mixin'!r}, {name!r}, optional=True)")
+    spec.function_step(f"lambda state: {{{name!r}: 0, **state}}")
+    return lambda values: values
+
+
 CHANGES: list[Change] = [
-    rename, add, drop, convert, merge, split, rename_class, another_kind, move, move, change_base,
+    rename, add, drop, convert, merge, split, rename_class, another_kind, move, move, change_base, add_mixin, merge_mixin,
 ]  # fmt: skip
+
+
+NEED_PERSIST = (move, change_base, rename_class, another_kind, add_mixin, merge_mixin)
 
 
 # Histories.
@@ -332,19 +371,44 @@ def execute(specs: list[Spec], is_declared: bool) -> Any:
     return made
 
 
+class SharedArray:
+    """The place of an array that several values may share."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __repr__(self) -> str:
+        return f"<array {self.number}>"
+
+
+def attribute(spec: Spec, name: str) -> str:
+    """What Python calls a field in an instance's dict."""
+    if not name.startswith("__"):
+        return name
+    return f"_{spec.name}{'Base' * (name in (spec.base or ()))}{name}"
+
+
 def instances(lab: Any, specs: list[Spec], values: list[tuple[str, Values]]) -> list[Any]:
     classes = {spec.key: getattr(lab, spec.name) for spec in specs}
     made = [object.__new__(classes[key]) for key, _ in values]
+    by_key = {spec.key: spec for spec in specs}
+    arrays = [array_of(number) for number in range(3)]
 
     def live(value: Any) -> Any:
         if isinstance(value, Reference):
             return made[value.number]
+        if isinstance(value, SharedArray):
+            return arrays[value.number]
         return type(value)(map(live, value)) if isinstance(value, list | tuple) else value
 
-    for obj, (_, own) in zip(made, values, strict=True):
+    for obj, (key, own) in zip(made, values, strict=True):
         for name, value in own.items():
-            setattr(obj, name, live(value))
+            setattr(obj, attribute(by_key[key], name), live(value))
     return made
+
+
+def array_of(number: int) -> Any:
+    return np.arange(3.0) + number
 
 
 @st.composite
@@ -352,14 +416,15 @@ def histories(draw: Any) -> tuple[list[Spec], list[File], Any]:
     """The last generation's classes, the files of all, and the last generation's module."""
     counter = iter(range(10_000))
 
-    def fresh() -> str:
-        return f"f{next(counter)}"
+    def fresh(*, may_be_private: bool = False) -> str:
+        is_private = may_be_private and not draw(st.integers(0, 4))
+        return f"{'__' * is_private}f{next(counter)}"
 
     undeclared = draw(st.integers(0, 2))  # generations without persist
     kinds = UNDECLARED if undeclared else KINDS
     specs = []
     for number in range(draw(st.integers(1, 3))):
-        fields = [fresh() for _ in range(draw(st.integers(1, 4)))]
+        fields = [fresh(may_be_private=True) for _ in range(draw(st.integers(1, 4)))]
         spec = Spec(f"K{number}", f"C{number}", draw(st.sampled_from(kinds)), fields)
         spec.names.append(spec.name)
         specs.append(spec)
@@ -368,7 +433,7 @@ def histories(draw: Any) -> tuple[list[Spec], list[File], Any]:
     for generation in range(draw(st.integers(3, 6))):
         is_declared = generation >= undeclared
         if generation:
-            changed = _change(draw, specs, fresh, is_declared, bool(undeclared))
+            changed = _change(draw, specs, fresh, is_declared)
             for file in files:
                 file.expected = [
                     (key, changed.get(key, lambda values: values)(values))
@@ -381,9 +446,9 @@ def histories(draw: Any) -> tuple[list[Spec], list[File], Any]:
             by_key = {spec.key: spec for spec in specs}
             for obj, (key, _) in zip(written, values, strict=True):
                 obj.fmt = by_key[key].version
-            files.append(
-                File(pickle.dumps(written, draw(st.integers(2, 5))), values, "unversioned")
-            )
+            first = 2 if any(spec.kind == "slots" for spec in specs) else 0
+            protocol = draw(st.integers(first, 5))
+            files.append(File(pickle.dumps(written, protocol), values, "unversioned"))
             continue
         files.append(File(pickle.dumps(written), values, "pickle"))
         files.append(File(saved(written, lab.r), values, "container"))
@@ -393,17 +458,15 @@ def histories(draw: Any) -> tuple[list[Spec], list[File], Any]:
 
 
 def _change(
-    draw: Any, specs: list[Spec], fresh: Any, is_declared: bool, has_undeclared: bool
+    draw: Any, specs: list[Spec], fresh: Any, is_declared: bool
 ) -> dict[str, Callable[[Values], Values]]:
     """Change some classes, each in some ways."""
     changed: dict[str, Callable[[Values], Values]] = {}
     for spec in specs:
         for _ in range(draw(st.integers(0, 2))):
             change = draw(st.sampled_from(CHANGES))
-            if not is_declared and change in (move, change_base, rename_class, another_kind):
+            if not is_declared and change in NEED_PERSIST:
                 continue
-            if has_undeclared and change is change_base:
-                continue  # an unversioned state says nothing of a base (docs/howto/change.md)
             done = change(spec, draw, fresh)
             if done is not None:
                 changed[spec.key] = _after(changed.get(spec.key), done)
@@ -422,12 +485,13 @@ def _values(draw: Any, specs: list[Spec]) -> list[tuple[str, Values]]:
     for spec in chosen:
 
         def drawn() -> Any:
-            if draw(st.integers(0, 3)):
-                return draw(scalars)
+            kind = draw(st.integers(0, 5))
+            if kind > 1:
+                return draw(scalars) if kind > 2 else SharedArray(draw(st.integers(0, 2)))
             reference = Reference(draw(st.integers(0, count - 1)))
             return reference if draw(st.booleans()) else [reference, 1]
 
-        names = (*(spec.base or ()), *spec.fields)
+        names = (*(spec.base or ()), *(spec.mixin or ()), *spec.fields)
         own = {name: spec.forms.get(name, _plain)(drawn) for name in names}
         made.append((spec.key, own))
     return made
@@ -447,27 +511,35 @@ def check(
 ) -> None:
     classes = {spec.key: (spec, getattr(lab, spec.name)) for spec in specs}
     assert len(objects) == len(expected)
+    arrays: dict[int, Any] = {}
     for obj, (key, values) in zip(objects, expected, strict=True):
         spec, cls = classes[key]
         assert type(obj) is cls
-        assert {*values} == {*spec.fields, *(spec.base or ())}
-        found = {name: getattr(obj, name) for name in values}
-        assert alike(found, values, objects), (spec.name, found, values)
-        assert {*getattr(obj, "__dict__", values)} <= values.keys()
+        assert {*values} == {*spec.fields, *(spec.base or ()), *(spec.mixin or ())}
+        found = {name: getattr(obj, attribute(spec, name)) for name in values}
+        assert alike(found, values, objects, arrays), (spec.name, found, values)
+        names = {attribute(spec, name) for name in values}
+        assert {*getattr(obj, "__dict__", names)} <= names
+    assert len({id(array) for array in arrays.values()}) == len(arrays)
 
 
-def alike(found: Any, value: Any, objects: list[Any]) -> bool:
+def alike(found: Any, value: Any, objects: list[Any], arrays: dict[int, Any]) -> bool:
     if isinstance(value, Reference):
         return found is objects[value.number]
+    if isinstance(value, SharedArray):
+        is_one = arrays.setdefault(value.number, found) is found
+        return (
+            is_one and type(found) is np.ndarray and bool((found == array_of(value.number)).all())
+        )
     if type(found) is not type(value):
         return False
     if isinstance(value, dict):
         return found.keys() == value.keys() and all(
-            alike(found[k], value[k], objects) for k in value
+            alike(found[k], value[k], objects, arrays) for k in value
         )
     if isinstance(value, list | tuple):
         return len(found) == len(value) and all(
-            alike(a, b, objects) for a, b in zip(found, value, strict=True)
+            alike(a, b, objects, arrays) for a, b in zip(found, value, strict=True)
         )
     return bool(found == value)
 

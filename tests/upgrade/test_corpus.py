@@ -20,7 +20,7 @@ import persist
 from persist import ops
 from persist._objects.torch_values import part_at
 from persist._trees.copier import records_in
-from persist._trees.paths import PackView
+from persist._trees.pack_view import PackView
 from persist._upgrade import compiled
 from persist.errors import FormatError, MissingExtraError, PersistError, SchemaError
 from persist.tree import ABSENT, Global, LazyArray, Record

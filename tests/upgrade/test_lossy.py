@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import itertools
+import sys
 from typing import Any
 
 import numpy as np
@@ -101,3 +103,80 @@ def test_many_objects_inside_each_other_take_no_longer_than_their_number() -> No
         last = net(cls, 1.0, None, last)
     again = persist.load(saved([last], registry, 2), registry=registry)
     assert type(again[0]) is cls
+
+
+WALKS = tuple(
+    f"persist/{name}.py" for name in ("_upgrade/losses", "_upgrade/downgrade", "_trees/copier")
+)
+
+
+def _calls(run: Any) -> int:
+    """How many functions, of Python and of C, upgrades and copies call, and how often generators go on."""
+    count = 0
+
+    def note(frame: Any, event: str, argument: Any) -> None:
+        nonlocal count
+        if event in ("call", "c_call"):
+            count += frame.f_code.co_filename.replace("\\", "/").endswith(WALKS)
+
+    sys.setprofile(note)
+    try:
+        run()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@pytest.mark.parametrize("shape", ["list", "keys", "chain"])
+def test_the_losses_of_many_objects_take_work_by_their_number(shape: str) -> None:
+    registry, cls = project()
+
+    @registry.migration("lossy.Tail", 1)
+    def up(state: Any) -> Any:
+        return {**state, "tail": "short"}
+
+    up.downgrade(lambda state: {k: v for k, v in state.items() if k != "tail"})
+    registry.register("lossy.Tail", version=2)
+
+    def many(count: int) -> Any:
+        """Each loses one field by a step that says so, and another that only a second upgrade shows.
+
+        Of a chain only the last: paths to all of it would be as long together as the square of its length.
+        """
+        lost = [shape != "chain" or n == count - 1 for n in range(count)]
+        tails = [
+            persist.Record("lossy.Tail", {"tail": n if lost[n] else "short"}, version=2)
+            for n in range(count)
+        ]
+        nets = [net(cls, n + 0.5 * lost[n], None, tails[n]) for n in range(count)]
+        if shape == "keys":
+            return {f"key {n}": one for n, one in enumerate(nets)}
+        for one, inner in itertools.pairwise(nets) if shape == "chain" else ():
+            one.kids.append(inner)
+        return nets[0] if shape == "chain" else nets
+
+    def run(tree: Any) -> list[str]:
+        with pytest.raises(IrreversibleError) as caught:
+            file = io.BytesIO()
+            versions = {"lossy.Net": 2, "lossy.Tail": 1}
+            persist.save(tree, file, versions=versions, registry=registry)
+        return caught.value.facts["losses"]  # type: ignore[return-value]
+
+    assert len(set(run(many(30)))) == (
+        2 if shape == "chain" else 60
+    )  # and everything is imported and compiled
+    few, more = many(60), many(120)
+    assert _calls(lambda: run(more)) < 2.3 * _calls(lambda: run(few))
+
+
+def test_a_loss_below_one_that_is_reported_is_not_reported_again() -> None:
+    registry, cls = project()
+    one, two = net(cls, 0.5, None), net(cls, 0.25, None)
+    tree = {"a/b": one, "a": {"b": [one, two]}, "c": [two]}
+    with pytest.raises(IrreversibleError) as caught:
+        saved(tree, registry, 2)
+    losses: Any = caught.value.facts["losses"]
+    assert sorted(losses) == [
+        "a/b: lossy.Net 3→2: rate = 0.5",
+        "c/0: lossy.Net 3→2: rate = 0.25",
+    ]

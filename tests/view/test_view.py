@@ -102,6 +102,18 @@ def test_a_page_holds_the_tree_arrays_plan_and_verdicts(tmp_path: Path) -> None:
     assert ["writer", "python 3.4 or later"] in data["facts"]
 
 
+def test_a_page_says_what_is_known_of_classes_and_how_the_file_came_about(tmp_path: Path) -> None:
+    persist.upgrade([GEN4], to=tmp_path)
+    data = data_of(view(str(next(tmp_path.glob("*.persist"))), out=tmp_path / "page.html"))
+    name = "mylab.models.linear.SoftmaxClassifier"
+    assert data["trust"] == {name: "opaque"}
+    assert [row[3] for row in data["rows"] if row[2].startswith(name)] == ["r"]
+    assert "upgrade" in data["history"][0]["title"]
+    assert any("SHA-256" in line for line in data["history"][0]["lines"])
+    data = data_of(view(str(KERAS), out=tmp_path / "page.html"))
+    assert data["history"] == []
+
+
 def test_a_page_refers_to_nothing_outside_and_allows_its_own_script_only(tmp_path: Path) -> None:
     page = view(str(hostile_file(tmp_path)), out=tmp_path / "page.html")
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
@@ -315,31 +327,47 @@ def test_the_policy_alone_stops_a_script_that_got_in(tab: Any, tmp_path: Path) -
     )  # so the test can fail
 
 
+def settled(tab: Any, condition: str) -> None:
+    """Wait until a condition holds in the page; how long that takes is the machine's matter."""
+    for _ in range(300):
+        if tab.run(condition):
+            return
+        tab.run("new Promise((done) => setTimeout(done, 100))")
+    raise AssertionError(f"never: {condition}\n{tab.run('document.body.textContent')[:500]}")
+
+
 @pytest.mark.slow
-@pytest.mark.xfail(strict=False, reason="open: the browser answers too late on a busy machine")
 @needs_browser
 def test_twenty_thousand_tensors(tab: Any, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     text = view(str(large(tmp_path)), out=page)
     assert len(text.encode()) < 5_000_000
     tab.open(page)
+    settled(tab, "document.querySelectorAll('.row').length > 10")
     nodes = "document.querySelectorAll('*').length"
     assert tab.run(nodes) < 600
     assert tab.run("document.querySelector('.soft').textContent") == "20,001 of 20,001 lines"
+    # What a scroll and a search cost, in elements that are made: those of the screen, not of the tree.
+    tab.run(
+        "(() => { window.made = 0; const make = document.createElement.bind(document);"
+        " document.createElement = (...all) => { window.made++; return make(...all); }; })()"
+    )
     tab.run("document.querySelector('.list').scrollTop = 1e6")
-    tab.run("new Promise((done) => setTimeout(done, 100))")
-    assert "encoder.layer.99." in tab.run("document.querySelector('.list').textContent")
+    settled(tab, "document.querySelector('.list').textContent.includes('encoder.layer.99.')")
     assert tab.run(nodes) < 600
+    assert 0 < tab.run("window.made") < 1500
+    tab.run("window.made = 0")
     tab.run(
         "(() => { const s = document.querySelector('#search'); s.value = 'layer.7.block.42.';"
         " s.dispatchEvent(new Event('input')); })()"
     )
-    assert tab.run("document.querySelectorAll('.row').length") == 1
-    assert tab.run("document.querySelector('.row').textContent") == (
-        "encoder.layer.7.block.42.weight: float32 (4, 8)  128 B"
-    )
+    settled(tab, "document.querySelectorAll('.row').length === 1")
+    assert tab.run("window.made") < 500
+    row = tab.run("document.querySelector('.row').textContent")
+    assert row.startswith("encoder.layer.7.block.42.weight: float32 (4, 8)  128 B")
+    assert "█" in row  # its values
     tab.run("document.querySelector('.row').click()")
-    assert "histogram" in tab.run("document.querySelector('.side').textContent")
+    settled(tab, "document.querySelector('.side').textContent.includes('histogram')")
 
 
 @needs_browser
@@ -350,8 +378,24 @@ def test_the_views_of_a_network(tab: Any, tmp_path: Path) -> None:
     assert tab.run("document.querySelectorAll('.side canvas').length") == 2
     click(tab, "Network")
     assert tab.run("document.querySelectorAll('#graph rect').length") == 3
+    assert tab.run("getComputedStyle(document.querySelector('#graph')).display") != "none"
     click(tab, "Security")
     assert tab.run("document.querySelector('main .mark').textContent") in ("safe", "unknown")
+
+
+@needs_browser
+def test_history_and_what_is_known_of_classes(tab: Any, tmp_path: Path) -> None:
+    persist.upgrade([GEN4], to=tmp_path)
+    page = tmp_path / "page.html"
+    view(str(next(tmp_path.glob("*.persist"))), out=page)
+    tab.open(page)
+    settled(tab, "document.querySelector('.row .opaque') !== null")
+    click(tab, "History")
+    assert "SHA-256" in tab.run("document.querySelector('main').textContent")
+    click(tab, "About")
+    assert tab.run("document.querySelector('main .opaque').textContent") == "opaque"
+    click(tab, "What load does")
+    settled(tab, "document.querySelectorAll('main .row').length > 0")
 
 
 @needs_browser

@@ -47,6 +47,7 @@ from persist._container.reading.bulk import whole_arrays
 from persist._container.reading.lookup import Lookup
 from persist._container.reading.tables import row_of
 from persist._container.reading.unpack import unpacked, unpacked_begin
+from persist._runtime.progress import current
 from persist._wire.base.source import Source
 from persist._wire.npy.npy import Header, read_header
 from persist.errors import (
@@ -61,11 +62,15 @@ from persist.typing import Array, DType, StoredArray
 
 __all__ = ["Entry", "Store"]
 
+_STATED = ("metadata", "schemas", "globals", "writer")  # what every manifest has
 _EMPTY = 1 << 24  # items without bytes, whose number costs a file nothing
 _REMEDY = "Copy the file again from where it came from."
 _MOST = 100_000  # entries of older generations
 _MANY = 32  # members from which on all are made together
-_SMALL = 1 << 20  # bytes of a mapped member that is checked by default
+# A mapped file of up to so many bytes is checked as a whole by default, of a longer one members
+# of up to so many: a mapped load of a long file shall not read all of it.
+_SHORT = 64 << 20
+_SMALL = 1 << 20
 _AT_ONCE = 16 << 20  # bytes of a member behind a URL that is fetched together with its headers
 _HEADERS = 128  # bytes of an NPY header by which like ones are known
 
@@ -119,8 +124,8 @@ class Store:
         verify: "lazy" (each member when it is first touched), "always" (every
             byte, now), "never" (graph and manifest only). None is "lazy" where
             members are copied; else a member is checked when its array is made,
-            if it is in memory already or has at most 1 MiB, and a larger one of
-            a mapped file is not.
+            if the file has at most 64 MiB or is in memory already, or the member at
+            most 1 MiB; a larger one of a long mapped file is not.
 
     Raises:
         DamagedFileError: it is truncated, altered or lying.
@@ -146,7 +151,8 @@ class Store:
         self.verify = verify
         if verify is None and (not source.is_mapped or source.is_copy):
             self.verify = "lazy"
-        self._checked_at_once = math.inf if source.is_in_memory else _SMALL
+        is_whole = source.is_in_memory or source.size <= _SHORT
+        self._checked_at_once = math.inf if is_whole else _SMALL
         self._places: dict[int, _Place] = {}
         self._headers: dict[bytes, Header] = {}
         self._blocks: dict[int, Any] = {}
@@ -222,6 +228,9 @@ class Store:
             or type(manifest.get("arrays")) is not int
         ):
             raise self.damaged(f"the version is {stated!r}.", f"member {MANIFEST!r}")
+        lacking = [name for name in _STATED if name not in manifest]
+        if lacking:
+            raise self.damaged(f"it does not state {', '.join(lacking)}.", f"member {MANIFEST!r}")
         self._count = manifest["arrays"]
         self._control[MANIFEST] = entry
         self._last = entry.length
@@ -878,6 +887,7 @@ class Store:
     def faults(self) -> Iterator[DamagedFileError]:
         """Check every byte and yield what is wrong."""
         at, end = 0, 0
+        meter = current()
         names: list[bytes] = []
         numbers = iter(range(self._count))
         control = iter([*self.older, *list(self._control)[1:], MANIFEST])
@@ -901,11 +911,15 @@ class Store:
                         f"member {entry.text!r}",
                     )
                 self._check_member(number, entry)
+                if meter is not None:
+                    meter.at("verify", entry.offset, self._directory, "bytes", self.source.name)
             except DamagedFileError as error:
                 yield error
             names.append(entry.name)
             end = self.end_of(entry)
             at += entry.length
+        if meter is not None:
+            meter.at("verify", self._directory, self._directory, "bytes", self.source.name)
         if end != self._directory:
             yield self.damaged(
                 f"{self._directory - end:,} bytes belong to no member.", f"offset {end}"

@@ -41,6 +41,7 @@ from persist._container.writing.graph import Graph, encode
 from persist._container.writing.packing import Packing, deflate, packing
 from persist._container.writing.reflink import sharing
 from persist._runtime.gc_pause import collector_paused
+from persist._runtime.progress import current
 from persist._version import __version__
 from persist._wire.npy.npy import header_bytes
 from persist.errors import FormatError
@@ -111,7 +112,13 @@ def write(
         if capsule is not None:
             manifest["capsule"] = capsule(manifest)
         with replacing(target, durable) as file, sharing(file, like) as shared:
-            Writer(shared, algorithm, packer).write(graph, manifest)
+            meter = current()
+            if meter is None:
+                Writer(shared, algorithm, packer).write(graph, manifest)
+                return
+            count = meter.count("write", "bytes", manifest["bytes"] + len(graph.text), name or None)
+            Writer(count.file(shared), algorithm, packer).write(graph, manifest)
+            count.end()
 
 
 def _algorithm(digest: str | bool | None) -> Digest | None:

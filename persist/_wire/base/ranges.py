@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import IO, TypeAlias
 
+from persist._runtime.progress import current
 from persist.errors import DamagedFileError
 
 __all__ = ["Fetch", "Ranges", "fetching"]
@@ -43,6 +44,7 @@ class Ranges:
         self._next = -2 * self.BLOCK  # where the last fetch ended
         self._ahead = self.BLOCK
         self._has_end = False
+        self._fetched_bytes = 0  # for those who watch
         self._lock = threading.Lock()
 
     def keep(self, start: int, block: bytes | bytearray) -> None:
@@ -115,6 +117,10 @@ class Ranges:
     def _fetched(self, start: int, wanted: int, length: int, name: str) -> bytes | bytearray:
         """Fetch ``wanted`` bytes or what is left of the file, at least ``length``."""
         block = self._fetch(start, min(wanted, max(self._size - start, length)))
+        meter = current()
+        if meter is not None:
+            self._fetched_bytes = min(self._size, self._fetched_bytes + len(block))
+            meter.at("read", self._fetched_bytes, self._size, "bytes", name)
         if len(block) < length:
             raise DamagedFileError(
                 f"{length:,} bytes are claimed, but {len(block):,} could be read.",

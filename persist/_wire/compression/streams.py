@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
+from persist._runtime.progress import current
 from persist._wire.base.source import Source
 from persist.errors import DamagedFileError, LimitError, MissingExtraError
 
@@ -263,12 +264,15 @@ class Unpacking:
                 is reported by ``stream.eof``.
         """
         stream, faults = self.stream, _faults()
+        meter = current()
         while not stream.eof and (most is None or self.made < most):
             wanted = chunk if most is None else min(chunk, most - self.made)
             piece: Any = b""
             if stream.needs_input and self.at < self.end:
                 piece = self.source.view(self.at, min(chunk, self.end - self.at))
                 self.at += len(piece)
+                if meter is not None:
+                    meter.at("decompress", self.at, self.source.size, "bytes", self.source.name)
             try:
                 part = stream.decompress(piece, wanted)
             except faults as error:

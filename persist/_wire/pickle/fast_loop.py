@@ -64,6 +64,8 @@ def run(machine: Machine) -> None:
             continue
         # An opcode has at least one byte, so the chunk cannot hold more opcodes than are left.
         size = min(2 * size, _MOST, left) if pos <= behind else _LEAST
+        if machine.meter is not None:
+            machine.meter.at("read", pos, machine.source.size, "bytes", machine.source.name)
         chunk = bytes(machine.data[pos : pos + size])
         behind = pos + len(chunk) + MARGIN
         if _run(machine, chunk, pos):

@@ -26,6 +26,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from persist._runtime.progress import current
 from persist._wire.base.c_recursion import MOST, is_too_deep
 from persist._wire.base.hashing import KeyCosts
 from persist._wire.base.source import Cursor, Source
@@ -125,6 +126,7 @@ class Machine:
         self.finishers: dict[int, tuple[Global, Finisher | None]] = {}
         self.rebuilders: dict[int, tuple[Global, str, Rebuilder | None]] = {}
         self.phrase: Callable[..., tuple[Any, int, int] | None] | None = None
+        self.meter = current()
         self._window()
 
     def _window(self) -> None:
@@ -173,6 +175,8 @@ class Machine:
         except FAULTS as error:
             self._broken(error)
         cursor.offset = self.pos
+        if self.meter is not None:
+            self.meter.at("read", self.pos, self.source.size, "bytes", self.source.name)
         if self.escaped and self.replaced:
             value = self._put_finished(value)
         return value

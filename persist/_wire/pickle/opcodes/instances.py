@@ -5,7 +5,7 @@ from __future__ import annotations
 import copyreg
 import struct
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from persist._wire.base.c_recursion import RECURSIVE, holds_recursive
 from persist._wire.pickle.by_value import class_of
@@ -13,7 +13,14 @@ from persist._wire.pickle.handlers import INERT, Finisher, call_handler, charge
 from persist._wire.pickle.opcodes._registered import opcode
 from persist._wire.pickle.records import new_record
 from persist.errors import DamagedFileError, FormatError
-from persist.tree import ABSENT, Global, PersistentRef, Record, are_attributes
+from persist.tree import (
+    ABSENT,
+    Global,
+    PersistentRef,
+    Record,
+    are_attributes,
+    is_cython_maker,
+)
 
 if TYPE_CHECKING:
     from persist._wire.pickle.machine import Machine
@@ -221,8 +228,21 @@ def _reduce(machine: Machine) -> None:
         _made(machine, new_record(args[0], args[1:]))
     elif name in _NEWOBJ_EX and _is_newobj_ex(args):
         _made(machine, Record(args[0], kind="newobj_ex", args=args[1], kwargs=args[2]))
+    elif args and isinstance(args[0], Global) and is_cython_maker(function):
+        _made(machine, _of_cython(function, args))
     else:
         _made(machine, new_record(function, args, "reduce", function))
+
+
+def _of_cython(function: Global, args: tuple[Any, ...]) -> Record:
+    """An instance of a class that Cython compiled, named by that class.
+
+    The state is the third argument where none of the attributes is an object; else it comes by BUILD.
+    """
+    record = new_record(args[0], args, "reduce", function)
+    if len(args) == 3 and type(args[2]) is tuple and args[2]:
+        record.state = args[2]
+    return record
 
 
 def _called(machine: Machine, function: object, args: tuple[object, ...]) -> None:

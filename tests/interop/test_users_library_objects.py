@@ -1,0 +1,70 @@
+"""A user's classes around objects of libraries, and subclasses of theirs."""
+
+from __future__ import annotations
+
+import io
+import warnings
+import zipfile
+from typing import Any
+
+import numpy as np
+import pytest
+
+import persist
+
+pytestmark = [pytest.mark.interop, pytest.mark.packs]
+
+pd = pytest.importorskip("pandas")
+pytest.importorskip("sklearn")
+
+from sklearn.base import BaseEstimator, ClassifierMixin  # noqa: E402
+from sklearn.ensemble import RandomForestClassifier  # noqa: E402
+from sklearn.pipeline import Pipeline, make_pipeline  # noqa: E402
+from sklearn.preprocessing import StandardScaler  # noqa: E402
+
+X = np.sin(np.arange(80.0)).reshape(20, 4)
+Y = np.arange(20) % 3
+
+
+class Run(persist.Versioned, version=1, schema="interop.Run"):
+    model: Pipeline
+    log: pd.DataFrame
+
+    def __init__(self, model: Any, log: Any) -> None:
+        self.model, self.log = model, log
+
+
+class Mine(BaseEstimator, ClassifierMixin):
+    """An estimator of one's own, which no pack knows."""
+
+    def fit(self, x: Any, y: Any) -> Mine:
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, x: Any) -> Any:
+        return np.repeat(self.classes_[:1], len(x))
+
+
+def run(model: Any) -> Run:
+    return Run(model, pd.DataFrame({"loss": [0.5, 0.25], "note": ["a", "b"]}))
+
+
+def test_a_run_is_saved_without_pickle_and_comes_back() -> None:
+    made = run(make_pipeline(StandardScaler(), RandomForestClassifier(3, random_state=0)).fit(X, Y))
+    stream = io.BytesIO()
+    persist.save(made, stream)
+    with zipfile.ZipFile(stream) as archive:
+        assert all(name.endswith((".npy", ".json")) for name in archive.namelist())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loaded = persist.load(stream.getvalue())
+    assert type(loaded) is Run
+    assert np.array_equal(loaded.model.predict_proba(X), made.model.predict_proba(X))
+    pd.testing.assert_frame_equal(loaded.log, made.log)
+
+
+def test_an_estimator_that_no_pack_knows_is_refused_with_the_way_out() -> None:
+    made = run(make_pipeline(StandardScaler(), Mine()).fit(X, Y))
+    with pytest.raises(persist.errors.SchemaError, match="Mine") as caught:
+        persist.save(made, io.BytesIO())
+    assert "persist.register" in str(caught.value) or "Versioned" in str(caught.value)
