@@ -500,8 +500,8 @@ def _by_columns(file: File, build: Callable[..., Any]) -> Any:
 
 def _failure(file: File, tree: Any, record: Record, failure: Any) -> PersistError:
     """The error for a step that failed on a record."""
+    from persist._upgrade.failures import failed
     from persist._upgrade.plan import located
-    from persist._upgrade.versions import failed
 
     paths: list[str] = []
 

@@ -45,6 +45,7 @@ from persist._torch_modules.classes import MODULE
 from persist._upgrade.compiled import COMPILE_AFTER, SWITCH
 from persist._upgrade.items import contents_of
 from persist._upgrade.records import unknown_text
+from persist._upgrade.running import run_steps
 from persist._upgrade.state import (
     freeze,
     roots_of,
@@ -53,13 +54,8 @@ from persist._upgrade.state import (
     thaw,
     today_state,
 )
-from persist._upgrade.versions import (
-    InstanceUpgrade,
-    TargetLayout,
-    plan_instance,
-    run_steps,
-    target_layout,
-)
+from persist._upgrade.target import InstanceUpgrade, TargetLayout, target_layout
+from persist._upgrade.versions import plan_instance
 from persist.errors import PersistError, SchemaError, UnknownFieldWarning
 from persist.registry import Registry, default_registry
 from persist.registry._declarations import EPOCH, user_stacklevel

@@ -19,9 +19,11 @@ from persist._instances.inert_views import holds_instances
 from persist._instances.waiting import SESSION, unset_in
 from persist._trees.copier import SCALAR, has_no_arrays
 from persist._upgrade import compiled as upgrade_compiled
+from persist._upgrade.failures import failed
+from persist._upgrade.running import read_lazy
 from persist._upgrade.state import freeze, roots_of, thaw
+from persist._upgrade.target import InstanceUpgrade
 from persist._upgrade.transfers import has_transfers
-from persist._upgrade.versions import InstanceUpgrade, failed, read_lazy
 from persist.errors import PersistError
 from persist.registry._declarations import EPOCH
 from persist.schema import dotted

@@ -29,8 +29,10 @@ from persist._torch_modules.building import set_state
 from persist._torch_modules.classes import MODULE, is_module_class, is_torchs_own, unwrapped_name
 from persist._torch_modules.states import plain_names, to_arrays, to_tensor
 from persist._torch_modules.taking import ARGUMENTS, call_of, declared_fields, get_state
+from persist._upgrade.running import run_steps
 from persist._upgrade.state import freeze, roots_of, thaw
-from persist._upgrade.versions import InstanceUpgrade, plan_instance, run_steps
+from persist._upgrade.target import InstanceUpgrade
+from persist._upgrade.versions import plan_instance
 from persist.errors import MigrationFailedError, PersistError, SchemaError
 from persist.registry import Registry, default_registry
 from persist.schema import Declared, Field, dotted

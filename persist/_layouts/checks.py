@@ -201,7 +201,7 @@ def check_case(case: Any, registry: Registry, policy: str | None = None) -> str:
     """Compare the layouts that an envelope names with those of the current classes.
 
     Args:
-        case: what `persist._upgrade.versions.survey` found.
+        case: what `persist._upgrade.versions.plan_instance` found.
         registry: what is known.
         policy: "error", "warn" or "ignore"; None is the registry's.
 

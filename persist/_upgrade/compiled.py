@@ -1,6 +1,6 @@
 """Compile a sequence of migration steps to one function, once, and cache it.
 
-`persist._upgrade.versions` runs steps one at a time and checks the state after each. When many
+`persist._upgrade.running` runs steps one at a time and checks the state after each. When many
 states need the same steps, these checks cost more than the steps. Here they are made once: the calls
 of functions, and the operations of the most common ready-made steps on a dict, become a few lines of
 source. A state or a result that these lines do not cover is returned as `Odd`, with the number of

@@ -22,9 +22,11 @@ from persist import ops
 from persist._envelope import FIELDS, unwrap
 from persist._trees.copier import SCALAR, has_no_arrays
 from persist._upgrade import compiled
+from persist._upgrade.failures import failed
+from persist._upgrade.running import read_lazy
 from persist._upgrade.state import freeze
+from persist._upgrade.target import TargetLayout, VersionPath
 from persist._upgrade.transfers import has_transfers
-from persist._upgrade.versions import TargetLayout, VersionPath, failed, read_lazy
 from persist.errors import SchemaError
 from persist.registry import Migration, Registry
 from persist.schema import Schema

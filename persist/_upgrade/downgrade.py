@@ -12,16 +12,11 @@ from persist import ops
 from persist._envelope import CODEC, FIELDS, INSIDE, Layer, seal, wrap
 from persist._trees.copier import Copier
 from persist._upgrade.losses import lost_by
+from persist._upgrade.running import run_steps
 from persist._upgrade.state import freeze, state_of
+from persist._upgrade.target import InstanceUpgrade, TargetLayout, TargetPart, target_layout
 from persist._upgrade.transfers import ordered
-from persist._upgrade.versions import (
-    InstanceUpgrade,
-    TargetLayout,
-    TargetPart,
-    plan_instance,
-    run_steps,
-    target_layout,
-)
+from persist._upgrade.versions import plan_instance
 from persist.errors import MigrationFailedError, PersistError, SchemaError, UnknownSchemaError
 from persist.ops import Instead
 from persist.ops._address import is_alike, short

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from persist._trees.paths import unknown_path
-from persist._upgrade.versions import VersionPath
+from persist._upgrade.target import VersionPath
 from persist.errors import PersistError
 from persist.registry._declarations import of_releases
 from persist.tree import Record, at_path

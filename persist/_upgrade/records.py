@@ -39,6 +39,7 @@ from persist._upgrade.compiled import can_be_written
 from persist._upgrade.compiled_records import CompiledRecords, Upgraded
 from persist._upgrade.items import contents_of, item_fields, taken_items
 from persist._upgrade.plan import Entry, Plan, Rehearsal, located
+from persist._upgrade.running import run_steps
 from persist._upgrade.state import (
     freeze,
     roots_of,
@@ -48,14 +49,8 @@ from persist._upgrade.state import (
     thaw,
     today_state,
 )
-from persist._upgrade.versions import (
-    InstanceUpgrade,
-    TargetLayout,
-    plan_instance,
-    run_steps,
-    stamped_entries,
-    target_layout,
-)  # fmt: skip
+from persist._upgrade.target import InstanceUpgrade, TargetLayout, target_layout
+from persist._upgrade.versions import plan_instance, stamped_entries
 from persist.errors import (
     DamageWarning,
     FutureVersionError,

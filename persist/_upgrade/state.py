@@ -12,7 +12,7 @@ from persist._torch_modules.classes import MODULE
 from persist._trees.copier import arrays_in, has_no_arrays, parts_within
 from persist._upgrade.items import contents_of, item_fields
 from persist._upgrade.private_names import has_private_names
-from persist._upgrade.versions import InstanceUpgrade, TargetLayout, TargetPart
+from persist._upgrade.target import InstanceUpgrade, TargetLayout, TargetPart
 from persist.schema import Schema
 from persist.tree import ABSENT, Record
 

@@ -11,7 +11,7 @@ import numpy as np
 from persist._envelope import FIELDS, unwrap
 from persist._upgrade.compiled import SWITCH
 from persist._upgrade.compiled_records import is_final
-from persist._upgrade.versions import target_layout
+from persist._upgrade.target import target_layout
 from persist.registry import Registry
 from persist.tree import LEAVES, Global, Record
 

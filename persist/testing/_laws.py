@@ -19,7 +19,8 @@ import numpy as np
 from persist import ops
 from persist._layouts.description import CODEC, ClassLayout, FieldLayout
 from persist._upgrade import compiled
-from persist._upgrade.versions import failed, read_lazy
+from persist._upgrade.failures import failed
+from persist._upgrade.running import read_lazy
 from persist.history.project import Project, find_project
 from persist.ops._address import is_equal
 from persist.registry import Registry

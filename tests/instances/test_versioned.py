@@ -469,7 +469,7 @@ def test_a_codec_without_a_way_back_says_so():
 def flatten_state_unrefused(obj):
     from persist._instances.adapter import adapter_of
     from persist._upgrade.state import today_state
-    from persist._upgrade.versions import InstanceUpgrade
+    from persist._upgrade.target import InstanceUpgrade
 
     road = adapter_of(type(obj))
     _, values = road._values(obj)
