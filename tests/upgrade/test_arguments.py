@@ -199,6 +199,7 @@ class Grouped(collections.defaultdict[Any, Any]):
 persist.register(Grouped, schema="arguments.Grouped")
 
 
+@pytest.mark.packs  # protocols 0 to 2 say __builtin__
 @pytest.mark.parametrize("protocol", range(6))
 @pytest.mark.parametrize("factory", [list, None])
 def test_the_factory_of_a_pickled_defaultdict_is_a_field_here(protocol: int, factory: Any) -> None:
