@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from packaging.version import Version
 
 import persist
 
 pytestmark = [pytest.mark.interop, pytest.mark.packs]
 
 xr = pytest.importorskip("xarray")
+pd = pytest.importorskip("pandas")
 
 FOUNDRY = Path(__file__).parents[1] / "foundry" / "xarray"
 
@@ -40,7 +42,11 @@ compare, make = module("compare"), module("make")
 def test_objects_hold_what_the_release_wrote_down(path: Path) -> None:
     found = {name: compare.verdict(make, name, *rest) for name, *rest in compare.cases(path)}
     assert len(found) > 12
-    assert set(found.values()) == {"equal"}
+    others = {name: said for name, said in found.items() if said != "equal"}
+    if Version(pd.__version__) < Version("2.3"):  # it has no texts with NaN, which pandas 3 writes
+        others = {name: said for name, said in others.items() if "pandas 2.3 is needed" not in said}
+    assert not others
+    assert list(found.values()).count("equal") > 8
 
 
 def again(value: Any) -> Any:
