@@ -352,7 +352,7 @@ def _moved_schemas(content: Content, registry: Registry) -> Registry:
 def written_layouts(file: File) -> Written:
     """What a container says of layouts and releases that are not those of the program."""
     from persist._layouts.checks import Written, mismatched, newer_minors, stated_parts
-    from persist._layouts.releases import written_releases
+    from persist._layouts.releases import least_readers, written_releases
 
     structure = file._content.structure
     if file.format != "persist" or not isinstance(structure, dict):
@@ -363,12 +363,13 @@ def written_layouts(file: File) -> Written:
     knowledge = file.knowledge
     layouts, releases = mismatched(said, knowledge), written_releases(entries, knowledge)
     newer, parts = newer_minors(said, knowledge), stated_parts(said, knowledge)
+    least = least_readers(said, knowledge)
     capsule = _capsule(structure.get("capsule"), knowledge)
     if capsule is None:
-        return Written(layouts, releases, newer, parts=parts)
+        return Written(layouts, releases, newer, parts=parts, readers=least)
     size = file._source.size or 0
     budget = file._source.limits.total_for(size)
-    return Written(layouts, releases, newer, capsule, budget, parts)
+    return Written(layouts, releases, newer, capsule, budget, parts, least)
 
 
 def _capsule(said: object, knowledge: Registry) -> Capsule | None:

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from persist._layouts.releases import release_entry
+from persist._layouts.releases import reader_entry, release_entry
 from persist.errors import SchemaError
 from persist.registry._shapes import parts_of_tuple
 
@@ -71,7 +71,8 @@ def _entry(schema: Schema, registry: Registry) -> dict[str, Any]:
         parts = [list(parts_of_tuple(schema.cls))]
     said = (("types", types), ("units", units), ("parts", parts))
     more = {name: value for name, value in said if value}
-    return {**entry, **release_entry(schema), **more}
+    reader = {"reader": reader_entry(schema, registry)}
+    return {**entry, **release_entry(schema), **reader, **more}
 
 
 def _types(schema: Schema) -> dict[str, str]:

@@ -87,7 +87,8 @@ def run(args: argparse.Namespace) -> int:
                 show("\n".join(_table(file, args)))
             else:
                 page = trees_show.page(file, args.lines, shape)
-                show("\n".join([page, *_origin(file), *_classes(file), *_globals(file)]))
+                facts = (*_origin(file), *_readers(file), *_classes(file), *_globals(file))
+                show("\n".join([page, *facts]))
 
     def inside(name: str) -> None:
         """Show one line for a file in a folder."""
@@ -169,6 +170,14 @@ def _origin(file: File) -> list[str]:
 
     said = in_one_line(file)
     return [f"  history  {said} (`persist history` shows all)"] if said else []
+
+
+def _readers(file: File) -> list[str]:
+    """What the file needs of the classes that are here in an older version."""
+    from persist._api.file import written_layouts
+
+    needs = written_layouts(file).readers
+    return [f"  reader   {name!r} needs {need}" for name, need in sorted(needs.items())]
 
 
 def _classes(file: File) -> list[str]:

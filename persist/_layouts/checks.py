@@ -63,6 +63,7 @@ class Written:
         capsule: `persist._upgrade.capsule.Capsule`, if the program knows less of a class than the file.
         budget: bytes that its steps may make.
         parts: schema -> its version in the file, and the names of the parts of its tuples.
+        readers: schema -> what its reader needs at least, if the program is older.
     """
 
     layouts: Mapping[str, WrittenLayout] = attrs.field(factory=dict)
@@ -71,6 +72,7 @@ class Written:
     capsule: Any = None
     budget: int = 0
     parts: Mapping[str, tuple[int, tuple[tuple[str, ...], ...]]] = attrs.field(factory=dict)
+    readers: Mapping[str, str] = attrs.field(factory=dict)
 
     def __bool__(self) -> bool:
         has_capsule = self.capsule is not None or bool(self.newer)

@@ -14,14 +14,20 @@ import attrs
 
 from persist.errors import ReleaseError, SchemaError
 from persist.registry import Registry
-from persist.registry._releases import package_of, parsed, release_here
+from persist.registry._releases import least_release, package_of, parsed, release_here
 
 if TYPE_CHECKING:
     from packaging.version import Version
 
     from persist.schema import Schema
 
-__all__ = ["WrittenRelease", "release_entry", "written_releases"]
+__all__ = [
+    "WrittenRelease",
+    "least_readers",
+    "reader_entry",
+    "release_entry",
+    "written_releases",
+]
 
 
 @attrs.frozen
@@ -109,6 +115,50 @@ def release_entry(schema: Schema) -> dict[str, str]:
     package = package_of(schema) if schema.cls is not None else ""
     release = release_here(package) if package else ""
     return {"package": package, "release": release} if release else {}
+
+
+def reader_entry(schema: Schema, registry: Registry) -> dict[str, int | str]:
+    """Return what a program needs at least to read the states of a schema, for a manifest.
+
+    Returns:
+        ``version`` of the schema, and where the releases of that version are declared with a first one,
+        ``release`` of its package.
+    """
+    releases = registry.releases(schema.name).get(schema.version, "")
+    least = least_release(releases, schema.name) if releases else ""
+    return {"version": schema.version, **({"release": least} if least else {})}
+
+
+def least_readers(entries: Iterable[Mapping[str, Any]], registry: Registry) -> dict[str, str]:
+    """Return what the file needs of the schemas whose version here is older than its reader's.
+
+    Args:
+        entries: of the manifest; those without ``reader`` are passed over.
+        registry: what is known.
+
+    Returns:
+        The name of the schema -> the need as text, and what is here.
+    """
+    found: dict[str, str] = {}
+    for entry in entries:
+        name, reader = entry.get("name"), entry.get("reader")
+        if type(name) is not str or not isinstance(reader, dict):
+            continue
+        version, release = reader.get("version"), reader.get("release")
+        try:
+            schema = registry.schema_for(name)
+        except SchemaError:  # reported for the first record of the class
+            continue
+        if schema is None or type(version) is not int or version <= schema.version:
+            continue
+        package = str(entry.get("package") or package_of(schema))
+        here = release_here(package)
+        release = release or entry.get("release")  # that of the writer, where no other is declared
+        if type(release) is str and parsed(release) and here not in ("", release):
+            found[schema.name] = f"{package} >= {release} ({package} {here} is here)"
+        else:
+            found[schema.name] = f"version >= {version} of {name!r}"
+    return found
 
 
 def written_releases(

@@ -175,6 +175,7 @@ class _TreeUpgrade:
         self._budget = 0 if written is None else written.budget
         self._lifted = Lifted()
         self._releases = dict(written.releases) if written is not None else {}
+        self._readers = dict(written.readers) if written is not None else {}
         self._parts = {} if written is None else written.parts
         self.registry = registry
         self._see = see
@@ -349,18 +350,23 @@ class _TreeUpgrade:
             return self._upgraded(record, named, entry, path)
         except PersistError as error:
             error.at(file=self._file, where=located(named.qualname, path()))
-            release = self._releases.get(entry.schema or "")
-            if isinstance(error, FutureVersionError) and release is not None:
-                error.what = (
-                    f"{error.what.rstrip('.')}; {release.package} {release.release} wrote it, and it "
-                    f"needs {release.package} >= {release.release}."
-                )
+            if isinstance(error, FutureVersionError):
+                self._say_need(error, entry.schema or "")
             if not self.dry:
                 entry.problem = error
                 raise
             self._note(entry, record, path)
             self.rehearsal.fail(record, error)
             return record
+
+    def _say_need(self, error: FutureVersionError, schema: str) -> None:
+        """Add to an error who wrote the file and what it needs, as far as the file states them."""
+        release, need = self._releases.get(schema), self._readers.get(schema)
+        if release is not None and need is None:  # a file from before readers were stated
+            need = f"{release.package} >= {release.release}"
+        wrote = "" if release is None else f"{release.package} {release.release} wrote it, and "
+        if need is not None:
+            error.what = f"{error.what.rstrip('.')}; {wrote}it needs {need}."
 
     def _note(self, entry: Entry, record: Record, path: Callable[[], str]) -> None:
         if entry._is_listed or not self._is_listed:

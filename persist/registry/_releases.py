@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "RELEASE_POLICIES",
     "Released",
+    "least_release",
     "overlaps",
     "package_of",
     "parsed",
@@ -71,6 +72,14 @@ def specifier(releases: Any, schema: str) -> SpecifierSet:
             remedy='Write them as in a requirement (PEP 440): release=">=1.2,<2", or "==1.4".',
             schema=schema,
         ) from error
+
+
+def least_release(releases: str, schema: str) -> str:
+    """Return the oldest of a set of releases; "" if it states no first one, such as ``<2`` or ``>1``."""
+    firsts = {">=", "==", "===", "~="}
+    stated = [one.version for one in specifier(releases, schema) if one.operator in firsts]
+    known = [found for found in map(parsed, stated) if found is not None]
+    return str(max(known)) if known else ""
 
 
 def parsed(release: str) -> Version | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+import re
 import sys
 import types
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -232,7 +235,9 @@ def test_errors_name_releases(lab: Any, tmp_path: Path) -> None:
     lab.__version__, lab.registry = "1.4", older
     lab.define(LAYER.replace("version=3", "version=2").replace(">=2", ">=1.2,<2"))
     with pytest.raises(
-        FutureVersionError, match=r"knows version 2 \(releases >=1.2,<2\); releaselab 2.1 wrote it"
+        FutureVersionError,
+        match=r"knows version 2 \(releases >=1.2,<2\); releaselab 2.1 wrote it, and it needs "
+        r"releaselab >= 2 \(releaselab 1.4 is here\)",
     ):
         persist.load(path, registry=older)
     gap = Registry("gap")
@@ -288,3 +293,59 @@ def test_versions_that_are_no_range(lab: Any, versions: str) -> None:
         lab.registry.migration("x.A", versions, persist.ops.drop("a"))
     with pytest.raises(SchemaError, match="leads from version 1-3 to 3"):
         lab.registry.migration("x.A", "1-3", persist.ops.drop("a"), to=3)
+
+
+def _entry(path: Path) -> dict[str, Any]:
+    with zipfile.ZipFile(path) as archive:
+        (entry,) = json.loads(archive.read("manifest.json"))["schemas"]
+    assert type(entry) is dict
+    return entry
+
+
+@pytest.mark.parametrize(("releases", "least"), [
+    (">=1.2,<2", "1.2"), ("==2.1", "2.1"), ("~=2.1", "2.1"), ("<2", None), (">1,<2", None), ("==2.*", None),
+    ("", None),
+])  # fmt: skip
+def test_a_file_states_the_least_reader(tmp_path: Path, releases: str, least: str | None) -> None:
+    registry, path = Registry("least"), tmp_path / "a.persist"
+    registry.register("least.A", version=2, fields=("a",))
+    if releases:
+        registry.released("least.A", 2, releases)
+    persist.save(persist.Record("least.A", {"a": 1}, version=2), path, registry=registry)
+    assert _entry(path)["reader"] == {"version": 2, **({"release": least} if least else {})}
+
+
+def test_an_older_reader_is_refused_in_words(lab: Any, tmp_path: Path) -> None:
+    path = tmp_path / "a.persist"
+    older, newer = Registry("least older"), Registry("least newer")
+    older.register("releaselab.A", version=1, fields=("a",))
+    newer.register("releaselab.A", version=2, fields=("a",))
+    record = persist.Record("releaselab.A", {"a": 1}, version=2)
+    persist.save(record, path, registry=newer)
+    with pytest.raises(FutureVersionError, match="it needs version >= 2 of 'releaselab.A'"):
+        persist.load(path, registry=older)
+    newer.released("releaselab.A", 2, ">=3.0,<4")
+    persist.save(record, path, registry=newer)
+    need = "it needs releaselab >= 3.0 (releaselab 2.1 is here)"
+    with pytest.raises(FutureVersionError, match=re.escape(need)):
+        persist.load(path, registry=older)
+    (entry,) = persist.explain(path, registry=older)
+    assert need in str(entry.problem)
+    with pytest.warns(
+        persist.errors.OpaqueWarning
+    ):  # a reader that is new enough: no class, no error
+        assert persist.load(path, registry=newer)["a"] == 1
+
+
+def test_inspect_states_what_an_older_reader_needs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from persist._cli import main
+
+    path, newer = tmp_path / "a.persist", Registry("inspected")
+    persist.registry.default_registry.register("inspectedlab.A", version=1, fields=("a",))
+    newer.register("inspectedlab.A", version=2, fields=("a",))
+    persist.save(persist.Record("inspectedlab.A", {"a": 1}, version=2), path, registry=newer)
+    assert main(["inspect", str(path)]) == 0
+    said = "  reader   'inspectedlab.A' needs version >= 2 of 'inspectedlab.A'\n"
+    assert said in capsys.readouterr().out
