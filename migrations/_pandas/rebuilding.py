@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import functools
 from typing import Any
 
@@ -31,6 +32,7 @@ def declare(pack: Registry) -> None:
         takes_names=True,
         knows=_is_known,
         requires=_check_installed,
+        taken=_taken,
     )(_made)
     pack.importable("pandas._libs.missing.NA", library="pandas")
     pack.importable("pandas.NA", "pandas.NaT", library="pandas")
@@ -45,6 +47,15 @@ def _check_installed() -> None:
         raise RestoreError(
             f"pandas {release} is installed, and objects are made for {OLDEST} to {NEWEST}"
         )
+
+
+def _taken(value: Any) -> Any:
+    """What pickle would write of an object; of texts in memory of pyarrow, the texts."""
+    if type(value).__name__.startswith("ArrowStringArray"):
+        state = {"_dtype": value.dtype, "_ndarray": value.to_numpy(dtype=object)}
+        return copyreg.__newobj__, (type(value),), state  # type: ignore[attr-defined]
+    registered = copyreg.dispatch_table.get(type(value))
+    return value.__reduce_ex__(2) if registered is None else registered(value)
 
 
 def _is_known(qualname: str) -> bool:

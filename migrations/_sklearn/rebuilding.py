@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 from collections.abc import Iterable
 from typing import Any
 
@@ -60,7 +61,9 @@ def declare(pack: Registry, gone: Iterable[str] = ()) -> None:
         pack.rebuild, library="sklearn", takes_names=True, requires=_check_installed
     )
     by_name(*map(resolve, gone))(_gone)  # what follows has the last word
-    declared(*names(ESTIMATORS))(functools.partial(_estimator, resolve))
+    pack.rebuild(
+        *names(ESTIMATORS), library="sklearn", requires=_check_installed, whole=_check_subclass
+    )(functools.partial(_estimator, resolve))
     declared(*names(PLAIN))(functools.partial(_plain, resolve))
     declared(*FORMER)(functools.partial(_former, resolve))
     declared("sklearn.mixture._gmm.GMM", "sklearn.mixture.gmm.GMM", "sklearn.mixture.gmm.GMM")(
@@ -148,6 +151,23 @@ def _estimator(resolve: Any, record: Record) -> Any:
     if name == "sklearn.isotonic.IsotonicRegression" and "X_thresholds_" in state:
         made._build_f(made.X_thresholds_, made.y_thresholds_)  # as its __setstate__ does
     return made
+
+
+def _check_subclass(made: Any, base: type) -> None:
+    """Refuse an instance of a user's subclass that lacks what today's constructor sets.
+
+    The state of a subclass records no release (``BaseEstimator.__getstate__``).
+    """
+    try:
+        needed = set(vars(base()))
+    except TypeError:  # it is made of another estimator
+        needed = set(inspect.signature(base).parameters)
+    lacking = sorted(needed - vars(made).keys())
+    if lacking:
+        raise RestoreError(
+            f"it is of an older scikit-learn: it lacks {', '.join(lacking)}, which a {base.__name__} has today.",
+            remedy="Register a migration that adds what it lacks; the estimators inside are of today.",
+        )
 
 
 def _check_release(release: Any, installed: str) -> None:

@@ -214,6 +214,8 @@ class _Builder(Driver):
         # (class, names or header) -> the maker, and what is named by its id
         self._makers: dict[Any, tuple[StateMaker | None, Any, Any]] = {}
         self._whole: list[tuple[Any, Record, str]] = []  # declared objects, as they were made
+        # Class -> the library's class among its bases, and what checks its instances.
+        self._library_bases: dict[type, tuple[type, Callable[[Any, type], None]] | None] = {}
         self._unset: dict[int, tuple[Any, Record]] = {}  # objects that have no state yet, by id
         self._rehashed: list[tuple[Any, list[Any], str]] = []  # dicts and sets to be filled again
         self._frozen: list[tuple[frozenset[Any], str]] = []  # to be checked when all is built
@@ -916,9 +918,30 @@ class _Builder(Driver):
             where=where,
         )
         self._guarded(record, path, lambda: restored(obj, state))
+        self._check_base(record, path, obj)
         self._unset.pop(id(obj), None)
         self._whole.append((obj, record, where))
         return obj
+
+    def _check_base(self, record: Record, path: str, obj: Any) -> None:
+        """Refuse an instance that lacks what its base, a library's class, has today.
+
+        Raises:
+            RestoreError: with what it lacks.
+        """
+        cls = type(obj)
+        if cls not in self._library_bases:
+            found = (
+                (base, self._registry.rebuild_for(f"{base.__module__}.{base.__qualname__}"))
+                for base in cls.__mro__[1:-1]
+            )
+            self._library_bases[cls] = next(
+                ((base, known.whole) for base, known in found if known and known.whole), None
+            )
+        known = self._library_bases[cls]
+        if known is not None:
+            base, check = known
+            self._guarded(record, path, functools.partial(check, obj, base))
 
     def _trusted(self, record: Record, cls: type) -> Parts:
         self._trusting.append(record.qualname)

@@ -83,6 +83,7 @@ class Foreign(Aliases):
         always: bool = False,
         taken: Callable[[Any], Any] | None = None,
         caches: Callable[[dict[str, Any]], Iterable[str]] | None = None,
+        whole: Callable[[Any, type], None] | None = None,
     ) -> Callable[[_F], _F]:
         """Declare how an object of a library's class is made of its record: ``f(record)``.
 
@@ -106,11 +107,15 @@ class Foreign(Aliases):
                 would; None calls that.
             caches: given the attributes of a record, returns the names of those that are not made,
                 since the library computes them again: views that lead back to the object.
+            whole: given an instance of a declared subclass and the library's class, raises
+                `persist.errors.RestoreError` if it lacks what that class has today.
         """
 
         def decorate(function: _F) -> _F:
             with self._changing():
-                made = Rebuild(function, library, takes_names, always=always, taken=taken)
+                made = Rebuild(
+                    function, library, takes_names, always=always, taken=taken, whole=whole
+                )
                 if knows is not None:
                     made = attrs.evolve(made, knows=knows)
                 if caches is not None:

@@ -48,6 +48,8 @@ class Rebuild:
         always: objects are made whatever ``live=`` says, since the library is never missing.
         taken: what takes an object apart when it is saved, as ``__reduce_ex__(2)`` does; None is that.
         caches: of the attributes of a record, the names of those that are not made.
+        whole: raises `persist.errors.RestoreError` if an instance of a user's subclass, which is
+            declared, lacks what the library's class has today; takes the instance and that class.
     """
 
     function: Callable[..., Any]
@@ -58,6 +60,7 @@ class Rebuild:
     always: bool = False
     taken: Callable[[Any], Any] | None = None
     caches: Callable[[dict[str, Any]], Iterable[str]] = _no_names
+    whole: Callable[[Any, type], None] | None = None
 
     def needed(self, state: Any) -> Any:
         """The state of a record without what its library computes again."""

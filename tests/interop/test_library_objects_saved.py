@@ -91,6 +91,15 @@ class Run:
         self.best = self.model
 
 
+@pytest.mark.parametrize("dtype", ["string[pyarrow]", "str"])
+def test_texts_in_memory_of_pyarrow_are_saved_as_texts(dtype: str, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({"note": pd.array(["a", None, "ä", ""], dtype=dtype), "n": range(4)})
+    loaded = again(frame, tmp_path)
+    pd.testing.assert_frame_equal(loaded, frame)
+    assert loaded["note"].dtype == frame["note"].dtype
+
+
 def test_a_user_class_around_them(tmp_path: Path) -> None:
     registry = persist.Registry("runs", parents=(persist.registry.default,))
     registry.register(Run, version=1)

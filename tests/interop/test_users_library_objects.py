@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 import warnings
 import zipfile
 from typing import Any
@@ -45,6 +46,14 @@ class Mine(BaseEstimator, ClassifierMixin):
         return np.repeat(self.classes_[:1], len(x))
 
 
+class Forest(RandomForestClassifier):
+    """A subclass with a parameter of its own."""
+
+    def __init__(self, n_estimators: int = 5, random_state: Any = 0, remark: str = "") -> None:
+        super().__init__(n_estimators=n_estimators, random_state=random_state)
+        self.remark = remark
+
+
 def run(model: Any) -> Run:
     return Run(model, pd.DataFrame({"loss": [0.5, 0.25], "note": ["a", "b"]}))
 
@@ -68,3 +77,43 @@ def test_an_estimator_that_no_pack_knows_is_refused_with_the_way_out() -> None:
     with pytest.raises(persist.errors.SchemaError, match="Mine") as caught:
         persist.save(made, io.BytesIO())
     assert "persist.register" in str(caught.value) or "Versioned" in str(caught.value)
+
+
+@pytest.fixture
+def registry() -> persist.Registry:
+    made = persist.Registry("lab")
+    made.register(Forest, version=2, schema="lab.Forest")
+    return made
+
+
+def test_a_declared_subclass_of_an_estimator_is_saved_and_comes_back(
+    registry: persist.Registry,
+) -> None:
+    made = Forest(remark="mine").fit(X, Y)
+    stream = io.BytesIO()
+    persist.save(made, stream, registry=registry)
+    loaded = persist.load(stream.getvalue(), registry=registry)
+    assert type(loaded) is Forest
+    assert loaded.remark == "mine"
+    assert np.array_equal(loaded.predict_proba(X), made.predict_proba(X))
+
+
+def test_an_older_one_is_no_half_made_object_and_a_step_adds_what_it_lacks(
+    registry: persist.Registry,
+) -> None:
+    made = Forest(remark="mine").fit(X, Y)
+    expected = made.predict_proba(X)
+    made.base_estimator = made.__dict__.pop("estimator")  # as before scikit-learn 1.2
+    data = pickle.dumps(made)
+
+    def renamed(state: dict[str, Any]) -> dict[str, Any]:
+        state["estimator"] = state.pop("base_estimator")
+        return state
+
+    bare = persist.Registry("bare")
+    bare.register(Forest, version=1, schema="lab.Forest")
+    with pytest.raises(persist.errors.RestoreError, match="lacks estimator"):
+        persist.load(data, registry=bare)
+    registry.migration("lab.Forest", 1)(renamed)
+    loaded = persist.load(data, registry=registry)
+    assert np.array_equal(loaded.predict_proba(X), expected)
