@@ -166,7 +166,7 @@ class File:
             MissingExtraError: pandas is not installed.
             RestoreError: there is nothing at ``path``, or no object of pandas can be made of it.
         """
-        from persist._objects.frames import pandas_object
+        from persist._api.frames import pandas_object
 
         return pandas_object(self, path)
 

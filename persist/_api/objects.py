@@ -13,7 +13,24 @@ from persist.tree import ABSENT, Record
 if TYPE_CHECKING:
     from persist._api.file import File
 
-__all__ = ["Objects"]
+__all__ = ["Objects", "made_of"]
+
+
+def made_of(file: File, part: Any) -> Any:
+    """Upgrade a part of a file's tree and make its objects; the tree stays as it is."""
+    from persist._api.load import load_file
+
+    copy = Copier(lambda record, path: record).copy(part)
+    return load_file(
+        file,
+        (),
+        False,
+        "warn",
+        True,
+        tree=copy,
+        looker=file.looker if file._as_torch else None,
+        live=True,
+    )
 
 
 class Objects(Mapping[str, Any]):
@@ -32,7 +49,6 @@ class Objects(Mapping[str, Any]):
         self._made: dict[int, tuple[Any, Any]] = {}  # id of a part -> it, and its object
 
     def __getitem__(self, path: str) -> Any:
-        from persist._api.load import load_file
         from persist._objects.torch_values import part_at
 
         file = self._file
@@ -41,19 +57,7 @@ class Objects(Mapping[str, Any]):
             raise unknown_path(path, self._listed(), file.name)
         known = self._made.get(id(part))
         if known is None:
-            copy = Copier(lambda record, path: record).copy(
-                part
-            )  # the file's own tree stays as it is
-            made = load_file(
-                file,
-                (),
-                False,
-                "warn",
-                True,
-                tree=copy,
-                looker=file.looker if file._as_torch else None,
-                live=True,
-            )
+            made = made_of(file, part)
             known = self._made[id(part)] = (part, made)
         return known[1]
 

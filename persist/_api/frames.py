@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from persist._objects.build import build
-from persist._objects.torch_values import part_at
+from persist._api.objects import made_of
 from persist.errors import MissingExtraError, OpaqueWarning, RestoreError
 from persist.registry._rebuilds import is_installed
 from persist.tree import ABSENT, Record
 
+if TYPE_CHECKING:
+    from persist._api.file import File
+
 __all__ = ["pandas_object"]
 
 
-def pandas_object(file: Any, path: str) -> Any:
+def pandas_object(file: File, path: str) -> Any:
     """Make the object of pandas at a natural path; see `File.to_pandas`."""
+    from persist._objects.torch_values import part_at
+
     if not is_installed("pandas"):
         raise MissingExtraError(
             "pandas is not installed.",
@@ -29,8 +32,7 @@ def pandas_object(file: Any, path: str) -> Any:
         raise RestoreError("there is nothing.", file=file.name, where=where)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", OpaqueWarning)
-        # Building uses up what it is given, and the file's tree is to stay.
-        made = build(copy.deepcopy(part), file.knowledge, file=file.path, live=True)
+        made = made_of(file, part)
     if isinstance(made, Record):
         reasons = " ".join(str(one.message) for one in caught)
         raise RestoreError(
