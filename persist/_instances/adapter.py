@@ -1096,6 +1096,7 @@ def restore_state(
     registry: Registry | None = None,
     file: str | None = None,
     where: str | None = None,
+    inherited: Callable[[dict[Any, Any]], dict[Any, Any]] | None = None,
 ) -> None:
     """Set a current state on an instance that `make` made.
 
@@ -1107,6 +1108,8 @@ def restore_state(
         registry: for a class that `Registry.register` declared; None is the default one.
         file: for messages.
         where: likewise.
+        inherited: brings what a state holds of a library's class, which is a base of this one, to
+            the layout of the installed release.
 
     Raises:
         SchemaError: a field is missing, refused, or not as declared.
@@ -1120,9 +1123,25 @@ def restore_state(
             )
             run_steps(case, unknown="keep")
             states, extra = case.states, case.extra
+        if inherited is not None:
+            states, extra = _with_library(list(states), extra, inherited), {}
         adapter._apply(obj, states, extra, lambda schema: migrated, validate)
     except PersistError as error:
         raise error.at(file=file, where=where) from error.__cause__
+
+
+def _with_library(
+    states: list[tuple[Any, Any]],
+    extra: Mapping[Any, Any],
+    inherited: Callable[[dict[Any, Any]], dict[Any, Any]],
+) -> list[tuple[Any, Any]]:
+    """The states of all classes, with the library's part of the last one brought up to date."""
+    for place in reversed(range(len(states))):
+        part, state = states[place]
+        if isinstance(state, dict):
+            states[place] = part, inherited({**state, **extra})
+            break
+    return states
 
 
 def finish(obj: Any, registry: Registry | None = None) -> None:
