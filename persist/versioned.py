@@ -27,7 +27,6 @@ from typing import Any
 from persist import schema as _schema
 from persist._instances import sent
 from persist._instances.adapter import (
-    Flat,
     adapter_of,
     default_setstate,
     finish,
@@ -41,6 +40,7 @@ from persist._instances.builtin_bases import make_array as _array
 from persist._instances.constants import constant_of, refusal
 from persist._instances.constants import make_constant as _constant
 from persist._instances.resources import Resource, loading_from, resource
+from persist._instances.taking import Flat
 from persist._torch_modules.classes import is_module_class
 from persist._upgrade.downgrade import Downgraded, downgrade_record
 from persist.errors import SchemaError

@@ -25,7 +25,8 @@ from persist._container.layout import (
     end_of_directory,
     manifest_tail,
 )
-from persist._container.reading.store import Entry, Store
+from persist._container.reading.directory import Entry
+from persist._container.reading.store import Store
 from persist._container.writing.atomic import replacing
 from persist._container.writing.writer import Writer
 from persist._wire.base.source import Source, open_source

@@ -29,6 +29,7 @@ from persist.tree import is_slots_pair
 
 if TYPE_CHECKING:
     from persist._instances.adapter import ClassAdapter
+    from persist._instances.taking import StateTaker
 
 __all__ = ["INSTALLED", "SENT", "install", "uninstall"]
 
@@ -148,7 +149,7 @@ def _install(adapter: ClassAdapter, name: str, source: str, space: dict[str, Any
     type.__setattr__(adapter.cls, name, function)
 
 
-def uninstall(adapter: ClassAdapter) -> None:
+def uninstall(adapter: StateTaker) -> None:
     """Let the general path take the instances of a class apart from now on."""
     reduce = vars(adapter.cls).get("__reduce_ex__")
     general = getattr(reduce, "_persist_general", None)

@@ -23,7 +23,8 @@ from persist.errors import MigrationFailedError
 from persist.tree import Global, Record, lazy_record
 
 if TYPE_CHECKING:
-    from persist._instances.adapter import ClassAdapter, Flat
+    from persist._instances.adapter import ClassAdapter
+    from persist._instances.taking import Flat
 
 __all__ = ["InertViews", "holds_instances"]
 

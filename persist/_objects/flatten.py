@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from persist import versioned
-from persist._instances.adapter import adapter_of, refuse_class
+from persist._instances.adapter import adapter_of
 from persist._instances.builtin_bases import builtin_of
+from persist._instances.taking import refuse_class
 from persist._instances.unfinished import settled
 from persist._objects.libraries import Packs, name_in_library, record_of_library
 from persist._objects.rows import ColumnExtractor, SeenRows, Short, field_access

@@ -4,13 +4,17 @@ Nothing is read from a class before its first use: decorators such as
 ``dataclass`` add the fields, and some make the class a second time, after
 ``__init_subclass__`` has run.
 
+- `_declared`: what is declared: fields, schemas, parts, layouts.
+- `_fields`: reads the fields that a class declares.
+- `_layouts`: reads which class owns which of them.
+- `_codecs`, `_private_names`: code of the class that takes its state; mangled names.
 """
 
 from __future__ import annotations
 
-from persist.schema._declared import OWN_GETSTATE as OWN_GETSTATE
-from persist.schema._declared import OWN_SETSTATE as OWN_SETSTATE
-from persist.schema._declared import is_written as is_written
+from persist.schema._codecs import OWN_GETSTATE as OWN_GETSTATE
+from persist.schema._codecs import OWN_SETSTATE as OWN_SETSTATE
+from persist.schema._codecs import is_written as is_written
 from persist.schema._declared import DECLARED as DECLARED
 from persist.schema._declared import MAKERS as MAKERS
 from persist.schema._declared import Declared as Declared
@@ -23,12 +27,12 @@ from persist.schema._declared import field as field
 from persist.schema._declared import fingerprint as fingerprint
 from persist.schema._declared import minor_of as minor_of
 from persist.schema._declared import split_version as split_version
-from persist.schema._declared import said_fields as said_fields
-from persist.schema._declared import read_layout as read_layout
-from persist.schema._declared import demangled as demangled
-from persist.schema._declared import mangled as mangled
-from persist.schema._declared import plain_name as plain_name
-from persist.schema._declared import private_prefix as private_prefix
+from persist.schema._fields import said_fields as said_fields
+from persist.schema._layouts import read_layout as read_layout
+from persist.schema._private_names import demangled as demangled
+from persist.schema._private_names import mangled as mangled
+from persist.schema._private_names import plain_name as plain_name
+from persist.schema._private_names import private_prefix as private_prefix
 
 __all__ = [
     "Declared",

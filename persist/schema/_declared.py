@@ -1,43 +1,25 @@
-"""The declared state of a class: its fields, and which class of the MRO owns which.
-
-Nothing is read from a class before its first use: decorators such as
-``dataclass`` add the fields, and some make the class a second time, after
-``__init_subclass__`` has run.
-"""
+"""What a class declares: a field, its schema, its parts and their layout."""
 
 from __future__ import annotations
 
 import array
 import copy
-import dataclasses
 import functools
-import inspect
 import json
-import types
 import weakref
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import attrs
 import numpy as np
 
-from persist import _annotations, _units
+from persist import _units
 from persist.errors import SchemaError
+from persist.schema._private_names import owner_name
 from persist.tree import ABSENT
 
-__all__ = [
-    "Declared",
-    "Field",
-    "Layout",
-    "Part",
-    "Schema",
-    "dotted",
-    "field",
-    "minor_of",
-    "read_layout",
-    "split_version",
-]
+__all__ = ["DECLARED", "Declared", "Field", "Layout", "Part", "Schema", "dotted"]
 
 # Class whose state `register` was given functions for -> what makes its instances, or None; and
 # whether that takes the state.
@@ -45,8 +27,6 @@ MAKERS: weakref.WeakKeyDictionary[type, tuple[Callable[..., Any] | None, bool]] 
     weakref.WeakKeyDictionary()
 )
 DECLARED = "_persist_declared"  # in the __dict__ of a class: its own declaration
-OWN_SETSTATE = "_persist_setstate"  # in the __dict__ of a class: the __setstate__ that it wrote
-OWN_GETSTATE = "_persist_getstate"  # likewise: what takes its state, where that is not __getstate__
 
 
 @attrs.frozen(eq=False)
@@ -441,10 +421,10 @@ class Layout:
         """
         if self.codec or not self.leaf.open:
             return ()
-        names, found = {"", _owner_name(self.cls)}, []
+        names, found = {"", owner_name(self.cls)}, []
         for part in reversed(self.parts[:-1]):
-            if part.kind == "inside" and _owner_name(part.cls) not in names:
-                names.add(_owner_name(part.cls))
+            if part.kind == "inside" and owner_name(part.cls) not in names:
+                names.add(owner_name(part.cls))
                 found.append(part)
         return tuple(found)
 
@@ -460,469 +440,10 @@ def dotted(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def read_layout(
-    cls: type, declared_of: Callable[[type], Declared | None], schema_of: Callable[[type], Schema]
-) -> Layout:
-    """Read how a class's state is put together.
-
-    Args:
-        cls: the class, finished by all its decorators.
-        declared_of: what a class's head says, None for one that is not declared.
-        schema_of: the schema of a declared class.
-
-    Raises:
-        SchemaError: two classes claim a field, or a declaration cannot be understood.
-    """
-    classes = [base for base in reversed(cls.__mro__) if declared_of(base) is not None]
-    said = {base: said_fields(base, declared_of(base)) for base in classes}
-    owners = _owners(cls, classes, said)
-    parts = _parts(cls, classes, said, owners, schema_of, declared_of)
-    _let_codecs_cover(parts)
-    for part in parts:
-        part.open = part.open and part.kind != "codec"
-    doubtful = None
-    if not parts[-1].open:
-        silent = [
-            part
-            for part in parts[:-1]
-            if part.open and part.kind == "fields" and _has_code(part.cls)
-        ]
-        doubtful = silent[-1].cls if silent and parts[-1].kind == "fields" else None
-    for part in parts[:-1]:
-        if part.open and parts[-1].open and part.kind == "fields" and not part.fields:
-            part.kind = "inside"  # neither states which attributes are its own
-        part.open = False
-    resources = {
-        name: value
-        for base in reversed(cls.__mro__)
-        for name, value in vars(base).items()
-        if getattr(value, "_persist_resource", False)
-    }
-    known = {
-        field.attribute for part in parts for field in (*part.fields, *part.transients)
-    } | resources.keys()
-    return Layout(
-        cls, tuple(parts), resources, frozenset(known), doubtful,
-        codec=any(part.kind == "codec" for part in parts),
-        reserved=frozenset(
-            field.attribute for fields, _ in said.values() for field in fields.values() if field.reserved
-        ),
-    )  # fmt: skip
-
-
-def _owners(
-    cls: type, classes: list[type], said: dict[type, tuple[dict[str, Field], bool]]
-) -> dict[str, type]:
-    """Attribute -> the class that owns it: the most basic one that declares it."""
-    owners: dict[str, type] = {}
-    for base in classes:
-        for field in said[base][0].values():
-            owner = owners.setdefault(field.attribute, base)
-            if owner is not base and said[owner][0][field.attribute].reserved != field.reserved:
-                raise _reused(field.name, owner if not field.reserved else base, cls)
-            if owner is not base and not issubclass(base, owner):
-                raise SchemaError(
-                    f"the classes {dotted(owner)} and {dotted(base)} both declare the field "
-                    f"{field.name!r}.",
-                    where=f"class {dotted(cls)}",
-                    remedy="A field belongs to one class: rename one of them, or move it to a "
-                    "base that both share.",
-                    schema=dotted(cls),
-                    field=field.name,
-                )
-    return owners
-
-
-def _reused(name: str, owner: type, cls: type) -> SchemaError:
-    return SchemaError(
-        f"the name {name!r} is reserved by {dotted(owner)}: a field of older versions had it.",
-        where=f"class {dotted(cls)}",
-        remedy="Give the field another name; a step moves the value of older states there "
-        "(persist.ops.rename).",
-        schema=dotted(cls),
-        field=name,
-    )
-
-
-def _parts(
-    cls: type,
-    classes: list[type],
-    said: dict[type, tuple[dict[str, Field], bool]],
-    owners: dict[str, type],
-    schema_of: Callable[[type], Schema],
-    declared_of: Callable[[type], Declared | None],
-) -> list[Part]:
-    latest: dict[str, Field] = {}  # a subclass that declares a field again may change its default
-    for base in classes:
-        for field in said[base][0].values():
-            known = latest.get(field.attribute)
-            if known is not None and field._origin == "inherited":
-                continue  # attrs and dataclasses repeat the fields of a base; the base's declaration wins
-            if known is not None and known.transient and field._origin:
-                field = attrs.evolve(field, transient=True)  # until `persistent` lists it
-            latest[field.attribute] = field
-    parts = []
-    for base in classes:
-        own = [
-            attrs.evolve(latest[field.attribute], name=field.name)
-            for field in said[base][0].values()
-            if owners[field.attribute] is base and not field.reserved
-        ]
-        declared = declared_of(base)
-        given = None if declared is None else declared.codec
-        getstate, setstate = _codec(base, set(classes)) if given is None else given[:2]
-        parts.append(
-            Part(
-                base,
-                schema_of(base),
-                "codec" if getstate is not None or setstate is not None else "fields",
-                tuple(field for field in own if not field.transient),
-                tuple(field for field in own if field.transient),
-                said[base][1],
-                _infers(base, declared_of(base)),
-                getstate,
-                setstate,
-            )
-        )
-    return parts
-
-
-def _let_codecs_cover(parts: list[Part]) -> None:
-    """A codec covers the whole state of its class, including that of its bases."""
-    for position in range(len(parts) - 1, -1, -1):
-        part = parts[position]
-        if part.kind != "codec":
-            continue
-        for other in parts[:position]:
-            if issubclass(part.cls, other.cls):
-                other.kind = "inside"
-
-
 # The declared fields of a class.
-
-
-def said_fields(cls: type, declared: Declared | None) -> tuple[dict[str, Field], bool]:
-    """Return (attribute -> field, whether it owns undeclared attributes)."""
-    inherent = _inherent(cls)
-    said = declared.fields if declared is not None else None
-    if said is None:
-        said = _declaration(cls, "persistent", inherent)
-    transient = dict(_entries(cls, _declaration(cls, "transient", inherent) or (), "transient"))
-    names: dict[str, Field] = {}
-    if said is not None:
-        listed = dict(_entries(cls, said, "persistent"))
-        for name in listed:
-            if listed[name].reserved and name in (inherent or {}):
-                raise _reused(name, cls, cls)
-        names.update(
-            {name: _completed(cls, name, field, inherent) for name, field in listed.items()}
-        )
-        for name, field in (inherent or {}).items():
-            names.setdefault(name, attrs.evolve(field, transient=True))
-    elif inherent is not None:
-        names.update(inherent)
-    for name, field in transient.items():
-        found = names.get(name) or _completed(cls, name, field, inherent)
-        if field.has_default and not found.has_default:
-            found = attrs.evolve(found, default=field.default, factory=field.factory)
-        names[name] = attrs.evolve(found, transient=True, origin="")
-    if issubclass(cls, defaultdict):
-        names.setdefault(
-            "default_factory", Field("default_factory", default=None, attribute="default_factory")
-        )
-    _take_annotations(cls, names, is_plain=said is None and inherent is None)
-    is_open = said is None and (inherent is None or (_by_slots(cls) and _has_dict(cls)))
-    return {field.attribute: field for field in names.values()}, is_open
-
-
-def _take_annotations(cls: type, names: dict[str, Field], is_plain: bool) -> None:
-    """Complete fields by their annotations: by a `field` in ``Annotated``, and by types where that is wanted."""
-    for attribute, written in _annotations.own_annotations(cls).items():
-        name = plain_name(attribute, cls)
-        known = names.get(name)
-        if known is not None and known.attribute != mangled(name, cls):
-            known = None
-        if known is not None and known.py2 is None:
-            names[name] = known = attrs.evolve(known, py2=_text_policy(known.type or written))
-        if isinstance(written, str) and written in _BARE and (known is None or not known.annotated):
-            continue  # a class of only such annotations is declared quickly
-        annotation = _annotations.evaluated(written, cls)
-        if annotation is ABSENT:
-            if "Annotated" in written and "field(" in written:
-                raise SchemaError(
-                    f"the annotation of {name!r} declares a field, and cannot be evaluated: {written}.",
-                    where=f"class {dotted(cls)}",
-                    remedy="Import at run time what it names, not for type checkers only; or declare "
-                    'the field in persistent, or in metadata={"persist": ...}.',
-                    schema=dotted(cls),
-                    field=name,
-                )
-            continue
-        more = [one for one in _annotations.options_in(annotation) if isinstance(one, Field)]
-        if more and more[0].reserved:
-            if known is not None:
-                raise _reused(name, cls, cls)
-            names[name] = attrs.evolve(more[0], name=name, attribute=mangled(name, cls))
-            continue
-        if more and (known is not None or is_plain):
-            known = _merged(known or Field(name, attribute=mangled(name, cls)), more[0])
-            known = known if known.has_default else _completed(cls, name, known, None)
-        if known is not None:
-            names[name] = _with_annotation(known, _annotations.read(annotation))
-    for name, known in names.items():
-        if known.py2 is None and known.type is not None:
-            names[name] = attrs.evolve(known, py2=_text_policy(known.type))
-
-
-_BARE = frozenset(("bool", "bytes", "dict", "float", "int", "list", "str", "np.ndarray"))
-
-
-def _text_policy(kind: Any) -> str | None:
-    """What Python 2's ``str`` is in a field of a type, or of an annotation as it is written."""
-    if kind in ("bytes", bytes):
-        return "bytes"
-    return "text" if kind in ("str", str) else None
-
-
-def _merged(known: Field, more: Field) -> Field:
-    """A field with what the `field` of its annotation declares, where it says nothing itself."""
-    changes: dict[str, Any] = {"annotated": True, "transient": known.transient or more.transient}
-    for option in ("type", "dtype", "shape", "unit", "py2"):
-        value = getattr(known, option)
-        is_given = value is not None and not (option == "unit" and value == "")
-        changes[option] = value if is_given else getattr(more, option)
-    if more.has_default and not known.has_default and not more.transient:
-        changes.update(default=more.default, factory=more.factory, computed=more.computed)
-    return attrs.evolve(known, **changes)
-
-
-def _with_annotation(known: Field, said: _annotations.Said) -> Field:
-    """A field with the types of its annotation, where it asked for them."""
-    if not known.annotated:
-        return known
-    return attrs.evolve(
-        known,
-        type=said.type if known.type is None else known.type,
-        dtype=said.dtype if known.dtype is None else known.dtype,
-        shape=said.shape if known.shape is None else known.shape,
-    )
-
-
-def _infers(cls: type, declared: Declared | None) -> bool:
-    """True if attrs or the dataclass says which fields there are."""
-    if declared is not None and declared.fields is not None:
-        return False
-    inherent = _inherent(cls)
-    is_listed = _declaration(cls, "persistent", inherent) is not None
-    return inherent is not None and not _by_slots(cls) and not is_listed
-
-
-def _declaration(cls: type, word: str, inherent: dict[str, Field] | None) -> Any:
-    """The class's own ``persistent`` or ``transient``, unless it is a field of that name."""
-    value = vars(cls).get(word)
-    if value is None or word in (inherent or {}):
-        return None
-    if isinstance(value, str):
-        raise SchemaError(
-            f"its {word} is the text {value!r}.",
-            where=f"class {dotted(cls)}",
-            remedy=f"List the names in a tuple: {word} = ({value!r},).",
-        )
-    return value if isinstance(value, Iterable) else None
-
-
-def _entries(cls: type, said: Any, word: str) -> Iterator[tuple[str, Field]]:
-    """Names and fields of a list of names and `Field`s, or of a mapping to `Field`s or defaults."""
-    pairs: Iterable[tuple[Any, Any]]
-    pairs = said.items() if isinstance(said, Mapping) else ((entry, ABSENT) for entry in said)
-    for key, value in pairs:
-        name: Any
-        if isinstance(key, Field):
-            name, field = key.name, key
-        elif isinstance(value, Field):
-            name, field = key, attrs.evolve(value, name=key)
-        else:
-            name, field = key, Field(key, default=value)
-        if not isinstance(name, str) or not name.isidentifier():
-            raise SchemaError(
-                f"its {word} names {name!r}, which cannot be an attribute.",
-                where=f"class {dotted(cls)}",
-                remedy="List names of attributes.",
-            )
-        yield name, field
-
-
-def _completed(cls: type, name: str, field: Field, inherent: dict[str, Field] | None) -> Field:
-    """A listed field, completed from attrs, the dataclass or a class attribute."""
-    attribute = mangled(name, cls)
-    field = attrs.evolve(field, name=name, attribute=attribute)
-    known = (inherent or {}).get(name)
-    if known is not None and not field.has_default:
-        return attrs.evolve(
-            field,
-            default=known.default,
-            factory=known.factory,
-            from_self=known._from_self,
-            transient=field.transient,
-        )
-    if not field.has_default:
-        static = inspect.getattr_static(cls, attribute, ABSENT)
-        if static is not ABSENT and not hasattr(type(static), "__get__"):
-            return attrs.evolve(field, default=static)
-    return field
-
-
-def _inherent(cls: type) -> dict[str, Field] | None:
-    """The fields that attrs, a dataclass or ``__slots__`` declare; None for a plain class."""
-    if "__attrs_attrs__" in vars(cls):
-        return {field.name: field for field in _attrs_fields(cls)}
-    if "__dataclass_fields__" in vars(cls):
-        return {field.name: field for field in _dataclass_fields(cls)}
-    if "__slots__" in vars(cls):
-        return {field.name: field for field in _slot_fields(cls)}
-    return None
-
-
-def _by_slots(cls: type) -> bool:
-    return not {"__attrs_attrs__", "__dataclass_fields__"} & vars(cls).keys()
-
-
-def _has_dict(cls: type) -> bool:
-    return cls.__dictoffset__ != 0
-
-
-def _attrs_fields(cls: type) -> Iterator[Field]:
-    for attribute in vars(cls)["__attrs_attrs__"]:
-        default, factory, from_self = attribute.default, None, None
-        if default is attrs.NOTHING:
-            default = ABSENT
-        elif isinstance(default, attrs.Factory):  # type: ignore[arg-type]
-            from_self = default.factory if default.takes_self else None
-            factory = None if default.takes_self else default.factory
-            default = ABSENT
-        is_inherited = bool(getattr(attribute, "inherited", False))
-        yield _with_metadata(cls, attribute, default, factory, from_self, is_inherited)
-
-
-def _dataclass_fields(cls: type) -> Iterator[Field]:
-    for field in dataclasses.fields(cls):
-        default = ABSENT if field.default is dataclasses.MISSING else field.default
-        missing = field.default_factory is dataclasses.MISSING
-        factory = None if missing else field.default_factory
-        # A dataclass takes the very objects that describe its bases' fields.
-        is_inherited = any(
-            vars(base).get("__dataclass_fields__", {}).get(field.name) is field
-            for base in cls.__mro__[1:]
-        )
-        yield _with_metadata(cls, field, default, factory, None, is_inherited)
-
-
-def _with_metadata(
-    cls: type, field: Any, default: object, factory: Any, from_self: Any, is_inherited: bool
-) -> Field:
-    """A field of attrs or a dataclass; ``metadata={"persist": Field(...)}`` adds details."""
-    more = field.metadata.get("persist")
-    more = Field(**more) if isinstance(more, Mapping) else more or Field()
-    if more.has_default and not more.transient:
-        default, factory, from_self = more.default, more.factory, None
-    return attrs.evolve(
-        more,
-        name=plain_name(field.name, cls),
-        attribute=field.name,
-        default=default,
-        factory=factory,
-        from_self=from_self,
-        origin="inherited" if is_inherited else "body",
-    )
-
-
-def _slot_fields(cls: type) -> Iterator[Field]:
-    """Slots of the class and of its undeclared bases."""
-    for base in cls.__mro__:
-        if base is not cls and DECLARED in vars(base):
-            continue
-        slots = vars(base).get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else tuple(slots):
-            if name not in ("__dict__", "__weakref__"):
-                yield Field(name, attribute=mangled(name, base), origin="body")
-
-
-def _has_code(cls: type) -> bool:
-    """True if a class body has functions that could set attributes."""
-    return any(
-        isinstance(value, types.FunctionType) and name != "__setstate__"
-        for name, value in vars(cls).items()
-    )
 
 
 # Private names.
 
 
-def mangled(name: str, cls: type) -> str:
-    """Return a private name as Python mangles it in the body of a class."""
-    if not name.startswith("__") or name.endswith("__"):
-        return name
-    owner = _owner_name(cls)
-    return f"_{owner}{name}" if owner else name
-
-
-def private_prefix(cls: type) -> str:
-    """Return what the private names of a class begin with, as Python mangles them."""
-    return mangled("__x", cls)[:-1]
-
-
-def _owner_name(cls: type) -> str:
-    """The name of a class as Python puts it into private names."""
-    return cls.__name__.lstrip("_")
-
-
-def plain_name(attribute: str, cls: type) -> str:
-    """Return an attribute's name as the body of its class has it."""
-    return str(demangled(attribute, (cls.__name__,)))
-
-
-def demangled(attribute: object, owners: Iterable[str]) -> Any:
-    """Return the name without the mangling by a class of one of these names."""
-    if type(attribute) is str and attribute.startswith("_") and not attribute.startswith("__"):
-        for owner in owners:
-            prefix = f"_{owner.lstrip('_')}__"
-            if attribute.startswith(prefix) and len(attribute) > len(prefix):
-                return attribute[len(prefix) - 2 :]
-    return attribute
-
-
 # Codecs.
-
-
-def _codec(cls: type, layers: set[type]) -> tuple[Any, Any]:
-    """The ``__getstate__`` and ``__setstate__`` that a class wrote, or took from an undeclared base."""
-    covered = {base for layer in layers - {cls} if issubclass(cls, layer) for base in layer.__mro__}
-    getstate = setstate = None
-    for base in cls.__mro__:
-        if base is not cls and base in covered:
-            continue
-        own = vars(base)
-        if getstate is None:
-            getstate = own.get(OWN_GETSTATE) or _written(own.get("__getstate__"))
-        if setstate is None:
-            setstate = own.get(OWN_SETSTATE) or _written(own.get("__setstate__"))
-    return getstate, setstate
-
-
-def _written(function: object) -> object:
-    """A function that somebody wrote: not a builtin, not one that attrs or dataclasses made."""
-    if not isinstance(function, types.FunctionType) or hasattr(function, "_persist_own"):
-        return None
-    if function.__module__ == "dataclasses" or function.__code__.co_name in _GENERATED:
-        return None
-    return function
-
-
-_GENERATED = frozenset(
-    ("slots_getstate", "slots_setstate", "_dataclass_getstate", "_dataclass_setstate")
-)
-
-
-def is_written(function: object) -> bool:
-    """True if a ``__getstate__`` or ``__setstate__`` is the class's own, not a generated one."""
-    return _written(function) is not None

@@ -17,7 +17,8 @@ import numpy as np
 from persist._container.checksums import crc32
 from persist._container.layout import INDIRECT
 from persist._container.names import member_name
-from persist._container.reading.store import Entry, Store
+from persist._container.reading.directory import Entry
+from persist._container.reading.store import Store
 from persist._container.writing.blocks import Stack
 from persist._container.writing.members import Item, Members, Packed
 from persist._wire.npy.npy import header_bytes

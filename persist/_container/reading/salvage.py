@@ -16,7 +16,8 @@ from persist._container.checksums import crc32
 from persist._container.layout import GRAPH, INDEX, INDIRECT, MANIFEST, READABLE
 from persist._container.names import path_of
 from persist._container.reading.decode import decode
-from persist._container.reading.store import Entry, Store
+from persist._container.reading.directory import Entry
+from persist._container.reading.store import Store
 from persist._wire.archives.zip import Member, ZipDirectory
 from persist._wire.base.source import Source
 from persist._wire.npy.npy import read_header
