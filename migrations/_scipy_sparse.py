@@ -54,16 +54,20 @@ def _made(record: Record, name: str, qualname: str) -> Any:
     return matrix
 
 
-def _compressed(cls: Any, state: dict[str, Any], shape: tuple[int, ...], record: Record) -> Any:
+def _compressed(
+    cls: Any, state: dict[str, object], shape: tuple[int, ...], record: Record
+) -> object:
     return cls((state["data"], state["indices"], state["indptr"]), shape=shape)
 
 
-def _coordinates(cls: Any, state: dict[str, Any], shape: tuple[int, ...], record: Record) -> Any:
+def _coordinates(cls: Any, state: dict[str, Any], shape: tuple[int, ...], record: Record) -> object:
     coords = state["coords"] if "coords" in state else (state["row"], state["col"])
     return cls((state["data"], tuple(coords)), shape=shape)
 
 
-def _diagonals(cls: Any, state: dict[str, Any], shape: tuple[int, ...], record: Record) -> Any:
+def _diagonals(
+    cls: Any, state: dict[str, object], shape: tuple[int, ...], record: Record
+) -> object:
     return cls((state["data"], state["offsets"]), shape=shape)
 
 
@@ -80,7 +84,7 @@ def _lists(cls: Any, state: dict[str, Any], shape: tuple[int, ...], record: Reco
     return matrix
 
 
-def _keys(cls: Any, state: dict[str, Any], shape: tuple[int, ...], record: Record) -> Any:
+def _keys(cls: Any, state: dict[str, Any], shape: tuple[int, ...], record: Record) -> object:
     pairs = dict(record.dictitems) or state.get("_dict") or {}
     matrix = cls(shape, dtype=_dtype(state, list(pairs.values())))
     for key, value in pairs.items():

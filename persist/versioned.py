@@ -104,7 +104,7 @@ class Versioned:
 
     __slots__ = ()
 
-    _persist_adapter: Any = None
+    _persist_adapter: object = None
 
     def __init_subclass__(
         cls,
@@ -114,8 +114,8 @@ class Versioned:
         registry: Registry | None = None,
         layout: str | None = None,
         release: str = "",
-        layouts: Mapping[int, Any] | None = None,
-        **keywords: Any,
+        layouts: Mapping[int, object] | None = None,
+        **keywords: object,
     ) -> None:
         super().__init_subclass__(**keywords)
         _declare(cls, version, schema, registry, layout)
@@ -131,7 +131,7 @@ class Versioned:
 
     __reduce_ex__._persist_own = True  # type: ignore[attr-defined]
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: object) -> None:
         if is_busy(self):
             default_setstate(self, state)
         else:
@@ -139,10 +139,10 @@ class Versioned:
 
     __setstate__._persist_own = True  # type: ignore[attr-defined]
 
-    def __copy__(self) -> Any:
+    def __copy__(self) -> object:
         return adapter_of(type(self)).copied(self, None)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+    def __deepcopy__(self, memo: dict[int, object]) -> object:
         return adapter_of(type(self)).copied(self, memo)
 
 
@@ -159,10 +159,10 @@ def _declare_enum(
             return _member, (type(self), name)
         return type(self), (self._value_,)
 
-    def itself(self: Any, memo: Any = None) -> Any:
+    def itself(self: object, memo: object = None) -> Any:
         return self
 
-    methods: dict[str, Any] = {
+    methods: dict[str, object] = {
         "__reduce_ex__": __reduce_ex__,
         "__copy__": itself,
         "__deepcopy__": itself,
@@ -285,12 +285,12 @@ def _intercepting(original: Any) -> Any:
 # Names that are written into files, like _array and _constant: they must stay (docs/envelope.md).
 
 
-def _set_state(obj: Any, state: Any) -> None:
+def _set_state(obj: object, state: object) -> None:
     """Apply an envelope to an instance of a registered class."""
     adapter_of(type(obj)).load(obj, state)
 
 
-def downgrade(obj: Any, to: int | Mapping[str, int]) -> Downgraded:
+def downgrade(obj: object, to: int | Mapping[str, int]) -> Downgraded:
     """Return an object's state, or a record, as an older version had it.
 
     Args:

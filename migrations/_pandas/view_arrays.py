@@ -71,7 +71,7 @@ def _meaning(*holders: object) -> dict[str, object]:
     return {step: part for step, part in parts.items() if part is not None}
 
 
-def index_view(value: Any) -> Any:
+def index_view(value: object) -> object:
     """An index as a part: its values, and its name where it has one."""
     seen = _index_parts(value)
     if isinstance(seen, View):
@@ -79,7 +79,7 @@ def index_view(value: Any) -> Any:
     return seen if seen is not None else value
 
 
-def _index_parts(value: Any) -> object:
+def _index_parts(value: object) -> object:
     if not isinstance(value, Record):
         return value
     kind = class_of(value)
@@ -135,7 +135,7 @@ def _is_index(record: Record) -> bool:
     return class_of(record).endswith("Index")
 
 
-def _named_values(values: Any, name: Any, parts: dict[str, Any] | None = None) -> object:
+def _named_values(values: Any, name: object, parts: dict[str, object] | None = None) -> object:
     label = label_view(name)
     extra = {**(parts or {}), **({} if label is None else {"name": label})}
     if isinstance(values, View) and not extra.keys() - values.parts.keys():
@@ -147,12 +147,12 @@ def _named_values(values: Any, name: Any, parts: dict[str, Any] | None = None) -
     return View(values, parts=extra) if extra else values
 
 
-def _named(parts: dict[str, Any], name: Any) -> View:
+def _named(parts: dict[str, object], name: object) -> View:
     label = label_view(name)
     return View(parts=parts if label is None else {**parts, "name": label})
 
 
-def label_view(name: Any) -> object:
+def label_view(name: object) -> object:
     if isinstance(name, list | tuple) and len(name) == 1:
         name = name[0]
     return View(name, whole=True) if isinstance(name, tuple) else name
@@ -216,7 +216,7 @@ def multi_parts(record: Record) -> tuple[Any, Any, Any]:
     return items_of(levels), items_of(codes), items_of(names)
 
 
-def integers_of(value: Any) -> Any:
+def integers_of(value: object) -> Any:
     """Codes: an array, or the FrozenNDArray that older releases wrapped around it."""
     if isinstance(value, Record):
         subclass = array_and_state(value)
@@ -271,7 +271,7 @@ def _backed(record: Record) -> tuple[object, object, dict[str, object]]:
     return get_field(record, "_dtype", "dtype"), array, record.fields()
 
 
-def plain_array(value: Any) -> Any:
+def plain_array(value: object) -> Any:
     """Datetimes and timedeltas (always UTC inside), and other arrays that are only wrapped."""
     if not isinstance(value, Record):
         return None
@@ -291,7 +291,7 @@ def plain_array(value: Any) -> Any:
     return None
 
 
-def _moment(array: Any) -> object:
+def _moment(array: object) -> object:
     """0.12 and before may hold nanoseconds as plain integers."""
     return (
         array.view("M8[ns]") if isinstance(array, np.ndarray) and array.dtype.kind == "i" else array
@@ -433,7 +433,7 @@ def sparse_places(index: object) -> Any:
     return np.concatenate(runs).astype(np.int32) if runs else np.zeros(0, np.int32)
 
 
-_ARRAYS: dict[str, Callable[[Record], Any]] = {
+_ARRAYS: dict[str, Callable[[Record], object]] = {
     "Categorical": _categorical,
     "IntegerArray": _nullable,
     "FloatingArray": _nullable,

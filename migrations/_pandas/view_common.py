@@ -94,7 +94,7 @@ def get_field(record: Record, *names: str) -> Any:
     return next((fields[name] for name in names if name in fields), None)
 
 
-def expect(holds: Any, why: str) -> None:
+def expect(holds: object, why: str) -> None:
     if not holds:
         raise _Unplaced(why)
 
@@ -105,7 +105,7 @@ def add(parts: dict[str, Any], step: str, value: object) -> None:
     parts[next(name for name in names if name not in parts)] = value
 
 
-def items_of(value: Any) -> object:
+def items_of(value: object) -> object:
     """The items of a FrozenList, which is a list subclass."""
     if isinstance(value, Record):
         if value.listitems:

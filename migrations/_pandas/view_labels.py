@@ -70,7 +70,7 @@ def _labels_of(values: Any) -> list[str]:
     return [step_of_label(item) for item in values]
 
 
-def _moment_text(moment: Any) -> str:
+def _moment_text(moment: object) -> str:
     """As ``str`` of a Timestamp spells it: no T, and no zeros behind the seconds."""
     text, mark, fraction = str(moment).replace("T", " ").partition(".")
     digits = fraction.rstrip("0")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-from typing import Any
 
 import numpy as np
 from persist.migrations._pandas.view_common import (
@@ -104,7 +103,7 @@ def _timedelta(record: Record, name: str) -> object:
         return None
 
 
-def _with_parts(value: Any, parts: dict[str, object]) -> object:
+def _with_parts(value: object, parts: dict[str, object]) -> object:
     return View(value, parts=parts) if parts else value
 
 

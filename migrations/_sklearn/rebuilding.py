@@ -132,7 +132,7 @@ def _state(record: Record) -> dict[str, Any]:
     return {**record.state}
 
 
-def _estimator(resolve: Any, record: Record) -> Any:
+def _estimator(resolve: Any, record: Record) -> object:
     """An estimator; its state is brought to the installed release's layout first."""
     name = resolve(record.qualname)
     installed = _check_installed()
@@ -153,7 +153,7 @@ def _estimator(resolve: Any, record: Record) -> Any:
     return made
 
 
-def _check_subclass(made: Any, base: type) -> None:
+def _check_subclass(made: object, base: type) -> None:
     """Refuse an instance of a user's subclass that lacks what today's constructor sets.
 
     The state of a subclass records no release (``BaseEstimator.__getstate__``).
@@ -196,14 +196,14 @@ def _plain(resolve: Any, record: Record) -> Any:
     return made
 
 
-def _former(resolve: Any, record: Record) -> Any:
+def _former(resolve: Any, record: Record) -> object:
     """What a class that is gone held, for the step of the estimator that holds it."""
     name = resolve(record.qualname)
     state = record.state if isinstance(record.state, dict) else {}
     return Former(name.rpartition(".")[2], record.args, {**state, **dict(record.dictitems)})
 
 
-def _gone(record: Record) -> Any:
+def _gone(record: Record) -> object:
     """A class that is gone, and has no successor that would answer as it did."""
     raise RestoreError("scikit-learn no longer has this class")
 
@@ -215,6 +215,6 @@ def _memory(record: Record) -> Any:
     return None
 
 
-def _bunch(record: Record) -> Any:
+def _bunch(record: Record) -> object:
     bunch = _class("sklearn.utils._bunch.Bunch")
     return bunch(**dict(record.dictitems), **record.kwargs)

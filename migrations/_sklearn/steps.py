@@ -21,7 +21,7 @@ def within(module: str, *names: str) -> tuple[str, ...]:
     return tuple(f"sklearn.{module}.{name}" for name in names)
 
 
-def since(release: str, *classes: str) -> Callable[[Any], Any]:
+def since(release: str, *classes: str) -> Callable[[Any], object]:
     """Declare a step; see `persist.packs.Changes.since`."""
     return CHANGES.since(release, *classes)
 

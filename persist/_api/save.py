@@ -334,7 +334,7 @@ def _upload_files(
                 shutil.copyfileobj(written, file, 1 << 20)
 
 
-def _flat(tree: Any, format: str) -> dict[str, object]:
+def _flat(tree: object, format: str) -> dict[str, object]:
     """A tree as names and arrays, for formats that hold nothing else; numbers and text as 0-d arrays.
 
     Raises:
@@ -373,7 +373,7 @@ def _as_array(series: Any) -> np.ndarray[Any, Any] | None:
     return None if array.dtype.hasobject or array.ndim != 1 else array
 
 
-def older_tree(tree: Any, older: Older, registry: Registry, is_unversioned: bool = False) -> Any:
+def older_tree(tree: object, older: Older, registry: Registry, is_unversioned: bool = False) -> Any:
     """Return a tree with the records of these schemas as an older version had them.
 
     Args:

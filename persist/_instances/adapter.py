@@ -80,13 +80,13 @@ class _Busy(threading.local):
 _busy = _Busy()
 
 
-def is_busy(obj: Any) -> bool:
+def is_busy(obj: object) -> bool:
     """Whether the instance's own ``__setstate__`` is running, in this thread."""
     return id(obj) in _busy.ids
 
 
 @contextlib.contextmanager
-def occupied(obj: Any) -> Iterator[None]:
+def occupied(obj: object) -> Iterator[None]:
     _busy.ids.append(id(obj))
     try:
         yield
@@ -94,7 +94,7 @@ def occupied(obj: Any) -> Iterator[None]:
         _busy.ids.pop()
 
 
-def default_setstate(obj: Any, state: Any) -> None:
+def default_setstate(obj: object, state: Any) -> None:
     """What ``super().__setstate__(state)`` does where no base wrote one: the attributes are set."""
     parts = state if is_slots_pair(state) else (state,)
     for part in parts:
@@ -141,7 +141,7 @@ class ClassAdapter(StateSetter):
 
     # Putting together.
 
-    def load(self, obj: Any, state: Any) -> None:
+    def load(self, obj: object, state: Any) -> None:
         """Apply a state from a pickle, of whatever age."""
         if _waiting.is_waiting() or not SWITCH.is_on or _busy.upgrades:
             self._load_waiting(obj, state)
@@ -164,11 +164,11 @@ class ClassAdapter(StateSetter):
         if type(state) is not dict or not compiled_older.load_plain_dict(self, obj, state):
             self.load_general(obj, state)
 
-    def load_general(self, obj: Any, state: Any) -> None:
+    def load_general(self, obj: object, state: object) -> None:
         """Apply a state of any version, with all checks."""
         self._load_waiting(obj, state)
 
-    def _load_waiting(self, obj: Any, state: Any) -> None:
+    def _load_waiting(self, obj: object, state: object) -> None:
         """Apply a state; again later, where its steps would see an instance without a state."""
         if self.builtin is np.ndarray and unwrap(state) is None:
             state = array_state(obj, state)
@@ -182,7 +182,7 @@ class ClassAdapter(StateSetter):
         else:
             self._set_now(obj, state)
 
-    def _is_older(self, state: Any) -> bool:
+    def _is_older(self, state: object) -> bool:
         """Whether steps are to be done to a state."""
         try:
             state = self._normal(state)
@@ -191,18 +191,18 @@ class ClassAdapter(StateSetter):
             return False
         return case.is_migrated
 
-    def _set_now(self, obj: Any, state: Any) -> None:
+    def _set_now(self, obj: object, state: object) -> None:
         self._take(obj, self._upgraded(obj, state))
 
-    def _set_seen(self, obj: Any, state: Any, views: _waiting.Views) -> None:
+    def _set_seen(self, obj: object, state: object, views: _waiting.Views) -> None:
         """Apply a state whose steps see records in the place of instances."""
         self._take(obj, self._upgraded(obj, state, views=views))
 
-    def load_rest(self, obj: Any, state: Any, done: Any, frozen: Any = None) -> None:
+    def load_rest(self, obj: object, state: object, done: object, frozen: object = None) -> None:
         """Apply a state with some steps done: (their result, their number) for each class."""
         self._take(obj, self._upgraded(obj, state, done, frozen))
 
-    def take_fields(self, obj: Any, state: dict[str, Any]) -> None:
+    def take_fields(self, obj: object, state: dict[str, object]) -> None:
         """Set the fields of a class without bases to the result of steps, which has exactly these fields."""
         if self.profile.is_bare and not self.profile.converters:
             for field in self.layout.leaf.fields:
@@ -219,7 +219,7 @@ class ClassAdapter(StateSetter):
         self._apply(obj, case.states, case.extra, case.migrated, True)
         finish(obj)
 
-    def _older(self, header: Any, state: Any) -> Any:
+    def _older(self, header: object, state: object) -> Any:
         """The compiled loader of states with this header, or None; compiled at the first use."""
         epoch = EPOCH[0]
         envelope = unwrap(state)
@@ -271,7 +271,7 @@ class ClassAdapter(StateSetter):
             return True
         return self._tuple_names(part).get(len(written.names), written.names) == written.names
 
-    def _set_current(self, obj: Any, state: tuple[Any, ...]) -> None:
+    def _set_current(self, obj: object, state: tuple[Any, ...]) -> None:
         """Set the fields of a current state that has all of them."""
         put = object.__setattr__
         for part, values in zip(self.layout.parts, state[1:], strict=True):
@@ -291,8 +291,8 @@ class ClassAdapter(StateSetter):
 
     def _upgraded(
         self,
-        obj: Any,
-        state: Any,
+        obj: object,
+        state: object,
         done: Any = (),
         frozen: Any = None,
         views: _waiting.Views | None = None,
@@ -349,10 +349,10 @@ class ClassAdapter(StateSetter):
             )
         return case
 
-    def _planned(self, state: Any) -> InstanceUpgrade:
+    def _planned(self, state: object) -> InstanceUpgrade:
         return plan_instance(self.target, self._normal(state), self.registry, owners=self._owners)
 
-    def _holds_instances(self, state: Any) -> bool:
+    def _holds_instances(self, state: object) -> bool:
         """True if steps would meet live instances in a state that plain pickle gives."""
         return holds_instances(state, lambda cls: self.registry.declared(cls) is not None)
 
@@ -417,7 +417,7 @@ class ClassAdapter(StateSetter):
         finally:
             _busy.upgrades.pop()
 
-    def _normal(self, state: Any) -> Any:
+    def _normal(self, state: object) -> object:
         """The state of a module of torch as one flat dict, whatever wrote it; any other as it is."""
         if not self.is_module:
             return state
@@ -425,13 +425,13 @@ class ClassAdapter(StateSetter):
 
         return normal_state(state)
 
-    def _arrays(self, state: Any) -> Any:
+    def _arrays(self, state: object) -> Any:
         """Tensors as arrays: steps get the same whatever is loaded."""
         from persist._torch_modules.states import to_arrays
 
         return to_arrays(state, {})
 
-    def _record(self, obj: Any, state: Any) -> Record:
+    def _record(self, obj: Any, state: object) -> Record:
         record = Record(Global(self.cls.__module__, self.cls.__qualname__), state)
         if not self.profile.is_plain and self.builtin is not np.ndarray:
             with contextlib.suppress(
@@ -450,10 +450,10 @@ class ClassAdapter(StateSetter):
 
     # Copying.
 
-    def copied(self, obj: Any, memo: dict[int, Any] | None) -> Any:
+    def copied(self, obj: Any, memo: dict[int, object] | None) -> object:
         """Copy an instance; transients and resources go by reference, nothing migrates."""
 
-        def again(value: Any) -> Any:
+        def again(value: object) -> Any:
             return value if memo is None else copy_module.deepcopy(value, memo)
 
         args, kwargs, listitems, dictitems, array = self.contents(obj)
@@ -496,8 +496,8 @@ class ClassAdapter(StateSetter):
 
 
 def restore_state(
-    obj: Any,
-    state: Any,
+    obj: object,
+    state: object,
     *,
     validate: bool = True,
     migrated: bool = False,
@@ -533,7 +533,7 @@ def restore_state(
         raise error.at(file=file, where=where) from error.__cause__
 
 
-def finish(obj: Any, registry: Registry | None = None) -> None:
+def finish(obj: object, registry: Registry | None = None) -> None:
     """Open the resources, then call ``__loaded__``: once, after everything is built."""
     adapter = adapter_of(type(obj), registry)
     for found in adapter.layout.resources.values():
@@ -542,7 +542,7 @@ def finish(obj: Any, registry: Registry | None = None) -> None:
         adapter.loaded(obj)  # of the class: a state cannot set it on the instance
 
 
-def finishing(obj: Any, registry: Registry | None = None) -> tuple[str, ...]:
+def finishing(obj: object, registry: Registry | None = None) -> tuple[str, ...]:
     """Return in words what `finish` would open and call; nothing is opened or called."""
     adapter = adapter_of(type(obj), registry)
     opened = [
@@ -553,7 +553,7 @@ def finishing(obj: Any, registry: Registry | None = None) -> tuple[str, ...]:
     return (*opened, *(["calls __loaded__"] if adapter.loaded is not None else []))
 
 
-def flatten_state(obj: Any, registry: Registry | None = None) -> Flat:
+def flatten_state(obj: object, registry: Registry | None = None) -> Flat:
     """Take an instance of a declared class apart, its classes' states apart from each other.
 
     Raises:

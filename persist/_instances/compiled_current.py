@@ -104,7 +104,7 @@ def _turn(is_on: bool) -> None:
 SWITCH.listen(_turn)
 
 
-def install(adapter: ClassAdapter, busy: Any, newobj: Any) -> None:
+def install(adapter: ClassAdapter, busy: object, newobj: object) -> None:
     """Set the compiled methods on a class, if it is simple enough to have any."""
     space = {
         "__name__": __name__,
@@ -194,7 +194,7 @@ def _reduce(adapter: ClassAdapter, space: dict[str, Any]) -> str:
     )
 
 
-def _all_declared(adapter: ClassAdapter, space: dict[str, Any]) -> str:
+def _all_declared(adapter: ClassAdapter, space: dict[str, object]) -> str:
     """The lines that leave an instance with attributes to report to the general path."""
     undeclared = adapter.undeclared
     if undeclared is None or not undeclared.reports:
@@ -207,7 +207,7 @@ def _all_declared(adapter: ClassAdapter, space: dict[str, Any]) -> str:
     )
 
 
-def _setstate(adapter: ClassAdapter, space: dict[str, Any]) -> str:
+def _setstate(adapter: ClassAdapter, space: dict[str, object]) -> str:
     *bases, leaf = adapter.layout.parts
     if leaf.kind == CODEC and leaf.setstate is not None:
         if any(part.kind != INSIDE for part in bases):

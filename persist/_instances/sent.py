@@ -17,7 +17,7 @@ from persist.schema import OWN_SETSTATE
 
 __all__: list[str] = []
 
-_arrived: dict[str, Callable[..., Any]] = {}
+_arrived: dict[str, Callable[..., object]] = {}
 
 
 def __getattr__(name: str) -> object:
@@ -36,15 +36,15 @@ def __getattr__(name: str) -> object:
     return made
 
 
-def _reducing() -> Callable[..., Any]:
+def _reducing() -> Callable[..., object]:
     def __reduce_ex__(self: Any, protocol: object) -> object:  # noqa: N807
         return adapter_of(type(self)).reduce(self)
 
     return __reduce_ex__
 
 
-def _setting() -> Callable[..., Any]:
-    def __setstate__(self: Any, state: object) -> None:  # noqa: N807
+def _setting() -> Callable[..., object]:
+    def __setstate__(self: object, state: object) -> None:  # noqa: N807
         if not is_busy(self):
             adapter_of(type(self)).load(self, state)
             return

@@ -29,7 +29,7 @@ from persist.tree import ABSENT, Global, Record, is_slots_pair
 __all__ = ["StateSetter", "array_state"]
 
 
-def array_state(obj: Any, state: Any) -> Any:
+def array_state(obj: Any, state: object) -> object:
     """Set an ndarray subclass to the array of its plain pickle; return the rest of the state."""
     record = Record(dotted(type(obj)), state)
     take_array(record)
@@ -47,7 +47,7 @@ def array_state(obj: Any, state: Any) -> Any:
 class StateSetter(StateTaker):
     """Sets fields, runs converters and validators, and fills in what a state lacks."""
 
-    def _resolved(self, value: Any) -> Any:
+    def _resolved(self, value: object) -> Any:
         """The value of a constant; any other value itself."""
         if type(value) is Record:
             value = constant_of(value) or value
@@ -88,7 +88,7 @@ class StateSetter(StateTaker):
             self.undeclared.keep(obj, extra)
         self._complete(obj, given, validate)
 
-    def _decode(self, obj: Any, part: Part, state: Any, migrated: bool = False) -> None:
+    def _decode(self, obj: object, part: Part, state: object, migrated: bool = False) -> None:
         with occupied(obj):
             if self.is_module and part.setstate is not None:
                 vars(self.cls)[MODULE].set_state(obj, state, migrated)
@@ -106,7 +106,7 @@ class StateSetter(StateTaker):
                     )
                 default_setstate(obj, state)
 
-    def _set_fields(self, obj: Any, part: Part, state: dict[Any, Any], convert: bool) -> None:
+    def _set_fields(self, obj: object, part: Part, state: dict[Any, Any], convert: bool) -> None:
         fields = {field.name: field for field in part.fields}
         for name, value in state.items():
             field = fields.get(name)
@@ -119,7 +119,7 @@ class StateSetter(StateTaker):
                 value = self._converted(obj, field, converter, value)
             self._put(obj, field.attribute, value)
 
-    def _put_undeclared(self, obj: Any, name: Any, value: Any, owner: type) -> None:
+    def _put_undeclared(self, obj: object, name: object, value: object, owner: type) -> None:
         """Set an attribute that only the file names."""
         if type(name) is not str:
             raise SchemaError(
@@ -135,7 +135,7 @@ class StateSetter(StateTaker):
             raise self._reserved(_schema.mangled(name, owner))
         self._put(obj, _schema.mangled(name, owner), value)
 
-    def _converted(self, obj: Any, field: Field, converter: Any, value: Any) -> Any:
+    def _converted(self, obj: object, field: Field, converter: Any, value: object) -> object:
         try:
             return converter(obj, value)
         except Exception as error:  # user code may raise anything
@@ -148,7 +148,7 @@ class StateSetter(StateTaker):
                 field=field.name,
             ) from error
 
-    def _put(self, obj: Any, attribute: str, value: Any) -> None:
+    def _put(self, obj: object, attribute: str, value: object) -> None:
         try:
             object.__setattr__(obj, attribute, value)
         except (AttributeError, TypeError) as error:
@@ -161,7 +161,7 @@ class StateSetter(StateTaker):
                 field=attribute,
             ) from error
 
-    def _complete(self, obj: Any, given: dict[str, Any], validate: bool) -> None:
+    def _complete(self, obj: object, given: dict[str, object], validate: bool) -> None:
         """Set the defaults of missing fields, then check all values."""
         for part in self.layout.parts:
             for field in (*part.fields, *part.transients):
@@ -186,7 +186,7 @@ class StateSetter(StateTaker):
         if validate:
             self._validate(obj)
 
-    def _validate(self, obj: Any) -> None:
+    def _validate(self, obj: object) -> None:
         for attribute in self.profile.validators:
             if not attrs.validators.get_disabled() and has(obj, attribute.name):
                 try:

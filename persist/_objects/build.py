@@ -53,7 +53,7 @@ set_attribute = object.__setattr__
 
 
 def build(
-    tree: Any,
+    tree: object,
     registry: Registry,
     *,
     trust: Iterable[str] | Trust = (),
@@ -118,13 +118,13 @@ def build(
 
 def _built(
     builder: _Builder,
-    tree: Any,
+    tree: object,
     loose: Iterable[PendingColumn],
     strict: bool,
     rehearsal: Rehearsal | None,
     recovers: bool,
     finish: bool,
-) -> Any:
+) -> object:
     if rehearsal is not None and recovers:
         return builder.recover(tree, rehearsal, strict)
     if rehearsal is not None:
@@ -220,7 +220,7 @@ class _Builder(Instances):
             error.at(file=self._file)
             raise
 
-    def rehearse(self, tree: Any, rehearsal: Rehearsal, strict: bool) -> Any:
+    def rehearse(self, tree: object, rehearsal: Rehearsal, strict: bool) -> Any:
         """Build everything that can be built, and note the rest with the reason."""
         self._rehearsed = rehearsal
         result = ABSENT
@@ -241,7 +241,7 @@ class _Builder(Instances):
             rehearsal.remark(record, text, False)
         return result
 
-    def recover(self, tree: Any, rehearsal: Rehearsal, strict: bool) -> Any:
+    def recover(self, tree: object, rehearsal: Rehearsal, strict: bool) -> object:
         """Build what can be built; records that are marked as failed stay records, with what they hold."""
         before = len(rehearsal.failures)
         self._rehearsed, self._recovers = rehearsal, True
@@ -292,7 +292,7 @@ class _Builder(Instances):
                 items[index] = yield str(index), item
         return items
 
-    def _made_before(self, record: Record) -> Any:
+    def _made_before(self, record: Record) -> object:
         """The instance of a record that was made, or is made without visiting its values; or None."""
         known = self._done.get(id(record))
         if known is not None:

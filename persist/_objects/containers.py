@@ -57,11 +57,11 @@ class Containers(Reports):
     ) -> None:
         super().__init__(registry, trust, file, is_known, live=live)
         self._done: dict[int, tuple[Any, Any]] = {}
-        self._unset: dict[int, tuple[Any, Record]] = {}  # objects that have no state yet, by id
+        self._unset: dict[int, tuple[object, Record]] = {}  # objects that have no state yet, by id
         self._rehashed: list[tuple[Any, list[Any], str]] = []  # dicts and sets to be filled again
         self._frozen: list[tuple[frozenset[Any], str]] = []  # to be checked when all is built
 
-    def _keep(self, old: Any, new: Any) -> Any:
+    def _keep(self, old: object, new: object) -> Any:
         self._done[id(old)] = (old, new)
         return new
 
@@ -139,7 +139,7 @@ class Containers(Reports):
                 found = True
         return found
 
-    def _set_plain_fields(self, obj: Any, record: Record) -> None:
+    def _set_plain_fields(self, obj: object, record: Record) -> None:
         """Set the plain fields, so that `__hash__` can read them; all fields are set again later."""
         if self._registry.class_for(record.qualname) is not type(obj):
             return

@@ -69,7 +69,7 @@ class Instances(Containers):
         self._numpy_only = 0  # random states, whose arrays NumPy takes itself
         self._begun: tuple[Any, Any] | None = None  # an instance just made, and its maker
         # (class, names or header) -> the maker, and what is named by its id
-        self._makers: dict[Any, tuple[StateMaker | None, Any, Any]] = {}
+        self._makers: dict[object, tuple[StateMaker | None, object, object]] = {}
         self._whole: list[tuple[Any, Record, str]] = []  # declared objects, as they were made
         # Class -> the library's class among its bases, and what checks its instances.
         self._library_bases: dict[type, tuple[type, Callable[[Any, type], None]] | None] = {}
@@ -137,7 +137,7 @@ class Instances(Containers):
             pairs.append(((yield "key", key), (yield step_of(key), item)))
         return pairs
 
-    def _call_rebuild(self, record: Record, rebuild: Rebuild) -> Any:
+    def _call_rebuild(self, record: Record, rebuild: Rebuild) -> object:
         """Call the function of a pack; whatever an installed library raises is a reason."""
         missing = missing_below(
             [record.args, record.kwargs, record.listitems, record.dictitems, record.state],
@@ -177,7 +177,7 @@ class Instances(Containers):
             raise error.at(file=self._file, where=where) from error.__cause__
         return None if made is None else self._keep(record, made)
 
-    def _at_once(self, record: Record) -> tuple[Any, StateMaker | None] | None:
+    def _at_once(self, record: Record) -> tuple[object, StateMaker | None] | None:
         """Make an instance whose state is exactly its current fields; None for any other record.
 
         Returns:
@@ -224,7 +224,7 @@ class Instances(Containers):
             return None
         return state_maker(adapter, names, type(state) is tuple)
 
-    def _set_parts(self, record: Record, obj: Any, maker: StateMaker) -> Parts:
+    def _set_parts(self, record: Record, obj: object, maker: StateMaker) -> Parts:
         """Build the values of an instance that `_at_once` made, and set those that changed."""
         state = record.state
         values = list(state[1] if type(state) is tuple else state.values())
@@ -237,7 +237,7 @@ class Instances(Containers):
         del self._unset[id(obj)]
         return obj
 
-    def _of_state(self, record: Record, cls: type, maker: Callable[[Any], Any]) -> Parts:
+    def _of_state(self, record: Record, cls: type, maker: Callable[[Any], object]) -> Parts:
         """An instance that a function of the user's makes of its whole state."""
         path, state = self.path, record.state
         if state is not ABSENT:
@@ -300,7 +300,7 @@ class Instances(Containers):
         self._whole.append((obj, record, where))
         return obj
 
-    def _check_base(self, record: Record, path: str, obj: Any) -> None:
+    def _check_base(self, record: Record, path: str, obj: object) -> None:
         """Refuse an instance that lacks what its base, a library's class, has today.
 
         Raises:

@@ -58,7 +58,7 @@ class Names(Driver):
         """Whether the file names a class of the standard library whose instances are made."""
         return any(one.makes_instances for one in self._registry._line())
 
-    def _trusted_class(self, record: Record) -> Any:
+    def _trusted_class(self, record: Record) -> object:
         cls, how = self._class_of(record)
         return cls if how == "trusted" else None
 
@@ -129,7 +129,7 @@ class Names(Driver):
                 return found, "trusted"
         return None, "opaque"
 
-    def _trusted_member(self, record: Record) -> tuple[Any, str]:
+    def _trusted_member(self, record: Record) -> tuple[object, str]:
         """The member of an enum that is trusted, and so was imported."""
         found = member_of(record, self._registry)
         return (None, "opaque") if found is ABSENT else (found, "member")
@@ -153,7 +153,7 @@ class Names(Driver):
             names=[named.qualname],
         )
 
-    def _import(self, named: Global) -> Any:
+    def _import(self, named: Global) -> object:
         """What a trusted name means; its module is imported, however the file parts the name."""
         module, _, name = named.qualname.rpartition(".")
         first: Exception | None = None
@@ -179,14 +179,14 @@ class Names(Driver):
             names=[named.qualname],
         ) from first
 
-    def _value_named(self, named: Global) -> Any:
+    def _value_named(self, named: Global) -> object:
         """The value of a name, or ABSENT; looked up once."""
         known = self._values.get(named)
         if known is None:
             known = self._values[named] = (self._found_value(named),)
         return known[0]
 
-    def _found_value(self, named: Global) -> Any:
+    def _found_value(self, named: Global) -> object:
         value = self._registry.constant_named(named.qualname)
         if value is not ABSENT:
             return value
@@ -205,7 +205,7 @@ class Names(Driver):
             self._import(named)
         return member_named(named.qualname, self._registry)
 
-    def _declared_importable(self, named: Global) -> Any:
+    def _declared_importable(self, named: Global) -> object:
         """The value of a name that a pack lists as importable; ABSENT for any other name."""
         name = self._registry.resolve(named.qualname)
         listed = self._registry.importable_for(name)

@@ -39,7 +39,7 @@ from persist.tree import (
 __all__ = ["Reports"]
 
 
-def _can_be_declared(cls: Any) -> bool:
+def _can_be_declared(cls: object) -> bool:
     try:
         return isinstance(cls, type) and builtin_of(cls) is not None
     except SchemaError:
@@ -72,7 +72,7 @@ class Reports(Names):
         self._held_back: dict[int, Record] = {}  # trusted, and not made because parts are missing
         self._missing = Missing()
 
-    def hold_back(self, tree: Any) -> None:
+    def hold_back(self, tree: object) -> None:
         """Find the trusted records that cannot be made whole, before anything is made."""
         if not self._trust and not self._makes_modules and not self._makes_instances:
             return
@@ -85,7 +85,7 @@ class Reports(Names):
         self._held_back = {id(record): record for record in found}
         self._missing = missing_below(found, self._is_inert)
 
-    def _guarded(self, record: Record, path: str, act: Callable[[], Any]) -> Any:
+    def _guarded(self, record: Record, path: str, act: Callable[[], object]) -> object:
         """Run code of a user's class, and add the place to the error that it raises."""
         cure = "declare the class" if record.version is None else "count version= up"
         return self._reporting(
@@ -94,7 +94,7 @@ class Reports(Names):
             act,
         )
 
-    def _reporting(self, where: str, remedy: str, act: Callable[[], Any]) -> Any:
+    def _reporting(self, where: str, remedy: str, act: Callable[[], object]) -> object:
         try:
             return act()
         except PersistError as error:

@@ -18,7 +18,7 @@ from persist.tree import (
 __all__ = ["append_to", "made_by_call", "set_state"]
 
 
-def made_by_call(cls: Any, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def made_by_call(cls: Any, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
     """Make an instance of a trusted class with the call that its pickle states."""
     refuse_machinery(filter(is_machinery, kwargs))
     if kind == "reconstructor":
@@ -32,11 +32,11 @@ def made_by_call(cls: Any, kind: str, args: tuple[Any, ...], kwargs: dict[str, A
     return cls.__new__(cls, *args, **kwargs)
 
 
-def append_to(obj: Any, item: Any) -> None:
+def append_to(obj: Any, item: object) -> None:
     obj.append(item)
 
 
-def set_state(obj: Any, state: Any) -> None:
+def set_state(obj: object, state: Any) -> None:
     """Do what the opcode BUILD of pickle does, to a new instance."""
     setter = getattr(obj, "__setstate__", None)
     if setter is not None:

@@ -140,7 +140,7 @@ def _header(target: TargetLayout, names: tuple[Any, ...]) -> tuple[Any, ...]:
     return header
 
 
-def states_of_today(target: TargetLayout, state: Any) -> list[tuple[TargetPart, Any]] | None:
+def states_of_today(target: TargetLayout, state: object) -> list[tuple[TargetPart, object]] | None:
     """Return the state of each class in a current state: the inverse of `today_state`.
 
     None if the state is in any other form, so that its versions and fields must be found out:
@@ -171,7 +171,7 @@ def states_of_today(target: TargetLayout, state: Any) -> list[tuple[TargetPart, 
     return found
 
 
-def _are_fields(target: TargetLayout, part: TargetPart, state: dict[Any, Any]) -> bool:
+def _are_fields(target: TargetLayout, part: TargetPart, state: dict[object, object]) -> bool:
     """Whether all names in a state are fields of a class, and saved ones."""
     left = state.keys() - {field.name for field in part.fields}
     if not left:
@@ -182,7 +182,9 @@ def _are_fields(target: TargetLayout, part: TargetPart, state: dict[Any, Any]) -
 # Arrays are read-only while steps run.
 
 
-def freeze(value: Any, frozen: dict[int, Any], entered: dict[int, Any] | None = None) -> None:
+def freeze(
+    value: object, frozen: dict[int, object], entered: dict[int, object] | None = None
+) -> None:
     """Make every numeric array below a value read-only, and add those that were writable to ``frozen``.
 
     Steps get arrays that the source tree shares, so that an in-place write must fail. Arrays of
@@ -196,7 +198,7 @@ def freeze(value: Any, frozen: dict[int, Any], entered: dict[int, Any] | None = 
     """
     if type(value) is dict and has_no_arrays(value.values()):
         return
-    todo: list[Any] = [value]
+    todo: list[object] = [value]
     while todo:
         for array in _arrays_of(todo.pop(), todo, entered):
             if not array.dtype.hasobject and array.flags.writeable:
@@ -205,7 +207,7 @@ def freeze(value: Any, frozen: dict[int, Any], entered: dict[int, Any] | None = 
 
 
 def _arrays_of(
-    value: Any, todo: list[Any], entered: dict[int, Any] | None
+    value: Any, todo: list[object], entered: dict[int, object] | None
 ) -> Iterator[np.ndarray[Any, Any]]:
     """Yield the arrays below a value; the states of records below it are added to ``todo``."""
     if entered is None:
@@ -219,7 +221,7 @@ def _arrays_of(
             todo += [found.state] if found.is_bare else _parts(found)
 
 
-def _parts(record: Record) -> list[Any]:
+def _parts(record: Record) -> list[object]:
     return [record.state, record.args, record.kwargs, record.listitems, record.dictitems]
 
 

@@ -219,7 +219,7 @@ def _listed(names: Any) -> str:
     return ", ".join(_quoted(name) for name in names)
 
 
-def _quoted(value: Any) -> str:
+def _quoted(value: object) -> str:
     """A literal, text in double quotes as a formatter has it."""
     if type(value) is str and '"' not in value and "\\" not in value and value.isprintable():
         return f'"{value}"'
@@ -284,7 +284,7 @@ def _add(draft: Draft, field: FieldLayout) -> None:
         )
 
 
-def _is_literal(value: Any) -> bool:
+def _is_literal(value: object) -> bool:
     import ast
 
     if type(value) is float and not math.isfinite(value):

@@ -148,7 +148,7 @@ def _equal_values(old: str, new: str, before: list[State], after: list[State]) -
     return count or None
 
 
-def _read(value: Any) -> object:
+def _read(value: object) -> object:
     return value.read() if isinstance(value, LazyArray) else value
 
 
@@ -353,7 +353,7 @@ def _records(tree: object) -> Iterator[Record]:
         seen.add(id(value))
         if isinstance(value, Record):
             yield value
-            inner: list[Any] = [value.state, value.args, value.listitems, value.dictitems]
+            inner: list[object] = [value.state, value.args, value.listitems, value.dictitems]
         elif isinstance(value, dict):
             inner = list(value.values())
         else:

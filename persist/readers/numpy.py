@@ -139,7 +139,7 @@ class NpyReader(Reader):
             globals=reading.globals,
         )
 
-    def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
+    def write(self, tree: Any, target: IO[bytes], **options: object) -> None:
         """Write one array, as ``numpy.save`` does.
 
         Raises:
@@ -231,7 +231,7 @@ class NpzReader(Reader):
             directory = ZipDirectory.whole(source, reading.damage)
         else:
             directory = ZipDirectory.of(source) or _of_broken(source)
-        tree: dict[str, Any] = {}
+        tree: dict[str, object] = {}
         names: dict[str, str] = {}
         repacked = _is_container(directory)
         if repacked:
@@ -259,7 +259,7 @@ class NpzReader(Reader):
             globals=reading.globals,
         )
 
-    def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
+    def write(self, tree: Any, target: IO[bytes], **options: object) -> None:
         """Write arrays by name, as ``numpy.savez`` does.
 
         Args:

@@ -28,7 +28,7 @@ def _nothing() -> None:
     return None
 
 
-def _no_names(state: dict[str, Any]) -> Iterable[str]:
+def _no_names(state: dict[str, object]) -> Iterable[str]:
     return ()
 
 
@@ -62,7 +62,7 @@ class Rebuild:
     caches: Callable[[dict[str, Any]], Iterable[str]] = _no_names
     whole: Callable[[Any, type], None] | None = None
 
-    def needed(self, state: Any) -> Any:
+    def needed(self, state: object) -> Any:
         """The state of a record without what its library computes again."""
         if type(state) is not dict:
             return state

@@ -106,7 +106,7 @@ class Field:
             return _units.stored(value)
         return value
 
-    def live(self, value: Any) -> Any:
+    def live(self, value: object) -> Any:
         """Return a saved value as it is on the instance: a number as the declared quantity."""
         if not self.is_quantity or value is None or _units.is_quantity(value):
             return value
@@ -147,8 +147,8 @@ class Field:
 
 def field(
     *,
-    type: Any = None,
-    dtype: Any = None,
+    type: object = None,
+    dtype: object = None,
     shape: tuple[int | None, ...] | None = None,
     unit: str = "",
     default: object = ABSENT,
@@ -296,7 +296,7 @@ def minor_of(mark: str) -> int:
     return int(number) if number.isascii() and number.isdecimal() and len(number) < 10 else 0
 
 
-def split_version(version: Any) -> tuple[Any, int]:
+def split_version(version: object) -> tuple[Any, int]:
     """Return the version and the minor version that are given as one number, or as a pair.
 
     Raises:

@@ -106,7 +106,7 @@ def _take_annotations(cls: type, names: dict[str, Field], is_plain: bool) -> Non
 _BARE = frozenset(("bool", "bytes", "dict", "float", "int", "list", "str", "np.ndarray"))
 
 
-def _text_policy(kind: Any) -> str | None:
+def _text_policy(kind: object) -> str | None:
     """What Python 2's ``str`` is in a field of a type, or of an annotation as it is written."""
     if kind in ("bytes", bytes):
         return "bytes"
@@ -146,7 +146,7 @@ def infers_fields(cls: type, declared: Declared | None) -> bool:
     return inherent is not None and not _by_slots(cls) and not is_listed
 
 
-def _declaration(cls: type, word: str, inherent: dict[str, Field] | None) -> Any:
+def _declaration(cls: type, word: str, inherent: dict[str, Field] | None) -> object:
     """The class's own ``persistent`` or ``transient``, unless it is a field of that name."""
     value = vars(cls).get(word)
     if value is None or word in (inherent or {}):
@@ -247,7 +247,7 @@ def _dataclass_fields(cls: type) -> Iterator[Field]:
 
 
 def _with_metadata(
-    cls: type, field: Any, default: object, factory: Any, from_self: Any, is_inherited: bool
+    cls: type, field: Any, default: object, factory: object, from_self: object, is_inherited: bool
 ) -> Field:
     """A field of attrs or a dataclass; ``metadata={"persist": Field(...)}`` adds details."""
     more = field.metadata.get("persist")

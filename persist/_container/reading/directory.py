@@ -159,7 +159,7 @@ class Directory:
         self._directory = offset
         self._directory_size = size
 
-    def _manifest(self) -> dict[str, Any]:
+    def _manifest(self) -> dict[str, object]:
         # The manifest's entry is the last one. It is 12 bytes longer if the member begins behind
         # 4 GiB: an extra field of ZIP64 with the offset.
         least = CENTRAL.size + len(MANIFEST) + TAIL.size

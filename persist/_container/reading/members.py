@@ -92,7 +92,7 @@ class Members(Directory):
         begun = unpacked_begin(self.source, offset, entry.method, entry.packed, _HEADERS)
         return self._unpack(number, entry, offset) if begun is None else begun
 
-    def _unpack(self, number: int, entry: Entry, offset: int) -> Any:
+    def _unpack(self, number: int, entry: Entry, offset: int) -> object:
         """The bytes of a compressed member; verified, since they are copied."""
         known = self._blocks.get(number)
         if known is None:

@@ -30,7 +30,7 @@ __all__ = ["salvaged"]
 _CONTROL = (".persist/", ".generations/")
 
 
-def salvaged(source: Source, damage: list[str]) -> tuple[Any, dict[str, Any]]:
+def salvaged(source: Source, damage: list[str]) -> tuple[object, dict[str, object]]:
     """Return the tree of what is whole, and the manifest, empty where it is lost.
 
     Args:

@@ -60,7 +60,7 @@ def heap_of(frame: Frame) -> GlobalHeap:
     return heap
 
 
-def _each(elements: Array, frame: Frame, make: Callable[[int, int, int], Any]) -> Array:
+def _each(elements: Array, frame: Frame, make: Callable[[int, int, int], object]) -> Array:
     made = np.empty(elements.size, object)
     flat = elements.reshape(-1)
     columns = (flat["count"].tolist(), flat["address"].tolist(), flat["index"].tolist())

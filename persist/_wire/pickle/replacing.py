@@ -30,7 +30,7 @@ class ReferencePatcher:
             self.mend(self.todo.pop())
         return root
 
-    def swap(self, value: object) -> Any:
+    def swap(self, value: object) -> object:
         """Return the replacement of a value; containers are queued for updating."""
         if id(value) in self.replaced:
             value = self.replaced[id(value)]
@@ -44,7 +44,7 @@ class ReferencePatcher:
             self.todo.append(value)
         return value
 
-    def swap_tuple(self, value: tuple[object, ...]) -> tuple[Any, ...]:
+    def swap_tuple(self, value: tuple[object, ...]) -> tuple[object, ...]:
         """Rebuild a tuple from the leaves up, without recursion, if anything in it changes."""
         stack = [value]
         entered: set[int] = set()

@@ -26,7 +26,7 @@ _EPOCH = datetime.datetime(1970, 1, 1)
 _DATEUTIL = ("tzutc", "tzoffset", "tzlocal", "tzfile")
 
 
-def named(key: Any) -> datetime.tzinfo | None:
+def named(key: object) -> datetime.tzinfo | None:
     """Return the zone of a name in this machine's table, or None."""
     import zoneinfo
 
@@ -55,7 +55,7 @@ def zone_of(zone: object, moment: datetime.datetime | None = None) -> datetime.t
     return _dateutil(zone, moment) if library == "dateutil" else None
 
 
-def _fixed(offset: Any, name: Any) -> datetime.tzinfo | None:
+def _fixed(offset: Any, name: object) -> datetime.tzinfo | None:
     if type(offset) in (int, float):
         offset = datetime.timedelta(seconds=offset)
     if not isinstance(offset, datetime.timedelta):
