@@ -28,17 +28,16 @@ from persist import schema as _schema
 from persist._instances import sent
 from persist._instances.adapter import (
     adapter_of,
-    default_setstate,
     finish,
     finishing,
     flatten_state,
-    is_busy,
     restore_state,
 )
 from persist._instances.builtin_bases import Contents, fill, make, unpacked
 from persist._instances.builtin_bases import make_array as _array
 from persist._instances.constants import constant_of, refusal
 from persist._instances.constants import make_constant as _constant
+from persist._instances.own_setstate import default_setstate, is_busy
 from persist._instances.resources import Resource, loading_from, resource
 from persist._instances.taking import Flat
 from persist._torch_modules.classes import is_module_class

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import copy as copy_module
-import threading
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator
@@ -27,10 +26,10 @@ from persist._instances.builtin_bases import (
 )
 from persist._instances.constants import ConstantRef
 from persist._instances.inert_views import InertViews, holds_instances
-from persist._instances.machinery import is_machinery, refuse_machinery
+from persist._instances.own_setstate import busy, default_setstate, occupied
 from persist._instances.resources import stored
 from persist._instances.setting import StateSetter, array_state
-from persist._instances.taking import NEWOBJ, Flat, needs_state
+from persist._instances.taking import NEWOBJ, Flat
 from persist._instances.undeclared import keep, kept_by
 from persist._instances.unfinished import settled
 from persist._layouts.checks import check_case
@@ -51,7 +50,7 @@ from persist.registry import Registry, default_registry
 from persist.registry._declarations import EPOCH, user_stacklevel
 from persist.registry._order import order_of
 from persist.schema import Declared, Part, dotted
-from persist.tree import ABSENT, Global, Record, is_slots_pair
+from persist.tree import ABSENT, Global, Record
 
 __all__ = [
     "ClassAdapter",
@@ -60,55 +59,12 @@ __all__ = [
     "finish",
     "finishing",
     "flatten_state",
-    "is_busy",
     "occupied",
     "restore_state",
 ]
 
 
 _NESTED = 20  # upgrades of one class inside each other, by steps that load files of older versions
-
-
-class _Busy(threading.local):
-    """The objects whose own ``__setstate__`` is running, in this thread."""
-
-    def __init__(self) -> None:
-        self.ids: list[int] = []
-        self.upgrades: list[type] = []  # the classes whose steps are running
-
-
-_busy = _Busy()
-
-
-def is_busy(obj: object) -> bool:
-    """Whether the instance's own ``__setstate__`` is running, in this thread."""
-    return id(obj) in _busy.ids
-
-
-@contextlib.contextmanager
-def occupied(obj: object) -> Iterator[None]:
-    _busy.ids.append(id(obj))
-    try:
-        yield
-    finally:
-        _busy.ids.pop()
-
-
-def default_setstate(obj: object, state: Any) -> None:
-    """What ``super().__setstate__(state)`` does where no base wrote one: the attributes are set."""
-    parts = state if is_slots_pair(state) else (state,)
-    for part in parts:
-        if part is not None:
-            if not isinstance(part, dict):
-                raise TypeError(
-                    f"a state of {type(part).__name__} needs a __setstate__ of its own."
-                )
-            refuse_machinery(
-                (name for name, value in part.items() if is_machinery(name, value)),
-                f"class {dotted(type(obj))}",
-            )
-            for name, value in part.items():
-                object.__setattr__(obj, name, value)
 
 
 def adapter_of(cls: type, registry: Registry | None = None) -> ClassAdapter:
@@ -137,13 +93,13 @@ class ClassAdapter(StateSetter):
 
     def __init__(self, cls: type, home: Registry) -> None:
         super().__init__(cls, home)
-        compiled_current.install(self, _busy, NEWOBJ)
+        compiled_current.install(self, busy, NEWOBJ)
 
     # Putting together.
 
     def load(self, obj: object, state: Any) -> None:
         """Apply a state from a pickle, of whatever age."""
-        if _waiting.is_waiting() or not SWITCH.is_on or _busy.upgrades:
+        if _waiting.is_waiting() or not SWITCH.is_on or busy.upgrades:
             self._load_waiting(obj, state)
             return
         if self.builtin is np.ndarray and unwrap(state) is None:
@@ -178,7 +134,7 @@ class ClassAdapter(StateSetter):
             return found if found and self._is_older(state) else {}
 
         if _waiting.is_waiting() or find():
-            _waiting.load(obj, state, self._set_now, find, self._set_seen, needs_state)
+            _waiting.load(obj, state, self._set_now, find, self._set_seen, _needs_state)
         else:
             self._set_now(obj, state)
 
@@ -402,7 +358,7 @@ class ClassAdapter(StateSetter):
     @contextlib.contextmanager
     def _in_steps(self) -> Iterator[None]:
         """Refuse a step that loads the file that is being loaded, which would never end."""
-        if _busy.upgrades.count(self.cls) >= _NESTED:
+        if busy.upgrades.count(self.cls) >= _NESTED:
             raise SchemaError(
                 f"steps of {self.schema.name!r} load instances of it inside each other, {_NESTED} deep: a step "
                 "loads the file that is being loaded.",
@@ -411,11 +367,11 @@ class ClassAdapter(StateSetter):
                 schema=self.schema.name,
                 nested=True,
             )
-        _busy.upgrades.append(self.cls)
+        busy.upgrades.append(self.cls)
         try:
             yield
         finally:
-            _busy.upgrades.pop()
+            busy.upgrades.pop()
 
     def _normal(self, state: object) -> object:
         """The state of a module of torch as one flat dict, whatever wrote it; any other as it is."""
@@ -560,3 +516,9 @@ def flatten_state(obj: object, registry: Registry | None = None) -> Flat:
         SchemaError: the class could not be found again, or a field is not as declared.
     """
     return adapter_of(type(obj), registry).flat(obj)
+
+
+def _needs_state(cls: type) -> bool:
+    """Whether a class has fields that need a value, so that its instances are pickled with a state."""
+    parts = adapter_of(cls).layout.parts
+    return any(not field.has_default for part in parts for field in part.fields)

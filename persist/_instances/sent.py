@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from persist._instances.adapter import adapter_of, default_setstate, is_busy
+from persist._instances.adapter import adapter_of
 from persist._instances.compiled_current import INSTALLED
+from persist._instances.own_setstate import default_setstate, is_busy
 from persist.schema import OWN_SETSTATE
 
 __all__: list[str] = []

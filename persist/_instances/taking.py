@@ -13,7 +13,6 @@ import numpy as np
 
 from persist import schema as _schema
 from persist._envelope import CODEC, FIELDS, INSIDE, ITEMS, Layer, seal
-from persist._instances.adapter import adapter_of
 from persist._instances.builtin_bases import (
     can_make,
     has,
@@ -32,7 +31,7 @@ from persist.errors import SchemaError
 from persist.registry import Registry
 from persist.schema import Layout, Part, Schema, dotted
 
-__all__ = ["NEWOBJ", "Flat", "StateTaker", "needs_state", "refuse_class"]
+__all__ = ["NEWOBJ", "Flat", "StateTaker", "refuse_class"]
 
 NEWOBJ: Any = vars(copyreg)["__newobj__"]
 NEWOBJ_EX: Any = vars(copyreg)["__newobj_ex__"]
@@ -67,12 +66,6 @@ class Flat(NamedTuple):
 
 def _never_made() -> None:
     """Stand-in for a pickled adapter: adapters are not sent with a class, but made anew."""
-
-
-def needs_state(cls: type) -> bool:
-    """Whether a class has fields that need a value, so that its instances are pickled with a state."""
-    parts = adapter_of(cls).layout.parts
-    return any(not field.has_default for part in parts for field in part.fields)
 
 
 def _names(part: Part) -> Any:

@@ -23,6 +23,7 @@ from persist._objects.torch_values import tensor_of
 from persist._objects.trust import (
     Trust,
 )
+from persist._objects.trusted_calls import set_attribute
 from persist._runtime.progress import current
 from persist._trees import numpy_random
 from persist._trees.driver import ATOMS, Parts
@@ -44,9 +45,7 @@ from persist.tree import (
 )
 from persist.typing import Resources
 
-__all__ = ["build", "set_attribute"]
-
-set_attribute = object.__setattr__
+__all__ = ["build"]
 
 
 # Tree to objects.

@@ -11,11 +11,11 @@ import numpy as np
 
 from persist._envelope import FIELDS
 from persist._instances.adapter import adapter_of
-from persist._objects.build import set_attribute
 from persist._objects.reports import Reports
 from persist._objects.trust import (
     Trust,
 )
+from persist._objects.trusted_calls import set_attribute
 from persist._trees.driver import ATOMS, Parts, object_fields
 from persist.errors import (
     RestoreError,

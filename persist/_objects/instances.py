@@ -12,14 +12,13 @@ from persist import versioned
 from persist._envelope import unwrap
 from persist._instances.adapter import adapter_of
 from persist._instances.compiled_fields import StateMaker, state_maker
-from persist._objects.build import set_attribute
 from persist._objects.containers import Containers
 from persist._objects.rows import field_access
 from persist._objects.trust import (
     Trust,
     missing_below,
 )
-from persist._objects.trusted_calls import append_to, made_by_call, set_state
+from persist._objects.trusted_calls import append_to, made_by_call, set_attribute, set_state
 from persist._torch_modules.classes import is_module_class
 from persist._torch_modules.reviving import revived
 from persist._trees import numpy_random

@@ -15,7 +15,9 @@ from persist.tree import (
     is_slots_pair,
 )
 
-__all__ = ["append_to", "made_by_call", "set_state"]
+__all__ = ["append_to", "made_by_call", "set_attribute", "set_state"]
+
+set_attribute = object.__setattr__
 
 
 def made_by_call(cls: Any, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:

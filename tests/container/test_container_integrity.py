@@ -610,7 +610,7 @@ def test_where_packs_may_see_otherwise_only_the_tree_can_tell(tmp_path: Path) ->
 
 def test_numbers_beyond_32_bits_are_read_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """The ZIP64 forms, with a limit of 3,000 bytes instead of 4 GiB; ZIP tools read them, too."""
-    for module in ("layout", "reading.store"):
+    for module in ("layout", "reading.directory"):
         monkeypatch.setattr(f"persist._container.{module}.FULL", 3000)
     name, crc = b"x.npy", 7
     for packed, size, offset in (

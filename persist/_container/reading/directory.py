@@ -36,7 +36,6 @@ from persist._container.layout import (
     manifest_tail,
 )
 from persist._container.reading.lookup import Lookup
-from persist._container.reading.members import Place
 from persist._container.reading.unpack import unpacked
 from persist._wire.base.source import Source
 from persist._wire.npy.npy import Header, read_header
@@ -48,7 +47,7 @@ from persist.errors import (
 )
 from persist.typing import DType
 
-__all__ = ["EMPTY", "Directory", "Entry"]
+__all__ = ["EMPTY", "Directory", "Entry", "Place"]
 
 _STATED = ("metadata", "schemas", "globals", "writer")  # what every manifest has
 EMPTY = 1 << 24  # items without bytes, whose number costs a file nothing
@@ -85,6 +84,20 @@ class Entry(NamedTuple):
     def text(self) -> str:
         """Its name, as an error says it."""
         return self.name.decode("utf-8", "replace")
+
+
+class Place(NamedTuple):
+    """Where an array's data are, and what they mean.
+
+    Attributes:
+        entry: of the member.
+        offset: of the member's bytes in the file.
+        header: of the NPY.
+    """
+
+    entry: Entry
+    offset: int
+    header: Header
 
 
 def _said(digest: Any, name: str) -> bytes:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from persist._container.checksums import crc32
 from persist._container.reading import long_double
-from persist._container.reading.directory import Directory, Entry
+from persist._container.reading.directory import Directory, Entry, Place
 from persist._container.reading.unpack import unpacked_begin
 from persist._wire.npy.npy import Header, read_header
 from persist.errors import (
@@ -20,20 +20,6 @@ from persist.typing import Array, DType
 __all__ = ["Members", "Place"]
 
 _HEADERS = 128  # bytes of an NPY header by which like ones are known
-
-
-class Place(NamedTuple):
-    """Where an array's data are, and what they mean.
-
-    Attributes:
-        entry: of the member.
-        offset: of the member's bytes in the file.
-        header: of the NPY.
-    """
-
-    entry: Entry
-    offset: int
-    header: Header
 
 
 class Members(Directory):
