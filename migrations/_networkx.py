@@ -23,6 +23,7 @@ from persist.errors import RestoreError
 from persist.packs import Record
 from persist.registry import Registry
 from persist.tree import ABSENT, Global
+from persist.typing import State
 
 __all__ = ["NEWEST", "OLDEST", "declare"]
 
@@ -137,7 +138,7 @@ def _graph(resolve: Callable[[str], str], record: Record) -> object:
     return module.freeze(made) if state.get("frozen") else made
 
 
-def _part(state: dict[str, Any], *names: str) -> dict[Any, dict[Any, Any]]:
+def _part(state: State, *names: str) -> dict[Any, dict[Any, Any]]:
     """A dict of dicts, under the name that it has since 2.0 or had before."""
     for name in (*(f"_{one}" for one in names), *names):
         found = state.get(name)

@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from persist.registry import Registry
+from persist.typing import State
 
 __all__ = ["teach"]
 
-State = dict[str, Any]
 Values = dict[str, Any]  # attribute -> its value, or a function of the state
 
 

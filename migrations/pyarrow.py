@@ -160,7 +160,7 @@ def _type(kind: object) -> str:
     raise ValueError("a nested type")
 
 
-def _ascending(ends: np.ndarray[Any, Any]) -> None:
+def _ascending(ends: Array) -> None:
     """Refuse ends of items that overlap: together they would be longer than the buffer."""
     if (ends[:1] < 0).any() or (ends[1:] < ends[:-1]).any():
         raise ValueError("items overlap")

@@ -12,6 +12,7 @@ from persist._wire.pickle.numpy_rebuild import array_of_parts
 from persist.errors import RestoreError
 from persist.packs import Record
 from persist.tree import Global
+from persist.typing import State
 
 __all__ = [
     "MAKERS",
@@ -61,7 +62,7 @@ TAKE_CLASSES = frozenset(
 """Functions of pandas that are given the class of what they make."""
 
 
-def fields(record: Record) -> dict[str, Any]:
+def fields(record: Record) -> State:
     """The attributes of a state: a dict, a tuple with dicts in it, or the slots next to a dict."""
     state = record.state
     if isinstance(state, dict):

@@ -22,6 +22,7 @@ from persist.migrations._pandas.view_scalars import frequency_text, zone_text
 
 from persist._trees.pack_view import spending
 from persist.tree import ABSENT, Global, LazyArray, Record, View
+from persist.typing import Array
 
 __all__ = [
     "array_view",
@@ -168,13 +169,13 @@ def _range(known: dict[Any, Any]) -> LazyArray | None:
     numbers = range(*bounds)  # type: ignore[arg-type]
     spend = spending()
 
-    def rows(first: int, last: int) -> np.ndarray[Any, Any]:
+    def rows(first: int, last: int) -> Array:
         part = numbers[first:last]
         if 8 * len(part) > _PART:
             spend(8 * len(part))
         return np.arange(part.start, part.stop, part.step, dtype=np.int64)
 
-    def fetch() -> np.ndarray[Any, Any]:
+    def fetch() -> Array:
         spend(8 * count)
         return np.arange(numbers.start, numbers.stop, numbers.step, dtype=np.int64)
 

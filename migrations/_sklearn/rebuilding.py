@@ -28,6 +28,7 @@ from persist.errors import RestoreError
 from persist.packs import Record
 from persist.registry import Registry
 from persist.tree import ABSENT
+from persist.typing import State
 
 __all__ = ["NEWEST", "OLDEST", "declare"]
 
@@ -122,7 +123,7 @@ def _class(qualname: str) -> Any:
         ) from error
 
 
-def _state(record: Record) -> dict[str, Any]:
+def _state(record: Record) -> State:
     if record.state is ABSENT:
         return {}
     if not isinstance(record.state, dict) or not all(isinstance(k, str) for k in record.state):

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from persist.packs import Changes
+from persist.typing import State
 
 __all__ = ["CHANGES", "INSTEAD", "State", "renamed", "since", "within"]
 
-State = dict[str, Any]
 
 CHANGES = Changes("sklearn")
 INSTEAD = "persist: the object that takes the estimator's place"

@@ -20,6 +20,7 @@ import numpy as np
 from persist.errors import RestoreError
 from persist.packs import Record
 from persist.tree import Global
+from persist.typing import State
 
 __all__ = ["METRICS", "SPACE_TREES", "as_fractions", "metric", "predictor", "space_tree", "tree"]
 
@@ -84,7 +85,7 @@ _OLD_COLUMNS = {
 }  # fmt: skip
 
 
-def _with_table(state: dict[str, Any], n_outputs: int, n_classes: int) -> dict[str, object]:
+def _with_table(state: State, n_outputs: int, n_classes: int) -> dict[str, object]:
     """A state of 0.13 or 0.14, whose columns were arrays of their own, with a table of nodes.
 
     Weights were not kept; importances were computed from the numbers of samples.

@@ -28,6 +28,7 @@ from persist.errors import (
     UnknownSchemaError,
 )
 from persist.readers.base import Reader
+from persist.typing import Array
 
 if TYPE_CHECKING:
     from persist._objects.libraries import Packs
@@ -363,7 +364,7 @@ def _flat(tree: object, format: str) -> dict[str, object]:
     return names
 
 
-def _as_array(series: Any) -> np.ndarray[Any, Any] | None:
+def _as_array(series: Any) -> Array | None:
     """A sequence of plain values of one type as an array; None if an array would change them."""
     if isinstance(series[0], bytes | type(None)):
         return None

@@ -50,7 +50,7 @@ GENERATION = re.compile(
 )
 
 # Types that a defaultdict may make what it lacks of.
-FACTORIES: dict[object, str] = {
+FACTORIES: dict[type, str] = {
     kind: kind.__name__
     for kind in (list, dict, int, float, set, str, tuple, bool, bytes, frozenset, complex)
 }

@@ -21,6 +21,7 @@ from persist._instances.machinery import is_machinery, refuse_machinery
 from persist.errors import SchemaError
 from persist.schema import dotted
 from persist.tree import Record
+from persist.typing import Array
 
 __all__ = [
     "Contents",
@@ -135,7 +136,7 @@ def attributes_of(obj: object) -> Iterator[tuple[str, object]]:
                 yield attribute, object.__getattribute__(obj, attribute)
 
 
-def make_array(cls: type, array: np.ndarray[Any, Any]) -> object:
+def make_array(cls: type, array: Array) -> object:
     """Make an instance of an ndarray subclass that shares the memory of an array."""
     return np.ndarray.view(np.asarray(array), cls)
 

@@ -25,6 +25,7 @@ import numpy as np
 
 from persist.errors import RestoreError
 from persist.tree import ABSENT, Global, Record
+from persist.typing import State
 
 __all__ = ["build", "is_random", "record_of"]
 
@@ -121,7 +122,7 @@ _GAUSS: dict[str, object] = {"has_gauss": _whole(1), "gauss": _number}
 _MODULES = {"PCG64DXSM": "pcg64"}  # bit generators whose module has another name
 
 
-def _checked(value: object, fields: dict[str, Any], place: str = "state") -> dict[str, object]:
+def _checked(value: object, fields: State, place: str = "state") -> dict[str, object]:
     """Check a dict that must have exactly these fields, and each of its values."""
     if not isinstance(value, dict) or value.keys() != fields.keys():
         found = _shown(value)

@@ -30,6 +30,7 @@ from persist.tree import (
     key_of,
     step_of,
 )
+from persist.typing import Array
 
 __all__ = [
     "RECORD_STEP",
@@ -285,7 +286,7 @@ class PackView:
         leaf, steps = self.look(view.value)
         return leaf, _distinct([*steps, *view.parts.items()])
 
-    def _array(self, array: np.ndarray[Any, Any]) -> tuple[Any, Steps]:
+    def _array(self, array: Array) -> tuple[Any, Steps]:
         if is_masked(array):
             steps: Steps = [("mask", np.ma.getmaskarray(array))]
             if array._fill_value is not None:  # type: ignore[attr-defined]
@@ -305,7 +306,7 @@ class PackView:
             return ABSENT, [(str(index), item) for index, item in enumerate(array)]
         return ABSENT, [(str(index), array[index]) for index in range(len(array))]
 
-    def _object_fields(self, array: np.ndarray[Any, Any]) -> tuple[object, Steps]:
+    def _object_fields(self, array: Array) -> tuple[object, Steps]:
         names = array.dtype.names or ()
         if array.ndim == 0:
             row = array[()]

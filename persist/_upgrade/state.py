@@ -15,6 +15,7 @@ from persist._upgrade.private_names import has_private_names
 from persist._upgrade.target import InstanceUpgrade, TargetLayout, TargetPart
 from persist.schema import Schema
 from persist.tree import ABSENT, Record
+from persist.typing import Array
 
 __all__ = [
     "freeze",
@@ -78,7 +79,7 @@ def take_array(record: Record) -> None:
         rest = state[5] if len(state) == 6 else state[5:]
     _, shape, dtype, fortran, data = state[:5]
     if isinstance(data, list) and dtype.kind == "O":
-        array: np.ndarray[Any, Any] = np.empty(len(data), object)
+        array: Array = np.empty(len(data), object)
         array[:] = data
     elif isinstance(data, bytes) and not dtype.hasobject:
         array = np.frombuffer(data, dtype)
@@ -208,7 +209,7 @@ def freeze(
 
 def _arrays_of(
     value: Any, todo: list[object], entered: dict[int, object] | None
-) -> Iterator[np.ndarray[Any, Any]]:
+) -> Iterator[Array]:
     """Yield the arrays below a value; the states of records below it are added to ``todo``."""
     if entered is None:
         yield from (array for _, _, array in arrays_in([value]) if isinstance(array, np.ndarray))

@@ -14,12 +14,13 @@ import attrs
 
 from persist._layouts.description import CODEC, ClassLayout, FieldLayout, differences
 from persist.errors import MissingMigrationError, SchemaError
-from persist.history.evidence import DOUBTFUL, LIKELY, Guess, State, guesses
+from persist.history.evidence import DOUBTFUL, LIKELY, Guess, guesses
 from persist.history.locking import layout_of_schema
 from persist.history.project import Project
 from persist.registry import Registry
 from persist.schema import Schema
 from persist.tree import ABSENT
+from persist.typing import State
 
 __all__ = ["Draft", "drafts", "settle"]
 

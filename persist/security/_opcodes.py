@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from persist._runtime.lazy_regex import regex
 from persist._wire.joblib.wrappers import INLINE
+from persist.typing import State
 
 __all__ = ["NESTED", "Import", "Nested", "Walk"]
 
@@ -88,7 +89,7 @@ class _Made:
     def __init__(self, maker: _Name, args: tuple[Any, ...]) -> None:
         self.maker = maker
         self.args = args
-        self.state: dict[str, Any] = {}
+        self.state: State = {}
 
 
 class _Stop(Exception):

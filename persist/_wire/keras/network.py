@@ -28,6 +28,7 @@ import attrs
 from persist._runtime.lazy_regex import regex
 from persist.errors import DamagedFileError, LimitError
 from persist.tree import Record
+from persist.typing import State
 
 __all__ = ["RELEASES", "Network", "depends_on_backend", "network_record", "version_of", "without"]
 
@@ -175,7 +176,7 @@ class _Builder:
             state["registered_name"] = item["registered_name"]
         return Record(f"{module}.{kind}", state, version=self.version)
 
-    def _model(self, kind: str, state: dict[str, Any], depth: int) -> Record:
+    def _model(self, kind: str, state: State, depth: int) -> Record:
         layers: dict[str, Record] = {}
         nodes: dict[str, object] = {}
         for one in state["layers"]:

@@ -239,7 +239,7 @@ def write_list(arrays: Mapping[str, object], target: IO[bytes]) -> None:
         target.write(struct.pack("<Q", len(text)) + text)
 
 
-def _encoded(array: Any, name: str) -> tuple[np.ndarray[Any, Any], int]:
+def _encoded(array: Any, name: str) -> tuple[Array, int]:
     """The array in little-endian order, and the flag of its type."""
     if dtype_name(array.dtype) == "bfloat16":
         return encoded(array), _BFLOAT16

@@ -24,8 +24,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-import numpy as np
-
 from persist._runtime.progress import current
 from persist._wire.base.c_recursion import MOST, is_too_deep
 from persist._wire.base.hashing import KeyCosts
@@ -38,6 +36,7 @@ from persist._wire.pickle.replacing import ReferencePatcher
 from persist._wire.pickle.strings import string_policy
 from persist.errors import DamagedFileError, LimitError, PersistError
 from persist.tree import ABSENT, PRIMITIVES, Global, LazyArray, Record
+from persist.typing import Array, DType
 
 __all__ = ["Machine"]
 
@@ -282,9 +281,7 @@ class Machine:
             self.need(max(count, 1))
         self.pos += count
 
-    def array(
-        self, dtype: np.dtype[Any], shape: tuple[int, ...], order: str = "C"
-    ) -> np.ndarray[Any, Any] | LazyArray:
+    def array(self, dtype: DType, shape: tuple[int, ...], order: str = "C") -> Array | LazyArray:
         """Return the raw array that is next in the stream and skip it."""
         array = self.source.array(self.pos, dtype, shape, order)
         self.skip(array.nbytes)

@@ -9,6 +9,7 @@ import numpy as np
 
 from persist._wire.base.c_recursion import RECURSIVE
 from persist.tree import Record
+from persist.typing import Array
 
 __all__ = ["ReferencePatcher"]
 
@@ -90,7 +91,7 @@ class ReferencePatcher:
             for index, item in enumerate(holder):
                 holder[index] = self.swap(item)
 
-    def mend_array(self, array: np.ndarray[Any, Any]) -> None:
+    def mend_array(self, array: Array) -> None:
         """Update the objects in an array, also those in the fields of its rows."""
         todo = [array]
         while todo:

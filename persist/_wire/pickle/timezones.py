@@ -18,6 +18,7 @@ from typing import Any
 
 from persist._runtime.lazy_regex import regex
 from persist.tree import Global, Record
+from persist.typing import State
 
 __all__ = ["named", "zone_of"]
 
@@ -102,7 +103,7 @@ def _dateutil(zone: Record, moment: datetime.datetime | None) -> datetime.tzinfo
     return None if moment is None else _at(fields, moment)
 
 
-def _at(fields: dict[str, Any], moment: datetime.datetime) -> datetime.tzinfo | None:
+def _at(fields: State, moment: datetime.datetime) -> datetime.tzinfo | None:
     """Look a moment up in a zone's table: the transitions by the wall clock, and what each began."""
     changes, kinds = fields.get("_trans_list"), fields.get("_trans_idx")
     kind = fields.get("_ttinfo_std")

@@ -9,6 +9,7 @@ import numpy as np
 
 from persist._wire.base.dtype_text import from_text
 from persist.tree import Global, LazyArray, Record
+from persist.typing import DType
 
 __all__ = [
     "Column",
@@ -106,7 +107,7 @@ def moments(values: Any, kind: str, zone: object = None) -> Column:
     return made_index("DatetimeIndex", seen, None, tz=zone, freq=None)
 
 
-def changed(values: Any, dtype: np.dtype[Any], change: Callable[[Array], Array]) -> object:
+def changed(values: Any, dtype: DType, change: Callable[[Array], Array]) -> object:
     """Values of another dtype, changed when they are read."""
     if isinstance(values, LazyArray):
         return LazyArray(dtype, values.shape, lambda: change(values.read()))
