@@ -66,7 +66,7 @@ def test_colliding_keys_of_yaml_are_refused() -> None:
     pytest.importorskip("yaml")
     lines = "".join(f"  {number * PRIME}: 1\n" for number in range(1, 3000))
     with pytest.raises(LimitError, match="same hash"):
-        persist.open(f"class_name: Sequential\nkeras_version: 1\nconfig:\n{lines}".encode()).tree
+        persist.open(f"class_name: Sequential\nkeras_version: 1\nconfig:\n{lines}".encode())
 
 
 def test_colliding_keys_of_a_container_are_refused() -> None:
