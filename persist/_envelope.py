@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from persist._runtime.free_names import free_name
 from persist.errors import FutureVersionError, SchemaError
 
 __all__ = [
@@ -84,7 +85,7 @@ class Envelope:
         merged: dict[object, object] = {}
         for layer, value in zip(self.layers, self.values, strict=True):
             for name, item in _named(layer, value):
-                merged[_free(name, merged)] = item
+                merged[free_name(name, merged)] = item
         return merged
 
     def places(self) -> dict[Any, tuple[int, Any]]:
@@ -100,7 +101,7 @@ class Envelope:
             elif layer.kind == CODEC and isinstance(value, dict):
                 keys = zip(value, value, strict=True)
             for key, name in keys:
-                found[_free(name, found)] = (number, key)
+                found[free_name(name, found)] = (number, key)
         return found
 
     def attributes(self) -> dict[Any, Any]:
@@ -139,13 +140,6 @@ class Envelope:
     def __repr__(self) -> str:
         said = ", ".join(f"{layer.schema} {layer.version}" for layer in self.layers)
         return f"<envelope: {said}>"
-
-
-def _free(name: object, taken: dict[Any, Any]) -> Any:
-    free, number = name, 2
-    while free in taken:
-        free, number = f"{name}~{number}", number + 1
-    return free
 
 
 def _state(layer: Layer, value: Any) -> Any:

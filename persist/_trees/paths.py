@@ -15,6 +15,7 @@ from itertools import islice
 from operator import length_hint
 from typing import Any
 
+from persist._runtime.free_names import free_name
 from persist._trees.pack_view import (
     HOLDERS,
     IN_STRUCTURE,
@@ -288,7 +289,7 @@ class PathMapping(Mapping[str, Any]):
                         file=self._file,
                         remedy='Ask for the paths you want, or raise limits={"paths": ...}.',
                     )
-                found[path if path not in found else _free(found, path)] = leaf
+                found[path if path not in found else free_name(path, found)] = leaf
             self._listed = found
         return self._listed
 
@@ -460,7 +461,7 @@ class PathMapping(Mapping[str, Any]):
             self._hoisted = {}
             for own, item in found.values():
                 if id(self._looker.through(item)) not in seen:
-                    self._hoisted[_free(self._hoisted, own)] = item
+                    self._hoisted[free_name(own, self._hoisted)] = item
         return self._hoisted
 
 
@@ -486,12 +487,3 @@ def as_root(tree: object, looker: PackView) -> object:
         hoisted=seen.hoisted,
         structure=seen.structure,
     )
-
-
-def _free(taken: Mapping[str, object], path: str) -> str:
-    if path not in taken:
-        return path
-    number = 2
-    while f"{path}~{number}" in taken:
-        number += 1
-    return f"{path}~{number}"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import posixpath
 import zipfile
+from collections import ChainMap
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 import numpy as np
 
+from persist._runtime.free_names import free_name
 from persist._runtime.lazy_regex import regex
 from persist._wire.archives.stored_zip import StoredZip
 from persist._wire.archives.zip import STORED, Member, ZipDirectory
@@ -283,17 +285,14 @@ class _Writer(PickleWriter):
         name = _as_member(_UNFIT.sub("_", path))
         if not self._protocol:
             name = name.encode("ascii", "replace").decode("ascii").replace("?", "_")
-        taken = {*self.members, _PICKLE}
+        taken = ChainMap[str, Any](self.members, {_PICKLE: None})
         if not name.strip("_/"):
             number = 0
             while f"array_{number}" in taken:
                 number += 1
             return f"array_{number}"
-        number, free = 1, name
-        while free in taken:
-            number += 1
-            free = f"{name}_{number}"
-        return free
+        made: str = free_name(name, taken, "_")
+        return made
 
 
 # What would end a persistent id, or lead out of the archive, or mean another member elsewhere.

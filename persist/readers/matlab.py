@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from persist._runtime.free_names import free_name
 from persist._runtime.lazy_regex import regex
 from persist._wire.base.source import Source
 from persist.readers.base import Content, Options, Reader
@@ -90,10 +91,7 @@ def _content(
     tree: dict[str, object] = {}
     described: dict[str, object] = {}
     for one in found:
-        name, number = one.name, 2
-        while name in tree:
-            name = f"{one.name}~{number}"
-            number += 1
+        name = free_name(one.name, tree)
         tree[name] = one.value
         described[name] = one.described
     structure["classes"] = sorted(classes)

@@ -113,7 +113,8 @@ def _numbers(directory: ZipDirectory, index: Any) -> dict[int, Member]:
     found: dict[int, Member] = {}
     for member in directory.members:
         numbers = by_crc.get(crc32(member.raw), [])
-        if len(numbers) == 1 and _is_array(member):
+        # The index is not checked against its digest here: a number may lie beyond its columns.
+        if len(numbers) == 1 and numbers[0] < index.shape[1] and _is_array(member):
             found[numbers[0]] = member
     return found
 

@@ -23,6 +23,8 @@ from typing import Any
 
 import attrs
 
+from persist._runtime.free_names import free_name
+
 __all__ = [
     "Layer",
     "codes_of",
@@ -156,11 +158,7 @@ def codes_of(config: object) -> dict[str, bytes]:
     """
     found: dict[str, bytes] = {}
     for owner, argument, text in _functions(config):
-        name = f"{owner}/{argument}"
-        number = 2
-        while name in found:
-            name, number = f"{owner}/{argument}~{number}", number + 1
-        found[name] = _code(text)
+        found[free_name(f"{owner}/{argument}", found)] = _code(text)
     return found
 
 

@@ -25,6 +25,7 @@ from typing import Any
 
 import attrs
 
+from persist._runtime.free_names import free_name
 from persist._runtime.lazy_regex import regex
 from persist.errors import DamagedFileError, LimitError
 from persist.tree import Record
@@ -183,7 +184,7 @@ class _Builder:
             record = self.item(one, depth + 1)
             # Of an operation, the name in its configuration is another.
             own = one.get("name") if isinstance(one, dict) and "class_name" in one else None
-            name = _free(own if isinstance(own, str) else record["name"], layers)
+            name = free_name(own if isinstance(own, str) else record["name"], layers, "_")
             record["name"] = name
             layers[name] = record
             if isinstance(one, dict) and "inbound_nodes" in one:
@@ -205,14 +206,7 @@ def _backwards(forward: Record) -> Record:
     return Record(forward.qualname, state, version=forward.version)
 
 
-def _free(name: str, taken: Mapping[str, Any]) -> str:
-    number, free = 2, name
-    while free in taken:
-        free, number = f"{name}_{number}", number + 1
-    return free
-
-
-def _is_item(value: object) -> bool:
+def _is_item(value: Any) -> bool:
     return isinstance(value, dict) and (
         isinstance(value.get("class_name"), str) or isinstance(value.get("name"), str)
     )

@@ -20,6 +20,7 @@ import attrs
 import numpy as np
 
 from persist._wire.base.dtype_text import from_text
+from persist._wire.base.hashing import COLLISION_CHECK, colliding
 from persist._wire.base.source import Source
 from persist._wire.pickle.numpy_rebuild import array_of_parts
 from persist.errors import DamagedFileError, LimitError, MissingExtraError
@@ -185,13 +186,20 @@ class _Reading:
 
     def _mapping(self, done: _Open) -> object:
         made: dict[Any, Any] = {}
-        merged: dict[object, object] = {}
-        for key, value in zip(done.items[::2], done.items[1::2], strict=True):
+        merged: dict[Any, Any] = {}
+        keys = [_key(key) for key in done.items[::2]]
+        if len(keys) >= COLLISION_CHECK and (most := colliding(keys)):
+            raise LimitError(
+                f"{most:,} keys of one mapping have the same hash.",
+                file=self.source.name,
+                remedy="The file is made to take for ever; it is refused.",
+            )
+        for key, value in zip(keys, done.items[1::2], strict=True):
             if key == "<<" and isinstance(value, dict | list):
                 for one in reversed(value) if isinstance(value, list) else [value]:
                     merged.update(one if isinstance(one, dict) else {})
                 continue
-            made[_key(key)] = value
+            made[key] = value
         made = {**merged, **made}
         tag = done.tag or ""
         if tag == f"{_STANDARD}set":

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from persist._runtime.free_names import free_name
 from persist._wire.base.source import Source
 from persist._wire.messages.protobuf import Message
 from persist._wire.messages.textproto import parse
@@ -71,16 +72,7 @@ def _constants(
             damage.append(f"{name}: left out, for {error}")
             continue
         if array is not None:
-            found[_free(found, name)] = array
-
-
-def _free(taken: dict[str, object], name: str) -> str:
-    number = 2
-    free = name
-    while free in taken:
-        free = f"{name}~{number}"
-        number += 1
-    return free
+            found[free_name(name, found)] = array
 
 
 def graph_structure(graph: Message) -> dict[str, object]:
