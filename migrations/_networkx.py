@@ -23,6 +23,7 @@ from persist.errors import RestoreError
 from persist.packs import Record
 from persist.registry import Registry
 from persist.tree import ABSENT, Global
+from persist.typing import State
 
 __all__ = ["NEWEST", "OLDEST", "declare"]
 
@@ -87,14 +88,14 @@ def _check_installed() -> None:
         )
 
 
-def _caches(state: dict[str, Any]) -> Iterable[str]:
+def _caches(state: dict[str, object]) -> Iterable[str]:
     """What a graph holds besides: views (data before 2.0), factories, and methods of frozen graphs."""
     views = _VIEWS if "_adj" in state else ("edge",)
     factories = [name for name in state if name.endswith(("_factory", "_class"))]
     return (*views, *factories, *_CHANGING, *_OF_VIEWS, "__networkx_cache__", "fh")
 
 
-def _taken(graph: Any) -> Any:
+def _taken(graph: object) -> object:
     """A graph as pickle would write it, without views, factories and caches."""
     state = dict(graph.__dict__)
     for name in _caches(state):
@@ -105,11 +106,11 @@ def _taken(graph: Any) -> Any:
     return copyreg.__newobj__, (type(graph),), state  # type: ignore[attr-defined]
 
 
-def _refused(view: Any) -> Any:
+def _refused(view: object) -> Any:
     raise RestoreError("it is a part of a view of a graph; save a copy() of the view")
 
 
-def _graph(resolve: Callable[[str], str], record: Record) -> Any:
+def _graph(resolve: Callable[[str], str], record: Record) -> object:
     """A graph of any release since 1.0."""
     module = importlib.import_module("networkx")
     state = record.state
@@ -159,7 +160,7 @@ def _fill(made: Any, state: dict[str, Any]) -> None:
     made.graph = _dict(state.get("graph"), "attributes")
 
 
-def _part(state: dict[str, Any], *names: str) -> dict[Any, dict[Any, Any]]:
+def _part(state: State, *names: str) -> dict[Any, dict[Any, Any]]:
     """A dict of dicts, under the name that it has since 2.0 or had before."""
     for name in (*(f"_{one}" for one in names), *names):
         found = state.get(name)
@@ -170,7 +171,7 @@ def _part(state: dict[str, Any], *names: str) -> dict[Any, dict[Any, Any]]:
     raise RestoreError(f"it has no {names[0]}")
 
 
-def _dict(value: Any, what: str) -> dict[Any, Any]:
+def _dict(value: object, what: str) -> dict[Any, Any]:
     if not isinstance(value, dict):
         raise RestoreError(f"its {what} are no dict")
     return value
@@ -223,12 +224,12 @@ def _shown(record: Record) -> _Shown:
     return _Shown(nodes, record.cls.name == "show_nodes")
 
 
-def _is_all(filter: Any) -> bool:
+def _is_all(filter: object) -> bool:
     name = filter.name if isinstance(filter, Global) else getattr(filter, "__name__", None)
     return name == "no_filter"
 
 
-def _filtered(record: Record) -> Any:
+def _filtered(record: Record) -> object:
     """The dict that a filtered view shows: of nodes, or of neighbors with or without keys of edges."""
     state = {} if record.state is ABSENT else record.state
     held, is_shown = state.get("_atlas"), state.get("NODE_OK")

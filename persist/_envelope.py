@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from persist._runtime.free_names import free_name
 from persist.errors import FutureVersionError, SchemaError
 
 __all__ = [
@@ -81,10 +82,10 @@ class Envelope:
         A name that two classes use for different things is given to the subclass
         with ``~2``.
         """
-        merged: dict[Any, Any] = {}
+        merged: dict[object, object] = {}
         for layer, value in zip(self.layers, self.values, strict=True):
             for name, item in _named(layer, value):
-                merged[_free(name, merged)] = item
+                merged[free_name(name, merged)] = item
         return merged
 
     def places(self) -> dict[Any, tuple[int, Any]]:
@@ -100,14 +101,14 @@ class Envelope:
             elif layer.kind == CODEC and isinstance(value, dict):
                 keys = zip(value, value, strict=True)
             for key, name in keys:
-                found[_free(name, found)] = (number, key)
+                found[free_name(name, found)] = (number, key)
         return found
 
     def attributes(self) -> dict[Any, Any]:
         """Return the named fields of all classes."""
         return {name: self.values[at][key] for name, (at, key) in self.places().items()}
 
-    def with_field(self, name: Any, value: Any) -> tuple[Any, ...] | None:
+    def with_field(self, name: Any, value: Any) -> tuple[object, ...] | None:
         """Return the state in which a field is another; None where no class can take a new one."""
         known = self.places().get(name)
         leaf = max(at for at, layer in enumerate(self.layers) if layer.kind != ITEMS)
@@ -124,7 +125,7 @@ class Envelope:
             self.values[at] = (*old[:key], value, *old[key + 1 :])
         return wrap(seal(self.layers), self.values)
 
-    def without_field(self, name: Any) -> tuple[Any, ...]:
+    def without_field(self, name: object) -> tuple[object, ...]:
         """Return the state without a field that is there."""
         at, key = self.places()[name]
         layer, old = self.layers[at], self.values[at]
@@ -139,13 +140,6 @@ class Envelope:
     def __repr__(self) -> str:
         said = ", ".join(f"{layer.schema} {layer.version}" for layer in self.layers)
         return f"<envelope: {said}>"
-
-
-def _free(name: Any, taken: dict[Any, Any]) -> Any:
-    free, number = name, 2
-    while free in taken:
-        free, number = f"{name}~{number}", number + 1
-    return free
 
 
 def _state(layer: Layer, value: Any) -> Any:
@@ -178,7 +172,7 @@ def wrap(header: tuple[Any, ...], values: list[Any]) -> tuple[Any, ...]:
     return (header, *values)
 
 
-def unwrap(state: Any) -> Envelope | None:
+def unwrap(state: object) -> Envelope | None:
     """Return the envelope that a state is, or None for any other state.
 
     Whatever the value, this only looks; an envelope of a later form than ours
@@ -203,7 +197,7 @@ def unwrap(state: Any) -> Envelope | None:
     return Envelope(found, list(state[1:])) if whole else None
 
 
-def _is_mark(value: Any) -> bool:
+def _is_mark(value: object) -> bool:
     return type(value) is str and value == MARK
 
 
@@ -224,7 +218,7 @@ def _fits(layer: Layer, value: Any) -> bool:
     return layer.kind != ITEMS or type(value) is list
 
 
-def refuse_newer(state: Any, where: str | None = None) -> None:
+def refuse_newer(state: object, where: str | None = None) -> None:
     """Refuse an envelope of a form that is later than ours.
 
     Raises:
@@ -246,7 +240,7 @@ def refuse_newer(state: Any, where: str | None = None) -> None:
         )
 
 
-def refuse_damaged(state: Any) -> None:
+def refuse_damaged(state: object) -> None:
     """Refuse what bears the mark of an envelope and is none: its parts were altered.
 
     Raises:

@@ -51,7 +51,7 @@ def _check_installed() -> None:
         )
 
 
-def _taken(value: Any) -> Any:
+def _taken(value: Any) -> object:
     """What pickle would write of an object; of texts in memory of pyarrow, the texts."""
     if type(value).__name__.startswith("ArrowStringArray"):
         state = {"_dtype": value.dtype, "_ndarray": value.to_numpy(dtype=object)}

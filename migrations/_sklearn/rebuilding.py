@@ -29,6 +29,7 @@ from persist.errors import RestoreError
 from persist.packs import Record
 from persist.registry import Registry
 from persist.tree import ABSENT
+from persist.typing import State
 
 __all__ = ["NEWEST", "OLDEST", "declare"]
 
@@ -129,7 +130,7 @@ def _class(qualname: str) -> Any:
         ) from error
 
 
-def _state(record: Record) -> dict[str, Any]:
+def _state(record: Record) -> State:
     if record.state is ABSENT:
         return {}
     if not isinstance(record.state, dict) or not all(isinstance(k, str) for k in record.state):
@@ -139,7 +140,7 @@ def _state(record: Record) -> dict[str, Any]:
     return {**record.state}
 
 
-def _estimator(resolve: Any, record: Record) -> Any:
+def _estimator(resolve: Any, record: Record) -> object:
     """An estimator; its state is brought to the installed release's layout first."""
     name = resolve(record.qualname)
     installed = _check_installed()
@@ -197,7 +198,7 @@ def _own_parameters(cls: type, base: type) -> set[str]:
     return {*inspect.signature(cls).parameters} - {*inspect.signature(base).parameters}
 
 
-def _check_subclass(made: Any, base: type) -> None:
+def _check_subclass(made: object, base: type) -> None:
     """Refuse an instance of a user's subclass that lacks what today's constructor sets.
 
     With a scikit-learn for which no objects are made, nothing has brought it up to date.
@@ -240,14 +241,14 @@ def _plain(resolve: Any, record: Record) -> Any:
     return made
 
 
-def _former(resolve: Any, record: Record) -> Any:
+def _former(resolve: Any, record: Record) -> object:
     """What a class that is gone held, for the step of the estimator that holds it."""
     name = resolve(record.qualname)
     state = record.state if isinstance(record.state, dict) else {}
     return Former(name.rpartition(".")[2], record.args, {**state, **dict(record.dictitems)})
 
 
-def _gone(record: Record) -> Any:
+def _gone(record: Record) -> object:
     """A class that is gone, and has no successor that would answer as it did."""
     raise RestoreError("scikit-learn no longer has this class")
 
@@ -259,6 +260,6 @@ def _memory(record: Record) -> Any:
     return None
 
 
-def _bunch(record: Record) -> Any:
+def _bunch(record: Record) -> object:
     bunch = _class("sklearn.utils._bunch.Bunch")
     return bunch(**dict(record.dictitems), **record.kwargs)

@@ -97,7 +97,7 @@ def _record_of(reduced: tuple[Any, ...], name: str) -> Record:
     return record
 
 
-def _made(maker: Any, args: tuple[Any, ...], name: str) -> Record:
+def _made(maker: object, args: tuple[Any, ...], name: str) -> Record:
     """A record without a state: how the object is made."""
     if maker is _NEWOBJ:
         return Record(_global(args[0]), kind="newobj", args=args[1:])

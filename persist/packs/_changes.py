@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import attrs
 
 from persist.registry import Registry
+from persist.typing import State
 
 __all__ = ["Changes"]
 
-State = dict[str, Any]
 _Step = TypeVar("_Step", bound=Callable[[State], "State | None"])
 
 

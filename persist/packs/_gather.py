@@ -171,9 +171,9 @@ def _pack(library: str) -> Registry | None:
 
 
 @functools.cache
-def _installed() -> dict[str, tuple[str, Callable[[], Any]]]:
+def _installed() -> dict[str, tuple[str, Callable[[], object]]]:
     """Library -> (origin of the pack, function that imports it)."""
-    result: dict[str, tuple[str, Callable[[], Any]]] = {}
+    result: dict[str, tuple[str, Callable[[], object]]] = {}
     try:
         shipped = importlib.import_module("persist.migrations")
     except ModuleNotFoundError:

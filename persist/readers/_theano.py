@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import posixpath
 import zipfile
+from collections import ChainMap
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 import numpy as np
 
+from persist._runtime.free_names import free_name
 from persist._runtime.lazy_regex import regex
 from persist._wire.archives.stored_zip import StoredZip
 from persist._wire.archives.zip import STORED, Member, ZipDirectory
@@ -264,13 +266,13 @@ class _Writer(PickleWriter):
         """NumPy's names of before 2.0: it still knows them, and Theano has no newer one."""
         super()._global(module.replace("numpy._core", "numpy.core", 1), name)
 
-    def _note(self, value: Any) -> None:
+    def _note(self, value: object) -> None:
         """Remember the name of a shared variable for the array in it."""
         name, storage = _shared(value)
         if isinstance(name, str) and name and storage and id(storage[0]) not in self._given:
             self._paths[id(storage[0])] = name
 
-    def _reference_to(self, value: Any) -> PersistentRef:
+    def _reference_to(self, value: object) -> PersistentRef:
         known = self._given.get(id(value))
         if known is None:
             name = self._free(self._paths.get(id(value), ""))
@@ -283,17 +285,14 @@ class _Writer(PickleWriter):
         name = _as_member(_UNFIT.sub("_", path))
         if not self._protocol:
             name = name.encode("ascii", "replace").decode("ascii").replace("?", "_")
-        taken = {*self.members, _PICKLE}
+        taken = ChainMap[str, Any](self.members, {_PICKLE: None})
         if not name.strip("_/"):
             number = 0
             while f"array_{number}" in taken:
                 number += 1
             return f"array_{number}"
-        number, free = 1, name
-        while free in taken:
-            number += 1
-            free = f"{name}_{number}"
-        return free
+        made: str = free_name(name, taken, "_")
+        return made
 
 
 # What would end a persistent id, or lead out of the archive, or mean another member elsewhere.
@@ -310,7 +309,7 @@ def _fits(dtype: DType) -> bool:
         return False
 
 
-def _shared(value: Any) -> tuple[object, list[object] | None]:
+def _shared(value: object) -> tuple[object, list[object] | None]:
     """The name and the storage of a shared variable, whether a record or alive; else no storage."""
     if isinstance(value, Record):
         fields = value.fields()
@@ -327,11 +326,11 @@ def _shared(value: Any) -> tuple[object, list[object] | None]:
     return fields.get("name"), storage if is_one else None
 
 
-def _paths(tree: Any) -> dict[int, str]:
+def _paths(tree: object) -> dict[int, str]:
     """By identity of each array, the keys, attributes and indices that first lead to it."""
     paths: dict[int, str] = {}
     seen: set[int] = set()
-    todo: list[tuple[str, Any]] = [("", tree)]
+    todo: list[tuple[str, object]] = [("", tree)]
     while todo:
         path, value = todo.pop()
         if isinstance(value, np.ndarray | LazyArray):

@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from persist._runtime.free_names import free_name
 from persist._wire.base.source import Source
 from persist._wire.messages.protobuf import Message, Schemas
 from persist.errors import DamagedFileError, FormatError
@@ -131,10 +132,7 @@ def _net(message: Message) -> Content:
         kind = inner.name("type") if inner.schema.name == "V1LayerParameter" else inner.text("type")
         blobs = [_array(blob) for blob in inner.messages("blobs")]
         if blobs:
-            free, number = name, 2
-            while free in tree:
-                free, number = f"{name}~{number}", number + 1
-            tree[free] = blobs
+            tree[free_name(name, tree)] = blobs
         entry = {"name": name, "type": kind, "blobs": [list(blob.shape) for blob in blobs]}
         layers.append(entry | {"bottom": layer.texts("bottom"), "top": layer.texts("top")})
     structure = {"name": message.text("name"), "input": message.texts("input"), "layers": layers}

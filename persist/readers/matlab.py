@@ -21,8 +21,9 @@ Gives       A dict by the names of variables. Numbers: arrays with the axes and 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from persist._runtime.free_names import free_name
 from persist._runtime.lazy_regex import regex
 from persist._wire.base.source import Source
 from persist.readers.base import Content, Options, Reader
@@ -85,15 +86,12 @@ class MatlabReader(Reader):
 
 
 def _content(
-    found: list[Variable], structure: dict[str, Any], classes: set[str], damage: list[str]
+    found: list[Variable], structure: dict[str, object], classes: set[str], damage: list[str]
 ) -> Content:
-    tree: dict[str, Any] = {}
-    described: dict[str, Any] = {}
+    tree: dict[str, object] = {}
+    described: dict[str, object] = {}
     for one in found:
-        name, number = one.name, 2
-        while name in tree:
-            name = f"{one.name}~{number}"
-            number += 1
+        name = free_name(one.name, tree)
         tree[name] = one.value
         described[name] = one.described
     structure["classes"] = sorted(classes)

@@ -24,6 +24,7 @@ import json
 import re
 from typing import IO, Any
 
+from persist._runtime.free_names import free_name
 from persist._runtime.lazy_regex import regex
 from persist._wire.base.numbered_steps import Step, chosen
 from persist._wire.base.source import Source
@@ -88,7 +89,7 @@ class MXNetReader(Reader):
             chosen([], options.step, source.name)
         return _with_symbol(content, symbol, source, prefix, steps)
 
-    def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
+    def write(self, tree: Any, target: IO[bytes], **options: object) -> None:
         """Write arrays by name, as ``mx.nd.save`` does.
 
         Raises:
@@ -119,17 +120,9 @@ def _params(source: Source) -> Content:
     if names:
         tree = {}
         for name, array in zip(names, arrays, strict=True):
-            tree[_free(tree, name)] = array
+            tree[free_name(name, tree)] = array
     is_sparse = any(isinstance(array, Record) for array in arrays)
     return Content(tree, damage=damage, globals={_SPARSE} if is_sparse else set())
-
-
-def _free(taken: dict[str, object], name: str) -> str:
-    free, number = name, 2
-    while free in taken:
-        free = f"{name}~{number}"
-        number += 1
-    return free
 
 
 def _params_of_any_kind(source: Source, options: Options) -> Content:
@@ -146,7 +139,7 @@ def _with_symbol(
     content: Content, symbol: Source | None, source: Source, prefix: str | None, steps: list[Step]
 ) -> Content:
     """Add the description of the graph, and of the files that belong together."""
-    structure: dict[str, Any] = {}
+    structure: dict[str, object] = {}
     graph = None
     if symbol is not None and symbol.kind == "file":
         try:
@@ -304,7 +297,7 @@ class MXNetStatesReader(Reader):
         )
 
 
-def _is_pair(value: Any) -> bool:
+def _is_pair(value: object) -> bool:
     return (
         isinstance(value, tuple)
         and len(value) == 2

@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from persist._runtime.free_names import free_name
 from persist._runtime.lazy_regex import regex
 from persist._wire.archives.zip import STORED, Member, ZipDirectory
 from persist._wire.base.source import Cursor, Source
@@ -139,7 +140,7 @@ class NpyReader(Reader):
             globals=reading.globals,
         )
 
-    def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
+    def write(self, tree: Any, target: IO[bytes], **options: object) -> None:
         """Write one array, as ``numpy.save`` does.
 
         Raises:
@@ -231,7 +232,7 @@ class NpzReader(Reader):
             directory = ZipDirectory.whole(source, reading.damage)
         else:
             directory = ZipDirectory.of(source) or _of_broken(source)
-        tree: dict[str, Any] = {}
+        tree: dict[str, object] = {}
         names: dict[str, str] = {}
         repacked = _is_container(directory)
         if repacked:
@@ -243,7 +244,7 @@ class NpzReader(Reader):
         for member in directory.members:
             if member.is_folder or (repacked and member.name.startswith(_CONTROL)):
                 continue
-            key = _free(tree, member.name.removesuffix(_SUFFIX))
+            key = free_name(member.name.removesuffix(_SUFFIX), tree)
             names[key] = member.name
             try:
                 tree[key] = _member(directory, member, reading)
@@ -259,7 +260,7 @@ class NpzReader(Reader):
             globals=reading.globals,
         )
 
-    def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
+    def write(self, tree: Any, target: IO[bytes], **options: object) -> None:
         """Write arrays by name, as ``numpy.savez`` does.
 
         Args:
@@ -289,16 +290,6 @@ class NpzReader(Reader):
                     )
                 with archive.open(f"{name or 'arr_0'}{_SUFFIX}", "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, array, allow_pickle=False)
-
-
-def _free(tree: dict[str, object], name: str) -> str:
-    """Return the name, or with ``~2`` if it is taken, so that no member of a repeated name is lost."""
-    if name not in tree:
-        return name
-    number = 2
-    while f"{name}~{number}" in tree:
-        number += 1
-    return f"{name}~{number}"
 
 
 def _is_array(directory: ZipDirectory, member: Member) -> bool:

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from persist._runtime.free_names import free_name
 from persist._runtime.lazy_regex import regex
 from persist._wire.base.source import Source
 from persist._wire.databases.signatures import is_sqlite
@@ -90,7 +91,7 @@ class PymcTraceReader(Reader):
             match = _TEXT.match(name)
             found = source.child(name) if match else None
             if match is not None and found is not None and found.kind == "file":
-                content.tree[_free(content.tree, match[1])] = _table(found)
+                content.tree[free_name(match[1], content.tree)] = _table(found)
         for chain, folder, files in _old_chains(source, names) if not content.tree else ():
             content.format = "pymc2-trace"
             content.tree[chain] = {
@@ -131,14 +132,6 @@ def _metadata(folder: Source) -> object:
         return json.loads(found.read(0, found.size))
     except (ValueError, RecursionError):
         return None
-
-
-def _free(taken: dict[str, object], name: str) -> str:
-    number, free = 1, name
-    while free in taken:
-        number += 1
-        free = f"{name}~{number}"
-    return free
 
 
 # Text.

@@ -145,7 +145,7 @@ class Foreign(Aliases):
         self,
         *qualnames: str,
         library: str,
-        substitute: Any = ABSENT,
+        substitute: object = ABSENT,
         always: bool = False,
         instances: bool = False,
     ) -> None:

@@ -31,7 +31,7 @@ def _nothing() -> None:
     return None
 
 
-def _no_names(state: dict[str, Any]) -> Iterable[str]:
+def _no_names(state: dict[str, object]) -> Iterable[str]:
     return ()
 
 
@@ -70,7 +70,7 @@ class Rebuild:
     inherited: Inherited | None = None
     stamp: str | None = None
 
-    def needed(self, state: Any) -> Any:
+    def needed(self, state: object) -> Any:
         """The state of a record without what its library computes again."""
         if type(state) is not dict:
             return state

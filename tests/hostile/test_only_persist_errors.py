@@ -385,3 +385,13 @@ def test_a_manifest_that_lacks_a_key_is_damage() -> None:
     data = (Path(__file__).parents[1] / "cases" / "manifest_without_globals.persist").read_bytes()
     with pytest.raises(persist.errors.DamagedFileError, match="does not state globals"):
         persist.open(data)
+
+
+def test_an_index_that_counts_more_members_than_it_has() -> None:
+    """Found by fuzzing: salvage took a number out of an index that is damaged, and looked beyond it."""
+    data = (Path(__file__).parents[1] / "cases" / "index_beyond_its_columns.persist").read_bytes()
+    with pytest.raises(persist.errors.PersistError):
+        persist.load(data)
+    with persist.open(data, salvage=True) as file:
+        assert [array.shape for array in file.arrays.values()] == [(2, 3)]
+        assert file.damage

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import json
+import pickle
 import pickletools
 import re
 import subprocess
@@ -16,6 +17,9 @@ from pathlib import Path
 
 import pytest
 from counting import note
+from unpicklers import ours
+
+import persist
 
 SCRIPT = Path(__file__).with_name("unpicklers.py")
 
@@ -97,3 +101,18 @@ def test_so_it_does_on_many() -> None:
     total, counts = differences(20_000, 2)
     assert total > 18_000
     assert {*counts} <= {*KEPT, *REFUSED, DECIMAL}
+
+
+@pytest.mark.parametrize("state", [b"N", b"NN\x86", b"N}\x86"])
+def test_no_state_at_all_leaves_a_plain_value_as_it_is(state: bytes) -> None:
+    """Found by comparing: CPython's two unpicklers give the number, and ours gave a record of it."""
+    data = b"\x80\x02K\x07" + state + b"b."
+    assert persist.load(data) == persist.open(data).tree == 7
+    assert ours(data) == 7
+    if state != b"NN\x86":  # C refuses that, Python does not
+        assert pickle.loads(data) == 7
+
+
+def test_a_state_of_a_plain_value_is_shown() -> None:
+    tree = persist.open(b"\x80\x02K\x07}X\x01\x00\x00\x00aK\x01sb.").tree
+    assert (tree.args, tree.state) == ((7,), {"a": 1})

@@ -7,7 +7,6 @@ filled at the end, tuples are built as soon as their parts exist. No recursion.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -23,7 +22,7 @@ from persist._container.reading.tables import (
     fill_lists,
 )
 from persist._wire.base.c_recursion import MOST, RECURSIVE, holds_recursive, is_too_deep
-from persist._wire.base.hashing import KeyCosts
+from persist._wire.base.hashing import COLLISION_CHECK, KeyCosts, colliding
 from persist._wire.base.source import MIB, Limits
 from persist.errors import DamagedFileError, LimitError, PersistError
 from persist.tree import Global, LazyArray, Record
@@ -36,8 +35,6 @@ _FAULTS = (
     MemoryError, OSError,
 )  # fmt: skip
 _CHEAP = frozenset({str, int, float, bool, bytes, type(None), complex, Global})
-_COLLIDING = 4096  # items from which on equal hashes are counted
-_COLLISIONS = 1000  # so many keys of one hash are no accident
 _LONG = 1 << 11  # bits of an integer that takes time to hash
 _WIDE = 1000  # values in a key that take time to hash
 _HASHED = 1 << 23  # such values, and KiBit of long numbers, that are hashed in all
@@ -86,7 +83,7 @@ class Rows(Protocol):
     def begin(self, shapes: Sequence[Shape]) -> bool:
         """Look at what the graph has; False: all of it is to be records."""
 
-    def shells(self, shape: Shape, count: int) -> list[Any]:
+    def shells(self, shape: Shape, count: int) -> list[object]:
         """Return instances, to be filled when all that they refer to is there."""
 
     def fill(self, shape: Shape, rows: list[object], columns: list[list[object]]) -> None:
@@ -222,7 +219,7 @@ class Decoder:
         wholes = self.arrays.wholes() if len(nodes) > count // 2 else None
         whole = self.arrays.whole if wholes is None else wholes.__getitem__
         late: list[tuple[int, Any, Any]] = []
-        waiting: dict[int, list[Any]] = {}
+        waiting: dict[int, list[object]] = {}
         if self.rows is not None:
             nodes = self.instances(nodes, self.rows)
         for node in nodes:
@@ -357,7 +354,7 @@ class Decoder:
 
     # What is hashed.
 
-    def check_key(self, key: Any) -> None:
+    def check_key(self, key: object) -> None:
         """Bound what hashing and comparing visits, before CPython does both on the C stack."""
         limits = self.limits
         cost = self.keys.of(key, limits.hashed, limits.depth)
@@ -383,9 +380,9 @@ class Decoder:
         for item in items:
             if type(item) not in _CHEAP or (type(item) is int and item.bit_length() > _LONG):
                 self.check_key(item)
-        if len(items) >= _COLLIDING:
-            ((_, most),) = Counter(map(hash, items)).most_common(1)
-            if most > _COLLISIONS:
+        if len(items) >= COLLISION_CHECK:
+            most = colliding(items)
+            if most:
                 raise self.damaged(f"{most:,} keys of one container have the same hash.")
         return items
 

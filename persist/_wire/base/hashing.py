@@ -12,18 +12,35 @@ file may use such keys, and it may use long integers, but not both.
 from __future__ import annotations
 
 import sys
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Cost", "KeyCosts"]
+__all__ = ["COLLISION_CHECK", "Cost", "KeyCosts", "colliding"]
+
+COLLISION_CHECK = 256  # keys from which on equal hashes are counted, and at each doubling
 
 _NUMBERS = frozenset(("int", "Decimal", "Fraction", "range"))
 _SETS = (tuple, frozenset)
 _UNHASHABLE = (list, dict, set, bytearray, np.ndarray, deque)
 _LONG = 1 << 10  # bits of an integer, or bytes of a decimal, that cost about one step to hash
+_COLLIDING = 128  # keys of one hash; tuples of -1 and -2, whose hashes are equal, are honest ones
 _SHORT = 1 << 11  # bits of an integer that may be compared with decimals
+
+
+def colliding(keys: Collection[object]) -> int:
+    """Return how many of the keys have one hash, if they are so many that it is an attack; else 0.
+
+    Each is compared with all before it. The limit is low, since a file may hold thousands of such
+    dicts in few bytes.
+    """
+    hashes = list(map(hash, keys))
+    if len(hashes) - len(set(hashes)) < _COLLIDING:
+        return 0
+    ((_, most),) = Counter(hashes).most_common(1)
+    return most if most > _COLLIDING else 0
 
 
 class Cost(NamedTuple):
@@ -51,7 +68,7 @@ class KeyCosts:
         self._has_decimals = False
         self._has_long = False
 
-    def of(self, key: Any, most: int, deepest: int) -> Cost:
+    def of(self, key: object, most: int, deepest: int) -> Cost:
         """Return what hashing and comparing a key costs.
 
         Args:
@@ -62,7 +79,7 @@ class KeyCosts:
         level, visited, depth, steps = [key], 0, 0, 0
         while level:
             visited, depth = visited + len(level), depth + 1
-            below: list[Any] = []
+            below: list[object] = []
             for item in level:
                 if isinstance(item, _SETS):
                     if len(item) + len(below) + visited > most:

@@ -23,6 +23,8 @@ from typing import Any
 
 import attrs
 
+from persist._runtime.free_names import free_name
+
 __all__ = [
     "Layer",
     "codes_of",
@@ -53,7 +55,7 @@ class Layer:
     path: tuple[str, ...]
 
 
-def is_architecture(value: Any) -> bool:
+def is_architecture(value: object) -> bool:
     """Whether a value is a network's configuration."""
     if not isinstance(value, dict):
         return False
@@ -64,7 +66,7 @@ def is_architecture(value: Any) -> bool:
 
 
 def described(
-    config: Any, backend: str | None = None, known_by: str = "", version: str | None = None
+    config: object, backend: str | None = None, known_by: str = "", version: str | None = None
 ) -> dict[str, Any]:
     """Return the configuration, its layers in order, their kernels' order and the code in it."""
     layers = layers_of(config)
@@ -84,7 +86,7 @@ def described(
 def layers_of(config: object) -> list[Layer]:
     """Return all layers in order, those of nested models and wrappers behind what holds them."""
     found: list[Layer] = []
-    todo: list[tuple[Any, tuple[str, ...], bool]] = [(config, (), True)]
+    todo: list[tuple[object, tuple[str, ...], bool]] = [(config, (), True)]
     while todo and len(found) < _MOST:
         item, path, is_root = todo.pop()
         if not isinstance(item, dict):
@@ -156,16 +158,12 @@ def codes_of(config: object) -> dict[str, bytes]:
     """
     found: dict[str, bytes] = {}
     for owner, argument, text in _functions(config):
-        name = f"{owner}/{argument}"
-        number = 2
-        while name in found:
-            name, number = f"{owner}/{argument}~{number}", number + 1
-        found[name] = _code(text)
+        found[free_name(f"{owner}/{argument}", found)] = _code(text)
     return found
 
 
 def _functions(config: object) -> Iterator[tuple[str, str, str]]:
-    todo: list[tuple[Any, str]] = [(config, "")]
+    todo: list[tuple[object, str]] = [(config, "")]
     for _ in range(_MOST):
         if not todo:
             return
@@ -199,7 +197,7 @@ def _code(text: str) -> bytes:
         return text.encode("raw_unicode_escape")
 
 
-def json_form(value: Any, depth: int = 0) -> object:
+def json_form(value: object, depth: int = 0) -> object:
     """Return a configuration as JSON holds it: tuples as lists, what JSON lacks as text."""
     if depth > 200:
         return "..."

@@ -25,9 +25,11 @@ from typing import Any
 
 import attrs
 
+from persist._runtime.free_names import free_name
 from persist._runtime.lazy_regex import regex
 from persist.errors import DamagedFileError, LimitError
 from persist.tree import Record
+from persist.typing import State
 
 __all__ = ["RELEASES", "Network", "depends_on_backend", "network_record", "version_of", "without"]
 
@@ -75,7 +77,7 @@ class Network:
     release: str | None = None
 
 
-def version_of(release: str | None, config: Any) -> int:
+def version_of(release: str | None, config: object) -> int:
     """Return the version of a configuration's records: by its release, else by the words in it."""
     found = re.match(r"(\d{1,3})\.", release or "")
     if found:
@@ -126,7 +128,7 @@ class _Builder:
         self.release = network.release
         self._made = 0
 
-    def item(self, item: Any, depth: int) -> Record:
+    def item(self, item: object, depth: int) -> Record:
         """The record of a model or a layer."""
         self._made += 1
         if depth > _DEEPEST or self._made > _MOST:
@@ -149,7 +151,7 @@ class _Builder:
             return self._model(kind, state, depth)
         if kind == "Graph":
             given = state.get("nodes")
-            nodes: dict[str, Any] = given if isinstance(given, dict) else {}
+            nodes: dict[str, object] = given if isinstance(given, dict) else {}
             listed = state.get("node_config") or ()
             order = [one.get("name") for one in listed if isinstance(one, dict)]  # of the weights
             state["layers"] = {
@@ -175,14 +177,14 @@ class _Builder:
             state["registered_name"] = item["registered_name"]
         return Record(f"{module}.{kind}", state, version=self.version)
 
-    def _model(self, kind: str, state: dict[str, Any], depth: int) -> Record:
+    def _model(self, kind: str, state: State, depth: int) -> Record:
         layers: dict[str, Record] = {}
-        nodes: dict[str, Any] = {}
+        nodes: dict[str, object] = {}
         for one in state["layers"]:
             record = self.item(one, depth + 1)
             # Of an operation, the name in its configuration is another.
             own = one.get("name") if isinstance(one, dict) and "class_name" in one else None
-            name = _free(own if isinstance(own, str) else record["name"], layers)
+            name = free_name(own if isinstance(own, str) else record["name"], layers, "_")
             record["name"] = name
             layers[name] = record
             if isinstance(one, dict) and "inbound_nodes" in one:
@@ -204,20 +206,13 @@ def _backwards(forward: Record) -> Record:
     return Record(forward.qualname, state, version=forward.version)
 
 
-def _free(name: str, taken: Mapping[str, Any]) -> str:
-    number, free = 2, name
-    while free in taken:
-        free, number = f"{name}_{number}", number + 1
-    return free
-
-
 def _is_item(value: Any) -> bool:
     return isinstance(value, dict) and (
         isinstance(value.get("class_name"), str) or isinstance(value.get("name"), str)
     )
 
 
-def _damaged(item: Any) -> DamagedFileError:
+def _damaged(item: object) -> DamagedFileError:
     return DamagedFileError(
         f"its configuration has {str(item)[:80]!r} where a layer was expected.",
         remedy="The weights can be read: persist.open(...).arrays.",
@@ -297,7 +292,7 @@ def without(model: Record, names: set[str]) -> Record | None:
     return Record(model.cls, state, version=model.version) if ends else None
 
 
-def _sources(nodes: Any) -> set[str]:
+def _sources(nodes: object) -> set[str]:
     """The layers whose outputs the calls of a layer take."""
     found: set[str] = set()
     todo = [nodes]
@@ -452,7 +447,7 @@ class _Weights:
         return (0, sum(number)) if frozen else number
 
 
-def _owner(name: str, layers: Mapping[str, Any]) -> str | None:
+def _owner(name: str, layers: Mapping[str, object]) -> str | None:
     """The layer that a weight of a nested model is of, by its name; the longest that fits."""
     steps = name.split("/")
     for step in steps[:-1]:

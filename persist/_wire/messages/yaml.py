@@ -20,6 +20,7 @@ import attrs
 import numpy as np
 
 from persist._wire.base.dtype_text import from_text
+from persist._wire.base.hashing import COLLISION_CHECK, colliding
 from persist._wire.base.source import Source
 from persist._wire.pickle.numpy_rebuild import array_of_parts
 from persist.errors import DamagedFileError, LimitError, MissingExtraError
@@ -109,7 +110,7 @@ class _Reading:
                 self._damaged(f"the alias *{event.anchor} leads to nothing before it")
             self._put(*self.anchors[event.anchor][:1], None, self.anchors[event.anchor][1])
 
-    def _put(self, value: Any, anchor: str | None, weight: int) -> None:
+    def _put(self, value: object, anchor: str | None, weight: int) -> None:
         if anchor is not None:
             self.anchors[anchor] = (value, weight)
         if not self.stack:
@@ -186,12 +187,19 @@ class _Reading:
     def _mapping(self, done: _Open) -> object:
         made: dict[Any, Any] = {}
         merged: dict[Any, Any] = {}
-        for key, value in zip(done.items[::2], done.items[1::2], strict=True):
+        keys = [_key(key) for key in done.items[::2]]
+        if len(keys) >= COLLISION_CHECK and (most := colliding(keys)):
+            raise LimitError(
+                f"{most:,} keys of one mapping have the same hash.",
+                file=self.source.name,
+                remedy="The file is made to take for ever; it is refused.",
+            )
+        for key, value in zip(keys, done.items[1::2], strict=True):
             if key == "<<" and isinstance(value, dict | list):
                 for one in reversed(value) if isinstance(value, list) else [value]:
                     merged.update(one if isinstance(one, dict) else {})
                 continue
-            made[_key(key)] = value
+            made[key] = value
         made = {**merged, **made}
         tag = done.tag or ""
         if tag == f"{_STANDARD}set":
@@ -217,7 +225,7 @@ class _Reading:
         return record
 
     def _object(
-        self, kind: str, name: str, args: list[object], kwargs: dict[object, object], state: Any
+        self, kind: str, name: str, args: list[object], kwargs: dict[object, object], state: object
     ) -> object:
         """What Python would have called: NumPy's numbers are read, all else is a record."""
         try:
@@ -235,7 +243,7 @@ _SCALARS = {
 }  # fmt: skip
 
 
-def _key(key: Any) -> object:
+def _key(key: object) -> object:
     try:
         hash(key)
     except TypeError:
@@ -247,7 +255,7 @@ def _is_flat(items: list[Any]) -> bool:
     return all(isinstance(item, str | int | float | bool | type(None)) for item in items)
 
 
-def _numpy(name: str, args: list[object], state: Any) -> object:
+def _numpy(name: str, args: list[object], state: object) -> object:
     module, _, last = name.rpartition(".")
     module = module.replace("numpy._core", "numpy.core")
     if (module, last) == ("numpy", "dtype") and args:
@@ -263,7 +271,7 @@ def _numpy(name: str, args: list[object], state: Any) -> object:
     return ABSENT
 
 
-def _dtype(code: str, state: Any) -> object:
+def _dtype(code: str, state: object) -> object:
     dtype = from_text(code)
     if dtype.hasobject or dtype.names is not None:
         return ABSENT
@@ -271,7 +279,7 @@ def _dtype(code: str, state: Any) -> object:
     return dtype.newbyteorder(order) if order in ("<", ">") else dtype  # type: ignore[arg-type]
 
 
-def _bytes(data: Any) -> bytes:
+def _bytes(data: object) -> bytes:
     """Python 2's bytes, which its YAML wrote as text of the same code points."""
     if isinstance(data, bytes):
         return data

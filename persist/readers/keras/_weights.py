@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from persist._runtime.free_names import free_name
 from persist._wire.archives.zip import Member, ZipDirectory
 from persist._wire.base.ml_dtypes import decodable, extended
 from persist._wire.base.source import Source
@@ -57,13 +58,13 @@ def read_archive(source: Source, options: Options) -> Content:
     writer = {"keras": version} if isinstance(version, str) else {}
     for name, value in attributes.items():
         if name in ("keras_version", "backend") and isinstance(value, str):
-            tree[_free(tree, name)] = value
+            tree[free_name(name, tree)] = value
     codes = keras_config.codes_of(config)
     if codes:
-        tree[_free(tree, "@code")] = codes
+        tree[free_name("@code", tree)] = codes
     assets = _assets(directory, verify)
     if assets:
-        tree[_free(tree, "assets")] = assets
+        tree[free_name("assets", tree)] = assets
 
     def describe() -> dict[str, object]:
         return {
@@ -208,13 +209,13 @@ class _Network:
         tree = self._ordered(inner if self.home else outer)
         if self.home:
             for name, value in outer.items():
-                tree[_free(tree, name)] = value
+                tree[free_name(name, tree)] = value
         for name, text in (("keras_version", self.version), ("backend", self.backend)):
             if text is not None:
-                tree[_free(tree, name)] = text
+                tree[free_name(name, tree)] = text
         codes = keras_config.codes_of(self._json("model_config"))
         if codes:
-            tree[_free(tree, "@code")] = codes
+            tree[free_name("@code", tree)] = codes
         return tree
 
     def _ordered(self, group: dict[str, object]) -> dict[str, object]:
@@ -347,14 +348,6 @@ def _as_type(array: Any, dtype: DType) -> object:
     return array.view(dtype)
 
 
-def _free(tree: dict[str, object], name: str) -> str:
-    """The name, or with ``~2`` where a layer has taken it."""
-    number, free = 2, name
-    while free in tree:
-        free, number = f"{name}~{number}", number + 1
-    return free
-
-
 def _directory(source: Source, options: Options, damage: list[str]) -> ZipDirectory:
     """The members of an archive; with ``salvage`` those that are whole."""
     if options.salvage:
@@ -404,7 +397,7 @@ def _archived_weights(
         if (member := directory.find(name)) is not None
         and name.startswith("model_") and name.endswith(".h5") and member not in files
     ]  # fmt: skip
-    tree: dict[str, Any] = {}
+    tree: dict[str, object] = {}
     weights: list[str] = []
     named: dict[str, str] = {}
     named_globals: set[str] = set()
@@ -429,7 +422,7 @@ def _archived_weights(
 def _merge_cut(
     name: str,
     source: Source,
-    tree: dict[str, Any],
+    tree: dict[str, object],
     weights: list[str],
     named: dict[str, str],
     damage: list[str],

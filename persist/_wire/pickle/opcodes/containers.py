@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from persist._wire.base.c_recursion import RECURSIVE
+from persist._wire.base.hashing import COLLISION_CHECK, colliding
 from persist._wire.pickle.opcodes._registered import opcode
 from persist.errors import LimitError
 from persist.tree import Record
@@ -16,10 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["hashable_set", "set_pairs"]
 
-_COLLISION_CHECK = 4096  # a dict is checked for equal hashes at this size and at each doubling
-_COLLISION_BITS = _COLLISION_CHECK.bit_length() - 1
+_COLLISION_BITS = COLLISION_CHECK.bit_length() - 1
 _BATCH = 2000  # keys and values that are set at once; CPython writes as many
-_COLLISIONS = 1000  # so many keys with equal hashes are an attack
 
 
 @opcode(b"]", "EMPTY_LIST")
@@ -154,7 +153,7 @@ def set_pairs(machine: Machine, target: object, items: list[object]) -> None:
             _check_key(machine, key)
         size = len(target)
         target[key] = items[index + 1]
-        if size >= _COLLISION_CHECK and not size & (size - 1) and len(target) > size:
+        if size >= COLLISION_CHECK and not size & (size - 1) and len(target) > size:
             _check_collisions(machine, target)
     if type(target) is defaultdict:
         _note_recursive(machine, target, items[1::2])
@@ -162,18 +161,18 @@ def set_pairs(machine: Machine, target: object, items: list[object]) -> None:
 
 def hashable_set(machine: Machine, items: list[Any]) -> set[Any]:
     """Return the items as a set; raise for values that cannot or must not be hashed."""
-    result: set[Any] = set()
+    result: set[object] = set()
     for item in items:
         if type(item) not in machine.cheap_keys:
             _check_key(machine, item)
         size = len(result)
         result.add(item)
-        if size >= _COLLISION_CHECK and not size & (size - 1) and len(result) > size:
+        if size >= COLLISION_CHECK and not size & (size - 1) and len(result) > size:
             _check_collisions(machine, result)
     return result
 
 
-def _check_key(machine: Machine, key: Any) -> None:
+def _check_key(machine: Machine, key: object) -> None:
     """Limit the values that hashing ``key`` visits, before CPython hashes it on the C stack."""
     limits = machine.source.limits
     cost = machine.keys.of(key, limits.hashed, limits.depth)
@@ -197,8 +196,8 @@ def _check_key(machine: Machine, key: Any) -> None:
 
 
 def _check_collisions(machine: Machine, container: dict[Any, Any] | set[Any]) -> None:
-    ((_, most),) = Counter(map(hash, container)).most_common(1)
-    if most > _COLLISIONS:
+    most = colliding(container)
+    if most:
         raise LimitError(
             f"{most:,} keys of one dict have the same hash.",
             file=machine.source.name,

@@ -269,10 +269,18 @@ def _build(machine: Machine) -> None:
         build_record(machine, target, state)
     elif type(target) is OrderedDict and are_attributes(state, OrderedDict):
         vars(target).update(state)
-    else:
+    elif isinstance(target, Global) or not _is_void(state):
         # A plain value with a state: both are kept, and nothing is set on the value.
         cls = target if isinstance(target, Global) else Global("", type(target).__name__)
         machine.stack[-1] = Record(cls, state, kind="built", args=(target,))
+
+
+def _is_void(state: object) -> bool:
+    """Whether CPython's unpicklers (``load_build``) leave a value of a builtin type as it is with this state."""
+    if type(state) is tuple and len(state) == 2:
+        slots = state[1]
+        return state[0] is None and (slots is None or (type(slots) is dict and not slots))
+    return state is None
 
 
 def build_record(machine: Machine, record: Record, state: object) -> None:
