@@ -23,6 +23,7 @@ from persist.errors import RestoreError
 from persist.packs import Record
 from persist.registry import Registry
 from persist.tree import ABSENT, Global
+from persist.typing import State
 
 __all__ = ["NEWEST", "OLDEST", "declare"]
 
@@ -50,6 +51,7 @@ _CHANGING = (  # what `freeze` replaces on an instance
     "add_weighted_edges_from", "remove_edge", "remove_edges_from", "clear", "clear_edges",
 )  # fmt: skip
 _PARTS = ("graph", "node", "adj", "succ", "pred", "_node", "_adj", "_succ", "_pred", "frozen")
+_TODAY = ("graph", "_node", "_adj", "_succ", "_pred", "__networkx_cache__")
 _OF_VIEWS = ("_graph", "root_graph", "_NODE_OK", "_EDGE_OK", "filter_node", "filter_edge")
 _FILTERED = ("FilterAtlas", "FilterAdjacency", "FilterMultiInner", "FilterMultiAdjacency")
 _SHOWN = ("show_nodes", "hide_nodes")
@@ -64,6 +66,7 @@ def declare(pack: Registry) -> None:
         requires=_check_installed,
         caches=_caches,
         taken=_taken,
+        inherited=_inherited,
     )(functools.partial(_graph, pack.resolve))
     module = "networkx.classes"
     views = functools.partial(pack.rebuild, library="networkx", takes_names=True)
@@ -85,14 +88,14 @@ def _check_installed() -> None:
         )
 
 
-def _caches(state: dict[str, Any]) -> Iterable[str]:
+def _caches(state: dict[str, object]) -> Iterable[str]:
     """What a graph holds besides: views (data before 2.0), factories, and methods of frozen graphs."""
     views = _VIEWS if "_adj" in state else ("edge",)
     factories = [name for name in state if name.endswith(("_factory", "_class"))]
     return (*views, *factories, *_CHANGING, *_OF_VIEWS, "__networkx_cache__", "fh")
 
 
-def _taken(graph: Any) -> Any:
+def _taken(graph: object) -> object:
     """A graph as pickle would write it, without views, factories and caches."""
     state = dict(graph.__dict__)
     for name in _caches(state):
@@ -103,17 +106,44 @@ def _taken(graph: Any) -> Any:
     return copyreg.__newobj__, (type(graph),), state  # type: ignore[attr-defined]
 
 
-def _refused(view: Any) -> Any:
+def _refused(view: object) -> Any:
     raise RestoreError("it is a part of a view of a graph; save a copy() of the view")
 
 
-def _graph(resolve: Callable[[str], str], record: Record) -> Any:
+def _graph(resolve: Callable[[str], str], record: Record) -> object:
     """A graph of any release since 1.0."""
     module = importlib.import_module("networkx")
     state = record.state
     if not isinstance(state, dict):
         raise RestoreError("its state is no dict of attributes")
     made = getattr(module, _CLASSES[resolve(record.qualname)])()
+    _fill(made, state)
+    known = {*_PARTS, *_OF_VIEWS}
+    for name, value in state.items():
+        if name not in known:
+            if name.startswith("_") or hasattr(made, name):
+                raise RestoreError(f"networkx knows no attribute {name!r} of a graph")
+            setattr(made, name, value)
+    return module.freeze(made) if state.get("frozen") else made
+
+
+def _inherited(
+    state: dict[Any, Any], cls: type, base: type, releases: frozenset[str]
+) -> dict[Any, Any]:
+    """The state of a graph of a user's class: today's dicts, and what is the user's own."""
+    _check_installed()
+    if state.get("frozen"):
+        raise RestoreError("it is frozen, which is known of networkx's own classes only")
+    made = base()
+    _fill(made, state)
+    theirs = {*_caches(state), *_PARTS}
+    own = {name: value for name, value in state.items() if name not in theirs}
+    today = {name: made.__dict__[name] for name in _TODAY if name in made.__dict__}
+    return {**today, **own}
+
+
+def _fill(made: Any, state: dict[str, Any]) -> None:
+    """Give an empty graph the nodes, neighbors and attributes of a state."""
     nodes, neighbors = _part(state, "node"), _part(state, "succ", "adj")
     if neighbors.keys() != nodes.keys():
         raise RestoreError("its neighbors are not those of its nodes")
@@ -128,16 +158,9 @@ def _graph(resolve: Callable[[str], str], record: Record) -> Any:
         made._succ = neighbors
     made._node = nodes
     made.graph = _dict(state.get("graph"), "attributes")
-    known = {*_PARTS, *_OF_VIEWS}
-    for name, value in state.items():
-        if name not in known:
-            if name.startswith("_") or hasattr(made, name):
-                raise RestoreError(f"networkx knows no attribute {name!r} of a graph")
-            setattr(made, name, value)
-    return module.freeze(made) if state.get("frozen") else made
 
 
-def _part(state: dict[str, Any], *names: str) -> dict[Any, dict[Any, Any]]:
+def _part(state: State, *names: str) -> dict[Any, dict[Any, Any]]:
     """A dict of dicts, under the name that it has since 2.0 or had before."""
     for name in (*(f"_{one}" for one in names), *names):
         found = state.get(name)
@@ -148,7 +171,7 @@ def _part(state: dict[str, Any], *names: str) -> dict[Any, dict[Any, Any]]:
     raise RestoreError(f"it has no {names[0]}")
 
 
-def _dict(value: Any, what: str) -> dict[Any, Any]:
+def _dict(value: object, what: str) -> dict[Any, Any]:
     if not isinstance(value, dict):
         raise RestoreError(f"its {what} are no dict")
     return value
@@ -201,12 +224,12 @@ def _shown(record: Record) -> _Shown:
     return _Shown(nodes, record.cls.name == "show_nodes")
 
 
-def _is_all(filter: Any) -> bool:
+def _is_all(filter: object) -> bool:
     name = filter.name if isinstance(filter, Global) else getattr(filter, "__name__", None)
     return name == "no_filter"
 
 
-def _filtered(record: Record) -> Any:
+def _filtered(record: Record) -> object:
     """The dict that a filtered view shows: of nodes, or of neighbors with or without keys of edges."""
     state = {} if record.state is ABSENT else record.state
     held, is_shown = state.get("_atlas"), state.get("NODE_OK")

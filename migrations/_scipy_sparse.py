@@ -18,6 +18,7 @@ import numpy as np
 from persist.errors import RestoreError
 from persist.packs import Record
 from persist.registry import Registry
+from persist.typing import State
 
 __all__ = ["declare"]
 
@@ -54,20 +55,24 @@ def _made(record: Record, name: str, qualname: str) -> Any:
     return matrix
 
 
-def _compressed(cls: Any, state: dict[str, Any], shape: tuple[int, ...], record: Record) -> Any:
+def _compressed(
+    cls: Any, state: dict[str, object], shape: tuple[int, ...], record: Record
+) -> object:
     return cls((state["data"], state["indices"], state["indptr"]), shape=shape)
 
 
-def _coordinates(cls: Any, state: dict[str, Any], shape: tuple[int, ...], record: Record) -> Any:
+def _coordinates(cls: Any, state: State, shape: tuple[int, ...], record: Record) -> object:
     coords = state["coords"] if "coords" in state else (state["row"], state["col"])
     return cls((state["data"], tuple(coords)), shape=shape)
 
 
-def _diagonals(cls: Any, state: dict[str, Any], shape: tuple[int, ...], record: Record) -> Any:
+def _diagonals(
+    cls: Any, state: dict[str, object], shape: tuple[int, ...], record: Record
+) -> object:
     return cls((state["data"], state["offsets"]), shape=shape)
 
 
-def _lists(cls: Any, state: dict[str, Any], shape: tuple[int, ...], record: Record) -> Any:
+def _lists(cls: Any, state: State, shape: tuple[int, ...], record: Record) -> Any:
     rows, data = state["rows"], state["data"]
     if len(rows) != shape[0] or len(data) != shape[0]:
         raise ValueError(f"{len(rows)} lists of columns for {shape[0]} rows")
@@ -80,7 +85,7 @@ def _lists(cls: Any, state: dict[str, Any], shape: tuple[int, ...], record: Reco
     return matrix
 
 
-def _keys(cls: Any, state: dict[str, Any], shape: tuple[int, ...], record: Record) -> Any:
+def _keys(cls: Any, state: State, shape: tuple[int, ...], record: Record) -> object:
     pairs = dict(record.dictitems) or state.get("_dict") or {}
     matrix = cls(shape, dtype=_dtype(state, list(pairs.values())))
     for key, value in pairs.items():
@@ -88,7 +93,7 @@ def _keys(cls: Any, state: dict[str, Any], shape: tuple[int, ...], record: Recor
     return matrix
 
 
-def _dtype(state: dict[str, Any], values: list[Any]) -> Any:
+def _dtype(state: State, values: list[Any]) -> Any:
     """The dtype that a state has, which is an object by now, or that of its values."""
     dtype = state.get("dtype", state.get("_dtype"))
     return dtype if isinstance(dtype, np.dtype) else np.asarray(values or [0.0]).dtype

@@ -64,12 +64,12 @@ def _are_pools(values: tuple[Any, ...]) -> bool:
     return all(isinstance(value, _POOLS) or _is_iterator(value) for value in values)
 
 
-def _is_iterator(value: Any) -> bool:
+def _is_iterator(value: object) -> bool:
     """Whether a value is an iterator that was made here."""
     return type(value).__module__ in ("builtins", "itertools") and hasattr(type(value), "__next__")
 
 
-def _set_index(made: Any, record: Record) -> Any:
+def _set_index(made: Any, record: Record) -> object:
     """Set the position of an iterator, which is all of its state."""
     if record.state is not ABSENT and record.state is not None:
         if type(record.state) not in (int, bool):
@@ -123,7 +123,7 @@ def attributes(record: Record) -> Any:
     return operator.attrgetter(*names)
 
 
-def _methodcaller(record: Record, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+def _methodcaller(record: Record, args: tuple[Any, ...], keywords: dict[str, Any]) -> object:
     name = args[0] if args else None
     if name not in _CALLED:
         raise _refuse(
@@ -132,12 +132,12 @@ def _methodcaller(record: Record, args: tuple[Any, ...], keywords: dict[str, Any
     return operator.methodcaller(*args, **keywords)
 
 
-def caller(record: Record) -> Any:
+def caller(record: Record) -> object:
     """``methodcaller(name, *args)``."""
     return _methodcaller(record, _called(record), dict(record.kwargs))
 
 
-def bound(record: Record) -> Any:
+def bound(record: Record) -> object:
     """``getattr(value, name)``: a method of a plain value, as Python 3 pickles ``"a".upper``."""
     value, name = _called(record)
     is_plain = type(value) in _ATOMS or value in _ATOMS
@@ -148,7 +148,7 @@ def bound(record: Record) -> Any:
     return getattr(value, name)
 
 
-def iterator(record: Record) -> Any:
+def iterator(record: Record) -> object:
     """``iter(values)``, ``reversed(values)`` and a position."""
     (values,) = _called(record)
     if not isinstance(values, _POOLS):
@@ -166,7 +166,7 @@ def joined(record: Record) -> Any:
     return _set_index(_BUILTINS[record.cls.name](*args), record)
 
 
-_BUILTINS: dict[str, Callable[..., Any]] = {
+_BUILTINS: dict[str, Callable[..., object]] = {
     "iter": iter, "reversed": reversed, "zip": zip, "enumerate": enumerate, "map": map, "filter": filter,
 }  # fmt: skip
 
@@ -176,11 +176,11 @@ def counted(record: Record) -> Any:
     return _class(record)(*_called(record))
 
 
-def chained(record: Record) -> Any:
+def chained(record: Record) -> object:
     """The iterators of `itertools` that read their arguments one by one."""
     name = record.cls.name
     args = _called(record)
-    function: tuple[Any, ...] = ()
+    function: tuple[object, ...] = ()
     rest = args
     if name in ("takewhile", "dropwhile", "filterfalse", "starmap"):
         function, rest = args[:1], args[1:]
@@ -214,7 +214,7 @@ def chained(record: Record) -> Any:
     return made
 
 
-def combined(record: Record) -> Any:
+def combined(record: Record) -> object:
     """``product``, ``permutations`` and ``combinations`` of values that are there, and where they are."""
     name, args, state = record.cls.name, _called(record), record.state
     pools = args if name == "product" else args[:1]
@@ -248,7 +248,7 @@ def combined(record: Record) -> Any:
     return made
 
 
-def parametrized(record: Record) -> Any:
+def parametrized(record: Record) -> object:
     """``operator.getitem(List, (int,))``: an alias of `typing`."""
     origin, args = _called(record)
     if getattr(origin, "__module__", "") != "typing":
@@ -256,7 +256,7 @@ def parametrized(record: Record) -> Any:
     return origin[args]
 
 
-def generic(record: Record) -> Any:
+def generic(record: Record) -> object:
     """``types.GenericAlias(list, (int,))``."""
     origin, args = _called(record)
     if not isinstance(origin, type):
@@ -290,7 +290,7 @@ def stream(record: Record) -> Any:
     return made
 
 
-def element(record: Record) -> Any:
+def element(record: Record) -> object:
     """``xml.etree.ElementTree.Element``: tag, attributes, text, tail, children."""
     from xml.etree.ElementTree import Element
 
@@ -305,7 +305,7 @@ def element(record: Record) -> Any:
     return made
 
 
-def c_number(record: Record) -> Any:
+def c_number(record: Record) -> object:
     """``_ctypes._unpickle(c_int, ({}, b"..."))``: a number of C."""
     import ctypes
 
@@ -324,7 +324,7 @@ _NUMBERS = frozenset(
 )  # fmt: skip
 
 
-def logger(record: Record) -> Any:
+def logger(record: Record) -> object:
     """``logging.getLogger(name)``; `logging` gives one logger for each name."""
     import logging
 
@@ -342,7 +342,7 @@ def kind_of(record: Record) -> Any:
     return type(value)
 
 
-def factory_dict(record: Record) -> Any:
+def factory_dict(record: Record) -> object:
     """``defaultdict(factory)`` with a factory that is no builtin type: one of `partial`, a declared class."""
     (factory,) = _called(record)
     if factory is not None and not callable(factory):
@@ -352,7 +352,7 @@ def factory_dict(record: Record) -> Any:
     return made
 
 
-def taken_caller(value: Any) -> Any:
+def taken_caller(value: object) -> object:
     """What ``__reduce_ex__`` says of a methodcaller, if a load makes it again.
 
     Raises:
@@ -370,12 +370,12 @@ def taken_caller(value: Any) -> Any:
     return reduced
 
 
-def taken_union(value: Any) -> Any:
+def taken_union(value: Any) -> object:
     """``int | str`` as `copyreg` has it, with the name of the operator, which is no function to be saved."""
     return functools.reduce, (Global("_operator", "or_"), value.__args__)
 
 
-def taken(value: Any) -> Any:
+def taken(value: object) -> Any:
     """What ``__reduce_ex__`` says of an object of `itertools`, without the warning of 3.12 and 3.13."""
     import warnings
 
@@ -401,7 +401,7 @@ _READ_ONE_BY_ONE = (
 
 # Function -> the names that it makes objects of: what pickles call, and the types themselves, by which
 # `persist.save` finds them.
-FUNCTIONS: dict[Callable[[Record], Any], tuple[str, ...]] = {
+FUNCTIONS: dict[Callable[[Record], object], tuple[str, ...]] = {
     pattern: ("re._compile", "re.Pattern", "_sre.SRE_Pattern"),
     partial: ("functools.partial",),
     getter: ("operator.itemgetter",),
@@ -442,7 +442,7 @@ FUNCTIONS: dict[Callable[[Record], Any], tuple[str, ...]] = {
 }
 
 # Function -> what takes its objects apart, where that is not `__reduce_ex__`.
-TAKEN: dict[Callable[[Record], Any], Callable[[Any], Any]] = {
+TAKEN: dict[Callable[[Record], object], Callable[[Any], object]] = {
     counted: taken, chained: taken, combined: taken, caller: taken_caller, union: taken_union,
 }  # fmt: skip
 
@@ -451,7 +451,7 @@ _KINDS: dict[str, type] = {
     **{kind.__name__: kind for kind in (str, bytes, bytearray, int, float, complex, list, tuple, dict, set, frozenset)},
     "unicode": str, "long": int,  # as protocols 0 to 2 spell them
 }  # fmt: skip
-METHODS: dict[str, Any] = {
+METHODS: dict[str, object] = {
     f"builtins.{kind_name}.{name}": getattr(kind, name)
     for kind_name, kind in _KINDS.items()
     for name in dir(kind)

@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from persist.registry import Registry
+from persist.typing import State
 
 __all__ = ["teach"]
 
-State = dict[str, Any]
 Values = dict[str, Any]  # attribute -> its value, or a function of the state
 
 
@@ -63,7 +63,7 @@ def _flat_names(state: State) -> list[str]:
     return names
 
 
-def _flat_weights(state: State) -> list[Any]:
+def _flat_weights(state: State) -> list[object]:
     parameters = state.get("_parameters") or {}
     return [parameters.get(name) for name in state.get("_flat_weights_names") or ()]
 
@@ -73,7 +73,7 @@ def _tracks(state: State) -> bool:
     return bool(state.get("use_running_stats", "running_mean" in (state.get("_buffers") or {})))
 
 
-def _size(name: str) -> Callable[[State], Any]:
+def _size(name: str) -> Callable[[State], object]:
     return lambda state: state.get(name)
 
 
@@ -217,7 +217,7 @@ _RENAMED = {"elementwise_mean": "mean"}  # reduction: 0.4.1 -> 1.0
 _ACTIVATIONS = {"relu": 1, "gelu": 2}  # `activation_relu_or_gelu`, 1.12
 
 
-def _completed(cls: str, state: Any) -> Any:
+def _completed(cls: str, state: object) -> object:
     """Add what a state of a class lacks."""
     if not isinstance(state, dict):
         return state
@@ -268,7 +268,7 @@ def _pad(state: State) -> None:
             state["padding_mode"] = "zeros"  # any other text had no effect
 
 
-def _is_complete(cls: str, state: Any) -> bool:
+def _is_complete(cls: str, state: object) -> bool:
     if not isinstance(state, dict):
         return True
     lacks = [name for name in _LACKING[cls] if name not in state]
@@ -303,11 +303,11 @@ def _teach_one(pack: Registry, name: str) -> None:
     pack.register(qualname, version=2)
 
     @pack.stamp(qualname)
-    def version(state: Any) -> int:
+    def version(state: object) -> int:
         return 2 if _is_complete(name, state) else 1
 
     @pack.migration(qualname, 1)
-    def complete(state: Any) -> Any:
+    def complete(state: object) -> object:
         return _completed(name, state)
 
 
@@ -316,9 +316,9 @@ def _teach_parallel(pack: Registry) -> None:
     pack.register(_PARALLEL, version=2)
 
     @pack.stamp(_PARALLEL)
-    def version(state: Any) -> int:
+    def version(state: object) -> int:
         return 1 if isinstance(state, dict) and state.get("device_ids") else 2
 
     @pack.migration(_PARALLEL, 1)
-    def on_the_host(state: Any) -> Any:
+    def on_the_host(state: Any) -> object:
         return {**state, "device_ids": []}

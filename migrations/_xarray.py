@@ -77,7 +77,7 @@ def _check_installed() -> None:
         )
 
 
-def _caches(state: dict[str, Any]) -> Iterable[str]:
+def _caches(state: dict[str, object]) -> Iterable[str]:
     """Accessors that were used are kept on an object."""
     return ("_cache", "_accessors", "__weakref__")
 
@@ -99,7 +99,7 @@ def _index(record: Record) -> _Held:
     return _Held(index)
 
 
-def _variable(record: Record) -> Any:
+def _variable(record: Record) -> object:
     """A variable: dimensions, values, attributes, and how it was stored in a file."""
     xarray = importlib.import_module("xarray")
     state = fields(record)
@@ -114,13 +114,13 @@ def _variable(record: Record) -> Any:
     return make(tuple(dims), held, _dict(state.get("_attrs")), _dict(state.get("_encoding")))
 
 
-def _dict(value: Any) -> dict[Any, Any]:
+def _dict(value: object) -> dict[Any, Any]:
     if value is not None and not isinstance(value, dict):
         raise RestoreError(f"its attributes are a {type(value).__name__}")
     return dict(value or {})
 
 
-def _variables(value: Any) -> dict[Any, Any]:
+def _variables(value: object) -> dict[object, object]:
     xarray = importlib.import_module("xarray")
     if not isinstance(value, dict) or not all(
         isinstance(one, xarray.Variable) for one in value.values()
@@ -129,7 +129,7 @@ def _variables(value: Any) -> dict[Any, Any]:
     return dict(value)
 
 
-def _split(coords: dict[Any, Any]) -> tuple[dict[Any, Any], dict[Any, Any]]:
+def _split(coords: dict[Any, Any]) -> tuple[dict[object, object], dict[object, object]]:
     """Coordinates of their own, and indexes of several levels by their dimension."""
     pandas = importlib.import_module("pandas")
     levelled = {
@@ -142,11 +142,11 @@ def _split(coords: dict[Any, Any]) -> tuple[dict[Any, Any], dict[Any, Any]]:
     return own, levelled
 
 
-def _index_of(variable: Any) -> Any:
+def _index_of(variable: object) -> object:
     return variable.to_index() if hasattr(variable, "to_index") else None
 
 
-def _with_levels(made: Any, levelled: dict[Any, Any], state: dict[str, Any]) -> Any:
+def _with_levels(made: Any, levelled: dict[Any, Any], state: dict[str, object]) -> Any:
     """Add coordinates of several levels, and take away indexes that the object did not have."""
     coordinates = importlib.import_module("xarray").Coordinates
     for name, index in levelled.items():
@@ -158,12 +158,12 @@ def _with_levels(made: Any, levelled: dict[Any, Any], state: dict[str, Any]) -> 
     return made
 
 
-def _refuse_open(state: dict[str, Any]) -> None:
+def _refuse_open(state: dict[str, object]) -> None:
     if state.get("_close") is not None or state.get("_file_obj") is not None:
         raise RestoreError("it was bound to an open file")
 
 
-def _dataset(record: Record) -> Any:
+def _dataset(record: Record) -> object:
     """A dataset."""
     xarray = importlib.import_module("xarray")
     state = fields(record)

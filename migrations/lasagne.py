@@ -21,7 +21,7 @@ pack = Registry("lasagne")
 
 
 @pack.plain("lasagne.layers.*")
-def layer(record: Record, looker: Any) -> Any:
+def layer(record: Record, looker: object) -> Any:
     """Show the attributes of a layer; ``params`` becomes the tags by parameter name."""
     fields = record.fields()
     params = fields.get("params")

@@ -9,7 +9,6 @@ Evidence: ``persist.readers.matlab`` for the fields; ``scipy/sparse`` for the pu
 from __future__ import annotations
 
 import importlib
-from typing import Any
 
 import numpy as np
 
@@ -23,7 +22,7 @@ pack = Registry("matlab")
 
 
 @pack.rebuild("matlab.sparse", library="scipy")
-def sparse(record: Record) -> Any:
+def sparse(record: Record) -> object:
     """Make a matrix in compressed columns, whose indices are checked."""
     fields = record.fields()
     try:

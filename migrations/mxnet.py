@@ -31,7 +31,7 @@ pack = Registry("mxnet")
     "mxnet.ndarray.sparse.RowSparseNDArray",
     "mxnet.ndarray.sparse.CSRNDArray",
 )
-def array(record: Record, looker: Any) -> Any:
+def array(record: Record, looker: object) -> Any:
     """Show an array by the bytes in its handle; a sparse one as the dense array with its parts."""
     fields = record.fields()
     if "dense" in fields and "handle" not in fields:

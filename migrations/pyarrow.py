@@ -46,7 +46,7 @@ _TEXTS = {
 
 
 @pack.plain("pyarrow.lib._restore_array")
-def array(record: Record, looker: Any) -> Any:
+def array(record: Record, looker: object) -> Any:
     """One array: its values, missing ones masked (or None where they are text)."""
     values = _array(record)
     return None if values is None else _seen(values)
@@ -59,7 +59,7 @@ def chunked(record: Record, looker: object) -> object:
     return None if values is None else _seen(values)
 
 
-def _seen(values: Any) -> Any:
+def _seen(values: Any) -> object:
     if not isinstance(values, np.ma.MaskedArray):
         return values
     missing = np.ma.getmaskarray(values)
@@ -151,7 +151,7 @@ def _listed(values: Any, places: Any, valid: Array) -> Array:
     return result
 
 
-def _type(kind: Any) -> str:
+def _type(kind: object) -> str:
     if isinstance(kind, Record) and kind.cls.name in ("type_for_alias", "timestamp", "duration"):
         text = str(kind.args[0])
         return text if kind.cls.name == "type_for_alias" else f"{kind.cls.name}[{text}]"
@@ -160,13 +160,13 @@ def _type(kind: Any) -> str:
     raise ValueError("a nested type")
 
 
-def _ascending(ends: np.ndarray[Any, Any]) -> None:
+def _ascending(ends: Array) -> None:
     """Refuse ends of items that overlap: together they would be longer than the buffer."""
     if (ends[:1] < 0).any() or (ends[1:] < ends[:-1]).any():
         raise ValueError("items overlap")
 
 
-def _size(buffer: Any) -> int:
+def _size(buffer: object) -> int:
     if isinstance(buffer, Record) and buffer.args:
         buffer = buffer.args[0]
     return len(buffer) if isinstance(buffer, bytes | bytearray) else 0

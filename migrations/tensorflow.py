@@ -33,14 +33,14 @@ _CONVERSION = "tensorflow.python.framework.tensor_conversion"
     f"{_CONVERSION}.convert_to_tensor_v2_with_dispatch",
     f"{_CONVERSION}_registry.convert",
 )
-def tensor(record: Record, looker: Any) -> Any:
+def tensor(record: Record, looker: object) -> Any:
     """An eager tensor: its value. Strings stay an array, as they are one in the framework."""
     if not record.args:
         return None
     return _value(record.args[0])
 
 
-def _value(value: Any) -> Any:
+def _value(value: object) -> object:
     if isinstance(value, np.ndarray) and value.dtype.hasobject:
         held = value
         return View(LazyArray(held.dtype, held.shape, lambda: held))
@@ -50,7 +50,7 @@ def _value(value: Any) -> Any:
 
 
 @pack.plain("functools.partial")
-def variable(record: Record, looker: Any) -> Any:
+def variable(record: Record, looker: object) -> Any:
     """A variable is pickled as a partial of its class, called: its value is ``initial_value``."""
     if record.kind != "called" or len(record.args) != 2 or record.args[1] != ():
         return None
@@ -70,7 +70,7 @@ def variable(record: Record, looker: Any) -> Any:
     "tensorflow.python.framework.dtypes.as_dtype",
     "tensorflow_core.python.framework.dtypes.as_dtype",
 )
-def dtype(record: Record, looker: Any) -> Any:
+def dtype(record: Record, looker: object) -> Any:
     """A data type: its name."""
     return View(record.args[0]) if record.args and isinstance(record.args[0], str) else None
 

@@ -109,13 +109,13 @@ def _value(container: dict[Any, Any], fields: dict[Any, Any], looker: Any) -> Vi
     return known[1]
 
 
-def _view(stored: object, fields: dict[Any, Any], looker: Any) -> View:
+def _view(stored: object, fields: dict[object, object], looker: object) -> View:
     value = _unwrapped(stored, looker)
     facts = {"name": _text(fields.get("name")), **_type(fields.get("type"))}
     return View(value, {"name": fields.get("name")}, structure={"shared": facts}, alone="value")
 
 
-def _unwrapped(value: Any, looker: Any) -> object:
+def _unwrapped(value: object, looker: Any) -> object:
     """Return a value as packs show it; an array of the GPU becomes the array itself."""
     seen = looker.through(value)
     if isinstance(seen, View) and seen.value is not ABSENT and not seen.parts:
@@ -182,7 +182,7 @@ def _graph(record: Record, looker: object, describe: Callable[[int], dict[str, A
 
 def _shared_in(root: Record, passed: dict[int, object]) -> Iterator[Record]:
     """Yield the shared variables in a graph, in the order of the file, none of them twice."""
-    todo: list[Any] = [root]
+    todo: list[object] = [root]
     while todo:
         value = todo.pop()
         if not isinstance(value, Record | dict | list | tuple | set | frozenset):
@@ -207,13 +207,13 @@ def _shared_in(root: Record, passed: dict[int, object]) -> Iterator[Record]:
 # Descriptions of graphs.
 
 
-def _text(name: Any) -> Any:
+def _text(name: object) -> Any:
     if isinstance(name, bytes):
         return name.decode("utf-8", "replace")
     return str(name) if isinstance(name, str) else None
 
 
-def _type(kind: Any) -> dict[str, object]:
+def _type(kind: object) -> dict[str, object]:
     """Return the dtype of a tensor's type, and which axes have length 1."""
     fields = kind.fields() if isinstance(kind, Record) else {}
     facts: dict[str, object] = {}
@@ -324,7 +324,7 @@ def _nodes(ends: list[object], most: int) -> dict[str, object]:
             known = labels[id(variable)] = name or f"<{variable.cls.name} {len(labels)}>"
         return known
 
-    nodes: list[dict[str, Any]] = []
+    nodes: list[dict[str, object]] = []
     for node in _in_order(ends):
         if len(nodes) >= most:
             return {"nodes": nodes, "nodes_left_out": True}
@@ -336,14 +336,14 @@ def _nodes(ends: list[object], most: int) -> dict[str, object]:
     return {"nodes": nodes} if nodes else {}
 
 
-def _items(value: Any) -> list[object]:
+def _items(value: object) -> list[object]:
     return list(value) if isinstance(value, list | tuple) else []
 
 
 def _in_order(ends: list[object]) -> Iterator[Record]:
     """Yield the nodes above some variables, each after those that its inputs come from."""
     seen: set[int] = set()
-    todo: list[tuple[Any, bool]] = [(end, False) for end in reversed(ends)]
+    todo: list[tuple[object, bool]] = [(end, False) for end in reversed(ends)]
     while todo:
         value, is_above = todo.pop()
         if not isinstance(value, Record):

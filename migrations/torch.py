@@ -57,7 +57,7 @@ def module(record: Record, looker: object) -> Any:
 # Tensors that are more than that.
 
 
-def _tensor(value: Any, looker: Any) -> Any:
+def _tensor(value: object, looker: Any) -> Any:
     """Return a part that is a tensor, storage or array; INERT for any other value."""
     value = looker.through(value)
     if isinstance(value, View) and value.value is not ABSENT:
@@ -70,7 +70,7 @@ def _tensor(value: Any, looker: Any) -> Any:
     f"{_UTILS}._rebuild_tensor_v2",
     f"{_UTILS}._rebuild_tensor_v3",
 )
-def tensor(record: Record, looker: Any) -> Any:
+def tensor(record: Record, looker: object) -> Any:
     """A tensor in a plain pickle, whose storage is a file of its own."""
     if not record.args:
         return None
@@ -119,7 +119,7 @@ def subclass(record: Record, looker: Any) -> object:
     "torch.nn.Parameter",
     "torch.nn.parameter.Buffer",
 )
-def variable(record: Record, looker: Any) -> Any:
+def variable(record: Record, looker: object) -> Any:
     """Before 0.4: made of a tensor; its state is (requires_grad, volatile, hooks), or in 0.1
     (data, gradient, hooks, requires_grad, volatile)."""
     state = record.state if isinstance(record.state, tuple) else ()
@@ -139,7 +139,7 @@ def variable(record: Record, looker: Any) -> Any:
 _JAGGED = "torch.nested._internal.nested_tensor"
 
 
-def _jagged(args: tuple[object, ...], state: Any) -> object:
+def _jagged(args: tuple[object, ...], state: object) -> object:
     """A tensor of rows of unlike lengths, cut by offsets: arguments by name, before 2.5 in order."""
     if len(args) == 1 and isinstance(args[0], dict):
         given = args[0]
@@ -152,7 +152,7 @@ def _jagged(args: tuple[object, ...], state: Any) -> object:
     return View(parts=parts) if "values" in parts else None
 
 
-def _with_attributes(value: Any, state: Any) -> object:
+def _with_attributes(value: object, state: Any) -> object:
     """Show a tensor together with the content of its ``__dict__`` and slots."""
     if is_slots_pair(state):
         state = {**(state[0] or {}), **(state[1] or {})}
@@ -221,7 +221,7 @@ def _quantizer(quantizer: tuple[object, ...], looker: object) -> dict[str, objec
     return parts
 
 
-def _is_float(value: Any, looker: object) -> bool:
+def _is_float(value: object, looker: object) -> bool:
     array = _tensor(value, looker)
     return array is not INERT and array.dtype.kind == "f"
 
@@ -259,7 +259,7 @@ def sparse(record: Record, looker: Any) -> object:
 
 
 @pack.plain(f"{_UTILS}._rebuild_nested_tensor")
-def nested(record: Record, looker: object) -> Any:
+def nested(record: Record, looker: object) -> object:
     """(buffer, sizes, strides, offsets) of a tensor of rows of unlike lengths."""
     names = ("values", "sizes", "strides", "storage_offsets")
     return View(parts=dict(zip(names, record.args, strict=False))) if record.args else None
@@ -309,7 +309,7 @@ def meta(record: Record, looker: object) -> object:
 
 
 @pack.plain("torch.Size")
-def size(record: Record, looker: Any) -> Any:
+def size(record: Record, looker: object) -> Any:
     """A shape is one value."""
     if len(record.args) != 1 or not isinstance(record.args[0], tuple | list):
         return None
@@ -343,7 +343,7 @@ def inner_file(record: Record, looker: Any) -> object:
 @pack.plain(
     *(f"{module}.{name}Storage" for name in STORAGES for module in ("torch", "torch.cuda")),
 )
-def storage(record: Record, looker: Any) -> Any:
+def storage(record: Record, looker: object) -> Any:
     """Before 0.4 a storage was pickled as the list of its elements."""
     kind = kind_of(record.cls.name)
     if kind is None or len(record.args) != 1:

@@ -45,7 +45,7 @@ def own_annotations(cls: type) -> dict[str, Any]:
     return dict(inspect.get_annotations(cls))
 
 
-def evaluated(annotation: Any, cls: type) -> Any:
+def evaluated(annotation: object, cls: type) -> object:
     """Return an annotation of a class that is text as what it means; ABSENT where that is not known.
 
     What its module imports for type checkers only is not known.
@@ -62,7 +62,7 @@ def evaluated(annotation: Any, cls: type) -> Any:
         return ABSENT
 
 
-def options_in(annotation: Any) -> tuple[Any, ...]:
+def options_in(annotation: object) -> tuple[object, ...]:
     """Return what ``Annotated`` gives with a type; () for any other annotation."""
     return tuple(getattr(annotation, "__metadata__", ()))
 

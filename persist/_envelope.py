@@ -82,7 +82,7 @@ class Envelope:
         A name that two classes use for different things is given to the subclass
         with ``~2``.
         """
-        merged: dict[Any, Any] = {}
+        merged: dict[object, object] = {}
         for layer, value in zip(self.layers, self.values, strict=True):
             for name, item in _named(layer, value):
                 merged[free_name(name, merged)] = item
@@ -108,7 +108,7 @@ class Envelope:
         """Return the named fields of all classes."""
         return {name: self.values[at][key] for name, (at, key) in self.places().items()}
 
-    def with_field(self, name: Any, value: Any) -> tuple[Any, ...] | None:
+    def with_field(self, name: Any, value: Any) -> tuple[object, ...] | None:
         """Return the state in which a field is another; None where no class can take a new one."""
         known = self.places().get(name)
         leaf = max(at for at, layer in enumerate(self.layers) if layer.kind != ITEMS)
@@ -125,7 +125,7 @@ class Envelope:
             self.values[at] = (*old[:key], value, *old[key + 1 :])
         return wrap(seal(self.layers), self.values)
 
-    def without_field(self, name: Any) -> tuple[Any, ...]:
+    def without_field(self, name: object) -> tuple[object, ...]:
         """Return the state without a field that is there."""
         at, key = self.places()[name]
         layer, old = self.layers[at], self.values[at]
@@ -172,7 +172,7 @@ def wrap(header: tuple[Any, ...], values: list[Any]) -> tuple[Any, ...]:
     return (header, *values)
 
 
-def unwrap(state: Any) -> Envelope | None:
+def unwrap(state: object) -> Envelope | None:
     """Return the envelope that a state is, or None for any other state.
 
     Whatever the value, this only looks; an envelope of a later form than ours
@@ -197,7 +197,7 @@ def unwrap(state: Any) -> Envelope | None:
     return Envelope(found, list(state[1:])) if whole else None
 
 
-def _is_mark(value: Any) -> bool:
+def _is_mark(value: object) -> bool:
     return type(value) is str and value == MARK
 
 
@@ -218,7 +218,7 @@ def _fits(layer: Layer, value: Any) -> bool:
     return layer.kind != ITEMS or type(value) is list
 
 
-def refuse_newer(state: Any, where: str | None = None) -> None:
+def refuse_newer(state: object, where: str | None = None) -> None:
     """Refuse an envelope of a form that is later than ours.
 
     Raises:
@@ -240,7 +240,7 @@ def refuse_newer(state: Any, where: str | None = None) -> None:
         )
 
 
-def refuse_damaged(state: Any) -> None:
+def refuse_damaged(state: object) -> None:
     """Refuse what bears the mark of an envelope and is none: its parts were altered.
 
     Raises:

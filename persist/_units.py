@@ -13,7 +13,7 @@ __all__ = ["fault_of_unit", "is_quantity", "is_quantity_class", "live", "stored"
 _LIBRARIES = ("pint", "astropy")
 
 
-def _library(cls: Any) -> str:
+def _library(cls: object) -> str:
     """The library of a class of quantities, or of one that is derived from one; "" for any other."""
     if not isinstance(cls, type):
         return ""
@@ -24,12 +24,12 @@ def _library(cls: Any) -> str:
     return ""
 
 
-def is_quantity_class(cls: Any) -> bool:
+def is_quantity_class(cls: object) -> bool:
     """Whether instances of a class are numbers with a unit, of pint or astropy."""
     return bool(_library(cls))
 
 
-def is_quantity(value: Any) -> bool:
+def is_quantity(value: object) -> bool:
     """Whether a value is a number, or an array, with a unit of pint or astropy."""
     return is_quantity_class(type(value))
 
@@ -56,7 +56,7 @@ def fault_of_unit(value: Any, unit: str) -> str:
     return f"its unit is {found or 'that of a pure number'}, not {unit}"
 
 
-def _astropy_unit(unit: str) -> Any:
+def _astropy_unit(unit: str) -> object:
     return importlib.import_module("astropy.units").Unit(unit)
 
 
@@ -65,10 +65,10 @@ def stored(value: Any) -> Any:
     return value.magnitude if _library(type(value)) == "pint" else _plain(value.value)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
 
 
-def live(kind: Any, value: Any, unit: str) -> Any:
+def live(kind: Any, value: object, unit: str) -> Any:
     """Return a quantity of a class from its number or array."""
     return kind(value, unit)

@@ -178,7 +178,7 @@ class Record:
     def __init__(
         self,
         cls: Global | str,
-        state: Any = ABSENT,
+        state: object = ABSENT,
         *,
         maker: Global | None = None,
         kind: str = "record",
@@ -239,7 +239,7 @@ class Record:
         envelope = unwrap(state)
         return {} if envelope is None else envelope.attributes()
 
-    def _holder(self, name: Any) -> dict[Any, Any] | None:
+    def _holder(self, name: object) -> dict[object, object] | None:
         """The dict of the state that holds the field, or that a new field would be added to."""
         state = self.state
         if isinstance(state, dict):
@@ -258,7 +258,7 @@ class Record:
             raise KeyError(name)
         return holder[name]
 
-    def __setitem__(self, name: Any, value: Any) -> None:
+    def __setitem__(self, name: object, value: object) -> None:
         envelope = unwrap(self.state)
         changed = None if envelope is None else envelope.with_field(name, value)
         if changed is not None:
@@ -275,7 +275,7 @@ class Record:
             object.__setattr__(self, "state", holder)
         holder[name] = value
 
-    def __delitem__(self, name: Any) -> None:
+    def __delitem__(self, name: object) -> None:
         holder = self._holder(name)
         if holder is None or name not in holder:
             raise KeyError(name)
@@ -310,7 +310,7 @@ class Record:
         except KeyError:
             raise AttributeError(f"{self.qualname} has no field {name!r}") from None
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         if name in _OWN:
             object.__setattr__(self, name, value)
             if name in _OPTIONAL_PARTS:
@@ -354,16 +354,16 @@ class Record:
         own = {name: getattr(self, name) for name in sorted(_OWN - {"cls"})}
         return Record, (self.cls,), own
 
-    def __setstate__(self, own: dict[str, Any]) -> None:
+    def __setstate__(self, own: dict[str, object]) -> None:
         for name in _OWN & own.keys():
             object.__setattr__(self, name, own[name])
 
 
 # Records whose state is made when it is first asked for.
-_SOURCES: weakref.WeakKeyDictionary[Record, Callable[[], Any]] = weakref.WeakKeyDictionary()
+_SOURCES: weakref.WeakKeyDictionary[Record, Callable[[], object]] = weakref.WeakKeyDictionary()
 
 
-def lazy_record(cls: Global, version: int | None, source: Callable[[], Any]) -> Record:
+def lazy_record(cls: Global, version: int | None, source: Callable[[], object]) -> Record:
     """Return a record whose state ``source`` gives when it is first asked for."""
     record = Record(cls, version=version)
     object.__delattr__(record, "state")
@@ -385,7 +385,7 @@ _set_cls, _set_kind, _set_maker, _set_state, _set_version, _set_touched = (
 )
 
 
-def bare_record(cls: Global, kind: str, state: Any, version: int | None) -> Record:
+def bare_record(cls: Global, kind: str, state: object, version: int | None) -> Record:
     """Return a record that has at most a state; faster than ``Record(...)``."""
     record = Record.__new__(Record)
     _set_cls(record, cls)
@@ -424,7 +424,7 @@ _DEEP_KEYS = 64  # instances inside each other, in a key that is named by what i
 _KEY_PARTS = (str, bytes, int, float, complex, bool, type(None), np.generic)
 
 
-def are_attributes(state: Any, cls: type) -> bool:
+def are_attributes(state: object, cls: type) -> bool:
     """Whether a dict from a file may be set as the attributes of an instance of a class.
 
     No name may shadow an attribute of the class: an ``OrderedDict`` whose ``items`` is set to
@@ -453,7 +453,7 @@ def is_cython_maker(function: Global) -> bool:
     return function.name == "newObj" or function.name.startswith("__pyx_unpickle_")
 
 
-def step_of(key: Any) -> str:
+def step_of(key: object) -> str:
     """Return the path step of a dict's key: its text; bytes are decoded as UTF-8, else latin-1."""
     if isinstance(key, str):
         return str(key)
@@ -497,7 +497,7 @@ def key_of(key: Record, depth: int = 0) -> Any:
     return held[0] if len(held) == 1 else held
 
 
-def _bare(key: Any) -> Any:
+def _bare(key: object) -> object:
     """Replace the NumPy scalars in a key by Python scalars."""
     if isinstance(key, np.generic):
         has_no_unit = key.dtype.kind in "mM" and np.datetime_data(key.dtype)[0] == "generic"  # type: ignore[arg-type]
@@ -537,7 +537,7 @@ class View:
         value: Any = ABSENT,
         parts: dict[str, Any] | None = None,
         hoisted: list[tuple[str, Any]] | Callable[[], list[tuple[str, Any]]] | None = None,
-        structure: Any = None,
+        structure: object = None,
         whole: bool = False,
         alone: str = "",
     ) -> None:
@@ -633,7 +633,9 @@ class LazyArray(np.lib.mixins.NDArrayOperatorsMixin):
 
     __hash__ = object.__hash__  # by identity, as one array of a file
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+    def __array_ufunc__(
+        self, ufunc: object, method: str, *inputs: object, **options: Any
+    ) -> object:
         if any(isinstance(out, LazyArray) for out in options.get("out", ())):
             raise TypeError(
                 "a lazy array cannot be written into; numpy.array(lazy) gives a copy that can be."
@@ -642,8 +644,8 @@ class LazyArray(np.lib.mixins.NDArrayOperatorsMixin):
         return act(*map(_read, inputs), **{name: _read(value) for name, value in options.items()})
 
     def __array_function__(
-        self, function: Any, types: Any, args: tuple[Any, ...], options: dict[str, Any]
-    ) -> Any:
+        self, function: Any, types: object, args: tuple[Any, ...], options: dict[str, Any]
+    ) -> object:
         if function in _WITHOUT_READING and len(args) == 1 and not options and args[0] is self:
             return getattr(self, function.__name__)
         return function(*_read(args), **_read(options))
@@ -669,7 +671,7 @@ class LazyArray(np.lib.mixins.NDArrayOperatorsMixin):
     def __dlpack__(self, **options: Any) -> Any:
         return self.read().__dlpack__(**options)
 
-    def __dlpack_device__(self) -> Any:
+    def __dlpack_device__(self) -> object:
         return self.read().__dlpack_device__()
 
     def __array__(self, dtype: DType | None = None, copy: bool | None = None) -> Array:
@@ -733,7 +735,7 @@ _IN_PLACE = frozenset(
 )
 
 
-def _read(value: Any) -> Any:
+def _read(value: object) -> Any:
     """Replace lazy arrays by arrays, in an argument of NumPy's functions and the containers in it."""
     if isinstance(value, LazyArray):
         return value.read()

@@ -27,20 +27,19 @@ from typing import Any
 from persist import schema as _schema
 from persist._instances import sent
 from persist._instances.adapter import (
-    Flat,
     adapter_of,
-    default_setstate,
     finish,
     finishing,
     flatten_state,
-    is_busy,
     restore_state,
 )
 from persist._instances.builtin_bases import Contents, fill, make, unpacked
 from persist._instances.builtin_bases import make_array as _array
 from persist._instances.constants import constant_of, refusal
 from persist._instances.constants import make_constant as _constant
+from persist._instances.own_setstate import default_setstate, is_busy
 from persist._instances.resources import Resource, loading_from, resource
+from persist._instances.taking import Flat
 from persist._torch_modules.classes import is_module_class
 from persist._upgrade.downgrade import Downgraded, downgrade_record
 from persist.errors import SchemaError
@@ -104,7 +103,7 @@ class Versioned:
 
     __slots__ = ()
 
-    _persist_adapter: Any = None
+    _persist_adapter: object = None
 
     def __init_subclass__(
         cls,
@@ -114,8 +113,8 @@ class Versioned:
         registry: Registry | None = None,
         layout: str | None = None,
         release: str = "",
-        layouts: Mapping[int, Any] | None = None,
-        **keywords: Any,
+        layouts: Mapping[int, object] | None = None,
+        **keywords: object,
     ) -> None:
         super().__init_subclass__(**keywords)
         _declare(cls, version, schema, registry, layout)
@@ -131,7 +130,7 @@ class Versioned:
 
     __reduce_ex__._persist_own = True  # type: ignore[attr-defined]
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: object) -> None:
         if is_busy(self):
             default_setstate(self, state)
         else:
@@ -139,10 +138,10 @@ class Versioned:
 
     __setstate__._persist_own = True  # type: ignore[attr-defined]
 
-    def __copy__(self) -> Any:
+    def __copy__(self) -> object:
         return adapter_of(type(self)).copied(self, None)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+    def __deepcopy__(self, memo: dict[int, object]) -> object:
         return adapter_of(type(self)).copied(self, memo)
 
 
@@ -159,10 +158,10 @@ def _declare_enum(
             return _member, (type(self), name)
         return type(self), (self._value_,)
 
-    def itself(self: Any, memo: Any = None) -> Any:
+    def itself(self: object, memo: object = None) -> Any:
         return self
 
-    methods: dict[str, Any] = {
+    methods: dict[str, object] = {
         "__reduce_ex__": __reduce_ex__,
         "__copy__": itself,
         "__deepcopy__": itself,
@@ -285,12 +284,12 @@ def _intercepting(original: Any) -> Any:
 # Names that are written into files, like _array and _constant: they must stay (docs/envelope.md).
 
 
-def _set_state(obj: Any, state: Any) -> None:
+def _set_state(obj: object, state: object) -> None:
     """Apply an envelope to an instance of a registered class."""
     adapter_of(type(obj)).load(obj, state)
 
 
-def downgrade(obj: Any, to: int | Mapping[str, int]) -> Downgraded:
+def downgrade(obj: object, to: int | Mapping[str, int]) -> Downgraded:
     """Return an object's state, or a record, as an older version had it.
 
     Args:

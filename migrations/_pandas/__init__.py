@@ -1,4 +1,7 @@
-"""pandas: frames, series, indexes and scalars of every release as objects of the installed one.
+"""What `persist.migrations.pandas` needs: views of records, and objects of the installed pandas made of them.
+
+Views: `view_common` (how a class is looked at), `view_arrays`, `view_labels`, `view_scalars`; frames and
+series are in the pack itself. The rest makes frames, series, indexes and scalars of every release as objects of the installed one.
 
 Each class is made by its public constructor from what its state means; nothing of pandas' internals is
 set. The parts of a record are objects already when it is made (`persist.registry.Registry.rebuild`): a

@@ -42,7 +42,7 @@ def _dtype(record: Record) -> Any:
 
 
 @maker("CategoricalDtype", "CategoricalDtypeType")
-def categorical_dtype(record: Record) -> Any:
+def categorical_dtype(record: Record) -> object:
     """Categories, and whether they are ordered."""
     state = fields(record)
     categories, ordered = (
@@ -53,7 +53,7 @@ def categorical_dtype(record: Record) -> Any:
 
 
 @maker("DatetimeTZDtype")
-def zoned_dtype(record: Record) -> Any:
+def zoned_dtype(record: Record) -> object:
     """``DatetimeTZDtype(unit, tz)``."""
     state = fields(record)
     unit, where = (
@@ -66,14 +66,14 @@ def zoned_dtype(record: Record) -> Any:
 
 
 @maker("PeriodDtype")
-def period_dtype(record: Record) -> Any:
+def period_dtype(record: Record) -> object:
     """``PeriodDtype(freq)``."""
     freq = record.args[0] if record.args else named(fields(record), "_freq", "freq")
     return pandas().PeriodDtype(period_frequency(freq))
 
 
 @maker("IntervalDtype")
-def interval_dtype(record: Record) -> Any:
+def interval_dtype(record: Record) -> object:
     """``IntervalDtype(subtype, closed)``."""
     state = fields(record)
     subtype = record.args[0] if record.args else named(state, "_subtype", "subtype")
@@ -88,13 +88,13 @@ _NULLABLE = (
 
 
 @maker(*_NULLABLE)
-def nullable_dtype(record: Record) -> Any:
+def nullable_dtype(record: Record) -> object:
     """A dtype of nullable numbers or booleans."""
     return getattr(pandas(), record.cls.name)()
 
 
 @maker("StringDtype")
-def string_dtype(record: Record) -> Any:
+def string_dtype(record: Record) -> object:
     """``StringDtype(storage)``; before 1.3 there was one storage."""
     state = fields(record)
     storage = (
@@ -106,7 +106,7 @@ def string_dtype(record: Record) -> Any:
     return _string_dtype(storage, na_value)
 
 
-def _string_dtype(storage: Any, na_value: Any) -> Any:
+def _string_dtype(storage: object, na_value: object) -> object:
     """A dtype of texts; what is missing is NaN in some since 2.3."""
     storage = storage if storage in ("python", "pyarrow") else "python"
     if na_value is pandas().NA:
@@ -120,7 +120,7 @@ def _string_dtype(storage: Any, na_value: Any) -> Any:
 
 
 @maker("SparseDtype")
-def sparse_dtype(record: Record) -> Any:
+def sparse_dtype(record: Record) -> object:
     """``SparseDtype(dtype, fill_value)``."""
     state = fields(record)
     dtype = record.args[0] if record.args else named(state, "_dtype", "_subtype")
@@ -129,7 +129,7 @@ def sparse_dtype(record: Record) -> Any:
 
 
 @maker("PandasDtype", "NumpyEADtype")
-def wrapped_dtype(record: Record) -> Any:
+def wrapped_dtype(record: Record) -> object:
     """A dtype of NumPy that was wrapped."""
     return record.args[0] if record.args else named(fields(record), "_dtype")
 
@@ -138,19 +138,19 @@ def wrapped_dtype(record: Record) -> Any:
 
 
 @maker("NumpyExtensionArray", "PandasArray")
-def wrapped(record: Record) -> Any:
+def wrapped(record: Record) -> object:
     """An array of NumPy that was wrapped."""
     return _array(record, "_ndarray")
 
 
-def as_moments(array: Any, kind: str) -> Any:
+def as_moments(array: object, kind: str) -> Any:
     """Nanoseconds since 1970 that 0.24 and before kept as integers, as moments or spans."""
     array = np.asarray(array)
     return array.view(f"{kind}[ns]") if array.dtype.kind == "i" else array
 
 
 @maker("DatetimeArray")
-def moments(record: Record) -> Any:
+def moments(record: Record) -> object:
     """Moments, with a zone or without; those of a block have two dimensions.
 
     Those with a frequency, which arrays lost in 3.0, are the values of an index, and become one.
@@ -164,12 +164,12 @@ def moments(record: Record) -> Any:
     return _with_own_frequency(made, record)
 
 
-def _with_own_frequency(made: Any, record: Record) -> Any:
+def _with_own_frequency(made: Any, record: Record) -> object:
     freq = named(fields(record), "_freq", "freq")
     return made.array if freq is None else with_frequency(made, freq)
 
 
-def _zoned(array: Any, where: Any) -> Any:
+def _zoned(array: object, where: object) -> object:
     return pandas().DatetimeIndex(array).tz_localize("UTC").tz_convert(where)
 
 
@@ -182,7 +182,7 @@ def spans(record: Record) -> Any:
     return _with_own_frequency(pandas().TimedeltaIndex(array), record)
 
 
-def with_frequency(made: Any, freq: Any) -> Any:
+def with_frequency(made: Any, freq: object) -> Any:
     """Set the frequency that a state has, where the values have it.
 
     Raises:
@@ -198,7 +198,7 @@ def with_frequency(made: Any, freq: Any) -> Any:
 
 
 @maker("Categorical")
-def categorical(record: Record) -> Any:
+def categorical(record: Record) -> object:
     """Codes and categories; before 0.18 the labels and levels of a factor."""
     state, dtype, pd = fields(record), _dtype(record), pandas()
     codes = _array(record, "_codes", "codes", "labels", "_ndarray")
@@ -224,7 +224,7 @@ def as_codes(codes: Any, categories: Any) -> Any:
 
 
 @maker("IntegerArray", "FloatingArray", "BooleanArray")
-def nullable(record: Record) -> Any:
+def nullable(record: Record) -> object:
     """Values and a mask of those that are missing."""
     state, pd = fields(record), pandas()
     values, mask = state.get("_data"), state.get("_mask")
@@ -250,12 +250,12 @@ def texts(record: Record) -> Any:
     return pd.array(values, dtype=dtype)
 
 
-def _is_missing(item: Any) -> bool:
+def _is_missing(item: object) -> bool:
     return item is None or item is pandas().NA or (isinstance(item, float) and item != item)
 
 
 @maker("PeriodArray")
-def periods(record: Record) -> Any:
+def periods(record: Record) -> object:
     """Ordinals of a frequency."""
     state, pd = fields(record), pandas()
     ordinals = np.asarray(_array(record, "_ndarray", "_data")).reshape(-1)
@@ -268,7 +268,7 @@ def periods(record: Record) -> Any:
 
 
 @maker("IntervalArray")
-def intervals(record: Record) -> Any:
+def intervals(record: Record) -> object:
     """Left and right ends."""
     state, dtype = fields(record), _dtype(record)
     left, right = named(state, "_left", "left"), named(state, "_right", "right")
@@ -291,7 +291,7 @@ class SparsePlaces:
     starts: Any
     lengths: Any
 
-    def array(self, values: Any, fill: Any) -> Any:
+    def array(self, values: Any, fill: object) -> Any:
         """Return the sparse array; no dense one is made, since its length is only stated.
 
         Raises:
@@ -327,7 +327,7 @@ def sparse_places(record: Record) -> Any:
 
 
 @maker("SparseArray")
-def sparse(record: Record) -> Any:
+def sparse(record: Record) -> object:
     """Values, their places and the value of all other places."""
     subclass = array_and_state(record)
     if subclass is not None:  # before 0.24: (fill value, places)

@@ -12,6 +12,7 @@ from persist._wire.pickle.numpy_rebuild import array_of_parts
 from persist.errors import RestoreError
 from persist.packs import Record
 from persist.tree import Global
+from persist.typing import State
 
 __all__ = [
     "MAKERS",
@@ -32,7 +33,7 @@ MAKERS: dict[str, Callable[[Record], Any]] = {}
 def maker(*names: str) -> Callable[[Callable[[Record], Any]], Callable[[Record], Any]]:
     """Declare how records of some classes become objects, by the last step of their names."""
 
-    def decorate(function: Callable[[Record], Any]) -> Callable[[Record], Any]:
+    def decorate(function: Callable[[Record], object]) -> Callable[[Record], object]:
         MAKERS.update(dict.fromkeys(names, function))
         return function
 
@@ -61,7 +62,7 @@ TAKE_CLASSES = frozenset(
 """Functions of pandas that are given the class of what they make."""
 
 
-def fields(record: Record) -> dict[str, Any]:
+def fields(record: Record) -> State:
     """The attributes of a state: a dict, a tuple with dicts in it, or the slots next to a dict."""
     state = record.state
     if isinstance(state, dict):
@@ -92,12 +93,12 @@ def array_and_state(record: Record) -> tuple[Any, tuple[Any, ...]] | None:
     return None if array is None else (np.asarray(array), own)
 
 
-def named(values: dict[str, Any], *names: str, default: Any = None) -> Any:
+def named(values: dict[str, Any], *names: str, default: object = None) -> Any:
     """The first of some names that a dict has."""
     return next((values[name] for name in names if name in values), default)
 
 
-def expect(holds: Any, why: str) -> None:
+def expect(holds: object, why: str) -> None:
     """Refuse a record whose parts do not fit together.
 
     Raises:

@@ -17,7 +17,7 @@ from persist.errors import RestoreError
 from persist.packs import Record
 from persist.tree import Global
 
-__all__ = ["Block", "Manager"]
+__all__ = ["KNOWN", "Block", "Manager", "frame", "series"]
 
 
 _MAKES_BLOCKS = (
@@ -69,7 +69,7 @@ _NEW_BLOCK = object()  # the function that makes blocks, in 1.3 a partial
 
 
 @maker("partial")
-def partial_block(record: Record) -> Any:
+def partial_block(record: Record) -> object:
     """``partial(new_block, ndim=2)``, and what a call of that gives: the form of 1.3."""
     args = record.args
     if args and isinstance(args[0], Global) and args[0].qualname in _MAKES_BLOCKS:
@@ -87,7 +87,7 @@ def placement(record: Record) -> Any:
 
 
 @maker("BlockManager", "SingleBlockManager")
-def manager(record: Record) -> Any:
+def manager(record: Record) -> object:
     """A block manager of any generation."""
     if len(record.args) >= 2 and record.kind != "reconstructor":  # 1.3 and later
         blocks, axes = record.args[0], list(record.args[1])
@@ -134,7 +134,7 @@ def _labelled(axes: list[Any], values: list[Any], items: list[Any]) -> Manager:
     expect(
         len(axes[0]) == sum(map(len, items)), "its blocks have not as many labels as the columns"
     )
-    waiting: dict[Any, list[int]] = {}
+    waiting: dict[object, list[int]] = {}
     for place, label in enumerate(axes[0]):
         waiting.setdefault(label, []).append(place)
     blocks = []
@@ -158,7 +158,7 @@ def _places(where: Any, count: int, held: int) -> list[int]:
     return [int(place) for place in where]
 
 
-def _one(values: Any, row: int, ndim: int) -> Any:
+def _one(values: Any, row: int, ndim: int) -> object:
     """One column of a block: a row of its array, or all of an extension array."""
     if isinstance(values, list):
         return values[row]
@@ -173,7 +173,7 @@ def _one(values: Any, row: int, ndim: int) -> Any:
 
 
 # What a state holds besides: caches, and what the constructor is given.
-_KNOWN = frozenset(
+KNOWN = frozenset(
     ("_mgr", "_data", "_typ", "_metadata", "_name", "name", "attrs", "_attrs", "_flags", "_item_cache", "_cacher",
      "_is_copy", "is_copy", "_default_fill_value", "_default_kind", "index", "_index", "_subtyp", "fill_value")
 )  # fmt: skip
@@ -184,12 +184,12 @@ def _manager(record: Record) -> Manager:
     found = state if isinstance(state, Manager) else named(fields(record), "_mgr", "_data")
     if not isinstance(found, Manager):
         raise RestoreError("it has no block manager")
-    left = [name for name in fields(record) if name not in _KNOWN and not name.startswith("_")]
+    left = [name for name in fields(record) if name not in KNOWN and not name.startswith("_")]
     expect(not left, f"it has attributes that pandas does not know: {', '.join(left)}")
     return found
 
 
-def _finished(made: Any, record: Record) -> Any:
+def _finished(made: Any, record: Record) -> object:
     attributes = named(fields(record), "_attrs", "attrs")
     if isinstance(attributes, dict):
         made.attrs = dict(attributes)
@@ -228,12 +228,12 @@ def frame(record: Record) -> Any:
     return _finished(made, record)
 
 
-def _kept(values: Any) -> Any:
+def _kept(values: Any) -> object:
     """The dtype to ask for, so that texts of NumPy stay objects as they were."""
     return object if isinstance(values, np.ndarray) and values.dtype == object else None
 
 
-def _sparse_frame(state: tuple[Any, ...]) -> Any:
+def _sparse_frame(state: tuple[Any, ...]) -> object:
     """A SparseDataFrame of 0.12 and before: (places and values by column, columns, index, fill, kind)."""
     held, columns, index, fill, _ = state
     pd = pandas()
@@ -245,7 +245,7 @@ def _sparse_frame(state: tuple[Any, ...]) -> Any:
     return pd.DataFrame(made, index=as_index(index), columns=as_index(columns))
 
 
-def _sparse_column(places: Any, values: Any, fill: Any) -> Any:
+def _sparse_column(places: object, values: Any, fill: object) -> object:
     if not isinstance(places, SparsePlaces):
         raise RestoreError("the places of a sparse column are unknown")
     return places.array(np.asarray(values), fill)
@@ -274,7 +274,7 @@ def series(record: Record) -> Any:
 
 
 @maker("Panel", "WidePanel")
-def panel(record: Record) -> Any:
+def panel(record: Record) -> object:
     """A panel, which 0.25 removed, as a dict of frames by item."""
     parts = _manager(record)
     expect(len(parts.axes) == 3, f"it has {len(parts.axes)} axes")

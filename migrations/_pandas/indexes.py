@@ -21,7 +21,7 @@ from persist.packs import Record
 __all__ = ["as_index"]
 
 
-def as_index(value: Any, name: Any = None) -> Any:
+def as_index(value: object, name: object = None) -> object:
     """An axis as an index."""
     pd = pandas()
     return value if isinstance(value, pd.Index) else pd.Index(value, name=name)
@@ -53,13 +53,13 @@ def _plain(known: dict[str, Any]) -> Any:
     return pandas().Index(data, name=known.get("name"), dtype=dtype)
 
 
-def _range(known: dict[str, Any]) -> Any:
+def _range(known: dict[str, object]) -> object:
     if "start" not in known:
         return _plain(known)
     return pandas().RangeIndex(known["start"], known["stop"], known["step"], name=known.get("name"))
 
 
-def _datetimes(known: dict[str, Any]) -> Any:
+def _datetimes(known: dict[str, object]) -> object:
     pd = pandas()
     data = known.get("data")
     expect(data is not None, "it has no values")
@@ -73,14 +73,14 @@ def _datetimes(known: dict[str, Any]) -> Any:
     return with_frequency(made, known.get("freq")).rename(known.get("name"))
 
 
-def _timedeltas(known: dict[str, Any]) -> Any:
+def _timedeltas(known: dict[str, object]) -> object:
     data = known.get("data")
     expect(data is not None, "it has no values")
     made = pandas().TimedeltaIndex(as_moments(data, "m8") if isinstance(data, np.ndarray) else data)
     return with_frequency(made, known.get("freq")).rename(known.get("name"))
 
 
-def _periods(known: dict[str, Any]) -> Any:
+def _periods(known: dict[str, object]) -> object:
     pd = pandas()
     data = known.get("data", known.get("ordinal"))
     if isinstance(data, np.ndarray) and data.dtype.kind == "i":
@@ -109,7 +109,7 @@ def _categories(known: dict[str, Any]) -> Any:
     return pd.CategoricalIndex(made, name=known.get("name"))
 
 
-def _intervals(known: dict[str, Any]) -> Any:
+def _intervals(known: dict[str, object]) -> object:
     pd = pandas()
     if "left" in known:
         made = pd.IntervalIndex.from_arrays(
@@ -120,14 +120,14 @@ def _intervals(known: dict[str, Any]) -> Any:
     return made.rename(known.get("name"))
 
 
-def _multi(known: dict[str, Any]) -> Any:
+def _multi(known: dict[str, Any]) -> object:
     levels = [as_index(level) for level in known.get("levels") or ()]
     codes = known.get("codes", known.get("labels"))
     expect(levels and codes is not None, "it has no levels and codes")
     return _of_levels(levels, codes, known.get("names"), known.get("sortorder"))
 
 
-def _of_levels(levels: Any, codes: Any, names: Any, sortorder: Any) -> Any:
+def _of_levels(levels: Any, codes: Any, names: Any, sortorder: object) -> object:
     expect(len(levels) == len(list(codes)), "it has not as many codes as levels")
     checked = [as_codes(code, level) for code, level in zip(codes, levels, strict=True)]
     names = None if names is None else list(names)
@@ -145,7 +145,7 @@ _KINDS = {
 }
 
 
-def _of_subclass(kind: str, array: Any, own: tuple[Any, ...]) -> Any:
+def _of_subclass(kind: str, array: Any, own: tuple[Any, ...]) -> object:
     """An index of 0.12 and before; its own state is (name, freq, tz), or that of a MultiIndex."""
     pd = pandas()
     if kind == "MultiIndex":

@@ -17,7 +17,7 @@ __all__ = ["frequency", "zone"]
 _UNITS = {7: "s", 8: "ms", 9: "us", 10: "ns"}  # NPY_FR_s to NPY_FR_ns
 
 
-def zone(value: Any) -> Any:
+def zone(value: object) -> object:
     """The time zone that a part of a state is: None, a ``tzinfo``, or a name.
 
     Raises:
@@ -34,7 +34,7 @@ def zone(value: Any) -> Any:
 
 
 @maker("_p", "_UTC", "_utc", "_FixedOffset", "FixedOffset", "StaticTzInfo", "DstTzInfo")
-def pytz_zone(record: Record) -> Any:
+def pytz_zone(record: Record) -> object:
     """A zone of pytz, as the zone of that name of the standard library."""
     if record.cls.name in ("_UTC", "_utc"):
         return datetime.UTC
@@ -49,19 +49,19 @@ def pytz_zone(record: Record) -> Any:
 
 
 @maker("tzutc")
-def dateutil_utc(record: Record) -> Any:
+def dateutil_utc(record: Record) -> object:
     """UTC, as dateutil pickled it."""
     return datetime.UTC
 
 
 @maker("_ttinfo", "_tzinfo", "tzrangebase")
-def dateutil_detail(record: Record) -> Any:
+def dateutil_detail(record: Record) -> object:
     """What a zone of dateutil keeps of its transitions; the zone is found by its name."""
     return None
 
 
 @maker("tzfile", "tzlocal", "tzoffset", "_unpickle")
-def dateutil_zone(record: Record) -> Any:
+def dateutil_zone(record: Record) -> object:
     """A zone of dateutil: the file from which it came names it (``/usr/share/zoneinfo/US/Eastern``)."""
     found = [*record.args, named(fields(record), "_filename", "_name", "key")]
     names = [name for name in found if isinstance(name, str)]
@@ -82,7 +82,7 @@ def dateutil_zone(record: Record) -> Any:
 
 
 @maker("Timestamp", "_unpickle_timestamp")
-def timestamp(record: Record) -> Any:
+def timestamp(record: Record) -> object:
     """``Timestamp(value, freq, tz[, reso])``: the value counts units since 1970 in UTC."""
     args = record.args
     expect(args and isinstance(args[0], int), "its value is no number")
@@ -104,13 +104,13 @@ def timedelta(record: Record) -> Any:
 
 
 @maker("NaTType", "_nat_unpickle", "__nat_unpickle")
-def not_a_time(record: Record) -> Any:
+def not_a_time(record: Record) -> object:
     """The missing moment."""
     return pandas().NaT
 
 
 @maker("NAType")
-def not_available(record: Record) -> Any:
+def not_available(record: Record) -> object:
     """The missing value."""
     return pandas().NA
 
@@ -171,7 +171,7 @@ def offset(record: Record) -> Any:
     return cls(**{name: value for name, value in given.items() if value is not None})
 
 
-def frequency(value: Any) -> Any:
+def frequency(value: object) -> object:
     """A frequency as the installed release takes it: an offset, or a name of today."""
     if not isinstance(value, str):
         return value
@@ -181,7 +181,7 @@ def frequency(value: Any) -> Any:
     return f"{count}{_TODAY.get(head[len(count) :], head[len(count) :])}{dash}{tail}"
 
 
-def period_frequency(value: Any) -> Any:
+def period_frequency(value: object) -> object:
     """A frequency of periods, whose names are those of before 2.2."""
     if not isinstance(value, str):
         return value
@@ -204,7 +204,7 @@ def period_frequency(value: Any) -> Any:
 
 
 @maker("Period", "_unpickle_period")
-def period(record: Record) -> Any:
+def period(record: Record) -> object:
     """``Period``: (freq, ordinal), or a state ``(None, freq, ordinal)``."""
     parts = record.args if len(record.args) >= 2 else record.state
     expect(isinstance(parts, tuple) and len(parts) >= 2, "it holds no frequency and ordinal")
@@ -216,7 +216,7 @@ def period(record: Record) -> Any:
 
 
 @maker("Interval", "_unpickle_interval")
-def interval(record: Record) -> Any:
+def interval(record: Record) -> object:
     """``Interval(left, right, closed)``."""
     args = record.args[1:] if record.args and isinstance(record.args[0], type) else record.args
     expect(len(args) >= 2, "it has no two ends")

@@ -38,7 +38,7 @@ _ONLY_OF = {
 }
 
 
-def complete(cls: Any, state: State, qualname: str) -> None:
+def complete(cls: object, state: State, qualname: str) -> None:
     """Give a state the parameters of the installed class, and take away those that are gone."""
     name = qualname.rpartition(".")[2]
     known = _parameters(cls)
@@ -61,13 +61,13 @@ def complete(cls: Any, state: State, qualname: str) -> None:
 
 
 # What "warn" and "deprecated" meant while they were defaults, where that is not today's default.
-_MEANT: dict[str, Any] = {
+_MEANT: dict[str, object] = {
     "cv": 3, "dual": True, "force_alpha": False, "n_estimators": 10, "n_init": 10, "normalized_stress": False,
     "solver": "liblinear",
 }  # fmt: skip
 
 
-def _replace_defaults(known: dict[str, Any], state: State) -> None:
+def _replace_defaults(known: dict[str, object], state: State) -> None:
     """Replace values that said "the default will change", or that are not taken any more."""
     if state.get("eta0") == 0.0 and "eta0" in known:  # unused by the other learning rates
         state["eta0"] = known["eta0"]
@@ -95,7 +95,7 @@ def _parameters(cls: Any) -> dict[str, Any]:
     }
 
 
-def _accepts(cls: Any, parameter: str, value: Any) -> bool:
+def _accepts(cls: object, parameter: str, value: object) -> bool:
     """Whether the installed class still takes a value of a parameter."""
     constraints = getattr(cls, "_parameter_constraints", {})
     if parameter not in constraints:
@@ -128,7 +128,7 @@ _LENGTHS = (
 )
 
 
-def _count_features(cls: Any, state: State) -> None:
+def _count_features(cls: object, state: State) -> None:
     is_selector = "n_features_to_select" in state
     gone = ("n_input_features_",) if is_selector else ("n_features_", "n_input_features_")
     old = [state.pop(name) for name in gone if name in state]
@@ -139,7 +139,7 @@ def _count_features(cls: Any, state: State) -> None:
         state["n_features_in_"] = int(count)
 
 
-def _counted(cls: Any, state: State) -> int | None:
+def _counted(cls: object, state: State) -> int | None:
     if "n_features_to_select" in state:  # `n_features_` was the number of those selected
         return next((len(state[name]) for name in _MASKS if name in state), None)
     for name in _COUNTED:

@@ -101,7 +101,7 @@ def kept_weights(state: State) -> None:
 @since("1.9", *_FORESTS)
 def parameters_of_trees(state: State) -> None:
     """The names of the parameters that each tree is given are those of the installed release."""
-    inner: Any = state.get("estimator_", state.get("estimator"))
+    inner: object = state.get("estimator_", state.get("estimator"))
     known = inner.get_params() if hasattr(inner, "get_params") else {}
     given = state.get("estimator_params")
     if isinstance(given, tuple | list):
@@ -126,7 +126,7 @@ def losses(state: State) -> None:
     state["_loss"] = _loss(str(state.get("loss")), n_classes, state.get("alpha"))
 
 
-def _loss(name: str, n_classes: int, alpha: Any) -> Any:
+def _loss(name: str, n_classes: int, alpha: object) -> object:
     module = importlib.import_module("sklearn._loss.loss")
     if name in ("deviance", "log_loss"):
         if n_classes > 2:
@@ -179,7 +179,7 @@ def initial_estimator(state: State) -> None:
         state["_persist_offset"] = float(np.mean(first.state["priors"]))
 
 
-def _weights(first: Former, n_classes: int) -> Any:
+def _weights(first: Former, n_classes: int) -> object:
     """The probabilities for which today's logarithms are the old estimator's predictions."""
     if first.name == "PriorProbabilityEstimator":
         priors = np.asarray(first.state["priors"], dtype=float)
@@ -279,7 +279,7 @@ def short_paths(state: State) -> None:
         state["_decision_path_lengths"] = tuple(one.tree_.compute_node_depths() for one in trees)
 
 
-def _old_average(counts: Any) -> Any:
+def _old_average(counts: object) -> object:
     sizes = np.asarray(counts, dtype=float)
     many = np.maximum(sizes, 2)
     found = 2 * (np.log(many - 1) + np.euler_gamma) - 2 * (many - 1) / many

@@ -10,6 +10,8 @@ from typing import Any
 
 import attrs
 
+from persist.typing import State
+
 __all__ = ["FORMER", "Former"]
 
 FORMER = [
@@ -58,4 +60,4 @@ class Former:
 
     name: str
     args: tuple[Any, ...]
-    state: dict[str, Any]
+    state: State

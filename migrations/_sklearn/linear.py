@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
 
 import numpy as np
 from persist.migrations._sklearn.steps import INSTEAD, State, renamed, since, within
@@ -70,7 +69,7 @@ def how_classes_share(state: State) -> None:
         state[INSTEAD] = _one_model_a_class(state, classes)
 
 
-def _one_model_a_class(state: State, classes: Any) -> Any:
+def _one_model_a_class(state: State, classes: object) -> object:
     linear = importlib.import_module("sklearn.linear_model")
     multiclass = importlib.import_module("sklearn.multiclass")
     preprocessing = importlib.import_module("sklearn.preprocessing")

@@ -47,7 +47,7 @@ def compiled(resolve: Callable[[str], str], record: Record) -> Former:
     return Former(resolve(record.qualname).rpartition(".")[2], record.args, dict(state))
 
 
-def loss(resolve: Callable[[str], str], record: Record) -> Any:
+def loss(resolve: Callable[[str], str], record: Record) -> object:
     """A loss, made by its constructor."""
     name = resolve(record.qualname).rpartition(".")[2]
     state = record.state
@@ -67,7 +67,7 @@ def loss(resolve: Callable[[str], str], record: Record) -> Any:
     return getattr(importlib.import_module("sklearn._loss.loss"), name)(**options)
 
 
-def _number(made: Any) -> float:
+def _number(made: object) -> float:
     """The number in the pickle of an object of compiled code."""
     todo = [made.args, tuple(made.state.values())] if isinstance(made, Former) else []
     while todo:

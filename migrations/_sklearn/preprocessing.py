@@ -332,7 +332,7 @@ def column_indices(state: State) -> None:
         state["_remainder"] = (name, transformer, rest if chosen is None else chosen)
 
 
-def _identity(functions: Any, columns: list[int]) -> Any:
+def _identity(functions: Any, columns: list[int]) -> object:
     """The transformer that takes the place of "passthrough" once it is fitted, since 1.4."""
     made = functions.FunctionTransformer(
         accept_sparse=True, check_inverse=False, feature_names_out="one-to-one"

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from persist.packs import Changes
+from persist.typing import State
 
 __all__ = ["CHANGES", "INSTEAD", "State", "renamed", "since", "within"]
 
-State = dict[str, Any]
 
 CHANGES = Changes("sklearn")
 INSTEAD = "persist: the object that takes the estimator's place"
@@ -21,7 +21,7 @@ def within(module: str, *names: str) -> tuple[str, ...]:
     return tuple(f"sklearn.{module}.{name}" for name in names)
 
 
-def since(release: str, *classes: str) -> Callable[[Any], Any]:
+def since(release: str, *classes: str) -> Callable[[Any], object]:
     """Declare a step; see `persist.packs.Changes.since`."""
     return CHANGES.since(release, *classes)
 

@@ -20,6 +20,7 @@ import numpy as np
 from persist.errors import RestoreError
 from persist.packs import Record
 from persist.tree import Global
+from persist.typing import State
 
 __all__ = ["METRICS", "SPACE_TREES", "as_fractions", "metric", "predictor", "space_tree", "tree"]
 
@@ -84,7 +85,7 @@ _OLD_COLUMNS = {
 }  # fmt: skip
 
 
-def _with_table(state: dict[str, Any], n_outputs: int, n_classes: int) -> dict[str, Any]:
+def _with_table(state: State, n_outputs: int, n_classes: int) -> dict[str, object]:
     """A state of 0.13 or 0.14, whose columns were arrays of their own, with a table of nodes.
 
     Weights were not kept; importances were computed from the numbers of samples.
@@ -137,7 +138,7 @@ def as_fractions(made: Any) -> None:
     np.divide(values, totals, out=values, where=totals > 0)
 
 
-def space_tree(record: Record) -> Any:
+def space_tree(record: Record) -> object:
     """A k-d tree or ball tree, made of the data, leaf size and metric that an older one holds."""
     state = record.state
     if isinstance(state, tuple) and len(state) == 8:  # of 0.13, which had a metric with p only
@@ -190,7 +191,7 @@ def metric(record: Record) -> Any:
     return metrics.DistanceMetric.get_metric(_METRICS[base], dtype=dtype, **options)
 
 
-def predictor(record: Record) -> Any:
+def predictor(record: Record) -> object:
     """One tree of histogram-based boosting, with its nodes in today's columns.
 
     0.21 to 0.23 named the threshold ``threshold``; categories came in 0.24.

@@ -51,7 +51,7 @@ def _name(state: Any, part: str) -> str:
     return f"{state['name']}_{part}"
 
 
-def activation(state: Any) -> Any:
+def activation(state: Any) -> object:
     """hard_sigmoid → the same of 1.2 x, since its slope was 1/5 and is 1/6"""
     if state.get("activation") != "hard_sigmoid":
         return None
@@ -62,7 +62,7 @@ def activation(state: Any) -> Any:
     )
 
 
-def thresholded(state: Any) -> Any:
+def thresholded(state: Any) -> object:
     """ThresholdedReLU → ReLU(threshold=theta)"""
     return _as(state, "ReLU", max_value=None, negative_slope=0.0, threshold=float(state["theta"]))
 
@@ -75,7 +75,7 @@ def _as(state: Any, kind: str, **config: Any) -> Record:
     return layer(kind, name=state["name"], **config)
 
 
-def padded(state: Any) -> Any:
+def padded(state: Any) -> object:
     """padding='same' of Theano, which pads more before than after → padding of its own, then 'valid'"""
     # `_preprocess_padding` and `_postprocess_conv2d_output` of keras/backend/theano_backend.py.
     if state.get("backend") != "theano" or state.get("padding") != "same":
@@ -105,7 +105,7 @@ def _many(value: Any, count: int = 1) -> list[int]:
     return [int(one) for one in value] if isinstance(value, list | tuple) else [int(value)] * count
 
 
-def time_distributed_dense(state: Any) -> Any:
+def time_distributed_dense(state: Any) -> object:
     """TimeDistributedDense → Dense, which acts on the last axis"""
     options = {
         key: state[key]
@@ -120,13 +120,13 @@ def time_distributed_dense(state: Any) -> Any:
     return dense
 
 
-def _scale(state: Any) -> None:
+def _scale(state: object) -> None:
     from ._steps import SlopeOfHardSigmoid
 
     SlopeOfHardSigmoid("activation", "kernel bias").apply(state)
 
 
-def maxout(state: Any) -> Any:
+def maxout(state: Any) -> object:
     """MaxoutDense → Dense of all features, Reshape, and their maximum"""
     features, units = int(state.get("nb_feature", 4)), int(state["units"])
     kernel, bias = array_of(state, "kernel"), array_of(state, "bias")
@@ -147,7 +147,7 @@ def maxout(state: Any) -> Any:
     )  # fmt: skip
 
 
-def highway(state: Any) -> Any:
+def highway(state: Any) -> object:
     """Highway → x + t · (h - x), where h and t are Dense"""
     kernel = array_of(state, "kernel")
     shape = state.get("batch_input_shape")
@@ -195,7 +195,7 @@ def highway(state: Any) -> Any:
     return Record("keras.Model", made, version=4)
 
 
-def locally_connected(state: Any) -> Any:
+def locally_connected(state: Any) -> object:
     """LocallyConnected → a convolution that cuts out patches, and a kernel for each place"""
     if state.get("padding", "valid") != "valid" or state.get("implementation", 1) != 1:
         raise refused("padding", "only 'valid' with implementation=1 can be composed.")
@@ -256,7 +256,7 @@ def _places(state: Any, kernel: Any, sizes: list[int], steps: list[int], shape: 
     )
 
 
-def _patch_order(sizes: list[int], channels: int, is_first: bool) -> Any:
+def _patch_order(sizes: list[int], channels: int, is_first: bool) -> object:
     """The order in which the kernel has the values of a patch, as indices of rows, columns, channels."""
     count = math.prod(sizes) * channels
     index = np.arange(count)
@@ -266,7 +266,7 @@ def _patch_order(sizes: list[int], channels: int, is_first: bool) -> Any:
     return index
 
 
-def bidirectional(state: Any) -> Any:
+def bidirectional(state: object) -> object:
     """forward_layer and backward_layer are named forward_... and backward_..."""
     return None
 
@@ -320,7 +320,7 @@ _OPERATIONS = {
 }
 
 
-def operation(state: Any) -> Any:
+def operation(state: Any) -> object:
     """An operation of TensorFlow → the same of Keras 3"""
     node = state.get("node_def")
     name = state.get("function") or (node.get("op") if isinstance(node, dict) else None)
@@ -350,7 +350,7 @@ def dot_of_0(state: Any) -> None:
         state["dot_axes"] = [one[0] for one in axes]
 
 
-def merge(state: Any) -> Any:
+def merge(state: Any) -> object:
     """Merge → Add, Multiply, Average, Maximum, Concatenate or Dot, by its mode"""
     mode = state.get("mode")
     if not isinstance(mode, str) or state.get("mode_type", "raw") != "raw":

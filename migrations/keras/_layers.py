@@ -188,7 +188,7 @@ def _register(pack: Registry, kind: str, first: list[ops.Op], second: list[ops.O
     pack.migration(name, 3, *second)
 
 
-def _unchanged(state: Any) -> None:
+def _unchanged(state: object) -> None:
     """as before"""
 
 
@@ -368,7 +368,7 @@ def _no_mode(state: Any) -> None:
         )
 
 
-def _refuse_mode_1(state: Any) -> None:
+def _refuse_mode_1(state: object) -> None:
     raise refused(
         "mode=1",
         "it normalizes each sample, and adds epsilon twice.",
@@ -526,7 +526,7 @@ def _reset_after(state: Any) -> None:
     state.setdefault("reset_after", False)
 
 
-def _without_cudnn(state: Any) -> None:
+def _without_cudnn(state: object) -> None:
     """weights of cuDNN's layout → of LSTM and GRU"""
     _composed.from_cudnn(state)
 

@@ -36,11 +36,11 @@ def register(pack: Registry) -> None:
     pack.migration("keras.Graph", 3, by(graph))
 
 
-def _unchanged(state: Any) -> None:
+def _unchanged(state: object) -> None:
     """as before; its layers have steps of their own"""
 
 
-def sequence(state: Any) -> Any:
+def sequence(state: Any) -> object:
     """The input's shape, until then an option of the first layer, → InputLayer"""
     layers = _placed(state["layers"])
     first = next(iter(layers.values()), None)
@@ -90,7 +90,7 @@ _IMPLIED = {
 }
 
 
-def _implied_shape(first: Record) -> list[Any] | None:
+def _implied_shape(first: Record) -> list[object] | None:
     """The input's shape as far as the weights of the first layer tell it, or None."""
     if first.qualname == "keras.Sequential":
         inner = next(iter(first["layers"].values()), None)
@@ -130,7 +130,7 @@ def _branched(state: Any, layers: dict[str, Record]) -> Record:
     first, *rest = layers.values()
     made: dict[str, Record] = {}
     nodes: dict[str, Any] = {}
-    inputs: list[list[Any]] = []
+    inputs: list[list[object]] = []
     ends: list[list[Any]] = []
     for branch in first.state.pop("branches"):
         branch["name"] = _free(branch["name"], {**made, **layers})
@@ -175,7 +175,7 @@ def _branched(state: Any, layers: dict[str, Record]) -> Record:
 # Networks.
 
 
-def network(state: Any) -> Any:
+def network(state: Any) -> object:
     """Calls of layers as Keras 3 has them: inputs, and keyword arguments"""
     if "input_layers" not in state:
         raise refused(
@@ -226,7 +226,7 @@ def _ends(ends: Any, renamed: dict[str, str], models: Iterable[str]) -> Any:
     ]
 
 
-def _pointed(call: Any, renamed: dict[str, str], models: Iterable[str]) -> Any:
+def _pointed(call: Any, renamed: dict[str, str], models: Iterable[str]) -> object:
     inputs, options = call
     if options is None:
         return [
@@ -329,7 +329,7 @@ def _sources(
     layers: dict[str, Record],
     nodes: dict[str, Any],
     ends: dict[str, list[Any]],
-) -> list[Any]:
+) -> list[object]:
     """What a node takes: one output, or the merge of several."""
     if node.get("input"):
         return [ends[node["input"]]]

@@ -62,7 +62,7 @@ class Roles(Op):
                 found.append(role)
         return found
 
-    def apply(self, state: Any, memo: Any = None) -> Any:
+    def apply(self, state: Any, memo: object = None) -> object:
         arrays = state.get("weights")
         if not isinstance(arrays, list):
             return state
@@ -94,7 +94,7 @@ class Expect(Op):
         self.option, self.values = option, list(values)
         self.reason, self.instead = reason, instead
 
-    def apply(self, state: Any, memo: Any = None) -> Any:
+    def apply(self, state: Any, memo: object = None) -> object:
         if self.option in state and state[self.option] not in self.values:
             raise refused(f"{self.option}={state[self.option]!r}", self.reason, self.instead)
         state.pop(self.option, None)
@@ -114,7 +114,7 @@ class Known(Op):
     def __init__(self, options: Iterable[str]) -> None:
         self.options = frozenset(options)
 
-    def apply(self, state: Any, memo: Any = None) -> Any:
+    def apply(self, state: Any, memo: object = None) -> object:
         for name in list(state):
             if name in self.options or name in _ALWAYS:
                 continue
@@ -154,7 +154,7 @@ _WITHOUT_EFFECT = {
 # Objects in options: initializers, regularizers, constraints.
 
 
-def _serialized(module: str, name: str, config: dict[str, Any]) -> dict[str, Any]:
+def _serialized(module: str, name: str, config: dict[str, object]) -> dict[str, object]:
     return {"module": module, "class_name": name, "config": config, "registered_name": None}
 
 
@@ -170,7 +170,7 @@ class Objects(Op):
     def __init__(self, *options: str) -> None:
         self.options = options
 
-    def apply(self, state: Any, memo: Any = None) -> Any:
+    def apply(self, state: Any, memo: object = None) -> object:
         for option in self.options:
             if option in state:
                 make = _KINDS[option.rpartition("_")[2]]
@@ -181,7 +181,7 @@ class Objects(Op):
         return f"{', '.join(self.options)}: as Keras 3 serializes them"
 
 
-def _initializer(option: str, value: Any, state: Any) -> Any:
+def _initializer(option: str, value: object, state: object) -> object:
     if isinstance(value, str):
         return _INITIALIZERS.get(value, value)
     if not isinstance(value, dict) or "module" in value:
@@ -195,7 +195,7 @@ def _initializer(option: str, value: Any, state: Any) -> Any:
     return _serialized("keras.initializers", _INITIALIZER_CLASSES.get(name, name), config)
 
 
-def _regularizer(option: str, value: Any, state: Any) -> Any:
+def _regularizer(option: str, value: object, state: object) -> object:
     if not isinstance(value, dict) or "module" in value:
         return value
     name, config = _named(value)
@@ -212,7 +212,7 @@ def _regularizer(option: str, value: Any, state: Any) -> Any:
     return _serialized("keras.regularizers", name, config)
 
 
-def _constraint(option: str, value: Any, state: Any) -> Any:
+def _constraint(option: str, value: object, state: Any) -> object:
     if not isinstance(value, dict) or "module" in value:
         return value
     name, config = _named(value)
@@ -277,7 +277,7 @@ class JoinGates(Op):
     def __init__(self, written: str, joined: str) -> None:
         self.written, self.joined = written, joined
 
-    def apply(self, state: Any, memo: Any = None) -> Any:
+    def apply(self, state: Any, memo: object = None) -> object:
         arrays = state.get("weights")
         if not isinstance(arrays, list) or len(arrays) != 3 * len(self.written):
             return state  # consume_less="gpu" has them joined
@@ -312,7 +312,7 @@ class Axes(Op):
     ) -> None:
         self.roles, self.first, self.last = roles.split(), first, last
 
-    def apply(self, state: Any, memo: Any = None) -> Any:
+    def apply(self, state: Any, memo: object = None) -> object:
         axes = self.first if state.get("_was_first") else self.last
         for role in self.roles:
             kernel = array_of(state, role)
@@ -338,7 +338,7 @@ class Rotate(Op):
     def __init__(self, roles: str, count: int) -> None:
         self.roles, self.count = roles.split(), count
 
-    def apply(self, state: Any, memo: Any = None) -> Any:
+    def apply(self, state: Any, memo: object = None) -> object:
         if state.get("backend") != "theano":
             return state
         for role in self.roles:
@@ -367,7 +367,7 @@ class SlopeOfHardSigmoid(Op):
     def __init__(self, option: str, weights: str, gates: tuple[int, tuple[int, ...]] = (1, (0,))):
         self.option, self.weights, self.gates = option, weights.split(), gates
 
-    def apply(self, state: Any, memo: Any = None) -> Any:
+    def apply(self, state: Any, memo: object = None) -> object:
         if state.get(self.option) != "hard_sigmoid":
             return state
         if state.get("weights") is None:
@@ -395,7 +395,7 @@ class _By(Op):
     def __init__(self, function: Callable[[Any], Any]) -> None:
         self.function = function
 
-    def apply(self, state: Any, memo: Any = None) -> Any:
+    def apply(self, state: object, memo: object = None) -> object:
         result = self.function(state)
         return state if result is None else result
 
@@ -403,12 +403,12 @@ class _By(Op):
         return (self.function.__doc__ or self.function.__name__).partition("\n")[0].rstrip(".")
 
 
-def by(function: Callable[[Any], Any]) -> Op:
+def by(function: Callable[[Any], object]) -> Op:
     """Return a function of the state as a step; its docstring is what a plan says."""
     return _By(function)
 
 
-def layer(kind: str, **config: Any) -> Record:
+def layer(kind: str, **config: object) -> Record:
     """Return a layer of Keras 3 as a record, for compositions."""
     weights = config.pop("weights", {})
     return Record(

@@ -68,7 +68,7 @@ def register(pack: Registry) -> None:
     pack.migration("keras.compile.Arguments", 3, by(_losses))
 
 
-def _unchanged(state: Any) -> None:
+def _unchanged(state: object) -> None:
     """as before"""
 
 
@@ -109,7 +109,7 @@ def _losses(state: Any) -> None:
     state["loss"] = _named(state.get("loss"))
 
 
-def _named(value: Any) -> Any:
+def _named(value: object) -> Any:
     if isinstance(value, str):
         return LOSSES.get(value, value)
     if isinstance(value, dict) and "class_name" not in value:

@@ -170,7 +170,7 @@ class File:
 
         return pandas_object(self, path)
 
-    def _tree_of(self, data: bytes, name: str) -> Any:
+    def _tree_of(self, data: bytes, name: str) -> object:
         return read(self._source.nested(data, name), Options(), ())[1].tree
 
     @functools.cached_property
@@ -199,7 +199,7 @@ class File:
         return Objects(self)
 
     @functools.cached_property
-    def _arrays_at_every_path(self) -> Mapping[str, Any]:
+    def _arrays_at_every_path(self) -> Mapping[str, object]:
         """The arrays under every path that leads to them, to fill or write what has no sharing."""
         names = self._names(is_array, self._content.find, each_once=False)
         if not self._as_torch:
@@ -305,7 +305,7 @@ def has_steps(file: File) -> bool:
 
 
 def settle_text_of(
-    file: File, tree: Any, fail: Callable[[Record, PersistError], None] | None = None
+    file: File, tree: object, fail: Callable[[Record, PersistError], None] | None = None
 ) -> None:
     """Make text or bytes of what Python 2 wrote, in an upgraded tree, as declared fields say.
 

@@ -10,7 +10,7 @@ from persist._trees.leaves import printable
 __all__ = ["action", "by", "dated", "entry_lines", "source"]
 
 
-def entry_lines(entry: dict[str, Any]) -> list[str]:
+def entry_lines(entry: dict[str, object]) -> list[str]:
     """Return a line that says what was done, when, from which file and by what; then its details.
 
     Args:
@@ -20,12 +20,12 @@ def entry_lines(entry: dict[str, Any]) -> list[str]:
     return [f"{action(entry)}{dated(entry)}{origin}{by(entry)}", *_inside(entry)]
 
 
-def action(entry: dict[str, Any]) -> str:
+def action(entry: dict[str, object]) -> str:
     """What was done."""
     return printable(str(entry.get("action") or "written"))
 
 
-def by(entry: dict[str, Any]) -> str:
+def by(entry: dict[str, object]) -> str:
     """The releases that did it, after ``by``; nothing if none are named."""
     said = entry.get("by")
     if not isinstance(said, dict) or not said:
@@ -33,7 +33,7 @@ def by(entry: dict[str, Any]) -> str:
     return printable(" by " + ", ".join(f"{name} {release}" for name, release in said.items()))
 
 
-def dated(origin: dict[str, Any]) -> str:
+def dated(origin: dict[str, object]) -> str:
     """The date, after a space; nothing if there is none."""
     return f" {origin['date']}" if isinstance(origin.get("date"), str) else ""
 
@@ -50,7 +50,7 @@ def source(origin: dict[str, Any]) -> str:
     return printable(f"{origin.get('name')} ({made})")
 
 
-def _inside(origin: dict[str, Any]) -> Iterator[str]:
+def _inside(origin: dict[str, object]) -> Iterator[str]:
     if "sha256" in origin:
         size = origin.get("size")
         said = f"{size:,} bytes, " if type(size) is int else ""
@@ -67,7 +67,7 @@ def _inside(origin: dict[str, Any]) -> Iterator[str]:
         yield printable(f"{name} was not declared, and stayed a record")
 
 
-def _rows(origin: dict[str, Any], key: str, width: int) -> Iterator[list[Any]]:
+def _rows(origin: dict[str, object], key: str, width: int) -> Iterator[list[object]]:
     """The rows of a table in an origin; what is no such row is left out, since metadata can be anything."""
     said = origin.get(key)
     for one in said if isinstance(said, list) else ():

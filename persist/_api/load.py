@@ -79,13 +79,13 @@ def load(
     validate: bool = True,
     migrate: bool = True,
     layout: LayoutPolicy | None = None,
-    device: Any = None,
-    dtype: Any = None,
+    device: object = None,
+    dtype: object = None,
     live: bool = True,
     weights: Openable | None = None,
     on_error: OnError = "raise",
     resources: Resources | None = None,
-    require_signature: Any = None,
+    require_signature: object = None,
     **options: Unpack[OpenOptions],
 ) -> Any:
     """Load what was saved, however long ago, as what it is today.
@@ -224,14 +224,14 @@ def _check_choices(arrays: str, layout: str | None, on_error: str) -> None:
         raise PersistError(f"on_error={on_error!r} is no choice.", remedy='"raise" or "record".')
 
 
-def _as_written(file: File, tree: Any, **options: Any) -> Any:
+def _as_written(file: File, tree: Any, **options: Any) -> object:
     """Make the objects of a tree that was not upgraded."""
     from persist._objects.build import build
 
     return build(tree, file.knowledge, file=file.path, is_known=file.is_known, **options)
 
 
-def _network(file: File, weights: Openable | None, trust: Iterable[str]) -> Any:
+def _network(file: File, weights: Openable | None, trust: Iterable[str]) -> object:
     """The living model of a file of Keras, or ABSENT where it has none or Keras is not here."""
     from persist._api import networks
 
@@ -271,7 +271,7 @@ def load_file(
     unknown: UnknownFields,
     validate: bool,
     *,
-    tree: Any = ABSENT,
+    tree: object = ABSENT,
     looker: PackView | None = None,
     finish: bool = True,
     layout: str | None = None,
@@ -332,13 +332,13 @@ def load_file(
 
 def _upgraded(
     file: File,
-    tree: Any,
-    see: Callable[[Record], Any],
+    tree: object,
+    see: Callable[[Record], object],
     unknown: UnknownFields,
     strict: bool,
     layout: str | None,
     written: Written,
-) -> tuple[Any, Plan]:
+) -> tuple[object, Plan]:
     """Upgrade a tree of a file, and decide what Python 2's text is in its fields."""
     from persist._objects.inert import Inert
     from persist._upgrade import records
@@ -361,7 +361,7 @@ def _upgraded(
     return tree, plan
 
 
-def _plain_values(file: File, trusted: Trust, live: bool) -> Callable[[Record], Any]:
+def _plain_values(file: File, trusted: Trust, live: bool) -> Callable[[Record], object]:
     """What takes the place of a library's record in an upgraded tree: a plain value, where a pack knows one.
 
     Of a file without steps, a record of which an object is made stays a record until then. Steps see
@@ -444,7 +444,7 @@ def check_loads(source: Openable, *, registry: Registry | None = None) -> None:
                 load_file(file, (), False, "warn", True, finish=False)
 
 
-def check_tree(tree: Any, registry: Registry, file: str | None = None) -> None:
+def check_tree(tree: object, registry: Registry, file: str | None = None) -> None:
     """Make the objects of an upgraded tree, which is used up; as `check_loads`."""
     from persist._objects.build import build
 
@@ -453,7 +453,7 @@ def check_tree(tree: Any, registry: Registry, file: str | None = None) -> None:
         build(tree, registry, file=file, finish=False)
 
 
-def _by_columns(file: File, build: Callable[..., Any]) -> Any:
+def _by_columns(file: File, build: Callable[..., object]) -> object:
     """Make the instances of a container's tables straight from their columns.
 
     ABSENT where there are none, or where records are to be looked at one by one.
@@ -498,7 +498,7 @@ def _by_columns(file: File, build: Callable[..., Any]) -> Any:
     )
 
 
-def _failure(file: File, tree: Any, record: Record, failure: Any) -> PersistError:
+def _failure(file: File, tree: object, record: Record, failure: Any) -> PersistError:
     """The error for a step that failed on a record."""
     from persist._upgrade.failures import failed
     from persist._upgrade.plan import located
@@ -517,7 +517,7 @@ def _failure(file: File, tree: Any, record: Record, failure: Any) -> PersistErro
 
 
 def upgraded_state(
-    state: Any,
+    state: object,
     cls: type,
     registry: Registry,
     assume_version: int | None = None,

@@ -125,7 +125,7 @@ def _count(record: Record) -> int | None:
     return found
 
 
-def _training(training: Any, config: Any, version: int) -> Record | None:
+def _training(training: object, config: object, version: int) -> Record | None:
     if not isinstance(training, dict):
         if version != 1 or not isinstance(config, dict) or "loss" not in config:
             return None
@@ -207,7 +207,7 @@ def custom_objects(trust: Iterable[str], record: Record) -> dict[str, Any]:
 
 
 def problems_of(
-    network: Found, record: Any, plan: Plan, custom: Mapping[str, Any]
+    network: Found, record: object, plan: Plan, custom: Mapping[str, object]
 ) -> list[PersistError]:
     """All that cannot be brought over: the layers' own problems, else those of the models around."""
     from persist._restore import keras_models
@@ -259,7 +259,7 @@ def load_network(file: File, found: Found, trust: Iterable[str]) -> tuple[Any, l
     return model, [*notes, *_compile(file, found, model)]
 
 
-def _fill(found: Found, model: Any) -> None:
+def _fill(found: Found, model: object) -> None:
     """Put weights into a finished model by their names, all of them or an error."""
     from persist._restore import match
     from persist._restore.targets import target_of
@@ -357,7 +357,7 @@ def _compile(file: File, found: Found, model: Any) -> list[str]:
     return [*notes, *([f"{lost[0]}: {reason}"] if reason else [])]
 
 
-def _compile_current(file: File, model: Any, custom: Mapping[str, Any]) -> list[str]:
+def _compile_current(file: File, model: object, custom: Mapping[str, object]) -> list[str]:
     """The same for a file of Keras 3, whose optimizer is today's."""
     from persist._restore import keras_models, keras_optimizers
 
@@ -378,7 +378,7 @@ def _compile_current(file: File, model: Any, custom: Mapping[str, Any]) -> list[
     return [f"{lost[0]}: {reason}"] if reason else []
 
 
-def _optimizer_weights(file: File) -> list[tuple[str, Any]]:
+def _optimizer_weights(file: File) -> list[tuple[str, object]]:
     """The variables of the optimizer by name, in the order of the file."""
     names = file.structure.get("optimizer_weight_names") or ()
     found = [f"optimizer_weights/{name}" for name in names]
@@ -395,7 +395,7 @@ def _optimizer_weights(file: File) -> list[tuple[str, Any]]:
 _NUMBERED = regex(r"optimizer/vars/\d{1,9}")
 
 
-def _bring_optimizer(file: File, found: Found, model: Any, stored: list[tuple[str, Any]]) -> str:
+def _bring_optimizer(file: File, found: Found, model: Any, stored: list[tuple[str, object]]) -> str:
     """Put the state of the file's optimizer into the model's; return why not, or an empty text."""
     from persist._restore import keras_models, keras_optimizers
 

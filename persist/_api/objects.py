@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Objects", "made_of"]
 
 
-def made_of(file: File, part: Any) -> Any:
+def made_of(file: File, part: object) -> Any:
     """Upgrade a part of a file's tree and make its objects; the tree stays as it is."""
     from persist._api.load import load_file
 
@@ -71,7 +71,7 @@ class Objects(Mapping[str, Any]):
     def __iter__(self) -> Iterator[str]:
         file, seen = self._file, set[int]()
         knowledge, left = file.knowledge, file._source.limits.paths
-        todo: list[tuple[str, Any]] = [("", file._written)]
+        todo: list[tuple[str, object]] = [("", file._written)]
         while todo:
             path, value = todo.pop()
             if id(value) in seen:

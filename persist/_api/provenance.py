@@ -124,7 +124,7 @@ def history_of(structure: object) -> list[dict[str, Any]]:
     return [*reversed(found), *_entries(structure.get("history"))]
 
 
-def _entries(said: object) -> list[dict[str, Any]]:
+def _entries(said: object) -> list[dict[str, object]]:
     return [one for one in said if isinstance(one, dict)] if isinstance(said, list) else []
 
 

@@ -28,10 +28,10 @@ _MOST = 5  # failures that the text of the warning lists
 
 def recovered(
     file: File,
-    tree: Any,
+    tree: object,
     *,
-    build: Callable[..., Any],
-    see: Callable[[Record], Any],
+    build: Callable[..., object],
+    see: Callable[[Record], object],
     unknown: str,
     strict: bool,
     layout: str | None,

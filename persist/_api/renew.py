@@ -99,7 +99,7 @@ def renew(
 
 def _history(
     file: File, path: str | os.PathLike[str], plans: list[Plan]
-) -> Callable[[list[Any], dict[str, Any]], list[Any]]:
+) -> Callable[[list[Any], dict[str, Any]], list[object]]:
     """What makes the history of the new file, when the plan of its upgrade is there."""
 
     def history(older: list[Any], manifest: dict[str, Any]) -> list[Any]:

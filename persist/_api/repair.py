@@ -183,7 +183,7 @@ def _lost_paths(file: File) -> dict[str, str]:
     return lost
 
 
-def _without_lost(root: Any, lost: dict[str, str]) -> Any:
+def _without_lost(root: object, lost: dict[str, str]) -> object:
     """Take arrays that are lost out of a tree, in place.
 
     Args:
@@ -214,7 +214,7 @@ def _without_lost(root: Any, lost: dict[str, str]) -> Any:
     return swap.mended(root) if has_lost else root
 
 
-def _holders(root: Any) -> Iterator[Any]:
+def _holders(root: object) -> Iterator[object]:
     """Yield every container of a tree once; children are looked for when the next one is asked for."""
     todo, seen = [root], set()
     while todo:

@@ -74,7 +74,7 @@ def restore(
         if at and written.part("") is ABSENT:
             raise nothing_at(at, file)
 
-        def restored(value: Any, path: str, state: Any) -> Report:
+        def restored(value: Any, path: str, state: object) -> Report:
             """Fill one object from what is at a path; a state that is given takes the place of that."""
             part = Written(lambda: file._written, file.looker, path, file.format)
             if has_state(value):

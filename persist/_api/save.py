@@ -28,6 +28,7 @@ from persist.errors import (
     UnknownSchemaError,
 )
 from persist.readers.base import Reader
+from persist.typing import Array
 
 if TYPE_CHECKING:
     from persist._objects.libraries import Packs
@@ -334,7 +335,7 @@ def _upload_files(
                 shutil.copyfileobj(written, file, 1 << 20)
 
 
-def _flat(tree: Any, format: str) -> dict[str, object]:
+def _flat(tree: object, format: str) -> dict[str, object]:
     """A tree as names and arrays, for formats that hold nothing else; numbers and text as 0-d arrays.
 
     Raises:
@@ -363,7 +364,7 @@ def _flat(tree: Any, format: str) -> dict[str, object]:
     return names
 
 
-def _as_array(series: Any) -> np.ndarray[Any, Any] | None:
+def _as_array(series: Any) -> Array | None:
     """A sequence of plain values of one type as an array; None if an array would change them."""
     if isinstance(series[0], bytes | type(None)):
         return None
@@ -373,7 +374,7 @@ def _as_array(series: Any) -> np.ndarray[Any, Any] | None:
     return None if array.dtype.hasobject or array.ndim != 1 else array
 
 
-def older_tree(tree: Any, older: Older, registry: Registry, is_unversioned: bool = False) -> Any:
+def older_tree(tree: object, older: Older, registry: Registry, is_unversioned: bool = False) -> Any:
     """Return a tree with the records of these schemas as an older version had them.
 
     Args:

@@ -25,7 +25,7 @@ __all__ = ["assume", "check_is", "placed", "state_of"]
 _METADATA = "__metadata__"  # of safetensors: text next to the arrays
 
 
-def state_of(value: Any, cls: type, registry: Registry) -> object:
+def state_of(value: object, cls: type, registry: Registry) -> object:
     """Return a value as the record of a class, where it is not a record already.
 
     Raises:
@@ -49,7 +49,7 @@ def state_of(value: Any, cls: type, registry: Registry) -> object:
     return made
 
 
-def _version_in_metadata(value: Any, cls: type, registry: Registry) -> int | None:
+def _version_in_metadata(value: object, cls: type, registry: Registry) -> int | None:
     """The version that a state dict of torch states of a module itself, else None."""
     metadata = getattr(value, "_metadata", None)
     if MODULE not in vars(cls) or not isinstance(metadata, Mapping):

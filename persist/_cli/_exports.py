@@ -53,7 +53,7 @@ def _asdf(file: File, out: IO[bytes]) -> list[str]:
 
     from persist._trees.pack_view import is_series
 
-    tree: dict[str, Any] = {}
+    tree: dict[str, object] = {}
     left_out = 0
     for path, array in file.arrays.items():
         whole = np.asarray(array)
@@ -72,7 +72,7 @@ def _asdf(file: File, out: IO[bytes]) -> list[str]:
     return [f"{left_out:,} values that ASDF has no type for are left out"] if left_out else []
 
 
-def _put(tree: dict[str, Any], path: str, value: Any) -> None:
+def _put(tree: dict[str, Any], path: str, value: object) -> None:
     """Put a value at its natural path; under the whole path if a step of it is a value itself."""
     *steps, last = path.split("/") if path else ["value"]
     at = tree
@@ -123,7 +123,7 @@ def _parquet(file: File, out: IO[bytes]) -> list[str]:
     return [f"{left_out:,} other values are left out"] if left_out else []
 
 
-def _native(array: Any) -> Any:
+def _native(array: Any) -> object:
     """Return an array in the byte order of the machine; text as Python's, which Arrow takes."""
     if array.dtype.kind in "US":
         return array.tolist()

@@ -126,7 +126,7 @@ def _deliver(write: Callable[[IO[bytes]], None], args: argparse.Namespace, form:
         write(out)
 
 
-def _writer(value: Any, form: str, file: File, path: str) -> Callable[[IO[bytes]], None]:
+def _writer(value: object, form: str, file: File, path: str) -> Callable[[IO[bytes]], None]:
     """Return the function that writes a value in a form."""
     from persist._trees.pack_view import is_array
 
@@ -146,7 +146,7 @@ def _writer(value: Any, form: str, file: File, path: str) -> Callable[[IO[bytes]
     )
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     return f"of type {type(value).__name__}"
 
 
@@ -159,7 +159,7 @@ def _unfit(file: File, path: str, why: str, form: str, remedy: str) -> PersistEr
     )
 
 
-def _readable(value: Any) -> Any:
+def _readable(value: object) -> object:
     """Return an array with a dtype that NumPy has itself: types of ml_dtypes become float32."""
     import numpy as np
 
@@ -221,7 +221,7 @@ _ARRAYS: dict[str, Callable[[Any, IO[bytes], Any, str], None]] = {
 }
 
 
-def _rows(array: Any) -> Iterator[tuple[Any, ...]]:
+def _rows(array: Any) -> Iterator[tuple[object, ...]]:
     """Yield the rows of an array of at most two axes; of one axis, rows of one value."""
     from persist._trees.pieces import blocks
 
@@ -241,7 +241,7 @@ def _rows(array: Any) -> Iterator[tuple[Any, ...]]:
             held = held[whole:]
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     """Return a value as text; floats in the shortest form that reads back as the same number."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
@@ -269,7 +269,7 @@ def _text(value: Any, out: IO[bytes]) -> None:
         out.write(f"{text_of(value)}\n".encode("utf-8", "backslashreplace"))
 
 
-def write_json(value: Any, out: IO[bytes]) -> None:
+def write_json(value: object, out: IO[bytes]) -> None:
     """Write a value, or all values of a container by their paths, as one JSON document."""
     import json
 
@@ -281,7 +281,7 @@ def write_json(value: Any, out: IO[bytes]) -> None:
     out.write(json.dumps(held, allow_nan=False, ensure_ascii=True).encode() + b"\n")
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     """Return a value as JSON has it; numbers of any size are kept, other values become text."""
     import math
 

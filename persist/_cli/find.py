@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     return status if count else 1
 
 
-def _text(value: Any, facts: dict[str, Any]) -> str:
+def _text(value: object, facts: dict[str, Any]) -> str:
     from persist._trees.show import leaf_text, printable
 
     if value is not None:

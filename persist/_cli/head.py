@@ -155,7 +155,7 @@ def _printed(file: File, paths: list[str], rows: int) -> list[str]:
     return [f"  {label}: {shape_text(value)}", *(f"    {_row(row)}" for row in part)]
 
 
-def _row(row: Any) -> str:
+def _row(row: object) -> str:
     """A row of an array as one line: its first numbers."""
     import numpy as np
 
@@ -178,7 +178,7 @@ def _table(columns: dict[str, Any]) -> list[str]:
     ]
 
 
-def _cell(item: Any) -> str:
+def _cell(item: object) -> str:
     import numpy as np
 
     from persist._trees.leaves import escaped, leaf_text

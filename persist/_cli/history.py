@@ -69,7 +69,7 @@ def in_one_line(file: File) -> str:
     )
 
 
-def _as_json(file: File) -> dict[str, Any]:
+def _as_json(file: File) -> dict[str, object]:
     from persist.bulk._origin import metadata_of
 
     return {
@@ -79,7 +79,7 @@ def _as_json(file: File) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _schemas(file: File) -> list[dict[str, Any]]:
+def _schemas(file: File) -> list[dict[str, object]]:
     said = file.structure.get("schemas") if file.format == "persist" else None
     return [one for one in said if isinstance(one, dict)] if isinstance(said, list) else []
 

@@ -260,7 +260,7 @@ def _made_of(file: File) -> dict[str, str]:
     looker = file.looker
     found: dict[str, str] = {}
     seen: dict[int, Any] = {}
-    todo: list[Any] = [file.tree]
+    todo: list[object] = [file.tree]
     while todo and len(seen) < _MOST:
         value = todo.pop()
         if isinstance(value, str | bytes | int | float | type(None)) or id(value) in seen:
@@ -331,7 +331,7 @@ def _array(file: File, path: str) -> dict[str, object]:
     return {"dtype": text, "shape": list(array.shape), "bytes": int(array.nbytes)}
 
 
-def _value(value: Any) -> Any:
+def _value(value: object) -> object:
     """Convert a value to JSON; anything that JSON lacks becomes the text that `print(file)` shows."""
     import math
 

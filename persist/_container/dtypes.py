@@ -79,7 +79,7 @@ def _is_said_by_text(dtype: DType) -> bool:
 
 
 def _describe_strings(dtype: Any) -> dict[str, object]:
-    result: dict[str, Any] = {"string": bool(dtype.coerce)}
+    result: dict[str, object] = {"string": bool(dtype.coerce)}
     missing = getattr(dtype, "na_object", result)
     if missing is result:
         return result

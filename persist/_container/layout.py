@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import struct
-from typing import Any
 
 import numpy as np
 
@@ -51,7 +50,7 @@ GENERATION = re.compile(
 )
 
 # Types that a defaultdict may make what it lacks of.
-FACTORIES: dict[Any, str] = {
+FACTORIES: dict[type, str] = {
     kind: kind.__name__
     for kind in (list, dict, int, float, set, str, tuple, bool, bytes, frozenset, complex)
 }

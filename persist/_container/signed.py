@@ -25,7 +25,8 @@ from persist._container.layout import (
     end_of_directory,
     manifest_tail,
 )
-from persist._container.reading.store import Entry, Store
+from persist._container.reading.directory import Entry
+from persist._container.reading.store import Store
 from persist._container.writing.atomic import replacing
 from persist._container.writing.writer import Writer
 from persist._wire.base.source import Source, open_source
@@ -278,7 +279,7 @@ def _stated(store: Store) -> list[dict[str, str]]:
     return found
 
 
-def _replace_manifest(store: Store, path: str, manifest: dict[str, Any], durable: bool) -> None:
+def _replace_manifest(store: Store, path: str, manifest: dict[str, object], durable: bool) -> None:
     """Write a container with another manifest; all other bytes stay."""
     at = store._control[MANIFEST].offset
     before = store.directory(store._directory_size - store._last)
@@ -331,7 +332,7 @@ def new_key(path: str | os.PathLike[str], *, password: bytes | None = None) -> s
     return _fingerprint(_raw(key.public_key()))
 
 
-def public_keys(keys: object) -> list[Any]:
+def public_keys(keys: object) -> list[object]:
     """Return the public keys that a user gives: one, or several in a list.
 
     Args:
@@ -349,7 +350,7 @@ def public_keys(keys: object) -> list[Any]:
     return [_public_key(key) for key in given]
 
 
-def _public_key(key: object) -> Any:
+def _public_key(key: object) -> object:
     serialization, ed25519 = _library()
     if isinstance(key, ed25519.Ed25519PublicKey):
         return key
@@ -389,7 +390,7 @@ def _private_key(key: object, password: bytes | None) -> Any:
     return made
 
 
-def _pem(key: Any) -> tuple[bytes, str | None]:
+def _pem(key: object) -> tuple[bytes, str | None]:
     if isinstance(key, bytes):
         return key, None
     if isinstance(key, str | os.PathLike):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from persist._dissect import _archives, _arrays, _frameworks, _streams
 from persist._dissect._ranges import Range, tiled
@@ -35,7 +34,7 @@ _GRAMMARS: tuple[tuple[Callable[[memoryview], bool], str, Callable[[memoryview],
 _DEPTH = 8  # files in files
 
 
-def dissect(source: Any) -> Iterator[Range]:
+def dissect(source: object) -> Iterator[Range]:
     """Yield what each range of bytes of a file is, from the first byte to the last.
 
     Args:

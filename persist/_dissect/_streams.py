@@ -46,7 +46,7 @@ class _Stream:
         return self.at
 
 
-def _opcodes(stream: _Stream) -> Iterator[tuple[str, Any, int]]:
+def _opcodes(stream: _Stream) -> Iterator[tuple[str, object, int]]:
     """The name, argument and offset of each opcode up to STOP; text of Python 2 may be of any encoding.
 
     As `pickletools.genops`, which takes arguments that end with a line for ASCII.

@@ -21,6 +21,7 @@ from persist._instances.machinery import is_machinery, refuse_machinery
 from persist.errors import SchemaError
 from persist.schema import dotted
 from persist.tree import Record
+from persist.typing import Array
 
 __all__ = [
     "Contents",
@@ -97,15 +98,15 @@ def converters_of(cls: type) -> dict[str, Callable[[Any, Any], Any]]:
     return found
 
 
-def _call_converter(converter: Any, attribute: Any, obj: Any, value: Any) -> object:
+def _call_converter(converter: Any, attribute: object, obj: object, value: object) -> object:
     return converter(value, obj, attribute)
 
 
-def _call_plain(converter: Any, obj: Any, value: Any) -> object:
+def _call_plain(converter: Any, obj: object, value: object) -> object:
     return converter(value)
 
 
-def validators_of(cls: type) -> list[Any]:
+def validators_of(cls: type) -> list[object]:
     return [
         attribute
         for attribute in getattr(cls, "__attrs_attrs__", ())
@@ -113,7 +114,7 @@ def validators_of(cls: type) -> list[Any]:
     ]
 
 
-def has(obj: Any, attribute: str) -> bool:
+def has(obj: object, attribute: str) -> bool:
     """Whether an instance has an attribute, without asking its ``__getattr__``."""
     try:
         object.__getattribute__(obj, attribute)
@@ -122,7 +123,7 @@ def has(obj: Any, attribute: str) -> bool:
     return True
 
 
-def attributes_of(obj: Any) -> Iterator[tuple[str, Any]]:
+def attributes_of(obj: object) -> Iterator[tuple[str, object]]:
     """Yield every attribute that an instance has, in its ``__dict__`` and in slots."""
     yield from list(getattr(obj, "__dict__", {}).items())
     for base in type(obj).__mro__:
@@ -135,7 +136,7 @@ def attributes_of(obj: Any) -> Iterator[tuple[str, Any]]:
                 yield attribute, object.__getattribute__(obj, attribute)
 
 
-def make_array(cls: type, array: np.ndarray[Any, Any]) -> Any:
+def make_array(cls: type, array: Array) -> object:
     """Make an instance of an ndarray subclass that shares the memory of an array."""
     return np.ndarray.view(np.asarray(array), cls)
 

@@ -29,6 +29,7 @@ from persist.tree import is_slots_pair
 
 if TYPE_CHECKING:
     from persist._instances.adapter import ClassAdapter
+    from persist._instances.taking import StateTaker
 
 __all__ = ["INSTALLED", "SENT", "install", "uninstall"]
 
@@ -103,7 +104,7 @@ def _turn(is_on: bool) -> None:
 SWITCH.listen(_turn)
 
 
-def install(adapter: ClassAdapter, busy: Any, newobj: Any) -> None:
+def install(adapter: ClassAdapter, busy: object, newobj: object) -> None:
     """Set the compiled methods on a class, if it is simple enough to have any."""
     space = {
         "__name__": __name__,
@@ -148,7 +149,7 @@ def _install(adapter: ClassAdapter, name: str, source: str, space: dict[str, Any
     type.__setattr__(adapter.cls, name, function)
 
 
-def uninstall(adapter: ClassAdapter) -> None:
+def uninstall(adapter: StateTaker) -> None:
     """Let the general path take the instances of a class apart from now on."""
     reduce = vars(adapter.cls).get("__reduce_ex__")
     general = getattr(reduce, "_persist_general", None)
@@ -193,7 +194,7 @@ def _reduce(adapter: ClassAdapter, space: dict[str, Any]) -> str:
     )
 
 
-def _all_declared(adapter: ClassAdapter, space: dict[str, Any]) -> str:
+def _all_declared(adapter: ClassAdapter, space: dict[str, object]) -> str:
     """The lines that leave an instance with attributes to report to the general path."""
     undeclared = adapter.undeclared
     if undeclared is None or not undeclared.reports:
@@ -206,7 +207,7 @@ def _all_declared(adapter: ClassAdapter, space: dict[str, Any]) -> str:
     )
 
 
-def _setstate(adapter: ClassAdapter, space: dict[str, Any]) -> str:
+def _setstate(adapter: ClassAdapter, space: dict[str, object]) -> str:
     *bases, leaf = adapter.layout.parts
     if leaf.kind == CODEC and leaf.setstate is not None:
         if any(part.kind != INSIDE for part in bases):

@@ -39,7 +39,7 @@ def assignments(cls: type, attributes: Sequence[str], values: Sequence[str]) -> 
     A plain assignment is fastest; a class with its own ``__setattr__`` (such as a frozen class), and
     a name that cannot be written in source, need ``object.__setattr__``, in the source as ``PUT``.
     """
-    setter: Any = cls.__setattr__
+    setter: object = cls.__setattr__
     is_plain = setter is object.__setattr__ and all(map(is_ordinary, attributes))
     return [
         f"self.{name} = {value}" if is_plain else f"PUT(self, {name!r}, {value})"
@@ -77,7 +77,7 @@ class StateMaker:
         self._uses = 0
         self.make: Callable[[Any], tuple[Any, bool]] = self._make
 
-    def _make(self, state: Any) -> tuple[Any, bool]:
+    def _make(self, state: Any) -> tuple[object, bool]:
         self._uses += 1
         if self._uses >= COMPILE_AFTER:
             self.make = self._compiled()
@@ -96,7 +96,7 @@ class StateMaker:
             puts="\n    ".join(assignments(self._cls, self.attributes, names)),
             final=" and ".join(f"(type({name}) in ATOMS or FINAL({name}))" for name in names),
         )
-        space: dict[str, Any] = {
+        space: dict[str, object] = {
             "NEW": object.__new__,
             "CLS": self._cls,
             "PUT": object.__setattr__,

@@ -125,7 +125,7 @@ def compiled(
     return function
 
 
-def load_plain_dict(adapter: ClassAdapter, obj: Any, state: dict[object, object]) -> bool:
+def load_plain_dict(adapter: ClassAdapter, obj: object, state: dict[object, object]) -> bool:
     """Load a state without an envelope, a dict as plain pickle writes it, if its steps are compiled.
 
     Returns:
@@ -303,7 +303,7 @@ def _frozen(state: tuple[Any, ...]) -> dict[int, Any]:
     return frozen
 
 
-def _thawed(frozen: dict[int, Any], *states: Any) -> None:
+def _thawed(frozen: dict[int, object], *states: Any) -> None:
     """Make the views writable that steps took of arrays frozen for them."""
     roots = roots_of(frozen)
     for state in states:

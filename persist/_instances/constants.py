@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import types
-from typing import Any
 
 import numpy as np
 
@@ -27,7 +26,7 @@ def make_constant(name: str) -> object:
     return value
 
 
-def unknown_constant(name: Any) -> SchemaError:
+def unknown_constant(name: object) -> SchemaError:
     """Return the error for a constant of a file that is not registered here."""
     if type(name) is not str:
         return SchemaError(
@@ -61,7 +60,7 @@ class ConstantRef:
         return f"<constant {self.name}>"
 
 
-def constant_of(record: Record) -> Any:
+def constant_of(record: Record) -> object:
     """Return the `ConstantRef` that a record means, or None."""
     named = record.cls.qualname == "persist.versioned._constant" and len(record.args) == 1
     return ConstantRef(record.args[0]) if named and type(record.args[0]) is str else None

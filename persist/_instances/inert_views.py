@@ -23,7 +23,8 @@ from persist.errors import MigrationFailedError
 from persist.tree import Global, Record, lazy_record
 
 if TYPE_CHECKING:
-    from persist._instances.adapter import ClassAdapter, Flat
+    from persist._instances.adapter import ClassAdapter
+    from persist._instances.taking import Flat
 
 __all__ = ["InertViews", "holds_instances"]
 
@@ -83,7 +84,7 @@ class InertViews(Views):
         self._shown: list[tuple[Record, list[Any]]] = []  # those looked at, and what was in them
         self._names: list[Global] = []  # kept, since they are known by their ids
 
-    def leaf(self, value: Any) -> Any:
+    def leaf(self, value: object) -> Any:
         """Return what a step sees of a value that is no container."""
         kind = type(value)
         if kind in SCALAR or isinstance(value, Unfinished):
@@ -101,7 +102,7 @@ class InertViews(Views):
                 return made
         return super().leaf(value)
 
-    def _record(self, obj: Any, adapter: ClassAdapter) -> Record:
+    def _record(self, obj: object, adapter: ClassAdapter) -> Record:
         """The record of a live instance; its state is taken when a step first asks for it."""
         cls = adapter.cls
         named = Global(cls.__module__, cls.__qualname__)
@@ -114,7 +115,7 @@ class InertViews(Views):
             self._state(record, obj, adapter)
         return record
 
-    def _state(self, record: Record, obj: Any, adapter: ClassAdapter) -> Any:
+    def _state(self, record: Record, obj: object, adapter: ClassAdapter) -> Any:
         flat: Flat = adapter.flat(obj, is_saved=False)
         record.state = self.seen(flat.state)
         record.args, record.kwargs = self.seen(flat.args), self.seen(dict(flat.kwargs))
@@ -145,7 +146,7 @@ class InertViews(Views):
                 )
 
 
-def _inside(record: Record) -> list[Any]:
+def _inside(record: Record) -> list[object]:
     """All values in a record, through containers, in order; for a comparison by identity."""
     todo: list[Any] = [
         [record.state, record.args, record.kwargs, record.listitems, record.dictitems]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from persist.errors import RestoreError
 
@@ -45,7 +44,7 @@ MACHINERY = frozenset(
 )
 
 
-def is_machinery(name: Any, value: object = None) -> bool:
+def is_machinery(name: object, value: object = None) -> bool:
     """Whether a file may not set an attribute of this name to this value on an instance."""
     if type(name) is not str:
         return isinstance(name, str) and is_machinery(str.__str__(name), value)
@@ -87,7 +86,7 @@ def refuse_machinery(names: Iterable[object], where: str | None = None, schema: 
         )
 
 
-def refuse_changed(obj: Any, cls: type, state: object, where: str | None = None) -> None:
+def refuse_changed(obj: object, cls: type, state: object, where: str | None = None) -> None:
     """Refuse what a class's own ``__setstate__`` took over from a file, name by name.
 
     A codec may have such a key in its state and mean something else by it; only

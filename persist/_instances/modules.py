@@ -57,11 +57,11 @@ class ModuleCodec:
         """What the class and its bases list in ``persistent``."""
         return declared_fields(self.cls, self._declared)
 
-    def get_state(self, module: Any) -> dict[str, Any]:
+    def get_state(self, module: object) -> dict[str, object]:
         """Return the state of a module (`persist._torch_modules.taking`)."""
         return get_state(module, self.fields)
 
-    def set_state(self, module: Any, state: Any, migrated: bool = False) -> None:
+    def set_state(self, module: object, state: object, migrated: bool = False) -> None:
         """Construct and fill a module (`persist._torch_modules.building`)."""
         versions = _versions(adapter_of(self.cls, self._declared.registry))
         set_state(module, state, self.fields, versions, migrated)
@@ -111,7 +111,7 @@ def torch_state(
     *,
     version: int = 1,
     schema: str | None = None,
-    persistent: Iterable[Any] = (),
+    persistent: Iterable[object] = (),
     registry: Registry | None = None,
 ) -> type:
     """Declare the state of a class of torch modules that cannot inherit `Versioned`.
@@ -173,7 +173,7 @@ def _counts_itself(cls: type) -> bool:
     return True
 
 
-def _install(cls: type, name: str, method: Callable[..., Any]) -> None:
+def _install(cls: type, name: str, method: Callable[..., object]) -> None:
     """Put a method before the one of a class, which it finds in ``_persist_before``."""
     own = vars(cls).get(name)
     if own is not None:
@@ -186,18 +186,18 @@ def _install(cls: type, name: str, method: Callable[..., Any]) -> None:
     setattr(cls, name, method)
 
 
-def _before(cls: type, module: Any, name: str) -> Callable[..., Any]:
+def _before(cls: type, module: object, name: str) -> Callable[..., object]:
     own = vars(cls)[name]._persist_before
     return functools.partial(own, module) if own is not None else getattr(super(cls, module), name)
 
 
-def _owner(module: Any) -> type:
+def _owner(module: object) -> type:
     """The most derived class of a module that is declared."""
     return next(base for base in type(module).__mro__ if MODULE in vars(base))
 
 
 def _noting(cls: type) -> Callable[..., None]:
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+    def __init__(self: Any, *args: object, **kwargs: object) -> None:  # noqa: N807
         self.__dict__.setdefault(ARGUMENTS, (args, kwargs))
         _before(cls, self, "__init__")(*args, **kwargs)
 
@@ -216,7 +216,9 @@ def _adapter(cls: type) -> Any:
 
 
 def _saving(cls: type) -> Callable[..., None]:
-    def _save_to_state_dict(self: Any, destination: Any, prefix: str, keep_vars: bool) -> None:
+    def _save_to_state_dict(
+        self: object, destination: object, prefix: str, keep_vars: bool
+    ) -> None:
         metadata = getattr(destination, "_metadata", None)
         if cls is _owner(self) and isinstance(metadata, dict):
             metadata.setdefault(prefix[:-1], {})[facts.PERSIST] = _versions(_adapter(cls))
@@ -227,7 +229,12 @@ def _saving(cls: type) -> Callable[..., None]:
 
 def _loading(cls: type) -> Callable[..., None]:
     def _load_from_state_dict(
-        self: Any, state_dict: Any, prefix: str, local_metadata: Any, *rest: Any, **more: Any
+        self: object,
+        state_dict: object,
+        prefix: str,
+        local_metadata: object,
+        *rest: object,
+        **more: object,
     ) -> None:
         if cls is _owner(self):
             _upgrade(self, cls, state_dict, prefix, local_metadata)
@@ -283,7 +290,7 @@ def _upgrade(module: Any, cls: type, state_dict: Any, prefix: str, metadata: Any
             whole.setdefault(f"{prefix}{path}", entry)
 
 
-def _run(case: InstanceUpgrade, arrays: dict[int, tuple[Any, Any]]) -> dict[str, Any]:
+def _run(case: InstanceUpgrade, arrays: dict[int, tuple[object, object]]) -> dict[str, object]:
     """Run the steps with all arrays read-only: they share the memory of the caller's tensors."""
     frozen: dict[int, Any] = {}
     for piece in case.pieces:
@@ -301,12 +308,12 @@ def _run(case: InstanceUpgrade, arrays: dict[int, tuple[Any, Any]]) -> dict[str,
             remedy="Load the file with persist.load(path, cls).",
             schema=case.target.leaf.schema.name,
         )
-    result: dict[str, Any] = case.states[-1][1]
+    result: dict[str, object] = case.states[-1][1]
     thaw(result, roots_of(frozen))
     return result
 
 
-def known_versions(adapter: Any, metadata: Any) -> dict[str, int]:
+def known_versions(adapter: Any, metadata: object) -> dict[str, int]:
     """Schema -> version, as far as the metadata of a module says it.
 
     The integer of torch counts if the class has no other meaning for it; 1 is what a module without
@@ -334,7 +341,7 @@ def known_versions(adapter: Any, metadata: Any) -> dict[str, int]:
     return {leaf.name: version}
 
 
-def _as_state(adapter: Any, state: dict[str, Any], known: Mapping[str, int]) -> Any:
+def _as_state(adapter: Any, state: dict[str, object], known: Mapping[str, int]) -> object:
     """A state with the versions that are known; else one without a version, whose stamps are asked."""
     if adapter.schema.name not in known:
         return state
@@ -355,7 +362,7 @@ def _is_stamped(adapter: Any) -> bool:
     return any(adapter.registry.stamps(part.schema.name) for part in adapter.layout.parts)
 
 
-def _like_ours(written: dict[str, Any], held: Mapping[str, Any]) -> dict[str, Any]:
+def _like_ours(written: dict[str, Any], held: Mapping[str, object]) -> dict[str, object]:
     """A state dict with the wrappers (``module.``, ``_orig_mod.``) that the module has, and no others."""
     if written.keys() <= held.keys() or not written:
         return written
@@ -365,7 +372,7 @@ def _like_ours(written: dict[str, Any], held: Mapping[str, Any]) -> dict[str, An
     return made if len(made) == len(written) else written
 
 
-def _fits(module: Any, state: Mapping[str, Any], held: Mapping[str, Any]) -> bool:
+def _fits(module: object, state: Mapping[str, Any], held: Mapping[str, Any]) -> bool:
     """Whether a state dict without a version has the names and shapes of the module as it is today."""
     nested = _nested(module)
     ours = {name: value for name, value in held.items() if not name.startswith(nested)}
@@ -379,7 +386,7 @@ def _fits(module: Any, state: Mapping[str, Any], held: Mapping[str, Any]) -> boo
     )
 
 
-def _is_part(state: Mapping[str, Any], held: Mapping[str, Any]) -> bool:
+def _is_part(state: Mapping[str, object], held: Mapping[str, object]) -> bool:
     """Whether all of a state dict has its place, by name and shape, in the module as it is today."""
     return all(
         name in held and getattr(value, "shape", None) == getattr(held[name], "shape", None)
@@ -387,7 +394,7 @@ def _is_part(state: Mapping[str, Any], held: Mapping[str, Any]) -> bool:
     )
 
 
-def _own_names(module: Any, held: Mapping[str, Any]) -> set[str]:
+def _own_names(module: object, held: Mapping[str, object]) -> set[str]:
     """The names in a state dict that are not of a submodule with versions of its own."""
     nested = _nested(module)
     return {name for name in held if not name.startswith(nested)}
@@ -450,7 +457,7 @@ def _replace(state_dict: Any, names: Iterable[str], prefix: str, state: Mapping[
 # Copying, as torch does.
 
 
-def _deepcopied(self: Any, memo: dict[int, Any]) -> Any:
+def _deepcopied(self: object, memo: dict[int, object]) -> object:
     cls: Any = type(self)
     made = cls.__new__(cls)
     memo[id(self)] = made
@@ -460,7 +467,7 @@ def _deepcopied(self: Any, memo: dict[int, Any]) -> Any:
     return made
 
 
-def _copied(self: Any) -> Any:
+def _copied(self: object) -> object:
     cls: Any = type(self)
     made = cls.__new__(cls)
     made.__dict__.update(self.__dict__)
@@ -469,7 +476,7 @@ def _copied(self: Any) -> Any:
     return made
 
 
-def _by_reference(module: Any) -> set[str]:
+def _by_reference(module: object) -> set[str]:
     """Names of transient attributes and resources, which a copy shares."""
     layout = adapter_of(type(module)).layout
     return {

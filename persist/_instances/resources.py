@@ -50,7 +50,7 @@ class Resource(Generic[_T]):
     @overload
     def __get__(self, obj: object, owner: type | None = None) -> _T: ...
 
-    def __get__(self, obj: Any, owner: type | None = None) -> Any:
+    def __get__(self, obj: object, owner: type | None = None) -> object:
         if obj is None:
             return self
         value = stored(obj, self.name)
@@ -60,7 +60,7 @@ class Resource(Generic[_T]):
             self.__set__(obj, value)
         return value
 
-    def __set__(self, obj: Any, value: Any) -> None:
+    def __set__(self, obj: object, value: object) -> None:
         if hasattr(obj, "__dict__"):
             obj.__dict__[self.name] = value
         else:
@@ -74,7 +74,7 @@ class Resource(Generic[_T]):
                 ) from None
             _aside.setdefault(id(obj), (reference, {}))[1][self.name] = value
 
-    def __delete__(self, obj: Any) -> None:
+    def __delete__(self, obj: object) -> None:
         """Close it; it is opened again when it is next used."""
         value = stored(obj, self.name)
         if value is not ABSENT and value is not None and type(value) is not _Later:
@@ -134,7 +134,7 @@ class _Later:
         self.place = place
 
 
-_aside: dict[int, tuple[Any, dict[str, Any]]] = {}
+_aside: dict[int, tuple[object, dict[str, object]]] = {}
 
 
 def _forget(key: int, reference: object) -> None:
@@ -200,7 +200,7 @@ def resource(
     return Resource(field, open, missing, close)
 
 
-def _close(value: Any) -> None:
+def _close(value: object) -> None:
     """Close a resource that has a method for it."""
     close = getattr(value, "close", None)
     if callable(close):
@@ -223,7 +223,7 @@ class _Place:
         self.used: set[str] = set()
         self.opened: list[tuple[Resource[Any], Any]] = []
 
-    def note(self, resource: Resource[Any], obj: Any) -> str | None:
+    def note(self, resource: Resource[Any], obj: object) -> str | None:
         """Return the name by which a resource is overridden, or None."""
         if self.said is None or callable(self.said):
             return None
@@ -233,7 +233,7 @@ class _Place:
                 return name
         return None
 
-    def override(self, resource: Resource[Any], obj: Any, path: Any) -> tuple[bool, Any]:
+    def override(self, resource: Resource[Any], obj: object, path: object) -> tuple[bool, Any]:
         """Return whether something takes the place of a resource, and the path or the resource itself."""
         if self.said is None:
             return False, None
@@ -263,7 +263,7 @@ def _is_prefix(key: str) -> bool:
     return not all(part.isidentifier() for part in key.split("."))
 
 
-def _schema_name(obj: Any) -> str:
+def _schema_name(obj: object) -> str:
     from persist._instances.adapter import adapter_of
 
     return adapter_of(type(obj)).schema.name
@@ -330,7 +330,7 @@ def _looking_in(place: _Place | None) -> Iterator[None]:
         _place.reset(token)
 
 
-def _in_folder(path: Any) -> Any:
+def _in_folder(path: object) -> object:
     place = _place.get()
     folder = None if place is None else place.folder
     if folder is None or not isinstance(path, str | os.PathLike):

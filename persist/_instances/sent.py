@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from persist._instances.adapter import adapter_of, default_setstate, is_busy
+from persist._instances.adapter import adapter_of
 from persist._instances.compiled_current import INSTALLED
+from persist._instances.own_setstate import default_setstate, is_busy
 from persist.schema import OWN_SETSTATE
 
 __all__: list[str] = []
 
-_arrived: dict[str, Callable[..., Any]] = {}
+_arrived: dict[str, Callable[..., object]] = {}
 
 
 def __getattr__(name: str) -> object:
@@ -36,15 +37,15 @@ def __getattr__(name: str) -> object:
     return made
 
 
-def _reducing() -> Callable[..., Any]:
+def _reducing() -> Callable[..., object]:
     def __reduce_ex__(self: Any, protocol: object) -> object:  # noqa: N807
         return adapter_of(type(self)).reduce(self)
 
     return __reduce_ex__
 
 
-def _setting() -> Callable[..., Any]:
-    def __setstate__(self: Any, state: object) -> None:  # noqa: N807
+def _setting() -> Callable[..., object]:
+    def __setstate__(self: object, state: object) -> None:  # noqa: N807
         if not is_busy(self):
             adapter_of(type(self)).load(self, state)
             return

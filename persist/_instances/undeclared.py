@@ -23,10 +23,10 @@ from persist.schema import DECLARED, Layout, dotted, mangled, plain_name
 __all__ = ["Undeclared", "keep", "kept_by", "undeclared_by"]
 
 # id of an instance -> it, and the attributes that came from a file with unknown="keep"
-_kept: dict[int, tuple[weakref.ref[Any], tuple[str, ...]]] = {}
+_kept: dict[int, tuple[weakref.ref[object], tuple[str, ...]]] = {}
 
 
-def keep(obj: Any, attributes: Iterable[str]) -> None:
+def keep(obj: object, attributes: Iterable[str]) -> None:
     """Note which attributes of an instance are saved though no class declares them.
 
     `persist._instances.adapter` notes the same of its copies.
@@ -46,7 +46,7 @@ def keep(obj: Any, attributes: Iterable[str]) -> None:
     _kept[key] = (ref, names)
 
 
-def kept_by(obj: Any) -> tuple[str, ...]:
+def kept_by(obj: object) -> tuple[str, ...]:
     """Return the attributes of an instance that ``unknown="keep"`` put there."""
     ref, names = _kept.get(id(obj), (None, ()))
     return names if ref is not None and ref() is obj else ()
@@ -86,7 +86,7 @@ class Undeclared:
         self.kept: set[str] = set()
         self._is_registered = DECLARED not in vars(cls)
 
-    def keep(self, obj: Any, names: Iterable[str]) -> None:
+    def keep(self, obj: object, names: Iterable[str]) -> None:
         """Note that undeclared fields were put on an instance."""
         self.has_kept = True
         attributes = [mangled(name, self._cls) for name in names]
@@ -95,7 +95,7 @@ class Undeclared:
         else:
             keep(obj, attributes)
 
-    def saved(self, obj: Any) -> dict[str, Any]:
+    def saved(self, obj: object) -> dict[str, Any]:
         """Return what is saved of the undeclared attributes, by name; report the others once.
 
         Warns:
@@ -112,12 +112,12 @@ class Undeclared:
             self._report([name for name in found if name in others and name not in kept])
         return {plain_name(name, self._cls): found[name] for name in kept}
 
-    def is_odd(self, obj: Any) -> bool:
+    def is_odd(self, obj: object) -> bool:
         """True if `saved` has something to do for an instance."""
         found = obj.__dict__
         return len(found) != self.count and not found.keys() <= self.known
 
-    def any_odd(self, objects: list[Any]) -> bool:
+    def any_odd(self, objects: list[object]) -> bool:
         """True if `saved` has something to do for any of these instances."""
         return {*map(len, map(vars, objects))} != {self.count} and any(map(self.is_odd, objects))
 

@@ -22,16 +22,16 @@ class Unfinished:
 
     __slots__ = ()
 
-    def __init_subclass__(cls, **keywords: Any) -> None:
+    def __init_subclass__(cls, **keywords: object) -> None:
         """Keep the hooks of the user's class from running: no class of theirs is made."""
 
-    def __getattribute__(self, name: str) -> Any:
+    def __getattribute__(self, name: str) -> object:
         if name == "__class__":
             return type(self)
         settled(type(self))
         return getattr(self, name)
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         settled(type(self))
         setattr(self, name, value)
 
@@ -72,7 +72,7 @@ def settled(cls: type) -> type:
     return own
 
 
-def unfinished(obj: Any, upgrade: Callable[[], None]) -> None:
+def unfinished(obj: object, upgrade: Callable[[], None]) -> None:
     """Let the first access to an instance upgrade it, unless it is `finished` before.
 
     Args:
@@ -99,7 +99,7 @@ def _made(cls: type, upgrade: Callable[[], None]) -> type:
     return type.__new__(kind, cls.__name__, (cls,), {**body, "_persist_upgrade": upgrade})
 
 
-def finished(obj: Any) -> None:
+def finished(obj: object) -> None:
     """Give an instance its own class again."""
     cls = type(obj)
     if issubclass(cls, Unfinished):

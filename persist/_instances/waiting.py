@@ -69,7 +69,7 @@ def is_waiting() -> bool:
     return bool(_session.entries)
 
 
-def unset_in(state: Any, is_declared: Callable[[type], bool]) -> dict[int, Any]:
+def unset_in(state: Any, is_declared: Callable[[type], bool]) -> dict[int, object]:
     """Return the instances of declared classes, in a state, that have no state themselves yet.
 
     Those that wait for another are among them. Looked for through lists, dicts and tuples,
@@ -96,7 +96,7 @@ def unset_in(state: Any, is_declared: Callable[[type], bool]) -> dict[int, Any]:
     return found
 
 
-def _is_empty(value: Any) -> bool:
+def _is_empty(value: object) -> bool:
     """True if an instance of a Python class has no attribute set."""
     if isinstance(value, Unfinished):
         return False
@@ -115,8 +115,8 @@ def _is_empty(value: Any) -> bool:
 
 
 def load(
-    obj: Any,
-    state: Any,
+    obj: object,
+    state: object,
     set_now: Callable[[Any, Any], None],
     find: Callable[[], dict[int, Any]],
     upgrade: Callable[[Any, Any, Any], None],
@@ -154,9 +154,9 @@ def load(
 
 
 def _wait(
-    obj: Any,
-    state: Any,
-    unset: dict[int, Any],
+    obj: object,
+    state: object,
+    unset: dict[int, object],
     upgrade: Callable[[Any, Any, Any], None],
     needs_state: Callable[[type], bool],
 ) -> None:
@@ -185,13 +185,13 @@ class _Looked(BaseException):
 
 
 def _is_done(
-    obj: Any, state: Any, unset: dict[int, Any], upgrade: Callable[[Any, Any, Any], None]
+    obj: object, state: object, unset: dict[int, object], upgrade: Callable[[Any, Any, Any], None]
 ) -> bool:
     """Upgrade an instance if its steps do not look into those that have no state."""
     views = Views({}, True)
     views.is_trial = True
 
-    def look() -> Any:
+    def look() -> object:
         views.looks.append(obj)
         raise _Looked
 
@@ -212,7 +212,7 @@ def _is_done(
 
 
 def _upgrade_early(
-    obj: Any, state: Any, unset: dict[int, Any], upgrade: Callable[[Any, Any, Any], None]
+    obj: object, state: object, unset: dict[int, object], upgrade: Callable[[Any, Any, Any], None]
 ) -> None:
     """Upgrade an instance that is used before the states that it waits for have come, if ever."""
     views = {key: (value, _view(value, ABSENT)) for key, value in unset.items()}
@@ -267,7 +267,7 @@ def _end() -> None:
     _session.back.clear()
 
 
-def _view(obj: Any, state: object) -> Record:
+def _view(obj: object, state: object) -> Record:
     cls = type(obj)
     return Record(Global(cls.__module__, cls.__qualname__), state)
 
@@ -325,7 +325,7 @@ class Views:
             self._note(value, value)
         return self._copies[id(value)][1]
 
-    def leaf(self, value: Any) -> Any:
+    def leaf(self, value: object) -> Any:
         """Return what a step sees of a value that is no container."""
         self._met.add(id(value))
         return value
@@ -384,11 +384,11 @@ class Views:
 _CONTAINERS = (list, dict, tuple, deque, OrderedDict, defaultdict, set, frozenset)
 
 
-def _copied(value: Any) -> Any:
+def _copied(value: Any) -> object:
     return value.copy()
 
 
-def _change(value: Any, of: Callable[[Any], Any]) -> bool:
+def _change(value: Any, of: Callable[[Any], object]) -> bool:
     """Replace what is in a list, dict or set, in place; return whether anything was."""
     if isinstance(value, set):
         old = list(value)
@@ -427,7 +427,7 @@ def _refill(original: Any, value: Any) -> None:
         original.extend(value)
 
 
-def _caller() -> tuple[int, Any]:
+def _caller() -> tuple[int, object]:
     """The frame that called ``pickle``: the first outside this package and pure-Python unpicklers."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:

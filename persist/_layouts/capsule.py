@@ -64,7 +64,7 @@ def _entry(schema: Schema, registry: Registry) -> dict[str, Any]:
     return said
 
 
-def _layouts(schema: Schema, registry: Registry, locked: LockedSchema) -> dict[str, Any]:
+def _layouts(schema: Schema, registry: Registry, locked: LockedSchema) -> dict[str, object]:
     found: dict[str, Any] = {}
     for number, version in sorted(locked.versions.items()):
         if number < schema.version:
@@ -80,8 +80,8 @@ def _layouts(schema: Schema, registry: Registry, locked: LockedSchema) -> dict[s
     return found
 
 
-def _layout(layout: ClassLayout, release: str, date: str) -> dict[str, Any]:
-    rows: list[Any] = []
+def _layout(layout: ClassLayout, release: str, date: str) -> dict[str, object]:
+    rows: list[object] = []
     for field in layout.fields:
         row: dict[str, Any] = {"type": field.type, "dtype": field.dtype, "shape": field.shape}
         said = {key: value for key, value in row.items() if value not in ("", None)}
@@ -91,7 +91,7 @@ def _layout(layout: ClassLayout, release: str, date: str) -> dict[str, Any]:
     return {**found, **{key: value for key, value in more.items() if value}}
 
 
-def _step(step: Migration) -> dict[str, Any]:
+def _step(step: Migration) -> dict[str, object]:
     """A step as data; of one that is a function, only that it is there."""
     said: dict[str, Any] = {"from": step.start, "to": step.to}
     if not step.ops:

@@ -130,7 +130,7 @@ def mismatched(
     return found
 
 
-def _moved_parts(schema: Schema, written: Any, registry: Registry) -> tuple[str, ...]:
+def _moved_parts(schema: Schema, written: object, registry: Registry) -> tuple[str, ...]:
     """The names of a codec's tuple in a file, where today's of the same length have others; else ()."""
     if schema.cls is None or not isinstance(written, list):
         return ()
@@ -149,7 +149,7 @@ def _moved_parts(schema: Schema, written: Any, registry: Registry) -> tuple[str,
 
 
 def stated_parts(
-    written: Iterable[Mapping[str, Any]], registry: Registry
+    written: Iterable[Mapping[str, object]], registry: Registry
 ) -> dict[str, tuple[int, tuple[tuple[str, ...], ...]]]:
     """Return the names of the parts of tuples that a container states: schema -> version, names.
 
@@ -176,7 +176,7 @@ def stated_parts(
     return found
 
 
-def newer_minors(written: Iterable[Mapping[str, Any]], registry: Registry) -> frozenset[str]:
+def newer_minors(written: Iterable[Mapping[str, object]], registry: Registry) -> frozenset[str]:
     """Return the schemas of which a container has the version of the program, and a newer minor version."""
     found = set()
     for said in written:
@@ -339,7 +339,7 @@ def unchecked_heads() -> Iterator[None]:
         _is_checking[0] = before
 
 
-def check_head(cls: type, expected: Any, version: int, registry: Registry) -> None:
+def check_head(cls: type, expected: object, version: int, registry: Registry) -> None:
     """Compare the fingerprint in the head of a class with its layout.
 
     The fields of a dataclass, and of an attrs class without slots, are known when the decorator is

@@ -145,7 +145,7 @@ def _declared(kind: str, fields: Iterable[Field], cls: type | None) -> ClassLayo
     return ClassLayout(kind, rows, (), fingerprint(fields))
 
 
-def _hashed(kind: str, said: Any) -> str:
+def _hashed(kind: str, said: object) -> str:
     text = json.dumps([kind, said], separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 

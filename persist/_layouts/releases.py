@@ -8,7 +8,7 @@ to be careful says so with `Registry.accept_releases`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -129,7 +129,7 @@ def reader_entry(schema: Schema, registry: Registry) -> dict[str, int | str]:
     return {"version": schema.version, **({"release": least} if least else {})}
 
 
-def least_readers(entries: Iterable[Mapping[str, Any]], registry: Registry) -> dict[str, str]:
+def least_readers(entries: Iterable[Mapping[str, object]], registry: Registry) -> dict[str, str]:
     """Return what the file needs of the schemas whose version here is older than its reader's.
 
     Args:
@@ -162,7 +162,7 @@ def least_readers(entries: Iterable[Mapping[str, Any]], registry: Registry) -> d
 
 
 def written_releases(
-    entries: Iterable[Mapping[str, Any]], registry: Registry
+    entries: Iterable[Mapping[str, object]], registry: Registry
 ) -> dict[str, WrittenRelease]:
     """Return the schemas of a manifest whose package has another release here.
 

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from persist import versioned
-from persist._instances.adapter import adapter_of, refuse_class
+from persist._instances.adapter import adapter_of
 from persist._instances.builtin_bases import builtin_of
+from persist._instances.taking import refuse_class
 from persist._instances.unfinished import settled
-from persist._objects.libraries import Packs, name_in_library, record_of_library
+from persist._objects.libraries import Packs, name_in_library, record_of_library, stamp_of
 from persist._objects.rows import ColumnExtractor, SeenRows, Short, field_access
 from persist._objects.snapshot import Copies, Memory
 from persist._runtime.progress import Count, current
@@ -51,7 +52,7 @@ def flatten(
     snapshot: bool | Memory = False,
     columns: bool = False,
     packs: Packs | None = None,
-) -> Any:
+) -> object:
     """Convert objects to a tree; the objects are not changed.
 
     Args:
@@ -73,7 +74,7 @@ def flatten(
     return _flattened(root, _Flattener(registry, snapshot, packs=packs))
 
 
-def _flattened(root: object, flattener: _Flattener) -> Any:
+def _flattened(root: object, flattener: _Flattener) -> object:
     """Return the tree of an object, and report how many objects are done if anybody listens."""
     meter = current()
     count = None if meter is None else meter.count("collect", "objects")
@@ -186,7 +187,7 @@ class _Flattener(Driver):
             self._shorts[kind] = self._short_of(kind)
         return bool(self._shorts[kind])
 
-    def _mixed(self, items: list[object]) -> list[Any] | None:
+    def _mixed(self, items: list[object]) -> list[object] | None:
         """Flatten a long list of plain values and instances of several classes, else None."""
         if self._takers is None:
             return None
@@ -215,7 +216,7 @@ class _Flattener(Driver):
                         columns.values[at][start : start + len(part)] = made
                     columns.kinds[at] |= kinds
 
-    def _column(self, part: list[Any], kinds: set[type]) -> list[Any]:
+    def _column(self, part: list[Any], kinds: set[type]) -> list[object]:
         """Flatten values of one field; the list itself, where they are as they should be."""
         if self._atoms.issuperset(kinds):
             return part
@@ -230,7 +231,7 @@ class _Flattener(Driver):
                 return lists
         return self._found(part)
 
-    def _found(self, values: list[object]) -> list[Any]:
+    def _found(self, values: list[object]) -> list[object]:
         """Put rows in the place of the instances that were met, and flatten what is neither met
         nor plain.
         """
@@ -258,7 +259,7 @@ class _Flattener(Driver):
         self._done.update(zip(ids, zip(part, made, strict=True), strict=True))
         return made
 
-    def _one(self, value: object) -> Any:
+    def _one(self, value: object) -> object:
         made, parts = self.enter(value)
         return made if parts is None else self.drive(value, parts)
 
@@ -278,7 +279,7 @@ class _Flattener(Driver):
         return Global(module, name), adapter.schema.version, short
 
     def _plain_record(
-        self, obj: Any, cls: Global, version: int, short: Short
+        self, obj: object, cls: Global, version: int, short: Short
     ) -> tuple[Any, Parts | None]:
         """The record of an instance whose state is its declared fields and nothing else."""
         try:
@@ -303,7 +304,7 @@ class _Flattener(Driver):
         self._done[id(old)] = (old, new)
         return new
 
-    def _other(self, value: Any) -> tuple[Any, Parts | None]:
+    def _other(self, value: Any) -> tuple[object, Parts | None]:
         kind = type(value)
         if self._registry.declared(kind) is not None:
             return None, self._instance(value)
@@ -358,7 +359,7 @@ class _Flattener(Driver):
             names=[f"{kind.__module__}.{kind.__qualname__}"],
         )
 
-    def _of_library(self, value: Any) -> tuple[Any, Parts | None] | None:
+    def _of_library(self, value: object) -> tuple[object, Parts | None] | None:
         """An object, class or function of a library whose pack finds or makes it again."""
         if self._packs is None:
             return None
@@ -373,7 +374,7 @@ class _Flattener(Driver):
             return self._keep(value, record), None
         return None if record is None else (None, self._as_record(value, record))
 
-    def _now(self, array: object) -> Any:
+    def _now(self, array: object) -> object:
         """An array, or in a snapshot a copy of it."""
         return array if self._copies is None else self._copies.array(array)
 
@@ -466,14 +467,14 @@ class _Flattener(Driver):
             made.state = yield "", record.state
         return made
 
-    def _inner(self, value: Any, inner: Any) -> Parts:
+    def _inner(self, value: object, inner: object) -> Parts:
         made = yield "", inner
         return self._keep(value, made)
 
-    def _as_record(self, value: Any, record: Record) -> Parts:
+    def _as_record(self, value: object, record: Record) -> Parts:
         return (yield from self._record(record, value))  # what it holds may hold it
 
-    def _instance(self, obj: Any) -> Parts:
+    def _instance(self, obj: object) -> Parts:
         try:
             flat = versioned.flatten_state(obj, self._registry)
         except PersistError as error:
@@ -494,8 +495,18 @@ class _Flattener(Driver):
         for key, item in flat.dictitems or ():
             record.dictitems.append(((yield "key", key), (yield step_of(key), item)))
         if flat.state is not ABSENT:
-            record.state = yield "", flat.state
+            record.state = yield "", self._stamped(type(obj), flat.state)
         return record
+
+    def _stamped(self, cls: type, state: Any) -> Any:
+        """The state of a declared class, with the release of the library whose class is its base."""
+        if self._packs is None or type(state) is not dict:
+            return state
+        for base in cls.__mro__[1:-1]:
+            stamp = stamp_of(base, self._packs)
+            if stamp is not None:
+                return {**state, **stamp}
+        return state
 
 
 def _way_out(kind: type) -> str:

@@ -167,7 +167,7 @@ class _Walk(Driver):
             record.dictitems = yield "", record.dictitems
         return record
 
-    def _instance(self, obj: Any) -> Parts:
+    def _instance(self, obj: object) -> Parts:
         """The record of a live instance; its values are the instance's own, looked into in turn."""
         kind = type(obj)
         try:

@@ -23,7 +23,7 @@ Origin = Callable[[Any], "bytes | None"]
 
 
 def settle_text(
-    tree: Any,
+    tree: object,
     registry: Registry,
     origin: Origin | None,
     file: str | None = None,
@@ -96,7 +96,7 @@ def _settle(record: Record, fields: dict[str, Field], origin: Origin, file: str 
             envelope = unwrap(record.state) or envelope
 
 
-def _probable(value: Any) -> bytes | None:
+def _probable(value: object) -> bytes | None:
     """The bytes of a value of which the reader kept none: those of UTF-8."""
     if isinstance(value, bytes):
         return value
@@ -104,8 +104,8 @@ def _probable(value: Any) -> bytes | None:
 
 
 def _as_declared(
-    value: Any, policy: str | Callable[[bytes], Any], origin: Origin, seen: set[int]
-) -> Any:
+    value: Any, policy: str | Callable[[bytes], object], origin: Origin, seen: set[int]
+) -> object:
     """A value, or the texts in its containers, by the policy of its field; itself if nothing changes."""
     if isinstance(value, str | bytes):
         data = origin(value)
@@ -133,7 +133,7 @@ def _as_declared(
     return value if same else type(value)(made)
 
 
-def _decoded(data: bytes, value: Any, policy: str | Callable[[bytes], Any]) -> Any:
+def _decoded(data: bytes, value: object, policy: str | Callable[[bytes], Any]) -> Any:
     if callable(policy):
         return policy(data)
     if policy == "bytes":

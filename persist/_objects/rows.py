@@ -102,7 +102,7 @@ class SeenRows:
 
     def __init__(self) -> None:
         self._known: dict[int, Row] = {}
-        self._waiting: list[tuple[list[Any], Columns, int]] = []
+        self._waiting: list[tuple[list[object], Columns, int]] = []
 
     def known(self) -> dict[int, Row]:
         """Return id of an instance -> its row; instances added later are in it after the next call."""
@@ -114,7 +114,7 @@ class SeenRows:
         self._waiting.clear()
         return self._known
 
-    def note(self, obj: Any, row: Row) -> None:
+    def note(self, obj: object, row: Row) -> None:
         """Add the row of one instance; the caller keeps it alive, so that its id is not reused."""
         self._known[id(obj)] = row
 
@@ -137,12 +137,12 @@ class ColumnExtractor:
         self.columns = Columns(cls, version, short.names)
         self._short = short
         self._met = met
-        self._kept: list[Any] = []  # keeps them alive, so that ids are not reused
-        self._waiting: list[tuple[Any, ...]] = []  # values of instances that came one by one
+        self._kept: list[object] = []  # keeps them alive, so that ids are not reused
+        self._waiting: list[tuple[object, ...]] = []  # values of instances that came one by one
         self._kinds: list[set[type]] = [set() for _ in short.names]  # of the values since then
         self._done = 0
 
-    def take(self, obj: Any) -> Row | None:
+    def take(self, obj: object) -> Row | None:
         """Return the row of an instance that has none yet; None if it is odd or lacks a field."""
         columns = self.columns
         if self._short.undeclared is not None and self._short.undeclared.is_odd(obj):
@@ -158,7 +158,7 @@ class ColumnExtractor:
         self._kept.append(obj)
         return row
 
-    def take_all(self, objects: list[Any]) -> int | None:
+    def take_all(self, objects: list[object]) -> int | None:
         """Return the first of their consecutive rows; None if an instance has one, is odd or lacks a field."""
         columns, first, own = self.columns, self.columns.count, list(objects)
         if not _distinct(own):
@@ -194,7 +194,7 @@ class ColumnExtractor:
         else:
             columns.values = values
 
-    def undone(self) -> Iterator[tuple[int, list[Any], set[type], int]]:
+    def undone(self) -> Iterator[tuple[int, list[object], set[type], int]]:
         """Yield the new values of each field, with its number, their types and their first row."""
         self._flush()
         start, self._done = self._done, self.columns.count
@@ -215,7 +215,7 @@ def _distinct(objects: list[object]) -> bool:
     return not bool((ids[1:] == ids[:-1]).any())
 
 
-def _fetched(objects: list[Any], attributes: tuple[str, ...]) -> list[list[Any]]:
+def _fetched(objects: list[object], attributes: tuple[str, ...]) -> list[list[object]]:
     """The values of each attribute.
 
     Raises:
@@ -272,7 +272,7 @@ class _Progress:
 
     def __init__(self, steps: tuple[Migration, ...]) -> None:
         self.steps, self.done = steps, 0
-        self.results: list[Any] = []
+        self.results: list[object] = []
 
 
 class _Route(NamedTuple):
@@ -354,7 +354,7 @@ class ColumnLoader:
         self._routes[id(shape)] = _Route(cls, short, steps)
         return True
 
-    def shells(self, shape: Shape, count: int) -> list[Any]:
+    def shells(self, shape: Shape, count: int) -> list[object]:
         """Return instances without their attributes."""
         self.has_made = True
         new, cls = object.__new__, self._routes[id(shape)].cls
@@ -422,7 +422,7 @@ class ColumnLoader:
         return False
 
 
-def _migrated(columns: dict[str, Any], count: int, progress: _Progress) -> dict[str, Any]:
+def _migrated(columns: dict[str, object], count: int, progress: _Progress) -> dict[str, object]:
     """Run ready-made steps on whole columns.
 
     Raises:
@@ -433,7 +433,7 @@ def _migrated(columns: dict[str, Any], count: int, progress: _Progress) -> dict[
     if len(own) > 1 and not all(map(_has_no_instances, columns.values())):
         raise NotColumnar  # found out before any function is called
     for step in progress.steps:
-        results: list[Any] = []
+        results: list[object] = []
         for op in step.ops:
             _refuse_instances(op, columns)
             try:
@@ -453,7 +453,7 @@ def _migrated(columns: dict[str, Any], count: int, progress: _Progress) -> dict[
     return columns
 
 
-def _is_own(op: Any) -> TypeGuard[ops.convert | ops.add]:
+def _is_own(op: object) -> TypeGuard[ops.convert | ops.add]:
     """Whether a step calls a function of a user for each row."""
     if isinstance(op, ops.convert):
         return op.column is None
@@ -526,7 +526,7 @@ class RecordRows:
             record.state = dict(zip(found, row, strict=True))
 
 
-def _refuse_instances(op: ops.Op, columns: dict[str, Any]) -> None:
+def _refuse_instances(op: ops.Op, columns: dict[str, object]) -> None:
     """Refuse steps whose function would get instances, which have no fields yet, instead of records.
 
     Raises:

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from persist.typing import Array
+
 __all__ = ["Copies", "Memory"]
 
 _LEAST = 1 << 16  # bytes from which on memory is kept: less is quickly had
@@ -22,8 +24,8 @@ class Memory:
     """Memory of the copies of one snapshot, used again by the next; it holds one snapshot's bytes."""
 
     def __init__(self) -> None:
-        self._used: list[np.ndarray[Any, Any]] = []
-        self._free: dict[int, list[np.ndarray[Any, Any]]] = {}
+        self._used: list[Array] = []
+        self._free: dict[int, list[Array]] = {}
 
     def begin(self) -> None:
         """Begin a snapshot: the last one is no longer needed."""
@@ -36,7 +38,7 @@ class Memory:
         """Let go of what the snapshot had no use for."""
         self._free = {}
 
-    def take(self, nbytes: int) -> np.ndarray[Any, Any]:
+    def take(self, nbytes: int) -> Array:
         """Return bytes to copy into."""
         if nbytes < _LEAST:
             return np.empty(nbytes, np.uint8)
@@ -51,7 +53,7 @@ class _Region:
 
     __slots__ = ("bytes", "copy", "ends", "low", "owner", "starts")
 
-    def __init__(self, owner: Any, low: int, copy: np.ndarray[Any, Any]) -> None:
+    def __init__(self, owner: Any, low: int, copy: Array) -> None:
         self.owner = owner  # so that its address stays its own
         self.low = low
         self.bytes = _bytes_of(owner)
@@ -122,7 +124,7 @@ class Copies:
             if blob.nbytes:
                 blob._memory = self.array(memory)
 
-    def _region(self, owner: np.ndarray[Any, Any]) -> _Region:
+    def _region(self, owner: Array) -> _Region:
         """The region in which an array's bytes are."""
         low = _address(owner)
         at = bisect.bisect_right(self._lows, low)
@@ -136,11 +138,11 @@ class Copies:
         return region
 
 
-def _address(array: np.ndarray[Any, Any]) -> int:
+def _address(array: Array) -> int:
     return int(array.__array_interface__["data"][0])
 
 
-def _span(array: np.ndarray[Any, Any]) -> tuple[int, int]:
+def _span(array: Array) -> tuple[int, int]:
     """The addresses between which an array's bytes lie."""
     low = high = _address(array)
     for extent, stride in zip(array.shape, array.strides, strict=True):
@@ -151,7 +153,7 @@ def _span(array: np.ndarray[Any, Any]) -> tuple[int, int]:
     return low, high + array.itemsize
 
 
-def _bytes_of(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _bytes_of(array: Array) -> Array:
     """All bytes of an array without gaps, in their order in memory."""
     order = array if array.flags.c_contiguous else array.T
     return order.reshape(-1).view(np.uint8)

@@ -80,7 +80,7 @@ def with_tensors(tree: object, looker: PackView) -> Any:
     return _TensorCopier(looker).copy(tree)
 
 
-def part_at(tree: object, looker: PackView, path: str) -> Any:
+def part_at(tree: object, looker: PackView, path: str) -> object:
     """Return the value at a path of a tree, or ABSENT.
 
     Below a record that a pack presents, a path may also lead through the record as it is stored: the
@@ -98,7 +98,7 @@ def part_at(tree: object, looker: PackView, path: str) -> Any:
     return ABSENT
 
 
-def _followed(steps: list[tuple[str, Any]], path: str) -> list[tuple[Any, str]]:
+def _followed(steps: list[tuple[str, object]], path: str) -> list[tuple[object, str]]:
     """The children on a path, each with the rest of the path; the first last."""
     found = []
     for step, item in reversed(steps):

@@ -30,7 +30,7 @@ _TRANSPOSED = {"Conv2DTranspose", "Conv3DTranspose", "Conv1DTranspose", "Deconvo
 FIRST, LAST = "out, in, rows, columns", "rows, columns, in, out"
 
 
-def kind_of(owner: Any, name: str) -> str:
+def kind_of(owner: object, name: str) -> str:
     """The kind of kernel that may need rotation: "conv", "transposed", or "" for other weights."""
     classes = {cls.__name__ for cls in type(owner).__mro__}
     role = name.rpartition("/")[2]

@@ -165,7 +165,7 @@ def refuse(problems: list[PersistError], file: str | None) -> PersistError:
     )
 
 
-def _registered(record: Record, custom: Mapping[str, Any]) -> str | None:
+def _registered(record: Record, custom: Mapping[str, object]) -> str | None:
     name = record.cls.name
     for key in (record.fields().get("registered_name"), name):
         if isinstance(key, str) and key in custom:
@@ -219,7 +219,7 @@ def build(record: Record, custom: Mapping[str, Any]) -> Any:
     return model
 
 
-def build_current(config: Any, custom: Mapping[str, Any]) -> Any:
+def build_current(config: Any, custom: Mapping[str, object]) -> object:
     """Make a model of a configuration of Keras 3 as it is; its weights are the initial ones.
 
     Raises:
@@ -237,7 +237,7 @@ def build_current(config: Any, custom: Mapping[str, Any]) -> Any:
     return _made(keras, config, custom)
 
 
-def compiled(model: Any, training: Record, optimizer: Any) -> list[str]:
+def compiled(model: Any, training: Record, optimizer: object) -> list[str]:
     """Compile a model as the file says, and return what could not be done, in words."""
     keras, _ = keras_or_reason()
     loss = training.fields().get("loss")
@@ -268,7 +268,7 @@ def compiled(model: Any, training: Record, optimizer: Any) -> list[str]:
     return notes
 
 
-def _metric_names(metrics: Any) -> list[str] | None:
+def _metric_names(metrics: object) -> list[str] | None:
     """The metrics by name, as ``compile`` was given them; None where one has none."""
     found: list[str] = []
     todo = [metrics]
@@ -293,7 +293,7 @@ _OF_BACKENDS = (
 )
 
 
-def compiled_current(model: Any, config: Any, custom: Mapping[str, Any]) -> list[str]:
+def compiled_current(model: Any, config: Any, custom: Mapping[str, object]) -> list[str]:
     """Compile a model of Keras 3 as its file says, and return what could not be done, in words."""
     keras, _ = keras_or_reason()
     notes = []
@@ -312,7 +312,7 @@ def compiled_current(model: Any, config: Any, custom: Mapping[str, Any]) -> list
     return notes
 
 
-def _made(keras: Any, config: Any, custom: Mapping[str, Any]) -> Any:
+def _made(keras: Any, config: object, custom: Mapping[str, object]) -> Any:
     try:
         with keras.saving.custom_object_scope(dict(custom)):
             return keras.saving.deserialize_keras_object(config, safe_mode=True)
@@ -326,14 +326,14 @@ def _made(keras: Any, config: Any, custom: Mapping[str, Any]) -> Any:
         ) from error
 
 
-def check_modules(config: Any, custom: Mapping[str, Any]) -> None:
+def check_modules(config: object, custom: Mapping[str, object]) -> None:
     """Refuse a configuration of Keras 3 that names a module of others, or that has code in it.
 
     Raises:
         UntrustedError: it names a class that is no part of Keras, and that nobody registered.
         RestoreError: it has the code of a Lambda layer.
     """
-    todo: list[Any] = [config]
+    todo: list[object] = [config]
     while todo:
         item = todo.pop()
         if isinstance(item, dict):
@@ -359,7 +359,7 @@ def check_modules(config: Any, custom: Mapping[str, Any]) -> None:
             todo += item
 
 
-def _serialized(record: Record, custom: Mapping[str, Any]) -> dict[str, Any]:
+def _serialized(record: Record, custom: Mapping[str, object]) -> dict[str, object]:
     """A record as Keras 3 serializes what it is."""
     fields = record.fields()
     if record.qualname == "keras.Sequential":
@@ -384,11 +384,11 @@ def _serialized(record: Record, custom: Mapping[str, Any]) -> dict[str, Any]:
     return _item("keras.layers", record.cls.name, config)
 
 
-def _item(module: str | None, name: str, config: Any) -> dict[str, Any]:
+def _item(module: str | None, name: str, config: object) -> dict[str, object]:
     return {"module": module, "class_name": name, "config": config, "registered_name": None}
 
 
-def _plain(value: Any, custom: Mapping[str, Any]) -> Any:
+def _plain(value: object, custom: Mapping[str, Any]) -> Any:
     if isinstance(value, Record):
         return _serialized(value, custom)
     if isinstance(value, list):
@@ -396,7 +396,7 @@ def _plain(value: Any, custom: Mapping[str, Any]) -> Any:
     return value
 
 
-def _functional(fields: Mapping[str, Any], custom: Mapping[str, Any]) -> dict[str, Any]:
+def _functional(fields: Mapping[str, Any], custom: Mapping[str, object]) -> dict[str, object]:
     names = fields["layers"]
     layers = []
     for name, one in names.items():
@@ -419,7 +419,7 @@ def _functional(fields: Mapping[str, Any], custom: Mapping[str, Any]) -> dict[st
     }
 
 
-def _alone(ends: list[Any]) -> Any:
+def _alone(ends: list[object]) -> object:
     """One end is no list of ends: it is a tensor, and not a list with a tensor."""
     return ends[0] if len(ends) == 1 else ends
 
@@ -438,7 +438,7 @@ def _node(call: Any, names: Mapping[str, Any]) -> Any:
     }
 
 
-def _argument(value: Any, names: Mapping[str, Any]) -> Any:
+def _argument(value: object, names: Mapping[str, Any]) -> Any:
     if isinstance(value, list):
         if len(value) >= 3 and value[0] in (*names,) and all(type(n) is int for n in value[1:3]):
             return _tensor(value)
@@ -480,7 +480,7 @@ def weights_of(record: Record, layer: Any, path: str = "") -> Iterator[tuple[Any
         yield from _paired(layer, arrays, path)
 
 
-def _part(layer: Any, name: str) -> Any:
+def _part(layer: object, name: str) -> Any:
     kind, _, number = name.partition("/")
     if number:
         return getattr(layer, kind)[int(number)]
@@ -489,7 +489,7 @@ def _part(layer: Any, name: str) -> Any:
     return getattr(layer, kind)
 
 
-def _paired(layer: Any, arrays: list[Any], path: str) -> Iterator[tuple[Any, Any]]:
+def _paired(layer: Any, arrays: list[Any], path: str) -> Iterator[tuple[object, object]]:
     variables = [*layer.trainable_weights, *layer.non_trainable_weights]
     shapes = [tuple(int(one) for one in variable.shape) for variable in variables]
     given = [tuple(np.shape(array)) for array in arrays]

@@ -75,7 +75,7 @@ class Moves(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._arrays)
 
-    def read(self, numbers: Any) -> Any:
+    def read(self, numbers: object) -> Any:
         """Return the elements that an array was made of, or None where it was not only moved."""
         found = np.asarray(numbers, np.float64) - _PART
         whole = np.rint(found)
@@ -168,7 +168,7 @@ def brought_over(
 
 
 def _trained(
-    variables: list[Any], moves: Moves | None, numbers: Mapping[int, Any], order: Sequence[str]
+    variables: list[Any], moves: Moves | None, numbers: Mapping[int, object], order: Sequence[str]
 ) -> _Trained | str:
     shapes = [tuple(int(n) for n in one.shape) for one in variables]
     if moves is None:
@@ -209,7 +209,7 @@ def _groups(
     rest: list[tuple[str, Any]],
     shapes: list[tuple[int, ...]],
     is_sorted: bool,
-) -> dict[str, list[Any]] | None:
+) -> dict[str, list[object]] | None:
     """The arrays of each slot, one for each weight, or None: they do not fit."""
     if not slots:
         return {}
@@ -237,7 +237,9 @@ def _groups(
     return named if fit else None
 
 
-def _named(kind: str, slots: list[str], rest: list[tuple[str, Any]]) -> dict[str, list[Any]] | None:
+def _named(
+    kind: str, slots: list[str], rest: list[tuple[str, object]]
+) -> dict[str, list[Any]] | None:
     """The arrays of each slot by their names, or None where names do not say it."""
     words = {word: name for name in slots for word in SLOTS[kind][name]}
     found: dict[str, list[Any]] = {name: [] for name in slots}

@@ -67,7 +67,7 @@ _BOOKKEEPING = {  # attributes in which the libraries keep layers once more
 _VISITS = 4  # paths to one layer that are followed
 
 
-def is_network(value: Any) -> bool:
+def is_network(value: object) -> bool:
     """Whether something is a model of Keras, or looks like one."""
     if isinstance(value, Mapping) or not hasattr(value, "layers"):
         return False
@@ -508,7 +508,7 @@ def _holders(model: object) -> dict[int, tuple[object, list[str], list[str]]]:
     """
     found: dict[int, tuple[Any, list[str], list[str]]] = {}
     visits: Counter[int] = Counter()
-    todo: deque[tuple[Any, str, str, str, int]] = deque([(model, "", "", "", 0)])
+    todo: deque[tuple[object, str, str, str, int]] = deque([(model, "", "", "", 0)])
     while todo:
         holder, path, way, twice, depth = todo.popleft()
         visits[id(holder)] += 1
@@ -549,7 +549,7 @@ def _own(holder: object, children: list[object]) -> list[object]:
     return [one for one in getattr(holder, "weights", ()) if id(one) not in below]
 
 
-def _of_quantized(holder: object, found: list[Any]) -> list[object]:
+def _of_quantized(holder: object, found: list[object]) -> list[object]:
     """A layer that was quantized saves its weights in an order that it lists, not as it made them."""
     mode = getattr(holder, "quantization_mode", None)
     if mode is None:
@@ -595,7 +595,7 @@ def _listed(name: str, values: Iterable[Any]) -> Iterator[tuple[str, str, object
             yield f"{name}/{_numbered(type(value).__name__, counts)}", way, value
 
 
-def _is_layer(value: Any) -> bool:
+def _is_layer(value: object) -> bool:
     if isinstance(value, type) or hasattr(value, "assign"):
         return False
     return isinstance(getattr(value, "weights", None), list | tuple)
@@ -616,7 +616,7 @@ def _slot(weight: _Weight) -> Slot:
     )
 
 
-def _give(take: Callable[[Any], Any], array: Array) -> None:
+def _give(take: Callable[[Any], object], array: Array) -> None:
     take(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")).reshape(array.shape))
 
 

@@ -114,7 +114,7 @@ class Target:
         """Match the n-th with the n-th: name of a slot -> name in the file."""
         return {slot.name: name for slot, name in zip(slots, names, strict=False)}
 
-    def fitted(self, slot: Slot, name: str, array: Any) -> tuple[object, str]:
+    def fitted(self, slot: Slot, name: str, array: object) -> tuple[object, str]:
         """The array as the slot wants it, and what was done to it."""
         return array, ""
 
@@ -352,7 +352,7 @@ def _reported(
     return report
 
 
-def _values_of(slot: Slot, array: Any) -> Array:
+def _values_of(slot: Slot, array: object) -> Array:
     """The values; or, where the slot holds the very type that NumPy lacks, the stored elements."""
     if isinstance(array, QuantizedTensor):  # of a place that takes one
         return array  # type: ignore[return-value]
@@ -452,7 +452,7 @@ def _tell_missing(report: Report, slot: Slot, left: Mapping[str, str]) -> None:
         report.missing[slot.name] = _nearest(slot.name, list(left))
 
 
-def _judge(report: Report, slot: Slot, name: str, array: Any, note: str, strict: bool) -> None:
+def _judge(report: Report, slot: Slot, name: str, array: object, note: str, strict: bool) -> None:
     """Return whether an array fits into a slot, and with which conversion."""
     fault = _misfit(slot, array)
     if fault and not strict and _can_cast(slot, array):
@@ -474,12 +474,12 @@ def _shape(array: Any) -> tuple[int, ...]:
     return (len(array),) if shape is None else tuple(shape)
 
 
-def _dtype(array: Any) -> DType:
+def _dtype(array: object) -> DType:
     dtype = getattr(array, "dtype", None)
     return np.asarray(array).dtype if dtype is None else stored_dtype(array)
 
 
-def _misfit(slot: Slot, array: Any) -> str:
+def _misfit(slot: Slot, array: object) -> str:
     if slot.shape is not None and _shape(array) != slot.shape:
         return f"the file has shape {_shape(array)}, wanted is {slot.shape}"
     dtype = _dtype(array)
@@ -497,7 +497,7 @@ def _is_same(one: DType, other: DType) -> bool:
     return is_equal and dtype_name(one) == dtype_name(other)
 
 
-def _can_cast(slot: Slot, array: Any) -> bool:
+def _can_cast(slot: Slot, array: object) -> bool:
     """Whether an array of the right shape goes in by a change of precision alone."""
     if slot.shape not in (None, _shape(array)):
         return False

@@ -70,7 +70,7 @@ def _array_slots(root: object) -> Iterator[Slot]:
         stack.extend(reversed(below))
 
 
-def _below(value: Any) -> list[tuple[str, object, object]]:
+def _below(value: object) -> list[tuple[str, object, object]]:
     if isinstance(value, Mapping):
         items = [(step_of(key), item, key) for key, item in value.items()]
     elif isinstance(value, list | tuple):
@@ -106,7 +106,7 @@ def _array_slot(path: str, array: Array, holder: object, key: Any) -> Slot:
 def _live_slot(path: str, tensor: Any) -> Slot:
     """The slot of a single torch tensor, which is filled in place."""
 
-    def assign(new: Any) -> None:
+    def assign(new: object) -> None:
         torch = sys.modules["torch"]
         with torch.no_grad():
             tensor.copy_(given(tensor, new))

@@ -29,6 +29,7 @@ from persist._torch_modules.classes import is_module, torch_here, unwrapped, unw
 from persist._torch_modules.states import as_state_dict
 from persist.errors import RestoreError
 from persist.tree import ABSENT, LazyArray, Record, step_of
+from persist.typing import Array, State
 
 __all__ = ["is_run", "named_state", "restore_run"]
 
@@ -100,7 +101,7 @@ def restore_run(
 class _Named:
     """An optimizer's state as its parameters are today, and what was left out."""
 
-    state: dict[str, Any]
+    state: State
     notes: dict[str, str] = attrs.Factory(dict)
 
 
@@ -170,7 +171,7 @@ class _Moved:
         self.starts: dict[str, int] = {}  # old name -> number of its first element
         self.targets = self._numbered()
 
-    def _numbered(self) -> dict[str, np.ndarray[Any, Any]]:
+    def _numbered(self) -> dict[str, Array]:
         """Let a copy of the module load numbers: name of today -> the numbers that arrived."""
         torch = torch_here()
         twin = copy.deepcopy(self.module).to(device="cpu", dtype=torch.float64)

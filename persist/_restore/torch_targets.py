@@ -329,7 +329,7 @@ def _pointer(tensor: Any) -> object:
     return (pointer, tuple(tensor.shape)) if pointer else id(tensor)
 
 
-def _is_tensor(value: Any) -> bool:
+def _is_tensor(value: object) -> bool:
     return hasattr(type(value), "shape") and hasattr(type(value), "dtype")
 
 
@@ -388,7 +388,7 @@ _SHAPED = {
 }
 
 
-def has_state(value: Any) -> bool:
+def has_state(value: object) -> bool:
     """Whether something has a state of its own that holds no tensors by name, as optimizers do."""
     if not (hasattr(value, "state_dict") and hasattr(value, "load_state_dict")):
         return False
@@ -398,7 +398,7 @@ def has_state(value: Any) -> bool:
     return isinstance(state, Mapping) and not any(map(_is_tensor, state.values()))
 
 
-def is_optimizer(value: Any) -> bool:
+def is_optimizer(value: object) -> bool:
     """Whether something is an optimizer of torch, or looks like one."""
     return has_state(value) and isinstance(getattr(value, "param_groups", None), list)
 
@@ -465,7 +465,7 @@ def _candidates(
     """The outermost dicts of the file that could be such a state, with their paths."""
     root = written.part("")
     found: list[tuple[str, Mapping[Any, Any]]] = []
-    todo: list[tuple[str, Any]] = [(written.at, root)]
+    todo: list[tuple[str, object]] = [(written.at, root)]
     seen: set[int] = set()
     while todo:
         path, value = todo.pop()
@@ -483,7 +483,7 @@ def _candidates(
     return exact or found
 
 
-def _is_alike(state: Mapping[Any, object], own: Mapping[object, object]) -> bool:
+def _is_alike(state: Mapping[object, object], own: Mapping[object, object]) -> bool:
     if own.keys() >= _OPTIMIZER:
         return state.keys() >= _OPTIMIZER
     same = state.keys() & own.keys()
@@ -522,8 +522,8 @@ def _faults(value: Any, own: Mapping[object, Any], state: Mapping[Any, Any]) -> 
     return faults
 
 
-def _leaves(state: Any) -> Iterator[str]:
-    todo: list[tuple[str, Any]] = [("", state)]
+def _leaves(state: object) -> Iterator[str]:
+    todo: list[tuple[str, object]] = [("", state)]
     while todo:
         path, value = todo.pop()
         if not isinstance(value, dict | list | tuple) or not value:

@@ -70,7 +70,7 @@ def _rich() -> Any:
 
 @contextlib.contextmanager
 def _drawn_by_rich(shown: Any) -> Iterator[Report]:
-    tasks: dict[tuple[str, str | None], Any] = {}
+    tasks: dict[tuple[str, str | None], object] = {}
 
     def report(event: ProgressEvent) -> None:
         key = event.phase, event.file

@@ -10,7 +10,7 @@ from typing import Any
 __all__ = ["lazy_exports"]
 
 
-def lazy_exports(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+def lazy_exports(package: str, homes: Mapping[str, str]) -> Callable[[str], object]:
     """Return a module's ``__getattr__`` that imports each name from its defining module, once.
 
     Args:

@@ -18,17 +18,17 @@ _DEPTH = 100  # levels of tuples that are printed by recursion
 _VISITED = 10_000  # values visited before a key counts as too large to print
 
 
-def text_of(value: Any) -> str:
+def text_of(value: object) -> str:
     """Return ``str(value)``, or a description if Python cannot print the value."""
     return str(value) if isinstance(value, str) else _printed(value, str)
 
 
-def repr_of(value: Any) -> str:
+def repr_of(value: object) -> str:
     """Return ``repr(value)``, or a description if Python cannot print the value."""
     return _printed(value, repr)
 
 
-def _printed(value: Any, form: Any) -> str:
+def _printed(value: object, form: Any) -> str:
     if isinstance(value, tuple | frozenset | slice) and is_deep(value):
         return f"<{type(value).__name__} of many values>"
     try:
@@ -37,7 +37,7 @@ def _printed(value: Any, form: Any) -> str:
         return _description(value)
 
 
-def _description(value: Any) -> str:
+def _description(value: object) -> str:
     kind = type(value).__name__
     if isinstance(value, int):
         return f"<int of {value.bit_length()} bits>"
@@ -48,7 +48,7 @@ def _description(value: Any) -> str:
     return f"<{kind} of very long integers>"
 
 
-def is_deep(value: Any) -> bool:
+def is_deep(value: object) -> bool:
     """Return whether a tuple, frozenset or slice has too many levels or values to be printed."""
     level, visited = [value], 0
     for _ in range(_DEPTH):

@@ -125,7 +125,7 @@ class Count:
     ) -> Callable[..., _T]:
         """Return a function that counts the calls of another, but for first arguments of some types."""
 
-        def counted(first: Any, *rest: Any) -> _T:
+        def counted(first: object, *rest: object) -> _T:
             if type(first) not in but:
                 self.add()
             return function(first, *rest)

@@ -32,6 +32,7 @@ from persist._wire.torch.storage import placement
 from persist.errors import PersistError, RestoreError, UnknownFieldWarning
 from persist.schema import Field, dotted
 from persist.tree import LazyArray
+from persist.typing import State
 
 __all__ = ["set_state"]
 
@@ -103,7 +104,7 @@ class _Building:
     def __init__(
         self,
         module: Any,
-        state: dict[str, Any],
+        state: State,
         fields: Mapping[str, Field],
         versions: Mapping[str, int],
         migrated: bool,

@@ -41,7 +41,7 @@ def is_module_class(cls: Any) -> bool:
     return base is not None and isinstance(cls, type) and issubclass(cls, base)
 
 
-def is_module(value: Any) -> bool:
+def is_module(value: object) -> bool:
     """Whether a value is a module of torch."""
     return is_module_class(type(value))
 

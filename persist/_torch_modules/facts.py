@@ -44,7 +44,7 @@ def parted(name: str) -> tuple[str, str]:
     return path, last
 
 
-def is_fact(name: Any) -> bool:
+def is_fact(name: object) -> bool:
     """Whether a name in a state is that of a fact."""
     return isinstance(name, str) and parted(name)[1] in (VERSION, TRAINING, FROZEN)
 
@@ -62,7 +62,7 @@ def split(state: Mapping[Any, Any]) -> tuple[dict[str, Any], dict[str, dict[str,
     return rest, found
 
 
-def of_metadata(metadata: Any, names: Any) -> dict[str, Any]:
+def of_metadata(metadata: object, names: Any) -> dict[str, Any]:
     """Return the versions in the ``_metadata`` of a state dict as facts.
 
     The version of the module itself is left out, and so are those that say nothing: 1, which every module has

@@ -39,7 +39,7 @@ _PLAIN = (str, bytes, bool, int, float, complex, type(None))
 _FUNCTION_MODULES = ("torch.nn.functional", "torch._C._nn", "torch", "torch._C._VariableFunctions")
 
 
-def function_named(module: str, name: str) -> Any:
+def function_named(module: str, name: str) -> object:
     """Return a function of torch that modules keep in attributes (an activation), else None."""
     torch = torch_here()
     if torch is None or module not in _FUNCTION_MODULES or name not in _FUNCTIONS:
@@ -47,7 +47,7 @@ def function_named(module: str, name: str) -> Any:
     return getattr(torch.nn.functional, name, None)
 
 
-def prepare(tree: Any, class_of: Callable[[Record], Any], registry: Registry) -> None:
+def prepare(tree: object, class_of: Callable[[Record], Any], registry: Registry) -> None:
     """Bring the states of trusted records of modules, in a tree, to what their classes read today.
 
     Args:
@@ -67,7 +67,7 @@ def prepare(tree: Any, class_of: Callable[[Record], Any], registry: Registry) ->
                 record.state = _stepped(record.state, dotted(base), registry)
 
 
-def _take_attributes(state: dict[str, Any], tensors: dict[int, tuple[Record, Tensor]]) -> None:
+def _take_attributes(state: dict[str, object], tensors: dict[int, tuple[Record, Tensor]]) -> None:
     """Put tensors in the place of records of tensors that have attributes, one for each record."""
     places = (state, state.get("_parameters"), state.get("_buffers"))
     for held in [one for one in places if isinstance(one, dict)]:
@@ -87,7 +87,7 @@ def _with_attributes(record: Record) -> Tensor | None:
     if len(args) != 4 or record.state is not ABSENT:
         return None
     if record.qualname == _WITH_STATE:
-        tensor: Any = args[0]
+        tensor: object = args[0]
         facts: dict[str, Any] = {"requires_grad": bool(args[1]), "is_parameter": True}
     elif record.qualname in _TYPED and isinstance(args[0], Global) and isinstance(args[2], tuple):
         if not isinstance(args[1], Global) or args[1].qualname not in _TYPES:
@@ -123,7 +123,7 @@ def _is_plain(value: Any, depth: int = 4) -> bool:
     return type(value) in _PLAIN
 
 
-def _stepped(state: Any, name: str, registry: Registry) -> Any:
+def _stepped(state: object, name: str, registry: Registry) -> object:
     schema = registry.schema_for(name)
     if schema is None or schema.cls is not None:
         return state
@@ -133,7 +133,7 @@ def _stepped(state: Any, name: str, registry: Registry) -> Any:
     return state
 
 
-def _modules_in(tree: Any) -> Iterator[Record]:
+def _modules_in(tree: object) -> Iterator[Record]:
     todo, seen = deque([tree]), set()
     while todo:
         value = todo.popleft()
@@ -145,7 +145,7 @@ def _modules_in(tree: Any) -> Iterator[Record]:
         todo.extend(part for _, part in parts_of(value))
 
 
-def tensors_of(tree: Any) -> dict[int, Tensor]:
+def tensors_of(tree: object) -> dict[int, Tensor]:
     """Return the tensors of a file by the ids of the arrays that they were read to."""
     found: dict[int, Tensor] = {}
     todo, seen = [tree], set()
@@ -159,7 +159,7 @@ def tensors_of(tree: Any) -> dict[int, Tensor]:
     return found
 
 
-def revived(state: Any, known: Mapping[int, Tensor], made: dict[int, tuple[Any, Any]]) -> Any:
+def revived(state: object, known: Mapping[int, Tensor], made: dict[int, tuple[Any, Any]]) -> Any:
     """Return the state of a module with parameters and tensors in the place of arrays.
 
     Args:

@@ -23,7 +23,7 @@ __all__ = ["as_state_dict", "normal_state", "plain_names", "to_arrays", "to_tens
 _HELD = ("_parameters", "_buffers", "_modules")
 
 
-def normal_state(state: Any) -> Any:
+def normal_state(state: object) -> Any:
     """Return the state of a module of any origin as one flat dict; anything else (an envelope) as it is.
 
     Source of the attributes: ``torch/nn/modules/module.py`` of 0.1 to 2.13, ``Module.__init__``.
@@ -40,7 +40,7 @@ def normal_state(state: Any) -> Any:
     return {**made, **facts.of_metadata(renamed, made)}
 
 
-def as_state_dict(value: Any) -> Any:
+def as_state_dict(value: object) -> Any:
     """Return what a file holds of a module as a state dict with its ``_metadata``; None of anything else.
 
     Args:
@@ -74,7 +74,7 @@ def as_state_dict(value: Any) -> Any:
     return made
 
 
-def _is_wrapped(name: Any) -> bool:
+def _is_wrapped(name: object) -> bool:
     return isinstance(name, str) and unwrapped_name(name) != name
 
 
@@ -99,7 +99,7 @@ def plain_names(state: Mapping[Any, Any]) -> dict[Any, Any]:
     return made if len(made) == len(state) else dict(state)
 
 
-def _of_whole(state: Mapping[Any, Any]) -> dict[str, Any]:
+def _of_whole(state: Mapping[object, object]) -> dict[str, object]:
     """The flat state of a module's ``__dict__``; submodules are records in a tree, and modules in a pickle."""
     made: dict[str, Any] = {
         name: value
@@ -135,7 +135,7 @@ def _of_whole(state: Mapping[Any, Any]) -> dict[str, Any]:
     return made
 
 
-def _of_declared(path: str, fields: dict[Any, Any]) -> dict[str, Any]:
+def _of_declared(path: str, fields: dict[Any, Any]) -> dict[str, object]:
     """The tensors and facts of a submodule; the arguments of its constructor are for the module to choose."""
     kept = {
         name: value
@@ -145,7 +145,7 @@ def _of_declared(path: str, fields: dict[Any, Any]) -> dict[str, Any]:
     return {facts.joined(path, name): value for name, value in kept.items()}
 
 
-def _of_live(path: str, module: Any) -> dict[str, Any]:
+def _of_live(path: str, module: Any) -> dict[str, object]:
     held = module.state_dict(keep_vars=True)
     made = {facts.joined(path, name): value for name, value in held.items()}
     versions = facts.of_metadata(getattr(held, "_metadata", None), held)
@@ -155,7 +155,7 @@ def _of_live(path: str, module: Any) -> dict[str, Any]:
 # Arrays and tensors.
 
 
-def to_arrays(state: Any, known: dict[int, tuple[Any, Any]]) -> Any:
+def to_arrays(state: object, known: dict[int, tuple[object, object]]) -> Any:
     """Return a state with tensors replaced by arrays of the same memory, where they are on the host.
 
     Args:

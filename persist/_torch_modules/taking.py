@@ -100,7 +100,7 @@ def aside(name: str) -> str:
     return f"{_ASIDE}.{name}"
 
 
-def get_state(module: Any, fields: Mapping[str, Field]) -> dict[str, Any]:
+def get_state(module: Any, fields: Mapping[str, Field]) -> dict[str, object]:
     """Return the state of a module as one flat dict.
 
     Raises:
@@ -133,7 +133,7 @@ def get_state(module: Any, fields: Mapping[str, Field]) -> dict[str, Any]:
     return state
 
 
-def _is_unmade(value: Any) -> bool:
+def _is_unmade(value: object) -> bool:
     """Whether a parameter of a lazy module has no shape yet (``UninitializedParameter``)."""
     return hasattr(value, "materialize") and hasattr(type(value), "cls_to_become")
 
@@ -142,7 +142,7 @@ def _is_below(name: str, paths: set[str]) -> bool:
     return any(name.startswith(f"{path}.") for path in paths)
 
 
-def _config(module: Any, fields: Mapping[str, Field]) -> dict[str, Any]:
+def _config(module: object, fields: Mapping[str, Field]) -> dict[str, object]:
     """The declared attributes, and the arguments that the constructor needs beyond them."""
     cls = type(module)
     config: dict[str, Any] = {}
@@ -174,7 +174,7 @@ def _config(module: Any, fields: Mapping[str, Field]) -> dict[str, Any]:
     return {name: _plain(value) for name, value in config.items()}
 
 
-def _given(module: Any, cls: type) -> dict[str, Any]:
+def _given(module: object, cls: type) -> dict[str, object]:
     """What the constructor was called with, by the names of its parameters."""
     found = vars(module).get(ARGUMENTS)
     if found is None:
@@ -184,7 +184,7 @@ def _given(module: Any, cls: type) -> dict[str, Any]:
     return {name: bound.arguments[name] for name in names}
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     """A dtype, a device and a shape of torch as text and tuple; anything else as it is."""
     torch = torch_here()
     if isinstance(value, torch.dtype | torch.device):
@@ -204,7 +204,7 @@ def config_modules(module: Any, values: Any) -> set[str]:
     }
 
 
-def _modules_in(value: Any, depth: int) -> Iterator[Any]:
+def _modules_in(value: object, depth: int) -> Iterator[Any]:
     if is_module(value):
         yield value
     elif depth and isinstance(value, list | tuple | dict):

@@ -32,7 +32,9 @@ def difference(left: object, right: object, *, arrays: bool = True) -> str | Non
     """
     partner: dict[int, int] = {}
     done: set[tuple[int, int]] = set()
-    kept: list[Any] = []  # keeps compared objects alive, since the id of a freed object is reused
+    kept: list[
+        object
+    ] = []  # keeps compared objects alive, since the id of a freed object is reused
     todo = [("", left, right)]
     while todo:
         path, one, two = todo.pop()

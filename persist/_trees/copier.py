@@ -59,7 +59,7 @@ _FULL_PATH_STEPS = 200_000  # total steps of paths returned in full, before they
 _SHORT_PATH_STEPS = 16  # last steps of a shortened path
 
 
-def is_holder(value: Any) -> bool:
+def is_holder(value: object) -> bool:
     """Whether a value is a container of other values."""
     return type(value) in _HOLDERS or _is_object_array(value)
 
@@ -106,17 +106,21 @@ class Copier:
         self._finish = finish
         self._leaf = leaf
         self._done: dict[int, tuple[Any, Any]] = {}
-        self._shells: dict[int, Any] = {}
+        self._shells: dict[int, object] = {}
         self._handed: set[int] = set()
-        self._swap: dict[int, tuple[Any, Any]] = {}  # id of a value -> (value, its replacement)
+        self._swap: dict[
+            int, tuple[object, object]
+        ] = {}  # id of a value -> (value, its replacement)
         self._ours: set[int] = set()  # ids of the objects that this copier made or adopted
-        self._roots: list[Any] = []
+        self._roots: list[object] = []
         self._walked = 0  # roots of which `_parents` holds the paths
         self._parents: dict[int, tuple[int, str]] = {}
         self._names: dict[int, Any] = {}  # an envelope's tuples of values -> their names
         self._states: set[int] = set()  # ids of envelopes and their tuples of values
         self._path_steps = 0  # total steps of the paths returned so far
-        self._early: list[Any] = []  # old values whose shells were handed out before their copies
+        self._early: list[
+            object
+        ] = []  # old values whose shells were handed out before their copies
         self._shown: dict[int, Any] = {}  # id of an old value -> the old state put into its shell
         # id of an old tuple -> provisional tuple, used until its copy is made
         self._early_tuples: dict[int, Any] = {}
@@ -135,14 +139,14 @@ class Copier:
 
             self._at_once = counted
 
-    def copy(self, root: Any) -> Any:
+    def copy(self, root: object) -> Any:
         """Return the finished copy of a root."""
         if not is_holder(root):
             return self._new(root)
         self._roots.append(root)
         # Post-order with a stack of our own: recursion would limit the depth of a tree. A value is
         # closed when all its children are; `entered` ends the walk where a cycle comes back.
-        todo: list[tuple[Any, bool]] = [(root, False)]
+        todo: list[tuple[object, bool]] = [(root, False)]
         entered: set[int] = set()
         at_once, done, ours, shells = self._at_once, self._done, self._ours, self._shells
 
@@ -200,11 +204,11 @@ class Copier:
             self._late.append((place, node, made))
         return place > 0
 
-    def mended(self, copy: Any) -> Any:
+    def mended(self, copy: object) -> object:
         """Patch every reference in the copy to a value that was replaced."""
         return _ReferencePatcher(self._swap).mend(copy) if self._swap else copy
 
-    def _children(self, node: Any) -> list[tuple[str, Any]]:
+    def _children(self, node: Any) -> list[tuple[str, object]]:
         children = list(_children(node))
         if type(node) is tuple:
             # The values of an envelope are named by its layers, so that a path has field names and
@@ -221,7 +225,7 @@ class Copier:
                         self._names[id(value)] = layer.names
         return children
 
-    def path(self, old: Any) -> str:
+    def path(self, old: object) -> str:
         """Return the shortest natural path to a value; of several the first in the file.
 
         After a total of 200,000 steps only the last 16 steps of a path are returned: full paths
@@ -268,12 +272,12 @@ class Copier:
                 level = following
         self._walked = len(self._roots)
 
-    def replace(self, old: Any, new: Any) -> None:
+    def replace(self, old: object, new: object) -> None:
         """Note that all references to ``old`` are to be changed to ``new`` after the walk."""
         if new is not old:
             self._swap[id(old)] = (old, new)
 
-    def replaced(self, old: Any) -> Any:
+    def replaced(self, old: object) -> Any:
         """Return the replacement of a value, or None."""
         found = self._swap.get(id(old))
         return None if found is None else found[1]
@@ -282,19 +286,19 @@ class Copier:
         """Return the records below a value that a migration created, inner ones first."""
         return [record for record in records_in(value, self._ours) if id(record) not in self._ours]
 
-    def is_own(self, value: Any) -> bool:
+    def is_own(self, value: object) -> bool:
         """Whether this copier made a value, or adopted it."""
         return id(value) in self._ours
 
-    def is_copy_of(self, copy: Any, old: Any) -> bool:
+    def is_copy_of(self, copy: object, old: object) -> bool:
         """Whether a value that is being finished is the copy of a value of the original."""
         return self._shells.get(id(old)) is copy
 
-    def adopt(self, value: Any) -> None:
+    def adopt(self, value: object) -> None:
         """Mark a value that a migration created as part of the copy."""
         self._ours.add(id(value))
 
-    def _shell_of(self, node: Any) -> Any:
+    def _shell_of(self, node: object) -> object:
         """The shell (empty copy) of a value; None for a tuple or frozenset, which are immutable."""
         key = id(node)
         shell = self._shells.get(key)
@@ -320,7 +324,7 @@ class Copier:
             self._fill(old, shell, self._old)
             self._shown[key] = (old, shell, _contents(shell))
 
-    def _old(self, old: Any) -> Any:
+    def _old(self, old: object) -> Any:
         """The value that represents ``old`` in an old state (see `show_old`)."""
         if type(old) in (tuple, frozenset):
             return self._old_tuple(old)
@@ -334,7 +338,7 @@ class Copier:
         self._early.append(old)
         return shell
 
-    def _old_tuple(self, root: Any) -> Any:
+    def _old_tuple(self, root: Any) -> object:
         """Build a tuple or frozenset of old values, innermost first."""
         made = self._early_tuples
         todo = [root]
@@ -362,7 +366,7 @@ class Copier:
             made[id(old)] = (old, old if same else type(old)(items))
         return self._old_done(root)
 
-    def _old_done(self, old: Any) -> Any:
+    def _old_done(self, old: object) -> Any:
         found = self._done.get(id(old)) or self._early_tuples[id(old)]
         return found[1]
 
@@ -430,7 +434,7 @@ class Copier:
         shell = self._shells.get(key)
         return self._old_tuple(old) if shell is None else shell
 
-    def _key(self, old: Any, of: Callable[[Any], Any]) -> Any:
+    def _key(self, old: object, of: Callable[[Any], Any]) -> Any:
         """The key of the copy; the shell or the old key if the result is not hashable."""
         new = of(old)
         if type(new) in self._plain or _has_hash(new):
@@ -523,7 +527,7 @@ def _without_hash(old: object, new: object) -> MigrationFailedError:
     )
 
 
-def _put_item(holder: dict[Any, Any], key: Any, item: Any) -> None:
+def _put_item(holder: dict[object, object], key: object, item: object) -> None:
     """Put an item in a copy of a dict.
 
     Raises:
@@ -547,7 +551,7 @@ def _has_hash(value: object) -> bool:
     return True
 
 
-def _shell(node: Any) -> Any:
+def _shell(node: Any) -> object:
     """An empty copy of a value; None if the type is immutable and needs its items first."""
     kind = type(node)
     if kind is tuple or kind is frozenset:
@@ -572,7 +576,7 @@ def _object_views(array: Any) -> list[Any]:
     ]
 
 
-def _children(node: object) -> Iterator[tuple[str, Any]]:
+def _children(node: object) -> Iterator[tuple[str, object]]:
     """Yield the step and the value of every part that is itself a container."""
     for step, child in _steps(node):
         kind = type(child)
@@ -615,12 +619,12 @@ def _has_plain_names(node: object) -> bool:
     return type(node) in (list, tuple, deque)
 
 
-def parts_of(node: object) -> Iterator[tuple[str, Any]]:
+def parts_of(node: object) -> Iterator[tuple[str, object]]:
     """Yield the step and the value of every part of a container that may be more than a scalar."""
     return _steps(node)
 
 
-def _record_steps(node: Record) -> Iterator[tuple[str, Any]]:
+def _record_steps(node: Record) -> Iterator[tuple[str, object]]:
     state = node.state
     if state is not ABSENT:
         transparent = isinstance(state, dict) or is_slots_pair(state) or unwrap(state) is not None
@@ -635,7 +639,7 @@ def _record_steps(node: Record) -> Iterator[tuple[str, Any]]:
         yield step_of(name), item
 
 
-def records_in(value: Any, stop: set[int]) -> Iterator[Record]:
+def records_in(value: object, stop: set[int]) -> Iterator[Record]:
     """Yield every record below a value, inner ones first, not entering ids that are in ``stop``."""
     todo: list[tuple[Any, bool]] = [(value, False)]
     seen: set[int] = set()
@@ -724,7 +728,7 @@ class _ReferencePatcher:
         self._seen: set[int] = set()
         self._todo: list[object] = []
 
-    def mend(self, root: object) -> Any:
+    def mend(self, root: object) -> object:
         """Return the root with all references below it changed."""
         root = self._of(root)
         while self._todo:
@@ -738,7 +742,7 @@ class _ReferencePatcher:
         while self._todo:
             self._mend(self._todo.pop())
 
-    def _final(self, value: Any) -> Any:
+    def _final(self, value: object) -> Any:
         for _ in range(len(self._swap) + 1):
             found = self._swap.get(id(value))
             if found is None or found[0] is not value:
@@ -756,7 +760,7 @@ class _ReferencePatcher:
                 self._todo.append(value)
         return value
 
-    def _immutable(self, value: Any) -> Any:
+    def _immutable(self, value: Any) -> object:
         """Rebuild a tuple or frozenset, innermost first, if anything in it is replaced."""
         stack, entered = [value], set()
         while stack:

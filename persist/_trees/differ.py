@@ -86,7 +86,7 @@ def differences(
 
 
 def _matched(
-    first: Mapping[str, Any], second: Mapping[str, Any], compare: Any, prefix: str = ""
+    first: Mapping[str, object], second: Mapping[str, object], compare: Any, prefix: str = ""
 ) -> Iterator[Difference]:
     for path in first:
         if path not in second:
@@ -100,7 +100,7 @@ def _matched(
             yield Difference(prefix + path, "added", "", _shown(second[path]))
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     return str(value) if isinstance(value, _Class) else leaf_text(value)
 
 
@@ -150,9 +150,9 @@ def classes_by_path(file: File, *, containers: bool = False) -> Mapping[str, str
     look, through = file.looker.look, file.looker.through
     found: dict[str, _Class] = {}
     seen = {id(through(file.tree))}
-    level: list[tuple[str, Any]] = [("", file.tree)]
+    level: list[tuple[str, object]] = [("", file.tree)]
     while level:
-        following: list[tuple[str, Any]] = []
+        following: list[tuple[str, object]] = []
         for path, value in level:
             if isinstance(value, PersistentRef):
                 found[path] = _Class(f"persistent reference {repr_of(value.pid)[:200]}")
@@ -184,13 +184,13 @@ def _shared(file: File) -> dict[str, str]:
     return {path: _Class(f"the same as {of!r}") for path, of in found.items()}
 
 
-def _meaning(file: File) -> dict[str, Any]:
+def _meaning(file: File) -> dict[str, object]:
     return {name: part for name, part in file.structure.items() if name not in _ENCODING}
 
 
-def _flat(structure: Any) -> Iterator[tuple[str, Any]]:
+def _flat(structure: object) -> Iterator[tuple[str, object]]:
     """Yield the leaves of a JSON-like value by path, without recursion."""
-    todo: list[tuple[str, Any]] = [("", structure)]
+    todo: list[tuple[str, object]] = [("", structure)]
     while todo:
         path, value = todo.pop()
         items: list[tuple[str, Any]] = []
@@ -210,7 +210,7 @@ class _Nearness:
         self.rtol = rtol
         self.atol = atol
 
-    def difference(self, path: str, one: Any, two: Any) -> Difference | None:
+    def difference(self, path: str, one: object, two: object) -> Difference | None:
         """Return the difference of two leaves at a path; None if they are equal."""
         if is_array(one) and is_array(two):
             return self._of_arrays(path, _with_dtype(one), _with_dtype(two))
@@ -308,7 +308,7 @@ class _Nearness:
             return np.asarray(unequal & ~(is_near & np.isfinite(a) & np.isfinite(b)))
 
 
-def _with_dtype(array: Any) -> Any:
+def _with_dtype(array: object) -> object:
     if not isinstance(array, array_module.array):
         return array
     return np.asarray(array) if array.typecode != "u" else np.array(list(array.tounicode()))
@@ -321,7 +321,7 @@ def _computable(array: Array) -> Array:
     return array
 
 
-def _pairs(one: Any, two: Any) -> Iterator[tuple[Array, Array]]:
+def _pairs(one: object, two: object) -> Iterator[tuple[Array, Array]]:
     """Yield the elements of two arrays of one shape in parts of one length."""
     left = right = np.zeros(0)
     ours, theirs = blocks(one), blocks(two)
@@ -363,7 +363,7 @@ def _distance(one: Any, two: Any) -> float | None:
     return apart if math.isfinite(apart) else None
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, int | float | complex | np.number) and not isinstance(value, bool)
 
 
@@ -378,7 +378,7 @@ def _is_equal(one: Any, two: Any) -> bool:
     return repr_of(one) == repr_of(two) and not repr_of(one).startswith("<")
 
 
-def _distinct_texts(one: Any, two: Any) -> tuple[str, str]:
+def _distinct_texts(one: object, two: object) -> tuple[str, str]:
     """Return the texts of two values that differ; the full ones if the short ones are equal."""
     before, after = leaf_text(one), leaf_text(two)
     return (before, after) if before != after else (repr_of(one), repr_of(two))

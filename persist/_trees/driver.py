@@ -46,7 +46,7 @@ class Driver:
 
     def drive(self, root: object, parts: Parts) -> object:
         """Return the result for a value for which `enter` has returned the generator ``parts``."""
-        stack: list[tuple[Parts, Any]] = [(parts, root)]
+        stack: list[tuple[Parts, object]] = [(parts, root)]
         self.trail = []
         value: Any = None
         while stack:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from html import escape
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from persist._trees.outline import Line, outlined
 from persist._trees.pack_view import PackView
@@ -110,7 +110,7 @@ def record_html(
     )
 
 
-def mapping_html(title: str, names: Mapping[str, Any], sparks: Sparks | None = None) -> str:
+def mapping_html(title: str, names: Mapping[str, object], sparks: Sparks | None = None) -> str:
     """Return what a notebook shows of the arrays of a file: their paths, dtypes, shapes and values."""
 
     def make() -> str:

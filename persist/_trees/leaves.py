@@ -17,6 +17,7 @@ from persist._trees.wkb import wkt
 from persist._wire.base.ml_dtypes import dtype_name, stored_dtype
 from persist.errors import PersistError
 from persist.tree import Global, LazyArray, Record
+from persist.typing import Array, DType
 
 __all__ = [
     "compact",
@@ -201,7 +202,7 @@ def _array_text(array: Any) -> str:
     return f"{text}  [{', '.join(shown)}]"
 
 
-def _values(array: Any) -> np.ndarray[Any, Any] | None:
+def _values(array: Any) -> Array | None:
     """The values of a small array; None if they are not shown or cannot be read."""
     if array.dtype.names is not None or array.dtype.kind == "O":
         return None
@@ -242,7 +243,7 @@ def _element_text(array: Any) -> str:
     return f"{stored}, read as {text}," if is_decoded else text
 
 
-def _dtype_text(dtype: np.dtype[Any]) -> str:
+def _dtype_text(dtype: DType) -> str:
     if dtype.names is not None:
         names = ", ".join(map(printable, dtype.names[:6])) + (
             ", ..." if len(dtype.names) > 6 else ""

@@ -25,6 +25,7 @@ import numpy as np
 
 from persist.errors import RestoreError
 from persist.tree import ABSENT, Global, Record
+from persist.typing import State
 
 __all__ = ["build", "is_random", "record_of"]
 
@@ -121,7 +122,7 @@ _GAUSS: dict[str, object] = {"has_gauss": _whole(1), "gauss": _number}
 _MODULES = {"PCG64DXSM": "pcg64"}  # bit generators whose module has another name
 
 
-def _checked(value: Any, fields: dict[str, Any], place: str = "state") -> dict[str, object]:
+def _checked(value: object, fields: State, place: str = "state") -> dict[str, object]:
     """Check a dict that must have exactly these fields, and each of its values."""
     if not isinstance(value, dict) or value.keys() != fields.keys():
         found = _shown(value)
@@ -139,7 +140,7 @@ def _checked(value: Any, fields: dict[str, Any], place: str = "state") -> dict[s
 def _named(name: str, more: dict[str, object] | None = None) -> dict[str, object]:
     """The checks for a bit generator's state, its name included."""
 
-    def same(value: Any, place: str) -> str:
+    def same(value: object, place: str) -> str:
         if not isinstance(value, str) or value != name:
             raise _invalid(place, _shown(value), repr(name))
         return name
@@ -173,7 +174,7 @@ def build(record: Record, args: tuple[object, ...], state: object) -> object:
     return _MAKERS[record.qualname](args, state)
 
 
-def _generator(args: tuple[Any, ...], state: Any) -> Any:
+def _generator(args: tuple[Any, ...], state: Any) -> object:
     bits = args[0] if args else None
     if isinstance(bits, np.random.BitGenerator):
         return np.random.Generator(bits) if len(args) == 1 and state is ABSENT else None
@@ -251,7 +252,7 @@ def _are_equal(one: Any, other: Any) -> bool:
     return bool(np.array_equal(one, other))
 
 
-def _seeds(args: tuple[Any, ...], state: Any) -> Any:
+def _seeds(args: tuple[object, ...], state: Any) -> object:
     named = args[0] if args else None
     if len(args) != 3 or not isinstance(named, Global) or named.name != "SeedSequence":
         return None

@@ -30,6 +30,7 @@ from persist.tree import (
     key_of,
     step_of,
 )
+from persist.typing import Array
 
 __all__ = [
     "RECORD_STEP",
@@ -93,7 +94,7 @@ def is_array(value: object) -> bool:
     return isinstance(value, np.ndarray | LazyArray | array_module.array)
 
 
-def ends(value: Any) -> bool:
+def ends(value: object) -> bool:
     """Whether a value is an array without objects in it: the common case in a large file."""
     if type(value) is np.ndarray:
         return not value.dtype.hasobject
@@ -141,9 +142,9 @@ class PackView:
         self._spend = spend or _uncounted
         self.tables: dict[int, tuple[Any, dict[str, Any]]] = {}
         self.notes: list[str] = []
-        self._inside: dict[int, tuple[bytes, Any]] = {}
+        self._inside: dict[int, tuple[bytes, object]] = {}
         self._steps: dict[int, tuple[Any, Any, Steps]] = {}
-        self._seen_through: dict[int, tuple[Any, Any]] = {}
+        self._seen_through: dict[int, tuple[object, object]] = {}
 
     @property
     def has_views(self) -> bool:
@@ -186,7 +187,7 @@ class PackView:
         self._inside[id(data)] = (data, value)
         return value
 
-    def through(self, value: Any) -> Any:
+    def through(self, value: object) -> Any:
         """Return a value as the packs present it; values other than records are returned as is."""
         for _ in range(64):
             if not isinstance(value, Record) or self._views is None:
@@ -217,7 +218,7 @@ class PackView:
         finally:
             _SPENDING.reset(mark)
 
-    def look(self, value: Any) -> tuple[Any, Steps]:
+    def look(self, value: object) -> tuple[object, Steps]:
         """Return (the leaf at the value's own path or ABSENT, the steps to its children)."""
         if ends(value):
             return value, []
@@ -230,7 +231,7 @@ class PackView:
             self._steps[id(value)] = (value, leaf, steps)
         return leaf, steps
 
-    def _look(self, value: Any) -> tuple[Any, Steps]:
+    def _look(self, value: object) -> tuple[Any, Steps]:
         if isinstance(value, Record):
             return self._record(value)
         if isinstance(value, View):
@@ -253,7 +254,7 @@ class PackView:
         """Return the leaf and the steps of a record as stored in the file, without the packs."""
         return self._record(record)
 
-    def key_seen(self, key: object) -> Any:
+    def key_seen(self, key: object) -> object:
         """Return a dict's key as the packs present it; an instance of a plain value as that value."""
         if isinstance(key, Record):
             seen = self.through(key)
@@ -285,7 +286,7 @@ class PackView:
         leaf, steps = self.look(view.value)
         return leaf, _distinct([*steps, *view.parts.items()])
 
-    def _array(self, array: np.ndarray[Any, Any]) -> tuple[Any, Steps]:
+    def _array(self, array: Array) -> tuple[Any, Steps]:
         if is_masked(array):
             steps: Steps = [("mask", np.ma.getmaskarray(array))]
             if array._fill_value is not None:  # type: ignore[attr-defined]
@@ -305,14 +306,14 @@ class PackView:
             return ABSENT, [(str(index), item) for index, item in enumerate(array)]
         return ABSENT, [(str(index), array[index]) for index in range(len(array))]
 
-    def _object_fields(self, array: np.ndarray[Any, Any]) -> tuple[Any, Steps]:
+    def _object_fields(self, array: Array) -> tuple[object, Steps]:
         names = array.dtype.names or ()
         if array.ndim == 0:
             row = array[()]
             return ABSENT, [(name, row[name]) for name in names]
         return ABSENT, [(name, array[name]) for name in names]  # by column, like a table
 
-    def _record(self, record: Record) -> tuple[Any, Steps]:
+    def _record(self, record: Record) -> tuple[object, Steps]:
         if record.kind == "built":
             return self._built(record)
         leaf: Any = ABSENT
@@ -332,7 +333,7 @@ class PackView:
         steps += [(step_of(key), item) for key, item in record.dictitems]
         return leaf, _distinct(steps)
 
-    def _built(self, record: Record) -> tuple[Any, Steps]:
+    def _built(self, record: Record) -> tuple[object, Steps]:
         """A value to which BUILD applied a state that it cannot hold: show the value and the state."""
         below, depth = record.args[0], 0
         while isinstance(below, Record) and below.kind == "built" and depth < _BUILT:
@@ -344,7 +345,7 @@ class PackView:
         return leaf, _distinct([*steps, *_state_steps(record, record.state)])
 
 
-def is_lost(key: Any) -> bool:
+def is_lost(key: object) -> bool:
     """Whether the step of a dict's key contains only a part of the key."""
     if isinstance(key, Record):
         return key_of(key) is ABSENT
@@ -353,7 +354,7 @@ def is_lost(key: Any) -> bool:
     return is_deep(key) or any(map(is_lost, key))
 
 
-def is_series(value: Any) -> bool:
+def is_series(value: object) -> bool:
     """Whether a sequence is one leaf: its items are plain values of one type.
 
     A history of losses or a shape is one value for whoever looks at a file. Its items can still
@@ -365,7 +366,7 @@ def is_series(value: Any) -> bool:
     return len(kinds) == 1 and issubclass(kinds.pop(), _ITEMS)
 
 
-def item_of(series: Any, step: str) -> Any:
+def item_of(series: Any, step: str) -> object:
     """The item of a series by its index as text; ABSENT if there is none."""
     if not step.isascii() or not step.isdigit() or len(step) > 10 or str(int(step)) != step:
         return ABSENT
@@ -412,7 +413,7 @@ def holds_none(value: Any, known: dict[int, bool]) -> bool:
     return True
 
 
-def is_flat(value: dict[Any, Any]) -> bool:
+def is_flat(value: dict[object, object]) -> bool:
     """Whether all keys of a dict are plain."""
     return {*map(type, value)} <= PRIMITIVES
 
@@ -508,7 +509,7 @@ def _mask_steps(record: Record) -> Steps:
     return steps
 
 
-def _subclass_array(record: Record) -> tuple[Any, Steps, str] | None:
+def _subclass_array(record: Record) -> tuple[object, Steps, str] | None:
     """The array of an ndarray subclass, the rest of its state tuple, and the prefix of that rest."""
     maker = record.maker
     if maker is not None and maker.qualname == _ARRAY_SUBCLASS and len(record.args) == 2:
@@ -527,7 +528,7 @@ def _subclass_array(record: Record) -> tuple[Any, Steps, str] | None:
     return array, [(str(index), state[index]) for index in range(first, len(state))], "state"
 
 
-def _array_in(state: Any) -> Any:
+def _array_in(state: object) -> object:
     from persist._wire.pickle.numpy_rebuild import array_of_parts
 
     return array_of_parts(state)

@@ -99,7 +99,7 @@ class PathMapping(Mapping[str, Any]):
         self._limit = limit
         self._file = file
         self._listed: dict[str, Any] | None = None
-        self._hoisted: dict[str, Any] | None = None
+        self._hoisted: dict[str, object] | None = None
         self._barren: dict[
             int, bool
         ] = {}  # id of a container -> whether nothing in it holds arrays
@@ -116,7 +116,7 @@ class PathMapping(Mapping[str, Any]):
             raise self._unknown(name)
         return found
 
-    def get(self, name: str, default: Any = None) -> Any:
+    def get(self, name: str, default: object = None) -> Any:
         """Return the value at a path, or the default."""
         if not isinstance(name, str):
             return default
@@ -127,7 +127,7 @@ class PathMapping(Mapping[str, Any]):
             return value
         return next(self._find(name), default)
 
-    def _unknown(self, name: Any) -> UnknownPathError:
+    def _unknown(self, name: object) -> UnknownPathError:
         if not isinstance(name, str):
             return UnknownPathError(
                 f"a path is a text, not a {type(name).__name__}.", file=self._file, path=name
@@ -184,7 +184,7 @@ class PathMapping(Mapping[str, Any]):
                         yield leaf
 
     @functools.cached_property
-    def _flat(self) -> dict[str, Any]:
+    def _flat(self) -> dict[str, object]:
         """The root if it is a dict with str keys, which then are paths themselves; else ``{}``.
 
         The state of a large network is a dict of 20,000 arrays. No steps are built for those.
@@ -208,7 +208,7 @@ class PathMapping(Mapping[str, Any]):
         kinds = {type(item) for item in (*others, *below)}
         return arrays if kinds <= {dict, *PRIMITIVES} and dict not in map(type, below) else None
 
-    def _array_of_flat_root(self, name: str) -> Any:
+    def _array_of_flat_root(self, name: str) -> object:
         """The array of a flat root under this name, if no other path can be equal; else None."""
         found = self._flat.get(name)
         if found is None or not ends(found):
@@ -220,7 +220,7 @@ class PathMapping(Mapping[str, Any]):
             cut = name.find("/", cut + 1)
         return found
 
-    def _walk_to(self, name: str) -> Iterator[Any]:
+    def _walk_to(self, name: str) -> Iterator[object]:
         found = self._array_of_flat_root(name)
         if found is not None:
             yield found
@@ -232,7 +232,7 @@ class PathMapping(Mapping[str, Any]):
             same = list(self._below(self._tree, base))
             yield from same[int(number) - 1 : int(number)]
 
-    def _below(self, root: Any, name: str) -> Iterator[Any]:
+    def _below(self, root: object, name: str) -> Iterator[Any]:
         """Yield every leaf whose path from ``root`` is ``name`` (keys may hold slashes)."""
         todo: list[tuple[Any, str, tuple[int, ...]]] = [(root, name, ())]
         while todo:
@@ -267,14 +267,14 @@ class PathMapping(Mapping[str, Any]):
                 found = [(item, below, passed) for item, below in _followed(table, rest)]
             todo += found
 
-    def _table(self, value: Any, steps: Steps) -> dict[str, Any]:
+    def _table(self, value: object, steps: Steps) -> dict[str, object]:
         tables = self._looker.tables
         known = tables.get(id(value))
         if known is None or known[0] is not value:
             known = tables[id(value)] = (value, dict(steps))
         return known[1]
 
-    def _list(self) -> dict[str, Any]:
+    def _list(self) -> dict[str, object]:
         if self._listed is None and self._wanted is is_array:
             arrays = self._arrays
             self._listed = None if arrays is None or len(arrays) > self._limit else arrays
@@ -302,7 +302,7 @@ class PathMapping(Mapping[str, Any]):
         for own, value in self._all_hoisted().items():
             yield from self._walk(own, value, done)
 
-    def _walk(self, start: str, root: Any, done: set[int]) -> Iterator[tuple[str, Any]]:
+    def _walk(self, start: str, root: object, done: set[int]) -> Iterator[tuple[str, Any]]:
         """The same below a root; ``done`` are the containers that other roots have listed."""
         visited = spelled = 0
         most, look, through = 4 * self._limit, self._looker.look, self._looker.through
@@ -310,7 +310,7 @@ class PathMapping(Mapping[str, Any]):
         is_for_arrays = self._wanted is is_array
         barren = self._barren
         shortest = self._shortest(root) if self._each_once else None
-        parents: list[tuple[str, Any, Iterator[tuple[str, Any]]]] = [
+        parents: list[tuple[str, object, Iterator[tuple[str, object]]]] = [
             ("", None, iter([(start, root)]))
         ]
         while parents:
@@ -359,7 +359,7 @@ class PathMapping(Mapping[str, Any]):
                 parents.pop()
                 above.discard(id(holder))
 
-    def _shortest(self, root: Any) -> dict[int, tuple[int, str]]:
+    def _shortest(self, root: object) -> dict[int, tuple[int, str]]:
         """The last step of the shortest path to each container: (id of the one above, step).
 
         Found level by level, each container once; of several paths of one length, it is the
@@ -396,7 +396,7 @@ class PathMapping(Mapping[str, Any]):
             level = following
         return found
 
-    def _has_too_many_paths(self, root: Any) -> bool:
+    def _has_too_many_paths(self, root: object) -> bool:
         """Whether shared references multiply the paths beyond the limit; found without walking them.
 
         The paths below each value are counted once. Returns False if there may be a cycle, since
@@ -431,7 +431,7 @@ class PathMapping(Mapping[str, Any]):
                     return True
         return False
 
-    def _all_hoisted(self) -> dict[str, Any]:
+    def _all_hoisted(self) -> dict[str, object]:
         """Values listed by their own name at the root; found once, by a walk over all objects."""
         if self._hoisted is None and (not self._looker.has_views or self._arrays is not None):
             self._hoisted = {}
@@ -465,7 +465,7 @@ class PathMapping(Mapping[str, Any]):
         return self._hoisted
 
 
-def _followed(table: dict[str, Any], rest: str) -> Iterator[tuple[Any, str]]:
+def _followed(table: dict[str, object], rest: str) -> Iterator[tuple[object, str]]:
     """Yield the children on a path, each with the rest of the path (keys may hold slashes)."""
     if rest in table:
         yield table[rest], ""
@@ -477,7 +477,7 @@ def _followed(table: dict[str, Any], rest: str) -> Iterator[tuple[Any, str]]:
         cut = rest.find("/", cut + 1)
 
 
-def as_root(tree: object, looker: PackView) -> Any:
+def as_root(tree: object, looker: PackView) -> object:
     """The root for naming: if its view has a value and parts, the value may get a name (`alone`)."""
     seen = looker.through(tree)
     if not isinstance(seen, View) or not seen.alone or seen.value is ABSENT:

@@ -41,7 +41,7 @@ def blocks(array: Any, most: int = _BYTES) -> Iterator[Array]:
             array._whole = None
 
 
-def _rows(array: Any, most: int) -> Iterator[Any]:
+def _rows(array: Any, most: int) -> Iterator[object]:
     if not array.shape:
         yield array
         return

@@ -19,7 +19,7 @@ _REFERENCES = 1000  # further paths that are returned
 
 
 def described(
-    tree: Any, looker: PackView, most: int, keys: dict[str, str] | None = None
+    tree: object, looker: PackView, most: int, keys: dict[str, str] | None = None
 ) -> dict[str, Any]:
     """Return the structure that each view describes, under the first path that leads to it.
 
@@ -29,13 +29,13 @@ def described(
         most: the largest number of values that are visited.
         keys: is filled with the classes of keys that are instances, by the path of their dict.
     """
-    structures: dict[str, Any] = {}
+    structures: dict[str, object] = {}
     if not looker.has_views:
         return structures
     seen: set[int] = set()
     known: dict[int, bool] = {}
     # A value with its parents as a linked list: (the parents above, step).
-    todo: list[tuple[tuple[Any, str] | None, Any]] = [(None, tree)]
+    todo: list[tuple[tuple[object, str] | None, object]] = [(None, tree)]
     while todo and len(seen) < most:
         parents, value = todo.pop()
         if id(value) in seen:
@@ -61,7 +61,7 @@ def described(
     return structures
 
 
-def shared_references(tree: Any, looker: PackView, most: int) -> dict[str, str]:
+def shared_references(tree: object, looker: PackView, most: int) -> dict[str, str]:
     """Return further paths to containers that are listed at their shortest path only.
 
     Args:

@@ -31,7 +31,7 @@ class Sparks:
     def __init__(self, most: int = 8 << 20) -> None:
         self._left = most
 
-    def of(self, array: Any) -> str:
+    def of(self, array: object) -> str:
         """Return at most 16 characters; "" for what is no array of finite numbers, or costs too much.
 
         Of one axis, the mean of each stretch of values, in order; of several, a histogram of the values.

@@ -71,7 +71,7 @@ def _count_of(array: Any) -> int:
 def _summed(items: Iterable[tuple[str, Any]]) -> Totals:
     total = Totals()
     names: dict[tuple[object, ...], list[str]] = {}
-    kept: list[Any] = []  # ids are those of objects that live until all are counted
+    kept: list[object] = []  # ids are those of objects that live until all are counted
     for name, array in items:
         total.names += 1
         kept.append(array)
@@ -86,7 +86,7 @@ def _summed(items: Iterable[tuple[str, Any]]) -> Totals:
     return total
 
 
-def totals_of(arrays: Mapping[str, Any]) -> Totals:
+def totals_of(arrays: Mapping[str, object]) -> Totals:
     """Return the sums over the arrays of a file, or of a part, by their names."""
     return _summed((name, arrays[name]) for name in arrays)
 

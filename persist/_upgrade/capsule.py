@@ -115,7 +115,7 @@ class _Unfit(Exception):
     """A part of a capsule is not what it must be."""
 
 
-def _read_schema(name: str, said: dict[str, Any], found: Capsule, budget: list[int]) -> None:
+def _read_schema(name: str, said: dict[str, object], found: Capsule, budget: list[int]) -> None:
     newest = _version(said.get("version"))
     layouts = said.get("layouts", {})
     if not isinstance(layouts, dict) or len(layouts) > _MOST_STEPS:
@@ -155,7 +155,7 @@ def _version(number: object) -> int:
     return number
 
 
-def _read_step(name: str, said: Any, newest: int, registry: Registry) -> None:
+def _read_step(name: str, said: object, newest: int, registry: Registry) -> None:
     if not isinstance(said, dict):
         raise _Unfit("a step is no object")
     start, to = _version(said.get("from")), _version(said.get("to"))
@@ -227,7 +227,7 @@ def _has_path(registry: Registry, name: str, start: int, to: int) -> bool:
     return True
 
 
-def lift(tree: Any, capsule: Capsule, registry: Registry, budget: int) -> tuple[Any, Lifted]:
+def lift(tree: object, capsule: Capsule, registry: Registry, budget: int) -> tuple[Any, Lifted]:
     """Return a copy of a tree whose records are of versions that a program knows, and what was done.
 
     Args:
@@ -275,9 +275,9 @@ class _Lift:
         self._capsule, self._registry, self._lifted = capsule, registry, lifted
         self._left, self._excluded = left, excluded
         self._goals: dict[tuple[str, int], tuple[int, list[Migration]]] = {}
-        self._memos: dict[bool, dict[Any, Any]] = {True: {}, False: {}}
+        self._memos: dict[bool, dict[object, object]] = {True: {}, False: {}}
 
-    def record(self, record: Record, path: Any) -> Record:
+    def record(self, record: Record, path: object) -> Record:
         """Lift one record in place.
 
         Raises:
@@ -294,7 +294,7 @@ class _Lift:
         found = self._capsule.names.get(name)
         return None if found in self._excluded else found
 
-    def _alone(self, record: Record, name: str, path: Any) -> None:
+    def _alone(self, record: Record, name: str, path: object) -> None:
         schema = self._schema(name)
         if schema is None or record.version is None:
             return
@@ -375,7 +375,7 @@ class _Lift:
         return version, []
 
     def _moved(
-        self, name: str, version: int, goal: int, steps: list[Migration], state: Any, path: Any
+        self, name: str, version: int, goal: int, steps: list[Migration], state: object, path: Any
     ) -> Any:
         """A state after the steps of the file, in either direction."""
         before = set(state) if isinstance(state, dict) else set()
@@ -413,7 +413,7 @@ class _Lift:
                 )
         return state
 
-    def _spend(self, op: Op, state: Any) -> None:
+    def _spend(self, op: Op, state: object) -> None:
         """Count what a step may make against the budget, before it is done."""
         kind = type(op).__name__
         cost = 64

@@ -134,7 +134,7 @@ def advance(s, memo):
 
 
 def advance(
-    steps: tuple[Migration, ...], failed: Callable[..., Exception], read: Callable[[Any], Any]
+    steps: tuple[Migration, ...], failed: Callable[..., Exception], read: Callable[[Any], object]
 ) -> Any:
     """Return a function ``(state, memo) -> state or Odd`` that runs these steps, or None.
 

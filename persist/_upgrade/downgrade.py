@@ -73,15 +73,15 @@ def downgrade_record(
 
 
 def downgrade_tree(
-    tree: Any,
+    tree: object,
     versions: Mapping[str, int],
     registry: Registry,
     *,
     is_unversioned: bool = False,
-    live: Callable[[Any, Callable[[Any], bool]], Any] | None = None,
+    live: Callable[[Any, Callable[[Any], bool]], object] | None = None,
     losses: list[str] | None = None,
     class_paths: Mapping[str, str] | None = None,
-) -> Any:
+) -> object:
     """Return a copy of a tree with the records of these schemas as an older version wrote them.
 
     Each record is downgraded once, and shared objects stay shared: records, lists, dicts and arrays.
@@ -121,14 +121,14 @@ def _place(path: str, text: str) -> str:
 
 
 def _downgraded(
-    tree: Any,
+    tree: object,
     versions: Mapping[str, int],
     registry: Registry,
     is_unversioned: bool,
-    live: Callable[[Any, Callable[[Any], bool]], Any] | None,
+    live: Callable[[Any, Callable[[Any], bool]], object] | None,
     reported: list[tuple[str, str]] | None,
     class_paths: Mapping[str, str],
-) -> Any:
+) -> object:
     """A downgraded copy; the losses that its steps report themselves are added with their paths."""
     noted: list[tuple[Record, Callable[[], str]]] = []
 
@@ -225,7 +225,7 @@ class _Downgrade:
         self._registry = registry
         self._is_alone = is_alone
         self._losses = losses
-        self._memo: dict[Any, Any] = {}
+        self._memo: dict[object, object] = {}
         self.path: Callable[[], str] | None = None  # of the record that is downgraded
 
     def back(self, record: Record, schema: Schema, wanted: Mapping[str, int]) -> Record:
@@ -272,7 +272,9 @@ class _Downgrade:
         record.state = _older_state(states, case)
         return record
 
-    def _with_extra(self, state: dict[Any, Any], extra: dict[Any, Any], name: str) -> Any:
+    def _with_extra(
+        self, state: dict[object, object], extra: dict[object, object], name: str
+    ) -> object:
         """Add the fields that no class declares to an older state that has none of these names."""
         if self._losses is not None:
             self._losses += [
@@ -284,7 +286,7 @@ class _Downgrade:
         place = "" if self.path is None else f" {at_path(self.path())}"
         return f"record {record.qualname!r}{place}"
 
-    def _step(self, step: Any, state: Any, record: Record) -> tuple[Any, list[str]]:
+    def _step(self, step: Any, state: object, record: Record) -> tuple[object, list[str]]:
         """Apply the inverse of a step; return the older state and its losses."""
         is_compared = self._losses is not None and self._is_alone
         newer = _copied(state) if is_compared else ABSENT
@@ -337,12 +339,12 @@ def _refuse_wanted(wanted: dict[str, int], schema: Schema, registry: Registry) -
             )
 
 
-def _copied(state: Any) -> Any:
+def _copied(state: object) -> object:
     return Copier(lambda made, path: made).copy(state)
 
 
 def _lost_by(
-    step: Any, newer: Any, shown: Any, older: Any, record: Record, known: list[str]
+    step: Any, newer: object, shown: object, older: object, record: Record, known: list[str]
 ) -> list[str]:
     """The losses of a downgrade: the values that upgrading its result does not restore.
 
@@ -425,7 +427,7 @@ def _with_owners(
     return found
 
 
-def _older_state(states: Mapping[str, _State], case: InstanceUpgrade) -> Any:
+def _older_state(states: Mapping[str, _State], case: InstanceUpgrade) -> object:
     """The state of one class as it is; those of several as an envelope, since each has its version."""
     parts = case.target.parts
     if len(states) == 1 and len(parts) == 1:

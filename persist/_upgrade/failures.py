@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from persist.errors import (
     MigrationFailedError,
     PersistError,
@@ -42,7 +40,7 @@ def _cure_of(error: Exception) -> str:
     return f"{error.remedy} " if isinstance(error, PersistError) and error.remedy else ""
 
 
-def _of_state(state: Any) -> str:
+def _of_state(state: object) -> str:
     if isinstance(state, dict):
         names = ", ".join(map(str, list(state)[:20])) or "none"
         return f"The fields of the state are: {names}."

@@ -43,7 +43,7 @@ class NamedItems(tuple[Any, ...]):
     def __reduce__(self) -> Any:
         return tuple, (tuple(self),)
 
-    def get(self, name: str, default: Any = None) -> Any:
+    def get(self, name: str, default: object = None) -> Any:
         """Return a part by name."""
         return self[name] if name in self._fields else default
 
@@ -55,7 +55,7 @@ class NamedItems(tuple[Any, ...]):
         """Yield names and parts."""
         return zip(self._fields, self, strict=True)
 
-    def _asdict(self) -> dict[str, Any]:
+    def _asdict(self) -> dict[str, object]:
         return dict(self.items())
 
 

@@ -44,7 +44,7 @@ def lost_by(
     before, _ = rehearse(tree, registry, **options)
     again, rehearsal = rehearse(older, registry, **options)
     places = _tree_of(known)
-    todo: deque[tuple[_Place, _Tree | None, Any, Any]] = deque()
+    todo: deque[tuple[_Place, _Tree | None, object, object]] = deque()
     todo.append((None, places, before, again))
     done, kept = set(), []
     while todo:
@@ -111,7 +111,7 @@ def _below(one: Any, two: Any) -> list[tuple[str | None, Any, Any]] | None:
     if isinstance(one, Record):
         if (one.cls, one.version) != (two.cls, two.version):
             return None
-        pairs: list[tuple[str | None, Any, Any]] = [
+        pairs: list[tuple[str | None, object, object]] = [
             (None, getattr(one, name), getattr(two, name)) for name in _PARTS
         ]
         left, right = one.fields(), two.fields()
@@ -127,7 +127,7 @@ def _below(one: Any, two: Any) -> list[tuple[str | None, Any, Any]] | None:
     return None
 
 
-def _is_same(one: Any, two: Any) -> bool:
+def _is_same(one: object, two: object) -> bool:
     try:
         return is_equal(one, two)
     except MissingExtraError:

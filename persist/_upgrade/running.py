@@ -93,7 +93,7 @@ def run_steps(
 
 
 def _run_ordered(
-    case: InstanceUpgrade, record: Record | None, memo: dict[Any, Any], unknown: str
+    case: InstanceUpgrade, record: Record | None, memo: dict[object, object], unknown: str
 ) -> InstanceUpgrade:
     """Do the steps of a case in which fields change their owner."""
     pieces = case.pieces
@@ -129,8 +129,8 @@ def _result_of(
     piece: StatePart,
     case: InstanceUpgrade,
     record: Record | None,
-    memo: dict[Any, Any],
-) -> Any:
+    memo: dict[object, object],
+) -> object:
     """The result of a run of steps; where it is no other value, the state is set."""
     pieces = case.pieces
     if piece.kind == INSIDE:
@@ -171,7 +171,7 @@ def _hand_over(
         target[name] = source.pop(name)
 
 
-def _holder_of(piece: StatePart, name: str, pieces: list[StatePart]) -> Any:
+def _holder_of(piece: StatePart, name: str, pieces: list[StatePart]) -> object:
     """Where a field of a class is: in its own state, or in the one that it shares."""
     if piece.kind != INSIDE:
         return piece.value
@@ -184,10 +184,10 @@ def _holder_of(piece: StatePart, name: str, pieces: list[StatePart]) -> Any:
 def _run(
     piece: StatePart,
     record: Record | None,
-    memo: dict[Any, Any],
+    memo: dict[object, object],
     case: InstanceUpgrade,
     steps: tuple[Migration, ...] | None = None,
-) -> Any:
+) -> object:
     state = piece.value
     if steps is None:
         steps = () if piece.version_path is None else piece.version_path.steps
@@ -209,7 +209,9 @@ def _run(
     return state
 
 
-def _step(step: Migration, state: Any, record: Record | None, memo: dict[Any, Any]) -> Any:
+def _step(
+    step: Migration, state: object, record: Record | None, memo: dict[object, object]
+) -> object:
     if step.function is not None and isinstance(state, dict | list | tuple):
         state = read_lazy(state)
         if isinstance(state, Watched):
@@ -228,7 +230,7 @@ def _step(step: Migration, state: Any, record: Record | None, memo: dict[Any, An
     return _looked_at(step, result, record)
 
 
-def _looked_at(step: Migration, result: Any, record: Record | None) -> Any:
+def _looked_at(step: Migration, result: object, record: Record | None) -> object:
     """The result of a step; for a returned record, its state. None is refused."""
     if record is not None and result is record:
         result = record.state
@@ -260,13 +262,13 @@ def read_lazy(state: Any) -> Any:
 
 def _run_shared(
     piece: StatePart,
-    whole: Any,
+    whole: object,
     pieces: list[StatePart],
-    memo: dict[Any, Any],
+    memo: dict[object, object],
     record: Record | None = None,
     case: InstanceUpgrade | None = None,
     run: Run | None = None,
-) -> Any:
+) -> object:
     """Run the steps of one class on its share of a dict that several classes share."""
     if not isinstance(whole, dict):
         return whole
@@ -318,7 +320,7 @@ def _run_shared(
 
 
 def _shares(
-    piece: StatePart, whole: dict[Any, Any], pieces: list[StatePart], run: Run
+    piece: StatePart, whole: dict[object, object], pieces: list[StatePart], run: Run
 ) -> tuple[Any, dict[Any, Any]]:
     """The fields that the steps of one class see of a shared dict, and the rest."""
     hidden = {
@@ -353,7 +355,7 @@ def _reached(piece: StatePart, pieces: list[StatePart], run: Run) -> Iterator[st
             yield from (name for name in other.part.names if name not in pieces[-1].hides)
 
 
-def _hidden_text(names: list[Any], piece: StatePart, pieces: list[StatePart]) -> str:
+def _hidden_text(names: list[object], piece: StatePart, pieces: list[StatePart]) -> str:
     """What to do about fields that the steps of a class do not find, since another has them now."""
     for other in pieces:
         if other is not piece and other.part is not None and other.version_path is not None:

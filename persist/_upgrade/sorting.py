@@ -87,7 +87,7 @@ def sort_fields(case: InstanceUpgrade, unknown: str) -> None:
         case.extra = _beyond(left, case)
 
 
-def _beyond(left: dict[Any, Any], case: InstanceUpgrade) -> dict[Any, Any]:
+def _beyond(left: dict[object, object], case: InstanceUpgrade) -> dict[object, object]:
     """Undeclared fields: without attributes that are not saved, and without entries for stamps."""
     return {
         name: item
@@ -96,12 +96,12 @@ def _beyond(left: dict[Any, Any], case: InstanceUpgrade) -> dict[Any, Any]:
     }
 
 
-def _is_for_stamp(name: Any, item: Any, case: InstanceUpgrade) -> bool:
+def _is_for_stamp(name: object, item: object, case: InstanceUpgrade) -> bool:
     """True if an entry is what a stamp read; not if a step put another value there."""
     return name in case.stamps and case.stamps[name] is item
 
 
-def _of_codec(piece: StatePart, case: InstanceUpgrade) -> Any:
+def _of_codec(piece: StatePart, case: InstanceUpgrade) -> object:
     """The state for a codec: as it is in the file, unless there were steps."""
     if isinstance(piece.value, NamedItems):
         return tuple(piece.value)

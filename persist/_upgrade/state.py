@@ -15,6 +15,7 @@ from persist._upgrade.private_names import has_private_names
 from persist._upgrade.target import InstanceUpgrade, TargetLayout, TargetPart
 from persist.schema import Schema
 from persist.tree import ABSENT, Record
+from persist.typing import Array
 
 __all__ = [
     "freeze",
@@ -78,7 +79,7 @@ def take_array(record: Record) -> None:
         rest = state[5] if len(state) == 6 else state[5:]
     _, shape, dtype, fortran, data = state[:5]
     if isinstance(data, list) and dtype.kind == "O":
-        array: np.ndarray[Any, Any] = np.empty(len(data), object)
+        array: Array = np.empty(len(data), object)
         array[:] = data
     elif isinstance(data, bytes) and not dtype.hasobject:
         array = np.frombuffer(data, dtype)
@@ -140,7 +141,7 @@ def _header(target: TargetLayout, names: tuple[Any, ...]) -> tuple[Any, ...]:
     return header
 
 
-def states_of_today(target: TargetLayout, state: Any) -> list[tuple[TargetPart, Any]] | None:
+def states_of_today(target: TargetLayout, state: object) -> list[tuple[TargetPart, object]] | None:
     """Return the state of each class in a current state: the inverse of `today_state`.
 
     None if the state is in any other form, so that its versions and fields must be found out:
@@ -171,7 +172,7 @@ def states_of_today(target: TargetLayout, state: Any) -> list[tuple[TargetPart, 
     return found
 
 
-def _are_fields(target: TargetLayout, part: TargetPart, state: dict[Any, Any]) -> bool:
+def _are_fields(target: TargetLayout, part: TargetPart, state: dict[object, object]) -> bool:
     """Whether all names in a state are fields of a class, and saved ones."""
     left = state.keys() - {field.name for field in part.fields}
     if not left:
@@ -182,7 +183,9 @@ def _are_fields(target: TargetLayout, part: TargetPart, state: dict[Any, Any]) -
 # Arrays are read-only while steps run.
 
 
-def freeze(value: Any, frozen: dict[int, Any], entered: dict[int, Any] | None = None) -> None:
+def freeze(
+    value: object, frozen: dict[int, object], entered: dict[int, object] | None = None
+) -> None:
     """Make every numeric array below a value read-only, and add those that were writable to ``frozen``.
 
     Steps get arrays that the source tree shares, so that an in-place write must fail. Arrays of
@@ -196,7 +199,7 @@ def freeze(value: Any, frozen: dict[int, Any], entered: dict[int, Any] | None = 
     """
     if type(value) is dict and has_no_arrays(value.values()):
         return
-    todo: list[Any] = [value]
+    todo: list[object] = [value]
     while todo:
         for array in _arrays_of(todo.pop(), todo, entered):
             if not array.dtype.hasobject and array.flags.writeable:
@@ -205,8 +208,8 @@ def freeze(value: Any, frozen: dict[int, Any], entered: dict[int, Any] | None = 
 
 
 def _arrays_of(
-    value: Any, todo: list[Any], entered: dict[int, Any] | None
-) -> Iterator[np.ndarray[Any, Any]]:
+    value: Any, todo: list[object], entered: dict[int, object] | None
+) -> Iterator[Array]:
     """Yield the arrays below a value; the states of records below it are added to ``todo``."""
     if entered is None:
         yield from (array for _, _, array in arrays_in([value]) if isinstance(array, np.ndarray))
@@ -219,7 +222,7 @@ def _arrays_of(
             todo += [found.state] if found.is_bare else _parts(found)
 
 
-def _parts(record: Record) -> list[Any]:
+def _parts(record: Record) -> list[object]:
     return [record.state, record.args, record.kwargs, record.listitems, record.dictitems]
 
 

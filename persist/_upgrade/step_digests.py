@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["digest_of_stamps", "digest_of_step", "steps_of"]
 
 
-def steps_of(plan: Plan, registry: Registry) -> list[list[Any]]:
+def steps_of(plan: Plan, registry: Registry) -> list[list[object]]:
     """Return the steps and stamps that an upgrade used, once each: schema, from, to, digest.
 
     For a stamp, from and to are None.

@@ -181,14 +181,14 @@ class InstanceUpgrade:
     extra: dict[Any, Any] = attrs.field(factory=dict)
     unknown: list[str] = attrs.field(factory=list)
     items: list[Any] | None = None
-    instead: Any = ABSENT
+    instead: object = ABSENT
     pieces: list[StatePart] = attrs.field(factory=list)
     added: list[StatePart] = attrs.field(factory=list)
     has_transfers: bool = False  # steps hand fields from one class to another
-    stamps: dict[Any, Any] = attrs.field(factory=dict)
+    stamps: dict[object, object] = attrs.field(factory=dict)
     registry: Registry | None = attrs.field(default=None, repr=False)
 
-    def replaces(self, result: Any) -> bool:
+    def replaces(self, result: object) -> bool:
         """True if the result of a step replaces the instance, as it is not a state of it."""
         if isinstance(result, Instead | Record):
             return True

@@ -26,15 +26,15 @@ def is_today(tree: Any, registry: Registry) -> bool:
     """
     if not SWITCH.is_on:
         return False
-    verdicts: dict[Any, bool] = {}
-    kept: dict[int, Any] = {}  # what the keys of verdicts name by id
+    verdicts: dict[object, bool] = {}
+    kept: dict[int, object] = {}  # what the keys of verdicts name by id
     stack, seen = [tree], set()
     while stack:
         value = stack.pop()
         kind = type(value)
         if kind in LEAVES:
             continue
-        below: Iterable[Any]
+        below: Iterable[object]
         if kind is Global:
             below = ()
             key: Any = value
@@ -74,7 +74,7 @@ def is_today(tree: Any, registry: Registry) -> bool:
 _ENVELOPE = object()  # in a key of verdicts
 
 
-def _below(value: Any) -> Iterable[Any]:
+def _below(value: object) -> Iterable[Any]:
     if isinstance(value, dict):
         return [*value, *value.values()]
     if isinstance(value, list | tuple | set | frozenset | deque):

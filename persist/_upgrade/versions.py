@@ -49,7 +49,7 @@ __all__ = ["plain_state", "plan_instance", "stamped_entries"]
 
 def plan_instance(
     target: TargetLayout,
-    state: Any,
+    state: object,
     registry: Registry,
     *,
     version: int | None = None,
@@ -106,7 +106,7 @@ def _sized(value: object) -> tuple[Any, ...] | list[Any]:
     return value if isinstance(value, tuple | list) else ()
 
 
-def _add_owners(case: InstanceUpgrade, registry: Registry, bare: Any) -> None:
+def _add_owners(case: InstanceUpgrade, registry: Registry, bare: object) -> None:
     """Add the classes with which steps exchange fields, and of which the file has no state.
 
     Args:
@@ -132,7 +132,7 @@ def _add_owners(case: InstanceUpgrade, registry: Registry, bare: Any) -> None:
                 todo.append(piece.version_path)
 
 
-def _owner(op: Transfer, case: InstanceUpgrade, registry: Registry, bare: Any) -> StatePart:
+def _owner(op: Transfer, case: InstanceUpgrade, registry: Registry, bare: object) -> StatePart:
     """The piece of a class that comes later; or in a bare state, of one that was a base then."""
     parts = {part.schema.name: part for part in case.target.parts}
     part = parts.get(op.base)
@@ -208,7 +208,9 @@ def _added(case: InstanceUpgrade, registry: Registry) -> list[StatePart]:
     return added
 
 
-def stamped_entries(state: Any, target: TargetLayout, registry: Registry) -> dict[Any, Any]:
+def stamped_entries(
+    state: object, target: TargetLayout, registry: Registry
+) -> dict[object, object]:
     """Return the entries of a state from which stamps find its version."""
     if not isinstance(state, dict):
         return {}
@@ -346,7 +348,7 @@ def _name_today(name: str, registry: Registry) -> str:
 
 def _bare(
     target: TargetLayout,
-    state: Any,
+    state: object,
     registry: Registry,
     version: int | None,
     owners: Callable[[], Iterable[str]],
@@ -357,7 +359,7 @@ def _bare(
     """
     has_codec = any(part.kind == CODEC for part in target.parts)
     value = plain_state(state, has_codec)
-    private: dict[str, dict[str, Any]] = {}
+    private: dict[str, dict[str, object]] = {}
     hidden: set[str] = (
         set()
     )  # private fields of the instance's own class: no base's stamp sees them
@@ -420,7 +422,7 @@ def _private_owners(
     return listed
 
 
-def plain_state(state: Any, has_codec: bool = False) -> Any:
+def plain_state(state: Any, has_codec: bool = False) -> object:
     """Return an unversioned state as stamps and steps see it: pickle's pair of dict and slots as one dict.
 
     Args:

@@ -21,10 +21,10 @@ class Watched(dict[Any, Any]):
         self.seen: set[Any] = set()
         self._moved = moved
 
-    def __contains__(self, key: Any) -> bool:
+    def __contains__(self, key: object) -> bool:
         return super().__contains__(key) or key in self._moved
 
-    def __missing__(self, key: Any) -> Any:
+    def __missing__(self, key: object) -> object:
         return self._moved[key]
 
     def _all(self) -> None:
@@ -34,17 +34,17 @@ class Watched(dict[Any, Any]):
         self.seen.add(key)
         return super().__getitem__(key)
 
-    def __delitem__(self, key: Any) -> None:
+    def __delitem__(self, key: object) -> None:
         self.seen.add(key)
         if self._is_moved(key):
             del self._moved[key]
         else:
             super().__delitem__(key)
 
-    def _is_moved(self, key: Any) -> bool:
+    def _is_moved(self, key: object) -> bool:
         return key in self._moved and not super().__contains__(key)
 
-    def get(self, key: Any, default: Any = None) -> Any:
+    def get(self, key: object, default: object = None) -> Any:
         self.seen.add(key)
         return self._moved[key] if self._is_moved(key) else super().get(key, default)
 

@@ -38,7 +38,7 @@ def file_data(
     *,
     rows: int = _ROWS,
     budget: Budget | None = None,
-    options: dict[str, Any] | None = None,
+    options: dict[str, object] | None = None,
 ) -> dict[str, object]:
     """Return what the page shows of one file.
 
@@ -74,7 +74,7 @@ def file_data(
     }
 
 
-def _guarded(make: Callable[[], Any]) -> Any:
+def _guarded(make: Callable[[], object]) -> object:
     """Return what is made; None if the file is too damaged for it, which its damage says."""
     try:
         return make()
@@ -107,7 +107,7 @@ class _Walker:
         looker = self._file.looker
         seen: dict[object, str] = {}
         kept: list[object] = []
-        todo: list[tuple[int, str, str, Any]] = [(0, "", "", self._file.tree)]
+        todo: list[tuple[int, str, str, object]] = [(0, "", "", self._file.tree)]
         cut = 0
         while todo:
             depth, label, path, value = todo.pop()
@@ -142,7 +142,9 @@ class _Walker:
             "cut": cut,
         }
 
-    def _line(self, value: Any, through: Any, leaf: Any, steps: list[Any]) -> tuple[str, str]:
+    def _line(
+        self, value: object, through: object, leaf: object, steps: list[Any]
+    ) -> tuple[str, str]:
         """The text of a value, and its kind: a(rray), r(ecord), k(nown to a pack), d(eclared), c(ontainer), v(alue)."""
         kind = "c" if steps else "v"
         name = ""

@@ -15,7 +15,7 @@ _MOST = 2_000  # nodes
 Graph = dict[str, list[Any]]
 
 
-def graph_of(format: str, structure: Mapping[str, Any], tree: object) -> Graph | None:
+def graph_of(format: str, structure: Mapping[str, object], tree: object) -> Graph | None:
     """Return ``{"nodes": [[name, kind]...], "edges": [[from, to]...]}``, or None for no network.
 
     Edges are positions in the list of nodes. What does not have the expected form is left out: it is
@@ -44,7 +44,7 @@ def _dicts(value: object) -> Iterator[dict[Any, Any]]:
         yield from (one for one in value if isinstance(one, dict))
 
 
-def _mxnet(structure: Mapping[str, Any]) -> Parts:
+def _mxnet(structure: Mapping[str, object]) -> Parts:
     symbol = structure.get("symbol")
     found = list(_dicts(symbol.get("nodes"))) if isinstance(symbol, dict) else []
     names = [str(node.get("name", at)) for at, node in enumerate(found)]
@@ -83,7 +83,7 @@ def _tensorflow(structure: Mapping[str, Any]) -> Parts:
     return nodes, edges
 
 
-def _keras(structure: Mapping[str, Any]) -> Parts:
+def _keras(structure: Mapping[str, object]) -> Parts:
     model = structure.get("model") or structure.get("config")
     config = model.get("config") if isinstance(model, dict) else None
     layers = config.get("layers") if isinstance(config, dict) else config

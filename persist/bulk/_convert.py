@@ -179,7 +179,7 @@ class ConvertTask:
         paths = past.class_paths(versions, registry, moment, given) if is_pickle else {}
         return versions, paths, past.protocol_of(moment) if is_pickle else None
 
-    def _value(self, file: File, target: Path | str) -> tuple[Any, list[str]]:
+    def _value(self, file: File, target: Path | str) -> tuple[object, list[str]]:
         """Return the tree, the arrays or the model to write, and what is left out, in words."""
         to = writer(self._to)
         if to.is_model:
@@ -189,7 +189,7 @@ class ConvertTask:
         arrays, left_out = _arrays(file, self._to)
         return arrays, [f"{left_out:,} values that are not arrays are left out"] if left_out else []
 
-    def _model(self, file: File, target: Path | str) -> tuple[Any, list[str]]:
+    def _model(self, file: File, target: Path | str) -> tuple[object, list[str]]:
         """Return the living model of a network, and what is left out of it."""
         import contextlib
 

@@ -37,9 +37,11 @@ class DaskExecutor(Executor):
     def _max_workers(self) -> int:
         return max(int(sum(self._client.nthreads().values())), 1)
 
-    def submit(self, function: Callable[..., Any], /, *args: Any, **named: Any) -> Future[Any]:
+    def submit(
+        self, function: Callable[..., Any], /, *args: object, **named: object
+    ) -> Future[Any]:
         """Send one call."""
-        near: Future[Any] = Future()
+        near: Future[object] = Future()
         far = self._client.submit(function, *args, **named, **self._options)
 
         def settle(done: Any) -> None:
@@ -52,7 +54,7 @@ class DaskExecutor(Executor):
             else:
                 near.set_result(result)
 
-        def cancel(done: Future[Any]) -> None:
+        def cancel(done: Future[object]) -> None:
             if done.cancelled():
                 far.cancel()
 

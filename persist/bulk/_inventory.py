@@ -124,7 +124,7 @@ def _of_text(lines: IO[str], inventory: Inventory) -> Iterator[Listed]:
                 yield Listed(text)
 
 
-def _chained(first: Any, rest: Iterable[Any]) -> Iterator[Any]:
+def _chained(first: object, rest: Iterable[Any]) -> Iterator[Any]:
     yield first
     yield from rest
 
@@ -209,7 +209,7 @@ def _of_manifest(said: dict[str, Any], inventory: Inventory) -> Iterator[Listed]
                 yield from _of_rows(csv.reader(lines), schema, Inventory(path, inventory.column))
 
 
-def _data_file(folder: str, key: str, said: dict[str, Any]) -> str:
+def _data_file(folder: str, key: str, said: dict[str, object]) -> str:
     base = key.rpartition("/")[2]
     for candidate in (f"{folder}/{base}", f"{folder}/data/{base}", f"{folder}/../data/{base}"):
         if folder and not is_url(folder) and os.path.exists(candidate):

@@ -150,7 +150,7 @@ class Job:
 _OUTSIDE = ("force", "dry_run", "certificates", "originals", "run", "jobs", "storage_options")
 
 
-def function_job(function: Callable[[str], Any]) -> tuple[bytes, str]:
+def function_job(function: Callable[[str], object]) -> tuple[bytes, str]:
     """Return the pickle of a user's function, and its name.
 
     Raises:

@@ -258,7 +258,7 @@ class Ledger:
 
     # The beginning and end of runs.
 
-    def begin(self, job: str, digest: str, options: dict[str, Any]) -> tuple[str, bool]:
+    def begin(self, job: str, digest: str, options: dict[str, object]) -> tuple[str, bool]:
         """Begin a run, or go on with the last one of the same job and options, if it was not finished.
 
         Returns:

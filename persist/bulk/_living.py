@@ -98,7 +98,7 @@ def write(job: Job, source: str, target: IO[bytes], format: str) -> list[str]:
 def main() -> None:
     """Do what the parent says on the standard input."""
     job, source, made, said, format = pickle.loads(sys.stdin.buffer.read())
-    answer: dict[str, Any] = {}
+    answer: dict[str, object] = {}
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -109,7 +109,7 @@ def main() -> None:
     Path(said).write_text(json.dumps(answer), encoding="utf-8")
 
 
-def _loaded(job: Job, source: str) -> Any:
+def _loaded(job: Job, source: str) -> object:
     """The objects of a file; a class that stays a record is an error."""
     from persist._api.load import load
     from persist.bulk._job import task_of
@@ -119,7 +119,7 @@ def _loaded(job: Job, source: str) -> Any:
     return load(source, strict=True, registry=registry, **options)
 
 
-def _written(value: Any, made: str, format: str) -> None:
+def _written(value: object, made: str, format: str) -> None:
     """Write objects, load them as their users do, and compare.
 
     Raises:

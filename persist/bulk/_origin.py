@@ -112,9 +112,9 @@ def upgraded_from(
     file: File,
     name: str,
     digest: tuple[int, str],
-    steps: list[list[Any]],
+    steps: list[list[object]],
     opaque: list[str],
-    options: dict[str, Any],
+    options: dict[str, object],
     plan: Iterable[Entry] = (),
 ) -> dict[str, Any]:
     """Return the origin that is stored in a container: the file that it was made from.
@@ -133,7 +133,7 @@ def upgraded_from(
 
 
 def digest_of(
-    source: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None
+    source: str | os.PathLike[str], storage_options: Mapping[str, object] | None = None
 ) -> tuple[int, str]:
     """Return the size of a source in bytes, and its SHA-256.
 

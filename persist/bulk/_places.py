@@ -83,7 +83,7 @@ def modified(place: str, options: _Options = None) -> int:
         return size_and_time(files.info(path))[1]
 
 
-def size_and_time(said: dict[str, Any]) -> tuple[int, int]:
+def size_and_time(said: dict[str, object]) -> tuple[int, int]:
     """Return size and time, in nanoseconds since 1970, of what a file system of fsspec says of a file.
 
     What is not stated, or not as a number or date, is -1.

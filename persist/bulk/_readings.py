@@ -63,7 +63,7 @@ class VerifyTask(_Reading):
 
     def __init__(self, job: Job, registry: Registry) -> None:
         super().__init__(job, registry)
-        self._keys: list[Any] = []
+        self._keys: list[object] = []
         if job.options.get("keys"):
             from persist._container.signed import public_keys
 

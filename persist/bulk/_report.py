@@ -148,7 +148,7 @@ def report(ledger: Ledger, run: str | None = None) -> Report:
     return made
 
 
-def _run_of(ledger: Ledger, run: str | None) -> dict[str, Any]:
+def _run_of(ledger: Ledger, run: str | None) -> dict[str, object]:
     runs = ledger.runs()
     found = [one for one in runs if run is None or one["id"] == run]
     if not found:

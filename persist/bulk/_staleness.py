@@ -33,7 +33,7 @@ def look(
     registry: Registry,
     options: dict[str, object],
     digest: Callable[[], tuple[int, str]],
-    storage_options: Mapping[str, Any] | None = None,
+    storage_options: Mapping[str, object] | None = None,
 ) -> Verdict:
     """Compare a target with its source and the current declarations.
 
@@ -75,7 +75,7 @@ def look(
         return Verdict(why or _of_options(said, options) or _of_knowledge(file, said, plan), True)
 
 
-def _older(source: str, target: str, storage_options: Mapping[str, Any] | None) -> str:
+def _older(source: str, target: str, storage_options: Mapping[str, object] | None) -> str:
     then, now = modified(target, storage_options), modified(source, storage_options)
     return "it is older than its source" if 0 <= then < now else ""
 

@@ -39,7 +39,9 @@ class Compared:
     fault: str = ""
 
 
-def value_of(file: File, tree: Any = ABSENT, *, unknown: str = "warn", strict: bool = False) -> Any:
+def value_of(
+    file: File, tree: object = ABSENT, *, unknown: str = "warn", strict: bool = False
+) -> Any:
     """Return what a load makes of an open file, as the tree that a save would write of it.
 
     Only declared classes are made; no resource is opened and no ``__loaded__`` called.
@@ -54,7 +56,7 @@ def value_of(file: File, tree: Any = ABSENT, *, unknown: str = "warn", strict: b
         return load_file(file, (), strict, unknown, True, tree=tree, finish=False)  # type: ignore[arg-type]
 
 
-def compare(old: Any, new: Any, registry: Registry, *, arrays: bool = True) -> Compared:
+def compare(old: object, new: object, registry: Registry, *, arrays: bool = True) -> Compared:
     """Compare the objects of two files.
 
     Args:
@@ -114,7 +116,7 @@ def write_certificate(
     path: str,
     old: File,
     new: File,
-    origin: dict[str, Any],
+    origin: dict[str, object],
     compared: Compared,
     written: tuple[str, int, str],
 ) -> None:

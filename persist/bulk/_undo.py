@@ -36,7 +36,7 @@ def undo_run(
     ledger: Ledger,
     run: str,
     only: tuple[str, ...] = (),
-    storage_options: Mapping[str, Any] | None = None,
+    storage_options: Mapping[str, object] | None = None,
 ) -> Iterator[Undone]:
     """Undo a run: each file that it wrote is removed, or becomes what it was before.
 
@@ -132,7 +132,7 @@ def _restored(
         yield Undone(path, "restored")
 
 
-def _undone(write: Write, storage: Mapping[str, Any] | None) -> Undone:
+def _undone(write: Write, storage: Mapping[str, object] | None) -> Undone:
     """Undo what was written, where no original is kept by its digest."""
     path = write.path
     if not is_file(path, storage):

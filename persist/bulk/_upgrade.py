@@ -276,7 +276,7 @@ class UpgradeTask:
             self._originals.keep(target, digest_of(target, self._storage)[1], self._storage)
 
     def _write(
-        self, tree: Any, file: File, plan: Plan, work: Work, target: str,
+        self, tree: object, file: File, plan: Plan, work: Work, target: str,
         origin: dict[str, Any], outcome: Outcome,
     ) -> None:  # fmt: skip
         """Write the tree, load it back and compare; only then it gets its name. A dry run does all but that."""
@@ -306,7 +306,7 @@ class UpgradeTask:
     def _checked(
         self,
         raw: IO[bytes],
-        tree: Any,
+        tree: object,
         file: File,
         plan: Plan,
         target: str,
@@ -376,7 +376,7 @@ class UpgradeTask:
             yield old
 
     def _certify(
-        self, raw: IO[bytes], file: File, work: Work, origin: dict[str, Any],
+        self, raw: IO[bytes], file: File, work: Work, origin: dict[str, object],
         compared: _truth.Compared, written: tuple[str, int, str],
     ) -> None:  # fmt: skip
         base = str(self._said.get("to") or "").rstrip("/") + "/"
@@ -442,7 +442,7 @@ class UpgradeTask:
             outcome.target_size, outcome.target_digest = digest_of(work.name)
         return outcome
 
-    def _check(self, work: Work, made: Any, again: Any) -> None:
+    def _check(self, work: Work, made: object, again: object) -> None:
         """Compare a container that is about to replace another one with it."""
         from persist._trees.compare import difference
 
@@ -497,8 +497,8 @@ class _Digest:
 
 
 def save_to(
-    raw: IO[bytes], tree: Any, file: File, format: str, target: str, registry: Registry,
-    origin: dict[str, Any] | None, capsule: bool = False,
+    raw: IO[bytes], tree: object, file: File, format: str, target: str, registry: Registry,
+    origin: dict[str, object] | None, capsule: bool = False,
 ) -> None:  # fmt: skip
     """Write a tree into an open, unbuffered file."""
     if format == "persist":
@@ -532,7 +532,7 @@ def _written(raw: IO[bytes]) -> tuple[int, str]:
     return size, state.hexdigest()
 
 
-def _built(tree: Any, old: File) -> Any:
+def _built(tree: object, old: File) -> object:
     """The objects of a tree that was read back, which is used up; None if an extra is missing."""
     import warnings
 

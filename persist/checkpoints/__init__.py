@@ -48,7 +48,7 @@ _T = TypeVar("_T")
 
 _NAME = regex(r"step-(\d{10,})\.persist")
 _METRICS = "checkpoint"  # the key of the metrics in the container's metadata
-_PICKS: dict[Any, Callable[..., float]] = {"min": min, "max": max}
+_PICKS: dict[object, Callable[..., float]] = {"min": min, "max": max}
 
 
 _LISTED = 50  # steps that a notebook shows, the last ones
@@ -134,7 +134,7 @@ class Checkpoints:
         self._registry = registry
         self._lock: Lock | RemoteLock | None = None
         self._job = Background()
-        self._seen: dict[int, tuple[object, dict[str, Any] | PersistError]] = {}
+        self._seen: dict[int, tuple[object, dict[str, object] | PersistError]] = {}
         self._unreported: list[str] = []
         weakref.finalize(self, self._job.warn_late)
 
@@ -445,7 +445,7 @@ def _name(step: int) -> str:
     return f"step-{step:010d}.persist"
 
 
-def _number(name: str, value: Any) -> Any:
+def _number(name: str, value: object) -> Any:
     """Return a metric as a Python number, as JSON needs it; NumPy scalars and 0-d arrays are converted."""
     item = value.item() if hasattr(value, "item") else value
     if not isinstance(item, int | float):

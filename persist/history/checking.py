@@ -124,7 +124,7 @@ def check(
     against: Lock | None = None,
     coverage: bool = False,
     golden: bool = True,
-    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+    progress: Callable[[Iterable[Any]], Iterable[object]] = iter,
 ) -> Result:
     """Compare a project's classes with its lock file, and load its golden files.
 

@@ -14,12 +14,13 @@ import attrs
 
 from persist._layouts.description import CODEC, ClassLayout, FieldLayout, differences
 from persist.errors import MissingMigrationError, SchemaError
-from persist.history.evidence import DOUBTFUL, LIKELY, Guess, State, guesses
+from persist.history.evidence import DOUBTFUL, LIKELY, Guess, guesses
 from persist.history.locking import layout_of_schema
 from persist.history.project import Project
 from persist.registry import Registry
 from persist.schema import Schema
 from persist.tree import ABSENT
+from persist.typing import State
 
 __all__ = ["Draft", "drafts", "settle"]
 
@@ -219,7 +220,7 @@ def _listed(names: Any) -> str:
     return ", ".join(_quoted(name) for name in names)
 
 
-def _quoted(value: Any) -> str:
+def _quoted(value: object) -> str:
     """A literal, text in double quotes as a formatter has it."""
     if type(value) is str and '"' not in value and "\\" not in value and value.isprintable():
         return f'"{value}"'
@@ -284,7 +285,7 @@ def _add(draft: Draft, field: FieldLayout) -> None:
         )
 
 
-def _is_literal(value: Any) -> bool:
+def _is_literal(value: object) -> bool:
     import ast
 
     if type(value) is float and not math.isfinite(value):

@@ -9,7 +9,6 @@ import re
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import attrs
 import numpy as np
@@ -20,13 +19,12 @@ from persist._layouts.description import CODEC, ClassLayout, FieldLayout, source
 from persist.ops._address import is_equal
 from persist.registry import Registry
 from persist.tree import LazyArray, Record
+from persist.typing import State
 
 __all__ = ["DOUBTFUL", "LIKELY", "Guess", "flows", "guesses", "name_likeness", "states_in"]
 
 LIKELY = 0.5  # from here on a guess is taken without a question (--yes)
 DOUBTFUL = 0.3  # from here on it is too good to be passed over without a word
-
-State = dict[str, Any]
 
 
 @attrs.frozen
@@ -148,7 +146,7 @@ def _equal_values(old: str, new: str, before: list[State], after: list[State]) -
     return count or None
 
 
-def _read(value: Any) -> object:
+def _read(value: object) -> object:
     return value.read() if isinstance(value, LazyArray) else value
 
 
@@ -353,7 +351,7 @@ def _records(tree: object) -> Iterator[Record]:
         seen.add(id(value))
         if isinstance(value, Record):
             yield value
-            inner: list[Any] = [value.state, value.args, value.listitems, value.dictitems]
+            inner: list[object] = [value.state, value.args, value.listitems, value.dictitems]
         elif isinstance(value, dict):
             inner = list(value.values())
         else:

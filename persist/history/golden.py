@@ -237,7 +237,7 @@ def _today(golden: Golden, registry: Registry) -> str:
     return said or "plain"
 
 
-def content_of(value: Any, registry: Registry) -> dict[str, Any]:
+def content_of(value: object, registry: Registry) -> dict[str, Any]:
     """Return the value under each natural path of an object: a text for each.
 
     Arrays are given by dtype, shape and a digest of their bytes; everything else as ``repr`` has it.

@@ -233,7 +233,7 @@ def find_project(start: Path | None = None, imports: Iterable[str] = ()) -> Proj
     )
 
 
-def _refuse_unknown(said: dict[str, Any], place: Path) -> None:
+def _refuse_unknown(said: dict[str, object], place: Path) -> None:
     unknown = sorted(said.keys() - _KEYS)
     if unknown:
         raise SchemaError(

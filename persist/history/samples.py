@@ -19,6 +19,7 @@ from persist.history import golden
 from persist.history.project import Project
 from persist.schema import Schema
 from persist.tree import Global, Record
+from persist.typing import State
 
 __all__ = ["is_known", "make_current", "make_released", "sample", "state_of_layout"]
 
@@ -137,7 +138,7 @@ def _state_of_all(schema: Schema, layout: ClassLayout, registry: Any) -> object:
         return state_of_layout(layout)
     from persist._layouts.description import layout_of
 
-    fields: dict[str, Any] = {}
+    fields: State = {}
     parts = registry.layout(schema.cls).parts
     for part in parts:
         own = layout_of(part.schema, registry.layout(part.cls))

@@ -34,7 +34,7 @@ def split_last(name: str) -> tuple[str, str]:
     return way.replace("\0", "\\/"), last.replace("\0", "/")
 
 
-def places(state: Any, name: str) -> Iterator[tuple[Any, Any]]:
+def places(state: object, name: str) -> Iterator[tuple[Any, Any]]:
     """Yield every (holder, key) that a name leads to; the last key need not be there.
 
     Raises:
@@ -57,7 +57,7 @@ def places(state: Any, name: str) -> Iterator[tuple[Any, Any]]:
             yield holder, key_of(holder, last)
 
 
-def star_of(key: Any, pattern: str) -> str | None:
+def star_of(key: object, pattern: str) -> str | None:
     """Return the text that the ``*`` of a pattern matches in a key, else None."""
     text = str(key)
     before, _, after = pattern.partition("*")
@@ -68,14 +68,14 @@ def star_of(key: Any, pattern: str) -> str | None:
     return text[len(before) : len(text) - len(after)]
 
 
-def starred(pattern: str, key: Any, name: str) -> str:
+def starred(pattern: str, key: object, name: str) -> str:
     """Return a name with its ``*`` replaced by what that of a pattern matches in a key."""
     if "*" not in pattern or "*" not in name:
         return name
     return name.replace("*", star_of(key, pattern) or "")
 
 
-def unreachable(holder: Any, name: str) -> UnfitStateError:
+def unreachable(holder: object, name: str) -> UnfitStateError:
     """Return the error for a name that leads into what has no fields."""
     if isinstance(holder, np.ndarray | LazyArray) and holder.dtype.names:
         return UnfitStateError(
@@ -213,7 +213,7 @@ def whole(value: object) -> Any:
     return value.read() if isinstance(value, LazyArray) else value
 
 
-def is_new(op: object, holder: object, name: Any, memo: dict[object, object]) -> bool:
+def is_new(op: object, holder: object, name: object, memo: dict[object, object]) -> bool:
     """Whether a step has not been at a place yet, in this run; it is noted."""
     key = (id(op), name, id(holder))
     if key in memo:

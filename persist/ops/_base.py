@@ -52,7 +52,7 @@ class RowError(Exception):
 class Op:
     """One ready-made step."""
 
-    def apply(self, state: Any, memo: Memo | None = None) -> Any:
+    def apply(self, state: object, memo: Memo | None = None) -> Any:
         """Return the newer state; the older one may be changed in doing so.
 
         Args:
@@ -85,7 +85,7 @@ class Op:
             return False
         return True
 
-    def losses(self, state: Any) -> list[str]:
+    def losses(self, state: object) -> list[str]:
         """Say what of a newer state the older one cannot hold."""
         return []
 

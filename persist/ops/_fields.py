@@ -73,7 +73,7 @@ class pack(Op):  # noqa: N801
     def __init__(self, *names: str) -> None:
         self.names = distinct(names)
 
-    def apply(self, state: Any, memo: Memo | None = None) -> Any:
+    def apply(self, state: object, memo: Memo | None = None) -> Any:
         return tuple(get(state, name, name) for name in self.names)
 
     def inverse(self) -> Op:
@@ -113,7 +113,7 @@ class rename(Op):  # noqa: N801
             if split_last(one)[1].count("*") != split_last(other)[1].count("*"):
                 raise ValueError(f"rename({one!r}, {other!r}): both sides need as many '*'.")
 
-    def apply(self, state: Any, memo: Memo | None = None) -> Any:
+    def apply(self, state: object, memo: Memo | None = None) -> Any:
         moves: list[tuple[Any, Any, Any]] = []
         for old, new in self.names.items():
             moves += self._moves(state, old, new, memo)
@@ -128,7 +128,7 @@ class rename(Op):  # noqa: N801
 
     def _moves(
         self, state: Any, old: str, new: str, memo: Memo | None
-    ) -> Iterator[tuple[Any, Any, Any]]:
+    ) -> Iterator[tuple[object, object, object]]:
         (way, last), target = split_last(old), split_last(new)[1]
         pattern = "*" in last
         if "/" in old and isinstance(state, dict) and old in state:
@@ -160,7 +160,7 @@ class rename(Op):  # noqa: N801
 
     def _deep_moves(
         self, holders: list[object], old: str, new: str, memo: Memo | None
-    ) -> Iterator[tuple[Any, Any, Any]]:
+    ) -> Iterator[tuple[object, object, object]]:
         """The same at every depth, where most of what there is has no such field."""
         last, target = split_last(old)[1], split_last(new)[1]
         count = 0
@@ -230,7 +230,7 @@ class add(Op):  # noqa: N801
         self.factory = factory
         self.computed = computed
 
-    def apply(self, state: Any, memo: Memo | None = None) -> Any:
+    def apply(self, state: object, memo: Memo | None = None) -> Any:
         for holder, key in list(places(state, self.name)):
             if memo is not None and "/" in self.name and not is_new(self, holder, key, memo):
                 continue
@@ -239,7 +239,7 @@ class add(Op):  # noqa: N801
             put(holder, key, self._make(state), self.name)
         return state
 
-    def _make(self, state: Any) -> Any:
+    def _make(self, state: object) -> object:
         if self.computed is not None:
             if isinstance(state, dict):
                 for name, value in list(state.items()):
@@ -255,7 +255,7 @@ class add(Op):  # noqa: N801
     def inverse(self) -> Op:
         return drop(self.name, default=self.value, factory=self.factory, computed=self.computed)
 
-    def losses(self, state: Any) -> list[str]:
+    def losses(self, state: object) -> list[str]:
         lost = []
         for holder, key in places(state, self.name):
             if has(holder, key):
@@ -264,7 +264,7 @@ class add(Op):  # noqa: N801
                     lost.append(f"{self.name} = {short(value)}")
         return lost
 
-    def _is_made(self, value: Any, state: Any) -> bool:
+    def _is_made(self, value: object, state: Any) -> bool:
         """Whether an upgrade would give the field the same value again."""
         try:
             if self.computed is not None:
@@ -317,7 +317,7 @@ class drop(Op):  # noqa: N801
         self.computed = computed
         self.optional = optional
 
-    def apply(self, state: Any, memo: Memo | None = None) -> Any:
+    def apply(self, state: object, memo: Memo | None = None) -> Any:
         for name in self.names:
             for holder, key in list(places(state, name)):
                 if has(holder, key):

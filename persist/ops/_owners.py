@@ -33,7 +33,7 @@ class Transfer(Op):
         if not names:
             raise TypeError(f"{type(self).__name__}({self.base!r}) names no field.")
 
-    def apply(self, state: Any, memo: Memo | None = None) -> Any:
+    def apply(self, state: object, memo: Memo | None = None) -> Any:
         for name in self.names:
             if not (self.optional and not has(state, name)):
                 get(state, name, name)

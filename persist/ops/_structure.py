@@ -57,7 +57,7 @@ class split(Op):  # noqa: N801
             raise ValueError(f"{len(self.into)} parts, but {len(self.sizes)} sizes.")
         refuse_stars(split_last(name)[1], self.into)
 
-    def apply(self, state: Any, memo: Memo | None = None) -> Any:
+    def apply(self, state: object, memo: Memo | None = None) -> Any:
         for holder, key in list(places(state, self.name)):
             if memo is not None and "/" in self.name and not is_new(self, holder, key, memo):
                 continue
@@ -71,7 +71,7 @@ class split(Op):  # noqa: N801
                 holder[name] = part
         return state
 
-    def _parts(self, array: Any, value: object, memo: Memo | None) -> list[Any]:
+    def _parts(self, array: object, value: object, memo: Memo | None) -> list[object]:
         key = (id(self), "value", id(value))
         if memo is not None and key in memo:
             parts: list[Any] = memo[key][1]
@@ -141,7 +141,7 @@ class merge(Op):  # noqa: N801
                 holder[into] = joined
         return state
 
-    def _sets(self, holder: Any) -> list[tuple[list[str], str]]:
+    def _sets(self, holder: object) -> list[tuple[list[str], str]]:
         """The names of the fields that become one, and its name; several sets with a ``*``."""
         first = self.names[0]
         if "*" not in first:
@@ -273,7 +273,7 @@ class delete(Op):  # noqa: N801
     def __init__(self, value: Any = None) -> None:
         self.value = value
 
-    def apply(self, state: Any, memo: Memo | None = None) -> Any:
+    def apply(self, state: object, memo: Memo | None = None) -> Any:
         return Instead(self.value)
 
     def __str__(self) -> str:
@@ -367,7 +367,7 @@ class move(Op):  # noqa: N801
             if any(step in ("*", "**") for step in steps_of(name)):
                 raise ValueError(f"move({old!r}, {new!r}): one place is meant, not many.")
 
-    def apply(self, state: Any, memo: Memo | None = None) -> Any:
+    def apply(self, state: object, memo: Memo | None = None) -> Any:
         try:
             ((holder, key),) = places(state, self.old)
         except LookupError:
@@ -386,7 +386,7 @@ class move(Op):  # noqa: N801
         put(target, last, value, self.new)
         return state
 
-    def _made_place(self, state: Any) -> tuple[Any, Any]:
+    def _made_place(self, state: object) -> tuple[object, object]:
         *way, _ = steps_of(self.new)
         holder = state
         for step in way:

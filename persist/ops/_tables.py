@@ -128,7 +128,7 @@ class drop_column(ValueOp):  # noqa: N801
     def _cure(self) -> str:
         return "Say what it was: drop_column(name, column, dtype=...)."
 
-    def losses(self, state: Any) -> list[str]:
+    def losses(self, state: object) -> list[str]:
         return []
 
     def __str__(self) -> str:

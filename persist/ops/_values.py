@@ -41,7 +41,7 @@ class ValueOp(Op):
         """Return the new column; value by value unless the step knows better."""
         return column_of(each(self.turn, map(whole, column))) if len(column) else column
 
-    def apply(self, state: Any, memo: Memo | None = None) -> Any:
+    def apply(self, state: object, memo: Memo | None = None) -> Any:
         for holder, key in list(places(state, self.name)):
             if self.optional and not has(holder, key):
                 continue
@@ -51,7 +51,7 @@ class ValueOp(Op):
             put(holder, key, self._turned(value, memo), self.name)
         return state
 
-    def _turned(self, value: Any, memo: Memo | None) -> Any:
+    def _turned(self, value: object, memo: Memo | None) -> object:
         """The new value; the same object for the same object, so that what is shared stays so."""
         if memo is None or not isinstance(value, np.ndarray | LazyArray | list | dict | set):
             return self._tried(whole(value))
@@ -60,7 +60,7 @@ class ValueOp(Op):
             memo[key] = (value, self._tried(whole(value)), self)
         return memo[key][1]
 
-    def _tried(self, value: Any) -> Any:
+    def _tried(self, value: Any) -> object:
         """The new value; a conversion that NumPy cannot do is reported with the field and a remedy."""
         try:
             return self.turn(value)
@@ -118,7 +118,7 @@ class convert(ValueOp):  # noqa: N801
             return super().inverse()
         return convert(self.name, self.back, inverse=self.function, optional=self.optional)
 
-    def losses(self, state: Any) -> list[str]:
+    def losses(self, state: object) -> list[str]:
         if self.back is None:
             return []
         return [
@@ -127,7 +127,7 @@ class convert(ValueOp):  # noqa: N801
             if has(holder, key) and not self._comes_back(whole(holder[key]))
         ]
 
-    def _comes_back(self, value: Any) -> bool:
+    def _comes_back(self, value: object) -> bool:
         """Whether an upgrade would give the field the same value again."""
         assert self.back is not None
         try:
@@ -142,7 +142,7 @@ class convert(ValueOp):  # noqa: N801
         return f"convert({self.name!r}, {name_of(self.function)})"
 
 
-def _own(value: Any) -> Any:
+def _own(value: object) -> object:
     """A value that a function may change."""
     return value.copy() if isinstance(value, list | dict | set | np.ndarray) else value
 
@@ -173,7 +173,7 @@ class astype(ValueOp):  # noqa: N801
             return super().inverse()
         return astype(self.name, self.was, was=self.dtype, optional=self.optional)
 
-    def losses(self, state: Any) -> list[str]:
+    def losses(self, state: object) -> list[str]:
         if self.was is None:
             return []
         lost = []
@@ -349,7 +349,7 @@ class replace(ValueOp):  # noqa: N801
     def _cure(self) -> str:
         return "Two old values have one new value: write the way back with .downgrade."
 
-    def losses(self, state: Any) -> list[str]:
+    def losses(self, state: object) -> list[str]:
         lost = []
         for holder, key in places(state, self.name):
             value = holder[key] if has(holder, key) else ABSENT

@@ -31,7 +31,7 @@ _PROBED = 64  # opcodes of a protocol 0 or 1 pickle that must execute
 _TRIFLE = 16  # up to so many bytes after the last pickle are shown in the message
 
 
-def write_pickle(tree: Any, target: IO[bytes], **options: Any) -> None:
+def write_pickle(tree: object, target: IO[bytes], **options: Any) -> None:
     """Write one pickle; see `PickleReader.write`."""
     from persist._wire.pickle.writer import PickleWriter
 
@@ -154,7 +154,7 @@ def _read_all(source: Source, options: Options, *, salvage: bool = False) -> Con
             values.append(machine.unfinished())
             break
     tree = values[0] if len(values) == 1 else values
-    structure: dict[str, Any] = {
+    structure: dict[str, object] = {
         "protocol": machine.protocol,
         "pickles": len(values),
         **({"classes": described_classes(machine.classes)} if machine.classes else {}),

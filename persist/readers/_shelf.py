@@ -26,7 +26,7 @@ def content_of(source: Source, found: Found, options: Options) -> Content:
         DamagedFileError: the database or the pickle of a value is truncated.
     """
     damage: list[str] = []
-    pairs: dict[Any, bytes] = {}
+    pairs: dict[object, bytes] = {}
     try:
         for key, value in _pairs(found):
             source.spend(_VALUE)
@@ -68,7 +68,7 @@ def _rows(source: Source) -> Iterator[tuple[bytes, bytes]]:
         yield _bytes(key), _bytes(value)
 
 
-def _bytes(value: Any) -> bytes:
+def _bytes(value: object) -> bytes:
     if isinstance(value, bytes):
         return value
     return str("" if value is None else value).encode("utf-8", "surrogatepass")
@@ -84,7 +84,7 @@ def _content(
     values = _Values(source, pairs, options)
     tree = {key: values.take(key) for key in pairs}
     machine = values.machine
-    structure: dict[str, Any] = {
+    structure: dict[str, object] = {
         "database": found.kind,
         "keys": len(tree),
         "globals": sorted(f"{ref.module} {ref.name}" for ref in machine.globals.values()),
@@ -121,7 +121,7 @@ class _Values:
         self.raw: list[Any] = []
         self.damage: list[str] = []
 
-    def take(self, key: Any) -> object:
+    def take(self, key: object) -> object:
         """Return the unpickled value of a key, or its bytes if it is not a pickle."""
         start, end = self.ends[key]
         head = self.source.read(start, min(2, end - start))
@@ -148,7 +148,7 @@ class _Values:
         return value
 
 
-def _placed(error: FormatError, file: str, key: Any) -> FormatError:
+def _placed(error: FormatError, file: str, key: object) -> FormatError:
     """Set the key as the place of an error; its offset refers to the joined values."""
     error.where = f"key {key!r}"
     error.file = file

@@ -266,13 +266,13 @@ class _Writer(PickleWriter):
         """NumPy's names of before 2.0: it still knows them, and Theano has no newer one."""
         super()._global(module.replace("numpy._core", "numpy.core", 1), name)
 
-    def _note(self, value: Any) -> None:
+    def _note(self, value: object) -> None:
         """Remember the name of a shared variable for the array in it."""
         name, storage = _shared(value)
         if isinstance(name, str) and name and storage and id(storage[0]) not in self._given:
             self._paths[id(storage[0])] = name
 
-    def _reference_to(self, value: Any) -> PersistentRef:
+    def _reference_to(self, value: object) -> PersistentRef:
         known = self._given.get(id(value))
         if known is None:
             name = self._free(self._paths.get(id(value), ""))
@@ -309,7 +309,7 @@ def _fits(dtype: DType) -> bool:
         return False
 
 
-def _shared(value: Any) -> tuple[object, list[object] | None]:
+def _shared(value: object) -> tuple[object, list[object] | None]:
     """The name and the storage of a shared variable, whether a record or alive; else no storage."""
     if isinstance(value, Record):
         fields = value.fields()
@@ -326,11 +326,11 @@ def _shared(value: Any) -> tuple[object, list[object] | None]:
     return fields.get("name"), storage if is_one else None
 
 
-def _paths(tree: Any) -> dict[int, str]:
+def _paths(tree: object) -> dict[int, str]:
     """By identity of each array, the keys, attributes and indices that first lead to it."""
     paths: dict[int, str] = {}
     seen: set[int] = set()
-    todo: list[tuple[str, Any]] = [("", tree)]
+    todo: list[tuple[str, object]] = [("", tree)]
     while todo:
         path, value = todo.pop()
         if isinstance(value, np.ndarray | LazyArray):

@@ -66,7 +66,7 @@ class ArchiveReader(Reader):
                 remedy="Unpack it, and open what is inside.",
             )
         folders = _folders(files)
-        tree: dict[str, Any] = {}
+        tree: dict[str, object] = {}
         structures: dict[str, object] = {}
         others: list[str] = []
         content = Content(tree, damage=damage)

@@ -34,7 +34,7 @@ class Options(NamedTuple):
         arrays: "numpy", or "torch" for tensors (requires torch).
     """
 
-    py2_str: str | Callable[[bytes], Any] | None = None
+    py2_str: str | Callable[[bytes], object] | None = None
     verify: str | None = None
     salvage: bool = False
     step: int | None = None
@@ -78,7 +78,7 @@ class Content:
 
     def __init__(
         self,
-        tree: Any = None,
+        tree: object = None,
         structure: dict[str, Any] | Callable[[], dict[str, Any]] | None = None,
         writer: dict[str, str] | None = None,
         damage: list[str] | None = None,
@@ -116,7 +116,7 @@ class Content:
         return self._tree
 
     @tree.setter
-    def tree(self, tree: Any) -> None:
+    def tree(self, tree: object) -> None:
         self._tree = tree
         self._make_tree = None
 
@@ -171,7 +171,7 @@ class Reader:
         """
         raise NotImplementedError
 
-    def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
+    def write(self, tree: object, target: IO[bytes], **options: object) -> None:
         """Write a tree in this format.
 
         Raises:
@@ -179,7 +179,7 @@ class Reader:
         """
         raise NotImplementedError
 
-    def write_files(self, tree: Any, prefix: str) -> list[str]:
+    def write_files(self, tree: object, prefix: str) -> list[str]:
         """Write a tree as several files, and return their paths.
 
         Raises:

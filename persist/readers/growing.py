@@ -71,7 +71,7 @@ class GrowingReader(Reader):
         return Content(tree, structure={"arrays": sorted(tree)}, damage=damage)
 
 
-def _mark(source: Source) -> dict[str, Any] | None:
+def _mark(source: Source) -> dict[str, object] | None:
     if source.kind != "folder" or _MARK not in source.children():
         return None
     file = source.child(_MARK)

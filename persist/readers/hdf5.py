@@ -67,7 +67,7 @@ class Hdf5Reader(Reader):
             _add_attribute(walk, path, name, value)
         return content
 
-    def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
+    def write(self, tree: Any, target: IO[bytes], **options: object) -> None:
         """Write each array as a dataset under its path, with h5py.
 
         The arrays of a ``.keras`` archive become a ``.weights.h5`` of Keras 3, since their paths are
@@ -87,7 +87,7 @@ class Hdf5Reader(Reader):
 _TABLES = ("", "PYTABLES_FORMAT_VERSION")
 
 
-def _add_attribute(walk: Walk, path: str, name: str, value: Any) -> None:
+def _add_attribute(walk: Walk, path: str, name: str, value: object) -> None:
     """Add an attribute to its group, or to the group of its dataset."""
     if walk.nodes[path].kind == "group":
         group, key = walk.value_at(path), f"@{name}"

@@ -164,7 +164,7 @@ def _folder(source: Source, name: str) -> Source | None:
 
 def _read_folder(source: Source, options: Options) -> Content:
     result = Content({}, format="joblib-memory")
-    entries: dict[str, Any] = {}
+    entries: dict[str, object] = {}
     first: FormatError | None = None
     for path, folder in _outputs(source, _MOST):
         name = "/".join(path)

@@ -21,7 +21,7 @@ Gives       A dict by the names of variables. Numbers: arrays with the axes and 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from persist._runtime.free_names import free_name
 from persist._runtime.lazy_regex import regex
@@ -86,10 +86,10 @@ class MatlabReader(Reader):
 
 
 def _content(
-    found: list[Variable], structure: dict[str, Any], classes: set[str], damage: list[str]
+    found: list[Variable], structure: dict[str, object], classes: set[str], damage: list[str]
 ) -> Content:
-    tree: dict[str, Any] = {}
-    described: dict[str, Any] = {}
+    tree: dict[str, object] = {}
+    described: dict[str, object] = {}
     for one in found:
         name = free_name(one.name, tree)
         tree[name] = one.value

@@ -224,7 +224,7 @@ def _is_array_of(data: Source) -> bool:
         return False
 
 
-def _ordered(found: Any) -> list[Any] | None:
+def _ordered(found: object) -> list[Any] | None:
     """The values of a dict with the keys "0", "1" and so on, in that order."""
     if not isinstance(found, dict) or any(str(n) not in found for n in range(len(found))):
         return None

@@ -89,7 +89,7 @@ class MXNetReader(Reader):
             chosen([], options.step, source.name)
         return _with_symbol(content, symbol, source, prefix, steps)
 
-    def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
+    def write(self, tree: Any, target: IO[bytes], **options: object) -> None:
         """Write arrays by name, as ``mx.nd.save`` does.
 
         Raises:
@@ -139,7 +139,7 @@ def _with_symbol(
     content: Content, symbol: Source | None, source: Source, prefix: str | None, steps: list[Step]
 ) -> Content:
     """Add the description of the graph, and of the files that belong together."""
-    structure: dict[str, Any] = {}
+    structure: dict[str, object] = {}
     graph = None
     if symbol is not None and symbol.kind == "file":
         try:
@@ -297,7 +297,7 @@ class MXNetStatesReader(Reader):
         )
 
 
-def _is_pair(value: Any) -> bool:
+def _is_pair(value: object) -> bool:
     return (
         isinstance(value, tuple)
         and len(value) == 2

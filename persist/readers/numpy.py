@@ -140,7 +140,7 @@ class NpyReader(Reader):
             globals=reading.globals,
         )
 
-    def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
+    def write(self, tree: Any, target: IO[bytes], **options: object) -> None:
         """Write one array, as ``numpy.save`` does.
 
         Raises:
@@ -232,7 +232,7 @@ class NpzReader(Reader):
             directory = ZipDirectory.whole(source, reading.damage)
         else:
             directory = ZipDirectory.of(source) or _of_broken(source)
-        tree: dict[str, Any] = {}
+        tree: dict[str, object] = {}
         names: dict[str, str] = {}
         repacked = _is_container(directory)
         if repacked:
@@ -260,7 +260,7 @@ class NpzReader(Reader):
             globals=reading.globals,
         )
 
-    def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
+    def write(self, tree: Any, target: IO[bytes], **options: object) -> None:
         """Write arrays by name, as ``numpy.savez`` does.
 
         Args:

@@ -17,7 +17,7 @@ Gives       The object; a list if there are several pickles.
 
 from __future__ import annotations
 
-from typing import IO, Any
+from typing import IO
 
 from persist._wire.base.source import Source
 from persist.readers.base import Content, Options, Reader
@@ -51,7 +51,7 @@ class PickleReader(Reader):
 
         return read_pickles(source, options)
 
-    def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
+    def write(self, tree: object, target: IO[bytes], **options: object) -> None:
         """Write one pickle: records as the original instances, objects by their ``__reduce_ex__``.
 
         Args:

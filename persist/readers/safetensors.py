@@ -268,7 +268,7 @@ def _metadata(source: Source, header: dict[str, object]) -> dict[str, str] | Non
     return metadata
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:80]}..."
 
@@ -350,7 +350,7 @@ def _sound(header: dict[str, Any]) -> dict[str, Tensor] | None:
     return tensors
 
 
-def _tensor(source: Source, name: str, info: Any) -> Tensor:
+def _tensor(source: Source, name: str, info: object) -> Tensor:
     where = f"tensor {name!r}"
     if not isinstance(info, dict) or not {"dtype", "shape", "data_offsets"} <= info.keys():
         _broken(
@@ -395,7 +395,7 @@ def _tensor(source: Source, name: str, info: Any) -> Tensor:
     return kind, tuple(shape), begin, end
 
 
-def _is_sizes(value: Any) -> bool:
+def _is_sizes(value: object) -> bool:
     if type(value) is not list:
         return False
     # Sets, not a generator: 20,000 tensors in a file are not rare.
@@ -424,7 +424,7 @@ def _late(source: Source, start: int, rows: Rows, metadata: dict[str, str] | Non
         return made.get(name)
 
     def make() -> dict[str, Any]:
-        tree: dict[str, Any] = {} if metadata is None else {_METADATA: metadata}
+        tree: dict[str, object] = {} if metadata is None else {_METADATA: metadata}
         tree.update(_arrays(source, start, rows.all()))
         tree.update(made)
         return tree
@@ -521,7 +521,7 @@ def _write(tree: object, target: IO[bytes], metadata: Mapping[str, str] | None) 
 _KINDS = {from_text(name): kind for kind, (bits, name) in _TYPES.items() if len(name) <= 3}
 
 
-def _kind_of(name: str, value: Any) -> str:
+def _kind_of(name: str, value: object) -> str:
     """The dtype's name in safetensors."""
     if isinstance(value, np.ndarray | np.generic | LazyArray):
         dtype = stored_dtype(value)
@@ -554,7 +554,7 @@ def _checked_metadata(metadata: object) -> dict[str, str]:
     return dict(metadata)
 
 
-def _bytes_of(value: Any) -> memoryview:
+def _bytes_of(value: object) -> memoryview:
     """The C-order little-endian bytes of an array."""
     array = encoded(value)
     little = array.dtype.newbyteorder("<") if array.dtype.kind in "iufcb" else array.dtype

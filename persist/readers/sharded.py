@@ -155,7 +155,7 @@ def _joined(
     shards: dict[str, Content],
     damage: list[str],
     options: Options,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Take each name from the file that the map gives for it."""
     tree: dict[str, Any] = {}
     for name, file in names.items():

@@ -113,7 +113,7 @@ class _Nodes:
         self._content = content
         self._known: dict[object, object] = {}
 
-    def take(self, node: object, depth: int) -> Any:
+    def take(self, node: object, depth: int) -> object:
         """Return the value of a node."""
         if depth > _DEPTH:
             raise LimitError(
@@ -211,7 +211,7 @@ class _Nodes:
         record.state = fields or ABSENT
         return record
 
-    def _plain(self, value: Any, depth: int) -> Any:
+    def _plain(self, value: object, depth: int) -> Any:
         if isinstance(value, dict) and "__loader__" not in value:
             return {key: self._plain(item, depth + 1) for key, item in value.items()}
         if isinstance(value, list):
@@ -221,13 +221,13 @@ class _Nodes:
     def _name(self, node: dict[str, object]) -> Global:
         return self._named(node.get("__module__"), node.get("__class__"))
 
-    def _named(self, module: object, name: Any) -> Global:
+    def _named(self, module: object, name: object) -> Global:
         found = Global(str(module or "builtins")[:4096], str(name)[:4096])
         self._content.globals.add(found.qualname)
         return found
 
 
-_SEQUENCES: dict[str, Callable[[list[Any]], Any]] = {
+_SEQUENCES: dict[str, Callable[[list[Any]], object]] = {
     "ListNode": list,
     "TupleNode": tuple,
     "SetNode": set,

@@ -204,7 +204,7 @@ def _scalar(value: Message) -> float:
     return value.number("simple_value")
 
 
-def _histogram(value: Message) -> dict[str, Any]:
+def _histogram(value: Message) -> dict[str, object]:
     histogram = _inner(value, "histo")
     made: dict[str, Any] = {name: histogram.number(name) for name in _HISTOGRAM}
     made["bucket_limit"] = histogram.floats("bucket_limit")
@@ -212,13 +212,13 @@ def _histogram(value: Message) -> dict[str, Any]:
     return made
 
 
-def _image(value: Message) -> dict[str, Any]:
+def _image(value: Message) -> dict[str, object]:
     image = _inner(value, "image")
     sizes = {name: image.integer(name) for name in ("height", "width", "colorspace")}
     return {"value": _bytes(image, "encoded"), **sizes}
 
 
-def _audio(value: Message) -> dict[str, Any]:
+def _audio(value: Message) -> dict[str, object]:
     audio = _inner(value, "audio")
     made: dict[str, Any] = {
         "value": _bytes(audio, "encoded"),
@@ -235,7 +235,7 @@ def _tensor(value: Message) -> Any:
     return tensor(_inner(value, "tensor"), f"a tensor of the tag {value.text('tag')!r:.80}")
 
 
-def _plugin(value: Message) -> dict[str, Any]:
+def _plugin(value: Message) -> dict[str, object]:
     plugin = _inner(value, "metadata").message("plugin_data")
     return {"content": b"" if plugin is None else _bytes(plugin, "content")}
 
@@ -268,7 +268,7 @@ _MAKE: dict[str, Any] = {
 # Values of a tag, together.
 
 
-def _column(values: list[Any], source: Source) -> Any:
+def _column(values: list[Any], source: Source) -> object:
     if isinstance(values[0], int):
         return np.array(values, np.int64)
     if isinstance(values[0], float):
@@ -276,7 +276,7 @@ def _column(values: list[Any], source: Source) -> Any:
     return _stacked(values, source) if isinstance(values[0], np.ndarray) else values
 
 
-def _texts(values: Any) -> Any:
+def _texts(values: Any) -> object:
     """What the plugin for text holds: bytes in lists, as text where they are UTF-8."""
     if isinstance(values, list):
         return [_texts(value) for value in values]

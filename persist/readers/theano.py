@@ -21,7 +21,7 @@ Gives       The dumped object as written: shared variables are records with
 
 from __future__ import annotations
 
-from typing import IO, Any
+from typing import IO
 
 from persist._wire.archives.zip import ZipDirectory
 from persist._wire.base.source import Source
@@ -60,7 +60,7 @@ class TheanoZipReader(Reader):
 
         return read_zip(source, options)
 
-    def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
+    def write(self, tree: object, target: IO[bytes], **options: object) -> None:
         """Write an archive for ``misc.pkl_utils.load`` of Theano and its successors, and ``numpy.load``.
 
         Arrays become members: those of shared variables by the variable's name, others by their

@@ -97,13 +97,13 @@ class Registry(Foreign, Stamps, Constants):
         cls: _C,
         *,
         version: int = 1,
-        fields: Iterable[Any] | None = None,
+        fields: Iterable[object] | None = None,
         schema: str | None = None,
         release: str = "",
-        layouts: Mapping[int, Any] | None = None,
-        getstate: Callable[[Any], Any] | None = None,
-        setstate: Callable[[Any, Any], Any] | None = None,
-        new: Callable[..., Any] | None = None,
+        layouts: Mapping[int, object] | None = None,
+        getstate: Callable[[Any], object] | None = None,
+        setstate: Callable[[Any, Any], object] | None = None,
+        new: Callable[..., object] | None = None,
     ) -> _C:
         """Declare the state of a class that cannot, or must not, inherit `Versioned`.
 
@@ -160,7 +160,7 @@ class Registry(Foreign, Stamps, Constants):
 
     def upgrade(
         self,
-        state: Any,
+        state: object,
         cls: type[_T],
         *,
         assume_version: int | None = None,
@@ -320,10 +320,10 @@ def register(
     fields: Iterable[object] | None = None,
     schema: str | None = None,
     release: str = "",
-    layouts: Mapping[int, Any] | None = None,
-    getstate: Callable[[Any], Any] | None = None,
-    setstate: Callable[[Any, Any], Any] | None = None,
-    new: Callable[..., Any] | None = None,
+    layouts: Mapping[int, object] | None = None,
+    getstate: Callable[[Any], object] | None = None,
+    setstate: Callable[[Any, Any], object] | None = None,
+    new: Callable[..., object] | None = None,
 ) -> _C:
     """Declare the state of a class that does not inherit `Versioned` (see `Registry.register`)."""
     return default_registry.register(

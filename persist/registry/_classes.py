@@ -56,7 +56,7 @@ class Classes(Lineage):
             self._pending.append(weakref.ref(cls))
 
     def _register_enum(
-        self, cls: enum.EnumMeta, version: int, fields: Iterable[Any] | None, schema: str | None
+        self, cls: enum.EnumMeta, version: int, fields: Iterable[object] | None, schema: str | None
     ) -> None:
         if version != 1 or fields is not None:
             raise SchemaError(
@@ -73,7 +73,7 @@ class Classes(Lineage):
             self._enums = {**self._enums, **dict.fromkeys(names, reference)}
             self._enum_names[cls] = schema or dotted(cls)
 
-    def _enum_for(self, name: str) -> Any:
+    def _enum_for(self, name: str) -> object:
         """Return the registered enum of a schema's name or a current dotted name, or None."""
         for registry in self._line():
             reference = registry._enums.get(name)

@@ -47,7 +47,7 @@ class Constants(Lineage):
                 return registry._constants[name]
         return ABSENT
 
-    def constant_name(self, value: Any) -> str | None:
+    def constant_name(self, value: object) -> str | None:
         """Return the name under which this very object is a constant, or None."""
         for registry in self._line():
             for name, known in registry._constants.items():

@@ -94,7 +94,7 @@ class Migration(Generic[_P, _R]):
         self.before = before
         self.after = after
         self.cost = cost
-        self.backward: Callable[..., Any] | None = None
+        self.backward: Callable[..., object] | None = None
         self._inverses: list[_ops.Op] | None = None  # of the ready-made steps, last first
         self.__doc__ = function.__doc__ if function is not None else None
         self.__name__ = origin.qualname
@@ -141,10 +141,10 @@ class Migration(Generic[_P, _R]):
         return self.function(*args, **kwargs)
 
     def up(
-        self, state: Any, record: object = None, memo: dict[object, object] | None = None
+        self, state: object, record: object = None, memo: dict[object, object] | None = None
     ) -> Any:
         """Return the newer state; the older one is the caller's own copy, and may be changed."""
-        function: Callable[..., Any] | None = self.function
+        function: Callable[..., object] | None = self.function
         if function is not None:
             return function(state, record) if takes_record(function) else function(state)
         memo = {} if memo is None else memo
@@ -153,7 +153,7 @@ class Migration(Generic[_P, _R]):
         return state
 
     def down(
-        self, state: Any, record: object = None, memo: dict[object, object] | None = None
+        self, state: object, record: object = None, memo: dict[object, object] | None = None
     ) -> tuple[Any, list[str]]:
         """Return the older state and what it cannot hold.
 
@@ -236,7 +236,7 @@ class Origin:
         return is_same_place or not is_of_file or is_new
 
 
-def takes_record(function: Callable[..., Any]) -> bool:
+def takes_record(function: Callable[..., object]) -> bool:
     """True if a step takes the record in addition to the state."""
     code = getattr(function, "__code__", None)
     defaults = getattr(function, "__defaults__", None) or ()
@@ -244,7 +244,7 @@ def takes_record(function: Callable[..., Any]) -> bool:
     return code is not None and code.co_argcount - bound - len(defaults) == 2
 
 
-def origin_of(function: Callable[..., Any]) -> Origin:
+def origin_of(function: Callable[..., object]) -> Origin:
     """Return where a function was written."""
     code = getattr(function, "__code__", None)
     module = getattr(function, "__module__", "") or ""
@@ -259,12 +259,12 @@ def origin_of(function: Callable[..., Any]) -> Origin:
     )
 
 
-def _is_same_code(one: Any, other: object) -> bool:
+def _is_same_code(one: object, other: object) -> bool:
     code = getattr(one, "__code__", None)
     return one is other or (code is not None and code is getattr(other, "__code__", None))
 
 
-def _run_of(frame: Any) -> Any:
+def _run_of(frame: Any) -> object:
     """The code of the innermost module, script or cell that is running."""
     while frame.f_back is not None:
         is_function = frame.f_code.co_flags & inspect.CO_OPTIMIZED

@@ -138,7 +138,7 @@ def name_of(member: enum.Enum, registry: Registry) -> Global:
     return Global(module, f"{name}.{_spelled(member)}")
 
 
-def is_plain_member(value: Any) -> bool:
+def is_plain_member(value: object) -> bool:
     """True if a value is a named member with the pickle that `enum` itself writes."""
     if not isinstance(value, enum.Enum) or value._name_ not in type(value)._member_map_:
         return False
@@ -182,7 +182,7 @@ def member_of(record: Record, registry: Registry) -> Any:
     return _combined(args, registry) if name in _OR else ABSENT
 
 
-def _class_name(value: Any) -> str:
+def _class_name(value: object) -> str:
     """The dotted name of a class as an argument; one inside another may be fetched by getattr."""
     if isinstance(value, Global):
         return value.qualname
@@ -193,7 +193,7 @@ def _class_name(value: Any) -> str:
     return ""
 
 
-def _combined(args: tuple[object, ...], registry: Registry) -> Any:
+def _combined(args: tuple[object, ...], registry: Registry) -> object:
     """The union of two flags, each a member, a record of one, or a number of bits."""
     parts = [_part(part, registry) for part in args]
     flags = [part for part in parts if isinstance(part, enum.Flag)]
@@ -204,7 +204,7 @@ def _combined(args: tuple[object, ...], registry: Registry) -> Any:
     ))  # fmt: skip
 
 
-def _part(value: Any, registry: Registry) -> Any:
+def _part(value: object, registry: Registry) -> Any:
     if isinstance(value, Record):
         return member_of(value, registry)
     return member_named(value.qualname, registry) if isinstance(value, Global) else value
@@ -227,7 +227,7 @@ def member_named(qualname: str, registry: Registry) -> Any:
     return found
 
 
-def _by_name(registry: Registry, owner: str, name: str) -> Any:
+def _by_name(registry: Registry, owner: str, name: str) -> object:
     today = registry.resolve(owner)
     cls = _enum_here(registry, today)
     if cls is None:
@@ -279,7 +279,7 @@ def _by_value(registry: Registry, owner: str, value: Any) -> object:
     return _or_refused(registry, cls, found, f"{dotted(cls)}({_short(value)})")
 
 
-def _is_equal(one: Any, other: object) -> bool:
+def _is_equal(one: object, other: object) -> bool:
     try:
         return bool(one == other)
     except Exception:  # arrays and whatever a stranger's class raises: not the same, then
@@ -310,13 +310,13 @@ def _moved(registry: Registry, owners: dict[str, None], rest: str) -> str | None
     return None
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     if type(value) is int and value.bit_length() > 1000:
         return f"an int of {value.bit_length()} bits"
     return repr(value)[:200]
 
 
-def _or_refused(registry: Registry, cls: type[enum.Enum], found: Any, spelled: str) -> Any:
+def _or_refused(registry: Registry, cls: type[enum.Enum], found: object, spelled: str) -> object:
     if found is ABSENT and registry._enum_name(cls) is not None:
         raise lost_member(cls, spelled)
     return found

@@ -53,7 +53,7 @@ def is_twin(cls: type, other: type) -> bool:
     return cls.__qualname__ == other.__qualname__ and files[0] == files[1] is not None
 
 
-def same(one: Any, other: object) -> bool:
+def same(one: object, other: object) -> bool:
     """Whether two values are one, or the same function or class after its module was loaded again."""
     if one is other:
         return True
@@ -69,7 +69,7 @@ def applied(alias: Alias, rest: str) -> str:
     return f"{alias.new}*" if alias.new.endswith(".") else alias.new
 
 
-def keyed(state: Any, key: str) -> Any:
+def keyed(state: object, key: str) -> Any:
     """The version that a state carries under a key."""
     parts = state if type(state) is tuple else (state,)
     for part in parts:
@@ -122,7 +122,7 @@ def versions_of(version: Any, what: str) -> range:
 
 
 def given_codec(
-    cls: Any, fields: object, getstate: Any, setstate: Any, new: Any
+    cls: Any, fields: object, getstate: object, setstate: object, new: object
 ) -> tuple[Any, Any, Any] | None:
     """The functions that `Registry.register` was given for the state of a class, or None.
 
@@ -148,7 +148,7 @@ def given_codec(
     return getstate, setstate, new
 
 
-def check_version(version: Any, what: str) -> None:
+def check_version(version: object, what: str) -> None:
     """Refuse a version that is no positive integer.
 
     Raises:

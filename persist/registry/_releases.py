@@ -54,7 +54,7 @@ class Released:
         return specifier(self.releases, self.schema).contains(release, prereleases=True)
 
 
-def specifier(releases: Any, schema: str) -> SpecifierSet:
+def specifier(releases: object, schema: str) -> SpecifierSet:
     """Return a set of releases.
 
     Raises:
@@ -188,7 +188,7 @@ def listed(declared: Mapping[int, Released]) -> str:
     return ", ".join(f"{number} ({one.releases})" for number, one in sorted(declared.items()))
 
 
-def checked_policy(policy: Any) -> str:
+def checked_policy(policy: object) -> str:
     """Return a policy.
 
     Raises:

@@ -34,7 +34,7 @@ class Shape:
     types: Mapping[str, Any] = attrs.field(factory=dict)
     fingerprint: str = ""
 
-    def evidence(self, state: Any) -> str:
+    def evidence(self, state: object) -> str:
         """Return what of a state fits, in words; "" if it does not fit."""
         if self.kind == "tuple":
             if not isinstance(state, tuple | list) or len(state) != self.count:
@@ -65,7 +65,7 @@ def _fingerprint(state: Mapping[Any, Any]) -> str:
     return fingerprint(Field(str(name)) for name in state)
 
 
-def _is_of(value: Any, wanted: Any) -> bool:
+def _is_of(value: object, wanted: Any) -> bool:
     if isinstance(wanted, type | tuple) and not (
         isinstance(wanted, type) and issubclass(wanted, np.generic)
     ):
@@ -75,7 +75,7 @@ def _is_of(value: Any, wanted: Any) -> bool:
     return dtype is not None and bool(dtype == np.dtype(wanted))
 
 
-def shapes_of(layouts: Mapping[int, Any], schema: str, place: Origin) -> tuple[Shape, ...]:
+def shapes_of(layouts: Mapping[int, object], schema: str, place: Origin) -> tuple[Shape, ...]:
     """Return the layouts that a declaration gives, each checked.
 
     Args:
@@ -97,7 +97,7 @@ def shapes_of(layouts: Mapping[int, Any], schema: str, place: Origin) -> tuple[S
     return tuple(found)
 
 
-def _shape(version: int, said: Any, schema: str, place: Origin) -> Shape:
+def _shape(version: int, said: object, schema: str, place: Origin) -> Shape:
     if type(said) is int and said >= 0:
         return Shape(version, kind="tuple", count=said)
     if isinstance(said, str):
@@ -124,7 +124,7 @@ def _fault(schema: str, place: Origin, what: str) -> SchemaError:
     )
 
 
-def chosen(shapes: Iterable[Shape], state: Any, schema: str) -> tuple[int, str] | None:
+def chosen(shapes: Iterable[Shape], state: object, schema: str) -> tuple[int, str] | None:
     """Return the version whose layout a state has, and the evidence; None if it has none of them.
 
     A layout that says all of a state is preferred, and one of more fields to one of fewer, so that the
@@ -160,7 +160,7 @@ def chosen(shapes: Iterable[Shape], state: Any, schema: str) -> tuple[int, str] 
     return None
 
 
-def without_shape(name: str, state: Any, shapes: Iterable[Shape]) -> SchemaError:
+def without_shape(name: str, state: object, shapes: Iterable[Shape]) -> SchemaError:
     """Return the error for a state that has none of the layouts of a schema."""
     known = "; ".join(
         f"version {one.version}: {', '.join(one.names) or one.fingerprint or one.count}"

@@ -116,7 +116,7 @@ class Stamps(Migrations):
             found += parent.stamps(schema)
         return found
 
-    def stamp_of(self, schema: type | str, state: Any) -> tuple[int, str]:
+    def stamp_of(self, schema: type | str, state: object) -> tuple[int, str]:
         """Return the version of a state that bears none, and how that is known.
 
         Raises:
@@ -166,7 +166,7 @@ class Stamps(Migrations):
         ((version, agreed),) = answers.items()
         return version, f"stamp by {', '.join(map(str, agreed))}"
 
-    def older_layouts(self, schema: type | str, layouts: Mapping[int, Any]) -> None:
+    def older_layouts(self, schema: type | str, layouts: Mapping[int, object]) -> None:
         """Declare the layouts of older versions, so that a state without a version is found by its layout.
 
         Stamps are asked first. The current layout is known from the class. Where a state is a tuple
@@ -183,7 +183,7 @@ class Stamps(Migrations):
         """
         self._add_shapes(self._name_of(schema), layouts, call_site("<layouts>"))
 
-    def _add_shapes(self, name: str, layouts: Mapping[int, Any], place: Origin) -> None:
+    def _add_shapes(self, name: str, layouts: Mapping[int, object], place: Origin) -> None:
         made = shapes_of(layouts, name, place)
         with self._changing():
             other = self._shapes.get(name)
@@ -206,7 +206,7 @@ class Stamps(Migrations):
         """Return the names of the parts of a tuple that a version has as its state; () if unknown."""
         return item_names(self._older_shapes(schema), version, count)
 
-    def _stamp_by_layout(self, name: str, state: Any) -> tuple[int, str] | None:
+    def _stamp_by_layout(self, name: str, state: object) -> tuple[int, str] | None:
         """The version of a state that states none, by its layout; None if no layouts are declared.
 
         Raises:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 from persist._runtime.lazy_regex import regex
 from persist.security._names import Verdict, judged
@@ -40,7 +39,7 @@ def found_in_json(text: bytes) -> Iterator[Found]:
     Raises:
         ValueError, RecursionError: it is no JSON, or too deep.
     """
-    todo: list[Any] = [json.loads(text)]
+    todo: list[object] = [json.loads(text)]
     seen = 0
     while todo:
         value = todo.pop()
@@ -59,7 +58,7 @@ def found_in_json(text: bytes) -> Iterator[Found]:
                 continue
 
 
-def _of_object(value: dict[Any, Any]) -> Iterator[Found]:
+def _of_object(value: dict[object, object]) -> Iterator[Found]:
     name, module, config = (value.get(key) for key in ("class_name", "module", "config"))
     if name == "__lambda__":
         yield "dangerous", "__lambda__", _RUNS_LAMBDA, None

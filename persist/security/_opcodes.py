@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from persist._runtime.lazy_regex import regex
 from persist._wire.joblib.wrappers import INLINE
+from persist.typing import State
 
 __all__ = ["NESTED", "Import", "Nested", "Walk"]
 
@@ -88,14 +89,14 @@ class _Made:
     def __init__(self, maker: _Name, args: tuple[Any, ...]) -> None:
         self.maker = maker
         self.args = args
-        self.state: dict[str, Any] = {}
+        self.state: State = {}
 
 
 class _Stop(Exception):
     """The unpickler would stop here; its text is the reason."""
 
 
-OPAQUE: Any = type("Opaque", (), {"__repr__": lambda self: "OPAQUE"})()
+OPAQUE: object = type("Opaque", (), {"__repr__": lambda self: "OPAQUE"})()
 
 
 class Walk:
@@ -128,8 +129,8 @@ class Walk:
         self._size = len(data)
         self._with_arrays = with_arrays
         self._stack: list[Any] = []
-        self._marks: list[list[Any]] = []
-        self._memo: dict[int, Any] = {}
+        self._marks: list[list[object]] = []
+        self._memo: dict[int, object] = {}
         self._harmless = True  # every use of getattr so far names an attribute of a name
         self._has_getattr = False
         try:
@@ -227,7 +228,7 @@ class Walk:
         self._has_getattr |= made.dotted in _GETATTR
         return made
 
-    def _global(self, at: int, module: Any, name: Any) -> Any:
+    def _global(self, at: int, module: object, name: object) -> Any:
         if type(module) is str and type(name) is str:
             return self._found(at, module, name)
         known = [one if type(one) is str else "?" for one in (module, name)]
@@ -260,7 +261,7 @@ class Walk:
         else:
             self._stack.append(_Made(function, args))
 
-    def _attribute(self, at: int, args: tuple[Any, ...]) -> Any:
+    def _attribute(self, at: int, args: tuple[Any, ...]) -> object:
         """``getattr(name, "attribute")`` is a name; upon anything else it is what it is."""
         if len(args) == 2 and type(args[0]) is _Name and type(args[1]) is str:
             return self._found(at, args[0].module, f"{args[0].name}.{args[1]}", "attribute")
@@ -270,7 +271,7 @@ class Walk:
         self._harmless = False
         return OPAQUE
 
-    def _to_mark(self) -> list[Any]:
+    def _to_mark(self) -> list[object]:
         items = self._stack
         self._stack = self._marks.pop()
         return items
@@ -296,7 +297,7 @@ class Walk:
             if self._with_arrays:
                 self._skip_array(target.state)
 
-    def _skip_array(self, state: dict[str, Any]) -> None:
+    def _skip_array(self, state: dict[str, object]) -> None:
         """Skip the raw bytes of an array behind its wrapper, as joblib reads them.
 
         Source: ``NumpyArrayWrapper.read_array`` of joblib's ``numpy_pickle.py``.
@@ -438,7 +439,7 @@ class Walk:
             self._rare(code, at)
         return False
 
-    def _tuple(self, items: tuple[Any, ...]) -> Any:
+    def _tuple(self, items: tuple[Any, ...]) -> object:
         """A tuple; its items are kept as far as a name or a shape needs them."""
         self._escaped(items)
         if len(items) > 64:
@@ -452,7 +453,7 @@ class Walk:
     def _keep(self, slot: int) -> None:
         self._memo[slot] = self._stack[-1]
 
-    def _push(self, value: Any) -> None:
+    def _push(self, value: object) -> None:
         self._stack.append(value)
 
     def _float(self, at: int) -> None:

@@ -84,7 +84,7 @@ class ScanReport:
         """Return the findings of one verdict."""
         return [one for one in self.findings if one.verdict == verdict]
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return the report as values that JSON has."""
         return {
             "file": self.file,
@@ -107,7 +107,7 @@ def sorted_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=lambda one: -_ORDER.index(one.verdict)))
 
 
-def sarif(reports: Iterable[ScanReport]) -> dict[str, Any]:
+def sarif(reports: Iterable[ScanReport]) -> dict[str, object]:
     """Return reports as one run of SARIF 2.1.0, without names that are safe.
 
     Source: OASIS, Static Analysis Results Interchange Format, version 2.1.0.

@@ -83,7 +83,7 @@ def scan(source: Any, *, limits: Any = None) -> ScanReport:
     return ScanReport(name, sorted_findings(looked.findings.values()))
 
 
-def _folder(path: str, limits: Any) -> ScanReport:
+def _folder(path: str, limits: object) -> ScanReport:
     """All files of a folder in one report; links are not followed out of it."""
     found: list[Finding] = []
     for count, name in enumerate(_files(path)):

@@ -98,7 +98,7 @@ class FieldSummary:
         return f"{self.name}: {' | '.join(said)}" if said else self.name
 
 
-def kind_of(value: Any) -> str:
+def kind_of(value: object) -> str:
     """Return the kind of a value: the name of its type, "array", or the class of a record."""
     if isinstance(value, np.ndarray | LazyArray):
         return "array"
@@ -142,7 +142,7 @@ class Form:
         return (self.kind, names, self.schema, self.version, self.how, self.base)
 
 
-def form_of(record: Record) -> tuple[Form, Iterable[Any]]:
+def form_of(record: Record) -> tuple[Form, Iterable[object]]:
     """Return the layout of a record, and the values of its fields in the same order."""
     base = _base_of(record)
     envelope = unwrap(record.state)

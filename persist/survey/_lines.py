@@ -20,7 +20,7 @@ _OF_ALL = ("roots", "files", "unknown", "bytes", "formats", "left_out")
 _ADDED = ("survey", "class", "layout", "today", "number", "with", "renamed_to")
 
 
-def as_lines(found: Survey) -> Iterator[dict[str, Any]]:
+def as_lines(found: Survey) -> Iterator[dict[str, object]]:
     """Yield each row, then each reason why files cannot be read, as plain values.
 
     A row has the attributes of `Row` (its name as "class"), and

@@ -140,7 +140,7 @@ def check_law(
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(state_strategy(layout))
-    def trial(state: Any) -> None:
+    def trial(state: object) -> None:
         holds(schema, steps, state)
 
     trial()
@@ -213,7 +213,7 @@ def _of_type(node: Any, name: str) -> Any:
     raise LookupError(f"{name!r} is of the type {ast.unparse(node)}")
 
 
-def _of_generic(kind: str, inner: Any, name: str) -> Any:
+def _of_generic(kind: str, inner: Any, name: str) -> object:
     import ast
 
     from hypothesis import strategies as st
@@ -245,7 +245,7 @@ def _of_generic(kind: str, inner: Any, name: str) -> Any:
 # The laws.
 
 
-def _taken(schema: Schema, steps: list[Migration], state: Any) -> list[Any]:
+def _taken(schema: Schema, steps: list[Migration], state: object) -> list[object]:
     """The state after each step, the first one before any."""
     states = [state]
     for step in steps:
@@ -261,12 +261,12 @@ def _taken(schema: Schema, steps: list[Migration], state: Any) -> list[Any]:
     return states
 
 
-def _record(schema: Schema, state: Any) -> Record:
+def _record(schema: Schema, state: object) -> Record:
     module, _, name = schema.qualname.rpartition(".")
     return Record(Global(module, name), copy.deepcopy(state))
 
 
-def _up(schema: Schema, steps: list[Migration], state: Any) -> None:
+def _up(schema: Schema, steps: list[Migration], state: object) -> None:
     last = _taken(schema, steps, state)[-1]
     if last is None:
         raise Broken(f"the steps of {schema.name!r} give None\n  for the state {state!r}")
@@ -280,7 +280,7 @@ def _up(schema: Schema, steps: list[Migration], state: Any) -> None:
         )
 
 
-def _same(schema: Schema, steps: list[Migration], state: Any) -> None:
+def _same(schema: Schema, steps: list[Migration], state: object) -> None:
     first, second = _taken(schema, steps, state), _taken(schema, steps, state)
     for step, one, other in zip(steps, first[1:], second[1:], strict=False):
         if not _equal(one, other):
@@ -290,7 +290,7 @@ def _same(schema: Schema, steps: list[Migration], state: Any) -> None:
             )
 
 
-def _inside(schema: Schema, steps: list[Migration], state: Any) -> None:
+def _inside(schema: Schema, steps: list[Migration], state: object) -> None:
     for step, given in zip(steps, _taken(schema, steps, state), strict=False):
         own = copy.deepcopy(given)
         arrays = list(_arrays_in(own))
@@ -306,7 +306,7 @@ def _inside(schema: Schema, steps: list[Migration], state: Any) -> None:
             ) from error
 
 
-def _arrays_in(value: Any) -> Iterator[Array]:
+def _arrays_in(value: object) -> Iterator[Array]:
     if isinstance(value, np.ndarray):
         yield value
     elif isinstance(value, dict):
@@ -317,7 +317,7 @@ def _arrays_in(value: Any) -> Iterator[Array]:
             yield from _arrays_in(item)
 
 
-def _back(schema: Schema, steps: list[Migration], state: Any) -> None:
+def _back(schema: Schema, steps: list[Migration], state: object) -> None:
     states = _taken(schema, steps, state)
     for step, before, after in zip(steps, states, states[1:], strict=False):
         if not step.is_reversible or isinstance(after, ops.Instead | Record):
@@ -336,7 +336,7 @@ def _back(schema: Schema, steps: list[Migration], state: Any) -> None:
             )
 
 
-def _compiled(schema: Schema, steps: list[Migration], state: Any) -> None:
+def _compiled(schema: Schema, steps: list[Migration], state: object) -> None:
     if any(step.function is not None and takes_record(step.function) for step in steps):
         return
     if not isinstance(state, dict):
@@ -361,7 +361,7 @@ def _compiled(schema: Schema, steps: list[Migration], state: Any) -> None:
 _LAWS = {"up": _up, "same": _same, "inside": _inside, "back": _back, "compiled": _compiled}
 
 
-def _equal(one: Any, other: object) -> bool:
+def _equal(one: object, other: object) -> bool:
     if isinstance(one, ops.Instead) and isinstance(other, ops.Instead):
         return _equal(one.value, other.value)
     if isinstance(one, Record) and isinstance(other, Record):

@@ -378,7 +378,7 @@ def test_a_digest_whose_library_is_missing_is_not_checked(monkeypatch: pytest.Mo
     def missing(name: str) -> Any:
         raise MissingExtraError(name)
 
-    monkeypatch.setattr("persist._container.reading.store.digest_named", missing)
+    monkeypatch.setattr("persist._container.reading.directory.digest_named", missing)
     store = _container.Store(_container.open_source(data), "lazy")
     assert "blake3 is not installed" in str(store.unchecked)
     assert np.asarray(store.whole(0)).tolist() == [0, 1, 2, 3, 4]
@@ -610,7 +610,7 @@ def test_where_packs_may_see_otherwise_only_the_tree_can_tell(tmp_path: Path) ->
 
 def test_numbers_beyond_32_bits_are_read_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """The ZIP64 forms, with a limit of 3,000 bytes instead of 4 GiB; ZIP tools read them, too."""
-    for module in ("layout", "reading.store"):
+    for module in ("layout", "reading.directory"):
         monkeypatch.setattr(f"persist._container.{module}.FULL", 3000)
     name, crc = b"x.npy", 7
     for packed, size, offset in (
@@ -730,7 +730,7 @@ def test_a_large_array_is_found_damaged_by_default_up_to_a_length_of_the_file(
             persist.load(path, verify=verify)
         with pytest.raises(DamagedFileError, match="CRC-32|digest"):
             np.asarray(persist.open(path, verify=verify).arrays["x0"])
-    monkeypatch.setattr("persist._container.reading.store._SHORT", len(data) - 1)
+    monkeypatch.setattr("persist._container.reading.directory._SHORT", len(data) - 1)
     assert persist.load(path)["x0"].shape == (200_000,)  # a longer file: not read as a whole
     with pytest.raises(DamagedFileError, match="CRC-32|digest"):
         persist.load(path, verify="lazy")

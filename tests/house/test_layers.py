@@ -198,7 +198,7 @@ def test_only_one_room_imports_by_a_name_from_a_file() -> None:
     # entry point, or from the command line.
     allowed = {
         *("persist", "persist._runtime.lazy_exports", "persist.packs._gather", "persist._api.detect", "persist._cli", "persist._cli._knowledge"),
-        "persist._objects.build",
+        "persist._objects.names",
         "persist._api.networks",  # classes that the user names in trust=
         "persist.history.project",  # modules that the user's own settings name
         *("persist.bulk._convert", "persist.bulk._declared", "persist.bulk._engine"),  # what the caller names

@@ -17,7 +17,8 @@ import numpy as np
 from persist._container.checksums import crc32
 from persist._container.layout import INDIRECT
 from persist._container.names import member_name
-from persist._container.reading.store import Entry, Store
+from persist._container.reading.directory import Entry
+from persist._container.reading.store import Store
 from persist._container.writing.blocks import Stack
 from persist._container.writing.members import Item, Members, Packed
 from persist._wire.npy.npy import header_bytes
@@ -158,7 +159,7 @@ class KeptMembers(Members):
         self._like: dict[tuple[int, int], list[int]] | None = None
 
     def take(
-        self, items: list[Item], nodes: list[object], dtype_text: Callable[[Any], Any]
+        self, items: list[Item], nodes: list[object], dtype_text: Callable[[Any], object]
     ) -> tuple[list[Item], list[Packed]]:
         """Fill in the nodes of arrays that are in the old file; return the others, and old blocks.
 
@@ -201,7 +202,7 @@ class KeptMembers(Members):
         self.direct.add(number)
         self._say(self.names[number], path)
 
-    def add(self, path: str, array: Any) -> int:
+    def add(self, path: str, array: object) -> int:
         """Store an array unless an old member is equal byte by byte; return the member's number."""
         same = self._same(array)
         if same is not None:

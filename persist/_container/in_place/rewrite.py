@@ -65,7 +65,7 @@ class Done:
 
 def rewrite(
     path: str | os.PathLike[str],
-    renewed: Callable[[Any, Store], Any],
+    renewed: Callable[[Any, Store], object],
     *,
     schemas: Schemas = (),
     keep: bool = False,
@@ -155,7 +155,9 @@ def undo(path: str | os.PathLike[str], *, durable: bool = True) -> Done:
     return Done(how, end, size)
 
 
-def _keep_history(manifest: dict[str, Any], said: dict[str, Any], history: History | None) -> None:
+def _keep_history(
+    manifest: dict[str, object], said: dict[str, object], history: History | None
+) -> None:
     older = said.get("history")
     if history is not None:
         manifest["history"] = history(older if isinstance(older, list) else [], manifest)
@@ -186,7 +188,7 @@ def compact(
     digest = said.get("digest")
     entries = said.get("history", [])
 
-    def remade(_: list[Any], manifest: dict[str, Any]) -> list[Any]:
+    def remade(_: list[object], manifest: dict[str, Any]) -> list[Any]:
         return entries if history is None else history(entries, manifest)
 
     with collector_paused():

@@ -83,7 +83,7 @@ class Rows(Protocol):
     def begin(self, shapes: Sequence[Shape]) -> bool:
         """Look at what the graph has; False: all of it is to be records."""
 
-    def shells(self, shape: Shape, count: int) -> list[Any]:
+    def shells(self, shape: Shape, count: int) -> list[object]:
         """Return instances, to be filled when all that they refer to is there."""
 
     def fill(self, shape: Shape, rows: list[object], columns: list[list[object]]) -> None:
@@ -219,7 +219,7 @@ class Decoder:
         wholes = self.arrays.wholes() if len(nodes) > count // 2 else None
         whole = self.arrays.whole if wholes is None else wholes.__getitem__
         late: list[tuple[int, Any, Any]] = []
-        waiting: dict[int, list[Any]] = {}
+        waiting: dict[int, list[object]] = {}
         if self.rows is not None:
             nodes = self.instances(nodes, self.rows)
         for node in nodes:
@@ -354,7 +354,7 @@ class Decoder:
 
     # What is hashed.
 
-    def check_key(self, key: Any) -> None:
+    def check_key(self, key: object) -> None:
         """Bound what hashing and comparing visits, before CPython does both on the C stack."""
         limits = self.limits
         cost = self.keys.of(key, limits.hashed, limits.depth)

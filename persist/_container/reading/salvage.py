@@ -16,7 +16,8 @@ from persist._container.checksums import crc32
 from persist._container.layout import GRAPH, INDEX, INDIRECT, MANIFEST, READABLE
 from persist._container.names import path_of
 from persist._container.reading.decode import decode
-from persist._container.reading.store import Entry, Store
+from persist._container.reading.directory import Entry
+from persist._container.reading.store import Store
 from persist._wire.archives.zip import Member, ZipDirectory
 from persist._wire.base.source import Source
 from persist._wire.npy.npy import read_header
@@ -29,7 +30,7 @@ __all__ = ["salvaged"]
 _CONTROL = (".persist/", ".generations/")
 
 
-def salvaged(source: Source, damage: list[str]) -> tuple[Any, dict[str, Any]]:
+def salvaged(source: Source, damage: list[str]) -> tuple[object, dict[str, object]]:
     """Return the tree of what is whole, and the manifest, empty where it is lost.
 
     Args:

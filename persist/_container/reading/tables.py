@@ -107,7 +107,7 @@ def _values(decoder: Decoder, column: Any, count: int, depth: int = 0) -> list[A
     return values
 
 
-def fill_lists(decoder: Decoder, said: Any, lists: list[list[Any]]) -> None:
+def fill_lists(decoder: Decoder, said: Any, lists: list[list[object]]) -> None:
     """Give lists that are stored together what is in them."""
     lengths = _values(decoder, said["lengths"], len(lists))
     if set(map(type, lengths)) - {int} or min(lengths, default=0) < 0:
@@ -143,7 +143,7 @@ def _text(decoder: Decoder, rest: Node, count: int) -> list[Any]:
     return values
 
 
-def _refs(decoder: Decoder, rest: Node, count: int) -> list[Any]:
+def _refs(decoder: Decoder, rest: Node, count: int) -> list[object]:
     array, built = _member(decoder, rest), decoder.built
     if array.dtype != np.dtype("<i8"):
         raise TypeError(f"references are an array of {array.dtype}")

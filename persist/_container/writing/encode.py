@@ -249,14 +249,14 @@ class Encoder:
             cells.append(ref)
         return True
 
-    def add(self, frame: Frame, value: Any, node: list[object]) -> None:
+    def add(self, frame: Frame, value: object, node: list[object]) -> None:
         """Add a node without parts."""
         ref = self.memo[id(value)] = [len(self.nodes)]
         self.nodes.append(node)
         frame.cells.append(ref)
 
     def add_arrays(
-        self, frame: Frame, value: Any, head: list[object], steps: Any, arrays: list[Any]
+        self, frame: Frame, value: object, head: list[object], steps: Any, arrays: list[Any]
     ) -> bool:
         """Add a container that holds only arrays, none of which was encoded before, at once."""
         ids = list(map(id, arrays))
@@ -268,14 +268,14 @@ class Encoder:
         paths = [f"{prefix}/{step}" for step in steps] if prefix else list(map(str, steps))
         first = len(self.nodes)
         numbers = range(first, first + len(arrays))
-        refs: list[Any] = [[number] for number in numbers]
+        refs: list[object] = [[number] for number in numbers]
         self.memo.update(zip(ids, refs, strict=True))
         self.items += map(Item, numbers, paths, arrays)
         self.nodes += [None] * len(arrays)  # filled in when all arrays are known
         self.add(frame, value, [*head, *refs])
         return True
 
-    def state_node(self, state: Any, mark: _StateOf) -> list[object]:
+    def state_node(self, state: object, mark: _StateOf) -> list[object]:
         ref = self.memo[id(state)] = [len(self.nodes)]
         number = mark.record[0]
         if number is None or number in self.pending:
@@ -286,7 +286,7 @@ class Encoder:
             self.nodes.append(["stateof", mark.record])
         return ref
 
-    def open(self, frame: Frame, value: Any) -> Frame | None:
+    def open(self, frame: Frame, value: object) -> Frame | None:
         """Begin a value that was not encoded before; return its frame, or None if it has no parts."""
         opener = _OPENERS.get(type(value)) or self.opener_of(value, frame)
         inner = opener(self, frame, value)
@@ -322,7 +322,7 @@ class Encoder:
             inner.prefix = prefix
         return prefix
 
-    def opener_of(self, value: Any, frame: Frame) -> Opener:
+    def opener_of(self, value: object, frame: Frame) -> Opener:
         named = _named(type(value))
         if named is not None:
             return named
@@ -398,7 +398,7 @@ class Encoder:
         if dtype.char not in dtypes.SAID_BY_NPY:
             self.dtype_text(dtype)
 
-    def fresh(self, value: Any) -> Any:
+    def fresh(self, value: object) -> Any:
         """Keep a temporary object alive, so that its id is not reused."""
         self.kept.append(value)
         return value
@@ -588,7 +588,7 @@ def _record(encoder: Encoder, frame: Frame, value: Record) -> Frame | None:
         keys = tuple(state)
         layout = encoder.layout(keys)
         if layout is not None:
-            cells: list[Any] = ["record", encoder.shape(frame, value, layout)]
+            cells: list[object] = ["record", encoder.shape(frame, value, layout)]
             if encoder.is_quick(state.values(), cells):
                 ref = encoder.memo[id(value)] = [len(encoder.nodes)]
                 encoder.memo[id(state)] = _StateOf(ref)

@@ -21,7 +21,7 @@ def graph_text(
     layouts: list[Any],
     shapes: list[Any],
     nodes: list[Any],
-    root: Any,
+    root: object,
     refs: list[list[int]],
     extra: dict[str, Any],
     below: int,

@@ -79,7 +79,7 @@ class Members:
         self.dtypes.append(None if stored is dtype else stored)
         return number
 
-    def add_apart(self, path: str, array: Any) -> int:
+    def add_apart(self, path: str, array: object) -> int:
         """Store a member whose NPY content is not itself the array at its path; return its number."""
         if self.direct is None:
             self.direct = set(range(len(self.names)))
@@ -190,7 +190,7 @@ def _stacked(pack: Pack, items: list[Item], members: Members) -> Packed:
     return Packed(number, [item.node for item in own], paths)
 
 
-def _alone(item: Item, number: int, stored: object, dtype_text: Callable[[Any], Any]) -> object:
+def _alone(item: Item, number: int, stored: object, dtype_text: Callable[[Any], object]) -> object:
     if item.head is not None:
         return [*item.head, number]
     if stored is None:

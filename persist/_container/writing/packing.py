@@ -64,7 +64,7 @@ def _is_pattern(text: str) -> bool:
     return not {"*", "?", "["}.isdisjoint(text)
 
 
-def packing(compress: Any) -> Packing | None:
+def packing(compress: object) -> Packing | None:
     """Return how members are packed, as the keyword ``compress`` states; None for not at all.
 
     Raises:
@@ -78,7 +78,7 @@ def packing(compress: Any) -> Packing | None:
     return Packing([(str(pattern), _chosen(said)) for pattern, said in compress.items()])
 
 
-def _chosen(said: Any) -> tuple[int, Packer] | None:
+def _chosen(said: object) -> tuple[int, Packer] | None:
     if said is None:
         return None
     codec, level = said if isinstance(said, tuple) and len(said) == 2 else (said, None)

@@ -83,7 +83,7 @@ def blocks_of(arrays: list[tuple[int, Array]]) -> list[Block]:
 
 
 def _owner(array: Array) -> object:
-    owner: Any = array
+    owner: object = array
     while isinstance(owner, np.ndarray) and owner.base is not None:
         owner = owner.base
     return owner

@@ -67,11 +67,11 @@ class Table:
         self.path = ""
         self.seen = bytearray(columns.count)
         self._single: dict[int, tuple[object, int]] = {}
-        self._many: list[tuple[int, int, Any, int | None, int]] = []
+        self._many: list[tuple[int, int, object, int | None, int]] = []
         self._sorted = True
         self._lists: list[tuple[Sequence[Any], Any]] = []
 
-    def met(self, index: int, frame: Any, place: int) -> None:
+    def met(self, index: int, frame: object, place: int) -> None:
         """Record where a row occurs first, which determines its natural path."""
         if not self.seen[index]:
             self.seen[index] = 1
@@ -79,7 +79,7 @@ class Table:
             self.together += frame is self.home
 
     def met_many(
-        self, first: int, count: int, frame: Any, at: int | None = None, start: int = 0
+        self, first: int, count: int, frame: object, at: int | None = None, start: int = 0
     ) -> None:
         """Record that rows follow each other in a container.
 

@@ -129,7 +129,7 @@ def _algorithm(digest: str | bool | None) -> Digest | None:
 
 def manifest_of(
     graph: Graph,
-    metadata: Any,
+    metadata: object,
     schemas: Schemas,
     writer: Mapping[str, str] | None,
     name: str,
@@ -147,7 +147,7 @@ def manifest_of(
             file=name or None,
             remedy="Give text, numbers, lists and dicts; everything else belongs into the object.",
         ) from error
-    manifest: dict[str, Any] = {
+    manifest: dict[str, object] = {
         "format": "persist",
         "version": graph.version,
         "writer": {
@@ -284,7 +284,7 @@ class Writer:
 
     def members(self, names: list[bytes], arrays: list[Any], dtypes: list[Any]) -> None:
         """Write the arrays; runs of small ones are written at once."""
-        small: list[tuple[bytes, Any]] = []
+        small: list[tuple[bytes, object]] = []
         waiting = 0
         if self.pack is not None:
             sizes = [_SMALL + 1] * len(names)
@@ -479,7 +479,7 @@ class _Sum:
         self.crc = 0
         self._state = None if digest is None else digest.start()
 
-    def over(self, header: bytes, array: Any) -> Iterator[object]:
+    def over(self, header: bytes, array: object) -> Iterator[object]:
         yield self.add(header)
         for chunk in _chunks(array):
             yield self.add(chunk)

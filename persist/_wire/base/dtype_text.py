@@ -108,7 +108,7 @@ def structured(
         raise ValueError(f"a dtype of {len(names):,} fields; {MOST_FIELDS:,} are the most")
     if not 0 <= itemsize <= _LARGEST:
         raise ValueError(f"a dtype of {itemsize:,} bytes")
-    spec: dict[str, Any] = {
+    spec: dict[str, object] = {
         "names": list(names),
         "formats": list(formats),
         "offsets": list(offsets),

@@ -68,7 +68,7 @@ class KeyCosts:
         self._has_decimals = False
         self._has_long = False
 
-    def of(self, key: Any, most: int, deepest: int) -> Cost:
+    def of(self, key: object, most: int, deepest: int) -> Cost:
         """Return what hashing and comparing a key costs.
 
         Args:
@@ -79,7 +79,7 @@ class KeyCosts:
         level, visited, depth, steps = [key], 0, 0, 0
         while level:
             visited, depth = visited + len(level), depth + 1
-            below: list[Any] = []
+            below: list[object] = []
             for item in level:
                 if isinstance(item, _SETS):
                     if len(item) + len(below) + visited > most:

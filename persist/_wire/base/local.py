@@ -187,7 +187,7 @@ def open_stream(file: Any, limits: Limits, writable: bool) -> Source:
     )
 
 
-def _map_of(file: Any, start: int, end: int, writable: bool) -> memoryview | None:
+def _map_of(file: object, start: int, end: int, writable: bool) -> memoryview | None:
     """A map of an open file that is one on disk (its bytes are the file's own), else None.
 
     A decompressing wrapper (`gzip.GzipFile`) has a file number too, of other bytes: only the

@@ -174,7 +174,7 @@ class Sqlite:
             connection.setlimit(getattr(sqlite3, f"SQLITE_LIMIT_{name}"), most)
         allowed = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION}
 
-        def authorize(action: int, first: Any, *_: object) -> int:
+        def authorize(action: int, first: object, *_: object) -> int:
             is_fine = action in allowed or (action == sqlite3.SQLITE_PRAGMA and first in _PRAGMAS)
             return int(sqlite3.SQLITE_OK if is_fine else sqlite3.SQLITE_DENY)
 
@@ -339,7 +339,7 @@ def _copy(source: Source, target: Path) -> None:
             file.write(source.view(start, min(_COPIED, source.size - start)))
 
 
-def _declared(kind: Any) -> str:
+def _declared(kind: object) -> str:
     return kind.upper() if isinstance(kind, str) else ""
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from persist.typing import Array
+
 __all__ = ["nbit", "scaleoffset"]
 
 _LEAVES = 4096  # atoms of one element
@@ -111,7 +113,7 @@ def scaleoffset(data: Any, values: tuple[int, ...], most: int) -> bytes:
     return bytes(real.astype(f"{end}f{size}").tobytes())
 
 
-def _numbers(data: Any, count: int, bits: int, size: int) -> np.ndarray[Any, Any]:
+def _numbers(data: Any, count: int, bits: int, size: int) -> Array:
     """Unpack ``count`` numbers of ``bits`` bits behind the header."""
     if not bits:
         return np.zeros(count, f"u{size}")

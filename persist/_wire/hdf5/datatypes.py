@@ -22,6 +22,7 @@ from persist._wire.hdf5 import values as hdf5_values
 from persist._wire.hdf5.cursor import Fields, Frame
 from persist._wire.hdf5.object_headers import DATATYPE, shared
 from persist.errors import DamagedFileError
+from persist.typing import DType
 
 __all__ = ["Type", "read_type"]
 
@@ -44,8 +45,8 @@ class Type:
         kind: name of the class.
     """
 
-    raw: np.dtype[Any]
-    dtype: np.dtype[Any]
+    raw: DType
+    dtype: DType
     shape: tuple[int, ...] = ()
     convert: Convert | None = None
     details: dict[str, Any] = attrs.Factory(dict)
@@ -212,17 +213,17 @@ def _compound(fields: Fields, version: int, bits: int, size: int, depth: int) ->
     return Type(raw, given, (), convert, about, "compound")
 
 
-def _member(dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.dtype[Any]:
+def _member(dtype: DType, shape: tuple[int, ...]) -> DType:
     return dtype_text.subarray(dtype, shape) if shape else dtype
 
 
-def _packed(names: list[str], formats: list[np.dtype[Any]]) -> np.dtype[Any]:
+def _packed(names: list[str], formats: list[DType]) -> DType:
     """A structure whose members follow each other without gaps."""
     ends = list(itertools.accumulate((form.itemsize for form in formats), initial=0))
     return dtype_text.structured(names, formats, ends[:-1], ends[-1])
 
 
-def _is_complex(types: list[Type], offsets: list[int], size: int) -> np.dtype[Any] | None:
+def _is_complex(types: list[Type], offsets: list[int], size: int) -> DType | None:
     real, imaginary = types
     half = real.raw
     same = half == imaginary.raw and not real.shape and not imaginary.shape

@@ -229,7 +229,7 @@ class Walk:
                     group[link.name] = value
             todo += reversed(below)
 
-    def _leads(self, link: Link, where: str, below: list[tuple[Node, str]]) -> Any:
+    def _leads(self, link: Link, where: str, below: list[tuple[Node, str]]) -> object:
         if not link.name or "/" in link.name:
             self.file.frame.damaged(f"a link cannot be named {link.name!r}", f"link {where!r}")
         if link.file is not None:
@@ -328,7 +328,7 @@ class Walk:
 
     def described(self) -> dict[str, object]:
         """Return what is no array: attributes, soft links, how datasets are stored."""
-        attributes: dict[str, dict[str, Any]] = {}
+        attributes: dict[str, dict[str, object]] = {}
         for path, attribute in self.attributes():
             value = self.value(path, attribute)
             attributes.setdefault(path or "/", {})[attribute.name] = attribute_json(value)
@@ -341,7 +341,7 @@ class Walk:
         }
 
 
-_SOFT: Any = object()
+_SOFT: object = object()
 
 
 def _stored(dataset: Dataset) -> dict[str, object]:

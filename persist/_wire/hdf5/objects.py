@@ -25,6 +25,7 @@ from persist._wire.hdf5.heaps import FractalHeap, LocalHeap
 from persist._wire.hdf5.object_headers import Message, messages_of
 from persist._wire.hdf5.values import text_of
 from persist._wire.hdf5.virtual import VirtualDataset, grown, read_mappings
+from persist.typing import Array
 
 __all__ = ["Attribute", "Link", "Node", "node_at"]
 
@@ -70,7 +71,7 @@ class Attribute:
         """Whether it is one value and no array."""
         return not self.space.extents and not self.type.shape and not self.space.is_null
 
-    def array(self) -> np.ndarray[Any, Any] | None:
+    def array(self) -> Array | None:
         """Return its elements as an array; None where it has none and no shape either."""
         if self.space.is_null:
             return None

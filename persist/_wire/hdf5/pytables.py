@@ -26,7 +26,7 @@ _OPENING = frozenset(b"()]}IJKLMNFGSTUVXcilPQd\x80")  # opcodes with which a pic
 Load = Callable[[bytes, str], Any]
 
 
-def attribute(name: str, value: Any, load: Load) -> Any:
+def attribute(name: str, value: object, load: Load) -> Any:
     """Return what an attribute holds, where it is a pickle; else the value itself."""
     if name in _SYSTEM or (name.startswith("FIELD_") and name.endswith("_NAME")):
         return value

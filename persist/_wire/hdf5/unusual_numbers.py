@@ -16,6 +16,7 @@ import numpy as np
 from persist._wire.base.dtype_text import from_text
 from persist._wire.base.ml_dtypes import extended, missing_name
 from persist._wire.hdf5.cursor import Frame
+from persist.typing import DType
 
 __all__ = ["Float", "integers"]
 
@@ -64,7 +65,7 @@ class Float:
     mantissa: int
     bias: int
 
-    def dtype(self) -> np.dtype[Any] | None:
+    def dtype(self) -> DType | None:
         """Return NumPy's type of this layout, or None where there is none."""
         parts = (self.precision, self.exponent_at, self.exponent, self.mantissa_at, self.mantissa,
                  self.bias)  # fmt: skip

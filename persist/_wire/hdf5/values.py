@@ -13,6 +13,7 @@ import numpy as np
 
 from persist._wire.hdf5.cursor import Frame
 from persist._wire.hdf5.heaps import GlobalHeap
+from persist.typing import DType
 
 __all__ = ["cut_at_nul", "cut_spaces", "objects", "regions", "sequences", "text_of", "texts"]
 
@@ -60,7 +61,7 @@ def heap_of(frame: Frame) -> GlobalHeap:
     return heap
 
 
-def _each(elements: Array, frame: Frame, make: Callable[[int, int, int], Any]) -> Array:
+def _each(elements: Array, frame: Frame, make: Callable[[int, int, int], object]) -> Array:
     made = np.empty(elements.size, object)
     flat = elements.reshape(-1)
     columns = (flat["count"].tolist(), flat["address"].tolist(), flat["index"].tolist())
@@ -89,7 +90,7 @@ def texts(elements: Array, frame: Frame) -> Array:
 def sequences(
     elements: Array,
     frame: Frame,
-    raw: np.dtype[Any],
+    raw: DType,
     shape: tuple[int, ...],
     given: Callable[[Array, Frame], Array],
 ) -> Array:

@@ -19,6 +19,7 @@ from persist._wire.hdf5.dataset import Dataset, Space
 from persist._wire.hdf5.selections import Axis, Selection, read_selection
 from persist._wire.hdf5.values import heap_of
 from persist.tree import LazyArray
+from persist.typing import DType
 
 __all__ = ["Mapping", "VirtualDataset", "grown", "read_mappings"]
 
@@ -294,7 +295,7 @@ class VirtualDataset(Dataset):
         made[tuple(target)] = _taken(dataset, source).reshape(*shape, *self.type.shape)
         return True
 
-    def _casts(self, dtype: np.dtype[Any]) -> bool:
+    def _casts(self, dtype: DType) -> bool:
         mine = self.type.dtype
         return dtype == mine or (dtype.kind in "biufc" and mine.kind in "biufc") or (
             dtype.kind == mine.kind and dtype.kind in "SU"

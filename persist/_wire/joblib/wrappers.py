@@ -177,7 +177,7 @@ def _account(machine: Machine, inner: Machine) -> None:
     machine.has_py2_str = machine.has_py2_str or inner.has_py2_str
 
 
-def _is_shape(shape: Any) -> bool:
+def _is_shape(shape: object) -> bool:
     return isinstance(shape, tuple | list) and all(
         isinstance(extent, int | np.integer) and extent >= 0 for extent in shape
     )
@@ -190,7 +190,7 @@ def _product(shape: Any) -> int:
     return count
 
 
-def _as_subclass(value: Any, subclass: object) -> object:
+def _as_subclass(value: object, subclass: object) -> object:
     """A matrix as one; every other class that is wrapped (ndarray, memmap) is an array."""
     is_matrix = isinstance(subclass, Global) and subclass.name == "matrix"
     if not is_matrix or not isinstance(value, np.ndarray | LazyArray) or len(value.shape) != 2:
@@ -224,7 +224,7 @@ def _npy(machine: Machine, found: Source) -> Any:
     return value
 
 
-def _compressed(machine: Machine, found: Source, made_with: object, state: Any) -> object:
+def _compressed(machine: Machine, found: Source, made_with: object, state: object) -> object:
     """What ``ndarray.__reduce__`` said, whose last part, the raw bytes, is in the file."""
     if not isinstance(made_with, tuple) or not made_with or not isinstance(state, tuple):
         return INERT

@@ -55,7 +55,7 @@ class Layer:
     path: tuple[str, ...]
 
 
-def is_architecture(value: Any) -> bool:
+def is_architecture(value: object) -> bool:
     """Whether a value is a network's configuration."""
     if not isinstance(value, dict):
         return False
@@ -66,7 +66,7 @@ def is_architecture(value: Any) -> bool:
 
 
 def described(
-    config: Any, backend: str | None = None, known_by: str = "", version: str | None = None
+    config: object, backend: str | None = None, known_by: str = "", version: str | None = None
 ) -> dict[str, Any]:
     """Return the configuration, its layers in order, their kernels' order and the code in it."""
     layers = layers_of(config)
@@ -86,7 +86,7 @@ def described(
 def layers_of(config: object) -> list[Layer]:
     """Return all layers in order, those of nested models and wrappers behind what holds them."""
     found: list[Layer] = []
-    todo: list[tuple[Any, tuple[str, ...], bool]] = [(config, (), True)]
+    todo: list[tuple[object, tuple[str, ...], bool]] = [(config, (), True)]
     while todo and len(found) < _MOST:
         item, path, is_root = todo.pop()
         if not isinstance(item, dict):
@@ -163,7 +163,7 @@ def codes_of(config: object) -> dict[str, bytes]:
 
 
 def _functions(config: object) -> Iterator[tuple[str, str, str]]:
-    todo: list[tuple[Any, str]] = [(config, "")]
+    todo: list[tuple[object, str]] = [(config, "")]
     for _ in range(_MOST):
         if not todo:
             return
@@ -197,7 +197,7 @@ def _code(text: str) -> bytes:
         return text.encode("raw_unicode_escape")
 
 
-def json_form(value: Any, depth: int = 0) -> object:
+def json_form(value: object, depth: int = 0) -> object:
     """Return a configuration as JSON holds it: tuples as lists, what JSON lacks as text."""
     if depth > 200:
         return "..."

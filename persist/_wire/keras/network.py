@@ -29,6 +29,7 @@ from persist._runtime.free_names import free_name
 from persist._runtime.lazy_regex import regex
 from persist.errors import DamagedFileError, LimitError
 from persist.tree import Record
+from persist.typing import State
 
 __all__ = ["RELEASES", "Network", "depends_on_backend", "network_record", "version_of", "without"]
 
@@ -76,7 +77,7 @@ class Network:
     release: str | None = None
 
 
-def version_of(release: str | None, config: Any) -> int:
+def version_of(release: str | None, config: object) -> int:
     """Return the version of a configuration's records: by its release, else by the words in it."""
     found = re.match(r"(\d{1,3})\.", release or "")
     if found:
@@ -127,7 +128,7 @@ class _Builder:
         self.release = network.release
         self._made = 0
 
-    def item(self, item: Any, depth: int) -> Record:
+    def item(self, item: object, depth: int) -> Record:
         """The record of a model or a layer."""
         self._made += 1
         if depth > _DEEPEST or self._made > _MOST:
@@ -150,7 +151,7 @@ class _Builder:
             return self._model(kind, state, depth)
         if kind == "Graph":
             given = state.get("nodes")
-            nodes: dict[str, Any] = given if isinstance(given, dict) else {}
+            nodes: dict[str, object] = given if isinstance(given, dict) else {}
             listed = state.get("node_config") or ()
             order = [one.get("name") for one in listed if isinstance(one, dict)]  # of the weights
             state["layers"] = {
@@ -176,9 +177,9 @@ class _Builder:
             state["registered_name"] = item["registered_name"]
         return Record(f"{module}.{kind}", state, version=self.version)
 
-    def _model(self, kind: str, state: dict[str, Any], depth: int) -> Record:
+    def _model(self, kind: str, state: State, depth: int) -> Record:
         layers: dict[str, Record] = {}
-        nodes: dict[str, Any] = {}
+        nodes: dict[str, object] = {}
         for one in state["layers"]:
             record = self.item(one, depth + 1)
             # Of an operation, the name in its configuration is another.
@@ -211,7 +212,7 @@ def _is_item(value: Any) -> bool:
     )
 
 
-def _damaged(item: Any) -> DamagedFileError:
+def _damaged(item: object) -> DamagedFileError:
     return DamagedFileError(
         f"its configuration has {str(item)[:80]!r} where a layer was expected.",
         remedy="The weights can be read: persist.open(...).arrays.",
@@ -291,7 +292,7 @@ def without(model: Record, names: set[str]) -> Record | None:
     return Record(model.cls, state, version=model.version) if ends else None
 
 
-def _sources(nodes: Any) -> set[str]:
+def _sources(nodes: object) -> set[str]:
     """The layers whose outputs the calls of a layer take."""
     found: set[str] = set()
     todo = [nodes]
@@ -446,7 +447,7 @@ class _Weights:
         return (0, sum(number)) if frozen else number
 
 
-def _owner(name: str, layers: Mapping[str, Any]) -> str | None:
+def _owner(name: str, layers: Mapping[str, object]) -> str | None:
     """The layer that a weight of a nested model is of, by its name; the longest that fits."""
     steps = name.split("/")
     for step in steps[:-1]:

@@ -24,7 +24,7 @@ _CODECS = {"utf8": "utf-8", "utf16": "utf-16", "utf32": "utf-32"}
 _COST = 12  # bytes that are made for a character
 
 
-def text_of_codes(codes: Any, shape: tuple[int, ...], source: Source) -> Any:
+def text_of_codes(codes: Any, shape: tuple[int, ...], source: Source) -> object:
     """Return the text of numeric codes in column-major order.
 
     Args:
@@ -58,7 +58,7 @@ def text_of_codes(codes: Any, shape: tuple[int, ...], source: Source) -> Any:
 
 def text_of_bytes(
     data: memoryview, form: str, order: str, shape: tuple[int, ...], source: Source
-) -> Any:
+) -> object:
     """Return the text of encoded bytes (``form``: utf8, utf16 or utf32), as `text_of_codes`.
 
     Bytes that are not in the encoding are returned as they are, as ``bytes``.

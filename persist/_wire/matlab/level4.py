@@ -126,7 +126,7 @@ def _variable(source: Source, at: int) -> tuple[Variable, int]:
                 from_text("c8" if dtype.itemsize == 4 and dtype.kind == "f" else "c16"),
                 source,
             )
-    described: dict[str, Any] = {"class": _KINDS[head.kind], "shape": list(shape)}
+    described: dict[str, object] = {"class": _KINDS[head.kind], "shape": list(shape)}
     if head.kind == 2:
         value = _sparse(real, source, at)
         described["shape"] = list(value.shape)
@@ -155,7 +155,7 @@ def _whole(values: Any, most: int, source: Source, at: int) -> Any:
     return values
 
 
-def _sparse(stored: Any, source: Source, at: int) -> Any:
+def _sparse(stored: object, source: Source, at: int) -> Any:
     entries = np.asarray(stored)
     if entries.ndim != 2 or entries.shape[0] < 1 or entries.shape[1] not in (3, 4):
         raise broken(source, at, f"a sparse matrix has entries of the shape {entries.shape}.")

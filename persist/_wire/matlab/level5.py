@@ -225,8 +225,8 @@ def _dtype_of(head: Head, plain: str) -> DType:
     return from_text("?" if head.flags & _LOGICAL and plain == "u1" else plain)
 
 
-def _described(head: Head) -> dict[str, Any]:
-    described: dict[str, Any] = {
+def _described(head: Head) -> dict[str, object]:
+    described: dict[str, object] = {
         "class": CLASSES.get(head.kind, str(head.kind)),
         "shape": list(head.shape),
     }
@@ -387,7 +387,7 @@ class _Matrices:
         )
         return self._record(cls, {"type_system": system, "reference": items[0]})
 
-    def _record(self, cls: str, fields: dict[str, Any]) -> Record:
+    def _record(self, cls: str, fields: dict[str, object]) -> Record:
         name = f"matlab.{cls}"
         self.reading.classes.add(name)
         return Record(name, fields)
@@ -444,7 +444,7 @@ class _Matrices:
             dtype, stored.shape, functools.partial(_converted, stored, dtype, self.source)
         )
 
-    def _characters(self, head: Head) -> Any:
+    def _characters(self, head: Head) -> object:
         if not math.prod(head.shape):
             codes = np.zeros(0, np.uint16)
             return text_of_codes(codes, head.shape, self.source)
@@ -497,7 +497,7 @@ class _Matrices:
         return sparse(data, indices, indptr, head.shape)
 
 
-def sparse(data: Any, indices: Any, indptr: Any, shape: tuple[int, ...]) -> Record:
+def sparse(data: object, indices: object, indptr: object, shape: tuple[int, ...]) -> Record:
     """Return a sparse matrix, in compressed columns as in ``scipy.sparse.csc_matrix``."""
     fields = {"data": data, "indices": indices, "indptr": indptr, "shape": tuple(shape)}
     return Record(SPARSE_CLASS, fields)
@@ -522,7 +522,7 @@ def _checked(
     return count
 
 
-def _ready(dtype: DType, shape: tuple[int, ...], make: Any) -> Any:
+def _ready(dtype: DType, shape: tuple[int, ...], make: Any) -> object:
     """A lazy array, or the array itself if it is small."""
     if math.prod(shape) * dtype.itemsize <= _READY:
         return make()
@@ -553,7 +553,7 @@ def _as_logical(stored: Any, source: Source) -> Any:
     return _ready(from_text("?"), stored.shape, make)
 
 
-def complex_of(real: Any, imaginary: Any, dtype: DType, source: Source) -> Any:
+def complex_of(real: Any, imaginary: object, dtype: DType, source: Source) -> Any:
     """Return the complex array of two arrays of one shape; a lazy one if it is large."""
 
     def make() -> Array:
@@ -565,7 +565,7 @@ def complex_of(real: Any, imaginary: Any, dtype: DType, source: Source) -> Any:
     return _ready(dtype, real.shape, make)
 
 
-def _arranged(items: list[Any], shape: tuple[int, ...]) -> Any:
+def _arranged(items: list[Any], shape: tuple[int, ...]) -> object:
     """Items in column-major order: a list if at most one axis is longer than 1, else an object array."""
     if sum(extent != 1 for extent in shape) < 2 or not items:
         return items

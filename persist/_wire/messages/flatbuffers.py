@@ -69,7 +69,7 @@ class Table:
         """Whether a field is there, and not left at its default."""
         return field < len(self._fields) and self._fields[field] != 0
 
-    def number(self, field: int, form: str, default: Any = 0) -> Any:
+    def number(self, field: int, form: str, default: object = 0) -> Any:
         """Return a number, ``form`` as `struct` spells it without byte order."""
         if not self.has(field):
             return default

@@ -157,8 +157,8 @@ def _value(
     source: Source,
     found: Token,
     extension: Callable[[int, Source], Any],
-    mapping: Callable[[list[Any], list[Any]], Any],
-) -> Any:
+    mapping: Callable[[list[Any], list[Any]], object],
+) -> object:
     if found.kind == "value":
         return found.value
     if found.kind == "array":

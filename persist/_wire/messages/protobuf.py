@@ -252,7 +252,7 @@ class Message:
         self._parsed[number] = [merged]
         return merged
 
-    def _message(self, field: str, raw: Any) -> Message:
+    def _message(self, field: str, raw: object) -> Message:
         if isinstance(raw, Message):
             return raw
         schema = self.schema.message(field)

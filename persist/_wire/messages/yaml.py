@@ -110,7 +110,7 @@ class _Reading:
                 self._damaged(f"the alias *{event.anchor} leads to nothing before it")
             self._put(*self.anchors[event.anchor][:1], None, self.anchors[event.anchor][1])
 
-    def _put(self, value: Any, anchor: str | None, weight: int) -> None:
+    def _put(self, value: object, anchor: str | None, weight: int) -> None:
         if anchor is not None:
             self.anchors[anchor] = (value, weight)
         if not self.stack:
@@ -225,7 +225,7 @@ class _Reading:
         return record
 
     def _object(
-        self, kind: str, name: str, args: list[object], kwargs: dict[object, object], state: Any
+        self, kind: str, name: str, args: list[object], kwargs: dict[object, object], state: object
     ) -> object:
         """What Python would have called: NumPy's numbers are read, all else is a record."""
         try:
@@ -243,7 +243,7 @@ _SCALARS = {
 }  # fmt: skip
 
 
-def _key(key: Any) -> object:
+def _key(key: object) -> object:
     try:
         hash(key)
     except TypeError:
@@ -255,7 +255,7 @@ def _is_flat(items: list[Any]) -> bool:
     return all(isinstance(item, str | int | float | bool | type(None)) for item in items)
 
 
-def _numpy(name: str, args: list[object], state: Any) -> object:
+def _numpy(name: str, args: list[object], state: object) -> object:
     module, _, last = name.rpartition(".")
     module = module.replace("numpy._core", "numpy.core")
     if (module, last) == ("numpy", "dtype") and args:
@@ -271,7 +271,7 @@ def _numpy(name: str, args: list[object], state: Any) -> object:
     return ABSENT
 
 
-def _dtype(code: str, state: Any) -> object:
+def _dtype(code: str, state: object) -> object:
     dtype = from_text(code)
     if dtype.hasobject or dtype.names is not None:
         return ABSENT
@@ -279,7 +279,7 @@ def _dtype(code: str, state: Any) -> object:
     return dtype.newbyteorder(order) if order in ("<", ">") else dtype  # type: ignore[arg-type]
 
 
-def _bytes(data: Any) -> bytes:
+def _bytes(data: object) -> bytes:
     """Python 2's bytes, which its YAML wrote as text of the same code points."""
     if isinstance(data, bytes):
         return data

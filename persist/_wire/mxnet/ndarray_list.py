@@ -216,7 +216,7 @@ def _within(indices: Array, size: int, what: str) -> None:
         raise ValueError(f"a {what} index lies outside of 0 to {size:,}")
 
 
-def write_list(arrays: Mapping[str, Any], target: IO[bytes]) -> None:
+def write_list(arrays: Mapping[str, object], target: IO[bytes]) -> None:
     """Write arrays and their names, as `mx.nd.save` does.
 
     Each is written as V2, which MXNet reads from 0.12 on. V2 has no arrays without dimensions or of
@@ -239,7 +239,7 @@ def write_list(arrays: Mapping[str, Any], target: IO[bytes]) -> None:
         target.write(struct.pack("<Q", len(text)) + text)
 
 
-def _encoded(array: Any, name: str) -> tuple[np.ndarray[Any, Any], int]:
+def _encoded(array: Any, name: str) -> tuple[Array, int]:
     """The array in little-endian order, and the flag of its type."""
     if dtype_name(array.dtype) == "bfloat16":
         return encoded(array), _BFLOAT16

@@ -170,7 +170,7 @@ def _brief(error: BaseException) -> str:
     return text if len(text) < 200 else f"{text[:200]}..."
 
 
-def _checked(fields: Any) -> tuple[DType, tuple[int, ...], bool]:
+def _checked(fields: object) -> tuple[DType, tuple[int, ...], bool]:
     if not isinstance(fields, dict) or set(fields) != _KEYS:
         found = sorted(map(str, fields))[:6] if isinstance(fields, dict) else type(fields).__name__
         raise ValueError(f"its keys are {found}")
@@ -224,7 +224,7 @@ def dtype_of(descr: object) -> DType:
     return dtype_text.structured(itemsize=offset, **spec)
 
 
-def _extents(shape: Any) -> tuple[int, ...]:
+def _extents(shape: object) -> tuple[int, ...]:
     shape = (shape,) if type(shape) is int else shape
     if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
         raise ValueError(f"subarray shape {shape!r}")
@@ -306,7 +306,7 @@ def _closed(kind: str, items: list[Any], commas: int) -> object:
     return items[0] if len(items) == 1 and not commas else tuple(items)
 
 
-def _value(token: re.Match[str], what: str) -> Any:
+def _value(token: re.Match[str], what: str) -> object:
     if token["text"] is not None:
         return _unescaped(what)
     if token["word"] is not None:

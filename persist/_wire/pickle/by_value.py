@@ -71,7 +71,7 @@ def _of_dill(name: str, args: tuple[object, ...]) -> tuple[object, object] | Non
     return None
 
 
-def _described(name: Any, fields: object) -> tuple[object, object]:
+def _described(name: object, fields: object) -> tuple[object, object]:
     """The name of a class and what is in it."""
     known = fields if isinstance(fields, dict) else {}
     own = known.get("__qualname__", name)

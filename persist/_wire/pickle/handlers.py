@@ -41,7 +41,7 @@ _HOLDERS = frozenset((list, tuple, set, frozenset, dict, OrderedDict, Counter, d
 _RAW = frozenset((str, bytes, bytearray))
 
 
-def call_handler(machine: Machine, handler: Callable[[Machine, Any], Any], parts: object) -> Any:
+def call_handler(machine: Machine, handler: Callable[[Machine, Any], object], parts: object) -> Any:
     """Call a handler; if the parts do not fit together, the record is kept instead."""
     try:
         return handler(machine, parts)

@@ -24,8 +24,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-import numpy as np
-
 from persist._runtime.progress import current
 from persist._wire.base.c_recursion import MOST, is_too_deep
 from persist._wire.base.hashing import KeyCosts
@@ -38,6 +36,7 @@ from persist._wire.pickle.replacing import ReferencePatcher
 from persist._wire.pickle.strings import string_policy
 from persist.errors import DamagedFileError, LimitError, PersistError
 from persist.tree import ABSENT, PRIMITIVES, Global, LazyArray, Record
+from persist.typing import Array, DType
 
 __all__ = ["Machine"]
 
@@ -114,15 +113,15 @@ class Machine:
         self.buffers = buffers
         self.buffer = 0
         self.py2 = string_policy(py2_str)
-        self.raw_strings: dict[int, tuple[Any, bytes]] = {}
+        self.raw_strings: dict[int, tuple[object, bytes]] = {}
         self.memo: dict[int, Any] = {}
-        self.earlier: dict[int, Any] = {}
+        self.earlier: dict[int, object] = {}
         self.waiting: dict[int, list[int]] = {}
         self.escaped: set[int] = set()
         self.replaced: dict[int, tuple[Record, Any]] = {}
         self.cheap_keys = PRIMITIVES
         self.keys = KeyCosts()
-        self.recursive: list[Any] = []
+        self.recursive: list[object] = []
         self.finishers: dict[int, tuple[Global, Finisher | None]] = {}
         self.rebuilders: dict[int, tuple[Global, str, Rebuilder | None]] = {}
         self.phrase: Callable[..., tuple[Any, int, int] | None] | None = None
@@ -160,7 +159,7 @@ class Machine:
             if len(self.recursive) > MOST:
                 self._refuse_deep()
 
-    def _load(self, cursor: Cursor) -> Any:
+    def _load(self, cursor: Cursor) -> object:
         self.pos = cursor.offset
         self.stack: list[Any] = []
         self.marked: list[list[Any]] = []
@@ -181,13 +180,13 @@ class Machine:
             value = self._put_finished(value)
         return value
 
-    def unfinished(self) -> Any:
+    def unfinished(self) -> object:
         """Return what was built of a pickle that broke off: the one object, or the list of what
         was still to be put together, outermost first."""
         parts = [item for stack in (*self.marked, self.stack) for item in stack]
         return parts[0] if len(parts) == 1 else parts or ABSENT
 
-    def _put_finished(self, root: object) -> Any:
+    def _put_finished(self, root: object) -> object:
         """Replace records that were used before they were finished by their finished values."""
         patcher = ReferencePatcher({key: value for key, (_, value) in self.replaced.items()})
         root = patcher.walk(root)
@@ -203,7 +202,7 @@ class Machine:
                 remedy="Python itself would crash when it frees them.",
             )
 
-    def pop_to_mark(self) -> list[Any]:
+    def pop_to_mark(self) -> list[object]:
         """Return what lies above the last mark, and continue with the stack below it."""
         items = self.stack
         self.stack = self.marked.pop()
@@ -282,9 +281,7 @@ class Machine:
             self.need(max(count, 1))
         self.pos += count
 
-    def array(
-        self, dtype: np.dtype[Any], shape: tuple[int, ...], order: str = "C"
-    ) -> np.ndarray[Any, Any] | LazyArray:
+    def array(self, dtype: DType, shape: tuple[int, ...], order: str = "C") -> Array | LazyArray:
         """Return the raw array that is next in the stream and skip it."""
         array = self.source.array(self.pos, dtype, shape, order)
         self.skip(array.nbytes)
@@ -311,7 +308,7 @@ class Machine:
             other._window()
         return other
 
-    def origin(self, value: Any) -> bytes | None:
+    def origin(self, value: object) -> bytes | None:
         """Return the bytes that Python 2 wrote for a value as ``str``; None for what was none.
 
         Text of ASCII alone is the same whether it was ``str`` or ``unicode``.
@@ -323,7 +320,7 @@ class Machine:
             return value
         return value.encode() if isinstance(value, str) and value.isascii() else None
 
-    def raw(self, value: Any) -> bytes | None:
+    def raw(self, value: object) -> bytes | None:
         """Return the bytes of a value that Python 2 may have written as ``str``, else None."""
         if isinstance(value, bytes):
             return value

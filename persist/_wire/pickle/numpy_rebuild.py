@@ -54,7 +54,7 @@ def _dtype(machine: Machine, args: tuple[object, ...]) -> object:
     return INERT
 
 
-def _finish_dtype(machine: Machine, record: Record) -> Any:
+def _finish_dtype(machine: Machine, record: Record) -> object:
     """BUILD of a dtype: (version, byte order, subarray, names, fields, itemsize, alignment, flags,
     and datetime metadata)."""
     base = _code_of(machine, record.args)
@@ -127,7 +127,7 @@ def _with_unit(kind: str, metadata: Any) -> DType:
     return dtype_text.from_text(f"{kind}8[{int(number)}{name}]")
 
 
-def _structured(names: Any, fields: Any, state: tuple[Any, ...], base: DType) -> Any:
+def _structured(names: Any, fields: Any, state: tuple[object, ...], base: DType) -> Any:
     formats, offsets, titles = [], [], []
     for name in names:
         field = fields[name]
@@ -165,11 +165,11 @@ def _is_aligned(parts: list[tuple[int, DType]]) -> bool:
     return all(not form.alignment or offset % form.alignment == 0 for offset, form in parts)
 
 
-def _text(name: Any) -> str:
+def _text(name: object) -> str:
     return name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else str(name)
 
 
-def _checked(value: Any) -> DType:
+def _checked(value: object) -> DType:
     if isinstance(value, Record) and value.cls.qualname == "numpy.dtype":
         raise ValueError("a dtype without its state")
     if not isinstance(value, np.dtype):
@@ -241,7 +241,7 @@ def _finish_array(machine: Machine, record: Record) -> object:
     return array.view(kind)
 
 
-def array_of_state(machine: Machine, state: Any) -> Any:
+def array_of_state(machine: Machine, state: object) -> Any:
     """Return the array that a pickled state means, or INERT.
 
     Args:
@@ -486,14 +486,14 @@ def _string_dtype(machine: Machine, args: tuple[object, ...]) -> object:
 REBUILD["numpy._core._internal._convert_to_stringdtype_kwargs"] = _string_dtype
 
 
-def mask_of_parts(state: tuple[Any, ...]) -> Array | None:
+def mask_of_parts(state: tuple[object, ...]) -> Array | None:
     """Return the mask in the state of a subclass of masked array that is not here, or None."""
     if len(state) < 7 or not isinstance(state[2], np.dtype):
         return None
     return array_of_parts((*state[:2], np.ma.make_mask_descr(state[2]), state[3], state[5]))
 
 
-def array_of_parts(state: Any) -> Array | None:
+def array_of_parts(state: object) -> Array | None:
     """Return the array in the state of an ndarray subclass that is not here, or None."""
     if not isinstance(state, tuple) or len(state) < 5 or not isinstance(state[2], np.dtype):
         return None

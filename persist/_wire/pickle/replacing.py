@@ -9,6 +9,7 @@ import numpy as np
 
 from persist._wire.base.c_recursion import RECURSIVE
 from persist.tree import Record
+from persist.typing import Array
 
 __all__ = ["ReferencePatcher"]
 
@@ -30,7 +31,7 @@ class ReferencePatcher:
             self.mend(self.todo.pop())
         return root
 
-    def swap(self, value: object) -> Any:
+    def swap(self, value: object) -> object:
         """Return the replacement of a value; containers are queued for updating."""
         if id(value) in self.replaced:
             value = self.replaced[id(value)]
@@ -44,7 +45,7 @@ class ReferencePatcher:
             self.todo.append(value)
         return value
 
-    def swap_tuple(self, value: tuple[object, ...]) -> tuple[Any, ...]:
+    def swap_tuple(self, value: tuple[object, ...]) -> tuple[object, ...]:
         """Rebuild a tuple from the leaves up, without recursion, if anything in it changes."""
         stack = [value]
         entered: set[int] = set()
@@ -90,7 +91,7 @@ class ReferencePatcher:
             for index, item in enumerate(holder):
                 holder[index] = self.swap(item)
 
-    def mend_array(self, array: np.ndarray[Any, Any]) -> None:
+    def mend_array(self, array: Array) -> None:
         """Update the objects in an array, also those in the fields of its rows."""
         todo = [array]
         while todo:

@@ -25,7 +25,7 @@ _MOST = 10_000  # files that one pickle may name
 
 
 def attach(
-    tree: object, source: Source, read: Callable[[Source], Any], damage: list[str]
+    tree: object, source: Source, read: Callable[[Source], object], damage: list[str]
 ) -> list[str]:
     """Restore attributes from files next to a pickle into its instances.
 
@@ -39,7 +39,7 @@ def attach(
         The names of the files that were read.
     """
     files: list[str] = []
-    todo: list[tuple[Any, str]] = [(tree, source.basename)]
+    todo: list[tuple[object, str]] = [(tree, source.basename)]
     seen: set[int] = set()
     is_packed = source.basename.endswith((".gz", ".bz2"))
 

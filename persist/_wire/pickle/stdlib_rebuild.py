@@ -76,7 +76,7 @@ def _encode(machine: Machine, args: tuple[object, ...]) -> object:
 
 
 @_builtin("bytes")
-def _bytes(machine: Machine, args: tuple[object, ...]) -> Any:
+def _bytes(machine: Machine, args: tuple[object, ...]) -> object:
     if not args:
         return b""
     if len(args) == 1 and isinstance(args[0], list):
@@ -162,7 +162,7 @@ def _range(machine: Machine, args: tuple[Any, ...]) -> object:
 
 @_rebuilds("collections.OrderedDict", "ordereddict.OrderedDict", "_collections.OrderedDict")
 def _ordered_dict(machine: Machine, args: tuple[Any, ...]) -> object:
-    result: OrderedDict[Any, Any] = OrderedDict()
+    result: OrderedDict[object, object] = OrderedDict()
     if len(args) == 1 and _items(args[0]):
         pairs = [part for pair in args[0] for part in _pair(pair)]
         set_pairs(machine, result, pairs)
@@ -172,7 +172,7 @@ def _ordered_dict(machine: Machine, args: tuple[Any, ...]) -> object:
 
 
 @_rebuilds("collections.defaultdict")
-def _defaultdict(machine: Machine, args: tuple[Any, ...]) -> object:
+def _defaultdict(machine: Machine, args: tuple[object, ...]) -> object:
     """A factory that is a builtin type is kept; any other would be a call: a record."""
     if not args or args == (None,):
         return defaultdict()
@@ -189,7 +189,7 @@ def _defaultdict(machine: Machine, args: tuple[Any, ...]) -> object:
 
 @_rebuilds("collections.Counter")
 def _counter(machine: Machine, args: tuple[object, ...]) -> object:
-    result: Counter[Any] = Counter()
+    result: Counter[object] = Counter()
     if len(args) == 1 and isinstance(args[0], dict):
         dict.update(result, args[0])
     elif args:
@@ -205,11 +205,11 @@ def _deque(machine: Machine, args: tuple[Any, ...]) -> object:
     return INERT
 
 
-def _items(value: Any) -> bool:
+def _items(value: object) -> bool:
     return isinstance(value, list | tuple | set | frozenset)
 
 
-def _pair(value: Any) -> tuple[object, object]:
+def _pair(value: object) -> tuple[object, object]:
     if not isinstance(value, list | tuple) or len(value) != 2:
         raise ValueError("no pair of key and value")
     return value[0], value[1]
@@ -514,7 +514,7 @@ _TYPES_OF = {"Ellipsis": "ellipsis", "NotImplemented": "NotImplementedType"}
 
 
 @_rebuilds("persist.versioned._set_state")
-def _set_state(machine: Machine, args: tuple[object, ...]) -> Any:
+def _set_state(machine: Machine, args: tuple[object, ...]) -> object:
     """The envelope of an instance of a registered class, applied by a call of its own."""
     record, state = _pair(args)
     if not isinstance(record, Record) or record.state is not ABSENT:

@@ -34,8 +34,8 @@ def unescape(text: bytes) -> bytes:
 
 
 def string_policy(
-    policy: str | Callable[[bytes], Any] | None,
-) -> Callable[[bytes], Any] | None:
+    policy: str | Callable[[bytes], object] | None,
+) -> Callable[[bytes], object] | None:
     """Return what makes a value of the bytes of a ``str``; None for text if it is UTF-8.
 
     Raises:

@@ -18,6 +18,7 @@ from typing import Any
 
 from persist._runtime.lazy_regex import regex
 from persist.tree import Global, Record
+from persist.typing import State
 
 __all__ = ["named", "zone_of"]
 
@@ -26,7 +27,7 @@ _EPOCH = datetime.datetime(1970, 1, 1)
 _DATEUTIL = ("tzutc", "tzoffset", "tzlocal", "tzfile")
 
 
-def named(key: Any) -> datetime.tzinfo | None:
+def named(key: object) -> datetime.tzinfo | None:
     """Return the zone of a name in this machine's table, or None."""
     import zoneinfo
 
@@ -55,7 +56,7 @@ def zone_of(zone: object, moment: datetime.datetime | None = None) -> datetime.t
     return _dateutil(zone, moment) if library == "dateutil" else None
 
 
-def _fixed(offset: Any, name: Any) -> datetime.tzinfo | None:
+def _fixed(offset: Any, name: object) -> datetime.tzinfo | None:
     if type(offset) in (int, float):
         offset = datetime.timedelta(seconds=offset)
     if not isinstance(offset, datetime.timedelta):
@@ -102,7 +103,7 @@ def _dateutil(zone: Record, moment: datetime.datetime | None) -> datetime.tzinfo
     return None if moment is None else _at(fields, moment)
 
 
-def _at(fields: dict[str, Any], moment: datetime.datetime) -> datetime.tzinfo | None:
+def _at(fields: State, moment: datetime.datetime) -> datetime.tzinfo | None:
     """Look a moment up in a zone's table: the transitions by the wall clock, and what each began."""
     changes, kinds = fields.get("_trans_list"), fields.get("_trans_idx")
     kind = fields.get("_ttinfo_std")

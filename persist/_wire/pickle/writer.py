@@ -108,7 +108,7 @@ class PickleWriter:
 
     # The memo.
 
-    def _memoize(self, value: Any) -> None:
+    def _memoize(self, value: object) -> None:
         slot = len(self._memo) + len(self._globals)
         self._memo[id(value)] = (slot, value)
         self._put(slot)
@@ -191,7 +191,7 @@ class PickleWriter:
     def _inert(self, value: Global) -> None:
         self._global(value.module, value.name)
 
-    def _ellipsis(self, value: Any) -> None:
+    def _ellipsis(self, value: object) -> None:
         self._global(self._builtins, repr(value))
 
     # Names.
@@ -225,7 +225,7 @@ class PickleWriter:
         yield from self._call(Global(self._builtins, "getattr"), (owner, value.__name__))
         self._memoize(value)
 
-    def _singleton_class(self, value: Any) -> None:
+    def _singleton_class(self, value: object) -> None:
         """``type(None)`` and its like have no name of their own: ``type(None)`` is called."""
         self._global(self._builtins, "type")
         self._write(opcodes.MARK)
@@ -283,7 +283,7 @@ class PickleWriter:
             self._write(opcodes.REDUCE)
         self._memoize(value)
 
-    def _tuple(self, value: tuple[Any, ...]) -> Parts:
+    def _tuple(self, value: tuple[object, ...]) -> Parts:
         if not value:
             self._write(opcodes.EMPTY_TUPLE if self._protocol else opcodes.MARK + opcodes.TUPLE)
             return
@@ -302,17 +302,17 @@ class PickleWriter:
         self._write(_SHORT_TUPLES[len(value)] if short else opcodes.TUPLE)
         self._memoize(value)
 
-    def _list(self, value: list[Any]) -> Parts:
+    def _list(self, value: list[object]) -> Parts:
         self._write(opcodes.EMPTY_LIST if self._protocol else opcodes.MARK + opcodes.LIST)
         self._memoize(value)
         yield from self._appended(value)
 
-    def _dict(self, value: dict[Any, object]) -> Parts:
+    def _dict(self, value: dict[object, object]) -> Parts:
         self._write(opcodes.EMPTY_DICT if self._protocol else opcodes.MARK + opcodes.DICT)
         self._memoize(value)
         yield from self._put_in(value.items())
 
-    def _set(self, value: set[Any]) -> Parts:
+    def _set(self, value: set[object]) -> Parts:
         if self._protocol < 4:
             yield from self._call(Global(self._builtins, "set"), ([*value],))
             self._memoize(value)
@@ -324,7 +324,7 @@ class PickleWriter:
             yield from batch
             self._write(opcodes.ADDITEMS)
 
-    def _frozenset(self, value: frozenset[Any]) -> Parts:
+    def _frozenset(self, value: frozenset[object]) -> Parts:
         if self._protocol < 4:
             yield from self._call(Global(self._builtins, "frozenset"), ([*value],))
             self._memoize(value)
@@ -386,7 +386,7 @@ class PickleWriter:
                 self._write(view)
         return iter(())
 
-    def _call(self, function: Any, args: tuple[Any, ...]) -> Parts:
+    def _call(self, function: object, args: tuple[Any, ...]) -> Parts:
         yield function
         yield args
         self._write(opcodes.REDUCE)
@@ -423,7 +423,7 @@ class PickleWriter:
         else:
             yield from self._call(record.maker or record.cls, record.args)
 
-    def _new(self, cls: Any, args: tuple[object, ...]) -> Parts:
+    def _new(self, cls: object, args: tuple[object, ...]) -> Parts:
         if self._protocol >= 2:
             yield cls
             yield args
@@ -506,7 +506,7 @@ def _versioned(record: Record) -> object:
     return wrap(seal([Layer(record.qualname, record.version, "", CODEC, arity)]), [state])
 
 
-def _reduce(value: Any, protocol: int) -> Any:
+def _reduce(value: object, protocol: int) -> Any:
     reducer = copyreg.dispatch_table.get(type(value))
     if reducer is not None:
         return reducer(value)
@@ -538,7 +538,7 @@ def _decimal(value: int) -> bytes:
 
 
 _OBJECT = Global("builtins", "object")
-_SINGLETONS: dict[Any, object] = {
+_SINGLETONS: dict[object, object] = {
     type(None): None,
     type(...): ...,
     type(NotImplemented): NotImplemented,

@@ -165,7 +165,7 @@ class Bundle:
         shape = shape_checked(shape_of(entry.message("shape")), self.index, where)
         if dtype is None:
             raise self._damaged(f"its data type is {number}, which none has.", where)
-        info: dict[str, Any] = {"dtype": dtype_name(number), "shape": list(shape)}
+        info: dict[str, object] = {"dtype": dtype_name(number), "shape": list(shape)}
         if entry.has("slices"):
             parts, info["slices"] = self._parts(key, entry, shape, entries)
             tensor = decodable(joined(name, dtype, shape, parts, self.index), where)
@@ -343,7 +343,7 @@ class Bundle:
 def object_graph(graph: Message) -> dict[str, object]:
     """Return a ``TrackableObjectGraph`` as edges, attributes and slots, by the nodes' numbers."""
     edges: list[list[object]] = []
-    attributes: list[dict[str, Any]] = []
+    attributes: list[dict[str, object]] = []
     slots: list[dict[str, Any]] = []
     savers: list[dict[str, object]] = []
     nodes = graph.messages("nodes")

@@ -26,7 +26,7 @@ _BLOCK = 1 << 18  # bytes of a block of the table, about
 _NUMBERS = {dtype_name(number): number for number in DTYPES}
 
 
-def write_bundle(arrays: Mapping[str, Any], prefix: str) -> list[str]:
+def write_bundle(arrays: Mapping[str, object], prefix: str) -> list[str]:
     """Write ``<prefix>.data-00000-of-00001`` and ``<prefix>.index``, and return their paths.
 
     The index is put in its place last, so that a checkpoint that is there is whole.

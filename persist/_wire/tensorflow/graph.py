@@ -39,7 +39,7 @@ def read_message(source: Source, kind: str, is_text: bool) -> Message:
 # What is in it.
 
 
-def constants(graph: Message, salvage: bool, damage: list[str]) -> dict[str, Any]:
+def constants(graph: Message, salvage: bool, damage: list[str]) -> dict[str, object]:
     """Return the values of a graph's Const nodes by name; of functions' as ``function/node``.
 
     Raises:
@@ -56,7 +56,7 @@ def constants(graph: Message, salvage: bool, damage: list[str]) -> dict[str, Any
 
 
 def _constants(
-    nodes: list[Message], prefix: str, found: dict[str, Any], salvage: bool, damage: list[str]
+    nodes: list[Message], prefix: str, found: dict[str, object], salvage: bool, damage: list[str]
 ) -> None:
     for node in nodes:
         if node.text("op") not in _CONSTANTS:
@@ -75,13 +75,13 @@ def _constants(
             found[free_name(name, found)] = array
 
 
-def graph_structure(graph: Message) -> dict[str, Any]:
+def graph_structure(graph: Message) -> dict[str, object]:
     """Return what a graph is: nodes, how often each op occurs, where it begins and may end."""
     nodes = graph.messages("node")
     described = [_node(node) for node in nodes]
     consumed = {_node_of(name) for node in described for name in node["inputs"]}
     versions = graph.message("versions")
-    result: dict[str, Any] = {
+    result: dict[str, object] = {
         "nodes": described,
         "ops": dict(sorted(Counter(node["op"] for node in described).items())),
         "inputs": [
@@ -190,7 +190,7 @@ def meta_structure(meta: Message) -> dict[str, object]:
     info = meta.message("meta_info_def")
     graph = meta.message("graph_def")
     library = None if graph is None else graph.message("library")
-    result: dict[str, Any] = {
+    result: dict[str, object] = {
         "tags": [] if info is None else info.texts("tags"),
         "tensorflow_version": None if info is None else info.text("tensorflow_version") or None,
         "signatures": {

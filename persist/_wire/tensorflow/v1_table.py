@@ -173,7 +173,7 @@ def _read(table: Table, name: str, extents: Extents, number: int, shape: tuple[i
     return encoded(found)
 
 
-def _check_count(found: Any, shape: tuple[int, ...], where: str, source: Source) -> None:
+def _check_count(found: object, shape: tuple[int, ...], where: str, source: Source) -> None:
     """Nothing repeats here: a slice has as many values as its shape."""
     if found is not None and math.prod(shape) > 16 * source.size + 64:
         raise DamagedFileError(

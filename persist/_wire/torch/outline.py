@@ -21,7 +21,7 @@ _MOST = 200_000  # values that are looked at
 _HELD = ("_parameters", "_buffers", "_modules")
 
 
-def module_parts(fields: Any) -> dict[str, object] | None:
+def module_parts(fields: object) -> dict[str, object] | None:
     """Return what a module holds under the names that a person uses, or None: it is no module.
 
     Public attributes, parameters, buffers, and modules; what a name with an underscore in
@@ -46,12 +46,12 @@ def module_parts(fields: Any) -> dict[str, object] | None:
     return parts
 
 
-def _is_packed(value: Any) -> bool:
+def _is_packed(value: object) -> bool:
     """Whether a value is a C++ object: quantized layers keep their weights in one, and only there."""
     return isinstance(value, Record) and value.cls.name == "ScriptObject"
 
 
-def is_module(value: Any) -> bool:
+def is_module(value: object) -> bool:
     """Whether a value is a record of a module."""
     return isinstance(value, Record) and module_parts(fields_of(value)) is not None
 
@@ -65,13 +65,13 @@ def fields_of(record: Record) -> dict[object, object]:
     return record.fields()
 
 
-def _step(name: Any) -> str:
+def _step(name: object) -> str:
     if isinstance(name, bytes):
         return name.decode("utf-8", "replace")
     return str(name)
 
 
-def outline(tree: Any) -> dict[str, Any]:
+def outline(tree: Any) -> dict[str, object]:
     """Return the outline of a tree, each object under the first path that leads to it."""
     modules: dict[str, Any] = {}
     metadata: dict[str, Any] = {}
@@ -131,13 +131,13 @@ def _attributes(record: Record) -> dict[str, Any]:
     return {"attributes": attributes} if attributes else {}
 
 
-def _is_simple(value: Any, depth: int = 4) -> bool:
+def _is_simple(value: object, depth: int = 4) -> bool:
     if isinstance(value, tuple | list):
         return depth > 0 and len(value) <= 16 and all(_is_simple(item, depth - 1) for item in value)
     return value is None or isinstance(value, bool | int | float | str | Global)
 
 
-def simple(value: Any, depth: int = 4) -> Any:
+def simple(value: object, depth: int = 4) -> object:
     """Return a value as JSON has it; what is not simple is left out of dicts, elsewhere named."""
     if isinstance(value, dict) and depth:
         items = ((_step(name), simple(item, depth - 1)) for name, item in value.items())
@@ -154,7 +154,7 @@ def simple(value: Any, depth: int = 4) -> Any:
 def _walk(tree: object) -> Iterator[tuple[str, Any]]:
     """Yield each object once, under the first path that leads to it; a tensor under each."""
     seen: set[int] = set()
-    todo: deque[tuple[str, Any]] = deque([("", tree)])
+    todo: deque[tuple[str, object]] = deque([("", tree)])
     visited = 0
     while todo and visited < _MOST:
         path, value = todo.popleft()
@@ -173,7 +173,7 @@ def _walk(tree: object) -> Iterator[tuple[str, Any]]:
         todo.extend((f"{prefix}{step}" if step else path, item) for step, item in steps)
 
 
-def _steps(value: Any) -> Iterator[tuple[str, object]] | None:
+def _steps(value: object) -> Iterator[tuple[str, object]] | None:
     """What lies below a value; None of what is no container."""
     if isinstance(value, dict):
         return ((_step(key), item) for key, item in value.items() if not isinstance(key, tuple))

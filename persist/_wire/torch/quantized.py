@@ -120,7 +120,7 @@ class QuantizedTensor(LazyArray):
         return f"<quantized tensor {self.kind} {self.logical_shape}>"
 
 
-def quantizer_of(parts: Mapping[str, Any]) -> dict[str, Any] | None:
+def quantizer_of(parts: Mapping[str, object]) -> dict[str, Any] | None:
     """Return the quantizer in the parts of a view or file, or None where it is not whole."""
     for names in (_TENSOR, _CHANNEL):
         if all(parts.get(name, ABSENT) is not ABSENT for name in names):
@@ -218,14 +218,14 @@ def record_of_torch(tensor: Any) -> Record:
     codes = tensor.detach().cpu().contiguous()
     if "per_channel" in scheme.name:
         numbers = (codes.q_per_channel_scales().numpy(), codes.q_per_channel_zero_points().numpy())
-        quantizer: tuple[Any, ...] = (scheme, *numbers, codes.q_per_channel_axis())
+        quantizer: tuple[object, ...] = (scheme, *numbers, codes.q_per_channel_axis())
     else:
         quantizer = (scheme, codes.q_scale(), codes.q_zero_point())
     cls = Global("torch", _STORAGES[kind])
     flat = np.array(codes.int_repr().reshape(-1).numpy())
     storage = Record(cls, maker=cls, kind="reduce", args=(flat,))
     place = (storage, 0, tuple(codes.shape), tuple(codes.stride()))
-    args: tuple[Any, ...] = (*place, quantizer, False, {})
+    args: tuple[object, ...] = (*place, quantizer, False, {})
     return Record(_MAKER, maker=_MAKER, kind="reduce", args=args)
 
 

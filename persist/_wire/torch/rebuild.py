@@ -37,7 +37,7 @@ _NOTHING = 1 << 20  # largest storage on the meta device (bytes) that is replace
 # Whole tensors. Each function takes what the pickle gives the one of the same name.
 
 
-def _numbers(value: Any) -> tuple[int, ...]:
+def _numbers(value: object) -> tuple[int, ...]:
     """A shape or strides: a tuple or list of integers, or the record of a ``torch.Size``."""
     if isinstance(value, Record) and value.cls.name == "Size" and len(value.args) == 1:
         value = value.args[0]
@@ -62,7 +62,7 @@ def _turned(args: tuple[Any, ...], index: int) -> dict[str, bool]:
     return {"is_conj": bool(bits.get("conj")), "is_neg": bool(bits.get("neg"))}
 
 
-def _plain(*args: Any) -> Any:
+def _plain(*args: object) -> Any:
     """(storage, offset, shape, strides): before 0.4."""
     return _tensor(args)
 
@@ -88,7 +88,7 @@ def _parameter(*args: object) -> object:
     return tensor.changed(requires_grad=bool(requires_grad), is_parameter=True)
 
 
-_REBUILDERS: dict[str, Callable[..., Any]] = {
+_REBUILDERS: dict[str, Callable[..., object]] = {
     "torch._utils._rebuild_tensor": _plain,
     "torch._utils._rebuild_tensor_v2": _plain_v2,
     "torch._utils._rebuild_tensor_v3": _plain_v3,
@@ -115,7 +115,7 @@ def _handler(name: str) -> Rebuilder:
     return lambda machine, args: rebuilt(name, args)
 
 
-def _value(machine: Machine, args: tuple[object, ...]) -> Any:
+def _value(machine: Machine, args: tuple[object, ...]) -> object:
     """TorchScript says of a value of what type it is: ``build_intlist([1, 2])``."""
     return args[0] if args else INERT
 
@@ -148,7 +148,7 @@ def machine_for(source: Source, origin: Origin, **settings: Any) -> Machine:
 # Storages.
 
 
-def text_of(value: Any) -> str:
+def text_of(value: object) -> str:
     """A key or a location: text, which Python 2 wrote as bytes."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "surrogateescape")
@@ -231,12 +231,14 @@ class Origin:
             return self.storage(*pid[1:6])
         return ABSENT
 
-    def _class(self, cls: Global, path: Any, source: object) -> Global:
+    def _class(self, cls: Global, path: object, source: object) -> Global:
         if path is not None or source is not None:
             self.sources[cls.qualname] = {"file": text_of(path), "source": text_of(source)}
         return cls
 
-    def storage(self, cls: Any, key: Any, location: Any, count: Any, view: Any = None) -> Storage:
+    def storage(
+        self, cls: object, key: object, location: object, count: object, view: object = None
+    ) -> Storage:
         """Return the storage of a key, seen as one of that class; the same at every call."""
         kind = kind_of(cls.name.rpartition(".")[2]) if type(cls) is Global else None
         if kind is None or type(count) is not int or count < 0:

@@ -481,7 +481,7 @@ def placement() -> tuple[Any, Any]:
 
 
 @contextlib.contextmanager
-def placed_on(device: Any, dtype: Any) -> Iterator[None]:
+def placed_on(device: object, dtype: object) -> Iterator[None]:
     """Let `as_torch` put tensors on a device, and those of floating point in a dtype.
 
     Args:
@@ -564,7 +564,7 @@ def as_torch(array: Any) -> Any:
     return _placed(tensor if tensor.dtype == wanted else tensor.view(wanted))
 
 
-def of_torch(value: Any, known: dict[int, Blob]) -> Tensor | None:
+def of_torch(value: object, known: dict[int, Blob]) -> Tensor | None:
     """Return a tensor of a program as one of a tree, over the same memory, or None: it is none.
 
     Args:

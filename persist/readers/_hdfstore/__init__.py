@@ -41,7 +41,7 @@ _FAULTS = (
     ValueError,
 )
 
-_READ: dict[Any, Callable[[Group], Record]] = {
+_READ: dict[object, Callable[[Group], Record]] = {
     "frame": fixed_frame,
     "series": fixed_series,
     "frame_table": table_frame,
@@ -51,7 +51,7 @@ _READ: dict[Any, Callable[[Group], Record]] = {
 
 def framed(
     walk: Walk, values: list[tuple[str, str, Any]], content: Content
-) -> list[tuple[str, str, Any]]:
+) -> list[tuple[str, str, object]]:
     """Replace the groups of an HDFStore that hold frames and series by records of pandas.
 
     Args:
@@ -63,7 +63,7 @@ def framed(
     Returns:
         The attributes of the objects that are still there.
     """
-    attributes: dict[str, dict[str, Any]] = {}
+    attributes: dict[str, dict[str, object]] = {}
     for path, name, value in values:
         attributes.setdefault(path, {})[name] = value
     known = [path for path in attributes if attributes[path].get("pandas_type") in _READ]

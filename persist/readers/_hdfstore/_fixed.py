@@ -32,7 +32,7 @@ def fixed_frame(group: Group) -> Record:
     """Return the frame that a group in the fixed format holds."""
     columns, index = _fixed_index(group, "axis0"), _fixed_index(group, "axis1")
     labels = labels_of(columns)
-    waiting: dict[Any, list[int]] = {}
+    waiting: dict[object, list[int]] = {}
     for place, label in enumerate(labels):
         waiting.setdefault(label, []).append(place)
     held: dict[int, Column] = {}
@@ -92,13 +92,13 @@ def _fixed_values(group: Group, name: str) -> Column:
     return _turned(values, facts)
 
 
-def _zoned(values: Any, zone: Any) -> Record:
+def _zoned(values: Any, zone: object) -> Record:
     """Moments with a zone, which are a block of their own."""
     flat = LazyArray(values.dtype, (values.size,), lambda: np.asarray(values).reshape(-1))
     return made_index("DatetimeIndex", flat, None, tz=zone, freq=None)
 
 
-def _turned(values: Any, facts: Mapping[str, Any]) -> Any:
+def _turned(values: Any, facts: Mapping[str, object]) -> object:
     if not facts.get("transposed") or values.ndim < 2:
         return values
     if isinstance(values, LazyArray):
@@ -131,7 +131,7 @@ def _fixed_index(group: Group, key: str) -> Record:
     return _fixed_level(group, key, group.of(key).get("name"))
 
 
-def _fixed_level(group: Group, key: str, name: Any) -> Record:
+def _fixed_level(group: Group, key: str, name: object) -> Record:
     facts, stored = group.of(key), group.value(key)
     if facts.get("shape") is not None:
         stored = _empty(facts)

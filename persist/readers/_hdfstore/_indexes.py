@@ -15,7 +15,9 @@ from persist.tree import LazyArray, Record
 __all__ = ["index_of", "plain_values"]
 
 
-def index_of(group: Group, stored: Any, kind: str, name: Any, facts: Mapping[str, Any]) -> Record:
+def index_of(
+    group: Group, stored: Any, kind: str, name: object, facts: Mapping[str, Any]
+) -> Record:
     """An index, by the kind that pandas noted for it."""
     freq, zone = facts.get("freq"), facts.get("tz")
     is_period = facts.get("index_class") == "period" or (freq is not None and kind == "integer")
@@ -30,7 +32,7 @@ def index_of(group: Group, stored: Any, kind: str, name: Any, facts: Mapping[str
     return made_index("Index", plain_values(group, stored, kind, missing), name)
 
 
-def plain_values(group: Group, stored: Any, kind: str, missing: str | None = "nan") -> Any:
+def plain_values(group: Group, stored: object, kind: str, missing: str | None = "nan") -> object:
     """Return the values of an index that is neither of moments nor of periods."""
     if kind == "date":
         days = [datetime.date.fromordinal(int(day)) for day in np.asarray(stored)]

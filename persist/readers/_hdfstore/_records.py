@@ -9,6 +9,7 @@ import numpy as np
 
 from persist._wire.base.dtype_text import from_text
 from persist.tree import Global, LazyArray, Record
+from persist.typing import DType
 
 __all__ = [
     "Column",
@@ -30,7 +31,7 @@ Column = Any
 _INDEXES = "pandas.core.indexes"
 
 
-def made_index(cls: str, data: Any, name: Any, **more: Any) -> Record:
+def made_index(cls: str, data: object, name: object, **more: object) -> Record:
     """Return an index of a class, of its values or of what ``more`` says."""
     special = cls in ("DatetimeIndex", "PeriodIndex", "TimedeltaIndex")
     module = f"{_INDEXES}.{cls.removesuffix('Index').lower() + 's' if special else 'base'}"
@@ -89,14 +90,14 @@ def frame(columns: Record, index: Record, held: list[Column]) -> Record:
     return Record(Global("pandas.core.frame", "DataFrame"), {"_mgr": manager, "_typ": "dataframe"})
 
 
-def series(index: Record, values: Column, name: Any) -> Record:
+def series(index: Record, values: Column, name: object) -> Record:
     """Return a series of its index and values."""
     manager = _manager("SingleBlockManager", [index], [values], 1)
     state = {"_mgr": manager, "_typ": "series", "_name": name}
     return Record(Global("pandas.core.series", "Series"), state)
 
 
-def moments(values: Any, kind: str, zone: Any = None) -> Column:
+def moments(values: Any, kind: str, zone: object = None) -> Column:
     """Integers as moments or spans of the unit that the kind names, nanoseconds if none."""
     unit = kind.partition("[")[2].rstrip("]").partition(",")[0] or "ns"
     dtype = from_text(f"{'M8' if kind.startswith('datetime64') else 'm8'}[{unit}]")
@@ -106,14 +107,14 @@ def moments(values: Any, kind: str, zone: Any = None) -> Column:
     return made_index("DatetimeIndex", seen, None, tz=zone, freq=None)
 
 
-def changed(values: Any, dtype: np.dtype[Any], change: Callable[[Array], Array]) -> Any:
+def changed(values: Any, dtype: DType, change: Callable[[Array], Array]) -> object:
     """Values of another dtype, changed when they are read."""
     if isinstance(values, LazyArray):
         return LazyArray(dtype, values.shape, lambda: change(values.read()))
     return change(np.asarray(values))
 
 
-def labels_of(index: Record) -> list[Any]:
+def labels_of(index: Record) -> list[object]:
     """The labels of an index, comparable."""
     known = index.args[1]
     if "levels" in known:

@@ -51,12 +51,12 @@ def _table(group: Group) -> tuple[Record, Record, list[Column]]:
     return columns, index, [held[_key(label)].pop(0) for label in labels]
 
 
-def _key(label: Any) -> Any:
+def _key(label: object) -> Any:
     """A label as a key; one that is pickled more than once has equal records."""
     return (label.qualname, repr(label.args)) if isinstance(label, Record) else label
 
 
-def _column_labels(labels: list[Any], names: list[Any], kind: str) -> Record:
+def _column_labels(labels: list[object], names: list[object], kind: str) -> Record:
     if kind == "MultiIndex" and all(isinstance(label, tuple) for label in labels):
         columns = list(zip(*labels, strict=True))
         if len(columns) == len(names):
@@ -71,7 +71,7 @@ def _column_labels(labels: list[Any], names: list[Any], kind: str) -> Record:
 _UNITS = {7: "s", 8: "ms", 9: "us", 10: "ns"}  # of ``_unpickle_timestamp``, as NumPy numbers them
 
 
-def _moments_index(labels: list[Any], name: Any) -> Record:
+def _moments_index(labels: list[object], name: object) -> Record:
     """An index of pickled Timestamps: ``(number, freq, zone)``, from 2.0 on with the unit."""
     numbers, settings = [], []
     for label in labels:
@@ -94,10 +94,10 @@ def _objects(items: Iterable[Any]) -> Array:
     return made
 
 
-def _of_levels(names: list[Any], columns: list[Column]) -> Record:
+def _of_levels(names: list[object], columns: list[Column]) -> Record:
     """A MultiIndex of the values of its levels. Names that pandas gave to levels without are left out."""
-    levels: list[Any] = []
-    codes: list[Any] = []
+    levels: list[object] = []
+    codes: list[object] = []
     for column in columns:
         held: Any = column.fields().get("_ndarray") if isinstance(column, Record) else column
         if held is None:

@@ -397,7 +397,7 @@ def _archived_weights(
         if (member := directory.find(name)) is not None
         and name.startswith("model_") and name.endswith(".h5") and member not in files
     ]  # fmt: skip
-    tree: dict[str, Any] = {}
+    tree: dict[str, object] = {}
     weights: list[str] = []
     named: dict[str, str] = {}
     named_globals: set[str] = set()
@@ -422,7 +422,7 @@ def _archived_weights(
 def _merge_cut(
     name: str,
     source: Source,
-    tree: dict[str, Any],
+    tree: dict[str, object],
     weights: list[str],
     named: dict[str, str],
     damage: list[str],

@@ -56,7 +56,7 @@ class KerasHdf5Reader(Reader):
 
         return read_hdf5(source, options)
 
-    def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
+    def write(self, tree: Any, target: IO[bytes], **options: object) -> None:
         """Write arrays as ``save_weights("x.h5")`` of Keras 1 and 2 does, with h5py.
 
         The first step of a path is the layer, the rest the weight's name.
@@ -115,7 +115,7 @@ class KerasArchiveReader(Reader):
 
         return read_archive(source, options)
 
-    def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
+    def write(self, tree: object, target: IO[bytes], **options: object) -> None:
         """Write a living model of Keras 3, with Keras itself.
 
         Raises:

@@ -118,7 +118,7 @@ def _structure(value: dict[str, Any]) -> Content:
         for name, value in (("keras", version), ("backend", backend))
         if isinstance(value, str)
     }
-    tree: dict[str, Any] = dict(value)
+    tree: dict[str, object] = dict(value)
     codes = codes_of(value)
     if codes:
         tree["@code"] = codes
@@ -134,7 +134,7 @@ def _structure(value: dict[str, Any]) -> Content:
     )
 
 
-def _shards(value: Any) -> list[str]:
+def _shards(value: object) -> list[str]:
     """The files in a map of shards, each once; empty where it is none."""
     if not isinstance(value, dict) or not isinstance(value.get("weight_map"), dict):
         return []
@@ -150,7 +150,7 @@ def _shards(value: Any) -> list[str]:
 def _sharded(source: Source, names: list[str], value: Any, options: Options) -> Content:
     from persist._wire.hdf5.file import Hdf5, merge
 
-    tree: dict[str, Any] = {}
+    tree: dict[str, object] = {}
     damage: list[str] = []
     for name in names:
         shard = source.sibling(name)

@@ -285,7 +285,7 @@ def _read(found: _Found, options: Options) -> Content:
 
 
 def _bundle_structure(bundle: Bundle) -> dict[str, object]:
-    structure: dict[str, Any] = {
+    structure: dict[str, object] = {
         "format": "V2",
         "shards": bundle.shards,
         "tensors": bundle.described,
@@ -308,7 +308,7 @@ def _describe(
     inner = content.structure
 
     def structure() -> dict[str, Any]:
-        structure: dict[str, Any] = {"prefix": found.prefix}
+        structure: dict[str, object] = {"prefix": found.prefix}
         if state is not None:
             structure["checkpoint_state"] = state.described()
         names = source.children()

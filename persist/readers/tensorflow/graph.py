@@ -63,7 +63,7 @@ class TensorFlowGraphReader(Reader):
                 damage=damage,
             )
         graph = message.message("graph_def")
-        tree: dict[str, Any] = {}
+        tree: dict[str, object] = {}
         checkpoint = _neighbouring_checkpoint(source, options, damage)
         if checkpoint is not None and isinstance(checkpoint.tree, dict):
             tree.update(checkpoint.tree)

@@ -16,7 +16,7 @@ Gives       Name of the variable (key of the object in 2.x) -> lazy array; where
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from persist._wire.base.source import Source
 from persist._wire.messages.protobuf import Message
@@ -73,7 +73,7 @@ class TensorFlowSavedModelReader(Reader):
         message = read_message(model, "SavedModel", is_text)
         damage: list[str] = []
         variables = _variables(model, options, damage)
-        tree: dict[str, Any] = {}
+        tree: dict[str, object] = {}
         if variables is not None:
             tree.update(variables.tensors)
             damage += variables.damage
@@ -151,7 +151,7 @@ def _variables(model: Source, options: Options, damage: list[str]) -> Bundle | N
 
 
 def _variables_structure(variables: Bundle) -> dict[str, object]:
-    structure: dict[str, Any] = {"tensors": variables.described}
+    structure: dict[str, object] = {"tensors": variables.described}
     graph = variables.object_graph()
     if graph is not None:
         structure["object_graph"] = graph
@@ -186,7 +186,7 @@ def _writer(metas: list[Message]) -> dict[str, str]:
 
 
 def _structure(model: Source, message: Message, variables: Bundle | None) -> dict[str, object]:
-    structure: dict[str, Any] = {
+    structure: dict[str, object] = {
         "schema_version": message.integer("saved_model_schema_version"),
         "files": _files(model),
         "meta_graphs": [_meta(meta) for meta in message.messages("meta_graphs")],

@@ -172,7 +172,7 @@ class _Catalog:
             raise self.damaged(f"an item lies at {(file, offset, length)!r:.80}.")
         return _Place(file, offset, length, bool(fields.get("transform_descriptors")))
 
-    def numbers(self, value: Any) -> tuple[int, ...]:
+    def numbers(self, value: object) -> tuple[int, ...]:
         """Return a shape, or the place of a chunk, which are recorded as ``torch.Size``."""
         if isinstance(value, Record) and len(value.args) == 1:
             value = value.args[0]
@@ -222,7 +222,7 @@ class _Parts:
         return self._options.open_nested(alone).tree
 
 
-def _value(name: str, item: Record, catalog: _Catalog, parts: _Parts) -> Any:
+def _value(name: str, item: Record, catalog: _Catalog, parts: _Parts) -> object:
     """A tensor, made of its chunks when it is read; of other things what was saved."""
     fields = item.fields()
     if "chunks" not in fields:
@@ -288,7 +288,7 @@ def _whole(
     return whole
 
 
-def _chunk(dtype: DType, source: Source, inside: tuple[slice, ...], value: Any) -> Array:
+def _chunk(dtype: DType, source: Source, inside: tuple[slice, ...], value: object) -> Array:
     wanted = tuple(part.stop - part.start for part in inside)
     if not isinstance(value, np.ndarray | LazyArray) or value.shape != wanted:
         raise DamagedFileError(
@@ -307,9 +307,9 @@ def _chunk(dtype: DType, source: Source, inside: tuple[slice, ...], value: Any) 
     return array if array.dtype == dtype else array.astype(dtype)
 
 
-def _nested(values: dict[str, Any], paths: dict[str, tuple[str | int, ...]]) -> Any:
+def _nested(values: dict[str, Any], paths: dict[str, tuple[str | int, ...]]) -> object:
     """The values under the steps that their keys were made of: dicts, and lists by number."""
-    tree: dict[str | int, Any] = {}
+    tree: dict[str | int, object] = {}
     lists: list[tuple[dict[str | int, Any], str | int]] = []
     for name, value in values.items():
         steps = paths.get(name, (name,))

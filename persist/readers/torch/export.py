@@ -189,7 +189,7 @@ class PackageReader(Reader):
         is_big = archive.text("byteorder") == "big"
         origin = Origin(source, lambda key: find(f"{key}.storage"), is_big)
         names: set[str] = set()
-        tree: dict[str, Any] = {}
+        tree: dict[str, object] = {}
         for record in archive.below(""):
             if record.startswith(".data/") or record == "byteorder" or record.endswith(".py"):
                 continue

@@ -55,7 +55,7 @@ class LegacyReader(Reader):
             return "begins with torch's magic number as a pickle"
         return None
 
-    def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
+    def write(self, tree: object, target: IO[bytes], **options: object) -> None:
         """Write what every torch since 0.4 reads: tensors, and plain values around them.
 
         Raises:
@@ -133,7 +133,7 @@ def _writer(machine: Machine) -> dict[str, str]:
     return {"python": "2"} if machine.has_py2_str else {}
 
 
-def _structure(tree: Any, machine: Machine, origin: Origin, system: object) -> dict[str, Any]:
+def _structure(tree: object, machine: Machine, origin: Origin, system: object) -> dict[str, Any]:
     return {
         "container": "legacy stream",
         "protocol": machine.protocol,

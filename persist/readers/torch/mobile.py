@@ -116,7 +116,7 @@ class _Values:
         self.made: list[Any] = []
         self.names: set[str] = set()
         self.functions: dict[str, list[str]] = {}
-        self.constants: list[Any] = []
+        self.constants: list[object] = []
         self._source = source
         self._storages = module.tables(_STORAGES)
         self._types = module.tables(_TYPES)
@@ -139,7 +139,7 @@ class _Values:
     def _all(self, table: Table, field: int) -> list[object]:
         return [self.at(index, len(self.made)) for index in table.numbers(field, "<u4")]
 
-    def _value(self, table: Table) -> Any:
+    def _value(self, table: Table) -> object:
         which, at = table.number(0, "B"), table.target(1)
         if not which or at is None:
             return None
@@ -214,7 +214,7 @@ class _Values:
             return Tensor(storage, offset, shape, strides, kind=kind, requires_grad=is_trained)
         maker = Global("torch._utils", "_rebuild_qtensor")
         quantizer = self._quantizer(quantized)
-        args: tuple[Any, ...] = (storage, offset, shape, strides, quantizer, is_trained, {})
+        args: tuple[object, ...] = (storage, offset, shape, strides, quantizer, is_trained, {})
         return Record(maker, maker=maker, kind="reduce", args=args)
 
     def _quantizer(self, table: Table) -> tuple[object, ...]:

@@ -73,7 +73,7 @@ class ZipReader(Reader):
             globals={*machine.globals, "torch"},
         )
 
-    def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
+    def write(self, tree: object, target: IO[bytes], **options: object) -> None:
         """Write what ``torch.load(weights_only=True)`` reads: tensors, and plain values around them.
 
         Arrays become tensors; those that share memory share a storage.

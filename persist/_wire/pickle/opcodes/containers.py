@@ -161,7 +161,7 @@ def set_pairs(machine: Machine, target: object, items: list[object]) -> None:
 
 def hashable_set(machine: Machine, items: list[Any]) -> set[Any]:
     """Return the items as a set; raise for values that cannot or must not be hashed."""
-    result: set[Any] = set()
+    result: set[object] = set()
     for item in items:
         if type(item) not in machine.cheap_keys:
             _check_key(machine, item)
@@ -172,7 +172,7 @@ def hashable_set(machine: Machine, items: list[Any]) -> set[Any]:
     return result
 
 
-def _check_key(machine: Machine, key: Any) -> None:
+def _check_key(machine: Machine, key: object) -> None:
     """Limit the values that hashing ``key`` visits, before CPython hashes it on the C stack."""
     limits = machine.source.limits
     cost = machine.keys.of(key, limits.hashed, limits.depth)
