@@ -217,7 +217,7 @@ def multi_parts(record: Record) -> tuple[Any, Any, Any]:
     return items_of(levels), items_of(codes), items_of(names)
 
 
-def integers_of(value: object) -> Any:
+def integers_of(value: object) -> object:
     """Codes: an array, or the FrozenNDArray that older releases wrapped around it."""
     if isinstance(value, Record):
         subclass = array_and_state(value)

@@ -199,7 +199,7 @@ class ClassAdapter(StateSetter):
             self.older = (header, known[1], epoch)
         return known[1]
 
-    def _is_today(self, header: Any, state: Any) -> bool:
+    def _is_today(self, header: object, state: Any) -> bool:
         """True if a header states the current versions and all fields, so that they can be set directly."""
         if not self.profile.is_known_by_header or len(state) != len(self.layout.parts) + 1:
             return False

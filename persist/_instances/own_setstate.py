@@ -39,7 +39,7 @@ def occupied(obj: object) -> Iterator[None]:
         busy.ids.pop()
 
 
-def default_setstate(obj: Any, state: Any) -> None:
+def default_setstate(obj: object, state: Any) -> None:
     """What ``super().__setstate__(state)`` does where no base wrote one: the attributes are set."""
     parts = state if is_slots_pair(state) else (state,)
     for part in parts:

@@ -48,9 +48,6 @@ from persist.typing import Resources
 __all__ = ["build"]
 
 
-# Tree to objects.
-
-
 def build(
     tree: object,
     registry: Registry,
@@ -160,7 +157,7 @@ class _Builder(Instances):
         self._recovers = False
         self.resources: Resources | None = None
 
-    def enter(self, value: Any) -> tuple[Any, Parts | None]:
+    def enter(self, value: Any) -> tuple[object, Parts | None]:
         kind = type(value)
         if kind in self._plain:
             return value, None
@@ -304,12 +301,6 @@ class _Builder(Instances):
             return None
         return made[0]
 
-    # Hashes. An object may be a key or a member of what its own state holds; then it is hashed
-    # before it has a state. What can be set is set first, and dicts and sets are filled again
-    # when everything is built.
-
-    # Records.
-
     def _record(self, record: Record) -> Parts:
         if record.cls.qualname == CONSTANT and len(record.args) == 1:
             name = record.args[0]
@@ -356,8 +347,6 @@ class _Builder(Instances):
         self._inside -= known
         self._is_in_record -= 1
         return record
-
-    # Names.
 
     def complete(self, finish: bool = True) -> None:
         """Open resources and call ``__loaded__``, after everything is built; note them in a rehearsal."""

@@ -64,7 +64,7 @@ class Field:
     reserved: bool = attrs.field(default=False, kw_only=True)
     py2: str | Callable[[bytes], Any] | None = attrs.field(default=None, kw_only=True, repr=False)
     annotated: bool = attrs.field(default=False, kw_only=True, repr=False)
-    _from_self: Callable[[Any], Any] | None = attrs.field(default=None, kw_only=True, repr=False)
+    _from_self: Callable[[Any], object] | None = attrs.field(default=None, kw_only=True, repr=False)
     # "inherited" or "body" if attrs, a dataclass or slots declare it; "" if it is listed.
     _origin: str = attrs.field(default="", kw_only=True, repr=False)
 
@@ -438,12 +438,3 @@ class Layout:
 def dotted(cls: type) -> str:
     """Return the dotted name of a class, as pickle writes it."""
     return f"{cls.__module__}.{cls.__qualname__}"
-
-
-# The declared fields of a class.
-
-
-# Private names.
-
-
-# Codecs.

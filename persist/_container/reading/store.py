@@ -72,8 +72,6 @@ class Store(Members):
             for fault in self.faults():
                 raise fault
 
-    # Arrays.
-
     def find(self, path: str) -> int | None:
         """Return the number of the member that holds the array of a path, or None."""
         return self._lookup.find(path)
@@ -296,8 +294,6 @@ class Store(Members):
                 f"an array upon it reaches from {low:,} to {high:,} of {place.header.nbytes:,} bytes.",
                 f"member {place.entry.text!r}",
             )
-
-    # Everything.
 
     def faults(self) -> Iterator[DamagedFileError]:
         """Check every byte and yield what is wrong."""
