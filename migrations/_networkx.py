@@ -51,6 +51,7 @@ _CHANGING = (  # what `freeze` replaces on an instance
     "add_weighted_edges_from", "remove_edge", "remove_edges_from", "clear", "clear_edges",
 )  # fmt: skip
 _PARTS = ("graph", "node", "adj", "succ", "pred", "_node", "_adj", "_succ", "_pred", "frozen")
+_TODAY = ("graph", "_node", "_adj", "_succ", "_pred", "__networkx_cache__")
 _OF_VIEWS = ("_graph", "root_graph", "_NODE_OK", "_EDGE_OK", "filter_node", "filter_edge")
 _FILTERED = ("FilterAtlas", "FilterAdjacency", "FilterMultiInner", "FilterMultiAdjacency")
 _SHOWN = ("show_nodes", "hide_nodes")
@@ -65,6 +66,7 @@ def declare(pack: Registry) -> None:
         requires=_check_installed,
         caches=_caches,
         taken=_taken,
+        inherited=_inherited,
     )(functools.partial(_graph, pack.resolve))
     module = "networkx.classes"
     views = functools.partial(pack.rebuild, library="networkx", takes_names=True)
@@ -115,6 +117,33 @@ def _graph(resolve: Callable[[str], str], record: Record) -> object:
     if not isinstance(state, dict):
         raise RestoreError("its state is no dict of attributes")
     made = getattr(module, _CLASSES[resolve(record.qualname)])()
+    _fill(made, state)
+    known = {*_PARTS, *_OF_VIEWS}
+    for name, value in state.items():
+        if name not in known:
+            if name.startswith("_") or hasattr(made, name):
+                raise RestoreError(f"networkx knows no attribute {name!r} of a graph")
+            setattr(made, name, value)
+    return module.freeze(made) if state.get("frozen") else made
+
+
+def _inherited(
+    state: dict[Any, Any], cls: type, base: type, releases: frozenset[str]
+) -> dict[Any, Any]:
+    """The state of a graph of a user's class: today's dicts, and what is the user's own."""
+    _check_installed()
+    if state.get("frozen"):
+        raise RestoreError("it is frozen, which is known of networkx's own classes only")
+    made = base()
+    _fill(made, state)
+    theirs = {*_caches(state), *_PARTS}
+    own = {name: value for name, value in state.items() if name not in theirs}
+    today = {name: made.__dict__[name] for name in _TODAY if name in made.__dict__}
+    return {**today, **own}
+
+
+def _fill(made: Any, state: dict[str, Any]) -> None:
+    """Give an empty graph the nodes, neighbors and attributes of a state."""
     nodes, neighbors = _part(state, "node"), _part(state, "succ", "adj")
     if neighbors.keys() != nodes.keys():
         raise RestoreError("its neighbors are not those of its nodes")
@@ -129,13 +158,6 @@ def _graph(resolve: Callable[[str], str], record: Record) -> object:
         made._succ = neighbors
     made._node = nodes
     made.graph = _dict(state.get("graph"), "attributes")
-    known = {*_PARTS, *_OF_VIEWS}
-    for name, value in state.items():
-        if name not in known:
-            if name.startswith("_") or hasattr(made, name):
-                raise RestoreError(f"networkx knows no attribute {name!r} of a graph")
-            setattr(made, name, value)
-    return module.freeze(made) if state.get("frozen") else made
 
 
 def _part(state: State, *names: str) -> dict[Any, dict[Any, Any]]:

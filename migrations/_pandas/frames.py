@@ -17,7 +17,7 @@ from persist.errors import RestoreError
 from persist.packs import Record
 from persist.tree import Global
 
-__all__ = ["Block", "Manager"]
+__all__ = ["KNOWN", "Block", "Manager", "frame", "series"]
 
 
 _MAKES_BLOCKS = (
@@ -173,7 +173,7 @@ def _one(values: Any, row: int, ndim: int) -> object:
 
 
 # What a state holds besides: caches, and what the constructor is given.
-_KNOWN = frozenset(
+KNOWN = frozenset(
     ("_mgr", "_data", "_typ", "_metadata", "_name", "name", "attrs", "_attrs", "_flags", "_item_cache", "_cacher",
      "_is_copy", "is_copy", "_default_fill_value", "_default_kind", "index", "_index", "_subtyp", "fill_value")
 )  # fmt: skip
@@ -184,7 +184,7 @@ def _manager(record: Record) -> Manager:
     found = state if isinstance(state, Manager) else named(fields(record), "_mgr", "_data")
     if not isinstance(found, Manager):
         raise RestoreError("it has no block manager")
-    left = [name for name in fields(record) if name not in _KNOWN and not name.startswith("_")]
+    left = [name for name in fields(record) if name not in KNOWN and not name.startswith("_")]
     expect(not left, f"it has attributes that pandas does not know: {', '.join(left)}")
     return found
 

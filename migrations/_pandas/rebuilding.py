@@ -12,6 +12,7 @@ from persist.migrations._pandas.common import MAKERS, TAKE_CLASSES, class_of, pa
 from persist.errors import RestoreError
 from persist.packs import Record
 from persist.registry import Registry
+from persist.tree import Global
 
 __all__ = ["NEWEST", "OLDEST", "declare"]
 
@@ -33,6 +34,7 @@ def declare(pack: Registry) -> None:
         knows=_is_known,
         requires=_check_installed,
         taken=_taken,
+        inherited=_inherited,
     )(_made)
     pack.importable("pandas._libs.missing.NA", library="pandas")
     pack.importable("pandas.NA", "pandas.NaT", library="pandas")
@@ -56,6 +58,22 @@ def _taken(value: Any) -> object:
         return copyreg.__newobj__, (type(value),), state  # type: ignore[attr-defined]
     registered = copyreg.dispatch_table.get(type(value))
     return value.__reduce_ex__(2) if registered is None else registered(value)
+
+
+def _inherited(
+    state: dict[Any, Any], cls: type, base: type, releases: frozenset[str]
+) -> dict[Any, Any]:
+    """The state of a user's frame or series: what ``__setstate__`` of today's pandas takes."""
+    make = {"DataFrame": frames.frame, "Series": frames.series}.get(base.__name__)
+    if make is None:  # of an array or a dtype: its state is its own matter
+        return state
+    _check_installed()
+    metadata = [*getattr(cls, "_metadata", ())]
+    added = {*metadata} - {*getattr(base, "_metadata", ())}
+    theirs = {name: value for name, value in state.items() if name in frames.KNOWN}
+    made = make(Record(Global(base.__module__, base.__qualname__), state=theirs))
+    own = {name: state[name] for name in state if name not in theirs or name in added}
+    return {**made.__getstate__(), "_metadata": metadata, **own}
 
 
 def _is_known(qualname: str) -> bool:

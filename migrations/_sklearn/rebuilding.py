@@ -22,6 +22,7 @@ from persist.migrations._sklearn.checking import check
 from persist.migrations._sklearn.classes import ESTIMATORS, FUNCTIONS, PLAIN, names
 from persist.migrations._sklearn.completing import complete
 from persist.migrations._sklearn.former import FORMER, Former
+from persist.migrations._sklearn.inheriting import without_release
 from persist.migrations._sklearn.steps import CHANGES, INSTEAD
 
 from persist.errors import RestoreError
@@ -32,6 +33,7 @@ from persist.typing import State
 
 __all__ = ["NEWEST", "OLDEST", "declare"]
 
+STAMP = "_sklearn_version"
 OLDEST, NEWEST = "1.8", "1.9"
 """The releases of scikit-learn for which objects are made: a later one may change any state."""
 
@@ -63,7 +65,12 @@ def declare(pack: Registry, gone: Iterable[str] = ()) -> None:
     )
     by_name(*map(resolve, gone))(_gone)  # what follows has the last word
     pack.rebuild(
-        *names(ESTIMATORS), library="sklearn", requires=_check_installed, whole=_check_subclass
+        *names(ESTIMATORS),
+        library="sklearn",
+        requires=_check_installed,
+        whole=_check_subclass,
+        inherited=functools.partial(inherited, resolve),
+        stamp=STAMP,
     )(functools.partial(_estimator, resolve))
     declared(*names(PLAIN))(functools.partial(_plain, resolve))
     declared(*FORMER)(functools.partial(_former, resolve))
@@ -138,7 +145,7 @@ def _estimator(resolve: Any, record: Record) -> object:
     name = resolve(record.qualname)
     installed = _check_installed()
     state = _state(record)
-    release = state.pop("_sklearn_version", None)
+    release = state.pop(STAMP, None)
     _check_release(release, installed)
     state = CHANGES.upgraded(name, state, release)
     whole = state.pop(INSTEAD, None)
@@ -154,10 +161,47 @@ def _estimator(resolve: Any, record: Record) -> object:
     return made
 
 
+def inherited(
+    resolve: Any, state: dict[Any, Any], cls: type, base: type, releases: frozenset[str]
+) -> dict[Any, Any]:
+    """The state of a user's subclass, with what is scikit-learn's brought up to date.
+
+    BaseEstimator.__getstate__ records no release for classes of others, so that it is the one that
+    the file's other estimators record, or one that a step of the user's has put under `STAMP`.
+    """
+    try:
+        installed = _check_installed()
+    except RestoreError:  # as it is, and `_check_subclass` has the last word
+        return state
+    name = resolve(f"{base.__module__}.{base.__qualname__}")
+    own = _own_parameters(cls, base)
+    kept = {key: value for key, value in state.items() if key in own}
+    state = {key: value for key, value in state.items() if key not in own}
+    release = state.pop(STAMP, next(iter(releases)) if len(releases) == 1 else None)
+    _check_release(release, installed)
+    if release is None:
+        state = without_release(name, base.__name__, state)
+    else:
+        state = CHANGES.upgraded(name, state, release)
+    if INSTEAD in state:
+        raise RestoreError(
+            f"a {base.__name__} of its state would be a {type(state[INSTEAD]).__name__} today, which "
+            f"no {cls.__name__} is."
+        )
+    complete(base, state, name)
+    check(base.__name__, state)
+    return {**state, **kept}
+
+
+def _own_parameters(cls: type, base: type) -> set[str]:
+    """Parameters that only the user's constructor has: theirs are the meanings and the values."""
+    return {*inspect.signature(cls).parameters} - {*inspect.signature(base).parameters}
+
+
 def _check_subclass(made: object, base: type) -> None:
     """Refuse an instance of a user's subclass that lacks what today's constructor sets.
 
-    The state of a subclass records no release (``BaseEstimator.__getstate__``).
+    With a scikit-learn for which no objects are made, nothing has brought it up to date.
     """
     try:
         needed = set(vars(base()))

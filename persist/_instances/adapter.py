@@ -10,7 +10,7 @@ import contextlib
 import copy as copy_module
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -460,6 +460,7 @@ def restore_state(
     registry: Registry | None = None,
     file: str | None = None,
     where: str | None = None,
+    inherited: Callable[[dict[Any, Any]], dict[Any, Any]] | None = None,
 ) -> None:
     """Set a current state on an instance that `make` made.
 
@@ -471,6 +472,8 @@ def restore_state(
         registry: for a class that `Registry.register` declared; None is the default one.
         file: for messages.
         where: likewise.
+        inherited: brings what a state holds of a library's class, which is a base of this one, to
+            the layout of the installed release.
 
     Raises:
         SchemaError: a field is missing, refused, or not as declared.
@@ -484,9 +487,25 @@ def restore_state(
             )
             run_steps(case, unknown="keep")
             states, extra = case.states, case.extra
+        if inherited is not None:
+            states, extra = _with_library(list(states), extra, inherited), {}
         adapter._apply(obj, states, extra, lambda schema: migrated, validate)
     except PersistError as error:
         raise error.at(file=file, where=where) from error.__cause__
+
+
+def _with_library(
+    states: list[tuple[Any, Any]],
+    extra: Mapping[Any, Any],
+    inherited: Callable[[dict[Any, Any]], dict[Any, Any]],
+) -> list[tuple[Any, Any]]:
+    """The states of all classes, with the library's part of the last one brought up to date."""
+    for place in reversed(range(len(states))):
+        part, state = states[place]
+        if isinstance(state, dict):
+            states[place] = part, inherited({**state, **extra})
+            break
+    return states
 
 
 def finish(obj: object, registry: Registry | None = None) -> None:

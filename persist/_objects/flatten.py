@@ -22,7 +22,7 @@ from persist._instances.adapter import adapter_of
 from persist._instances.builtin_bases import builtin_of
 from persist._instances.taking import refuse_class
 from persist._instances.unfinished import settled
-from persist._objects.libraries import Packs, name_in_library, record_of_library
+from persist._objects.libraries import Packs, name_in_library, record_of_library, stamp_of
 from persist._objects.rows import ColumnExtractor, SeenRows, Short, field_access
 from persist._objects.snapshot import Copies, Memory
 from persist._runtime.progress import Count, current
@@ -495,8 +495,18 @@ class _Flattener(Driver):
         for key, item in flat.dictitems or ():
             record.dictitems.append(((yield "key", key), (yield step_of(key), item)))
         if flat.state is not ABSENT:
-            record.state = yield "", flat.state
+            record.state = yield "", self._stamped(type(obj), flat.state)
         return record
+
+    def _stamped(self, cls: type, state: Any) -> Any:
+        """The state of a declared class, with the release of the library whose class is its base."""
+        if self._packs is None or type(state) is not dict:
+            return state
+        for base in cls.__mro__[1:-1]:
+            stamp = stamp_of(base, self._packs)
+            if stamp is not None:
+                return {**state, **stamp}
+        return state
 
 
 def _way_out(kind: type) -> str:

@@ -70,8 +70,10 @@ class Instances(Containers):
         # (class, names or header) -> the maker, and what is named by its id
         self._makers: dict[object, tuple[StateMaker | None, object, object]] = {}
         self._whole: list[tuple[Any, Record, str]] = []  # declared objects, as they were made
-        # Class -> the library's class among its bases, and what checks its instances.
-        self._library_bases: dict[type, tuple[type, Callable[[Any, type], None]] | None] = {}
+        # Class -> the library's class among its bases, and how a pack makes objects of that.
+        self._library_bases: dict[type, tuple[type, Rebuild] | None] = {}
+        # Library -> its releases that objects of the file record, as far as they were met.
+        self._written_by: dict[str, set[str]] = {}
         self._migrated = plan._classes if plan is not None else frozenset()
         self._rehearsed: Rehearsal | None = None
         self._facts: dict[int, Any] = {}  # id of an array or tensor -> the tensor of the file
@@ -82,6 +84,7 @@ class Instances(Containers):
         if id(record) in self._rebuilding:  # it is part of its own state
             return self._keep(record, record)
         path = self.path
+        self._note_release(record, rebuild)
         self._rebuilding.add(id(record))
         self._is_in_record += 1
         self._inside += 1  # what stays inside is reported with the reason for the whole
@@ -114,6 +117,13 @@ class Instances(Containers):
             self._refuse_in_trusted(record, path)
             self._opaque[record.qualname] = (noted[0], noted[1], noted[2] + 1, False)
         return record
+
+    def _note_release(self, record: Record, rebuild: Rebuild) -> None:
+        state = record.state
+        if rebuild.stamp is not None and isinstance(state, dict):
+            release = state.get(rebuild.stamp)
+            if isinstance(release, str):
+                self._written_by.setdefault(rebuild.library, set()).add(release)
 
     def _refuse_in_trusted(self, record: Record, path: str) -> None:
         """Refuse a record in the place of an object that a trusted one would hold: it looks alive.
@@ -282,7 +292,8 @@ class Instances(Containers):
             pairs.append(((yield "key", key), (yield step_of(key), item)))
         state = record.state
         if state is not ABSENT:
-            state = yield "", state
+            base = self._library_base(cls)
+            state = yield "", state if base is None else base[1].needed(state)
         self._guarded(record, path, lambda: versioned.fill(obj, listitems, pairs))
         where = located(record.qualname, path)
         restored = functools.partial(
@@ -292,6 +303,7 @@ class Instances(Containers):
             registry=self._registry,
             file=self._file,
             where=where,
+            inherited=self._inherited(cls),
         )
         self._guarded(record, path, lambda: restored(obj, state))
         self._check_base(record, path, obj)
@@ -299,25 +311,49 @@ class Instances(Containers):
         self._whole.append((obj, record, where))
         return obj
 
-    def _check_base(self, record: Record, path: str, obj: object) -> None:
-        """Refuse an instance that lacks what its base, a library's class, has today.
-
-        Raises:
-            RestoreError: with what it lacks.
-        """
-        cls = type(obj)
+    def _library_base(self, cls: type) -> tuple[type, Rebuild] | None:
+        """The library's class that a user's class is derived from, if a pack makes objects of it."""
         if cls not in self._library_bases:
             found = (
                 (base, self._registry.rebuild_for(f"{base.__module__}.{base.__qualname__}"))
                 for base in cls.__mro__[1:-1]
             )
             self._library_bases[cls] = next(
-                ((base, known.whole) for base, known in found if known and known.whole), None
+                ((base, known) for base, known in found if known is not None), None
             )
-        known = self._library_bases[cls]
-        if known is not None:
-            base, check = known
-            self._guarded(record, path, functools.partial(check, obj, base))
+        return self._library_bases[cls]
+
+    def _inherited(self, cls: type) -> Callable[[dict[Any, Any]], dict[Any, Any]] | None:
+        """What brings the state of a user's class up to date, as far as it is a library's."""
+        known = self._library_base(cls)
+        if known is None or known[1].inherited is None or not (self._live or known[1].always):
+            return None
+        base, rebuild = known
+        written_by = self._written_by.get(rebuild.library, ())
+
+        def upgraded(state: dict[Any, Any]) -> dict[Any, Any]:
+            missing = missing_below(state, lambda value: True)
+            names = [*missing.classes, *missing.calls]
+            names += [] if rebuild.takes_names else missing.names
+            if names:
+                why = self._reasons.get(names[0])
+                raise RestoreError(
+                    f"it holds {', '.join(names)}, of which no object is made{f' ({why})' if why else ''}."
+                )
+            assert rebuild.inherited is not None
+            return rebuild.inherited(state, cls, base, frozenset(written_by))
+
+        return upgraded
+
+    def _check_base(self, record: Record, path: str, obj: object) -> None:
+        """Refuse an instance that lacks what its base, a library's class, has today.
+
+        Raises:
+            RestoreError: with what it lacks.
+        """
+        known = self._library_base(type(obj))
+        if known is not None and known[1].whole is not None:
+            self._guarded(record, path, functools.partial(known[1].whole, obj, known[0]))
 
     def _trusted(self, record: Record, cls: type) -> Parts:
         self._trusting.append(record.qualname)

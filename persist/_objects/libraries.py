@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import copyreg
 import functools
+import sys
 import types
 from collections.abc import Callable
 from typing import Any
 
-from persist.errors import SchemaError
+from persist.errors import RestoreError, SchemaError
 from persist.registry import Registry
 from persist.registry._names import imported
 from persist.tree import ABSENT, Global, Record
 
-__all__ = ["Packs", "name_in_library", "record_of_library"]
+__all__ = ["Packs", "name_in_library", "record_of_library", "stamp_of"]
 
 Packs = Callable[[str], Registry]
 """Returns the registry with the pack of the library of a dotted name behind it."""
@@ -55,6 +56,21 @@ def record_of_library(value: object, packs: Packs) -> Record | Global | None:
             else Global(library, reduced)
         )
     return _record_of(reduced, name)
+
+
+def stamp_of(base: type, packs: Packs) -> dict[str, str] | None:
+    """What records the installed release in a state; None if the pack of a class knows no such key."""
+    if base.__module__.partition(".")[0] in (*sys.stdlib_module_names, "persist"):
+        return None
+    name = _dotted(base)
+    known = packs(name)
+    rebuild = known.rebuild_for(known.resolve(name))
+    if rebuild is None or rebuild.stamp is None:
+        return None
+    try:
+        return {rebuild.stamp: str(rebuild.requires())}
+    except RestoreError:  # what the installed release writes is not known
+        return None
 
 
 def _record_of_instance(value: object, name: str, known: Registry) -> Record | None:

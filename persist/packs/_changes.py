@@ -99,8 +99,22 @@ class Changes:
             state: its fields; changed in place.
             release: that wrote it, or None.
         """
+        return self.upgraded_from(name, state, self.version(name, release))
+
+    def newest(self, name: str) -> int:
+        """Return the version of the newest layout of a class."""
+        return 1 + len(self._changes.get(name, ()))
+
+    def upgraded_from(self, name: str, state: State, version: int) -> State:
+        """Return the state of a class in the layout of the newest release; see `upgraded`.
+
+        Args:
+            name: the current dotted name of the class.
+            state: its fields; changed in place.
+            version: the version of its layout.
+        """
         steps = self.registry.migrations(name)
-        for number in range(self.version(name, release), len(steps) + 1):
+        for number in range(version, self.newest(name)):
             state = steps[number, number + 1].up(state)
         return state
 

@@ -48,8 +48,15 @@ def gather(names: Iterable[str], registry: Registry) -> Registry:
             packs += found
             known = Registry(f"{registry.name} with packs", parents=(registry, *packs))
         # A class may have moved to another library, whose pack knows its later names.
-        tops |= _tops(_current_names(names, known))
+        tops |= _tops(_current_names(names, known)) | _libraries_of_bases(names, known)
     return _with_standard(names, known, registry, packs)
+
+
+def _libraries_of_bases(names: Iterable[str], known: Registry) -> set[str]:
+    """The libraries of which declared classes are subclasses, if a pack brings such states up to date."""
+    classes = filter(None, (known.class_for(name) for name in names))
+    tops = {base.__module__.partition(".")[0] for cls in classes for base in cls.__mro__[1:-1]}
+    return {top for top in tops if (pack := _pack(top)) is not None and pack._upgrades_subclasses}
 
 
 def _with_standard(

@@ -9,7 +9,7 @@ import attrs
 
 from persist.errors import SchemaError
 from persist.registry._aliases import Aliases
-from persist.registry._rebuilds import Importable, Rebuild, is_installed
+from persist.registry._rebuilds import Importable, Inherited, Rebuild, is_installed
 from persist.tree import ABSENT
 
 __all__ = ["Foreign", "Plain"]
@@ -84,6 +84,8 @@ class Foreign(Aliases):
         taken: Callable[[Any], Any] | None = None,
         caches: Callable[[dict[str, Any]], Iterable[str]] | None = None,
         whole: Callable[[Any, type], None] | None = None,
+        inherited: Inherited | None = None,
+        stamp: str | None = None,
     ) -> Callable[[_F], _F]:
         """Declare how an object of a library's class is made of its record: ``f(record)``.
 
@@ -109,12 +111,24 @@ class Foreign(Aliases):
                 since the library computes them again: views that lead back to the object.
             whole: given an instance of a declared subclass and the library's class, raises
                 `persist.errors.RestoreError` if it lacks what that class has today.
+            inherited: given the state of an instance of a declared subclass (a dict, with objects as
+                values), the subclass, the library's class, and the releases that other states of
+                the file record, returns the state in the layout of the installed release; what is
+                the subclass's own is kept.
+            stamp: the key under which states record the release of the library that wrote them.
         """
 
         def decorate(function: _F) -> _F:
             with self._changing():
                 made = Rebuild(
-                    function, library, takes_names, always=always, taken=taken, whole=whole
+                    function,
+                    library,
+                    takes_names,
+                    always=always,
+                    taken=taken,
+                    whole=whole,
+                    inherited=inherited,
+                    stamp=stamp,
                 )
                 if knows is not None:
                     made = attrs.evolve(made, knows=knows)
@@ -151,6 +165,11 @@ class Foreign(Aliases):
         with self._changing():
             made = Importable(library, substitute, always or instances, instances)
             self._importable = {**self._importable, **dict.fromkeys(qualnames, made)}
+
+    @property
+    def _upgrades_subclasses(self) -> bool:
+        """Whether states of users' subclasses of its classes are brought up to date."""
+        return any(one.inherited is not None for one in self._rebuilds.values())
 
     def rebuild_for(self, qualname: str) -> Rebuild | None:
         """Return how objects of a class are made, if its library is installed; else None."""

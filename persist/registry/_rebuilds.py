@@ -17,7 +17,10 @@ import attrs
 
 from persist.tree import ABSENT
 
-__all__ = ["Importable", "Rebuild", "is_installed"]
+__all__ = ["Importable", "Inherited", "Rebuild", "is_installed"]
+
+Inherited = Callable[[dict[Any, Any], type, type, frozenset[str]], dict[Any, Any]]
+"""The state of an instance of a user's subclass, as it is today; see `Registry.rebuild`."""
 
 
 def _any(qualname: str) -> bool:
@@ -50,6 +53,9 @@ class Rebuild:
         caches: of the attributes of a record, the names of those that are not made.
         whole: raises `persist.errors.RestoreError` if an instance of a user's subclass, which is
             declared, lacks what the library's class has today; takes the instance and that class.
+        inherited: brings the state of such an instance to the layout of the installed release, as far
+            as it is the library's; `Registry.rebuild` says what it takes.
+        stamp: the key under which states record the release of the library that wrote them.
     """
 
     function: Callable[..., Any]
@@ -61,6 +67,8 @@ class Rebuild:
     taken: Callable[[Any], Any] | None = None
     caches: Callable[[dict[str, Any]], Iterable[str]] = _no_names
     whole: Callable[[Any, type], None] | None = None
+    inherited: Inherited | None = None
+    stamp: str | None = None
 
     def needed(self, state: object) -> Any:
         """The state of a record without what its library computes again."""
