@@ -32,6 +32,7 @@ def is_busy(obj: object) -> bool:
 
 @contextlib.contextmanager
 def occupied(obj: object) -> Iterator[None]:
+    """Note that the ``__setstate__`` of an instance is running, in this thread."""
     busy.ids.append(id(obj))
     try:
         yield

@@ -31,7 +31,7 @@ from persist.errors import SchemaError
 from persist.registry import Registry
 from persist.schema import Layout, Part, Schema, dotted
 
-__all__ = ["NEWOBJ", "Flat", "StateTaker", "refuse_class"]
+__all__ = ["Flat", "StateTaker", "refuse_class"]
 
 NEWOBJ: Any = vars(copyreg)["__newobj__"]
 NEWOBJ_EX: Any = vars(copyreg)["__newobj_ex__"]

@@ -38,6 +38,7 @@ def _finds_all(items: frozenset[object]) -> bool:
 
 
 def private(array: Any) -> Any:
+    """An array that may be written: itself, or a copy of one that may not."""
     return array if array.flags.writeable else array.copy()
 
 

@@ -19,7 +19,20 @@ from persist.errors import SchemaError
 from persist.schema._private_names import owner_name
 from persist.tree import ABSENT
 
-__all__ = ["DECLARED", "Declared", "Field", "Layout", "Part", "Schema", "dotted"]
+__all__ = [
+    "DECLARED",
+    "MAKERS",
+    "Declared",
+    "Field",
+    "Layout",
+    "Part",
+    "Schema",
+    "dotted",
+    "field",
+    "fingerprint",
+    "minor_of",
+    "split_version",
+]
 
 # Class whose state `register` was given functions for -> what makes its instances, or None; and
 # whether that takes the state.

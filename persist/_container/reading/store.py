@@ -24,8 +24,8 @@ from persist._container.layout import (
 )
 from persist._container.names import member_name
 from persist._container.reading.bulk import whole_arrays
-from persist._container.reading.directory import EMPTY, Entry
-from persist._container.reading.members import Members, Place
+from persist._container.reading.directory import EMPTY, Entry, Place
+from persist._container.reading.members import Members
 from persist._container.reading.tables import row_of
 from persist._runtime.progress import current
 from persist._wire.base.source import Source
