@@ -25,6 +25,7 @@ from persist._api.open import check_arrays, open, open_writable
 from persist._runtime.gc_pause import collector_paused
 from persist._runtime.progress import current, reporting
 from persist._trees.copier import Copier
+from persist._trees.driver import TIMES
 from persist._trees.pack_view import PackView
 from persist._wire.torch.storage import placed_on
 from persist.errors import (
@@ -326,6 +327,10 @@ def load_file(
     tree, plan = file._written if tree is ABSENT else tree, None
     if written or not today.is_today(tree, knowledge):
         see = _plain_values(file, trusted, live)
+        instead: dict[int, tuple[object, Record]] = {}
+        if live:
+            see = _noting_times(see, file.knowledge, instead)
+            made = functools.partial(made, instead=instead)
         tree, plan = _upgraded(file, tree, see, unknown, strict, layout, written)
     return made(tree, knowledge, plan=plan, file=file.path, is_known=file.is_known, looker=looker)
 
@@ -377,6 +382,24 @@ def _plain_values(file: File, trusted: Trust, live: bool) -> Callable[[Record], 
         return see(record) if rebuilt is None else ABSENT
 
     return unless_rebuilt
+
+
+def _noting_times(
+    see: Callable[[Record], object], knowledge: Registry, noted: dict[int, tuple[object, Record]]
+) -> Callable[[Record], object]:
+    """What `_plain_values` returns, and a note of the times among them, by their ids.
+
+    Where the steps leave such a value as it is, the object of the library takes its place again: it
+    may have nanoseconds, and is no value for "no time" of another library.
+    """
+
+    def seen_and_noted(record: Record) -> object:
+        seen = see(record)
+        if type(seen) in TIMES and knowledge.rebuild_for(knowledge.resolve(record.qualname)):
+            noted[id(seen)] = seen, record
+        return seen
+
+    return seen_and_noted
 
 
 def wanted_part(file: File, cls: type | None, at: str, assume_version: int | None) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from persist._objects.trust import (
 from persist._objects.trusted_calls import set_attribute
 from persist._runtime.progress import current
 from persist._trees import numpy_random
-from persist._trees.driver import ATOMS, Parts
+from persist._trees.driver import ATOMS, TIMES, Parts
 from persist._trees.pack_view import PackView
 from persist._upgrade.plan import Plan, Rehearsal
 from persist._wire.torch.storage import Tensor
@@ -67,6 +67,7 @@ def build(
     live: bool = False,
     resources: Resources | None = None,
     recovers: bool = False,
+    instead: Mapping[int, tuple[object, Record]] | None = None,
 ) -> Any:
     """Build the objects of an upgraded tree; its containers are used, not copied.
 
@@ -88,6 +89,8 @@ def build(
         tensors: returns the tensors of the file, by the ids of their arrays, for modules of torch.
         live: make objects of installed libraries where a pack declares how.
         resources: what takes the place of resources, as for `persist.load`.
+        instead: the plain times of a tree by their ids, each with the record in whose place it is; an
+            object that a pack makes of the record is built where the value is left.
         recovers: with ``rehearsal``: objects are finished and warnings given as without one, unless
             more records failed than had failed before; then the result is not to be used, and the
             records that failed are to be marked in another run.
@@ -102,6 +105,8 @@ def build(
         registry, trusted, validate, plan, file, is_known, done, looker, tensors=tensors, live=live
     )
     builder.resources = resources
+    if instead:
+        builder.take_instead(instead)
     meter = current()
     if meter is None:
         return _built(builder, tree, loose, strict, rehearsal, recovers, finish)
@@ -157,7 +162,15 @@ class _Builder(Instances):
         self._recovers = False
         self.resources: Resources | None = None
 
-    def enter(self, value: Any) -> tuple[object, Parts | None]:
+    def take_instead(self, instead: Mapping[int, tuple[object, Record]]) -> None:
+        """Let objects of libraries take the place of the plain times that steps saw for them."""
+        self._plain = self._plain - TIMES
+        for number, (value, record) in instead.items():
+            made = self.run(record)
+            if type(made) is not Record:
+                self._done[number] = value, made
+
+    def enter(self, value: Any) -> tuple[Any, Parts | None]:
         kind = type(value)
         if kind in self._plain:
             return value, None

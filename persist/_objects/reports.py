@@ -234,13 +234,17 @@ class Reports(Names):
             parts.append(f"with {library} installed, an object of it is made")
         elif known:
             pass
-        elif module and module != "__main__" and module not in sys.modules:
+        elif module and module not in ("__main__", "matlab") and module not in sys.modules:
             parts.append(f"`import {module}` first if it declares the class")
         elif _can_be_declared(class_here(name)):
             parts.append("declare it with persist.register or persist.Versioned")
-        if not known and not library:
+        if module == "matlab":  # the name that our reader gives to what MATLAB's own classes are
+            parts.append(
+                "MATLAB alone makes objects of its classes; persist.open(...).tree shows the fields"
+            )
+        elif not known and not library:
             parts.append(f"persist.alias({name!r}, NewClass) if it moved")
-        if missing.classes and not missing.calls and not (known or library):
+        if missing.classes and not missing.calls and not (known or library or module == "matlab"):
             names = dict.fromkeys((name, *self._trust.names, *missing.classes))
             calls = "".join(f" and {constant_call(one)}" for one in missing.names)
             parts.append(f"trust=[{', '.join(map(repr, names))}]{calls} to make it as pickle would")

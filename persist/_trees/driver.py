@@ -16,9 +16,11 @@ import uuid
 from collections.abc import Generator
 from typing import Any
 
+import numpy as np
+
 from persist.tree import SCALARS
 
-__all__ = ["ATOMS", "Driver", "Parts", "object_fields"]
+__all__ = ["ATOMS", "TIMES", "Driver", "Parts", "object_fields"]
 
 Parts = Generator[tuple[str, Any], Any, Any]
 
@@ -30,6 +32,8 @@ ATOMS = frozenset(
         *(getattr(pathlib, name) for name in ("PurePosixPath", "PureWindowsPath")),
     )
 )  # fmt: skip
+TIMES = frozenset((datetime.datetime, datetime.timedelta, np.datetime64, np.timedelta64))
+"""Types of one time or duration."""
 _DEEP = 1000  # last steps of a path that are shown in a message
 
 

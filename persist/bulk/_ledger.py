@@ -174,18 +174,35 @@ class Ledger:
             )
         if writes and self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                self._lock = Lock(self.path.with_name(f"{self.path.name}-lock"))
-            except PersistError as error:
-                raise PersistError(
-                    "another run writes this ledger.",
-                    file=str(path),
-                    remedy="Wait for it, or give this run a ledger of its own.",
-                ) from error
+            self._lock = self._locked(self.path)
         name = "" if self.path is None else os.fspath(self.path)
         if not writes:
             name = f"{self.path.absolute().as_uri()}?mode=ro"  # type: ignore[union-attr]
-        self._base = sqlite3.connect(name, uri=not writes, isolation_level=None)
+        try:
+            self._base = sqlite3.connect(name, uri=not writes, isolation_level=None)
+        except BaseException:
+            self._release()
+            raise
+        try:
+            self._begin(is_new=is_new, writes=writes)
+        except BaseException:
+            self.close()
+            raise
+        self.known_names: dict[str, int] = {}
+
+    @staticmethod
+    def _locked(path: Path) -> Lock:
+        try:
+            return Lock(path.with_name(f"{path.name}-lock"))
+        except PersistError as error:
+            raise PersistError(
+                "another run writes this ledger.",
+                file=str(path),
+                remedy="Wait for it, or give this run a ledger of its own.",
+            ) from error
+
+    def _begin(self, *, is_new: bool, writes: bool) -> None:
+        """Make the tables of a new ledger, or see that those of an old one are known."""
         self._base.execute("PRAGMA cache_size = -16000")
         if is_new:  # before the journal is a log of its own: the head of the file says what it is
             self._base.execute("PRAGMA page_size = 16384")  # rows of most of a kilobyte
@@ -199,23 +216,28 @@ class Ledger:
             self._base.execute("PRAGMA synchronous = NORMAL")
         (form,) = self._base.execute("PRAGMA user_version").fetchone()
         if form != _FORM:
-            self.close()
             raise FormatError(
                 f"it is a ledger of form {form}, and this release reads form {_FORM}.",
-                file=str(path),
+                file=str(self.path),
                 remedy="Use the release of persist that wrote it.",
             )
-        self.known_names: dict[str, int] = {}
 
     def close(self) -> None:
         """Close the file."""
-        self._base.close()
-        if self._lock is not None:
-            path = self.path.with_name(f"{self.path.name}-lock") if self.path else None
-            if path is not None and os.name != "nt":
-                path.unlink(missing_ok=True)
-            self._lock.release()
-            self._lock = None
+        try:
+            self._base.close()
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        """Let others write it. A lock file that cannot be removed is the next run's."""
+        lock, self._lock = self._lock, None
+        if lock is None or self.path is None:
+            return
+        if os.name != "nt":
+            with contextlib.suppress(OSError):
+                self.path.with_name(f"{self.path.name}-lock").unlink(missing_ok=True)
+        lock.release()
 
     def __enter__(self) -> Ledger:
         return self

@@ -67,26 +67,30 @@ def undo_run(
     writes = ledger.writes(run)
     undone: list[int] = []
     by_path = {absolute(write.path): write for write in writes}
-    for one in _restored(by_path, originals, only, storage_options):
-        path = absolute(one.file)
-        restored.add(path)
-        if one.status == "left":
-            is_clean = False
-        elif path in by_path:
-            undone.append(by_path[path].number)
-        yield one
-    for write in writes:
-        if absolute(write.path) in restored or not _is_wanted(write.path, only):
-            continue
-        found = _undone(write, storage_options)
-        if found.status == "left":
-            is_clean = False
-        else:
-            undone.append(write.number)
-        yield found
-    if options.get("to") and not only and not is_url(options["to"]):
-        _remove_empty(Path(options["to"]))
-    ledger.forget(undone, run, is_undone=is_clean and not only)
+    is_done = False
+    try:
+        for one in _restored(by_path, originals, only, storage_options):
+            path = absolute(one.file)
+            restored.add(path)
+            if one.status == "left":
+                is_clean = False
+            elif path in by_path:
+                undone.append(by_path[path].number)
+            yield one
+        for write in writes:
+            if absolute(write.path) in restored or not _is_wanted(write.path, only):
+                continue
+            found = _undone(write, storage_options)
+            if found.status == "left":
+                is_clean = False
+            else:
+                undone.append(write.number)
+            yield found
+        if options.get("to") and not only and not is_url(options["to"]):
+            _remove_empty(Path(options["to"]))
+        is_done = is_clean and not only
+    finally:  # also where it fails on the way: what is undone is not to be undone again
+        ledger.forget(undone, run, is_undone=is_done)
 
 
 def _is_wanted(path: str, only: tuple[str, ...]) -> bool:
@@ -112,6 +116,8 @@ def _restored(
         found = digest_of(path, storage)[1] if is_file(path, storage) else ""
         if found == digest:
             originals.forget(path)
+            if path in writes:  # an attempt before this one failed after it was brought back
+                yield Undone(path, "restored")
             continue
         expected = writes[path].digest if path in writes else ""
         if found and expected and found != expected:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import weakref
@@ -40,9 +41,14 @@ class Lock:
                 file=str(path.parent),
                 remedy="Stop the other writer, or give this run a folder of its own.",
             )
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {platform.node()}")
-        file.flush()
+        try:
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()}")
+            file.flush()
+        except OSError:  # of a full disk; what cannot be written must not keep the lock
+            with contextlib.suppress(OSError):  # the same text again
+                file.close()
+            raise
         self._file = file
         _held.add(self)
 

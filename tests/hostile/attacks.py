@@ -51,7 +51,8 @@ KNOWN = {"persist", "numpy", "encodings", "ml_dtypes", "yaml", "zstandard", "lz4
          "bz2", "lzma", "gzip", "sqlite3", "_sqlite3", "isal", "tarfile", "zipfile", "_posixsubprocess",
          "dataclasses", "fnmatch", "difflib", "heapq", "importlib", "packaging", "shelve", "dbm",
          "concurrent", "queue", "_queue", "_heapq", "json", "csv", "_csv", "unicodedata", "ast",
-         "google_crc32c", "crc32c", "google", "hashlib", "_hashlib", "_blake2", "_sha2", "base64", "binascii", "copy", "glob"}
+         "google_crc32c", "crc32c", "google", "hashlib", "_hashlib", "_blake2", "_sha2", "base64", "binascii", "copy", "glob",
+         "atexit"}  # of weakref.finalize
 
 def use(source):
     held = {}

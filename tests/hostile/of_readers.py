@@ -8,22 +8,27 @@ so that an attack reaches the grammar behind it.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gzip
+import importlib.util
 import io
 import json
+import pickletools
 import re
 import shutil
 import struct
 import sys
 import tarfile
 import tempfile
+import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from attacks import HUGE, P, attacked, called, named, text
+from attacks import HUGE, P, attacked, called, named, npy, text
 
 from persist._api.detect import choose, readers
 from persist._wire.base.source import open_source
@@ -31,6 +36,8 @@ from persist.errors import PersistError
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 Change = Callable[[bytes], bytes | None]
+_CASES = 12  # of each reader; an attack is made of the first to which it applies
+_LARGE = 64_000  # bytes of a case
 
 
 class Seed(NamedTuple):
@@ -41,9 +48,9 @@ class Seed(NamedTuple):
 
 
 @functools.cache
-def seeds() -> dict[str, Seed]:
-    """By reader, the smallest case that it takes."""
-    found: dict[str, tuple[int, Seed]] = {}
+def all_seeds() -> dict[str, list[Seed]]:
+    """By reader, the smallest cases that it takes, the smallest first."""
+    found: dict[str, list[tuple[int, Seed]]] = {}
     for spec in sorted(CORPUS.glob("*/*/expected.json")):
         file = json.loads(spec.read_text())["file"]
         size = sum(path.stat().st_size for path in parts_of(spec.parent))
@@ -51,9 +58,18 @@ def seeds() -> dict[str, Seed]:
             name = choose(open_source(spec.parent / file))[0].name
         except PersistError:
             continue
-        if name not in found or size < found[name][0]:
-            found[name] = size, Seed(spec.parent, file)
-    return {name: seed for name, (_, seed) in found.items()}
+        found.setdefault(name, []).append((size, Seed(spec.parent, file)))
+    return {name: _smallest(cases) for name, cases in found.items()}
+
+
+def _smallest(cases: list[tuple[int, Seed]]) -> list[Seed]:
+    cases.sort(key=lambda case: case[0])
+    return [seed for size, seed in cases[:_CASES] if size < _LARGE or seed is cases[0][1]]
+
+
+def seeds() -> dict[str, Seed]:
+    """By reader, the smallest case that it takes."""
+    return {name: found[0] for name, found in all_seeds().items()}
 
 
 def parts_of(folder: Path) -> list[Path]:
@@ -99,15 +115,42 @@ PICKLES = {
     "memo without end": P + b"Nr" + b"\xfe\xff\xff\x7f" + b"Np4000000000\n0.",
     "lengths without end": P + b"\x8e" + struct.pack("<Q", 1 << 40) + b"x.",
     "frame that lies": P + b"\x95" + struct.pack("<Q", 1 << 40) + b"N.",
+    "functions of libraries": P + b"](" + b"".join(called(name, text("touch canary")) for name in (
+        "pkgutil.resolve_name", "pip.main", "numpy.f2py.diagnose.run_command", "numpy.testing._private.utils.runstring",
+        "torch._dynamo.guards.GuardBuilder.get", "cloudpickle.cloudpickle._make_function", "pydoc.pipepager", "runpy.run_path")) + b"e.",
+    "names below listed ones": P + b"](" + b"".join(called(name) for name in ("numpy._core.multiarray.system", "collections.OrderedDict.x", "torch._utils.os.system")) + b"e.",
+    "names that begin as listed ones": P + b"](" + b"".join(called(name) for name in ("collectionsx.OrderedDict", "Numpy.ndarray")) + b"e.",
+    "attributes by getattr": P + called("builtins.getattr", called("builtins.__import__", text("os")), text("system")) + text("touch canary") + b"\x85R.",
+    "a call before damage": P + called("os.system", text("touch canary")) + b"\xff\xff.",
+    "envelopes and constants": P + b"](" + called("persist.versioned._constant", named("os.system"))
+        + called("persist.versioned._new", named("os.system"), text("touch canary")) + b"e.",
+    "colliding keys": P + b"}(" + b"".join(b"\x8a\x0a" + (n * ((1 << 61) - 1)).to_bytes(10, "little") + b"N" for n in range(1, 4000)) + b"u.",
     "buffer without end": b"\x80\x05\x96" + struct.pack("<Q", 1 << 33) + b".",
 }  # fmt: skip
 
 
+def embedded(data: bytes, attack: bytes) -> bytes | None:
+    """The first pickle in a database, or a page of one, into which the attack fits is replaced."""
+    if data[:4] == b"PK\3\4":
+        return None
+    for found in list(re.finditer(rb"\x80[\x02-\x05][\x95}\](]", data))[:50]:
+        at = found.start()
+        with contextlib.suppress(Exception):  # it is no pickle
+            stop = next(
+                place for op, _, place in pickletools.genops(data[at:]) if op.name == "STOP"
+            )
+            if stop >= len(attack) - 1:
+                return data[:at] + attack.ljust(stop + 1, b"\0") + data[at + stop + 1 :]
+    return None
+
+
 def pickle_of(name: str) -> Change:
     def change(data: bytes) -> bytes | None:
+        if data[:6] == b"\x93NUMPY":
+            return npy("'|O'", "(1,)", PICKLES[name])
         is_one = data[:1] == b"\x80" and data[1:2] < b"\x06" and len(data) > 2
         is_text = re.match(rb"\(*(?:[cdl]|dp|lp)[\w.]*\n", data[:64]) is not None
-        return PICKLES[name] if is_one or is_text else None
+        return PICKLES[name] if is_one or is_text else embedded(data, PICKLES[name])
 
     return change
 
@@ -175,8 +218,184 @@ def overlapping(data: bytes) -> bytes | None:
     )
 
 
+def wrong_crc(data: bytes) -> bytes | None:
+    """The directory's checksum of every member of a ZIP archive is another."""
+    made = re.sub(
+        rb"(PK\x01\x02.{12}).{4}", lambda found: found[1] + b"\1\2\3\4", data, flags=re.DOTALL
+    )
+    return made if data[:4] == b"PK\x03\x04" and made != data else None
+
+
+def sizes_that_lie(data: bytes) -> bytes | None:
+    """The directory says that every member of a ZIP archive has 2 GiB."""
+    made = re.sub(
+        rb"(PK\x01\x02.{16}).{8}",
+        lambda found: found[1] + b"\xff\xff\xff\x7f" * 2,
+        data,
+        flags=re.DOTALL,
+    )
+    return made if data[:4] == b"PK\x03\x04" and made != data else None
+
+
+def _more_members(
+    data: bytes, more: Callable[[zipfile.ZipFile, list[zipfile.ZipInfo]], None]
+) -> bytes | None:
+    if data[:4] != b"PK\x03\x04" or not zipfile.is_zipfile(io.BytesIO(data)):
+        return None
+    out = io.BytesIO(data)
+    with warnings.catch_warnings(), zipfile.ZipFile(out, "a") as archive:
+        warnings.simplefilter("ignore")  # of names that come twice
+        more(archive, archive.infolist())
+    return out.getvalue()
+
+
+def members_twice(data: bytes) -> bytes | None:
+    """Every member of a ZIP archive comes again, with other content."""
+
+    def more(archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo]) -> None:
+        for name in [info.filename for info in infos]:
+            archive.writestr(name, PICKLES["calls"])
+
+    return _more_members(data, more)
+
+
+def members_that_climb(data: bytes) -> bytes | None:
+    """A ZIP archive with names that lead out of it, and a symbolic link."""
+
+    def more(archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo]) -> None:
+        for name in ("../canary", "/tmp/canary", "a/../../canary", "..\\canary", "C:\\canary"):
+            archive.writestr(name, b"x")
+        link = zipfile.ZipInfo("link")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, "/etc/passwd")
+
+    return _more_members(data, more)
+
+
+def many_members(data: bytes) -> bytes | None:
+    """A ZIP archive with 20,000 empty members more."""
+
+    def more(archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo]) -> None:
+        for number in range(20_000):
+            archive.writestr(f"m{number}", b"")
+
+    return _more_members(data, more)
+
+
+def tar_that_climbs(data: bytes) -> bytes | None:
+    """A TAR archive with links and names that lead out of it, and a device."""
+    if data[257:262] != b"ustar":
+        return None
+    out = io.BytesIO()
+    with tarfile.open(fileobj=io.BytesIO(data)) as old, tarfile.open(fileobj=out, mode="w") as new:
+        for info in old.getmembers():
+            new.addfile(info, old.extractfile(info))
+        for name, kind in (
+            ("link", tarfile.SYMTYPE),
+            ("hard", tarfile.LNKTYPE),
+            ("../canary", tarfile.REGTYPE),
+            ("dev", tarfile.CHRTYPE),
+        ):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, "/etc/passwd"
+            new.addfile(info)
+    return out.getvalue()
+
+
+def layers(data: bytes) -> bytes | None:
+    """Forty layers of gzip."""
+    for _ in range(40):
+        data = gzip.compress(data, 1)
+    return data
+
+
+def of_npy(descr: str, shape: str) -> Change:
+    return lambda data: npy(descr, shape) if data[:6] == b"\x93NUMPY" else None
+
+
+def npy_header_without_end(data: bytes) -> bytes | None:
+    return b"\x93NUMPY\x02\x00\xff\xff\xff\xff" + data[10:] if data[:6] == b"\x93NUMPY" else None
+
+
+def npy_expression(data: bytes) -> bytes | None:
+    """Python's code where a literal is expected."""
+    return (
+        npy("__import__('os').system('touch canary')", "(1,)") if data[:6] == b"\x93NUMPY" else None
+    )
+
+
+def yaml_change(lines: str) -> Change:
+    """Lines more at the end of YAML."""
+
+    def change(data: bytes) -> bytes | None:
+        is_yaml = re.match(rb"(class_name|backend): ", data) is not None
+        return data.rstrip() + b"\n" + lines.encode() if is_yaml else None
+
+    return change
+
+
+def functions_in_json(data: bytes) -> bytes | None:
+    """Classes that JSON or YAML names are functions; modules are that of the operating system."""
+    made = re.sub(
+        rb'("(?:__class__|class_name|registered_name)"\s*:\s*)"[^"]*"', rb'\1"system"', data
+    )
+    made = re.sub(rb'("(?:__module__|module)"\s*:\s*)("[^"]*"|null)', rb'\1"os"', made)
+    if not _is_json(data) or made == data:
+        made = re.sub(rb"(?m)^(\s*(?:- )?class_name: )\w+$", rb"\1os.system", data[: 1 << 16])
+        return made if made != data and b"\0" not in data[:64] else None
+    return made
+
+
+def older_protocol(data: bytes) -> bytes | None:
+    """The version of the format that a JSON text states is 0."""
+    made = re.sub(
+        rb'("(?:protocol|version|keras_version|format_version)"\s*:\s*)("[^"]*"|\d+)',
+        rb"\g<1>0",
+        data,
+    )
+    return made if _is_json(data) and made != data else None
+
+
+def hdf5_links(data: bytes) -> bytes | None:
+    """Links to other files, and in circles, in every group of an HDF5 file; a dataset in a file outside, one of many TiB."""
+    if data[:8] != b"\x89HDF\r\n\x1a\n":
+        return None
+    import h5py
+
+    held = io.BytesIO(data)
+    try:
+        with h5py.File(held, "r+") as file:
+            groups: list[Any] = [file]
+            file.visititems(
+                lambda _, item: groups.append(item) if isinstance(item, h5py.Group) else None
+            )
+            for group in groups[:50]:
+                group["out"] = h5py.ExternalLink("/etc/passwd", "/")
+                group["circle"] = h5py.SoftLink(group.name)
+            file.create_dataset("outside", (100,), "u1", external=[("/etc/passwd", 0, 100)])
+            file.create_dataset(
+                "huge", (1 << 40, 1 << 10), "f8", chunks=(1 << 10, 1), compression="gzip"
+            )
+            layout = h5py.VirtualLayout((10,), "f8")
+            layout[:] = h5py.VirtualSource("/etc/passwd", "x", (10,))
+            file.create_virtual_dataset("virtual", layout)
+    except (OSError, ValueError):
+        return None
+    return held.getvalue()
+
+
 # What is done to an archive itself, and not to what is in it.
-OUTSIDE = (local_name_changed, encrypted_flags, overlapping)
+OUTSIDE = (
+    local_name_changed,
+    encrypted_flags,
+    overlapping,
+    wrong_crc,
+    sizes_that_lie,
+    members_twice,
+    members_that_climb,
+    many_members,
+    tar_that_climbs,
+)
 
 
 def lambda_inserted(data: bytes) -> bytes | None:
@@ -205,6 +424,9 @@ BOMBED = frozenset(
 )  # one of each kind: it is slow
 
 
+IN_JSON = (numbers_changed, nested, doubled_keys, odd_numbers, functions_in_json)
+
+
 CHANGES: dict[str, Change] = {
     **{f"pickle that {name}": pickle_of(name) for name in PICKLES},
     "names of functions": names_changed,
@@ -216,6 +438,27 @@ CHANGES: dict[str, Change] = {
     "another name in a local header": local_name_changed,
     "encrypted by its flags": encrypted_flags,
     "all members are the first": overlapping,
+    "another checksum": wrong_crc,
+    "members of 2 GiB": sizes_that_lie,
+    "members twice": members_twice,
+    "members that climb out": members_that_climb,
+    "20,000 members more": many_members,
+    "TAR that climbs out": tar_that_climbs,
+    "layers in layers": layers,
+    "NPY of a negative shape": of_npy("'<f8'", "(-1,)"),
+    "NPY of a shape beyond 64 bits": of_npy("'<f8'", "(4294967296, 4294967296, 2)"),
+    "NPY of a shape without data": of_npy("'<f8'", "(99999999999,)"),
+    "NPY of moments divided by zero": of_npy("'<M8[s/0]'", "(1,)"),
+    "NPY of huge items": of_npy("'|V2147483647'", "(3,)"),
+    "NPY header without end": npy_header_without_end,
+    "NPY header of code": npy_expression,
+    "anchors in YAML": yaml_change(
+        "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 60))
+    ),
+    "tags of Python in YAML": yaml_change("z: !!python/object/apply:os.system [touch canary]\n"),
+    "functions in JSON or YAML": functions_in_json,
+    "an older protocol": older_protocol,
+    **({"links in HDF5": hdf5_links} if importlib.util.find_spec("h5py") else {}),
     "cut in half": lambda data: data[: len(data) // 2],
     "last byte gone": lambda data: data[:-1] if data else None,
     **{
@@ -235,16 +478,33 @@ CHANGES: dict[str, Change] = {
 
 def repacked(data: bytes, change: Change, *, packed: bool = False) -> bytes | None:
     """Return a file with all that is inside changed; None where nothing in it is to be changed."""
-    if change in OUTSIDE:
+    if change is layers:
+        return None if packed else change(data)
+    if change in OUTSIDE and data[:3] != b"\x1f\x8b\x08":
         return change(data)
     if data[:4] == b"PK\x03\x04" and zipfile.is_zipfile(io.BytesIO(data)):
         return _zip_again(data, change)
     if data[:3] == b"\x1f\x8b\x08":
         inner = repacked(gzip.decompress(data), change, packed=True)
         return None if inner is None else gzip.compress(inner, 1)
+    if is_z := re.match(rb"ZF0x[0-9a-f]+L? *(?=\x78)", data):
+        inner = repacked(zlib.decompress(data[is_z.end() :]), change, packed=True)
+        head = b"ZF" + hex(len(inner or b"")).encode().ljust(is_z.end() - 2)
+        return None if inner is None else head + zlib.compress(inner, 1)
+    if data[8:9] == b"{" and 2 < int.from_bytes(data[:8], "little") <= len(data) - 8:
+        return _safetensors_again(data, change)
     if data[257:262] == b"ustar":
         return _tar_again(data, change, packed=packed)
     return None if change is zeros and not packed else change(data)
+
+
+def _safetensors_again(data: bytes, change: Change) -> bytes | None:
+    """With the header changed, whose length is right; else with the bytes changed."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = change(data[8:end]) if change in IN_JSON else None
+    if header is None:
+        return None if change is zeros else change(data)
+    return struct.pack("<Q", len(header)) + header + data[end:]
 
 
 def _zip_again(data: bytes, change: Change) -> bytes | None:
@@ -277,12 +537,14 @@ def _tar_again(data: bytes, change: Change, *, packed: bool) -> bytes | None:
 
 def written(reader: str, folder: Path) -> Iterator[tuple[str, Path]]:
     """Write the attack files of a reader; yield the name of each attack, and what is to be opened."""
-    seed = seeds()[reader]
     for number, (name, change) in enumerate(CHANGES.items()):
         if change is zeros and reader not in BOMBED:
             continue
-        made = {path: repacked(path.read_bytes(), change) for path in parts_of(seed.folder)}
-        if not any(data is not None for data in made.values()):
+        for seed in all_seeds()[reader]:
+            made = {path: repacked(path.read_bytes(), change) for path in parts_of(seed.folder)}
+            if any(data is not None for data in made.values()):
+                break
+        else:
             continue
         home = folder / f"{reader}-{number}"
         for path, data in made.items():

@@ -31,10 +31,13 @@ def main() -> None:
     rows = [f"| {what} | {number:,} |" for what, number in sorted(counts.items())]
     blocks = {"counts": "\n".join(["| tried | number |", "|---|---|", *rows])}
     if "--counts-only" not in sys.argv:
+        import matrix
         from of_readers import measured, table
 
         with tempfile.TemporaryDirectory() as name:
-            blocks["readers"] = table(measured(Path(name)))
+            found = measured(Path(name))
+        blocks["readers"] = table(found)
+        blocks["matrix"] = matrix.table({row.reader: row.attacks for row in found})
     page = PAGE.read_text("utf-8")
     for name, text in blocks.items():
         pattern = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- end of {name} -->)", re.DOTALL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 import pickle
 import warnings
@@ -117,3 +118,64 @@ def test_an_older_one_is_no_half_made_object_and_a_step_adds_what_it_lacks(
     registry.migration("lab.Forest", 1)(renamed)
     loaded = persist.load(data, registry=registry)
     assert np.array_equal(loaded.predict_proba(X), expected)
+
+
+class Trial(persist.Versioned, version=2, schema="interop.Trial"):
+    models: list[Any]
+    frames: dict[str, Any]
+    when: dict[str, Any]
+
+    def __init__(self, models: Any, frames: Any, when: Any) -> None:
+        self.models, self.frames, self.when = models, frames, when
+
+
+@persist.migration("interop.Trial", 1)
+def named_when(state: dict[str, Any]) -> dict[str, Any]:
+    assert type(state["times"]["duration"]) is datetime.timedelta  # as without pandas
+    state["when"] = state.pop("times")
+    return state
+
+
+class OldTrial:
+    """What pickle wrote of a trial of version 1."""
+
+
+TIMES = {
+    "zoned": pd.Timestamp("2020-01-01 00:00:00.000000001", tz="Europe/Berlin"),
+    "duration": pd.Timedelta("1h"),
+    "month": pd.Period("2020-01", "M"),
+    "interval": pd.Interval(0, 1, closed="left"),
+    "times": pd.Interval(pd.Timestamp(0), pd.Timestamp(1)),
+    "never": pd.NaT,
+    "missing": pd.NA,
+    "offset": pd.offsets.MonthEnd(2),
+}
+
+
+@pytest.mark.parametrize("door", ["save", "pickle", "migrated"])
+def test_times_and_lists_of_objects_in_a_class_with_steps(door: str) -> None:
+    pipeline = make_pipeline(StandardScaler(), RandomForestClassifier(2, random_state=0)).fit(X, Y)
+    log = pd.DataFrame({"a": [1, 2], "p": pd.period_range("2020", "2021", freq="Y")})
+    made = Trial([pipeline, {"same": pipeline}], {"log": log, "a": log["a"]}, TIMES)
+    if door == "save":
+        stream = io.BytesIO()
+        persist.save(made, stream)
+        data = stream.getvalue()
+    elif door == "pickle":
+        data = pickle.dumps(made)
+    else:
+        old = OldTrial()
+        old.__dict__.update(models=made.models, frames=made.frames, times=made.when)
+        data = pickle.dumps(old, 0).replace(f"{__name__}\nOldTrial".encode(), b"interop\nTrial")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loaded = persist.load(data)
+    assert type(loaded) is Trial
+    assert loaded.models[1]["same"] is loaded.models[0]
+    assert np.array_equal(loaded.models[0].predict_proba(X), pipeline.predict_proba(X))
+    pd.testing.assert_frame_equal(loaded.frames["log"], log)
+    pd.testing.assert_series_equal(loaded.frames["a"], log["a"])
+    for name, value in TIMES.items():
+        found = loaded.when[name]
+        assert type(found) is type(value), name
+        assert found is value or found == value, name

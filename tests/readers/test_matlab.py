@@ -323,3 +323,11 @@ def test_what_a_file_claims_is_bounded(name: str) -> None:
         assert str(error)
     else:
         assert all(size < 100 for size in sizes)
+
+
+def test_no_module_named_matlab_is_recommended() -> None:
+    corpus = Path(__file__).parents[1] / "corpus" / "matlab"
+    path = corpus / "matlab-6.5.1-glnx86-object" / "testobject_6.5.1_GLNX86.mat"
+    with pytest.warns(UserWarning, match="MATLAB alone") as caught:
+        persist.load(path)
+    assert not any("import matlab" in str(one.message) for one in caught)
