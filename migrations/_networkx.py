@@ -171,7 +171,7 @@ def _part(state: State, *names: str) -> dict[Any, dict[Any, Any]]:
     raise RestoreError(f"it has no {names[0]}")
 
 
-def _dict(value: object, what: str) -> dict[Any, Any]:
+def _dict(value: object, what: str) -> dict[object, object]:
     if not isinstance(value, dict):
         raise RestoreError(f"its {what} are no dict")
     return value

@@ -174,7 +174,7 @@ def _sparse_frame(state: tuple[Any, ...]) -> Any:
     return View(parts=parts)
 
 
-def _expect_length(values: Any, index: object) -> None:
+def _expect_length(values: object, index: object) -> None:
     """Values and their index are equally long wherever both lengths are known."""
     lengths = {count for part in (values, index) if (count := _length(part)) is not None}
     expect(len(lengths) < 2, f"values and index have {' and '.join(map(str, lengths))} items")
@@ -191,7 +191,7 @@ def _length(part: object) -> int | None:
     return None
 
 
-def _rows_of(values: Any) -> int | None:
+def _rows_of(values: object) -> int | None:
     """How many columns a block holds, where that shows."""
     plain = values if isinstance(values, np.ndarray | LazyArray) else plain_array(values)
     return len(plain) if isinstance(plain, np.ndarray | LazyArray) and plain.ndim == 2 else None
@@ -320,7 +320,7 @@ def _places(placement: Any, count: int) -> list[int]:
     return [int(placement)]
 
 
-def _column(values: Any, row: int, ndim: int) -> Any:
+def _column(values: Any, row: int, ndim: int) -> object:
     """One row of a block as a column."""
     plain = values if isinstance(values, np.ndarray | LazyArray) else plain_array(values)
     if isinstance(plain, View):

@@ -59,7 +59,7 @@ def chunked(record: Record, looker: object) -> object:
     return None if values is None else _seen(values)
 
 
-def _seen(values: Any) -> object:
+def _seen(values: object) -> object:
     if not isinstance(values, np.ma.MaskedArray):
         return values
     missing = np.ma.getmaskarray(values)
@@ -108,7 +108,7 @@ def _array(record: Record) -> Any:
         return None  # of a kind that is not known here: it stays the record that it is
 
 
-def _restored(parts: Any, depth: int = 0) -> Any:
+def _restored(parts: Any, depth: int = 0) -> object:
     """(type, length, missing, offset, buffers, children, the dictionary's array)."""
     kind, length, _, offset, buffers = parts[:5]
     if depth > _DEEP or length < 0 or offset < 0:

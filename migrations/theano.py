@@ -90,7 +90,7 @@ def _variable(record: Record, looker: object) -> View:
 # Variables with a value.
 
 
-def _storage(container: dict[Any, object]) -> list[object] | None:
+def _storage(container: dict[object, object]) -> list[object] | None:
     storage = container.get("storage")
     return storage if isinstance(storage, list) and len(storage) == 1 else None
 
@@ -315,7 +315,7 @@ def _nodes(ends: list[object], most: int) -> dict[str, object]:
         return {"nodes_left_out": True}
     labels: dict[int, str] = {}
 
-    def label(variable: Any) -> str:
+    def label(variable: object) -> str:
         if not isinstance(variable, Record):
             return type(variable).__name__
         known = labels.get(id(variable))

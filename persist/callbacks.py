@@ -31,7 +31,7 @@ __all__ = ["KerasCheckpoints", "LightningCheckpoints", "TrainerCheckpoints"]
 class _Deferred:
     """A class whose instances derive from a class of a framework as well."""
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+    def __new__(cls, *args: object, **kwargs: object) -> Any:
         own: Any = cls
         found: Any = _derived(own)
         return object.__new__(found)
@@ -87,7 +87,7 @@ class _InCheckpoints(_Deferred):
         self.callback = callback
         self.before = before
 
-    def save_checkpoint(self, checkpoint: Any, path: Any, storage_options: Any = None) -> None:
+    def save_checkpoint(self, checkpoint: Any, path: object, storage_options: Any = None) -> None:
         """Write a checkpoint: into the folder of the callback, if it asked for it."""
         if str(path) != self.callback.writing:
             self.before.save_checkpoint(checkpoint, path, storage_options)
@@ -142,7 +142,7 @@ class LightningCheckpoints(_Deferred):
         if not isinstance(trainer.strategy.checkpoint_io, _InCheckpoints):
             trainer.strategy.checkpoint_io = _InCheckpoints(self, trainer.strategy.checkpoint_io)
 
-    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Any, *_: object) -> None:
         """Save a step that is due."""
         if _is_due(trainer.global_step, self.every_n_steps):
             self._save(trainer)
@@ -188,7 +188,7 @@ class TrainerCheckpoints(_Deferred):
         self.runs = runs if isinstance(runs, Checkpoints) else Checkpoints(runs)
         self.every_n_steps = every_n_steps
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **parts: Any) -> None:
+    def on_step_end(self, args: object, state: Any, control: Any, **parts: Any) -> None:
         """Save a step that is due."""
         if _is_due(state.global_step, self.every_n_steps):
             self._save(state, parts)
@@ -198,7 +198,7 @@ class TrainerCheckpoints(_Deferred):
         if self.every_n_steps is None:
             self._save(state, parts)
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **parts: Any) -> None:
+    def on_train_end(self, args: Any, state: object, control: object, **parts: Any) -> None:
         """Wait for the last checkpoint."""
         self.runs.wait()
 

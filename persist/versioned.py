@@ -125,7 +125,7 @@ class Versioned:
         if release:
             _declare_release(cls, release, call_site("<releases>", __file__))
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
+    def __reduce_ex__(self, protocol: object) -> Any:
         return adapter_of(type(self)).reduce(self)
 
     __reduce_ex__._persist_own = True  # type: ignore[attr-defined]

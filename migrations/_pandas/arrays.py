@@ -212,7 +212,7 @@ def categorical(record: Record) -> object:
     )
 
 
-def as_codes(codes: Any, categories: Any) -> Any:
+def as_codes(codes: object, categories: Any) -> Any:
     """Codes that lie within their categories, in one dimension."""
     codes = np.asarray(codes).reshape(-1)
     expect(codes.dtype.kind in "iu", "its codes are no integers")

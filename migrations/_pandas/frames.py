@@ -228,7 +228,7 @@ def frame(record: Record) -> Any:
     return _finished(made, record)
 
 
-def _kept(values: Any) -> object:
+def _kept(values: object) -> object:
     """The dtype to ask for, so that texts of NumPy stay objects as they were."""
     return object if isinstance(values, np.ndarray) and values.dtype == object else None
 
@@ -245,7 +245,7 @@ def _sparse_frame(state: tuple[Any, ...]) -> object:
     return pd.DataFrame(made, index=as_index(index), columns=as_index(columns))
 
 
-def _sparse_column(places: object, values: Any, fill: object) -> object:
+def _sparse_column(places: object, values: object, fill: object) -> object:
     if not isinstance(places, SparsePlaces):
         raise RestoreError("the places of a sparse column are unknown")
     return places.array(np.asarray(values), fill)

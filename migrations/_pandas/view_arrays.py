@@ -154,6 +154,7 @@ def _named(parts: dict[str, object], name: object) -> View:
 
 
 def label_view(name: object) -> object:
+    """The name of an axis; a tuple of several is one value, not a container of values."""
     if isinstance(name, list | tuple) and len(name) == 1:
         name = name[0]
     return View(name, whole=True) if isinstance(name, tuple) else name
@@ -207,6 +208,7 @@ def _multi(record: Record) -> object:
 
 
 def multi_parts(record: Record) -> tuple[Any, Any, Any]:
+    """Levels, codes and names of a MultiIndex."""
     subclass = array_and_state(record)
     if subclass is not None and len(subclass[1]) >= 4:  # 0.12: (levels, labels, sortorder, names)
         levels, codes, _, names = subclass[1][:4]
@@ -217,7 +219,7 @@ def multi_parts(record: Record) -> tuple[Any, Any, Any]:
     return items_of(levels), items_of(codes), items_of(names)
 
 
-def integers_of(value: object) -> Any:
+def integers_of(value: object) -> object:
     """Codes: an array, or the FrozenNDArray that older releases wrapped around it."""
     if isinstance(value, Record):
         subclass = array_and_state(value)

@@ -15,6 +15,7 @@ from persist.tree import Global, LazyArray, Record
 __all__ = [
     "ITEM",
     "LABEL",
+    "Look",
     "add",
     "array_and_state",
     "charge_for",
@@ -64,6 +65,8 @@ def looked_at(record: Record, name: str, known: Look, looker: Any) -> object:
 
 
 def looks_at(*names: str) -> Callable[[Look], Look]:
+    """Declare the function that looks at records, by the last step of their classes' names."""
+
     def register(function: Look) -> Look:
         _LOOKS.update(dict.fromkeys(names, function))
         return function
@@ -95,6 +98,7 @@ def get_field(record: Record, *names: str) -> Any:
 
 
 def expect(holds: object, why: str) -> None:
+    """Refuse a view of a record that does not hold what one of its kind holds; ``why`` says what it has."""
     if not holds:
         raise _Unplaced(why)
 
@@ -122,6 +126,7 @@ def size_of(values: Any) -> int:
 
 
 def step_of_label(label: object) -> str:
+    """A label of an axis as a step of a natural path."""
     if isinstance(label, bytes):
         try:
             return label.decode("utf-8")

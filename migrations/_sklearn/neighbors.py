@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
 
 import numpy as np
 from persist.migrations._sklearn.steps import State, renamed, since, within
@@ -139,7 +138,7 @@ def bounds(state: State) -> None:
         state.setdefault("lower_bounds_", [state["lower_bound_"]])
 
 
-def gaussian_mixture(state: State) -> Any:
+def gaussian_mixture(state: State) -> object:
     """A mixture of the class ``GMM``, which 0.20 removed, as a `GaussianMixture`."""
     mixture = importlib.import_module("sklearn.mixture")
     base = importlib.import_module("sklearn.mixture._gaussian_mixture")

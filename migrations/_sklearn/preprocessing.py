@@ -214,7 +214,7 @@ def valid_columns(state: State) -> None:
         state.setdefault("_valid_mask", ~np.all(mask, axis=0))
 
 
-def simple_imputer(state: State) -> Any:
+def simple_imputer(state: State) -> object:
     """An ``Imputer``, which 0.22 removed, as a `SimpleImputer`."""
     impute = importlib.import_module("sklearn.impute")
     if int(state.get("axis", 0)) != 0:

@@ -327,7 +327,7 @@ def _sources(
     node: Any,
     name: str,
     layers: dict[str, Record],
-    nodes: dict[str, Any],
+    nodes: dict[str, object],
     ends: dict[str, list[Any]],
 ) -> list[object]:
     """What a node takes: one output, or the merge of several."""

@@ -392,7 +392,7 @@ class SlopeOfHardSigmoid(Op):
 class _By(Op):
     """A named function as a step."""
 
-    def __init__(self, function: Callable[[Any], Any]) -> None:
+    def __init__(self, function: Callable[[Any], object]) -> None:
         self.function = function
 
     def apply(self, state: object, memo: object = None) -> object:

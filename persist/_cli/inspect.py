@@ -10,7 +10,7 @@ import contextlib
 import fnmatch
 import sys
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from persist._api.file import File
@@ -259,7 +259,7 @@ def _made_of(file: File) -> dict[str, str]:
 
     looker = file.looker
     found: dict[str, str] = {}
-    seen: dict[int, Any] = {}
+    seen: dict[int, object] = {}
     todo: list[object] = [file.tree]
     while todo and len(seen) < _MOST:
         value = todo.pop()

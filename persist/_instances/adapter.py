@@ -26,7 +26,7 @@ from persist._instances.builtin_bases import (
 )
 from persist._instances.constants import ConstantRef
 from persist._instances.inert_views import InertViews, holds_instances
-from persist._instances.own_setstate import busy, default_setstate, occupied
+from persist._instances.own_setstate import busy
 from persist._instances.resources import stored
 from persist._instances.setting import StateSetter, array_state
 from persist._instances.taking import NEWOBJ, Flat
@@ -52,16 +52,7 @@ from persist.registry._order import order_of
 from persist.schema import Declared, Part, dotted
 from persist.tree import ABSENT, Global, Record
 
-__all__ = [
-    "ClassAdapter",
-    "adapter_of",
-    "default_setstate",
-    "finish",
-    "finishing",
-    "flatten_state",
-    "occupied",
-    "restore_state",
-]
+__all__ = ["ClassAdapter", "adapter_of", "finish", "finishing", "flatten_state", "restore_state"]
 
 
 _NESTED = 20  # upgrades of one class inside each other, by steps that load files of older versions
@@ -199,7 +190,7 @@ class ClassAdapter(StateSetter):
             self.older = (header, known[1], epoch)
         return known[1]
 
-    def _is_today(self, header: Any, state: Any) -> bool:
+    def _is_today(self, header: object, state: Any) -> bool:
         """True if a header states the current versions and all fields, so that they can be set directly."""
         if not self.profile.is_known_by_header or len(state) != len(self.layout.parts) + 1:
             return False

@@ -84,7 +84,7 @@ def written_names(cls: type) -> set[str]:
     return {name for base in cls.__mro__ if base is not object for name in vars(base)}
 
 
-def converters_of(cls: type) -> dict[str, Callable[[Any, Any], Any]]:
+def converters_of(cls: type) -> dict[str, Callable[[Any, Any], object]]:
     """Attribute -> (instance, value) -> value, of an attrs class."""
     found: dict[str, Callable[[Any, Any], Any]] = {}
     for attribute in getattr(cls, "__attrs_attrs__", ()):

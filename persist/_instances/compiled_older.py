@@ -292,7 +292,7 @@ def _is_plain(name: str, sample: object) -> str:
 
 def _frozen(state: tuple[Any, ...]) -> dict[int, Any]:
     """Make the arrays of a state read-only while its steps run."""
-    frozen: dict[int, Any] = {}
+    frozen: dict[int, object] = {}
     for value in chain.from_iterable(state[1:]):
         if type(value) is np.ndarray:
             if value.flags.writeable:

@@ -245,7 +245,7 @@ def _loading(cls: type) -> Callable[..., None]:
     return _load_from_state_dict
 
 
-def _upgrade(module: Any, cls: type, state_dict: Any, prefix: str, metadata: Any) -> None:
+def _upgrade(module: Any, cls: type, state_dict: Any, prefix: str, metadata: object) -> None:
     """Bring the part of a state dict that belongs to a module to the version of today, in place."""
     adapter = _adapter(cls)
     held = module.state_dict(keep_vars=True)
@@ -265,7 +265,7 @@ def _upgrade(module: Any, cls: type, state_dict: Any, prefix: str, metadata: Any
         for path, entry in (whole or {}).items()
         if path.startswith(prefix) and any(name.startswith(f"{path}.") for name in names)
     }
-    arrays: dict[int, tuple[Any, Any]] = {}
+    arrays: dict[int, tuple[object, object]] = {}
     state = to_arrays({**mine, **facts.of_metadata(below, mine)}, arrays)
     is_partial = not known and _is_part(mine, held)
     try:
@@ -447,7 +447,9 @@ def _tensors(
     return made
 
 
-def _replace(state_dict: Any, names: Iterable[str], prefix: str, state: Mapping[str, Any]) -> None:
+def _replace(
+    state_dict: Any, names: Iterable[str], prefix: str, state: Mapping[str, object]
+) -> None:
     for name in names:
         del state_dict[name]
     for name, value in state.items():

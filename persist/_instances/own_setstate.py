@@ -32,6 +32,7 @@ def is_busy(obj: object) -> bool:
 
 @contextlib.contextmanager
 def occupied(obj: object) -> Iterator[None]:
+    """Note that the ``__setstate__`` of an instance is running, in this thread."""
     busy.ids.append(id(obj))
     try:
         yield
@@ -39,7 +40,7 @@ def occupied(obj: object) -> Iterator[None]:
         busy.ids.pop()
 
 
-def default_setstate(obj: Any, state: Any) -> None:
+def default_setstate(obj: object, state: Any) -> None:
     """What ``super().__setstate__(state)`` does where no base wrote one: the attributes are set."""
     parts = state if is_slots_pair(state) else (state,)
     for part in parts:

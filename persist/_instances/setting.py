@@ -11,12 +11,12 @@ import numpy as np
 from persist import schema as _schema
 from persist._envelope import CODEC, FIELDS
 from persist._instances import compiled_current
-from persist._instances.adapter import default_setstate, occupied
 from persist._instances.builtin_bases import (
     has,
 )
 from persist._instances.constants import ConstantRef, constant_of, unknown_constant
 from persist._instances.machinery import is_machinery, refuse_changed, refuse_machinery
+from persist._instances.own_setstate import default_setstate, occupied
 from persist._instances.taking import StateTaker
 from persist._torch_modules.classes import MODULE
 from persist._upgrade.state import (

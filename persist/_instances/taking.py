@@ -31,11 +31,11 @@ from persist.errors import SchemaError
 from persist.registry import Registry
 from persist.schema import Layout, Part, Schema, dotted
 
-__all__ = ["NEWOBJ", "Flat", "StateTaker", "refuse_class"]
+__all__ = ["Flat", "StateTaker", "refuse_class"]
 
 NEWOBJ: Any = vars(copyreg)["__newobj__"]
 NEWOBJ_EX: Any = vars(copyreg)["__newobj_ex__"]
-RECONSTRUCTOR: Any = vars(copyreg)["_reconstructor"]
+RECONSTRUCTOR: object = vars(copyreg)["_reconstructor"]
 
 
 class Flat(NamedTuple):
@@ -87,7 +87,7 @@ def _getter(adapter: StateTaker, part: Part) -> Callable[[Any], tuple[Any, Any]]
     if hasattr(adapter.cls, "__getattr__"):  # it would be called for missing attributes
         return lambda obj: _slow_values(obj, names, attributes)
 
-    def values(obj: Any) -> tuple[Any, Any]:
+    def values(obj: object) -> tuple[Any, Any]:
         try:
             found = fetch(obj)
         except AttributeError:
@@ -214,7 +214,7 @@ class StateTaker:
             return NEWOBJ, (self.cls,), (header, *values)
         return self._reduced(obj, header, values)
 
-    def _reduced(self, obj: Any, header: tuple[Any, ...], values: list[Any]) -> tuple[Any, ...]:
+    def _reduced(self, obj: Any, header: tuple[object, ...], values: list[Any]) -> tuple[Any, ...]:
         args, kwargs, listitems, dictitems, array = self.contents(obj)
         if self.builtin is set or self.profile.reads_args:
             header = self._with_items(header)

@@ -48,7 +48,7 @@ def capsule_of(registry: Registry, older: object = None) -> CapsuleMaker:
     return made
 
 
-def _entry(schema: Schema, registry: Registry) -> dict[str, Any]:
+def _entry(schema: Schema, registry: Registry) -> dict[str, object]:
     module = None if schema.cls is None else sys.modules.get(schema.cls.__module__)
     locked = find_lock(getattr(module, "__file__", None)).schemas.get(schema.name)
     said: dict[str, Any] = {
@@ -83,7 +83,7 @@ def _layouts(schema: Schema, registry: Registry, locked: LockedSchema) -> dict[s
 def _layout(layout: ClassLayout, release: str, date: str) -> dict[str, object]:
     rows: list[object] = []
     for field in layout.fields:
-        row: dict[str, Any] = {"type": field.type, "dtype": field.dtype, "shape": field.shape}
+        row: dict[str, object] = {"type": field.type, "dtype": field.dtype, "shape": field.shape}
         said = {key: value for key, value in row.items() if value not in ("", None)}
         rows.append([field.name, said] if said else [field.name])
     more = {"arity": list(layout.arities), "release": release, "date": date}

@@ -48,9 +48,6 @@ from persist.typing import Resources
 __all__ = ["build"]
 
 
-# Tree to objects.
-
-
 def build(
     tree: object,
     registry: Registry,
@@ -317,12 +314,6 @@ class _Builder(Instances):
             return None
         return made[0]
 
-    # Hashes. An object may be a key or a member of what its own state holds; then it is hashed
-    # before it has a state. What can be set is set first, and dicts and sets are filled again
-    # when everything is built.
-
-    # Records.
-
     def _record(self, record: Record) -> Parts:
         if record.cls.qualname == CONSTANT and len(record.args) == 1:
             name = record.args[0]
@@ -369,8 +360,6 @@ class _Builder(Instances):
         self._inside -= known
         self._is_in_record -= 1
         return record
-
-    # Names.
 
     def complete(self, finish: bool = True) -> None:
         """Open resources and call ``__loaded__``, after everything is built; note them in a rehearsal."""

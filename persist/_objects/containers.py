@@ -32,12 +32,13 @@ from persist.tree import (
 __all__ = ["Containers", "private"]
 
 
-def _finds_all(items: frozenset[Any]) -> bool:
+def _finds_all(items: frozenset[object]) -> bool:
     """True if every member is found by its hash."""
     return all(item in items for item in items)
 
 
 def private(array: Any) -> Any:
+    """An array that may be written: itself, or a copy of one that may not."""
     return array if array.flags.writeable else array.copy()
 
 
@@ -123,6 +124,10 @@ class Containers(Reports):
             holder.update(items)
         except Exception:  # a hash that needs more than is there yet: filled in `complete`
             holder.clear()
+
+    # Hashes. An object may be a key or a member of what its own state holds; then it is hashed
+    # before it has a state. What can be set is set first, and dicts and sets are filled again
+    # when everything is built.
 
     def _has_unset(self, keys: Iterable[Any]) -> bool:
         """Whether the hash of any key asks an object that has no state yet; its plain fields are set."""

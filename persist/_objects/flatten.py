@@ -119,7 +119,7 @@ class _Flattener(Driver):
         self._takers = takers
         self._met = SeenRows()
         self._registry = registry
-        self._done: dict[int, tuple[Any, Any]] = {}
+        self._done: dict[int, tuple[object, object]] = {}
         self._storages: dict[int, Blob] = {}  # of torch's tensors
         self._shorts: dict[type, Any] = {}
 

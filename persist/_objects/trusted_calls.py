@@ -35,6 +35,7 @@ def made_by_call(cls: Any, kind: str, args: tuple[Any, ...], kwargs: dict[str, A
 
 
 def append_to(obj: Any, item: object) -> None:
+    """Append an item as pickle does, by the method of the instance."""
     obj.append(item)
 
 

@@ -438,7 +438,7 @@ def _node(call: Any, names: Mapping[str, Any]) -> Any:
     }
 
 
-def _argument(value: object, names: Mapping[str, Any]) -> Any:
+def _argument(value: object, names: Mapping[str, Any]) -> object:
     if isinstance(value, list):
         if len(value) >= 3 and value[0] in (*names,) and all(type(n) is int for n in value[1:3]):
             return _tensor(value)

@@ -36,7 +36,7 @@ __all__ = ["is_run", "named_state", "restore_run"]
 _FIRST = 1 << 40  # numbers of elements begin here, where no weight and no count is
 
 
-def is_run(into: Any) -> bool:
+def is_run(into: object) -> bool:
     """Whether something is a mapping of objects that have a state to load."""
     return (
         isinstance(into, Mapping)
@@ -46,7 +46,7 @@ def is_run(into: Any) -> bool:
 
 
 def restore_run(
-    into: Mapping[str, Any],
+    into: Mapping[str, object],
     written: Written,
     file: str,
     restore_one: Callable[[Any, str, Any], Report],
@@ -137,7 +137,7 @@ def named_state(
     return None
 
 
-def is_optimizer_state(state: Any) -> bool:
+def is_optimizer_state(state: object) -> bool:
     """Whether a value is what ``Optimizer.state_dict()`` returns."""
     return (
         isinstance(state, Mapping)

@@ -13,7 +13,7 @@ __all__ = ["free_name"]
 _FEW = 64  # numbers that are tried in turn; honest files need no more
 
 
-def free_name(name: Any, taken: Container[Any], mark: str = "~") -> Any:
+def free_name(name: object, taken: Container[Any], mark: str = "~") -> Any:
     """Return the name if it is free, else ``name~2``, ``name~3`` ...
 
     The first free number is found if it is small, or if all below it are taken; else any one

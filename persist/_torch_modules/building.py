@@ -58,7 +58,7 @@ _EMPTY = frozenset(
 
 def set_state(
     module: Any,
-    state: Any,
+    state: object,
     fields: Mapping[str, Field],
     versions: Mapping[str, int],
     migrated: bool = False,
@@ -369,7 +369,7 @@ def _is_array(value: Any) -> bool:
     )
 
 
-def _with_tensors(value: Any) -> Any:
+def _with_tensors(value: Any) -> object:
     """What ``get_extra_state`` gave: arrays in it were tensors."""
     if isinstance(value, dict):
         return type(value)((key, _with_tensors(item)) for key, item in value.items())

@@ -62,7 +62,7 @@ def split(state: Mapping[Any, Any]) -> tuple[dict[str, Any], dict[str, dict[str,
     return rest, found
 
 
-def of_metadata(metadata: object, names: Any) -> dict[str, Any]:
+def of_metadata(metadata: object, names: Any) -> dict[str, object]:
     """Return the versions in the ``_metadata`` of a state dict as facts.
 
     The version of the module itself is left out, and so are those that say nothing: 1, which every module has

@@ -88,7 +88,7 @@ def _with_attributes(record: Record) -> Tensor | None:
         return None
     if record.qualname == _WITH_STATE:
         tensor: object = args[0]
-        facts: dict[str, Any] = {"requires_grad": bool(args[1]), "is_parameter": True}
+        facts: dict[str, object] = {"requires_grad": bool(args[1]), "is_parameter": True}
     elif record.qualname in _TYPED and isinstance(args[0], Global) and isinstance(args[2], tuple):
         if not isinstance(args[1], Global) or args[1].qualname not in _TYPES:
             return None

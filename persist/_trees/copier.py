@@ -90,7 +90,7 @@ class Copier:
     def __init__(
         self,
         finish: Callable[[Record, Callable[[], str]], Any],
-        leaf: Callable[[Global], Any] | None = None,
+        leaf: Callable[[Global], object] | None = None,
         *,
         read: bool = False,
         at_once: Callable[[Record, Callable[[], str]], Any] | None = None,

@@ -355,7 +355,7 @@ def _largest(one: Array, two: Array) -> float | None:
     return float(apart.max()) if apart.size else None
 
 
-def _distance(one: Any, two: Any) -> float | None:
+def _distance(one: object, two: Any) -> float | None:
     try:
         apart = float(abs(one - two)) if _is_number(one) and _is_number(two) else math.nan
     except OverflowError:

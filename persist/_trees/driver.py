@@ -50,6 +50,7 @@ class Driver:
 
     def drive(self, root: object, parts: Parts) -> object:
         """Return the result for a value for which `enter` has returned the generator ``parts``."""
+        # A stack of our own: a file may nest its values deeper than Python lets functions call each other.
         stack: list[tuple[Parts, object]] = [(parts, root)]
         self.trail = []
         value: Any = None

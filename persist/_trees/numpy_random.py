@@ -83,7 +83,7 @@ def _whole(most: int) -> Check:
 def _words(count: int, bits: int) -> Check:
     """Check for an array of ``count`` unsigned integers of ``bits`` bits, in any byte order."""
 
-    def check(value: Any, place: str) -> Any:
+    def check(value: Any, place: str) -> object:
         expected = f"{count} whole numbers of {bits} bits"
         fits = isinstance(value, np.ndarray) and value.dtype.kind in "iu"
         if not fits or value.shape != (count,):
@@ -298,7 +298,7 @@ def _modules_of(name: str) -> tuple[str, str]:
 
 
 _SEED_MODULES = ("numpy.random.bit_generator", "numpy.random._bit_generator")
-_MAKERS: dict[str, Callable[[tuple[Any, ...], Any], Any]] = {
+_MAKERS: dict[str, Callable[[tuple[Any, ...], Any], object]] = {
     _GENERATOR.qualname: _generator,
     _BITS.qualname: _bits,
     _RANDOM_STATE.qualname: _random_state,

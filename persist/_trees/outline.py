@@ -356,7 +356,7 @@ def _shared(
     return list(zip(parts, shares, strict=True)), hidden
 
 
-def _headline(value: Any, seen_as: Any, leaf: Any, steps: list[tuple[str, Any]]) -> str:
+def _headline(value: Any, seen_as: Any, leaf: object, steps: list[tuple[str, object]]) -> str:
     kind = ""
     if isinstance(value, Record):
         version = "" if value.version is None else f", version {value.version}"

@@ -143,7 +143,7 @@ class PackView:
         self.tables: dict[int, tuple[Any, dict[str, Any]]] = {}
         self.notes: list[str] = []
         self._inside: dict[int, tuple[bytes, object]] = {}
-        self._steps: dict[int, tuple[Any, Any, Steps]] = {}
+        self._steps: dict[int, tuple[object, object, Steps]] = {}
         self._seen_through: dict[int, tuple[object, object]] = {}
 
     @property

@@ -110,7 +110,7 @@ class PathMapping(Mapping[str, Any]):
     def _tree(self) -> Any:
         return as_root(self._make(), self._looker)
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: str) -> object:
         found = self.get(name, ABSENT)
         if found is ABSENT:
             raise self._unknown(name)

@@ -110,7 +110,7 @@ class _Sums:
     def __init__(self) -> None:
         self.count = 0
         self.scale: Any = np.float64(0.0)
-        self.mean: Any = np.float64(0.0)
+        self.mean: object = np.float64(0.0)
         self.spread: Any = np.float64(0.0)  # sum of the squared distances from the mean
         self.squares: Any = np.float64(0.0)
 

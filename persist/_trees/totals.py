@@ -68,7 +68,7 @@ def _count_of(array: Any) -> int:
     return int(array.size) if hasattr(array, "size") else len(array)
 
 
-def _summed(items: Iterable[tuple[str, Any]]) -> Totals:
+def _summed(items: Iterable[tuple[str, object]]) -> Totals:
     total = Totals()
     names: dict[tuple[object, ...], list[str]] = {}
     kept: list[object] = []  # ids are those of objects that live until all are counted

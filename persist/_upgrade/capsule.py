@@ -227,7 +227,7 @@ def _has_path(registry: Registry, name: str, start: int, to: int) -> bool:
     return True
 
 
-def lift(tree: object, capsule: Capsule, registry: Registry, budget: int) -> tuple[Any, Lifted]:
+def lift(tree: object, capsule: Capsule, registry: Registry, budget: int) -> tuple[object, Lifted]:
     """Return a copy of a tree whose records are of versions that a program knows, and what was done.
 
     Args:

@@ -19,7 +19,7 @@ _PARTS = ("args", "kwargs", "listitems", "dictitems")
 
 
 def lost_by(
-    tree: Any,
+    tree: object,
     older: Any,
     registry: Registry,
     *,

@@ -80,13 +80,13 @@ __all__ = [
 
 
 def upgrade(
-    tree: Any,
+    tree: object,
     registry: Registry | None = None,
     *,
     file: str | None = None,
     unknown: str = "warn",
     strict: bool = False,
-    see: Callable[[Record], Any] | None = None,
+    see: Callable[[Record], object] | None = None,
     live: Callable[[Any, Callable[[Any], bool]], Any] | None = None,
     names: str = "",
     read: bool = False,
@@ -214,7 +214,7 @@ class _TreeUpgrade:
     def _only_looks(self) -> bool:
         return self.dry and not self.is_rehearsal
 
-    def upgrade(self, tree: object) -> Any:
+    def upgrade(self, tree: object) -> object:
         if self._capsule is not None:
             tree, self._lifted = lift(tree, self._capsule, self.registry, self._budget)
             self._report_lifted()
@@ -446,7 +446,7 @@ class _TreeUpgrade:
         known: ClassInfo,
         entry: Entry,
         path: Callable[[], str],
-    ) -> Any:
+    ) -> object:
         """The result for a record without a schema: a member of an enum, a value of a pack, or itself."""
         may_be = self._may_be.get(named)
         if may_be is None:
@@ -517,7 +517,7 @@ class _TreeUpgrade:
             del self._written[schema.name]
         return note or found
 
-    def _at_once(self, record: Record, path: Callable[[], str]) -> Any:
+    def _at_once(self, record: Record, path: Callable[[], str]) -> object:
         """Upgrade a record of the source tree, whose values need no visit; None for any other."""
         try:
             found = self._routes.run(record, False)
@@ -535,7 +535,9 @@ class _TreeUpgrade:
                 file=self._file, where=located(record.cls.qualname, path())
             ) from error.__cause__
 
-    def _take(self, record: Record, named: Global, found: Upgraded, path: Callable[[], str]) -> Any:
+    def _take(
+        self, record: Record, named: Global, found: Upgraded, path: Callable[[], str]
+    ) -> object:
         """Give a record the result of compiled steps; where they ended early, take the rest."""
         known, steps = found.known, found.path.steps
         assert known.schema is not None
@@ -654,7 +656,7 @@ class _TreeUpgrade:
         """The result of a step, with live instances replaced by records."""
         return value if self._live is None else self._live(value, self._copier.is_own)
 
-    def _instead(self, record: Record, value: object, path: Callable[[], str]) -> Any:
+    def _instead(self, record: Record, value: object, path: Callable[[], str]) -> object:
         """The value by which a migration replaced a record, itself upgraded."""
         value = self._inert(value)
         if id(value) in self._shown:
@@ -760,7 +762,7 @@ def unknown_text(schema: str, names: Iterable[str], file: str | None = None) -> 
     )
 
 
-def _kind_of(value: Any) -> str:
+def _kind_of(value: object) -> str:
     if isinstance(value, np.ndarray | LazyArray):
         return f"an array {value.dtype} {value.shape}"
     return f"a {type(value).__name__}"

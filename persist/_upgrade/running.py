@@ -244,7 +244,7 @@ def _looked_at(step: Migration, result: object, record: Record | None) -> object
     return result
 
 
-def read_lazy(state: Any) -> Any:
+def read_lazy(state: object) -> Any:
     """Read each `LazyArray` in a state: functions of steps must get arrays."""
     if has_no_arrays(state.values() if isinstance(state, dict) else state):
         return state

@@ -33,7 +33,7 @@ def sort_fields(case: InstanceUpgrade, unknown: str) -> None:
     own = {piece.name: piece for piece in case.pieces if piece.kind != INSIDE}
     private = {piece.name: piece.private for piece in case.pieces if piece.private}
     moved: dict[str, str] = {}  # private fields of a base that does not declare them: name in left
-    left: dict[Any, Any] = {}
+    left: dict[object, object] = {}
     found: list[tuple[TargetPart, dict[Any, Any]]] = []
     for part in target.parts:
         if part.kind == INSIDE:

@@ -74,7 +74,7 @@ def is_today(tree: Any, registry: Registry) -> bool:
 _ENVELOPE = object()  # in a key of verdicts
 
 
-def _below(value: object) -> Iterable[Any]:
+def _below(value: object) -> Iterable[object]:
     if isinstance(value, dict):
         return [*value, *value.values()]
     if isinstance(value, list | tuple | set | frozenset | deque):

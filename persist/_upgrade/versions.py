@@ -148,7 +148,9 @@ def _owner(op: Transfer, case: InstanceUpgrade, registry: Registry, bare: object
     return piece
 
 
-def _name_items(case: InstanceUpgrade, items: tuple[Any, ...] | None, registry: Registry) -> None:
+def _name_items(
+    case: InstanceUpgrade, items: tuple[object, ...] | None, registry: Registry
+) -> None:
     """Give names to the parts of a tuple, and put those of a named tuple next to its attributes."""
     piece = case.pieces[-1] if case.pieces else None
     if piece is None or piece.kind == INSIDE:

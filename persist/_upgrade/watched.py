@@ -16,7 +16,7 @@ class Watched(dict[Any, Any]):
         moved: fields that are found by their names, but not listed; those that a step takes out go.
     """
 
-    def __init__(self, items: dict[Any, Any], moved: dict[Any, Any]) -> None:
+    def __init__(self, items: dict[object, object], moved: dict[Any, Any]) -> None:
         super().__init__(items)
         self.seen: set[Any] = set()
         self._moved = moved
@@ -30,7 +30,7 @@ class Watched(dict[Any, Any]):
     def _all(self) -> None:
         self.seen.update(super().keys())
 
-    def __getitem__(self, key: Any) -> Any:
+    def __getitem__(self, key: object) -> Any:
         self.seen.add(key)
         return super().__getitem__(key)
 

@@ -70,7 +70,7 @@ def _is_input(name: str) -> bool:
     return name == "data" or name.endswith(("data", "label", "input"))
 
 
-def _tensorflow(structure: Mapping[str, Any]) -> Parts:
+def _tensorflow(structure: Mapping[str, object]) -> Parts:
     nodes, edges = [], []
     for node in _dicts(structure.get("nodes")):
         name = node.get("name")

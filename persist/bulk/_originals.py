@@ -76,7 +76,7 @@ class Originals:
                 yield str(said["path"]), str(said["sha256"])
 
     def restore(
-        self, path: str, digest: str, storage_options: Mapping[str, Any] | None = None
+        self, path: str, digest: str, storage_options: Mapping[str, object] | None = None
     ) -> None:
         """Bring an original back; it stays kept.
 

@@ -161,7 +161,7 @@ def _run_of(ledger: Ledger, run: str | None) -> dict[str, object]:
     return found[-1]
 
 
-def _add_facts(made: Report, ledger: Ledger, done: str, values: tuple[Any, ...]) -> None:
+def _add_facts(made: Report, ledger: Ledger, done: str, values: tuple[object, ...]) -> None:
     moved: Counter[tuple[str, int | None, int | None]] = Counter()
     unknown: Counter[str] = Counter()
     rows = ledger.query(
@@ -177,7 +177,7 @@ def _add_facts(made: Report, ledger: Ledger, done: str, values: tuple[Any, ...])
     made.unknown = dict(unknown.most_common())
 
 
-def _add_failures(made: Report, ledger: Ledger, done: str, values: tuple[Any, ...]) -> None:
+def _add_failures(made: Report, ledger: Ledger, done: str, values: tuple[object, ...]) -> None:
     kinds: dict[tuple[str, str], Failure] = {}
     rows = ledger.query(
         f"SELECT name, kind, error FROM files {done} AND error <> '' ORDER BY number", values

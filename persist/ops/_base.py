@@ -123,7 +123,7 @@ class Op:
         return hash((type(self), str(self)))
 
 
-def _row(columns: Columns, index: int) -> dict[str, Any]:
+def _row(columns: Columns, index: int) -> dict[str, object]:
     return {name: column[index] for name, column in columns.items()}
 
 

@@ -33,7 +33,7 @@ _NAMES = {function: name for name, function in _FUNCTIONS.items()}
 Kinds = Mapping[str, Any]  # name -> class of a ready-made step
 
 
-def to_text(step: Any, kinds: Kinds) -> str:
+def to_text(step: object, kinds: Kinds) -> str:
     """Return one step, or several, as JSON text."""
     return json.dumps(to_data(step, kinds), ensure_ascii=False, allow_nan=False)
 
@@ -265,7 +265,7 @@ def _function_back(name: str) -> Callable[..., Any]:
     return _FUNCTIONS[name]
 
 
-_MARKS: dict[str, Callable[[Any], Any]] = {
+_MARKS: dict[str, Callable[[Any], object]] = {
     "$float": float,
     "$dict": lambda inner: {_value(key): _value(one) for key, one in inner},
     "$tuple": lambda inner: tuple(map(_value, inner)),

@@ -307,8 +307,8 @@ class drop(Op):  # noqa: N801
         self,
         *names: str,
         default: object = ABSENT,
-        factory: Callable[[], Any] | None = None,
-        computed: Callable[[Any], Any] | None = None,
+        factory: Callable[[], object] | None = None,
+        computed: Callable[[Any], object] | None = None,
         optional: bool = False,
     ) -> None:
         self.names = distinct(names)

@@ -152,7 +152,7 @@ class merge(Op):  # noqa: N801
             if star_of(key, first) is not None
         ]
 
-    def _whole_of(self, parts: list[Any], memo: Memo | None) -> Any:
+    def _whole_of(self, parts: list[object], memo: Memo | None) -> object:
         key = (id(self), "value", *map(id, parts))
         if memo is not None and key in memo:
             return memo[key][1]

@@ -101,7 +101,7 @@ class drop_column(ValueOp):  # noqa: N801
         value: that a downgrade puts into every row.
     """
 
-    def __init__(self, name: str, column: str, *, dtype: Any = None, value: Any = 0) -> None:
+    def __init__(self, name: str, column: str, *, dtype: Any = None, value: object = 0) -> None:
         super().__init__(name)
         self.column = column
         self.dtype = None if dtype is None else np.dtype(dtype)

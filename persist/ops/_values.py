@@ -206,7 +206,7 @@ class transpose(ValueOp):  # noqa: N801
         super().__init__(name, optional=optional)
         self.axes = None if axes is None else tuple(axes)
 
-    def turn(self, value: Any) -> Any:
+    def turn(self, value: object) -> Any:
         return np.transpose(np.asarray(value), self.axes)
 
     def turn_column(self, column: Any) -> Any:
@@ -324,7 +324,7 @@ class replace(ValueOp):  # noqa: N801
     def __init__(
         self,
         name: str,
-        pairs: Mapping[Any, Any] | Iterable[tuple[object, object]],
+        pairs: Mapping[object, object] | Iterable[tuple[object, object]],
         *,
         otherwise: object = ABSENT,
         optional: bool = False,
@@ -333,7 +333,7 @@ class replace(ValueOp):  # noqa: N801
         self.pairs = tuple(pairs.items() if isinstance(pairs, Mapping) else map(tuple, pairs))
         self.otherwise = otherwise
 
-    def turn(self, value: Any) -> Any:
+    def turn(self, value: object) -> Any:
         for old, new in self.pairs:
             if is_equal(value, old):
                 return new

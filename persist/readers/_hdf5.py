@@ -20,7 +20,7 @@ def unpickled(
     source: Source,
     options: Options,
     walk: Walk,
-    values: list[tuple[str, str, Any]],
+    values: list[tuple[str, str, object]],
     content: Content,
 ) -> list[tuple[str, str, object]]:
     """Read the pickled values in a file of PyTables.

@@ -54,7 +54,7 @@ class ContainerReader(Reader):
             notes=store.notes,
         )
 
-    def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
+    def write(self, tree: object, target: IO[bytes], **options: Any) -> None:
         _container.write(tree, target, **options)
 
 

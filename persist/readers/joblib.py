@@ -190,7 +190,7 @@ def _read_folder(source: Source, options: Options) -> Content:
     return result
 
 
-def _placed(tree: Any, path: tuple[str, ...], value: object) -> Any:
+def _placed(tree: Any, path: tuple[str, ...], value: object) -> object:
     """Put a value into nested dicts by folder, or at the root if the path is empty."""
     if not path:
         return value

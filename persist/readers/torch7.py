@@ -366,7 +366,7 @@ class _Reading:
             raise self._damaged(f"a string of {count} bytes cannot be")
         return self.tokens.chars(count)
 
-    def _open(self, wanted: int, take: Callable[[Any], None], finish: Callable[[], Any]) -> Any:
+    def _open(self, wanted: int, take: Callable[[Any], None], finish: Callable[[], Any]) -> object:
         if len(self.frames) >= _DEEPEST:
             raise LimitError("it is nested too deeply.", file=self.tokens.source.name)
         self.frames.append(_Frame(wanted, take, finish))
@@ -380,7 +380,7 @@ class _Reading:
         self.known[index] = table
         return self._pairs(table, count)
 
-    def _pairs(self, table: dict[Any, object], count: int) -> Any:
+    def _pairs(self, table: dict[Any, object], count: int) -> object:
         keys: list[Any] = []
 
         def take(value: Any) -> None:

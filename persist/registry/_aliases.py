@@ -118,13 +118,13 @@ class Aliases(Classes):
         return name, taken
 
     def _next_alias(self, name: str, used: set[Alias]) -> Alias | None:
-        for registry in self._line():
+        for registry in self._lineage:
             exact = registry._aliases.get(name)
             if exact is not None and exact.new != name:
                 return exact
         if self.class_for(name) is not None:
             return None
-        for registry in self._line():
+        for registry in self._lineage:
             fitting = None
             for prefix, found in registry._prefixes.items():
                 is_longer = fitting is None or len(found.old) > len(fitting.old)
@@ -148,7 +148,7 @@ class Aliases(Classes):
     def old_names(self, qualname: str) -> set[str]:
         """Return the exact old dotted names that lead to a current one."""
         names: set[str] = set()
-        for registry in self._line():
+        for registry in self._lineage:
             for old in registry._aliases:
                 try:
                     if self.resolve(old) == qualname:

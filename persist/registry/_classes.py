@@ -75,7 +75,7 @@ class Classes(Lineage):
 
     def _enum_for(self, name: str) -> object:
         """Return the registered enum of a schema's name or a current dotted name, or None."""
-        for registry in self._line():
+        for registry in self._lineage:
             reference = registry._enums.get(name)
             cls = reference() if reference is not None else None
             if cls is not None:
@@ -84,7 +84,7 @@ class Classes(Lineage):
 
     def _enum_name(self, cls: type) -> str | None:
         """Return the name under which the members of a registered enum are saved, or None."""
-        for registry in self._line():
+        for registry in self._lineage:
             name = registry._enum_names.get(cls)
             if name is not None:
                 return name
@@ -164,7 +164,7 @@ class Classes(Lineage):
         cls = self.class_for(what)
         if cls is not None:
             return self._schema_of(cls)
-        for registry in self._line():
+        for registry in self._lineage:
             found = registry._pure.get(what)
             if found is not None:
                 return found
@@ -230,12 +230,12 @@ class Classes(Lineage):
 
     def _owner(self, cls: type) -> Classes:
         """The registry of this line in which a class was declared."""
-        for registry in self._line():
+        for registry in self._lineage:
             if cls in registry._registered:
                 return registry
         declared = vars(cls).get(DECLARED)
         home = declared.registry if isinstance(declared, Declared) else None
-        return home if home is not None and any(home is one for one in self._line()) else self
+        return home if home is not None and any(home is one for one in self._lineage) else self
 
     def _is_gone(self, cls: type) -> bool:
         """True if a class is no longer found under its name: it was deleted or replaced.
@@ -296,7 +296,7 @@ class Classes(Lineage):
     def schemas(self) -> list[Schema]:
         """Return every schema that is known here or in a parent, by name."""
         found: dict[str, Schema] = {}
-        for registry in self._line():
+        for registry in self._lineage:
             registry._settle()
             for name, reference in registry._by_name.items():
                 cls = reference()
@@ -304,7 +304,7 @@ class Classes(Lineage):
                     found[name] = self._schema_of(cls)
             for name, schema in registry._pure.items():
                 found.setdefault(name, schema)
-        for registry in self._line():
+        for registry in self._lineage:
             for name in registry._implied_names():
                 implied = self.schema_for(name)
                 if implied is not None:

@@ -42,14 +42,14 @@ class Constants(Lineage):
 
     def constant_named(self, name: str) -> Any:
         """Return the value of a constant's name, or ABSENT."""
-        for registry in self._line():
+        for registry in self._lineage:
             if name in registry._constants:
                 return registry._constants[name]
         return ABSENT
 
     def constant_name(self, value: object) -> str | None:
         """Return the name under which this very object is a constant, or None."""
-        for registry in self._line():
+        for registry in self._lineage:
             for name, known in registry._constants.items():
                 if known is value:
                     return name

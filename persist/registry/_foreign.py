@@ -181,7 +181,7 @@ class Foreign(Aliases):
         names = [qualname]
         while "." in names[-1].removesuffix(".*"):
             names.append(f"{names[-1].removesuffix('.*').rpartition('.')[0]}.*")
-        for registry in self._line():
+        for registry in self._lineage:
             for name in names:
                 found = registry._rebuilds.get(name)
                 if found is not None and found.knows(qualname):
@@ -195,7 +195,7 @@ class Foreign(Aliases):
 
     def _importable_listed(self, qualname: str) -> Importable | None:
         """Return that a name may be imported, whether its library is installed or not."""
-        for registry in self._line():
+        for registry in self._lineage:
             found = registry._importable.get(qualname)
             if found is not None:
                 return found

@@ -169,7 +169,7 @@ class Migrations(VersionReleases):
     def migrations(self, schema: str) -> dict[tuple[int, int], Migration]:
         """Return (from, to) -> step of a schema; a parent's where there is none here."""
         found: dict[tuple[int, int], Migration] = {}
-        for registry in self._line():
+        for registry in self._lineage:
             for key, step in registry._migrations.get(schema, {}).items():
                 found.setdefault(key, step)
         return found
@@ -182,7 +182,7 @@ class Migrations(VersionReleases):
             SchemaError: two paths are as short as each other.
         """
         name = self._name_of(schema)
-        known = tuple(registry._migrations for registry in self._line())
+        known = tuple(registry._migrations for registry in self._lineage)
         found = self._paths.get((name, start, to))
         if found is None or not all(map(operator.is_, found[0], known)):
             found = (known, self._shortest_path(name, start, to))
@@ -230,5 +230,5 @@ class Migrations(VersionReleases):
 
     def oldest_supported(self, schema: str) -> Supported | None:
         """Return what `supported` said of a schema, here or in a parent; None for nothing."""
-        found = (registry._supported.get(schema) for registry in self._line())
+        found = (registry._supported.get(schema) for registry in self._lineage)
         return next((one for one in found if one is not None), None)

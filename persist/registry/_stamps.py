@@ -197,7 +197,7 @@ class Stamps(Migrations):
             self._shapes = {**self._shapes, name: (made, place)}
 
     def _older_shapes(self, name: str) -> tuple[Shape, ...]:
-        for registry in self._line():
+        for registry in self._lineage:
             if name in registry._shapes:
                 return registry._shapes[name][0]
         return ()

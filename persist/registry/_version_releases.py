@@ -53,7 +53,7 @@ class VersionReleases(Classes):
 
     def dates(self, schema: type | str) -> dict[int, str]:
         """Return version -> the day from which on it was current, where that is declared."""
-        tables = [one._dates.get(self._name_of(schema), {}) for one in self._line()]
+        tables = [one._dates.get(self._name_of(schema), {}) for one in self._lineage]
         return {number: day for table in reversed(tables) for number, day in table.items()}
 
     def _add_released(self, name: str, version: int, release: str, place: Origin) -> None:
@@ -80,7 +80,7 @@ class VersionReleases(Classes):
 
     def _released(self, schema: type | str) -> dict[int, Released]:
         name = self._name_of(schema)
-        return merged(registry._releases.get(name, {}) for registry in self._line())
+        return merged(registry._releases.get(name, {}) for registry in self._lineage)
 
     def accept_releases(self, policy: str, schema: type | str | None = None) -> None:
         """Choose which files are loaded, by the release of the package that wrote them.
@@ -104,14 +104,14 @@ class VersionReleases(Classes):
     def _release_policy(self, schema: str) -> str:
         """The policy for a schema: its own, then that of the registry, here before in the parents."""
         for name in (schema, ""):
-            for registry in self._line():
+            for registry in self._lineage:
                 if name in registry._release_policies:
                     return registry._release_policies[name]
         return "any"
 
     def _recorded_release(self, name: str) -> tuple[str, str]:
         """The package of a schema, and the release of it that the file at hand records; "" for none."""
-        recorded = next((one._recorded for one in self._line() if one._recorded), None)
+        recorded = next((one._recorded for one in self._lineage if one._recorded), None)
         schema = self.schema_for(name) if recorded else None
         package = "" if schema is None else package_of(schema)
         return package, (recorded or {}).get(package, "")

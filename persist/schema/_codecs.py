@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 from typing import Any
 
-__all__ = ["codec_of"]
+__all__ = ["OWN_GETSTATE", "OWN_SETSTATE", "codec_of", "is_written"]
 
 OWN_SETSTATE = "_persist_setstate"  # in the __dict__ of a class: the __setstate__ that it wrote
 OWN_GETSTATE = "_persist_getstate"  # likewise: what takes its state, where that is not __getstate__

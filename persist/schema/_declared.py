@@ -19,7 +19,20 @@ from persist.errors import SchemaError
 from persist.schema._private_names import owner_name
 from persist.tree import ABSENT
 
-__all__ = ["DECLARED", "Declared", "Field", "Layout", "Part", "Schema", "dotted"]
+__all__ = [
+    "DECLARED",
+    "MAKERS",
+    "Declared",
+    "Field",
+    "Layout",
+    "Part",
+    "Schema",
+    "dotted",
+    "field",
+    "fingerprint",
+    "minor_of",
+    "split_version",
+]
 
 # Class whose state `register` was given functions for -> what makes its instances, or None; and
 # whether that takes the state.
@@ -64,7 +77,7 @@ class Field:
     reserved: bool = attrs.field(default=False, kw_only=True)
     py2: str | Callable[[bytes], Any] | None = attrs.field(default=None, kw_only=True, repr=False)
     annotated: bool = attrs.field(default=False, kw_only=True, repr=False)
-    _from_self: Callable[[Any], Any] | None = attrs.field(default=None, kw_only=True, repr=False)
+    _from_self: Callable[[Any], object] | None = attrs.field(default=None, kw_only=True, repr=False)
     # "inherited" or "body" if attrs, a dataclass or slots declare it; "" if it is listed.
     _origin: str = attrs.field(default="", kw_only=True, repr=False)
 
@@ -438,12 +451,3 @@ class Layout:
 def dotted(cls: type) -> str:
     """Return the dotted name of a class, as pickle writes it."""
     return f"{cls.__module__}.{cls.__qualname__}"
-
-
-# The declared fields of a class.
-
-
-# Private names.
-
-
-# Codecs.

@@ -20,6 +20,7 @@ __all__ = ["infers_fields", "refuse_reused", "said_fields"]
 
 
 def refuse_reused(name: str, owner: type, cls: type) -> SchemaError:
+    """The error for a field whose name a class reserves for a field of older versions."""
     return SchemaError(
         f"the name {name!r} is reserved by {dotted(owner)}: a field of older versions had it.",
         where=f"class {dotted(cls)}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["mangled", "owner_name", "plain_name"]
+__all__ = ["demangled", "mangled", "owner_name", "plain_name", "private_prefix"]
 
 
 def mangled(name: str, cls: type) -> str:

@@ -86,7 +86,7 @@ class _Made:
 
     __slots__ = ("args", "maker", "state")
 
-    def __init__(self, maker: _Name, args: tuple[Any, ...]) -> None:
+    def __init__(self, maker: _Name, args: tuple[object, ...]) -> None:
         self.maker = maker
         self.args = args
         self.state: State = {}
@@ -235,7 +235,7 @@ class Walk:
         self._found(at, known[0], known[1], "computed")
         return OPAQUE
 
-    def _extension(self, at: int, code: int) -> Any:
+    def _extension(self, at: int, code: int) -> object:
         known = copyreg._inverted_registry.get(code)  # type: ignore[attr-defined]
         if known is not None:
             self._found(at, known[0], known[1])
@@ -276,7 +276,7 @@ class Walk:
         self._stack = self._marks.pop()
         return items
 
-    def _set_items(self, items: list[Any]) -> None:
+    def _set_items(self, items: list[object]) -> None:
         target = self._stack[-1]
         self._escaped(items)
         if type(target) is dict:

@@ -646,7 +646,7 @@ class Collector:
         return found
 
 
-def _as_tuple(value: Any) -> Any:
+def _as_tuple(value: object) -> Any:
     """A key that went through JSON, in which tuples become lists."""
     return tuple(map(_as_tuple, value)) if isinstance(value, list) else value
 

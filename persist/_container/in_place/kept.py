@@ -55,7 +55,7 @@ class Kept:
     def foreign(self) -> None:
         """None: a file with ``long double`` of another machine is not written in place."""
 
-    def double(self, raw: Any, dtype: DType) -> Any:
+    def double(self, raw: Any, dtype: DType) -> object:
         """As the store does; never asked, as there is none of another machine."""
         return self.store.double(raw, dtype)
 

@@ -188,7 +188,7 @@ def compact(
     digest = said.get("digest")
     entries = said.get("history", [])
 
-    def remade(_: list[object], manifest: dict[str, Any]) -> list[Any]:
+    def remade(_: list[object], manifest: dict[str, Any]) -> list[object]:
         return entries if history is None else history(entries, manifest)
 
     with collector_paused():

@@ -196,7 +196,7 @@ class Decoder:
         self.built += made
         return made
 
-    def block(self, number: Any, count: Any) -> None:
+    def block(self, number: object, count: Any) -> None:
         """The arrays along the first axis of a member."""
         self.built += self.arrays.rows(number_of(number, len(self.arrays)), count)
 

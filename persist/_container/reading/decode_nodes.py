@@ -149,7 +149,7 @@ def _fill_ordered(decoder: Decoder, value: OrderedDict[object, object], node: No
 
 
 @_fills(lambda decoder, node: Counter(), "Counter")
-def _fill_counter(decoder: Decoder, value: Counter[Any], node: Node) -> None:
+def _fill_counter(decoder: Decoder, value: Counter[object], node: Node) -> None:
     _set_pairs(decoder, value, decoder.cells(node, 1))
 
 

@@ -17,7 +17,7 @@ from persist.errors import (
 )
 from persist.typing import Array, DType
 
-__all__ = ["Members", "Place"]
+__all__ = ["Members"]
 
 _HEADERS = 128  # bytes of an NPY header by which like ones are known
 

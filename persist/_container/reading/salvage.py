@@ -153,7 +153,7 @@ def _by_name(directory: ZipDirectory, index: Any, damage: list[str]) -> dict[str
 class _WholeMembers(Store):
     """The arrays of a damaged container: those whose members are whole; the others raise when read."""
 
-    def __init__(self, directory: ZipDirectory, index: Any, manifest: dict[str, Any]) -> None:
+    def __init__(self, directory: ZipDirectory, index: Any, manifest: dict[str, object]) -> None:
         self._begin(directory.source, "lazy")
         self.manifest = manifest
         self._count = index.shape[1]

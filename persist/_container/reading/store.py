@@ -24,8 +24,8 @@ from persist._container.layout import (
 )
 from persist._container.names import member_name
 from persist._container.reading.bulk import whole_arrays
-from persist._container.reading.directory import EMPTY, Entry
-from persist._container.reading.members import Members, Place
+from persist._container.reading.directory import EMPTY, Entry, Place
+from persist._container.reading.members import Members
 from persist._container.reading.tables import row_of
 from persist._runtime.progress import current
 from persist._wire.base.source import Source
@@ -71,8 +71,6 @@ class Store(Members):
         if self.verify == "always":
             for fault in self.faults():
                 raise fault
-
-    # Arrays.
 
     def find(self, path: str) -> int | None:
         """Return the number of the member that holds the array of a path, or None."""
@@ -296,8 +294,6 @@ class Store(Members):
                 f"an array upon it reaches from {low:,} to {high:,} of {place.header.nbytes:,} bytes.",
                 f"member {place.entry.text!r}",
             )
-
-    # Everything.
 
     def faults(self) -> Iterator[DamagedFileError]:
         """Check every byte and yield what is wrong."""

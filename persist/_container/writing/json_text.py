@@ -20,7 +20,7 @@ def bits(value: float) -> str:
 def graph_text(
     layouts: list[Any],
     shapes: list[Any],
-    nodes: list[Any],
+    nodes: list[object],
     root: object,
     refs: list[list[int]],
     extra: dict[str, Any],

@@ -96,7 +96,7 @@ class Table:
         self._sorted = False
 
     def met_lists(
-        self, values: Sequence[Any], frame: object, firsts: list[int], counts: list[int]
+        self, values: Sequence[object], frame: object, firsts: list[int], counts: list[int]
     ) -> Array:
         """Record lists of rows in one frame, one list at each index.
 

@@ -62,7 +62,7 @@ def write(
     tree: Any,
     target: Any,
     *,
-    metadata: Any = None,
+    metadata: object = None,
     compress: Any = None,
     digest: str | bool | None = None,
     schemas: Schemas = (),
@@ -173,7 +173,7 @@ def manifest_of(
     return manifest
 
 
-def with_older(manifest: dict[str, Any], older: object) -> list[Any]:
+def with_older(manifest: dict[str, Any], older: object) -> list[object]:
     """Return the schemas of a manifest, plus those of an older one for classes in the file that are not declared here.
 
     What the older program said of such a class is all that is known of its layout.

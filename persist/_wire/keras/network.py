@@ -206,7 +206,7 @@ def _backwards(forward: Record) -> Record:
     return Record(forward.qualname, state, version=forward.version)
 
 
-def _is_item(value: Any) -> bool:
+def _is_item(value: object) -> bool:
     return isinstance(value, dict) and (
         isinstance(value.get("class_name"), str) or isinstance(value.get("name"), str)
     )
@@ -362,7 +362,7 @@ class _Weights:
             own = [(one, self._array(group, one)) for one in self._names.get(group, [])]
             self._share(layer, own)
 
-    def _array(self, group: str, name: str) -> Any:
+    def _array(self, group: str, name: str) -> object:
         path = f"{group}/{name}"
         if path not in self._arrays:
             raise DamagedFileError(
@@ -391,10 +391,10 @@ class _Weights:
             self._share(one, own)
 
     def _divided(
-        self, inner: list[Record], found: list[tuple[str, Any]]
-    ) -> Iterator[tuple[Record, list[tuple[str, Any]]]]:
+        self, inner: list[Record], found: list[tuple[str, object]]
+    ) -> Iterator[tuple[Record, list[tuple[str, object]]]]:
         """Divide a list of arrays among layers: by their names, or by number and order."""
-        by_name: dict[str, list[tuple[str, Any]]] = {one["name"]: [] for one in inner}
+        by_name: dict[str, list[tuple[str, object]]] = {one["name"]: [] for one in inner}
         known = True
         for name, array in found:
             owner = _owner(name, by_name)

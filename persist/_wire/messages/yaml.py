@@ -186,7 +186,7 @@ class _Reading:
 
     def _mapping(self, done: _Open) -> object:
         made: dict[Any, Any] = {}
-        merged: dict[Any, Any] = {}
+        merged: dict[object, object] = {}
         keys = [_key(key) for key in done.items[::2]]
         if len(keys) >= COLLISION_CHECK and (most := colliding(keys)):
             raise LimitError(

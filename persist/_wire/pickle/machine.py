@@ -118,7 +118,7 @@ class Machine:
         self.earlier: dict[int, object] = {}
         self.waiting: dict[int, list[int]] = {}
         self.escaped: set[int] = set()
-        self.replaced: dict[int, tuple[Record, Any]] = {}
+        self.replaced: dict[int, tuple[Record, object]] = {}
         self.cheap_keys = PRIMITIVES
         self.keys = KeyCosts()
         self.recursive: list[object] = []
@@ -335,6 +335,7 @@ class Machine:
 
     def line(self) -> bytes:
         """Return the bytes up to the next line feed and skip them and it."""
+        # Grown step by step: a line is short, and a mapped file may have none for gigabytes.
         pos, most = self.pos, 256
         while True:
             stop = min(self.end, pos + most)

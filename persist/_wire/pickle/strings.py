@@ -13,6 +13,12 @@ from persist.errors import PersistError
 __all__ = ["string_policy", "unescape"]
 
 _ESCAPE = regex(rb"\\(x[0-9a-fA-F]{2}|[0-7]{1,3}|.)", re.DOTALL)
+# Text with nothing but escapes that the codec of Python 3 decodes alike: it knows more (``\\u``, ``\\N``),
+# and it warns of what Python 2 left as it was.
+_ALIKE = regex(
+    rb"(?:[^\\]++|\\(?:x[0-9a-fA-F]{2}|[0-3][0-7]{0,2}|[4-7][0-7]?+(?![0-7])|[nrtabfv\\'\"\n]))*+",
+    re.DOTALL,
+)
 _ESCAPED = {
     b"n": b"\n", b"r": b"\r", b"t": b"\t", b"a": b"\a", b"b": b"\b", b"f": b"\f", b"v": b"\v",
     b"\\": b"\\", b"'": b"'", b'"': b'"', b"\n": b"",
@@ -30,7 +36,12 @@ def unescape(text: bytes) -> bytes:
             return bytes((int(code, 8) & 255,))
         return _ESCAPED.get(code, match[0])
 
-    return _ESCAPE.sub(one, text) if b"\\" in text else text
+    if b"\\" not in text:
+        return text
+    # The pickled buffer of an array is escapes from end to end: the codec is compiled, `one` is not.
+    if _ALIKE.fullmatch(text):
+        return codecs.decode(text, "unicode_escape").encode("latin-1")
+    return _ESCAPE.sub(one, text)
 
 
 def string_policy(

@@ -75,7 +75,7 @@ def outline(tree: Any) -> dict[str, object]:
     """Return the outline of a tree, each object under the first path that leads to it."""
     modules: dict[str, Any] = {}
     metadata: dict[str, Any] = {}
-    tensors: dict[str, Any] = {}
+    tensors: dict[str, object] = {}
     sharing: dict[int, list[str]] = {}
     for path, value in _walk(tree):
         if isinstance(value, Tensor):

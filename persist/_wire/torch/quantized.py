@@ -170,7 +170,7 @@ class WithQuantized(Mapping[str, Any]):
         own_names = {name.rpartition("/")[2] for name in self._parts[owner]}
         return quantizer_of(dict.fromkeys(own_names, 1)) is not None
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: str) -> object:
         array = self._arrays[name]
         if name not in self._parts or isinstance(array, QuantizedTensor):
             return array

@@ -326,7 +326,7 @@ class Tensor(LazyArray):
             self._whole = self._part(self.shape, self.offset)
         return self._whole
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: Any) -> object:
         if self._whole is None and isinstance(index, slice) and self.shape:
             start, stop, step = index.indices(self.shape[0])
             if step > 0:

@@ -17,8 +17,6 @@ Gives       Name of the Const node -> array (of those in functions:
 
 from __future__ import annotations
 
-from typing import Any
-
 from persist._wire.base.source import Source
 from persist._wire.messages.protobuf import Message
 from persist._wire.tensorflow.signatures import graph_kind
@@ -106,7 +104,7 @@ def _neighbouring_checkpoint(source: Source, options: Options, damage: list[str]
 
 def _structure(
     source: Source, meta: Message, graph: Message | None, checkpoint: Content | None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     from persist._wire.tensorflow.graph import graph_structure, meta_structure
 
     description: dict[str, object] = {

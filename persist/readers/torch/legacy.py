@@ -102,7 +102,7 @@ def _check(machine: Machine, cursor: Cursor) -> None:
         )
 
 
-def _place(source: Source, cursor: Cursor, origin: Origin, keys: Any) -> None:
+def _place(source: Source, cursor: Cursor, origin: Origin, keys: object) -> None:
     """Find the bytes of each storage; they are stored in the order of the keys."""
     from persist._wire.torch.rebuild import text_of
 

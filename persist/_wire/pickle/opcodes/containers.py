@@ -195,7 +195,7 @@ def _check_key(machine: Machine, key: object) -> None:
         machine.too_much("long keys are hashed again and again.", "opcodes")
 
 
-def _check_collisions(machine: Machine, container: dict[Any, Any] | set[Any]) -> None:
+def _check_collisions(machine: Machine, container: dict[object, object] | set[object]) -> None:
     most = colliding(container)
     if most:
         raise LimitError(
