@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections import Counter, OrderedDict, deque
 
 import numpy as np
 
@@ -49,11 +50,16 @@ GENERATION = re.compile(
     r"\.generations/([1-9][0-9]{0,8})/(manifest\.json|graph\.json|(?:index|paths|digests)\.npy)"
 )
 
-# Types that a defaultdict may make what it lacks of.
+# Types that a defaultdict may make what it lacks of; their names are part of the format.
+# fmt: off
 FACTORIES: dict[type, str] = {
     kind: kind.__name__
-    for kind in (list, dict, int, float, set, str, tuple, bool, bytes, frozenset, complex)
+    for kind in (
+        list, dict, int, float, set, str, tuple, bool, bytes, frozenset, complex,
+        Counter, OrderedDict, deque,
+    )
 }
+# fmt: on
 
 ALIGNMENT = 64  # NumPy aligns the data of an NPY so; a cache line
 MARK = 0x5350  # "PS": our extra field

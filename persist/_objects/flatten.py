@@ -100,6 +100,10 @@ def reduced(registry: Registry, obj: Any) -> Any:
     return (*parts[:5], versioned._set_state)
 
 
+# Types that stay what they are as factories of a defaultdict.
+_FACTORIES = (list, dict, set, int, float, str, tuple, OrderedDict, Counter, deque)
+
+
 class _Flattener(Driver):
     def __init__(
         self,
@@ -430,9 +434,9 @@ class _Flattener(Driver):
         if kind is defaultdict:
             made: Any = defaultdict()
             factory = items.default_factory
-            if factory is not None and factory not in (list, dict, set, int, float, str, tuple):
+            if factory is not None and factory not in _FACTORIES:
                 factory = yield "default_factory", factory
-            if isinstance(factory, Record):  # no name, so that a record says how it is made
+            if isinstance(factory, (Global, Record)):  # a record says how it is made
                 return (yield from self._factory_dict(items, factory))
             made.default_factory = factory
         else:

@@ -41,6 +41,8 @@ def record_of_library(value: object, packs: Packs) -> Record | Global | None:
         SchemaError: the object says how it is pickled in a way that has no record.
     """
     kind = type(value)
+    if issubclass(kind, type):  # a class: pickle writes its name
+        return None
     name = _dotted(kind)
     known = packs(name)
     rebuild = known.rebuild_for(known.resolve(name))

@@ -310,6 +310,35 @@ def test_what_cannot_be_saved_is_refused_with_place_and_way_out(tmp_path: Path) 
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("format", ["persist", "pickle"])
+@pytest.mark.parametrize(
+    "factory", [dict, collections.OrderedDict, collections.Counter, collections.deque]
+)
+def test_the_factory_of_a_defaultdict_comes_back(tmp_path: Path, factory: Any, format: str) -> None:
+    made = collections.defaultdict(factory, {"a": factory()})
+    made["me"] = made
+    for place, written in enumerate((made, Layer(made, made))):
+        path = tmp_path / str(place)
+        persist.save(written, path, format=format)
+        loaded = persist.load(path, registry=LAB)
+        found = loaded if place == 0 else loaded.below
+        assert type(found) is collections.defaultdict
+        assert found.default_factory is factory
+        assert found["me"] is found
+        assert found["new"] == factory()
+    assert loaded.weights is loaded.below
+
+
+def test_a_class_as_a_value_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    class Plain:
+        pass
+
+    LAB.register(Plain, schema="lab.PlainValue")
+    for value in (Plain, Layer, enum.Enum("E", "A"), type("Loose", (), {})):
+        with pytest.raises(SchemaError, match=r"cannot be saved as a value.*persist\.constant"):
+            persist.save({"x": [value]}, tmp_path / "x.persist")
+
+
 def test_a_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "x.persist"
     persist.save([1], path)

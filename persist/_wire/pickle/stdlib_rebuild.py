@@ -38,6 +38,9 @@ _FACTORIES: dict[str, Any] = {
     "tuple": tuple, "bool": bool, "bytes": bytes, "frozenset": frozenset, "complex": complex,
     "unicode": str, "long": int,
 }  # fmt: skip
+_FACTORIES_OF_COLLECTIONS: dict[str, Any] = {
+    f"collections.{kind.__name__}": kind for kind in (Counter, OrderedDict, deque)
+}
 
 
 def _rebuilds(*names: str) -> Callable[[Rebuilder], Rebuilder]:
@@ -173,18 +176,17 @@ def _ordered_dict(machine: Machine, args: tuple[Any, ...]) -> object:
 
 @_rebuilds("collections.defaultdict")
 def _defaultdict(machine: Machine, args: tuple[object, ...]) -> object:
-    """A factory that is a builtin type is kept; any other would be a call: a record."""
+    """A factory that is a built-in type, or one of collections', is kept; any other would be a call: a record."""
     if not args or args == (None,):
         return defaultdict()
     factory = args[0]
-    if (
-        len(args) == 1
-        and isinstance(factory, Global)
-        and factory.module in ("__builtin__", "builtins")
-    ):
+    if len(args) != 1 or not isinstance(factory, Global):
+        return INERT
+    if factory.module in ("__builtin__", "builtins"):
         known = _FACTORIES.get(factory.name)
-        return INERT if known is None else defaultdict(known)
-    return INERT
+    else:
+        known = _FACTORIES_OF_COLLECTIONS.get(factory.qualname)
+    return INERT if known is None else defaultdict(known)
 
 
 @_rebuilds("collections.Counter")
