@@ -430,9 +430,8 @@ class _Flattener(Driver):
         if kind is defaultdict:
             made: Any = defaultdict()
             factory = items.default_factory
-            if factory is not None and factory not in (list, dict, set, int, float, str, tuple):
+            if factory is not None and factory not in _FACTORIES:
                 factory = yield "default_factory", factory
-            if isinstance(factory, Record):  # no name, so that a record says how it is made
                 return (yield from self._factory_dict(items, factory))
             made.default_factory = factory
         else:
@@ -447,7 +446,7 @@ class _Flattener(Driver):
                 vars(made)[name] = yield name, item
         return made
 
-    def _factory_dict(self, items: Any, factory: Record) -> Parts:
+    def _factory_dict(self, items: Any, factory: Record | Global) -> Parts:
         named = Global("collections", "defaultdict")
         record = Record(named, maker=named, kind="reduce", args=(factory,))
         self._keep(items, record)
@@ -518,6 +517,9 @@ def _way_out(kind: type) -> str:
         return f"It is written in C and holds data that is not in attributes: save the values it is made from, or {named}."
     return f"Inherit persist.Versioned, or declare it with persist.register(cls, version=1); or {named}."
 
+
+# Factories that every format writes as such; with any other a record says how the mapping is made.
+_FACTORIES = (list, dict, set, int, float, str, tuple, bool, bytes, frozenset, complex)
 
 _FLATTENERS: dict[type, Callable[[_Flattener, Any], Parts]] = {
     list: _Flattener._list,
