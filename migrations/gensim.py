@@ -66,7 +66,9 @@ def vectors(record: Record) -> object:
     places = {word: place for place, word in enumerate(words)}
     if len(places) != len(words):
         raise RestoreError("it names a word twice")
-    made = importlib.import_module(_MODULE).KeyedVectors(array.shape[1], dtype=array.dtype)
+    made = importlib.import_module("gensim.models.keyedvectors").KeyedVectors(
+        array.shape[1], dtype=array.dtype
+    )
     made.index_to_key, made.key_to_index, made.vectors = words, places, array
     made.next_index = state.get("next_index", len(words))
     made.expandos = _expandos(state, words)

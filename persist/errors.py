@@ -243,7 +243,9 @@ class UnsavedAttributeWarning(UserWarning):
 
 
 class LayoutWarning(UserWarning):
-    """One version of a class has two layouts; the file was loaded anyway, as requested."""
+    """One version of a class has two layouts and the file was loaded anyway, as requested; or a capsule
+    was stored that names a step between layouts and cannot do it.
+    """
 
 
 class PackWarning(UserWarning):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from persist import ops
 from persist._layouts import description
 from persist._layouts.lockfile import LockedSchema, find_lock
-from persist.errors import SchemaError
+from persist.errors import LayoutWarning, SchemaError
+from persist.registry._declarations import user_stacklevel
 
 if TYPE_CHECKING:
     from persist._layouts.description import ClassLayout
@@ -36,6 +38,7 @@ def capsule_of(registry: Registry, older: object = None) -> CapsuleMaker:
         found = [
             _entry(one, registry) for one in map(registry.schema_for, names) if one is not None
         ]
+        _warn_of_transfers(found)
         known = {one["name"] for one in found}
         listed = older.get("schemas") if isinstance(older, dict) else None
         for one in listed if isinstance(listed, list) else ():
@@ -46,6 +49,23 @@ def capsule_of(registry: Registry, older: object = None) -> CapsuleMaker:
         return {"schemas": found}
 
     return made
+
+
+def _warn_of_transfers(schemas: list[dict[str, Any]]) -> None:
+    """Warn about steps that a file names and that no program can do by the file alone."""
+    listed = [
+        f"{schema['name']} {step['from']} → {step['to']}"
+        for schema in schemas
+        for step in schema["steps"]
+        if any(one["op"] in ("to_base", "from_base") for one in step.get("ops", ()))
+    ]
+    if listed:
+        warnings.warn(
+            f"the capsule cannot bring records over the steps {', '.join(listed)}, which hand fields from one "
+            "class to another: a program without these classes loads older records of them as they are.",
+            LayoutWarning,
+            stacklevel=user_stacklevel(),
+        )
 
 
 def _entry(schema: Schema, registry: Registry) -> dict[str, object]:

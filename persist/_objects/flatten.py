@@ -100,10 +100,6 @@ def reduced(registry: Registry, obj: Any) -> Any:
     return (*parts[:5], versioned._set_state)
 
 
-# Types that stay what they are as factories of a defaultdict.
-_FACTORIES = (list, dict, set, int, float, str, tuple, OrderedDict, Counter, deque)
-
-
 class _Flattener(Driver):
     def __init__(
         self,
@@ -436,7 +432,6 @@ class _Flattener(Driver):
             factory = items.default_factory
             if factory is not None and factory not in _FACTORIES:
                 factory = yield "default_factory", factory
-            if isinstance(factory, (Global, Record)):  # a record says how it is made
                 return (yield from self._factory_dict(items, factory))
             made.default_factory = factory
         else:
@@ -451,7 +446,7 @@ class _Flattener(Driver):
                 vars(made)[name] = yield name, item
         return made
 
-    def _factory_dict(self, items: Any, factory: Record) -> Parts:
+    def _factory_dict(self, items: Any, factory: Record | Global) -> Parts:
         named = Global("collections", "defaultdict")
         record = Record(named, maker=named, kind="reduce", args=(factory,))
         self._keep(items, record)
@@ -522,6 +517,11 @@ def _way_out(kind: type) -> str:
         return f"It is written in C and holds data that is not in attributes: save the values it is made from, or {named}."
     return f"Inherit persist.Versioned, or declare it with persist.register(cls, version=1); or {named}."
 
+
+# Factories that every format writes as such; with any other a record says how the mapping is made.
+_FACTORIES = (
+    list, dict, set, int, float, str, tuple, bool, bytes, frozenset, complex, OrderedDict, Counter, deque,
+)  # fmt: skip
 
 _FLATTENERS: dict[type, Callable[[_Flattener, Any], Parts]] = {
     list: _Flattener._list,

@@ -35,14 +35,15 @@ def _dotted(value: Any) -> str:
 def record_of_library(value: object, packs: Packs) -> Record | Global | None:
     """Return an object of a library as a record, or a singleton as its name.
 
-    None of an object that its pack does not make again.
+    None of an object that its pack does not make again, and of a class: ``__reduce_ex__`` of a class is
+    that of its instances, and a class in a file is its name.
 
     Raises:
         SchemaError: the object says how it is pickled in a way that has no record.
     """
-    kind = type(value)
-    if issubclass(kind, type):  # a class: pickle writes its name
+    if isinstance(value, type):
         return None
+    kind = type(value)
     name = _dotted(kind)
     known = packs(name)
     rebuild = known.rebuild_for(known.resolve(name))

@@ -190,6 +190,9 @@ class Names(Driver):
         value = self._registry.constant_named(named.qualname)
         if value is not ABSENT:
             return value
+        found = class_here(named.qualname)  # pickles hold where a constant is imported from
+        if found is not None and self._registry.constant_name(found) is not None:
+            return found
         cls = self._registry.class_for(named.qualname) or self._registry._enum_for(named.qualname)
         if cls is not None:
             return cls

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 import numpy as np
@@ -50,6 +50,18 @@ _GROWS = {
 }  # how many times its size a step may make
 
 
+class LeftOut(NamedTuple):
+    """A step that a file names and cannot bring.
+
+    Attributes:
+        why: in words.
+        is_transfer: whether it hands fields from one class to another, which concerns both.
+    """
+
+    why: str
+    is_transfer: bool
+
+
 @attrs.define
 class Capsule:
     """What a file says of its classes.
@@ -59,11 +71,13 @@ class Capsule:
         newest: schema -> the newest version.
         fields: schema -> version -> the names of its fields, where they are declared.
         names: dotted name of a class, or name of a schema -> the schema.
+        left_out: schema -> (from, to) of a step that the file cannot bring -> why, in words.
         faults: what of the capsule cannot be used, in words.
     """
 
     registry: Registry
     newest: dict[str, int] = attrs.field(factory=dict)
+    left_out: dict[str, dict[tuple[int, int], LeftOut]] = attrs.field(factory=dict)
     fields: dict[str, dict[int, frozenset[str]]] = attrs.field(factory=dict)
     names: dict[str, str] = attrs.field(factory=dict)
     faults: list[str] = attrs.field(factory=list)
@@ -108,6 +122,7 @@ def read_capsule(said: object) -> Capsule | None:
             found.faults.append(f"schema {name[:100]!r}: {error}")
             found.registry._migrations.pop(name, None)
             found.newest.pop(name, None)
+            found.left_out.pop(name, None)
     return found
 
 
@@ -134,7 +149,7 @@ def _read_schema(name: str, said: dict[str, object], found: Capsule, budget: lis
     if budget[0] < 0:
         raise _Unfit(f"there are more than {_MOST_STEPS:,} steps")
     for step in steps:
-        _read_step(name, step, newest, found.registry)
+        _read_step(name, step, newest, found)
     found.newest[name], found.fields[name] = newest, fields
     aliases = said.get("aliases", [])
     for alias in [name, said.get("class"), *(aliases if type(aliases) is list else ())]:
@@ -155,23 +170,27 @@ def _version(number: object) -> int:
     return number
 
 
-def _read_step(name: str, said: object, newest: int, registry: Registry) -> None:
+def _read_step(name: str, said: object, newest: int, found: Capsule) -> None:
     if not isinstance(said, dict):
         raise _Unfit("a step is no object")
     start, to = _version(said.get("from")), _version(said.get("to"))
     if not start < to <= newest:
         raise _Unfit(f"a step leads from version {start} to {to}, and the newest is {newest}")
     listed = said.get("ops")
-    if listed is None:  # written as a function, which is no data
+    left_out = found.left_out.setdefault(name, {})
+    if listed is None:
+        left_out[start, to] = LeftOut("is a function, and a file holds no code", False)
         return
     if type(listed) is list and any(_is_transfer(one) for one in listed):
-        return  # it concerns two classes, and a capsule lifts the state of one
+        why = "hands fields from one class to another, and a file lifts the state of one"
+        left_out[start, to] = LeftOut(why, True)
+        return
     if type(listed) is not list or not 0 < len(listed) <= _MOST_OPS:
         raise _Unfit(f"the step {start} to {to} is no list of ready-made steps")
     made = tuple(_op(one, f"the step {start} to {to}") for one in listed)
-    if (start, to) in registry._migrations.get(name, {}):
+    if (start, to) in found.registry._migrations.get(name, {}):
         raise _Unfit(f"there are two steps from version {start} to {to}")
-    registry.migration(name, start, *made, to=to)
+    found.registry.migration(name, start, *made, to=to)
 
 
 def _is_transfer(said: object) -> bool:
@@ -214,6 +233,7 @@ def is_lifting(capsule: Capsule, registry: Registry) -> bool:
         if schema is None or schema.version != newest:
             return True
         starts = {start for start, _ in capsule.registry.migrations(name)}
+        starts |= {start for start, _ in capsule.left_out.get(name, ())}
         if any(not _has_path(registry, schema.name, start, newest) for start in starts):
             return True
     return False
@@ -303,16 +323,20 @@ class _Lift:
             state = self._moved(schema, record.version, goal, steps, record.state, path)
             self._note(name, schema, record.version, goal)
             record.state, record.version = state, goal
+        self._report_left_out(schema, goal)
 
     def _layers(self, record: Record, envelope: Any, path: Any) -> None:
         layers, values = [], []
         is_changed = False
+        if self._waits_for_transfer(envelope.layers):
+            return
         for layer, value in zip(envelope.layers, envelope.values, strict=True):
             schema = self._schema(layer.schema)
             goal = layer.version
             steps: list[Any] = []
             if schema is not None and layer.kind != ITEMS:
                 goal, steps = self._goal(schema, layer.version)
+                self._report_left_out(schema, goal)
             if schema is None or goal == layer.version:
                 layers.append(layer)
                 values.append(value)
@@ -333,6 +357,44 @@ class _Lift:
                 values.append(value)
         if is_changed:
             record.state = wrap(seal(layers), values)
+
+    def _waits_for_transfer(self, layers: Iterable[Layer]) -> bool:
+        """Whether classes of a record exchange fields in a step that the file cannot bring.
+
+        The order of the steps of all of them depends on it: lifted without it, the record would be
+        a mixture of versions that no program ever wrote.
+        """
+        versions = {self._schema(one.schema): one.version for one in layers if one.kind != ITEMS}
+        known = {name: version for name, version in versions.items() if name is not None}
+        if all(self._goal(name, version)[0] == version for name, version in known.items()):
+            for name, version in known.items():
+                self._report_left_out(name, version)
+            return True  # there is nothing to lift
+        waits = False
+        for name, version in known.items():
+            for (start, to), left in self._left_out(name, version):
+                if left.is_transfer:
+                    self._say_left_out(name, start, to, left)
+                    waits = True
+        return waits
+
+    def _left_out(self, name: str, version: int) -> list[tuple[tuple[int, int], LeftOut]]:
+        """The steps left out between a version and that of the program, or the newest of the file."""
+        schema = self._registry.schema_for(self._registry.resolve(name))
+        wanted = self._capsule.newest[name] if schema is None else schema.version
+        low, high = sorted((version, wanted))
+        listed = sorted(self._capsule.left_out.get(name, {}).items())
+        return [(step, left) for step, left in listed if low <= step[0] and step[1] <= high]
+
+    def _report_left_out(self, name: str, version: int) -> None:
+        """Say which steps are missing from a version on; where the program has the class, the load fails."""
+        if self._registry.schema_for(self._registry.resolve(name)) is not None:
+            return
+        for (start, to), left in self._left_out(name, version):
+            self._say_left_out(name, start, to, left)
+
+    def _say_left_out(self, name: str, start: int, to: int, left: LeftOut) -> None:
+        self._lifted.failed[f"schema {name!r}: its step {start} → {to} {left.why}"] = None
 
     def _note(self, name: str, schema: str, start: int, goal: int) -> None:
         self._lifted.done.setdefault(

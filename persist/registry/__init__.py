@@ -15,8 +15,6 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
-import numpy as np
-
 from persist import ops as _ops
 from persist.errors import SchemaError
 from persist.registry._classes import Classes
@@ -225,22 +223,6 @@ def _registry_named(name: str) -> Registry:
     if found is None:
         found = _kept[name] = Registry(name)
     return found
-
-
-def _name_builtins(registry: Registry) -> None:
-    """Classes whose names have stood for decades are constants without being asked for."""
-    for kind in (
-        bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset, object, type(None),
-    ):  # fmt: skip
-        registry.constant(f"builtins.{kind.__name__}", kind)
-    for name in (
-        "bool_", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16",
-        "float32", "float64", "complex64", "complex128", "ndarray",
-    ):  # fmt: skip
-        registry.constant(f"numpy.{name}", getattr(np, name))
-
-
-_name_builtins(default_registry)
 
 
 # The functions that act on the default registry.

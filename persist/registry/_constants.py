@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Self, TypeVar
 
+import numpy as np
+
 from persist.errors import SchemaError
 from persist.registry._lineage import Lineage
 from persist.registry._names import same
@@ -12,6 +14,20 @@ from persist.tree import ABSENT
 __all__ = ["Constants"]
 
 _T = TypeVar("_T")
+
+# Types whose names have stood for decades: constants of every registry without being asked for.
+_BUILTIN: dict[str, object] = {
+    **{f"builtins.{kind.__name__}": kind for kind in (
+        bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset, object, type(None),
+    )},
+    **{f"numpy.{name}": getattr(np, name) for name in (
+        "bool_", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16",
+        "float32", "float64", "complex64", "complex128", "ndarray",
+    )},
+}  # fmt: skip
+_BUILTIN_NAMES: dict[int, str] = {}  # id of a type -> its name; the first, where two mean one type
+for _name, _value in _BUILTIN.items():
+    _BUILTIN_NAMES.setdefault(id(_value), _name)
 
 
 class Constants(Lineage):
@@ -31,9 +47,10 @@ class Constants(Lineage):
             SchemaError: another value has this name.
         """
         with self._changing():
-            if name in self._constants and not same(self._constants[name], value):
+            known = self._constants.get(name, _BUILTIN.get(name, ABSENT))
+            if known is not ABSENT and not same(known, value):
                 raise SchemaError(
-                    f"the constant {name!r} is {self._constants[name]!r} already, not {value!r}.",
+                    f"the constant {name!r} is {known!r} already, not {value!r}.",
                     remedy="Choose another name; files that hold the old one go on meaning it.",
                     constant=name,
                 )
@@ -45,7 +62,7 @@ class Constants(Lineage):
         for registry in self._lineage:
             if name in registry._constants:
                 return registry._constants[name]
-        return ABSENT
+        return _BUILTIN.get(name, ABSENT)
 
     def constant_name(self, value: object) -> str | None:
         """Return the name under which this very object is a constant, or None."""
@@ -53,4 +70,4 @@ class Constants(Lineage):
             for name, known in registry._constants.items():
                 if known is value:
                     return name
-        return None
+        return _BUILTIN_NAMES.get(id(value))

@@ -16,10 +16,12 @@ import pytest
 
 import persist
 from persist import _cli, _container, ops
+from persist._envelope import unwrap
 from persist._upgrade.capsule import read_capsule
 from persist.errors import (
     DamageWarning,
     FutureVersionError,
+    LayoutWarning,
     MissingMigrationError,
     OpaqueWarning,
     UnknownFieldWarning,
@@ -322,3 +324,62 @@ def test_a_step_that_fails_leaves_the_records_as_they_are(tmp_path: Path) -> Non
 def test_a_manifest_is_readable_by_anybody(newest: Path) -> None:
     with zipfile.ZipFile(newest) as archive:
         assert json.loads(archive.read("manifest.json"))["capsule"]["schemas"][0]["steps"]
+
+
+# Steps that the file names and cannot bring.
+
+FAMILY = """
+class Base(persist.Versioned, version=BASE, schema="family.Base", registry=registry):
+    persistent = BASE_FIELDS
+
+class Child(Base, version=CHILD, schema="family.Child", registry=registry):
+    persistent = FIELDS
+"""
+
+
+def family(version: int) -> persist.Registry:
+    """Two classes, of which the second hands `x` to its base between its versions 1 and 2."""
+    registry = persist.Registry(f"family {version}")
+    module = sys.modules["capsule_family"] = types.ModuleType("capsule_family")
+    fields = {1: (("y",), ("x", "k")), 2: (("z", "x"), ("k",))}[version]
+    said = {"BASE": version, "CHILD": version, "BASE_FIELDS": fields[0], "FIELDS": fields[1]}
+    vars(module).update(persist=persist, registry=registry, **said)
+    exec(FAMILY, vars(module))
+    if version == 2:
+        registry.migration("family.Base", 1, ops.rename("y", "z"))
+        registry.migration("family.Child", 1, ops.to_base("family.Base", "x", version=2))
+    return registry
+
+
+def test_a_step_that_hands_fields_to_a_base_is_reported_and_no_class_goes_on_without_it(
+    tmp_path: Path,
+) -> None:
+    old, path = family(1), tmp_path / "child.persist"
+    child = old.class_for("family.Child")()
+    child.x, child.y, child.k = 1, 2, 3
+    persist.save(child, tmp_path / "old.persist", registry=old)
+    tree = persist.open(tmp_path / "old.persist").tree
+    new = family(2)
+    with pytest.warns(LayoutWarning, match="family.Child 1 → 2"):
+        persist.save(tree, path, registry=new, capsule=True)
+    assert vars(persist.load(path, registry=new)) == {"x": 1, "z": 2, "k": 3}
+    record, faults = loaded(path)
+    versions = {one.schema: one.version for one in unwrap(record.state).layers}
+    assert versions == {"family.Base": 1, "family.Child": 1}  # not a base of 2 below a child of 1
+    assert len(faults) == 1
+    assert "schema 'family.Child': its step 1 → 2 hands fields" in faults[0]
+
+
+def test_a_record_that_a_function_would_bring_further_is_reported(tmp_path: Path) -> None:
+    registry, path = program(3), tmp_path / "f.persist"
+
+    @registry.migration("lab.Layer", 2)
+    def upgrade(state: dict[str, Any]) -> dict[str, Any]:
+        return {"weights": state["W"], "bias": state["b"]}
+
+    record = persist.Record("lab.Layer", {"W": 1, "b": 2}, version=2)
+    persist.save(record, path, registry=registry, capsule=True)
+    again, faults = loaded(path)
+    assert (again.version, again.state) == (2, {"W": 1, "b": 2})
+    assert len(faults) == 1
+    assert "its step 2 → 3 is a function" in faults[0]
