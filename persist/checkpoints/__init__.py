@@ -4,7 +4,8 @@ Each step is one file, ``step-0000001200.persist``, a container with the metrics
 metadata. A file gets its final name after all of it is on disk. So if a run is killed, every file
 with a step's name is complete, and the next writer removes the unfinished temporary files. A folder
 has one writer (its lock is released by the operating system when the process ends) and any number
-of readers, which must expect that any file may be removed at any time.
+of readers, which must expect that any file may be removed at any time. A writer may be several
+processes, which are the ranks of one run: ``_ranks.py`` says how they write one step.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import operator
 import os
 import warnings
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
@@ -29,6 +30,7 @@ from persist._wire.base.urls import is_url, local_path, refuse_collapsed, shown
 from persist.checkpoints._background import Background
 from persist.checkpoints._folder import LocalFolder, RemoteFolder, RemoteLock
 from persist.checkpoints._lock import Lock
+from persist.checkpoints._ranks import Ranks, parts_in, refuse_parts
 from persist.errors import (
     DamagedFileError,
     DamageWarning,
@@ -74,9 +76,17 @@ class Checkpoints:
             both.
         storage_options: for fsspec.
         registry: schemas and migrations; None for the default registry.
+        rank: the number of this process, from 0, in a run whose state is spread over several processes. All
+            of them call `save` for the same steps, and each gets its own part back from `restore`. A step
+            appears when each has saved its part. Metrics and what is kept are those of rank 0.
+        ranks: how many processes the run has.
+        run: a text that all processes of this start share and no other start does. It keeps apart the parts
+            of a start that was killed and those of the next one.
+        timeout: seconds that a save waits for the other processes.
 
     Raises:
-        ValueError: ``keep_best`` is not a metric and "min" or "max", or a number is below 1.
+        ValueError: ``keep_best`` is not a metric and "min" or "max", a number is below 1, or only some of
+            ``rank``, ``ranks`` and ``run`` are given.
 
     Example:
         >>> import tempfile, numpy, persist
@@ -102,6 +112,10 @@ class Checkpoints:
         share: bool = True,
         storage_options: Mapping[str, object] | None = None,
         registry: Registry | None = None,
+        rank: int | None = None,
+        ranks: int | None = None,
+        run: str | None = None,
+        timeout: float = 600.0,
     ) -> None:
         best: tuple[str, ...] | None = keep_best
         if best is not None and (len(best) != 2 or best[1] not in _PICKS):
@@ -112,6 +126,8 @@ class Checkpoints:
         for name, number in (("keep_last", keep_last), ("every", every)):
             if number is not None and number < 1:
                 raise ValueError(f"{name} is {number}. At least 1, or None, was expected.")
+        is_alone = rank is None and ranks is None and run is None
+        self._ranks = None if is_alone else Ranks(rank, ranks, run, timeout)
         self._folder: LocalFolder | RemoteFolder
         self._storage_options = storage_options
         if isinstance(folder, str):
@@ -134,7 +150,7 @@ class Checkpoints:
         self._registry = registry
         self._lock: Lock | RemoteLock | None = None
         self._job = Background()
-        self._seen: dict[int, tuple[object, dict[str, object] | PersistError]] = {}
+        self._seen: dict[int, tuple[object, dict[str, object] | PersistError, Sequence[str]]] = {}
         self._unreported: list[str] = []
         weakref.finalize(self, self._job.warn_late)
 
@@ -249,6 +265,7 @@ class Checkpoints:
 
         Raises:
             FileNotFoundError: there is no such step, or none at all.
+            PersistError: the step was saved by another number of processes than this run has.
         """
         self.wait()
         options.setdefault("registry", self._registry)
@@ -260,13 +277,39 @@ class Checkpoints:
                     "Save one first, or check that latest() is not None."
                 )
             options.setdefault("storage_options", self._storage_options)
+            name = ""
             try:
+                name = self._mine(wanted)
+                place = self._folder.place(name)
                 if into is not None:
-                    return restore(self._place(wanted), into, **options)
-                return load(self._place(wanted), **options)
+                    return restore(place, into, **options)
+                return load(place, **options)
             except FileNotFoundError:
-                if step is not None or self._folder.exists(_name(wanted)):
-                    raise  # otherwise the writer has just removed it, after it wrote a later one
+                if self._is_gone(wanted, name, is_latest=step is None):
+                    continue
+                raise
+
+    def _mine(self, step: int) -> str:
+        """Return the file of a step that this process restores: the step's own, or the part of this rank.
+
+        Raises:
+            PersistError: the step was saved by another number of processes.
+        """
+        found = self._look(step)
+        parts, place = self._seen[step][2], str(self._place(step))
+        if self._ranks is None:
+            refuse_parts(parts, step, place)
+            return _name(step)
+        if isinstance(found, PersistError):
+            raise found
+        self._ranks.refuse_others(parts, step, place)
+        return parts[self._ranks.rank]
+
+    def _is_gone(self, step: int, name: str, is_latest: bool) -> bool:
+        """Return whether a file could not be found because a writer has just removed it, after it wrote another."""
+        if not self._folder.exists(_name(step)):
+            return is_latest  # a later step
+        return name not in ("", _name(step)) and self._mine(step) != name  # the same step again
 
     def _names(self) -> list[int]:
         """Return the steps that have a file, complete or not."""
@@ -283,19 +326,27 @@ class Checkpoints:
         if known is not None and known[0] == identity:
             return known[1]
         found: dict[str, Any] | PersistError
+        parts: Sequence[str] = ()
         try:
             place, registry = self._place(step), self._registry
             with open_file(place, registry=registry, storage_options=self._storage_options) as file:
-                metrics_of = (
-                    (file.structure.get("metadata") or {}).get(_METRICS, {}).get("metrics", {})
-                )
+                facts = (file.structure.get("metadata") or {}).get(_METRICS, {})
+            metrics_of, parts = facts.get("metrics", {}), facts.get("parts", ())
             found = {name: float(x) if isinstance(x, str) else x for name, x in metrics_of.items()}
+            missing = sorted({*parts}.difference(self._folder.names())) if parts else ()
+            if missing:
+                if self._folder.identity(_name(step)) != identity:  # it was replaced meanwhile
+                    return self._look(step)
+                raise DamagedFileError(
+                    f"the file {missing[0]} is missing. The part of each of {len(parts)} processes was expected.",
+                    file=shown(str(place)),
+                )
         except (DamagedFileError, UnknownFormatError) as error:
             found = error
             self._unreported.append(str(error))
         except FutureVersionError as error:  # complete; `restore` raises this error with its remedy
             found = error
-        self._seen[step] = identity, found
+        self._seen[step] = identity, found, parts
         return found
 
     def _is_whole(self, step: int) -> bool:
@@ -344,8 +395,8 @@ class Checkpoints:
             The file, a path or a URL; after an asynchronous save it may not exist yet.
 
         Raises:
-            PersistError: another process writes into the folder, or the previous asynchronous save
-                failed (chained to its error).
+            PersistError: another process writes into the folder, the previous asynchronous save
+                failed (chained to its error), or another process of this run did not save its part in time.
             TypeError: a metric is not a number.
             ValueError: the step is negative.
         """
@@ -358,23 +409,19 @@ class Checkpoints:
         place = self._place(step)
         # JSON has no NaN and no infinity: they are stored as text.
         texts = {name: x if math.isfinite(x) else str(x) for name, x in metrics_of.items()}
-        metadata, like = {_METRICS: {"step": step, "metrics": texts}}, self._before(step)
+        facts: dict[str, object] = {"step": step, "metrics": texts}
+        name = _name(step) if self._ranks is None else self._ranks.new_name(step)
         memory = self._memory
         snapshot: Any = False if memory is None else memory
         tree = tree_of(obj, self._registry, snapshot=snapshot, columns=True)
 
         def write() -> None:
-            with self._folder.writing(_name(step)) as target:
-                save_tree(
-                    tree,
-                    target,
-                    metadata=metadata,
-                    durable=self._durable,
-                    registry=self._registry,
-                    like=like,
-                )
-            self._seen[step] = self._folder.identity(_name(step)), metrics_of
-            self._tidy(step)
+            if self._ranks is None:
+                self._write(name, tree, facts, self._before(step))
+                self._seen[step] = self._folder.identity(name), metrics_of, ()
+                self._tidy(step)
+            else:
+                self._write_part(self._ranks, step, name, tree, facts)
 
         if memory is None:
             write()
@@ -382,6 +429,49 @@ class Checkpoints:
             memory.end()
             self._job.start(write, place)
         return place
+
+    def _write(self, name: str, tree: Any, facts: dict[str, object], like: Path | None) -> None:
+        with self._folder.writing(name) as target:
+            save_tree(
+                tree,
+                target,
+                metadata={_METRICS: facts},
+                durable=self._durable,
+                registry=self._registry,
+                like=like,
+            )
+
+    def _write_part(
+        self, ranks: Ranks, step: int, name: str, tree: Any, facts: dict[str, object]
+    ) -> None:
+        """Write the part of this process, and see to it that the step appears."""
+        before, place = self._listed(step), str(self._place(step))
+        ranks.remove_mine(self._folder, step, before)
+        try:
+            self._write(name, tree, facts | {"rank": ranks.rank}, self._before(step, name))
+            if not ranks.is_first:
+                ranks.wait_for(lambda: name in self._listed(step), step, place)
+                return
+            parts = ranks.collect(self._folder, step, before, place)
+            listing = {"step": step, "ranks": ranks.count, "parts": parts}
+            whole = tree_of(listing, self._registry, snapshot=False, columns=True)
+            self._write(_name(step), whole, facts | {"parts": parts}, None)
+        except BaseException:
+            ranks.remove_mine(self._folder, step, self._listed(step))
+            raise
+        for superseded in before:
+            self._folder.remove(superseded)
+        self._tidy(step)
+
+    def _listed(self, step: int) -> Sequence[str]:
+        """Return the parts that the file of a step lists; none without a file, or for one of one process."""
+        if not self._folder.exists(_name(step)):  # asks the storage, not what fsspec remembers
+            return ()
+        try:
+            self._look(step)
+        except FileNotFoundError:
+            return ()
+        return self._seen[step][2]
 
     def wait(self) -> None:
         """Wait until the asynchronous save is on disk.
@@ -412,33 +502,64 @@ class Checkpoints:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _before(self, step: int) -> Path | None:
+    def _before(self, step: int, part: str = "") -> Path | None:
         """Return the file of the preceding step, which a new file is most likely to share bytes with."""
-        names = self._names() if self._share and isinstance(self.folder, Path) else []
-        before = [name for name in names if name <= step] or names
-        return self.folder / _name(before[-1]) if before and isinstance(self.folder, Path) else None
+        if not self._share or not isinstance(self.folder, Path):
+            return None
+        if self._ranks is None or not part:
+            files = {name: _name(name) for name in self._names()}
+        else:
+            found = parts_in(self._folder.names())
+            files = {one.step: one.name for one in found if one.rank == self._ranks.rank}
+        steps = sorted(files)
+        before = [name for name in steps if name <= step] or steps
+        return self.folder / files[before[-1]] if before else None
 
     def _tidy(self, newest: int) -> None:
         """Remove the steps that need not be kept; never the step just written."""
-        if self._keep_last is None:
+        if self._keep_last is not None:
+            steps = [step for step in self._names() if self._is_whole(step)]
+            keep = {newest, *steps[-self._keep_last :]}
+            if self._every:
+                keep.update(step for step in steps if step % self._every == 0)
+            if self._keep_best is not None:
+                best = self._best(*self._keep_best)
+                keep.update(() if best is None else (best,))
+            for step in steps:
+                if step not in keep:
+                    parts = self._listed(step)
+                    self._folder.remove(_name(step))
+                    self._seen.pop(step, None)
+                    for part in parts:
+                        self._folder.remove(part)
+        self._remove_parts()
+
+    def _remove_parts(self) -> None:
+        """Remove the parts that killed runs left, which no step lists.
+
+        Other processes of this run may be writing theirs. The parts of a step whose file is damaged stay.
+        """
+        names = self._folder.names()
+        own = None if self._ranks is None else self._ranks.run
+        parts = [part for part in parts_in(names) if part.run != own]
+        if not parts:
             return
-        steps = [step for step in self._names() if self._is_whole(step)]
-        keep = {newest, *steps[-self._keep_last :]}
-        if self._every:
-            keep.update(step for step in steps if step % self._every == 0)
-        if self._keep_best is not None:
-            best = self._best(*self._keep_best)
-            keep.update(() if best is None else (best,))
-        for step in steps:
-            if step not in keep:
-                self._folder.remove(_name(step))
-                self._seen.pop(step, None)
+        steps = {int(match[1]) for match in map(_NAME.fullmatch, names) if match}
+        listed = {step: self._listed(step) for step in steps.intersection(x.step for x in parts)}
+        for part in parts:
+            known = self._seen.get(part.step) if part.step in listed else None
+            is_damaged = known is not None and isinstance(known[1], PersistError)
+            if part.name not in listed.get(part.step, ()) and not is_damaged:
+                self._folder.remove(part.name)
 
     def _acquire(self) -> None:
         """Acquire the folder's lock, and remove unfinished files of killed writers."""
         if self._lock is not None and self._lock.is_held:
             return
-        self._lock = self._folder.acquire()
+        if self._ranks is None:
+            self._lock = self._folder.acquire()
+        else:
+            self._lock = self._folder.acquire(self._ranks.lock, self._ranks.owns)
 
 
 def _name(step: int) -> str:

@@ -12,7 +12,7 @@ import platform
 import re
 import uuid
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,18 +67,22 @@ class LocalFolder:
             if os.name != "nt":
                 raise
 
-    def acquire(self) -> Lock:
-        """Acquire the writer's lock, and remove unfinished files of killed writers.
+    def acquire(self, lock: str = _LOCK, owns: Callable[[str], bool] = is_unfinished) -> Lock:
+        """Acquire a writer's lock, and remove unfinished files of killed writers.
+
+        Args:
+            lock: the name of the lock file; the processes of one run have one each.
+            owns: whether an unfinished file is to be removed.
 
         Raises:
             PersistError: another process holds the lock.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = Lock(self.path / _LOCK)
+        held = Lock(self.path / lock)
         for name in self.names():
-            if is_unfinished(name):
+            if is_unfinished(name) and owns(name):
                 self.remove(name)
-        return lock
+        return held
 
     @contextlib.contextmanager
     def writing(self, name: str) -> Iterator[Path]:
@@ -95,19 +99,19 @@ class RemoteLock:
     none (S3, Google Cloud Storage, SFTP); elsewhere the one whose text is there afterwards has the lock.
     """
 
-    def __init__(self, folder: RemoteFolder) -> None:
+    def __init__(self, folder: RemoteFolder, name: str = _LOCK) -> None:
         self._folder = folder
         self._token = uuid.uuid4().hex
         owner = f"process {os.getpid()} on {platform.node()} {self._token}"
-        holder = folder.text(_LOCK)
+        holder = folder.text(name)
         if holder and _is_abandoned(holder):
-            folder.remove(_LOCK)
+            folder.remove(name)
             holder = ""
         if not holder:
-            folder.create_text(_LOCK, owner)
-            holder = folder.text(_LOCK)
+            folder.create_text(name, owner)
+            holder = folder.text(name)
         if self._token not in holder:
-            shown = urls.shown(folder.place(_LOCK))
+            shown = urls.shown(folder.place(name))
             raise PersistError(
                 f"another writer has locked this folder ({holder.rpartition(' ')[0]}). "
                 "One writer at a time was expected.",
@@ -116,7 +120,7 @@ class RemoteLock:
                 f"killed, remove {shown}.",
             )
         _held.add(self._token)
-        self._end = weakref.finalize(self, _unlock, folder, os.getpid(), self._token)
+        self._end = weakref.finalize(self, _unlock, folder, name, os.getpid(), self._token)
 
     @property
     def is_held(self) -> bool:
@@ -128,12 +132,12 @@ class RemoteLock:
         self._end()
 
 
-def _unlock(folder: RemoteFolder, process: int, token: str) -> None:
+def _unlock(folder: RemoteFolder, name: str, process: int, token: str) -> None:
     """Remove the lock file, unless this process is a forked child of the one that holds the lock."""
     if os.getpid() == process:
         _held.discard(token)
-        if token in folder.text(_LOCK):  # somebody may have removed it, and another one taken it
-            folder.remove(_LOCK)
+        if token in folder.text(name):  # somebody may have removed it, and another one taken it
+            folder.remove(name)
 
 
 def _is_abandoned(holder: str) -> bool:
@@ -199,19 +203,23 @@ class RemoteFolder:
         with contextlib.suppress(FileNotFoundError), self._explained():
             self._files.rm_file(self._at(name))
 
-    def acquire(self) -> RemoteLock:
-        """Acquire the writer's lock, and remove unfinished files of killed writers.
+    def acquire(self, lock: str = _LOCK, owns: Callable[[str], bool] = is_unfinished) -> RemoteLock:
+        """Acquire a writer's lock, and remove unfinished files of killed writers.
+
+        Args:
+            lock: the name of the lock file; the processes of one run have one each.
+            owns: whether an unfinished file is to be removed.
 
         Raises:
             PersistError: another process holds the lock.
         """
         with self._explained():
             self._files.makedirs(self._path, exist_ok=True)
-        lock = RemoteLock(self)
+        held = RemoteLock(self, lock)
         for name in self.names():
-            if is_unfinished(name):
+            if is_unfinished(name) and owns(name):
                 self.remove(name)
-        return lock
+        return held
 
     @contextlib.contextmanager
     def writing(self, name: str) -> Iterator[Any]:

@@ -151,3 +151,24 @@ def test_a_run(s3: S3) -> None:
     with persist.Checkpoints("s3://bucket/run", asynchronous=True, storage_options=options) as runs:
         runs.save(8, {"w": np.zeros(3)})
     assert persist.Checkpoints("s3://bucket/run", storage_options=options).latest() == 8
+
+
+@pytest.mark.slow
+def test_a_run_of_several_processes(s3: S3) -> None:
+    """Processes share nothing but the bucket; one of them is killed before its third step."""
+    import sys
+    from pathlib import Path
+
+    sys.path.insert(0, str(Path(__file__).parents[1] / "checkpoints"))
+    from test_ranks import run
+
+    options, _ = s3
+    url = "s3://bucket/ranks"
+    more = {"storage_options": options, "keep_last": 2}
+    found = run(url, 2, [1, 2, 3], timeout=3, killed={1: 3}, **more)
+    assert "step 3 was not saved: no part came from rank 1" in found[0]
+    assert persist.Checkpoints(url, storage_options=options).steps() == [1, 2]
+    again = run(url, 2, [3, 4], name="second", timeout=20, **more)
+    assert again[0] == {3: (0, "second"), 4: (0, "second")}
+    with pytest.raises(PersistError, match="by 2 processes, and this run has 1"):
+        persist.Checkpoints(url, storage_options=options).restore()
