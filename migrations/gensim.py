@@ -60,7 +60,7 @@ def vectors(record: Record) -> object:
     array = _first(state, "vectors", "syn0")
     words = _first(state, "index_to_key", "index2word", "index2entity")
     if not isinstance(array, np.ndarray) or array.ndim != 2 or not isinstance(words, list):
-        raise RestoreError("its vectors or words are not in it: they may be in files beside it")
+        raise RestoreError("its vectors or words are not in it: they may be in files next to it")
     if len(words) != len(array):
         raise RestoreError(f"it has {len(words)} words and {len(array)} vectors")
     places = {word: place for place, word in enumerate(words)}

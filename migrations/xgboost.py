@@ -2,7 +2,7 @@
 
 A booster is the bytes that xgboost itself writes of its trees; they are given to the installed library,
 which reads what releases since 1.0 wrote. An estimator is its parameters, the booster and a few
-attributes of the fit. Labels were stored beside the booster before 1.6, and are numbers from 0 since.
+attributes of the fit. Labels were stored next to the booster before 1.6, and are numbers from 0 since.
 
 Evidence: ``core.py`` and ``sklearn.py`` of 0.72 to 3.2 (``Booster.__getstate__``, ``XGBModel.__init__``,
 ``XGBClassifier.fit``), and models that these releases wrote (``tests/foundry/boosters``).

@@ -131,9 +131,8 @@ class Ranks:
         Raises:
             PersistError: a part did not come in time.
         """
-        seen: set[int] = (
-            set()
-        )  # a process whose time is over removes its part: it is not the one that is missing
+        # A process whose time is over removes its part: it is not the one that is missing.
+        seen: set[int] = set()
         for _ in self._looks():
             parts = self._of_step(folder.names(), step)
             found = {part.rank: part.name for part in parts if part.name not in listed}
