@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from persist.migrations._xgboost_binary import json_of
 
 import persist
 from persist.errors import OpaqueWarning, RestoreError
@@ -132,6 +131,8 @@ def test_a_model_that_is_damaged_is_refused_with_the_reason() -> None:
 def test_a_binary_model_that_is_cut_or_changed_is_refused(name: str) -> None:
     """Whatever is cut off; and counts of trees, nodes and names that are not there."""
     pytest.importorskip("xgboost")
+    from persist.migrations._xgboost_binary import json_of  # not without packs
+
     with persist.open(pickled(FOLDER / "xgboost-0.90.zip", name)) as file:
         raw = bytes(file.tree.state["handle"])
     whole = json_of(raw)
