@@ -26,6 +26,7 @@ from typing import Any, cast
 import numpy as np
 
 from persist._envelope import unwrap
+from persist._runtime.equality import Opened, is_equal
 from persist._runtime.printing import is_deep, repr_of, text_of
 from persist.errors import PersistError
 from persist.typing import Array, DType
@@ -131,6 +132,11 @@ class Record:
     The fields of its state are read and set as attributes or items
     (``record.weights``, ``record["weights"]``). A field with the name of one of
     the attributes below is reached by the item form only.
+
+    Two records are equal if class, version, arguments, fields and items are: numbers and arrays by
+    value, whatever their type (arrays also by shape), NaN equal to NaN; ``kind`` is not compared, and
+    no state equals one without fields. Records may hold themselves. As a key, and in a set, a record is
+    itself only: it can change, and a file may hold two equal ones as two keys.
 
     Attributes:
         cls: the `Global` of its class, as the file names it (where the file
@@ -310,6 +316,13 @@ class Record:
         except KeyError:
             raise AttributeError(f"{self.qualname} has no field {name!r}") from None
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Record):
+            return NotImplemented
+        return is_equal(self, other, _opened)
+
+    __hash__ = object.__hash__  # see the docstring: equal records are two keys
+
     def __setattr__(self, name: str, value: object) -> None:
         if name in _OWN:
             object.__setattr__(self, name, value)
@@ -357,6 +370,39 @@ class Record:
     def __setstate__(self, own: dict[str, object]) -> None:
         for name in _OWN & own.keys():
             object.__setattr__(self, name, own[name])
+
+
+def _opened(value: object) -> Opened | None:
+    """How records, lazy arrays and persistent references are compared."""
+    if isinstance(value, Record):
+        return Opened("record", None, lambda: _compared(value))
+    if isinstance(value, LazyArray):
+        # The elements of a type that NumPy lacks are compared as they are stored.
+        return Opened("array", tuple(value.shape), getattr(value, "encoded", None) or value.read)
+    if isinstance(value, PersistentRef):
+        return Opened("persistent reference", None, lambda: (value.pid,))
+    return None
+
+
+def _compared(record: Record) -> tuple[object, ...]:
+    """What two records are compared by, cheap parts first; the same for all ways to pickle an instance."""
+    maker = record.maker
+    args: tuple[object, ...] = ()
+    rest: tuple[object, ...] = ({}, [], [])
+    if record._touched:  # reading a part of any other record would make it
+        args, rest = record.args, (record.kwargs, record.listitems, record.dictitems)
+    if record.kind == "reconstructor" and len(args) == 2:  # (the builtin base, its value)
+        maker = None
+        is_plain = isinstance(args[0], Global) and args[0].name == "object"
+        args = () if is_plain else args[1:]
+    elif maker == record.cls:
+        maker = None
+    state = record.state
+    if state is ABSENT or isinstance(state, dict) or is_slots_pair(state):
+        state = record.fields()
+    named = (record.cls.module, record.cls.name, record.version)
+    made = maker and (maker.module, maker.name)
+    return named, made, args, state, *rest
 
 
 # Records whose state is made when it is first asked for.
