@@ -70,6 +70,8 @@ _TYPES: dict[str, tuple[int, str]] = {
     "I64": (64, "<i8"),
     "U64": (64, "<u8"),
 }
+_PACKED = (b'"F4"', b'"F6_')  # how a header names the types of less than a byte
+_MOST_NAMED = 8
 _RANKS = {name: rank for rank, name in enumerate(_TYPES)}
 
 
@@ -95,7 +97,8 @@ class SafetensorsReader(Reader):
 
     def read(self, source: Source, options: Options) -> Content:
         data, start = _header(source)
-        found = _rows(source, data, source.size - start)
+        has_packed = any(mark in data for mark in _PACKED)
+        found = None if has_packed else _rows(source, data, source.size - start)
         if found is not None:
             return _late(source, start, *found)
         header, damage = _parsed(source, _text(source, data))
@@ -107,7 +110,7 @@ class SafetensorsReader(Reader):
             tree[_METADATA] = metadata
 
         structure = functools.partial(_structure, start, tensors, metadata)
-        return Content(tree, structure=structure, damage=damage)
+        return Content(tree, structure=structure, damage=damage, notes=_notes_of(tensors))
 
     def write(self, tree: Any, target: IO[bytes], **options: Any) -> None:
         """Write arrays by name.
@@ -130,6 +133,19 @@ def _broken(source: Source, rule: str, what: str, where: str = "the header") -> 
     raise DamagedFileError(
         what, file=source.name, where=where, remedy=f"The rule of safetensors: {rule}.", rule=rule
     )
+
+
+def _notes_of(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Say of which tensors the bytes are given, since they hold several numbers each."""
+    packed = [name for name, (kind, *_) in tensors.items() if _TYPES[kind][0] < 8]
+    if not packed:
+        return []
+    kinds = sorted({tensors[name][0] for name in packed})
+    more = f" and {len(packed) - _MOST_NAMED:,} more" if len(packed) > _MOST_NAMED else ""
+    return [
+        f"{', '.join(packed[:_MOST_NAMED])}{more}: packed bytes of {', '.join(kinds)}, whose numbers take less than "
+        "a byte each; they are codes and no numbers"
+    ]
 
 
 # The header.

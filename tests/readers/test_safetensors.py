@@ -101,6 +101,8 @@ def test_types_below_a_byte_are_the_packed_bytes_of_each_row() -> None:
         assert file.arrays["s"].shape == (4, 3)
         assert file.arrays["odd"].tolist() == [18, 19, 20]
         assert file.structure["tensors"]["q"] == {"dtype": "F4", "shape": [3, 4]}
+        (note,) = file.notes
+        assert note.startswith("q, s, odd: packed bytes of F4, F6_E2M3")
 
 
 F32 = tensor("F32", [2], 0, 8)
