@@ -1,7 +1,7 @@
 """xgboost: how boosters and the estimators around them are made for the installed release.
 
-A booster is the bytes that xgboost itself writes of its trees; they are given to the installed library,
-which reads what releases since 1.0 wrote. An estimator is its parameters, the booster and a few
+A booster is the bytes that xgboost itself writes of its trees. They are given to the installed library,
+which reads those of releases since 1.0; older ones are written as JSON first (`_xgboost_binary`). An estimator is its parameters, the booster and a few
 attributes of the fit. Labels were stored next to the booster before 1.6, and are numbers from 0 since.
 
 Evidence: ``core.py`` and ``sklearn.py`` of 0.72 to 3.2 (``Booster.__getstate__``, ``XGBModel.__init__``,
@@ -15,6 +15,7 @@ import importlib
 import math
 
 import numpy as np
+from persist.migrations._xgboost_binary import json_of
 
 from persist.errors import RestoreError
 from persist.packs import Record
@@ -75,23 +76,25 @@ def booster(record: Record) -> object:
     raw = state.get("handle")
     if not isinstance(raw, (bytes, bytearray)) or not raw:
         raise RestoreError("it holds no model")
-    if raw[:1] != b"{" and raw[:4] != b"CONF":
-        raise RestoreError(
-            "its model is in the binary format of xgboost before 1.0, which current releases do not read; "
-            "xgboost 1.0 to 3.0 load it, and save_model('model.json') of these writes what they read"
-        )
     made = core.Booster.__new__(core.Booster)
     try:
         with importlib.import_module("xgboost").config_context(verbosity=0):  # of older releases
-            made.__setstate__({"handle": bytearray(raw)})
+            if raw[:1] == b"{" or raw[:4] == b"CONF":
+                made.__setstate__({"handle": bytearray(raw)})
+            else:
+                made = core.Booster(model_file=bytearray(json_of(bytes(raw))))
     except core.XGBoostError as error:
         said = str(error).strip().splitlines()[0]
         raise RestoreError(f"xgboost {release} does not read its model: {said}") from error
     for name in ("feature_names", "feature_types"):
         texts = state.get(name)
-        if texts is not None and getattr(made, name) is None:
-            if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-                raise RestoreError(f"its {name} are no list of texts")
+        if texts is None or getattr(made, name) is not None:
+            continue
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise RestoreError(f"its {name} are no list of texts")
+        if texts != [
+            f"f{number}" for number in range(len(texts))
+        ]:  # given to data without names, once
             setattr(made, name, texts)
     return made
 
@@ -108,6 +111,7 @@ def estimator(record: Record) -> object:
     state = _state(record)
     made = getattr(module, record.qualname.rpartition(".")[2])()
     _check_labels(made, state)
+    _check_early(made, state)
     for old, new in _RENAMED.items():
         value = state.pop(old, None)
         if value is not None and value != 0 and state.get(new) is None:
@@ -122,6 +126,19 @@ def estimator(record: Record) -> object:
         raise RestoreError(f"xgboost {_check_installed()} knows no {', '.join(unknown)} of it")
     made.__dict__.update(state)
     return made
+
+
+def _check_early(made: object, state: State) -> None:
+    """Refuse an estimator that stopped early, where its release may have predicted with all trees.
+
+    Releases before 0.80 did, and rankers before 1.4; ``importance_type`` is a parameter since 0.82.
+    """
+    is_ranker = type(made).__name__ == "XGBRanker"
+    if "best_ntree_limit" in state and (is_ranker or "importance_type" not in state):
+        raise RestoreError(
+            "it stopped early, and its release is not recorded: some predicted with all trees, and others with "
+            "those of the best iteration, as current ones do; persist.load(..., at='_Booster') makes its booster"
+        )
 
 
 def _check_labels(made: object, state: State) -> None:

@@ -7,7 +7,7 @@ those that its records name, and with their bases.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from persist._layouts.releases import reader_entry, release_entry
@@ -21,12 +21,20 @@ if TYPE_CHECKING:
 __all__ = ["schemas_in_file"]
 
 
-def schemas_in_file(registry: Registry) -> Callable[[Iterable[str]], list[dict[str, Any]]]:
+def schemas_in_file(
+    registry: Registry, versions: Mapping[str, int] | None = None
+) -> Callable[[Iterable[str]], list[dict[str, Any]]]:
     """Return a function from the names in a file to the entries of the manifest.
+
+    Args:
+        registry: what is declared.
+        versions: schema -> version, of those whose records are written as an older version had them.
 
     A class whose declaration is faulty has no layout that could be listed. Its instances cannot be
     saved, and that error states why; but its records, of a file that was only read, can.
     """
+
+    asked = versions or {}
 
     def listed(names: Iterable[str]) -> list[dict[str, Any]]:
         found: dict[str, Schema] = {}
@@ -39,7 +47,12 @@ def schemas_in_file(registry: Registry) -> Callable[[Iterable[str]], list[dict[s
                     found.setdefault(one.name, one)
             except SchemaError:
                 continue
-        return [_entry(found[name], registry) for name in sorted(found)]
+        return [
+            _entry(found[name], registry)
+            if asked.get(name, found[name].version) == found[name].version
+            else _older_entry(found[name], asked[name], registry)
+            for name in sorted(found)
+        ]
 
     return listed
 
@@ -71,8 +84,23 @@ def _entry(schema: Schema, registry: Registry) -> dict[str, Any]:
         parts = [list(parts_of_tuple(schema.cls))]
     said = (("types", types), ("units", units), ("parts", parts))
     more = {name: value for name, value in said if value}
-    reader = {"reader": reader_entry(schema, registry)}
+    reader = {"reader": reader_entry(schema, schema.version, registry)}
     return {**entry, **release_entry(schema), **reader, **more}
+
+
+def _older_entry(schema: Schema, version: int, registry: Registry) -> dict[str, object]:
+    """The entry of a version whose class is gone: its fields only where a layout of it is declared."""
+    shapes = [shape for shape in registry._older_shapes(schema.name) if shape.version == version]
+    names = shapes[0].names if len(shapes) == 1 and shapes[0].kind == "fields" else ()
+    return {
+        "name": schema.name,
+        "version": version,
+        "class": schema.qualname,
+        "fields": sorted(names),
+        "fingerprint": "",
+        **release_entry(schema),
+        "reader": reader_entry(schema, version, registry),
+    }
 
 
 def _types(schema: Schema) -> dict[str, str]:

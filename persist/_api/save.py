@@ -141,6 +141,7 @@ def save(
                     registry=registry,
                     history=appending(date=date),
                     capsule=capsule,
+                    versions=versions,
                 )
             else:
                 wanted = {"metadata": metadata, "compress": compress, "protocol": protocol}
@@ -252,14 +253,19 @@ def save_tree(
     registry: Registry | None = None,
     capsule: bool = False,
     older_capsule: object = None,
+    versions: Mapping[str, int] | None = None,
     **options: Any,
 ) -> None:
-    """Write a tree into a container; with a capsule if asked for, or if the tree is from a file that has one."""
+    """Write a tree into a container; with a capsule if asked for, or if the tree is from a file that has one.
+
+    Args:
+        versions: of the schemas whose records in the tree are of an older version.
+    """
     from persist import _container
     from persist._api.manifest_schemas import schemas_in_file
 
     target = local_target(target)
-    options["schemas"] = schemas_in_file(registry_or_default(registry))
+    options["schemas"] = schemas_in_file(registry_or_default(registry), versions)
     options.setdefault("history", appending())
     if capsule or older_capsule is not None:
         from persist._layouts.capsule import capsule_of

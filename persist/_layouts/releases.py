@@ -117,16 +117,16 @@ def release_entry(schema: Schema) -> dict[str, str]:
     return {"package": package, "release": release} if release else {}
 
 
-def reader_entry(schema: Schema, registry: Registry) -> dict[str, int | str]:
-    """Return what a program needs at least to read the states of a schema, for a manifest.
+def reader_entry(schema: Schema, version: int, registry: Registry) -> dict[str, int | str]:
+    """Return what a program needs at least to read states of one version of a schema, for a manifest.
 
     Returns:
-        ``version`` of the schema, and where the releases of that version are declared with a first one,
-        ``release`` of its package.
+        ``version``, and where the releases of that version are declared with a first one, ``release``
+        of the package.
     """
-    releases = registry.releases(schema.name).get(schema.version, "")
+    releases = registry.releases(schema.name).get(version, "")
     least = least_release(releases, schema.name) if releases else ""
-    return {"version": schema.version, **({"release": least} if least else {})}
+    return {"version": version, **({"release": least} if least else {})}
 
 
 def least_readers(entries: Iterable[Mapping[str, object]], registry: Registry) -> dict[str, str]:

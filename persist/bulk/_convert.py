@@ -135,7 +135,14 @@ class ConvertTask:
             if to == "persist":
                 tree = older_tree(tree_of(value, known), Older(versions, lossy), known)
                 history = appending("converted", origin(file, _local(name)), file.history)
-                save_tree(tree, target, registry=known, metadata=metadata, history=history)
+                save_tree(
+                    tree,
+                    target,
+                    registry=known,
+                    metadata=metadata,
+                    history=history,
+                    versions=versions,
+                )
                 return
             more = {"protocol": protocol, **options} if protocol is not None else options
             save(

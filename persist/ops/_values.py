@@ -324,7 +324,7 @@ class replace(ValueOp):  # noqa: N801
     def __init__(
         self,
         name: str,
-        pairs: Mapping[object, object] | Iterable[tuple[object, object]],
+        pairs: Mapping[Any, Any] | Iterable[tuple[Any, Any]],
         *,
         otherwise: object = ABSENT,
         optional: bool = False,

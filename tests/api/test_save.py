@@ -264,6 +264,40 @@ def test_yesterdays_layout_for_yesterdays_code(tmp_path: Path) -> None:
     assert dict(tree.fields()) == {"W": [1.0]}
 
 
+def test_the_manifest_states_the_version_that_was_written(tmp_path: Path) -> None:
+    now, then = persist.Registry("now"), persist.Registry("then")
+
+    class Net(persist.Versioned, version=3, schema="lab.Net", registry=now):
+        __qualname__ = "Net"
+        persistent = ("weights",)
+
+    now.migration(Net, 1, persist.ops.rename({"W": "weights"}))
+    now.migration(Net, 2, persist.ops.scale("weights", 2.0))
+    now.older_layouts(Net, {1: {"W"}})
+    for version, releases in enumerate((">=1.0,<2", ">=2.0,<3", ">=3.0"), 1):
+        now.released(Net, version, releases)
+
+    class Older(persist.Versioned, version=1, schema="lab.Net", registry=then):
+        __qualname__ = "Older"
+        persistent = ("W",)
+
+    net = Net()
+    net.weights = 4.0
+    for version, fields in ((1, ["W"]), (2, []), (3, ["weights"])):
+        path = tmp_path / f"{version}.persist"
+        persist.save(net, path, versions={"lab.Net": version}, registry=now)
+        with persist.open(path, registry=now) as file:
+            (entry,) = file.structure["schemas"]
+        assert entry["version"] == version
+        assert entry["fields"] == fields
+        assert bool(entry["fingerprint"]) == (version == 3)
+        assert entry["reader"] == {"version": version, "release": f"{version}.0"}
+        assert persist.load(path, registry=now).weights == 4.0
+    assert persist.load(tmp_path / "1.persist", registry=then).W == 2.0
+    with pytest.raises(persist.errors.PersistError, match="version"):
+        persist.load(tmp_path / "3.persist", registry=then)
+
+
 @pytest.mark.parametrize("protocol", range(6))
 def test_a_pickle_of_any_protocol(tmp_path: Path, protocol: int) -> None:
     net = [Point(np.arange(2.0)), {"a": (1, 2.5)}]
