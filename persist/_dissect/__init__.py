@@ -5,8 +5,10 @@ said to be unknown. The ranges follow each other from the first byte to the last
 objects, imported or called.
 
     _ranges.py   the ranges, and what fills the gaps between them
-    _archives.py ZIP, tar, gzip, zlib, SQLite
+    _archives.py ZIP, tar, gzip, zlib and other compressed streams, SQLite
     _arrays.py   NPY, safetensors, MATLAB 4 and 5, HDF5
+    _frameworks.py MXNet, TensorFlow's tables, MessagePack
+    _torch7.py   files of Lua Torch
     _streams.py  pickles, protobuf messages, TFRecord, text
 """
 

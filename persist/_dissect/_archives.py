@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from persist._trees.leaves import printable
 
 __all__ = [
-    "gzip", "is_gzip", "is_sqlite", "is_tar", "is_zip", "is_zlib", "sqlite", "tar", "zip_parts", "zlib",
+    "compressed", "gzip", "is_compressed", "is_gzip", "is_sqlite", "is_tar", "is_zip", "is_zlib", "sqlite", "tar",
+    "zip_parts", "zlib",
 ]  # fmt: skip
 
 Parts = Iterator[tuple[int, int, str]]
@@ -106,6 +107,46 @@ def _member(
             f"data descriptor of {shown}",
             None,
         )
+
+
+# First bytes -> what it is called, where its compressed data begin, and bytes that end it.
+# Sources: the manual of bzip2; the XZ file format, 2.1; LZ4's frame format; RFC 8878 for Zstandard;
+# ``numpy_pickle_compat.py`` of joblib, whose ``ZF`` is followed by a length in 19 hexadecimal characters.
+_COMPRESSED = (
+    (b"BZh", "bzip2", 4, 0),
+    (b"\xfd7zXZ\0", "xz", 12, 12),
+    (b"\x04\x22\x4d\x18", "lz4", 7, 0),
+    (b"\x28\xb5\x2f\xfd", "zstandard", 4, 0),
+    (b"ZF0x", "joblib's zlib", 21, 0),
+)
+
+
+def _compression(data: memoryview) -> tuple[bytes, str, int, int] | None:
+    head = bytes(data[:6])
+    found = (one for one in _COMPRESSED if head.startswith(one[0]))
+    return next((one for one in found if len(data) > one[2] + one[3]), None)
+
+
+def is_compressed(data: memoryview) -> bool:
+    """Whether it begins as bzip2, xz, LZ4, Zstandard or joblib's first compression."""
+    return _compression(data) is not None
+
+
+def compressed(data: memoryview) -> Parts:
+    """Header, compressed data and footer; nothing is decompressed."""
+    found = _compression(data)
+    if found is None:
+        return
+    magic, name, start, tail = found
+    if name == "lz4":
+        start += 8 if data[4] & 0x08 else 0  # the content's size
+        start += 4 if data[4] & 0x01 else 0  # the dictionary's number
+    yield 0, len(magic), f"magic of {name}"
+    if start > len(magic):
+        yield len(magic), start, "header"
+    yield start, len(data) - tail, f"data compressed by {name}"
+    if tail:
+        yield len(data) - tail, len(data), "footer"
 
 
 def is_gzip(data: memoryview) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from persist._dissect import _archives, _arrays, _frameworks, _streams
+from persist._dissect import _archives, _arrays, _frameworks, _streams, _torch7
 from persist._dissect._ranges import Range, tiled
 from persist._wire.base.source import Source, open_source
 
@@ -16,6 +16,7 @@ Parts = Iterator[tuple[int, int, str]]
 _GRAMMARS: tuple[tuple[Callable[[memoryview], bool], str, Callable[[memoryview], Parts]], ...] = (
     (_arrays.is_npy, "npy", _arrays.npy),
     (_archives.is_gzip, "gzip", _archives.gzip),
+    (_archives.is_compressed, "compressed", _archives.compressed),
     (_arrays.is_hdf5, "hdf5", _arrays.hdf5),
     (_archives.is_sqlite, "sqlite", _archives.sqlite),
     (_archives.is_tar, "tar", _archives.tar),
@@ -24,6 +25,7 @@ _GRAMMARS: tuple[tuple[Callable[[memoryview], bool], str, Callable[[memoryview],
     (_frameworks.is_mxnet, "mxnet", _frameworks.mxnet),
     (_frameworks.is_table, "table", _frameworks.table),
     (_streams.is_tfrecord, "tfrecord", _streams.tfrecord),
+    (_torch7.is_torch7, "torch7", _torch7.torch7),
     (_streams.is_pickle, "pickle", _streams.pickles),
     (_arrays.is_matlab4, "matlab 4", _arrays.matlab4),
     (_streams.is_text, "text", _streams.text),

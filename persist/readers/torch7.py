@@ -31,7 +31,7 @@ from persist.readers.base import Content, Options, Reader
 from persist.tree import ABSENT, LazyArray, Record
 from persist.typing import Array, DType
 
-__all__ = ["Torch7Reader"]
+__all__ = ["BinaryTokens", "TextTokens", "Torch7Reader", "held_by", "is_text"]
 
 NIL, NUMBER, STRING, TABLE, OBJECT, BOOLEAN, FUNCTION, LEGACY, RECURSIVE = range(9)
 
@@ -64,15 +64,15 @@ class Torch7Reader(Reader):
         return None if what is None else f"Torch7's {what}"
 
     def read(self, source: Source, options: Options) -> Content:
-        if source.head(2)[1:] in (b"\n", b" ", b"\r"):
-            reading = _Reading(_Text(source))
+        if is_text(source):
+            reading = _Reading(TextTokens(source))
             tree = reading.read()
             return _content(reading, tree, "ascii")
-        reading = _Reading(_Binary(source, 8))
+        reading = _Reading(BinaryTokens(source, 8))
         try:
             tree = reading.read()
         except FormatError as error:
-            reading = _Reading(_Binary(source, 4))  # written by a machine of 32 bits
+            reading = _Reading(BinaryTokens(source, 4))  # written by a machine of 32 bits
             try:
                 tree = reading.read()
             except FormatError:
@@ -136,17 +136,34 @@ def _table_claim(source: Source, head: bytes, count: int) -> str | None:
 def _reads_as_text(source: Source) -> bool:
     """Whether a text of numbers, which anything may be, is a whole table."""
     try:
-        reading = _Reading(_Text(source))
+        reading = _Reading(TextTokens(source))
         reading.read()
     except FormatError:
         return False
     return not reading.tokens.left
 
 
+def is_text(source: Source) -> bool:
+    """Whether a file of Torch7 is one of text: its first number is written out."""
+    return source.head(2)[1:] in (b"\n", b" ", b"\r")
+
+
+def held_by(title: str) -> tuple[DType, str] | None:
+    """The elements of a class of tensors or storages, and "Tensor" or "Storage"; None for any other class."""
+    home, _, last = title.rpartition(".")
+    if home not in ("torch", "cutorch", "cltorch"):
+        return None
+    last = re.sub(r"^(Cuda|Cl)(Tensor|Storage)$", r"\1Float\2", last)
+    found = re.fullmatch(r"(?:Cuda|Cl)?([A-Z][a-z]+)(Tensor|Storage)", last)
+    if found is None or found[1] not in _ELEMENTS:
+        return None
+    return np.dtype(_ELEMENTS[found[1]]), found[2]
+
+
 # Tokens.
 
 
-class _Binary:
+class BinaryTokens:
     """Numbers and strings of a binary file."""
 
     def __init__(self, source: Source, long: int) -> None:
@@ -156,29 +173,42 @@ class _Binary:
 
     @property
     def left(self) -> int:
+        """Bytes that were not read."""
         return self.cursor.left
 
+    @property
+    def offset(self) -> int:
+        """Where the next token begins, in bytes."""
+        return self.cursor.offset
+
     def where(self) -> str:
-        return f"offset {self.cursor.offset}"
+        """Return the place of the next token, for errors."""
+        return f"offset {self.offset}"
 
     def whole(self) -> int:
+        """Read an ``int``, of 4 bytes."""
         return int.from_bytes(self.cursor.view(4), "little", signed=True)
 
     def long(self) -> int:
+        """Read a ``long``, of 8 bytes, or 4 of a machine of 32 bits."""
         return int.from_bytes(self.cursor.view(self.wide), "little", signed=True)
 
     def longs(self, count: int) -> list[int]:
+        """Read that many ``long``."""
         data = self.cursor.view(count * self.wide)
         return [int(value) for value in np.frombuffer(bytes(data), f"<i{self.wide}")]
 
     def double(self) -> float:
+        """Read a number."""
         value: float = struct.unpack("<d", self.cursor.view(8))[0]
         return value
 
     def chars(self, count: int) -> bytes:
+        """Read that many bytes."""
         return self.cursor.read(count)
 
     def elements(self, dtype: DType, count: int) -> Array | LazyArray:
+        """Read the elements of a storage: an array of shape ``(count,)``."""
         if dtype.kind == "i" and dtype.itemsize == 8:
             dtype = from_text(f"<i{self.wide}")
         offset = self.cursor.offset
@@ -187,7 +217,7 @@ class _Binary:
         return array
 
 
-class _Text:
+class TextTokens:
     """The same of a file of text: numbers behind each other, strings as they are."""
 
     _GAP = re.compile(rb"\s*")
@@ -200,10 +230,17 @@ class _Text:
 
     @property
     def left(self) -> int:
+        """Bytes that were not read."""
         return len(self.data[self.at :].strip())
 
+    @property
+    def offset(self) -> int:
+        """Where the next token begins, in bytes."""
+        return self.at
+
     def where(self) -> str:
-        return f"offset {self.at}"
+        """Return the place of the next token, for errors."""
+        return f"offset {self.offset}"
 
     def _word(self) -> bytes:
         found = self._WORD.match(self.data, self.at)
@@ -217,6 +254,7 @@ class _Text:
         return found[1][:64]
 
     def whole(self) -> int:
+        """Read a whole number."""
         word = self._word()
         try:
             return int(word)
@@ -228,10 +266,12 @@ class _Text:
     long = whole
 
     def longs(self, count: int) -> list[int]:
+        """Read that many ``long``."""
         self._room(count, 1)
         return [self.whole() for _ in range(count)]
 
     def double(self) -> float:
+        """Read a number."""
         word = self._word()
         try:
             return float(word)
@@ -241,6 +281,7 @@ class _Text:
             ) from error
 
     def chars(self, count: int) -> bytes:
+        """Read that many bytes."""
         self._room(count, 1)
         found = self.data[self.at : self.at + count]
         self.at += count
@@ -257,6 +298,7 @@ class _Text:
             )
 
     def elements(self, dtype: DType, count: int) -> Array | LazyArray:
+        """Read the elements of a storage: an array of shape ``(count,)``."""
         self._room(count, 1)
         if dtype.itemsize == 1:
             return np.frombuffer(bytearray(self.chars(count)), dtype)
@@ -296,7 +338,7 @@ class _Storage:
 class _Reading:
     """One pass over a file; what is nested waits on a stack of its own."""
 
-    def __init__(self, tokens: _Binary | _Text) -> None:
+    def __init__(self, tokens: BinaryTokens | TextTokens) -> None:
         self.tokens = tokens
         self.known: dict[int, Any] = {}
         self.frames: list[_Frame] = []
@@ -411,15 +453,10 @@ class _Reading:
         if not title.isprintable() or not 0 < len(title) < 200:
             raise self._damaged(f"a class is named {title[:60]!r}")
         self.classes.add(title)
-        home, _, last = title.rpartition(".")
-        if home in ("torch", "cutorch", "cltorch"):
-            last = re.sub(r"^(Cuda|Cl)(Tensor|Storage)$", r"\1Float\2", last)
-            found = re.fullmatch(r"(?:Cuda|Cl)?([A-Z][a-z]+)(Tensor|Storage)", last)
-            if found and found[1] in _ELEMENTS:
-                dtype = np.dtype(_ELEMENTS[found[1]])
-                if found[2] == "Storage":
-                    return self._storage(index, dtype)
-                return self._tensor(index, dtype)
+        held = held_by(title)
+        if held is not None:
+            dtype, what = held
+            return (self._storage if what == "Storage" else self._tensor)(index, dtype)
         if title == "tds.Vec" or title == "tds.Hash":
             return self._container(index, title == "tds.Hash")
         record = Record(title, version=None if version in (None, 0) else version)
