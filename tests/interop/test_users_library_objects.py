@@ -7,6 +7,7 @@ import io
 import pickle
 import warnings
 import zipfile
+import zoneinfo
 from typing import Any
 
 import numpy as np
@@ -141,7 +142,7 @@ class OldTrial:
 
 
 TIMES = {
-    "zoned": pd.Timestamp("2020-01-01 00:00:00.000000001", tz="Europe/Berlin"),
+    "zoned": pd.Timestamp("2020-01-01 00:00:00.000000001", tz=zoneinfo.ZoneInfo("Europe/Berlin")),
     "duration": pd.Timedelta("1h"),
     "month": pd.Period("2020-01", "M"),
     "interval": pd.Interval(0, 1, closed="left"),
